@@ -1,0 +1,6 @@
+"""What a program costs: matmul FLOPs, counted on its jaxpr."""
+
+from clinometer.kernels.cost.flops import UncountableError
+from clinometer.kernels.cost.flops import count_flops
+
+__all__ = ["UncountableError", "count_flops"]

@@ -1,0 +1,87 @@
+"""Counts the matmul FLOPs of a JAX program by walking its jaxpr.
+
+XLA's own cost analysis counts the body of a scan once and adds elementwise work, so
+its numbers cannot be compared between a loop and a stack of layers. This walk counts
+matrix products and convolutions only, two FLOPs a multiply-add, times the trip count
+of every scan. Nothing is compiled or allocated.
+"""
+
+from collections.abc import Callable, Iterator
+import math
+from typing import Any
+
+import jax
+
+
+class UncountableError(ValueError):
+    """The program holds an operation whose FLOPs cannot be known from its jaxpr."""
+
+
+# Their work is inside a binary, invisible here: they must not count as free.
+_OPAQUE = ("pallas_call", "ffi_call", "pure_callback", "io_callback", "custom_call")
+
+
+def count_flops(function: Callable[..., Any], *args: Any) -> int:
+    """Returns the FLOPs of matmuls and convolutions in one call of `function`.
+
+    Rematerialised work is counted where it is executed: count a program without
+    `remat` for what the maths needs, with it for what the machine runs.
+
+    Args:
+        function: a traceable function.
+        *args: arrays or `jax.ShapeDtypeStruct`s; nothing is allocated.
+
+    Raises:
+        UncountableError: on a `while` with no static trip count, or an opaque kernel.
+    """
+    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _count(jaxpr: Any) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        name, params = equation.primitive.name, equation.params
+        if name == "dot_general":
+            total += _dot_general(equation)
+        elif name == "conv_general_dilated":
+            total += _convolution(equation)
+        elif name == "scan":
+            total += params["length"] * _count(params["jaxpr"].jaxpr)
+        elif name == "cond":
+            # Branches exclude each other: the dearest bounds what can run.
+            total += max(_count(branch.jaxpr) for branch in params["branches"])
+        elif name == "while":
+            if any(_count(inner) for inner in _inner_jaxprs(params)):
+                raise UncountableError(
+                    "count_flops: a `while` loop holds matmuls but has no static trip "
+                    "count; use `lax.scan` or a `fori_loop` with constant bounds"
+                )
+        elif name in _OPAQUE:
+            raise UncountableError(f"count_flops: `{name}` is opaque to the count")
+        else:
+            total += sum(_count(inner) for inner in _inner_jaxprs(params))
+    return total
+
+
+def _inner_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
+    for value in params.values():
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            if hasattr(item, "jaxpr"):
+                yield item.jaxpr
+            elif hasattr(item, "eqns"):
+                yield item
+
+
+def _dot_general(equation: Any) -> int:
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    lhs_shape = equation.invars[0].aval.shape
+    depth = math.prod(lhs_shape[axis] for axis in contracted)
+    return 2 * math.prod(equation.outvars[0].aval.shape) * depth
+
+
+def _convolution(equation: Any) -> int:
+    rhs_shape = equation.invars[1].aval.shape
+    out_features = rhs_shape[equation.params["dimension_numbers"].rhs_spec[0]]
+    # Each output sums over the window and the inputs of its own feature group.
+    taps = math.prod(rhs_shape) // out_features
+    return 2 * math.prod(equation.outvars[0].aval.shape) * taps

@@ -1,0 +1,50 @@
+"""Transformer-like encoder-decoders in Haiku, by name.
+
+    model = clinometer.models.build("transformer-small")
+    params = model.init(jax.random.key(0))
+    logits = model.apply(params, encoder_input_tokens, decoder_input_tokens)
+
+Imports nothing of Clinometer but `kernels`.
+"""
+
+from clinometer.models import counts
+from clinometer.models import decoding
+from clinometer.models import loss
+from clinometer.models.attention import MultiHeadAttention
+from clinometer.models.attention import RelativeBias
+from clinometer.models.config import ConfigError
+from clinometer.models.config import TransformerConfig
+from clinometer.models.embedding import Logits
+from clinometer.models.embedding import TokenEmbedding
+from clinometer.models.feed_forward import FeedForward
+from clinometer.models.grammar import ModelNameError
+from clinometer.models.norm import RMSNorm
+from clinometer.models.registry import ARCHITECTURES
+from clinometer.models.registry import build
+from clinometer.models.seq2seq import Model
+from clinometer.models.sizes import SIZES
+from clinometer.models.stack import is_stacked
+from clinometer.models.stack import stack_params
+from clinometer.models.stack import unstack_params
+
+__all__ = [
+    "ARCHITECTURES",
+    "SIZES",
+    "ConfigError",
+    "FeedForward",
+    "Logits",
+    "Model",
+    "ModelNameError",
+    "MultiHeadAttention",
+    "RMSNorm",
+    "RelativeBias",
+    "TokenEmbedding",
+    "TransformerConfig",
+    "build",
+    "counts",
+    "decoding",
+    "is_stacked",
+    "loss",
+    "stack_params",
+    "unstack_params",
+]

@@ -1,0 +1,87 @@
+"""Closed forms of parameters and multiply-adds, piece by piece.
+
+Each architecture adds these pieces up in its own file. Multiply-adds are of one example
+and count every position, masked ones too: causal attention is dense, as in the papers.
+"""
+
+import dataclasses
+
+from clinometer.models import config as config_lib
+
+NUM_BUCKETS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class ParamCounts:
+    """Numbers of parameters.
+
+    Attributes:
+        total: all of them.
+        embedding: of the input table and, if it is another one, of the output table.
+        active: used by one token; less than total only where experts are chosen.
+    """
+
+    total: int
+    embedding: int
+    active: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Macs:
+    """Multiply-adds of the forward pass of one example.
+
+    Attributes:
+        body: of the layers.
+        logits: of the projection on the vocabulary.
+    """
+
+    body: int
+    logits: int
+
+
+def attention_params(config: config_lib.TransformerConfig) -> int:
+    """Parameters of one attention sublayer, without its norm."""
+    inner = config.num_heads * config.d_kv
+    projections = 1 if config.shared_kv else 2
+    return config.d_model * (2 * inner + projections * config.kv_heads * config.d_kv)
+
+
+def feed_forward_params(config: config_lib.TransformerConfig) -> int:
+    """Parameters of one feed-forward sublayer, without its norm."""
+    return (3 if config.is_gated else 2) * config.d_model * config.d_ff
+
+
+def embedding_params(config: config_lib.TransformerConfig) -> int:
+    """Parameters of the input table and of an output table of its own."""
+    return (1 if config.tie_embeddings else 2) * config.vocab_size * config.d_model
+
+
+def attention_macs(
+    config: config_lib.TransformerConfig, query_length: int, key_length: int
+) -> int:
+    """Multiply-adds of projections, logits and weighted values."""
+    inner = config.num_heads * config.d_kv
+    projections = 1 if config.shared_kv else 2
+    key_value = projections * config.kv_heads * config.d_kv * config.d_model
+    return (
+        query_length * 2 * config.d_model * inner
+        + key_length * key_value
+        + 2 * query_length * key_length * inner
+    )
+
+
+def feed_forward_macs(config: config_lib.TransformerConfig, length: int) -> int:
+    """Multiply-adds of the feed-forward sublayer."""
+    return length * feed_forward_params(config)
+
+
+def logits_macs(config: config_lib.TransformerConfig, decoder_length: int) -> int:
+    """Multiply-adds of the projection on the vocabulary."""
+    return decoder_length * config.vocab_size * config.d_model
+
+
+def one_hot_macs(
+    config: config_lib.TransformerConfig, encoder_length: int, decoder_length: int
+) -> int:
+    """Multiply-adds that the papers count for the lookup, as a one-hot product."""
+    return (encoder_length + decoder_length) * config.vocab_size * config.d_model

@@ -1,0 +1,105 @@
+"""The configuration of T5-like encoder-decoders, checked when it is made."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from clinometer.models import feed_forward
+
+DTYPES = ("float32", "bfloat16")
+
+
+class ConfigError(ValueError):
+    """A model configuration that cannot be built; names the field."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Shape and options of a Transformer.
+
+    Attributes:
+        d_model: width of the residual stream.
+        d_ff: hidden width of the feed-forward sublayer.
+        num_heads: attention heads.
+        d_kv: width of a head.
+        num_encoder_layers: layers of the encoder.
+        num_decoder_layers: layers of the decoder.
+        vocab_size: rows of the embedding table, padding rows included.
+        num_kv_heads: key-value heads; 0 for as many as heads, 1 for shared heads.
+        shared_kv: tie the key and value projections.
+        tie_embeddings: logits by the embedding table rather than a matrix of their own.
+        ffn_activation: one of `feed_forward.ACTIVATIONS`, e.g. "gated-gelu".
+        dropout_rate: rate of every dropout site.
+        broadcast_dropout: share dropout masks along the length axis.
+        dtype: of activations, "float32" or "bfloat16"; parameters, norms, softmax and
+            loss are always float32.
+        scan_layers: scan over stacked layers: quick to compile when deep.
+        remat: recompute each layer in the backward pass.
+    """
+
+    d_model: int
+    d_ff: int
+    num_heads: int
+    d_kv: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    vocab_size: int = 32128
+    num_kv_heads: int = 0
+    shared_kv: bool = False
+    tie_embeddings: bool = True
+    ffn_activation: str = "relu"
+    dropout_rate: float = 0.1
+    broadcast_dropout: bool = True
+    dtype: str = "float32"
+    scan_layers: bool = False
+    remat: bool = False
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            # bool is an int to Python, and an int is a good float to everybody.
+            accepted = (float, int) if field.type is float else (field.type,)
+            if not isinstance(value, accepted) or (
+                isinstance(value, bool) and field.type is not bool
+            ):
+                raise ConfigError(
+                    f"{field.name}: expected {field.type.__name__}, got {value!r}"
+                )
+            least = 0 if field.name == "num_kv_heads" else 1
+            if field.type is int and value < least:
+                raise ConfigError(
+                    f"{field.name}: must be at least {least}, got {value}"
+                )
+        if self.num_heads % self.kv_heads:
+            raise ConfigError(
+                f"num_kv_heads: {self.num_kv_heads} does not divide num_heads, "
+                f"{self.num_heads}"
+            )
+        if self.ffn_activation not in feed_forward.ACTIVATIONS:
+            raise ConfigError(
+                f"ffn_activation: unknown {self.ffn_activation!r}; accepted: "
+                f"{', '.join(feed_forward.ACTIVATIONS)}"
+            )
+        if not 0 <= self.dropout_rate < 1:
+            raise ConfigError(
+                f"dropout_rate: must lie in [0, 1), got {self.dropout_rate}"
+            )
+        if self.dtype not in DTYPES:
+            raise ConfigError(
+                f"dtype: unknown {self.dtype!r}; accepted: {', '.join(DTYPES)}"
+            )
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        """The dtype of activations."""
+        return jnp.dtype(self.dtype)
+
+    @property
+    def kv_heads(self) -> int:
+        """Number of key-value heads."""
+        return self.num_kv_heads or self.num_heads
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the feed-forward sublayer has a gate."""
+        return self.ffn_activation.startswith("gated-")

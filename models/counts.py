@@ -1,0 +1,187 @@
+"""What a model costs: parameters, the papers' multiply-adds, and true FLOPs.
+
+Three notions are kept apart (spec §0.1):
+- `macs_*`: the papers' "FLOPs": multiply-adds of one forward pass of a whole batch, the
+  embedding lookup counted as a one-hot product, targets padded to 128.
+- `flops_*`: algorithmic FLOPs, what the maths needs, at the real lengths: two a
+  multiply-add, a lookup counts nothing. They do not depend on the implementation.
+- `flops_*_executed`: what the program runs, recomputed activations included, counted on
+  its jaxpr.
+Only matrix products and convolutions count. Attention is counted dense, masked
+positions included, in all three.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from clinometer.kernels import cost
+from clinometer.models import closed_form
+from clinometer.models import loss as loss_lib
+from clinometer.models import registry
+from clinometer.models import seq2seq
+from clinometer.models import stack
+
+PAPER_DECODER_LENGTH = 128
+# Forward, and the gradients by both operands of every product.
+TRAIN_STEP_FORWARDS = 3
+
+
+class CountError(AssertionError):
+    """The closed form and the count on the jaxpr disagree: a defect in one of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Costs of one model at one batch shape; FLOPs and multiply-adds of a whole batch.
+
+    Attributes:
+        model: canonical name.
+        params_total: all parameters.
+        params_embedding: of the embedding table, and of an output table of its own.
+        params_non_embedding: the rest.
+        params_active: used by one token.
+        batch_size: examples of a batch.
+        encoder_length: S.
+        decoder_length: T.
+        macs_forward_batch: the papers' convention, at `macs_decoder_length`.
+        macs_decoder_length: T of the papers' convention.
+        flops_forward: algorithmic.
+        flops_forward_non_embedding: algorithmic, without the logits' product.
+        flops_train_step: algorithmic, forward and backward.
+        flops_forward_executed: on the jaxpr.
+        flops_train_step_executed: on the jaxpr, no layer recomputed.
+        flops_train_step_remat_executed: on the jaxpr, every layer recomputed.
+    """
+
+    model: str
+    params_total: int
+    params_embedding: int
+    params_non_embedding: int
+    params_active: int
+    batch_size: int
+    encoder_length: int
+    decoder_length: int
+    macs_forward_batch: int
+    macs_decoder_length: int
+    flops_forward: int
+    flops_forward_non_embedding: int
+    flops_train_step: int
+    flops_forward_executed: int
+    flops_train_step_executed: int
+    flops_train_step_remat_executed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the counts under the keys of `clinometer count --json`."""
+        return dataclasses.asdict(self)
+
+
+def count(
+    name: str,
+    *,
+    batch_size: int = 128,
+    encoder_length: int = 512,
+    decoder_length: int = 114,
+    macs_decoder_length: int = PAPER_DECODER_LENGTH,
+    **overrides: Any,
+) -> Counts:
+    """Counts one model without allocating or compiling anything.
+
+    Args:
+        name: as for `registry.build`.
+        batch_size: examples of a batch.
+        encoder_length: S.
+        decoder_length: T.
+        macs_decoder_length: T of the papers' convention.
+        **overrides: as for `registry.build`.
+
+    Raises:
+        ModelNameError, ConfigError: as `registry.build`.
+        CountError: closed form and jaxpr disagree.
+    """
+    for key, value in (
+        ("batch_size", batch_size),
+        ("encoder_length", encoder_length),
+        ("decoder_length", decoder_length),
+        ("macs_decoder_length", macs_decoder_length),
+    ):
+        if value < 1:
+            raise ValueError(f"{key}: must be at least 1, got {value}")
+    # Scanned layers trace in a time that does not grow with the depth.
+    overrides = {**overrides, "scan_layers": True, "remat": False}
+    model = registry.build(name, **overrides)
+    remat_model = registry.build(name, **{**overrides, "remat": True})
+    architecture = registry.ARCHITECTURES[registry.parse(name).architecture]
+    config = model.config
+
+    params = architecture.param_counts(config)
+    macs = architecture.forward_macs(config, encoder_length, decoder_length)
+    paper_macs = architecture.forward_macs(config, encoder_length, macs_decoder_length)
+    one_hot = closed_form.one_hot_macs(config, encoder_length, macs_decoder_length)
+    flops_forward = 2 * batch_size * (macs.body + macs.logits)
+
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    lengths = (batch_size, encoder_length, decoder_length)
+    flops_forward_executed = executed_forward_flops(model, *lengths)
+    _check("parameters", params.total, sum(x.size for x in jax.tree.leaves(shapes)))
+    _check("forward FLOPs", flops_forward, flops_forward_executed)
+    return Counts(
+        model=model.name,
+        params_total=params.total,
+        params_embedding=params.embedding,
+        params_non_embedding=params.total - params.embedding,
+        params_active=params.active,
+        batch_size=batch_size,
+        encoder_length=encoder_length,
+        decoder_length=decoder_length,
+        macs_forward_batch=batch_size * (paper_macs.body + paper_macs.logits + one_hot),
+        macs_decoder_length=macs_decoder_length,
+        flops_forward=flops_forward,
+        flops_forward_non_embedding=2 * batch_size * macs.body,
+        flops_train_step=TRAIN_STEP_FORWARDS * flops_forward,
+        flops_forward_executed=flops_forward_executed,
+        flops_train_step_executed=executed_train_step_flops(model, *lengths),
+        flops_train_step_remat_executed=executed_train_step_flops(
+            remat_model, *lengths
+        ),
+    )
+
+
+def executed_forward_flops(
+    model: seq2seq.Model, batch_size: int, encoder_length: int, decoder_length: int
+) -> int:
+    """FLOPs on the jaxpr of one forward pass, as the model's config runs it."""
+    args = _abstract_arguments(model, batch_size, encoder_length, decoder_length)
+    return cost.count_flops(model.apply, *args[:3])
+
+
+def executed_train_step_flops(
+    model: seq2seq.Model, batch_size: int, encoder_length: int, decoder_length: int
+) -> int:
+    """FLOPs on the jaxpr of loss and gradients, as the model's config runs them."""
+
+    def mean_loss(params, encoder_tokens, decoder_tokens, targets):
+        logits = model.apply(params, encoder_tokens, decoder_tokens)
+        sums = loss_lib.cross_entropy(logits, targets, z_loss=1e-4)
+        return sums.loss_sum + sums.z_loss_sum
+
+    args = _abstract_arguments(model, batch_size, encoder_length, decoder_length)
+    return cost.count_flops(jax.value_and_grad(mean_loss), *args)
+
+
+def _abstract_arguments(
+    model: seq2seq.Model, batch_size: int, encoder_length: int, decoder_length: int
+) -> tuple[Any, ...]:
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    if model.config.scan_layers:
+        params = jax.eval_shape(stack.stack_params, params)
+    encoder_tokens = jax.ShapeDtypeStruct((batch_size, encoder_length), jnp.int32)
+    decoder_tokens = jax.ShapeDtypeStruct((batch_size, decoder_length), jnp.int32)
+    return params, encoder_tokens, decoder_tokens, decoder_tokens
+
+
+def _check(what: str, closed: int, walked: int) -> None:
+    if closed != walked:
+        raise CountError(f"{what}: closed form {closed:,}, on the jaxpr {walked:,}")

@@ -1,0 +1,60 @@
+"""Every architecture by name, and `build`, which makes a model of one.
+
+To add an architecture, write its file and add its line to `ARCHITECTURES`.
+"""
+
+import dataclasses
+import difflib
+from types import ModuleType
+from typing import Any
+
+from clinometer.models import config as config_lib
+from clinometer.models import grammar
+from clinometer.models import seq2seq
+from clinometer.models import sizes
+from clinometer.models import transformer
+
+# A module offers `Config`, `make_network(config)`, and the closed forms
+# `param_counts(config)` and `forward_macs(config, encoder_length, decoder_length)`.
+ARCHITECTURES: dict[str, ModuleType] = {
+    "transformer": transformer,
+}
+
+
+def parse(name: str) -> grammar.ModelName:
+    """Takes a model name apart; raises `grammar.ModelNameError`."""
+    return grammar.parse(name, ARCHITECTURES)
+
+
+def build(
+    name: str, *, paper_literal_kv32: bool = False, **overrides: Any
+) -> seq2seq.Model:
+    """Makes the model of a name such as `transformer-NL16-SM`; allocates nothing.
+
+    Args:
+        name: ARCHITECTURE-[OPERATORS-]SIZE, see `models.grammar`.
+        paper_literal_kv32: give tiny, mini and small the d_kv of 32 that Table 1 of
+            paper B prints, though its parameter counts need 64.
+        **overrides: fields of the architecture's config, e.g. `dropout_rate=0.0`.
+
+    Raises:
+        ModelNameError: the name cannot be read.
+        ConfigError: an override is unknown or out of range; names the field.
+    """
+    parsed = parse(name)
+    architecture = ARCHITECTURES[parsed.architecture]
+    fields = parsed.config_fields()
+    if paper_literal_kv32 and parsed.size in sizes.PRINTED_KV32:
+        if "KV" not in dict(parsed.operators):
+            fields["d_kv"] = 32
+    known = [field.name for field in dataclasses.fields(architecture.Config)]
+    for key in overrides:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise config_lib.ConfigError(
+                f"{parsed.canonical}: unknown option {key!r}{hint}; accepted: "
+                f"{', '.join(known)}"
+            )
+    config = architecture.Config(**{**fields, **overrides})
+    return seq2seq.Model(parsed.canonical, config, architecture.make_network)

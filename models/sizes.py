@@ -1,0 +1,53 @@
+"""The named sizes: T5's, and four below them that train on a laptop."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Shape of a model, before any scaling operator.
+
+    Attributes:
+        num_layers: layers of the encoder, and of the decoder.
+        d_model: width of the residual stream.
+        d_ff: hidden width of the feed-forward sublayer.
+        num_heads: attention heads.
+        d_kv: width of a head.
+        code: the short name of paper B, e.g. "SM".
+        aliases: further accepted names.
+    """
+
+    num_layers: int
+    d_model: int
+    d_ff: int
+    num_heads: int
+    d_kv: int
+    code: str
+    aliases: tuple[str, ...] = ()
+
+
+# tiny ... xxxl: Table 1 of paper B, with d_kv = 64 up to small, which alone gives the
+# published parameter counts (spec §1.9). pico ... milli: ours, for laptops.
+SIZES = {
+    "pico": Size(2, 32, 128, 2, 16, "PI"),
+    "nano": Size(2, 48, 192, 3, 16, "NA"),
+    "micro": Size(2, 96, 384, 6, 16, "MC"),
+    "milli": Size(2, 128, 512, 8, 16, "ML"),
+    "tiny": Size(4, 256, 1024, 4, 64, "TI"),
+    "mini": Size(4, 384, 1536, 8, 64, "MI"),
+    "small": Size(6, 512, 2048, 8, 64, "SM"),
+    "base": Size(12, 768, 3072, 12, 64, "BA"),
+    "large": Size(24, 1024, 4096, 16, 64, "LG"),
+    "xl": Size(24, 1024, 16384, 32, 128, "XL", ("3b",)),
+    "xxl": Size(24, 1024, 65536, 128, 128, "XXL", ("11b",)),
+    "xxxl": Size(28, 1280, 131072, 256, 128, "XXXL"),
+}
+
+# The sizes whose d_kv Table 1 of paper B prints as 32.
+PRINTED_KV32 = ("tiny", "mini", "small")
+
+NAMES = {
+    alias.lower(): name
+    for name, size in SIZES.items()
+    for alias in (name, size.code, *size.aliases)
+}

@@ -1,0 +1,113 @@
+"""Runs equal layers one after the other, as a Python loop or as one scanned stack.
+
+Parameters have one canonical form, a name per layer (`encoder/layer_3/...`). The
+scanned form (`encoder/layers/layer/...`, leaves with a leading layer axis) is a view
+of it, made and undone here, so checkpoints and conversions know one tree only.
+"""
+
+from collections.abc import Callable, Mapping
+import re
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+Params = Mapping[str, Mapping[str, Any]]
+Tree = Any  # a JAX tree of arrays
+# (x, layer index, inputs of this layer) -> (next x, outputs of this layer)
+LayerFunction = Callable[[jax.Array, jax.Array, Tree], tuple[jax.Array, Tree]]
+
+_LAYER = re.compile(r"^(.*)/layer_(\d+)(/.*)?$")
+_STACKED = re.compile(r"^(.*)/layers/layer(/.*)?$")
+
+
+def run_layers(
+    make_layer: Callable[[str], LayerFunction],
+    num_layers: int,
+    x: jax.Array,
+    per_layer_inputs: Tree = None,
+    *,
+    scan: bool = False,
+    remat: bool = False,
+) -> tuple[jax.Array, Tree]:
+    """Applies layers 0 ... num_layers-1 to `x`, inside a Haiku module.
+
+    Args:
+        make_layer: makes the layer module of a given name; it is called as
+            `layer(x, index, inputs)` and returns the next x and outputs of its own.
+        num_layers: number of layers, at least 1.
+        x: what the layers hand on.
+        per_layer_inputs: a tree of leaves [num_layers, ...], a slice for each layer.
+        scan: one traced layer under `hk.layer_stack` (fast to compile when deep),
+            on stacked parameters, in place of a Python loop.
+        remat: recompute each layer's activations in the backward pass.
+
+    Returns:
+        The last x and the layers' outputs, stacked along a leading axis.
+    """
+
+    def layer_function(name: str) -> LayerFunction:
+        layer = make_layer(name)
+        return hk.remat(layer) if remat else layer
+
+    if scan:
+
+        def body(x: jax.Array, index: jax.Array, inputs: Tree) -> Any:
+            return layer_function("layer")(x, index, inputs)
+
+        stack = hk.layer_stack(num_layers, with_per_layer_inputs=True, name="layers")
+        return stack(body)(x, jnp.arange(num_layers), per_layer_inputs)
+    outputs = []
+    for index in range(num_layers):
+        inputs = jax.tree.map(lambda leaf, i=index: leaf[i], per_layer_inputs)
+        x, output = layer_function(f"layer_{index}")(x, jnp.asarray(index), inputs)
+        outputs.append(output)
+    return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
+
+
+def is_stacked(module_name: str) -> bool:
+    """Whether the parameters of this module have a leading layer axis."""
+    return _STACKED.match(module_name) is not None
+
+
+def stack_params(params: Params) -> dict[str, dict[str, Any]]:
+    """Returns the scanned view of per-layer parameters; traceable.
+
+    Works on any `{module: {name: leaf}}` tree with those module names.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    layers: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for module, leaves in params.items():
+        match = _LAYER.match(module)
+        if match is None:
+            result[module] = dict(leaves)
+        else:
+            stack_name = f"{match[1]}/layers/layer{match[3] or ''}"
+            layers.setdefault(stack_name, {})[int(match[2])] = leaves
+    for stack_name, by_index in layers.items():
+        if sorted(by_index) != list(range(len(by_index))):
+            raise ValueError(
+                f"stack_params: layers of {stack_name} are {sorted(by_index)}, "
+                "expected 0, 1, 2, ... without a gap"
+            )
+        ordered = [by_index[index] for index in range(len(by_index))]
+        result[stack_name] = {
+            name: jnp.stack([leaves[name] for leaves in ordered]) for name in ordered[0]
+        }
+    return result
+
+
+def unstack_params(params: Params) -> dict[str, dict[str, Any]]:
+    """Returns the per-layer form of scanned parameters: undoes `stack_params`."""
+    result: dict[str, dict[str, Any]] = {}
+    for module, leaves in params.items():
+        match = _STACKED.match(module)
+        if match is None:
+            result[module] = dict(leaves)
+            continue
+        for name, leaf in leaves.items():
+            for index in range(leaf.shape[0]):
+                layer_name = f"{match[1]}/layer_{index}{match[2] or ''}"
+                result.setdefault(layer_name, {})[name] = leaf[index]
+    return result
