@@ -1,0 +1,65 @@
+# The commands of this checkout; `make help` lists them. PYTHON names the interpreter
+# to start from (3.11 or newer), everything else happens inside .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+TEST_JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/clinometer.stamp
+NATIVE := $(wildcard kernels/cpu/*.cc kernels/cpu/*.h)
+CXX_FILES := $(NATIVE)
+
+# Nothing of the caller's Python may reach ours.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX
+unexport PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_PREFIX PIP_USER PIP_CONSTRAINT
+export PYTHONNOUSERSITE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup study test test-slow lint format lock bazel clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
+	  | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+setup: $(STAMP) ## make .venv: the locked packages and this checkout
+
+$(STAMP): requirements.lock pyproject.toml setup.py $(NATIVE)
+	@tools/setup.sh '$(PYTHON)' '$(VENV)'
+	@touch $@
+
+study: $(STAMP) ## pretrain the size ladder, fit the slope, write the report [ARCHS= SIZES= JOBS= OUT=]
+	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
+	  $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
+
+test: $(STAMP) ## run the tests, without the slow ones
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m 'not slow' $(ARGS)
+
+test-slow: $(STAMP) ## run the slow tests only
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m slow $(ARGS)
+
+lint: $(STAMP) ## check style: ruff and clang-format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+
+format: $(STAMP) ## rewrite the sources in style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/clang-format -i $(CXX_FILES)
+
+lock: ## resolve pyproject.toml anew into requirements.lock [PACKAGES=]
+	@PYTHON='$(PYTHON)' tools/lock.sh $(PACKAGES)
+
+bazel: $(STAMP) ## set up Bazel, build everything, run the smoke tests under it
+	@tools/bazel/setup.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bazel build //...
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bazel test //tests:smoke
+
+clean: ## remove .venv and everything built; runs and caches of data stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .bazel
+	find kernels -name '_native*.so' -delete

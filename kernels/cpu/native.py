@@ -1,0 +1,106 @@
+"""Loads the C++ extension and offers its operations as JAX functions.
+
+Importing this module registers every handler with XLA once. It fails with an
+ImportError that says what to do when the extension was never built, or was built
+against another version of XLA's foreign function interface than the jaxlib in use.
+"""
+
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_BUILD_HINT = (
+    "build it with `pip install -e .` in the checkout (needs g++ and the Python "
+    "headers), with `make setup`, or with `bazel build //kernels/cpu:native`"
+)
+
+try:
+    from clinometer.kernels.cpu import _native
+except ImportError as error:
+    raise ImportError(
+        f"clinometer's C++ extension kernels/cpu/_native could not be loaded "
+        f"({error}); {_BUILD_HINT}"
+    ) from error
+
+
+def header_api_version(include_dir: str) -> tuple[int, int]:
+    """Returns (major, minor) of the XLA FFI headers under `include_dir`.
+
+    Raises:
+        ImportError: if the header is missing or names no version.
+    """
+    header = pathlib.Path(include_dir) / "xla" / "ffi" / "api" / "c_api.h"
+    try:
+        text = header.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ImportError(f"cannot read XLA's FFI header {header}: {error}") from error
+    parts = [
+        re.search(rf"^#define XLA_FFI_API_{part}\s+(\d+)", text, re.MULTILINE)
+        for part in ("MAJOR", "MINOR")
+    ]
+    if None in parts:
+        raise ImportError(f"{header} defines no XLA_FFI_API_MAJOR and _MINOR")
+    major, minor = (int(part.group(1)) for part in parts)
+    return major, minor
+
+
+def check_api_version(built: tuple[int, int], running: tuple[int, int]) -> None:
+    """Raises ImportError unless the extension was built for the running jaxlib."""
+    if built != running:
+        raise ImportError(
+            f"clinometer's C++ extension was built for version {built[0]}.{built[1]} "
+            f"of XLA's FFI, but the installed jaxlib {jax.lib.__version__} has "
+            f"{running[0]}.{running[1]}; {_BUILD_HINT}"
+        )
+
+
+check_api_version(
+    tuple(_native.FFI_API_VERSION), header_api_version(jax.ffi.include_dir())
+)
+for _name, _handler in _native.handlers().items():
+    jax.ffi.register_ffi_target(f"clinometer_{_name}", _handler, platform="cpu")
+
+
+def relative_position_bucket(
+    relative_position: jax.Array,
+    *,
+    bidirectional: bool,
+    num_buckets: int = 32,
+    max_distance: int = 128,
+) -> jax.Array:
+    """Returns T5's bucket of each relative position, on the CPU.
+
+    Args:
+        relative_position: key position minus query position; int32, any shape.
+        bidirectional: True for an encoder (half of the buckets for keys to the
+            right), False for a causal decoder (keys to the right share bucket 0).
+        num_buckets: number of buckets in all; even if bidirectional.
+        max_distance: distance from which on everything shares the last bucket.
+
+    Returns:
+        int32 buckets in [0, num_buckets), of the same shape.
+
+    Raises:
+        TypeError: if `relative_position` is not int32.
+        jax.errors.JaxRuntimeError: when run, if num_buckets or max_distance is bad.
+    """
+    relative_position = jnp.asarray(relative_position)
+    if relative_position.dtype != jnp.int32:
+        raise TypeError(
+            "relative_position_bucket takes int32 positions; "
+            f"got {relative_position.dtype}"
+        )
+    call = jax.ffi.ffi_call(
+        "clinometer_relative_position_bucket",
+        jax.ShapeDtypeStruct(relative_position.shape, jnp.int32),
+        vmap_method="broadcast_all",
+    )
+    return call(
+        relative_position,
+        bidirectional=bool(bidirectional),
+        num_buckets=np.int32(num_buckets),
+        max_distance=np.int32(max_distance),
+    )

@@ -1,0 +1,51 @@
+"""What pyproject.toml cannot say: the tree is the package, with one C++ extension."""
+
+import os
+
+import setuptools
+from setuptools.command import build_py
+
+FOLDERS = ["kernels*", "models*", "train*", "data*", "tools*"]
+EXTENSION_SOURCES = [
+    "kernels/cpu/module.cc",
+    "kernels/cpu/relative_position_bucket.cc",
+]
+EXTENSION_HEADERS = ["kernels/cpu/relative_position_bucket.h"]
+
+
+class BuildPy(build_py.build_py):
+    """Keeps setup.py out of the root package: the root folder is `clinometer`."""
+
+    def find_package_modules(self, package, package_dir):
+        """Returns the package's modules; of the root only `__init__.py`."""
+        modules = super().find_package_modules(package, package_dir)
+        return [m for m in modules if package != "clinometer" or m[1] == "__init__"]
+
+
+def extension() -> setuptools.Extension:
+    """Returns the native kernels, compiled against this environment's jaxlib."""
+    import jaxlib
+    from pybind11 import setup_helpers
+
+    return setup_helpers.Pybind11Extension(
+        "clinometer.kernels.cpu._native",
+        EXTENSION_SOURCES,
+        depends=EXTENSION_HEADERS,
+        include_dirs=["."],
+        # As system headers, so that XLA's own warnings are not shown as ours.
+        extra_compile_args=[
+            "-isystem",
+            os.path.join(os.path.dirname(jaxlib.__file__), "include"),
+        ],
+        cxx_std=17,
+    )
+
+
+PACKAGES = setuptools.find_packages(".", include=FOLDERS, exclude=["tools.imports*"])
+setuptools.setup(
+    package_dir={"clinometer": "."},
+    packages=["clinometer"] + ["clinometer." + package for package in PACKAGES],
+    package_data={"": ["py.typed", "*.json"]},
+    cmdclass={"build_py": BuildPy},
+    ext_modules=[extension()],
+)

@@ -1,0 +1,59 @@
+"""Settings and fixtures of every test: markers, strict rank promotion, no stray files."""
+
+import os
+import pathlib
+import tempfile
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Set before jax is imported. Tests share the cores (pytest -n 2), so each process
+# keeps its numeric libraries to one thread; caches go to a folder of this session.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+_cache = tempfile.TemporaryDirectory(prefix="clinometer-tests-")
+os.environ["XDG_CACHE_HOME"] = _cache.name
+os.environ["MPLCONFIGDIR"] = os.path.join(_cache.name, "matplotlib")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the marker for plain `pytest` calls and for Bazel alike."""
+    config.addinivalue_line("markers", "slow: runs in `make test-slow` only")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the session's cache folder."""
+    del config
+    _cache.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _strict_rank_promotion(request: pytest.FixtureRequest) -> None:
+    """Makes jax refuse silent broadcasting between ranks, where a test uses jax."""
+    import sys  # The test module decides whether jax is imported at all.
+
+    jax = sys.modules.get("jax")
+    if jax is None:
+        yield
+        return
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> pathlib.Path:
+    """The folder `shared` beside the checkout (papers, specs, data), or a skip."""
+    named = os.environ.get("CLINOMETER_SHARED")
+    path = pathlib.Path(named) if named else _ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip(f"needs the folder {path} (set CLINOMETER_SHARED to another place)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> pathlib.Path:
+    """The checkout's root; under Bazel too, it is the source tree, not the runfiles."""
+    return _ROOT
