@@ -1,0 +1,50 @@
+"""The power law recovers constants it was given, and agrees with SciPy's curve_fit."""
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from clinometer.tools.fit import errors, power_law
+
+_SIZES = np.array([1.6e7, 6.1e7, 2.2e8, 7.4e8, 2.9e9, 1.1e10])
+
+
+@pytest.mark.parametrize("floor", [0.0, 1.2])
+@pytest.mark.parametrize("exponent", [-0.08, -0.4])
+def test_recovers_known_constants(exponent, floor):
+    coefficient = 1.5 * 1e8**-exponent
+    fit = power_law.fit_power_law(_SIZES, coefficient * _SIZES**exponent + floor)
+    np.testing.assert_allclose(fit.exponent, exponent, rtol=1e-3)
+    np.testing.assert_allclose(fit.floor, floor, atol=5e-3)
+    np.testing.assert_allclose(fit.coefficient, coefficient, rtol=2e-2)
+    assert fit.rmse < 1e-4
+    assert not fit.at_bound
+
+
+def test_agrees_with_curve_fit_on_noisy_points():
+    rng = np.random.default_rng(1)
+    clean = 2.0 * (_SIZES / 1e8) ** -0.2 + 1.0
+    noisy = clean + 0.02 * rng.standard_normal(len(_SIZES))
+    (c, a, e), _ = optimize.curve_fit(
+        lambda n, c, a, e: c * (n / 1e8) ** a + e, _SIZES, noisy, p0=(2, -0.2, 1)
+    )
+    fit = power_law.fit_power_law(_SIZES, noisy)
+    np.testing.assert_allclose([fit.exponent, fit.floor], [a, e], rtol=1e-3)
+    residuals = noisy - (c * (_SIZES / 1e8) ** a + e)
+    np.testing.assert_allclose(fit.rmse, np.sqrt(np.mean(residuals**2)), rtol=1e-6)
+    np.testing.assert_allclose(fit.predict(_SIZES), noisy - fit.residuals, rtol=1e-9)
+    # Mutation: another last point gives another law.
+    moved = power_law.fit_power_law(_SIZES, np.append(noisy[:-1], noisy[-1] - 0.1))
+    assert abs(moved.floor - fit.floor) > 1e-2
+
+
+def test_straight_power_law_of_rising_slope_has_no_floor():
+    fit = power_law.fit_power_law(_SIZES, 5 - np.log10(_SIZES) / 3)
+    assert fit.floor < 0.05
+
+
+def test_bad_input():
+    with pytest.raises(errors.FitError, match="4 or more distinct"):
+        power_law.fit_power_law([1, 2, 2, 3], [3, 2, 2, 1])
+    with pytest.raises(errors.FitError, match="above 0"):
+        power_law.fit_power_law([1, 2, 3, 4], [3, 2, 1, 0])

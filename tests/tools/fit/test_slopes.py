@@ -1,0 +1,156 @@
+"""Slopes against SciPy, closed forms, the specification's numbers and simulation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from clinometer.tools.fit import errors, slopes
+
+# The four T5 points of paper B, Table 4 (Small, Base, Large, XL), with the computed
+# multiply-adds per batch in units of 1e12.
+_MACS = np.array([3.69, 11.35, 34.26, 127.34])
+_NLL = np.array([2.021, 1.752, 1.605, 1.487])
+_SUPERGLUE = np.array([62.88, 69.80, 75.97, 77.99]) / 100
+
+
+@pytest.mark.parametrize(
+    "x, y, options, expected",
+    [
+        (_MACS, _NLL, {"logx": "e", "logy": "e"}, -0.0854),
+        (_MACS, _NLL, {"lower_is_better": True}, +0.3408),
+        (_MACS, _SUPERGLUE, {}, +0.1000),
+        (_MACS, _SUPERGLUE, {"logx": "e", "logy": "e"}, +0.0616),
+        (_MACS, 1 - _SUPERGLUE, {"logx": "e", "logy": "e"}, -0.1518),
+        (-_NLL, _SUPERGLUE, {"logx": "none"}, +0.2937),
+    ],
+)
+def test_numbers_of_the_specification(x, y, options, expected):
+    assert slopes.fit_slope(x, y, **options).slope == pytest.approx(expected, abs=6e-5)
+
+
+def _random_points(n=7, seed=0):
+    rng = np.random.default_rng(seed)
+    x = np.exp(rng.normal(3, 1, n))
+    return x, 4 - 0.3 * np.log10(x) + 0.05 * rng.standard_normal(n)
+
+
+@pytest.mark.parametrize(
+    "logx, function", [("none", None), ("e", np.log), ("2", np.log2)]
+)
+def test_agrees_with_linregress(logx, function):
+    x, y = _random_points()
+    u = x if function is None else function(x)
+    theirs = stats.linregress(u, y)
+    ours = slopes.fit_slope(x, y, logx=logx)
+    np.testing.assert_allclose(
+        [ours.slope, ours.intercept, ours.slope_stderr, ours.intercept_stderr],
+        [theirs.slope, theirs.intercept, theirs.stderr, theirs.intercept_stderr],
+        rtol=1e-10,
+    )
+    np.testing.assert_allclose(ours.r_squared, theirs.rvalue**2, rtol=1e-10)
+    reach = stats.t.ppf(0.975, len(x) - 2) * theirs.stderr
+    np.testing.assert_allclose(
+        ours.interval, (theirs.slope - reach, theirs.slope + reach), rtol=1e-10
+    )
+    # Mutation: one point moved, another slope.
+    assert slopes.fit_slope(x, y + (x == x.max())).slope != ours.slope
+
+
+def test_agrees_with_the_normal_equations():
+    x, y = _random_points(n=5, seed=3)
+    design = np.stack([np.ones(5), np.log10(x)], axis=1)
+    beta = np.linalg.solve(design.T @ design, design.T @ y)
+    residuals = y - design @ beta
+    covariance = residuals @ residuals / 3 * np.linalg.inv(design.T @ design)
+    fit = slopes.fit_slope(x, y)
+    np.testing.assert_allclose([fit.intercept, fit.slope], beta, rtol=1e-10)
+    np.testing.assert_allclose(fit.residuals, residuals, atol=1e-12)
+    np.testing.assert_allclose(fit.rmse, np.sqrt(np.mean(residuals**2)), rtol=1e-10)
+    at = np.array([1.0, 20.0, 400.0])
+    rows = np.stack([np.ones(3), np.log10(at)], axis=1)
+    half = stats.t.ppf(0.975, 3) * np.sqrt(
+        np.einsum("ij,jk,ik->i", rows, covariance, rows)
+    )
+    np.testing.assert_allclose(fit.band(at), half, rtol=1e-10)
+    np.testing.assert_allclose(fit.predict(at), rows @ beta, rtol=1e-10)
+
+
+def test_standardised_slope_is_the_correlation():
+    x, y = _random_points()
+    fit = slopes.fit_slope(x, y, logx="10", standardise=True)
+    assert fit.slope == pytest.approx(np.corrcoef(np.log(x), y)[0, 1], rel=1e-10)
+    np.testing.assert_allclose(np.mean(fit.transform_x(x)), 0, atol=1e-12)
+
+
+def test_up_is_better():
+    x, y = _random_points()
+    loss = slopes.fit_slope(x, y, lower_is_better=True)
+    assert loss.slope == pytest.approx(-slopes.fit_slope(x, y).slope)
+    assert loss.slope > 0
+    logged = slopes.fit_slope(x, y, logy="e", lower_is_better=True)
+    assert logged.slope == pytest.approx(
+        -stats.linregress(np.log10(x), np.log(y)).slope
+    )
+
+
+def test_theil_sen_ignores_one_bad_run():
+    x = 10.0 ** np.arange(7)
+    y = 5 - 0.5 * np.arange(7.0)
+    y[6] += 3
+    fit = slopes.fit_slope(x, y)
+    assert fit.theil_sen_slope == pytest.approx(-0.5)
+    assert abs(fit.slope + 0.5) > 0.1
+
+
+def test_interval_covers_as_often_as_it_says():
+    # 4 points; the binomial standard error of 2,000 trials is 0.5 %.
+    rng = np.random.default_rng(7)
+    u = np.array([0.0, 0.5, 1.1, 1.6])
+    x, truth, trials = 10**u, 0.3, 2000
+    hits = 0
+    for _ in range(trials):
+        fit = slopes.fit_slope(x, truth * u + 0.05 * rng.standard_normal(4))
+        hits += fit.interval[0] <= truth <= fit.interval[1]
+    assert 0.935 < hits / trials < 0.965
+
+
+def test_two_distinct_points_give_no_interval():
+    fit = slopes.fit_slope([1, 1, 100], [3.0, 3.2, 2.0], lower_is_better=True)
+    assert fit.interval is None and fit.slope_stderr is None and fit.band([1]) is None
+    assert fit.slope == pytest.approx(0.55)
+    assert slopes.fit_slope([1, 10, 100], [3.0, 3.2, 2.0]).interval is not None
+
+
+def test_variants_start_with_the_default_and_are_all_different():
+    variants = slopes.slope_variants(_MACS, _NLL, lower_is_better=True)
+    assert variants[0] == slopes.fit_slope(_MACS, _NLL, lower_is_better=True)
+    keys = {(v.logx, v.logy, v.standardise) for v in variants}
+    assert len(keys) == len(variants) == 12
+    # Scores that may be negative are not logged.
+    assert len(slopes.slope_variants(_MACS, -_NLL)) == 6
+
+
+def test_fits_are_plain_records():
+    fit = slopes.fit_slope(_MACS, _NLL)
+    assert dataclasses.replace(fit, slope=0.0) != fit
+
+
+@pytest.mark.parametrize(
+    "x, y, options, words",
+    [
+        ([1], [1], {}, "2 or more distinct"),
+        ([2, 2, 2], [1, 2, 3], {}, "1 distinct"),
+        ([1, 2], [1, 2, 3], {}, "one length"),
+        ([1, 2], [1, float("nan")], {}, r"y\[1\] is nan"),
+        ([0, 2], [1, 2], {}, "above 0"),
+        ([1, 2], [-1, 2], {"logy": "e"}, "above 0"),
+        ([1, 2], [1, 2], {"logx": "3"}, "'10'"),
+        ([1, 2], [1, 2], {"confidence": 95}, "between 0 and 1"),
+        ([1, 2], [1, 1], {"standardise": True}, "does not vary"),
+    ],
+)
+def test_bad_input(x, y, options, words):
+    with pytest.raises(errors.FitError, match=words):
+        slopes.fit_slope(x, y, **options)

@@ -1,0 +1,1 @@
+"""Fits: slopes, power laws and frontiers through points of (cost, quality)."""

@@ -1,0 +1,99 @@
+"""The power law with a floor of paper B, appendix A: e = N_c * N^alpha + e_inf.
+
+alpha < 0 and 0 <= e_inf < min e. Solved by variable projection: at a given alpha the
+best N_c and e_inf are a bounded linear least-squares problem, so only alpha is
+searched, over a whole grid, and no starting point can be wrong.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import optimize
+
+from clinometer.tools.fit.errors import FitError
+
+_STEEPEST = -4.0
+_FLATTEST = -1e-3
+_GRID = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerLaw:
+    """e = coefficient * N^exponent + floor, in the units of e and N given."""
+
+    coefficient: float
+    exponent: float
+    floor: float
+    rmse: float  # sqrt(mean squared residual), units of e.
+    r_squared: float
+    residuals: tuple[float, ...]
+    at_bound: bool  # The exponent ran into the end of its range: no floor is visible.
+
+    def predict(self, size: Sequence[float] | np.ndarray) -> np.ndarray:
+        """E at the given sizes: float64, same shape."""
+        return self.coefficient * np.asarray(size, np.float64) ** self.exponent + (
+            self.floor
+        )
+
+
+def fit_power_law(
+    size: Sequence[float] | np.ndarray, error: Sequence[float] | np.ndarray
+) -> PowerLaw:
+    """Least-squares fit of e = N_c * N^alpha + e_inf.
+
+    Args:
+      size: N, [n], positive (parameters, embeddings included, in the paper).
+      error: e, [n], positive: the loss, or 1 - accuracy.
+
+    Returns:
+      The best fit over all alpha in [-4, -0.001].
+
+    Raises:
+      FitError: fewer than 4 distinct sizes (3 constants would pass through 3 points),
+        or values that are not positive and finite.
+    """
+    size, error = np.asarray(size, np.float64), np.asarray(error, np.float64)
+    if size.ndim != 1 or size.shape != error.shape:
+        raise FitError(f"size {size.shape} and error {error.shape} must match")
+    if not (np.all(np.isfinite(size)) and np.all(np.isfinite(error))):
+        raise FitError("size and error must be finite numbers")
+    if np.any(size <= 0) or np.any(error <= 0):
+        raise FitError("a power law needs sizes and errors above 0")
+    distinct = len(np.unique(size))
+    if distinct < 4:
+        raise FitError(f"3 constants need 4 or more distinct sizes; {distinct} given")
+
+    # Scaled by the geometric mean, so that N^alpha stays near 1 for every alpha.
+    unit = float(np.exp(np.mean(np.log(size))))
+    scaled = size / unit
+    ceiling = float(error.min()) * (1 - 1e-12)
+
+    def solve(alpha: float) -> tuple[float, float, float]:
+        basis = scaled**alpha
+        design = np.stack([basis, np.ones_like(basis)], axis=1)
+        fit = optimize.lsq_linear(design, error, bounds=([0, 0], [np.inf, ceiling]))
+        return float(2 * fit.cost), float(fit.x[0]), float(fit.x[1])
+
+    grid = -np.geomspace(-_FLATTEST, -_STEEPEST, _GRID)  # Falls from flat to steep.
+    best = int(np.argmin([solve(alpha)[0] for alpha in grid]))
+    low, high = grid[min(best + 1, _GRID - 1)], grid[max(best - 1, 0)]
+    found = optimize.minimize_scalar(
+        lambda alpha: solve(alpha)[0],
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-12},
+    )
+    alpha = float(found.x) if found.fun <= solve(grid[best])[0] else float(grid[best])
+    rss, coefficient, floor = solve(alpha)
+    residuals = error - (coefficient * scaled**alpha + floor)
+    total = float(np.sum((error - error.mean()) ** 2))
+    return PowerLaw(
+        coefficient=coefficient * unit**-alpha,
+        exponent=alpha,
+        floor=floor,
+        rmse=float(np.sqrt(rss / len(size))),
+        r_squared=1 - rss / total if total > 0 else float("nan"),
+        residuals=tuple(float(r) for r in residuals),
+        at_bound=best in (0, _GRID - 1),
+    )
