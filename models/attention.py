@@ -29,6 +29,7 @@ class RelativeBias(hk.Module):
     def __call__(  # [T], [S] -> [H, T, S], float32
         self, query_positions: jax.Array, key_positions: jax.Array
     ) -> jax.Array:
+        """Returns the bias of every query and key position."""
         shape = [self.num_heads, relative_attention.NUM_BUCKETS]
         limit = (6.0 / sum(shape)) ** 0.5
         init = hk.initializers.RandomUniform(-limit, limit)
@@ -132,6 +133,7 @@ class MultiHeadAttention(hk.Module):
         mask: jax.Array,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:  # [B, T, d]
+        """Attends from x to keys and values."""
         d_model = x.shape[-1]
         std = (d_model * self.d_kv) ** -0.5
         y = dot_product_attention(
@@ -156,5 +158,5 @@ class MultiHeadAttention(hk.Module):
 
 
 def _repeat_heads(x: jax.Array, num_heads: int) -> jax.Array:
-    """Lets key-value heads serve `num_heads` query heads: [B, S, G, k] -> [.., H, k]."""
+    """Lets each key-value head serve its query heads: [B, S, G, k] -> [B, S, H, k]."""
     return x if x.shape[2] == num_heads else jnp.repeat(x, num_heads // x.shape[2], 2)

@@ -1,4 +1,4 @@
-"""Dropout whose mask may be shared along the length axis, as Mesh TensorFlow draws it."""
+"""Dropout whose mask may be shared along an axis, as Mesh TensorFlow draws it."""
 
 import jax
 import jax.numpy as jnp

@@ -35,6 +35,7 @@ class Logits(hk.Module):
         self.vocab_size = vocab_size
 
     def __call__(self, h: jax.Array, tied_table: jax.Array | None) -> jax.Array:
+        """Projects h [B, T, d]; `tied_table` is [V, d], or None for an own kernel."""
         d_model = h.shape[-1]
         if tied_table is not None:
             h = h * jnp.asarray(d_model**-0.5, h.dtype)

@@ -48,6 +48,7 @@ class FeedForward(hk.Module):
     def __call__(  # [B, T, d] -> [B, T, d]
         self, x: jax.Array, dropout_key: jax.Array | None = None
     ) -> jax.Array:
+        """Transforms every position alike."""
         d_model = x.shape[-1]
         act = _FUNCTIONS[self.activation.removeprefix("gated-")]
         if self.activation.startswith("gated-"):

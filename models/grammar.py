@@ -1,9 +1,9 @@
 """Reads model names such as `transformer-NL16-SM`: architecture, operators, size.
 
-The operators are paper B's (spec §13): NL, EL, DL layers, DM d_model, KV d_kv, NH heads,
-FF d_ff, SH shared heads, SKV tied keys and values. Names are case-insensitive; a part
-may carry its number in front (`small-32EL`); K multiplies by 1024, and so do the three
-trailing zeros of the names on the Hugging Face hub (`ff9000` is 9216).
+The operators are paper B's (spec §13): NL, EL, DL layers, DM d_model, KV d_kv, NH
+heads, FF d_ff, SH shared heads, SKV tied keys and values. Names are case-insensitive; a
+part may carry its number in front (`small-32EL`); K multiplies by 1024, and so do the
+three trailing zeros of the names on the Hugging Face hub (`ff9000` is 9216).
 """
 
 from collections.abc import Collection
@@ -50,7 +50,7 @@ class ModelName:
 
     @property
     def canonical(self) -> str:
-        """The one spelling of this model: `transformer-small`, `transformer-NL16-SM`."""
+        """The one spelling: `transformer-small`, `transformer-NL16-SM`."""
         if not self.operators:
             return f"{self.architecture}-{self.size}"
         parts = [op if op in _FLAGS else f"{op}{value}" for op, value in self.operators]
@@ -76,7 +76,7 @@ def parse(name: str, architectures: Collection[str]) -> ModelName:
     """Takes a model name apart.
 
     Args:
-        name: e.g. "transformer-NL16-SM", "transformer-small", "transformer-el16-dl8-small".
+        name: e.g. "transformer-NL16-SM", "transformer-small-el16-dl8".
         architectures: the accepted architecture names.
 
     Raises:

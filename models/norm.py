@@ -14,6 +14,7 @@ class RMSNorm(hk.Module):
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:  # [..., d] -> [..., d]
+        """Normalises the last axis."""
         scale = hk.get_parameter("scale", [x.shape[-1]], jnp.float32, init=jnp.ones)
         y = x.astype(jnp.float32)
         y *= jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + EPSILON)

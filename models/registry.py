@@ -44,9 +44,9 @@ def build(
     parsed = parse(name)
     architecture = ARCHITECTURES[parsed.architecture]
     fields = parsed.config_fields()
-    if paper_literal_kv32 and parsed.size in sizes.PRINTED_KV32:
-        if "KV" not in dict(parsed.operators):
-            fields["d_kv"] = 32
+    has_kv = "KV" in dict(parsed.operators)
+    if paper_literal_kv32 and parsed.size in sizes.PRINTED_KV32 and not has_kv:
+        fields["d_kv"] = 32
     known = [field.name for field in dataclasses.fields(architecture.Config)]
     for key in overrides:
         if key not in known:

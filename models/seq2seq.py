@@ -3,9 +3,11 @@
 Shapes: B batch, S encoder length, T decoder length, d model width, V vocabulary.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
+from typing import NamedTuple
 
 import haiku as hk
 import jax

@@ -5,7 +5,8 @@ scanned form (`encoder/layers/layer/...`, leaves with a leading layer axis) is a
 of it, made and undone here, so checkpoints and conversions know one tree only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping
 import re
 from typing import Any
 

@@ -76,6 +76,7 @@ class Encoder(hk.Module):
         segments: jax.Array,  # [B, S]
         dropout_key: jax.Array | None,
     ) -> jax.Array:  # [B, S, d]
+        """Encodes embedded tokens."""
         config = self.config
         positions = jnp.arange(x.shape[1])
         relative_bias = attention.RelativeBias(
@@ -114,6 +115,7 @@ class EncoderLayer(hk.Module):
         mask: jax.Array,  # [B, 1, S, S]
         dropout_key: jax.Array | None,
     ) -> jax.Array:  # [B, S, d]
+        """Applies both sublayers."""
         config = self.config
         self_attention = make_attention(config, "self_attention")
 

@@ -6,7 +6,8 @@ matrix products and convolutions only, two FLOPs a multiply-add, times the trip 
 of every scan. Nothing is compiled or allocated.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Iterator
 import math
 from typing import Any
 

@@ -1,0 +1,1 @@
+"""`clinometer count`: parameters, multiply-adds and FLOPs of a model."""
