@@ -39,9 +39,9 @@ if [[ ! -e ${VENV} ]]; then
 fi
 
 echo "setup: installing the locked packages (some 250 MB at the first time)"
-"${VENV}/bin/python" -m pip install --quiet --retries 5 --require-hashes \
+"${VENV}/bin/python" -m pip install -qq --retries 5 --require-hashes \
   --requirement requirements.lock
 echo "setup: building the C++ kernels and linking this checkout into ${VENV}"
-"${VENV}/bin/python" -m pip install --quiet --no-deps --no-build-isolation --no-index \
+"${VENV}/bin/python" -m pip install -qq --no-deps --no-build-isolation --no-index \
   --editable .
 echo "setup: done"

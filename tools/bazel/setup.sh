@@ -1,0 +1,57 @@
+#!/bin/bash
+# Readies Bazel for this checkout; safe to run again. Needs `make setup` first.
+#
+# Writes .bazel/machine.rc, which .bazelrc imports: the interpreter (the checkout's
+# .venv, or the one that CLINOMETER_PYTHON names) and, if the Bazel on PATH is
+# Debian's offline 4.2.3, the folders that stand in for Bazel's own downloads. Any
+# other Bazel (6 or 7, such as bazelisk's) fetches its own and needs none of that.
+# Without a Bazel, root on a Debian system gets Debian's.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root=$(pwd)
+readonly root
+readonly python=${CLINOMETER_PYTHON:-${root}/.venv/bin/python3}
+readonly packages=(bazel-bootstrap bazel-rules-java bazel-rules-proto bazel-platforms
+  bazel-skylib)
+
+fail() {
+  echo "tools/bazel/setup.sh: $*" >&2
+  exit 1
+}
+
+[[ -x ${python} ]] ||
+  fail "no interpreter ${python}; run 'make setup' first or set CLINOMETER_PYTHON"
+
+if ! command -v bazel >/dev/null; then
+  command -v apt-get >/dev/null || fail "no bazel on PATH; install Bazel 6 or 7"
+  ((EUID == 0)) || fail "no bazel on PATH; as root: apt-get install ${packages[*]}"
+  echo "bazel: installing ${packages[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null </dev/null
+fi
+
+mkdir -p .bazel
+{
+  echo "# Written by tools/bazel/setup.sh."
+  echo "build --repo_env=CLINOMETER_PYTHON=${python}"
+  # Debian's build carries no version number.
+  if [[ $(bazel --version 2>/dev/null) == *no_version* ]]; then
+    while read -r name path; do
+      [[ -d ${path} ]] || fail "Debian's Bazel needs ${path}; as root: apt-get install ${packages[*]}"
+      echo "common --override_repository=${name}=${path}"
+    done <<REPOSITORIES
+rules_java /usr/share/bazel/rules/java
+rules_proto /usr/share/bazel/rules/proto
+platforms /usr/share/bazel/tools/platforms
+bazel_skylib /usr/share/bazel/tools/skylib
+rules_cc ${root}/tools/bazel/stubs/rules_cc
+remote_coverage_tools ${root}/tools/bazel/stubs/remote_coverage_tools
+REPOSITORIES
+  fi
+} >.bazel/machine.rc.new
+mv .bazel/machine.rc.new .bazel/machine.rc
+
+# The server looks at the interpreter's packages only when it starts.
+bazel shutdown >/dev/null 2>&1
+echo "bazel: ready; try 'bazel test //tests:smoke' and 'bazel run //train:main -- --help'"
