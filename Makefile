@@ -27,8 +27,9 @@ help: ## list the commands
 	  | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 setup: $(STAMP) ## make .venv: the locked packages and this checkout
+	@:
 
-$(STAMP): requirements.lock pyproject.toml setup.py $(NATIVE)
+$(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(NATIVE)
 	@tools/setup.sh '$(PYTHON)' '$(VENV)'
 	@touch $@
 
