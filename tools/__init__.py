@@ -1,0 +1,1 @@
+"""What a person calls: the `clinometer` command and the tools behind it."""

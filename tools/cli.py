@@ -1,0 +1,123 @@
+"""The `clinometer` command: a table of subcommands, each a thin door to a module.
+
+A subcommand's module is imported only when it is called, so that
+`clinometer count` needs no training packages. Each has `main(argv) -> exit code`.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import sys
+
+import clinometer
+
+
+@dataclasses.dataclass(frozen=True)
+class Subcommand:
+    """One row of the command table."""
+
+    module: str  # Its main(argv) takes what follows the subcommand's name.
+    extra: str | None  # The optional dependencies that it needs, if any.
+    summary: str  # One line for `clinometer --help`.
+
+
+SUBCOMMANDS = {
+    "train": Subcommand(
+        "clinometer.train.main", "train", "train one model from a config"
+    ),
+    "study": Subcommand(
+        "clinometer.tools.study.main",
+        "study",
+        "train several architectures at several sizes, and report",
+    ),
+    "report": Subcommand(
+        "clinometer.tools.report.main",
+        "study",
+        "fit and write the report of a study's runs",
+    ),
+    "count": Subcommand(
+        "clinometer.tools.count.main",
+        None,
+        "count a model's parameters and FLOPs without allocating it",
+    ),
+    "tokenize": Subcommand(
+        "clinometer.data.tokenize_main",
+        "train",
+        "turn text into a vocabulary and a token store",
+    ),
+    "version": Subcommand(
+        "clinometer.tools.versions",
+        None,
+        "print the versions of clinometer and what it runs on",
+    ),
+}
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
+USAGE = 2
+
+
+def help_text() -> str:
+    """Returns what `clinometer --help` prints."""
+    width = max(map(len, SUBCOMMANDS))
+    rows = [f"  {name:<{width}}  {s.summary}" for name, s in SUBCOMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: clinometer SUBCOMMAND ...",
+            "",
+            clinometer.__doc__.strip(),
+            "",
+            *rows,
+            "",
+            "`clinometer SUBCOMMAND --help` explains one of them.",
+        ]
+    )
+
+
+def unknown_text(name: str) -> str:
+    """Returns the error for a subcommand that does not exist."""
+    near = difflib.get_close_matches(name, SUBCOMMANDS, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else "see `clinometer --help`"
+    return f"clinometer: no subcommand '{name}'; {hint}"
+
+
+def missing_text(name: str, error: ModuleNotFoundError) -> str:
+    """Returns the error for a package that a subcommand needs and nobody installed."""
+    extra = SUBCOMMANDS[name].extra
+    package = f"clinometer[{extra}]" if extra else "clinometer"
+    return (
+        f"clinometer {name}: the Python package '{error.name}' is not installed; "
+        f"pip install '{package}'"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the subcommand that `argv` names; returns the process's exit code.
+
+    Args:
+        argv: the arguments after the program's name; None means sys.argv's.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0 if argv else USAGE
+    name, rest = argv[0], argv[1:]
+    if name == "--version":
+        name = "version"
+    if name not in SUBCOMMANDS:
+        print(unknown_text(name), file=sys.stderr)
+        return USAGE
+    try:
+        return importlib.import_module(SUBCOMMANDS[name].module).main(rest)
+    except ModuleNotFoundError as error:
+        # A missing module of our own is a broken installation, not a missing extra.
+        if error.name is None or error.name.split(".")[0] == "clinometer":
+            raise
+        print(missing_text(name, error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nclinometer {name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
