@@ -10,7 +10,8 @@ import types
 import pytest
 
 import clinometer
-from clinometer.tools import cli, versions
+from clinometer.tools import cli
+from clinometer.tools import versions
 
 
 @pytest.fixture
