@@ -1,0 +1,329 @@
+"""Checkpoints: the one wrapper over Orbax.
+
+A checkpoint holds the state in canonical form (a name per layer, whatever form the run
+uses), and beside it, as JSON, a CRC-32 of every leaf, what the run is (`identity`), and
+the host's own running values (`progress`). Orbax writes in the background under a
+temporary name and renames, so a crash leaves the earlier checkpoints as they were.
+"""
+
+from collections.abc import Mapping
+import errno
+import logging
+import os
+import pathlib
+import shutil
+from typing import Any
+import zlib
+
+import jax
+import numpy as np
+from orbax.checkpoint import args as orbax_args
+from orbax.checkpoint import checkpoint_managers
+import orbax.checkpoint as ocp
+
+from clinometer import models
+from clinometer.train import errors
+from clinometer.train import state as state_lib
+
+_STATE, _META = "state", "meta"
+_FORMAT_VERSION = 1
+# Orbax and tensorstore report a broken file by these.
+_BROKEN = (ValueError, OSError, KeyError, TypeError)
+
+
+def to_canonical(state: state_lib.TrainState) -> dict[str, Any]:
+    """Returns the state as nested dicts with a module name per layer; traceable.
+
+    The optimizer's part is `{slot: {module: {name: array}}}`, a slot being one array of
+    the per-leaf state, named by its place there.
+    """
+    slots: dict[str, dict[str, dict[str, Any]]] = {}
+    for module, leaves in state.optimizer.items():
+        for name, leaf_state in leaves.items():
+            for path, array in jax.tree_util.tree_flatten_with_path(leaf_state)[0]:
+                slot = slots.setdefault(jax.tree_util.keystr(path), {})
+                slot.setdefault(module, {})[name] = array
+    return {
+        "step": state.step,
+        "params": models.unstack_params(state.params),
+        "optimizer": {slot: models.unstack_params(t) for slot, t in slots.items()},
+    }
+
+
+def from_canonical(
+    tree: Mapping[str, Any], like: state_lib.TrainState
+) -> state_lib.TrainState:
+    """Undoes `to_canonical`, in the form (stacked or per layer) of the state `like`."""
+    stacked = any(models.is_stacked(module) for module in like.params)
+    form = models.stack_params if stacked else dict
+    slots = {slot: form(slot_tree) for slot, slot_tree in tree["optimizer"].items()}
+    optimizer = {}
+    for module, leaves in like.optimizer.items():
+        optimizer[module] = {}
+        for name, leaf_state in leaves.items():
+            paths, treedef = jax.tree_util.tree_flatten_with_path(leaf_state)
+            optimizer[module][name] = treedef.unflatten(
+                slots[jax.tree_util.keystr(path)][module][name] for path, _ in paths
+            )
+    return state_lib.TrainState(tree["step"], form(tree["params"]), optimizer)
+
+
+def digests(tree: Any) -> dict[str, int]:
+    """Returns the CRC-32 of every leaf's bytes, by the leaf's place in the tree.
+
+    A leaf that is spread over several processes has no digest here.
+    """
+    return {
+        jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf))
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+    }
+
+
+def num_bytes(abstract_state: state_lib.TrainState) -> int:
+    """Returns the bytes of a state; abstract leaves will do."""
+    leaves = jax.tree.leaves(abstract_state)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def check_space(directory: pathlib.Path, needed: int) -> None:
+    """Raises RunError if the disk of `directory` has fewer than `needed` bytes free."""
+    existing = next(p for p in [directory, *directory.parents] if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise errors.RunError(
+            f"{directory}: the checkpoints need {needed / 1e6:,.0f} MB more, the disk has "
+            f"{free / 1e6:,.0f} MB free; make room, or keep fewer "
+            "(--config.checkpoint.keep_last)"
+        )
+
+
+def check_identity(
+    saved: Mapping[str, Any], own: Mapping[str, Any], place: str
+) -> None:
+    """Raises RunError naming every field in which a checkpoint is of another run."""
+    fields = sorted(set(saved) | set(own))
+    missing = "(absent)"
+    different = [f for f in fields if saved.get(f, missing) != own.get(f, missing)]
+    if not different:
+        return
+    listed = "; ".join(
+        f"{field} is {own.get(field, missing)!r} here, {saved.get(field, missing)!r} there"
+        for field in different
+    )
+    raise errors.RunError(
+        f"{place} is of another run: {listed}. Use the same values, or another --workdir"
+    )
+
+
+class Checkpoints:
+    """The checkpoints of one run directory."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        keep_last: int = 1,
+        keep_best: int = 0,
+        read_only: bool = False,
+    ):
+        """Opens the folder.
+
+        Args:
+            directory: made when it is missing, unless `read_only`.
+            keep_last: newest checkpoints to keep.
+            keep_best: checkpoints of the lowest validation loss to keep besides.
+            read_only: write nothing; for `latest_meta`.
+        """
+        self.directory = pathlib.Path(directory).resolve()
+
+        def validation_loss(metrics: Mapping[str, float]) -> float:
+            return metrics["validation/loss"]
+
+        policies = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(keep_last),
+                checkpoint_managers.BestN(
+                    get_metric_fn=validation_loss,
+                    reverse=True,
+                    n=keep_best,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._options = ocp.CheckpointManagerOptions(
+            best_fn=validation_loss,  # Without it Orbax would not store the loss.
+            best_mode="min",
+            preservation_policy=None if read_only else policies,
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+            read_only=read_only,
+        )
+        self._manager = self._open()
+        self._in_flight: int | None = None
+
+    def _open(self) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
+            self.directory, options=self._options, item_names=(_STATE, _META)
+        )
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(
+        self,
+        step: int,
+        state: state_lib.TrainState,
+        *,
+        identity: Mapping[str, Any],
+        progress: Mapping[str, Any],
+        validation_loss: float | None = None,
+    ) -> None:
+        """Starts to save in the background; a step that is saved already is left alone.
+
+        Args:
+            step: steps done.
+            state: copied before this returns, so that its buffers may be donated.
+            identity: flat fields that must be equal in a run that resumes.
+            progress: the host's own values, ready for JSON.
+            validation_loss: of this very step, if it was measured.
+
+        Raises:
+            RunError: this checkpoint or the one before could not be written.
+        """
+        if step in self._manager.all_steps():
+            return
+        self.wait()
+        tree = jax.tree.map(_to_host, to_canonical(state))
+        meta = {
+            "format_version": _FORMAT_VERSION,
+            "identity": dict(identity),
+            "progress": dict(progress),
+            "digests": digests(tree),
+        }
+        metrics = None
+        if validation_loss is not None:
+            metrics = {"validation/loss": validation_loss}
+        self._in_flight = step
+        try:
+            self._manager.save(
+                step,
+                args=orbax_args.Composite(
+                    **{
+                        _STATE: orbax_args.StandardSave(tree),
+                        _META: orbax_args.JsonSave(meta),
+                    }
+                ),
+                metrics=metrics,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._failure(error) from error
+
+    def wait(self) -> None:
+        """Waits for the save in flight; raises RunError if it failed."""
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._failure(error) from error
+        self._in_flight = None
+
+    def _failure(self, error: Exception) -> errors.RunError:
+        text = str(error)
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text
+        reason = f"no space left on the disk of {self.directory}" if full else text
+        return errors.RunError(
+            f"the checkpoint of step {self._in_flight} could not be written: {reason}. "
+            f"Whole checkpoints: steps {self.steps or 'none'}; the same command resumes"
+        )
+
+    def latest_meta(self) -> tuple[int, dict[str, Any]] | None:
+        """Returns step and meta of the newest checkpoint whose meta can be read."""
+        for step in reversed(self.steps):
+            try:
+                return step, self._read_meta(step)
+            except _BROKEN:
+                continue
+        return None
+
+    def restore(
+        self, abstract_state: state_lib.TrainState, identity: Mapping[str, Any]
+    ) -> tuple[state_lib.TrainState, dict[str, Any]] | None:
+        """Returns (state, progress) of the newest whole checkpoint, or None.
+
+        A truncated or corrupt one is renamed to `STEP.corrupt`, with a warning, and the
+        one before is taken.
+
+        Args:
+            abstract_state: shapes, dtypes and optionally shardings to restore to.
+            identity: see `save`.
+
+        Raises:
+            RunError: the checkpoint is of another run; names the fields.
+        """
+        for step in reversed(self.steps):
+            try:
+                meta = self._read_meta(step)
+                saved_identity, progress = meta["identity"], meta["progress"]
+            except _BROKEN as error:
+                self._set_aside(step, error)
+                continue
+            place = f"the checkpoint {self.directory / str(step)}"
+            check_identity(saved_identity, identity, place)
+            try:
+                tree = self._read_state(step, abstract_state, meta["digests"])
+            except _BROKEN as error:
+                self._set_aside(step, error)
+                continue
+            return from_canonical(tree, abstract_state), progress
+        return None
+
+    def _read_meta(self, step: int) -> dict[str, Any]:
+        items = orbax_args.Composite(**{_META: orbax_args.JsonRestore()})
+        return self._manager.restore(step, args=items)[_META]
+
+    def _read_state(
+        self, step: int, abstract_state: state_lib.TrainState, expected: Any
+    ) -> dict[str, Any]:
+        default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=leaf.sharding or default
+            ),
+            jax.eval_shape(to_canonical, abstract_state),
+        )
+        items = orbax_args.Composite(**{_STATE: orbax_args.StandardRestore(target)})
+        tree = self._manager.restore(step, args=items)[_STATE]
+        for place, digest in digests(tree).items():
+            if place in expected and expected[place] != digest:
+                raise ValueError(f"the digest of {place} differs from the saved one")
+        return tree
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        if isinstance(error, PermissionError):
+            raise errors.RunError(f"cannot read {self.directory}: {error}") from error
+        path = self.directory / str(step)
+        aside = self.directory / f"{step}.corrupt"
+        if aside.exists():
+            shutil.rmtree(aside)
+        os.replace(path, aside)
+        reason = str(error).split("\n")[0][:300]
+        logging.warning(
+            "checkpoint %s is corrupt (%s); renamed to %s, trying the one before",
+            path,
+            reason,
+            aside.name,
+        )
+        self._manager.close()
+        self._manager = self._open()
+
+    def close(self) -> None:
+        """Waits for the save in flight and lets the folder go."""
+        self.wait()
+        self._manager.close()
+
+
+def _to_host(leaf: jax.Array) -> np.ndarray | jax.Array:
+    """A copy on the host, since the next step writes into a donated leaf."""
+    return np.array(leaf, copy=True) if leaf.is_fully_addressable else leaf

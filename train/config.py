@@ -1,0 +1,169 @@
+"""Reads a run's configuration: a file of a plain function, then overrides.
+
+`FILE.py:ARGUMENT` names the file (relative to the working directory or to the
+installed package) and the argument of its `get_config`; `--config.key=value` changes
+a field. Nothing here touches a device.
+"""
+
+import ast
+from collections.abc import Sequence
+import difflib
+import importlib.util
+import inspect
+import pathlib
+from typing import Any
+
+from ml_collections import config_dict
+
+from clinometer.train import errors
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+_PREFIX = "--config."
+_FLAGS = {"true": True, "false": False}
+
+
+def load(
+    specification: str, overrides: Sequence[str] = ()
+) -> config_dict.FrozenConfigDict:
+    """Returns the configuration of a run.
+
+    Args:
+        specification: e.g. "train/configs/pretrain.py:transformer-small".
+        overrides: e.g. ["--config.data.batch_size=16"].
+
+    Raises:
+        RunError: file, field or value is wrong; says what is accepted.
+    """
+    config = _call_file(specification)
+    for override in overrides:
+        _apply(config, override)
+    return config_dict.FrozenConfigDict(config)
+
+
+def to_dict(config: config_dict.ConfigDict) -> dict[str, Any]:
+    """Returns the configuration as nested plain dicts, ready for JSON."""
+    return {
+        key: to_dict(value) if isinstance(value, config_dict.ConfigDict) else value
+        for key, value in config.items()
+    }
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns {"data.batch_size": 128, ...} of nested dicts."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """Returns " (did you mean ...?)" for the nearest known name, or nothing."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _call_file(specification: str) -> config_dict.ConfigDict:
+    name, _, argument = specification.partition(":")
+    candidates = [pathlib.Path(name), _PACKAGE / name]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise errors.RunError(
+            f"--config: no file {name!r}, neither here nor in {_PACKAGE}; give "
+            "FILE.py:MODEL, e.g. train/configs/pretrain.py:transformer-small"
+        )
+    module_spec = importlib.util.spec_from_file_location("clinometer_config", path)
+    if module_spec is None or path.suffix != ".py":
+        raise errors.RunError(f"--config: {name} is not a Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise errors.RunError(f"--config: {name} has no function get_config")
+    if argument and not inspect.signature(module.get_config).parameters:
+        raise errors.RunError(
+            f"--config: get_config of {name} takes no argument, got {argument!r}"
+        )
+    config = module.get_config(argument) if argument else module.get_config()
+    _refuse_lists(config)
+    return config
+
+
+def _refuse_lists(config: config_dict.ConfigDict) -> None:
+    for key, value in flatten(to_dict(config)).items():
+        if isinstance(value, list):
+            raise errors.RunError(
+                f"config.{key}: a list; write a tuple, which cannot be changed by others"
+            )
+
+
+def _apply(config: config_dict.ConfigDict, override: str) -> None:
+    if not override.startswith(_PREFIX) or "=" not in override:
+        raise errors.RunError(
+            f"unknown argument {override!r}; overrides are --config.KEY=VALUE, e.g. "
+            "--config.data.batch_size=16"
+        )
+    path, _, text = override[len(_PREFIX) :].partition("=")
+    *parents, key = path.split(".")
+    node = config
+    for depth, parent in enumerate(parents):
+        known = [name for name in node if isinstance(node[name], config_dict.ConfigDict)]
+        if parent not in known:
+            if parent in node:
+                raise errors.RunError(
+                    f"config.{path}: {'.'.join(parents[: depth + 1])} is a value, it "
+                    "has no fields"
+                )
+            raise errors.RunError(_unknown(path, parent, known, config))
+        node = node[parent]
+    if key not in node and parents != ["model"]:
+        raise errors.RunError(_unknown(path, key, list(node), config))
+    if key in node and isinstance(node[key], config_dict.ConfigDict):
+        raise errors.RunError(
+            f"config.{path}: a group of fields; set one of {', '.join(node[key])}"
+        )
+    if key in node:
+        node[key] = _parse(path, text, node.get_type(key), node[key])
+    else:  # A field of the model's config: `models.build` knows names and types.
+        node[key] = _literal(text)
+
+
+def _unknown(
+    path: str, name: str, known: list[str], config: config_dict.ConfigDict
+) -> str:
+    hint = suggestion(name, known) or suggestion(path, list(flatten(to_dict(config))))
+    return f"config.{path}: unknown key {name!r}{hint}; accepted: {', '.join(known)}"
+
+
+def _literal(text: str) -> Any:
+    if text.lower() in _FLAGS:
+        return _FLAGS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _parse(path: str, text: str, kind: type, default: Any) -> Any:
+    """Returns `text` as a value of the field's type, or raises RunError."""
+    if kind is str:
+        return text
+    value = _literal(text)
+    if text.lower() == "none" and default is None:
+        return None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not kind:
+        accepted = {
+            int: "a whole number such as 1_000 (1e3 is a float)",
+            float: "a number such as 0.1 or 1e-4",
+            bool: "true or false",
+            tuple: "a tuple such as (1, 2)",
+        }
+        raise errors.RunError(
+            f"config.{path}: got {text!r}, accepted: {accepted.get(kind, kind.__name__)}"
+        )
+    return value

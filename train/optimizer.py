@@ -1,0 +1,91 @@
+"""Optimizers that treat each parameter of each layer by itself.
+
+Adafactor scales by the RMS of a parameter and clips by the RMS of its update. Under a
+scanned stack one leaf [L, ...] holds L layers; taken as one parameter, all layers
+would share those numbers. So the optax transformation is applied leaf by leaf, and
+under `jax.vmap` to stacked leaves: a stack moves as its separate layers do.
+
+The state is `{module: {name: state of that leaf}}`, so that checkpoints can cut a
+stack into layers. The learning rate stands outside: it is a function of the step.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from clinometer import models
+from clinometer.train import errors
+
+Tree = Mapping[str, Mapping[str, Any]]  # {module: {name: leaf}}
+
+NAMES = ("adafactor", "adamw")
+
+
+class Optimizer(NamedTuple):
+    """A pair of pure functions over `{module: {name: array}}`.
+
+    Attributes:
+        init: params -> state.
+        update: (gradients, state, params, learning_rate) -> (updates, state); the
+            updates are to be added to the parameters.
+    """
+
+    init: Callable[[Tree], Tree]
+    update: Callable[[Tree, Tree, Tree, jax.Array], tuple[Tree, Tree]]
+
+
+def make(config: Mapping[str, Any]) -> Optimizer:
+    """Returns the optimizer of `config.optimizer`; raises RunError for a bad field."""
+    name = config["name"]
+    if name == "adafactor":
+        transformation = optax.adafactor(
+            learning_rate=None,
+            min_dim_size_to_factor=config["min_dim_size_to_factor"],
+            decay_rate=config["decay_rate"],
+            clipping_threshold=config["clipping_threshold"],
+        )
+    elif name == "adamw":
+        transformation = optax.chain(
+            optax.scale_by_adam(config["b1"], config["b2"], config["eps"]),
+            optax.add_decayed_weights(config["weight_decay"]),
+            optax.scale(-1.0),
+        )
+    else:
+        raise errors.RunError(
+            f"config.optimizer.name: unknown {name!r}; accepted: {', '.join(NAMES)}"
+        )
+    return per_leaf(transformation)
+
+
+def per_leaf(transformation: optax.GradientTransformation) -> Optimizer:
+    """Returns the optimizer that applies `transformation` to each layer's leaf alone."""
+
+    def init(params: Tree) -> Tree:
+        return {
+            module: {
+                name: _over_layers(module, transformation.init)(leaf)
+                for name, leaf in leaves.items()
+            }
+            for module, leaves in params.items()
+        }
+
+    def update(
+        gradients: Tree, state: Tree, params: Tree, learning_rate: jax.Array
+    ) -> tuple[Tree, Tree]:
+        updates, next_state = {}, {}
+        for module, leaves in gradients.items():
+            updates[module], next_state[module] = {}, {}
+            for name, gradient in leaves.items():
+                step, next_state[module][name] = _over_layers(
+                    module, transformation.update
+                )(gradient, state[module][name], params[module][name])
+                updates[module][name] = learning_rate * step
+        return updates, next_state
+
+    return Optimizer(init, update)
+
+
+def _over_layers(module: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.vmap(function) if models.is_stacked(module) else function

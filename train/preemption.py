@@ -1,0 +1,44 @@
+"""Turns SIGTERM and Ctrl-C into a request to stop after the current step."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """A context in which the first SIGTERM or Ctrl-C only asks to stop.
+
+    The second one acts as it always does. Outside the main thread, where Python
+    allows no handlers, the context changes nothing.
+    """
+
+    def __init__(self):
+        self._event = threading.Event()
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def is_set(self) -> bool:
+        """Whether somebody asked."""
+        return self._event.is_set()
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._restore()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._event.set()
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._previous:
+            number, handler = self._previous.popitem()
+            signal.signal(number, handler)

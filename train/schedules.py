@@ -1,0 +1,86 @@
+"""Learning-rate schedules as traceable functions of the 0-based step."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from clinometer.train import errors
+
+Schedule = Callable[[jax.Array], jax.Array]
+
+NAMES = ("rsqrt", "wsd", "cosine", "constant")
+
+
+def depends_on_train_steps(name: str) -> bool:
+    """Whether the rate at a step changes with the run's length."""
+    return name in ("wsd", "cosine")
+
+
+def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
+    """Returns the schedule of `config.schedule`.
+
+    - rsqrt: learning_rate / sqrt(max(step, warmup_steps)), T5's (spec §16.3).
+    - wsd: linear warm-up over warmup_fraction of the run, constant, then linear decay
+      over decay_fraction of it to final_fraction of the rate, reached at train_steps.
+    - cosine: the same warm-up, then half a cosine down to final_fraction.
+    - constant: learning_rate.
+
+    Raises:
+        RunError: a field is out of range or the name is unknown.
+    """
+    name, peak = config["name"], config["learning_rate"]
+    if name not in NAMES:
+        raise errors.RunError(
+            f"config.schedule.name: unknown {name!r}; accepted: {', '.join(NAMES)}"
+        )
+    for field in ("warmup_fraction", "decay_fraction", "final_fraction"):
+        if not 0 <= config[field] <= 1:
+            raise errors.RunError(
+                f"config.schedule.{field}: must lie in [0, 1], got {config[field]}"
+            )
+    if peak <= 0:
+        raise errors.RunError(
+            f"config.schedule.learning_rate: must be positive, got {peak}"
+        )
+    if name == "rsqrt":
+        if config["warmup_steps"] < 1:
+            raise errors.RunError(
+                "config.schedule.warmup_steps: must be at least 1, got "
+                f"{config['warmup_steps']}"
+            )
+        return _rsqrt(peak, config["warmup_steps"])
+    if name == "constant":
+        return optax.constant_schedule(peak)
+    warmup = round(config["warmup_fraction"] * train_steps)
+    final = config["final_fraction"] * peak
+    # The first step moves too: the rate is peak / warmup at step 0.
+    ramp = optax.linear_schedule(peak / max(warmup, 1), peak, max(warmup - 1, 1))
+    if name == "cosine":
+        tail = optax.cosine_decay_schedule(
+            peak, max(train_steps - warmup, 1), config["final_fraction"]
+        )
+        return optax.join_schedules([ramp, tail], [warmup])
+    decay = round(config["decay_fraction"] * train_steps)
+    if warmup + decay > train_steps:
+        raise errors.RunError(
+            "config.schedule: warmup_fraction and decay_fraction add up to more than 1 "
+            f"({config['warmup_fraction']} + {config['decay_fraction']})"
+        )
+    return optax.join_schedules(
+        [
+            ramp,
+            optax.constant_schedule(peak),
+            optax.linear_schedule(peak, final, max(decay, 1)),
+        ],
+        [warmup, train_steps - decay],
+    )
+
+
+def _rsqrt(base: float, warmup_steps: int) -> Schedule:
+    def schedule(step: jax.Array) -> jax.Array:
+        return base / jnp.sqrt(jnp.maximum(jnp.asarray(step, jnp.float32), warmup_steps))
+
+    return schedule

@@ -1,0 +1,171 @@
+"""Where the wall time of a run went, and how fast its steps were."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import time
+from typing import Any
+
+import numpy as np
+
+# What the clock is charged to; `compile` is all set-up: checks, initialisation, compile.
+CATEGORIES = (
+    "compile",
+    "input_wait",
+    "step",
+    "evaluation",
+    "checkpoint",
+    "other",
+)
+# Not training: taken out of the windows.
+_EXCLUDED = ("compile", "evaluation", "checkpoint")
+
+DROPPED_WINDOWS = 2
+MIN_WINDOWS = 20
+# A run whose windows scatter more than this, IQR / median, is no base for a fit.
+NOISY_ABOVE = 0.1
+
+# Peak FLOPs/s of dense bfloat16 matrix products per JAX device, by the device's kind.
+# TPU: Google Cloud's system architecture pages, per chip (v2 and v3 have two devices
+# a chip). GPU: NVIDIA's data sheets, SXM form, without sparsity.
+PEAK_FLOPS_PER_SECOND = {
+    "TPU v2": 22.5e12,
+    "TPU v3": 61.5e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5e": 197e12,
+    "TPU v5": 459e12,
+    "TPU v5p": 459e12,
+    "TPU v6 lite": 918e12,
+    "TPU v6e": 918e12,
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA H100 80GB HBM3": 989.4e12,
+    "NVIDIA H200": 989.4e12,
+}
+
+
+class Stopwatch:
+    """Charges every moment of the wall clock to exactly one category.
+
+    Attributes:
+        seconds: seconds by category, those of earlier processes included.
+    """
+
+    def __init__(self, clock: Any = time.perf_counter):
+        """Starts, charging to `other` until a `charge` context is entered."""
+        self._clock = clock
+        self._last = clock()
+        self._stack = ["other"]
+        self.seconds = dict.fromkeys(CATEGORIES, 0.0)
+
+    def add_earlier(self, seconds: Mapping[str, float]) -> None:
+        """Adds the time of the processes before this one."""
+        for category in CATEGORIES:
+            self.seconds[category] += seconds.get(category, 0.0)
+
+    @contextlib.contextmanager
+    def charge(self, category: str) -> Iterator[None]:
+        """Charges the time inside to `category`; an inner context has precedence."""
+        self._settle()
+        self._stack.append(category)
+        try:
+            yield
+        finally:
+            self._settle()
+            self._stack.pop()
+
+    def training_seconds(self) -> float:
+        """Seconds so far outside compile, evaluation and checkpoints."""
+        self._settle()
+        return sum(s for c, s in self.seconds.items() if c not in _EXCLUDED)
+
+    def snapshot(self) -> dict[str, float]:
+        """Returns the seconds by category, and their sum as `total`."""
+        self._settle()
+        return {"total": sum(self.seconds.values()), **self.seconds}
+
+    def _settle(self) -> None:
+        now = self._clock()
+        self.seconds[self._stack[-1]] += now - self._last
+        self._last = now
+
+
+def window_length(train_steps: int, log_every_steps: int) -> int:
+    """Returns the steps of a window: at least 20 windows count, none outlasts a log line.
+
+    A run of fewer than 22 steps has windows of one step.
+    """
+    longest = train_steps // (MIN_WINDOWS + DROPPED_WINDOWS)
+    return max(1, min(longest, log_every_steps))
+
+
+class SpeedMeter:
+    """Steps per second over windows of steps [k W, (k + 1) W).
+
+    A window ends when the values of its last step have reached the host, which they do
+    after the next step was dispatched: a device sync that leaves the device no gap.
+
+    Attributes:
+        window_steps: W.
+        windows: steps/s of every window that counts, earlier processes included.
+    """
+
+    def __init__(
+        self, stopwatch: Stopwatch, window_steps: int, windows: Sequence[float] = ()
+    ):
+        """Starts with the windows of earlier processes."""
+        self._stopwatch = stopwatch
+        self.window_steps = window_steps
+        self.windows = list(windows)
+        self._started: float | None = None
+        self._to_drop = DROPPED_WINDOWS
+
+    def step_done(self, step: int) -> None:
+        """Notes that `step` steps are done; call it in every step, and at the start."""
+        if step % self.window_steps:
+            return
+        now = self._stopwatch.training_seconds()
+        if self._started is not None:
+            if self._to_drop:
+                self._to_drop -= 1
+            else:
+                self.windows.append(self.window_steps / (now - self._started))
+        self._started = now
+
+    def summary(
+        self,
+        tokens_per_step: int,
+        flops_per_step: int,
+        peak_flops_per_second: float | None,
+    ) -> dict[str, Any]:
+        """Returns `run.json`'s speed; the medians are None without a window.
+
+        Args:
+            tokens_per_step: B (S + T), padding included.
+            flops_per_step: algorithmic FLOPs of a train step.
+            peak_flops_per_second: of all devices together, or None.
+        """
+        median = iqr = mfu = None
+        if self.windows:
+            low, median, high = np.percentile(self.windows, [25, 50, 75]).tolist()
+            iqr = high - low
+            if peak_flops_per_second:
+                mfu = flops_per_step * median / peak_flops_per_second
+        return {
+            "steps_per_second_median": median,
+            "steps_per_second_iqr": iqr,
+            "tokens_per_second_median": median and median * tokens_per_step,
+            "num_windows": len(self.windows),
+            "window_steps": self.window_steps,
+            "noisy": median is None or iqr / median > NOISY_ABOVE,
+            "mfu": mfu,
+            "peak_flops_per_second": peak_flops_per_second,
+        }
+
+
+def peak_flops_per_second(
+    device_kind: str, num_devices: int, configured: float | None
+) -> float | None:
+    """Returns the peak of all devices: configured per device, else known, else None."""
+    peak = configured or PEAK_FLOPS_PER_SECOND.get(device_kind)
+    return peak * num_devices if peak else None

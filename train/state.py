@@ -1,0 +1,146 @@
+"""The state of a run on the device, and the pure step that advances it.
+
+Shapes: B batch, S encoder length, T decoder length, M microbatches.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from clinometer import models
+from clinometer.models import keys
+from clinometer.train import health
+from clinometer.train import optimizer as optimizer_lib
+from clinometer.train import schedules
+
+Batch = Mapping[str, jax.Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that a step changes.
+
+    Attributes:
+        step: int32 scalar, steps done; also the index of the next batch.
+        params: float32 parameters, stacked if the model scans its layers.
+        optimizer: the optimizer's state, `{module: {name: state of that leaf}}`.
+    """
+
+    step: jax.Array
+    params: Any
+    optimizer: Any
+
+
+class StepMetrics(NamedTuple):
+    """What a step says of its batch; float32 sums over tokens that are not padding.
+
+    Attributes:
+        loss: cross-entropy, z-loss, tokens and right tokens.
+        learning_rate: the rate of this step.
+        health: `health.measure` at health steps, else zeros; [0, 3] if never measured.
+    """
+
+    loss: models.loss.Loss
+    learning_rate: jax.Array
+    health: jax.Array
+
+
+def initialise(
+    model: models.Model, optimizer: optimizer_lib.Optimizer, seed: int
+) -> TrainState:
+    """Returns the state at step 0, a function of model and seed; traceable."""
+    params = model.init(keys.fold(jax.random.key(seed), "init"))
+    if model.config.scan_layers:
+        params = models.stack_params(params)
+    return TrainState(jnp.zeros([], jnp.int32), params, optimizer.init(params))
+
+
+def make_train_step(
+    model: models.Model,
+    optimizer: optimizer_lib.Optimizer,
+    schedule: schedules.Schedule,
+    *,
+    seed: int,
+    z_loss: float,
+    num_microbatches: int = 1,
+    health_every_steps: int = 0,
+) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
+    """Returns the pure step (state, batch) -> (state, metrics).
+
+    The objective is T5's (spec §1.6): the sum of cross-entropy and z-loss over tokens
+    that are not padding, divided by B T, padding included. Dropout draws from
+    (seed, "dropout", step), and from the microbatch's index where there are several.
+
+    Args:
+        model: the model; its config decides dropout, precision and scanning.
+        optimizer: see `optimizer.make`.
+        schedule: learning rate of the 0-based step.
+        seed: of the run.
+        z_loss: weight of the z-loss.
+        num_microbatches: parts of the batch, whose gradients are added in turn.
+        health_every_steps: measure health when so many steps are done; 0 never.
+    """
+
+    def objective(
+        params: Any, batch: Batch, num_targets: int, dropout_key: jax.Array
+    ) -> tuple[jax.Array, models.loss.Loss]:
+        logits = model.apply(
+            params,
+            batch["encoder_input_tokens"],
+            batch["decoder_input_tokens"],
+            dropout_key=dropout_key,
+        )
+        loss = models.loss.cross_entropy(logits, batch["decoder_target_tokens"], z_loss)
+        return (loss.loss_sum + loss.z_loss_sum) / num_targets, loss
+
+    gradient_of = jax.grad(objective, has_aux=True)
+
+    def gradients_of(
+        params: Any, batch: Batch, dropout_key: jax.Array
+    ) -> tuple[Any, models.loss.Loss]:
+        num_targets = batch["decoder_target_tokens"].size
+        if num_microbatches == 1:
+            return gradient_of(params, batch, num_targets, dropout_key)
+        parts = jax.tree.map(  # [B, ...] -> [M, B / M, ...]
+            lambda x: x.reshape(num_microbatches, -1, *x.shape[1:]), dict(batch)
+        )
+
+        def add(total: Any, numbered_part: Any) -> tuple[Any, None]:
+            index, part = numbered_part
+            result = gradient_of(
+                params, part, num_targets, keys.fold(dropout_key, index)
+            )
+            return jax.tree.map(jnp.add, total, result), None
+
+        first = jax.tree.map(lambda x: x[0], parts)
+        zeros = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype),
+            jax.eval_shape(gradient_of, params, first, num_targets, dropout_key),
+        )
+        total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_microbatches), parts))
+        return total
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        dropout_key = keys.fold(jax.random.key(seed), "dropout", state.step)
+        gradients, loss = gradients_of(state.params, batch, dropout_key)
+        learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
+        updates, optimizer_state = optimizer.update(
+            gradients, state.optimizer, state.params, learning_rate
+        )
+        params = jax.tree.map(jnp.add, state.params, updates)
+        next_step = state.step + 1
+        measured = jnp.zeros([0, len(health.QUANTITIES)], jnp.float32)
+        if health_every_steps:
+            shape = (len(health.groups(params)), len(health.QUANTITIES))
+            measured = jax.lax.cond(
+                next_step % health_every_steps == 0,
+                lambda: health.measure(state.params, gradients, updates),
+                lambda: jnp.zeros(shape, jnp.float32),
+            )
+        return (
+            TrainState(next_step, params, optimizer_state),
+            StepMetrics(loss, learning_rate, measured),
+        )
+
+    return train_step
