@@ -1,0 +1,139 @@
+"""What the finished runs say: slopes per architecture and cost, and separation."""
+
+from collections.abc import Sequence
+import dataclasses
+import statistics
+
+from clinometer.tools.fit import comparable
+from clinometer.tools.fit import errors
+from clinometer.tools.fit import power_law
+from clinometer.tools.fit import slopes
+from clinometer.tools.report import costs
+from clinometer.tools.report import rows as rows_lib
+
+# A size counts as better where it beats the one before by more than this many spreads.
+SPREADS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class CostFit:
+    """The fits of one architecture against one cost; `fit` is None with the reason."""
+
+    cost: costs.Cost
+    architecture: str
+    rows: tuple[rows_lib.Row, ...]  # The points, in the order of the residuals.
+    fit: slopes.SlopeFit | None
+    variants: tuple[slopes.SlopeFit, ...]
+    reason: str | None
+    left_out: tuple[str, ...]  # Runs left out because their speed is noisy.
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Two neighbouring sizes of one architecture; losses are means over seeds."""
+
+    smaller: str
+    larger: str
+    drop: float  # Loss of the smaller less that of the larger, nats per token.
+    needed: float | None  # SPREADS times the spread of two seeds; None without it.
+
+    @property
+    def clear(self) -> bool | None:
+        """Whether the drop exceeds what seeds alone can do; None if unknown."""
+        return None if self.needed is None else self.drop > self.needed
+
+
+def finished_rows(rows: Sequence[rows_lib.Row]) -> list[rows_lib.Row]:
+    """Rows that reached their last step and hold a validation loss."""
+    return [
+        row
+        for row in rows
+        if row["status"] == "finished" and row["validation_loss_nats"] is not None
+    ]
+
+
+def fit_all(rows: Sequence[rows_lib.Row]) -> list[CostFit]:
+    """One CostFit per cost and architecture, by cost, then name.
+
+    Raises:
+      FitError: the finished runs differ in corpus or vocabulary.
+    """
+    done = finished_rows(rows)
+    comparable.check_comparable(done)
+    names = sorted({row["architecture"] for row in done})
+    return [
+        _fit(cost, name, [row for row in done if row["architecture"] == name])
+        for cost in costs.COSTS
+        for name in names
+    ]
+
+
+def _fit(cost: costs.Cost, name: str, rows: list[rows_lib.Row]) -> CostFit:
+    left_out = tuple(r["run"] for r in rows if cost.is_time and r["speed_noisy"])
+    used = [r for r in rows if r["run"] not in left_out and (r[cost.column] or 0) > 0]
+    used = tuple(sorted(used, key=lambda r: (r[cost.column], r["run"])))
+    x = [row[cost.column] for row in used]
+    y = [row["validation_loss_nats"] for row in used]
+    fit, variants, reason = None, (), None
+    try:
+        fit = slopes.fit_slope(x, y, lower_is_better=True)
+        variants = tuple(slopes.slope_variants(x, y, lower_is_better=True))
+    except errors.FitError as error:
+        reason = str(error)
+    if fit is not None and fit.interval is None:
+        reason = f"no interval: {fit.n_distinct} distinct costs, 3 are needed"
+    return CostFit(cost, name, used, fit, variants, reason, left_out)
+
+
+def fit_power_laws(
+    rows: Sequence[rows_lib.Row],
+) -> dict[str, power_law.PowerLaw | str]:
+    """Per architecture, loss = N_c N^alpha + floor over parameters, or why not."""
+    done = finished_rows(rows)
+    laws: dict[str, power_law.PowerLaw | str] = {}
+    for name in sorted({row["architecture"] for row in done}):
+        mine = [r for r in done if r["architecture"] == name and r["params_total"]]
+        try:
+            laws[name] = power_law.fit_power_law(
+                [row["params_total"] for row in mine],
+                [row["validation_loss_nats"] for row in mine],
+            )
+        except errors.FitError as error:
+            laws[name] = str(error)
+    return laws
+
+
+def seed_spread(rows: Sequence[rows_lib.Row]) -> tuple[str, float] | None:
+    """The smallest model run with several seeds, and the range of its losses."""
+    for model, group in _by_model(rows):
+        losses = [row["validation_loss_nats"] for row in group]
+        if len(losses) > 1:
+            return model, max(losses) - min(losses)
+    return None
+
+
+def separation(rows: Sequence[rows_lib.Row]) -> list[Step]:
+    """Neighbouring sizes, by parameters, of each architecture among finished rows."""
+    done = finished_rows(rows)
+    steps = []
+    for name in sorted({row["architecture"] for row in done}):
+        mine = [row for row in done if row["architecture"] == name]
+        spread = seed_spread(mine)
+        needed = None if spread is None else SPREADS * spread[1]
+        means = [
+            (model, statistics.fmean(row["validation_loss_nats"] for row in group))
+            for model, group in _by_model(mine)
+        ]
+        for (smaller, before), (larger, after) in zip(means, means[1:]):
+            steps.append(Step(smaller, larger, before - after, needed))
+    return steps
+
+
+def _by_model(rows: Sequence[rows_lib.Row]) -> list[tuple[str, list[rows_lib.Row]]]:
+    """Groups of equal model, by rising parameter count, then name."""
+    groups: dict[str, list[rows_lib.Row]] = {}
+    for row in rows:
+        groups.setdefault(row["model"], []).append(row)
+    return sorted(
+        groups.items(), key=lambda item: (item[1][0]["params_total"] or 0, item[0])
+    )

@@ -1,0 +1,119 @@
+"""Builds runs.csv, report.html and figures/ from a folder of runs."""
+
+from collections.abc import Sequence
+import dataclasses
+import html
+import json
+import os
+import pathlib
+
+from clinometer.tools.report import analysis
+from clinometer.tools.report import figures
+from clinometer.tools.report import health
+from clinometer.tools.report import page
+from clinometer.tools.report import records
+from clinometer.tools.report import rows as rows_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Where the report lies, and what it says in rows."""
+
+    page: pathlib.Path
+    table: pathlib.Path
+    rows: Sequence[rows_lib.Row]
+    fits: Sequence[analysis.CostFit]
+
+
+def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
+    """Reads the runs below `directory` and writes the report into `out`.
+
+    Equal records give equal bytes, wherever the folders lie.
+
+    Args:
+      directory: a study, a folder of runs, or one run.
+      out: folder for runs.csv, report.html and figures/; default: `directory`.
+
+    Raises:
+      RecordError: no runs, none finished, or a record that cannot be read.
+      FitError: the runs differ in corpus or vocabulary.
+    """
+    runs = records.load_runs(directory)
+    rows = [rows_lib.make_row(run) for run in runs]
+    if not analysis.finished_rows(rows):
+        listed = ", ".join(f"{row['run']} ({row['status']})" for row in rows)
+        raise records.RecordError(
+            f"{directory}: no finished run to report: {listed}. Finish them first: "
+            "the command that started them continues them."
+        )
+    fits = analysis.fit_all(rows)
+    metrics = {run.name: run.metrics() for run in runs}
+    drawn = _draw(rows, fits, metrics)
+    content = page.Content(
+        rows=rows,
+        fits=fits,
+        figures={
+            key: figures.inline(svg, html.escape(key.replace("_", " ")))
+            for key, svg in drawn.items()
+        },
+        warnings=health.warnings(rows, metrics),
+        command=_command(directory),
+    )
+    out = directory if out is None else out
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    for key, svg in drawn.items():
+        write_text(out / "figures" / f"{key}.svg", svg)
+    write_text(out / "runs.csv", rows_lib.write_csv(rows))
+    write_text(out / "report.html", page.render(content))
+    return Report(out / "report.html", out / "runs.csv", rows, fits)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes to a temporary name beside `path`, then renames."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _draw(
+    rows: Sequence[rows_lib.Row],
+    fits: Sequence[analysis.CostFit],
+    metrics: dict[str, list[dict]],
+) -> dict[str, str]:
+    drawn = {}
+    for key in dict.fromkeys(fit.cost.key for fit in fits):
+        mine = [fit for fit in fits if fit.cost.key == key]
+        if any(fit.rows for fit in mine):
+            drawn[key] = figures.loss_against_cost(mine)
+    curves = {name: _curve(lines, "train/loss") for name, lines in metrics.items()}
+    curves = {name: curve for name, curve in curves.items() if curve}
+    if curves:
+        checks = {n: _curve(metrics[n], "validation/loss") for n in curves}
+        drawn["loss_curves"] = figures.loss_curves(curves, checks)
+    timed = [row for row in rows if row["wall_step_seconds"] is not None]
+    if timed:
+        drawn["time_breakdown"] = figures.time_breakdown(timed)
+    return drawn
+
+
+def _curve(lines: Sequence[dict], key: str) -> list[tuple[int, float]]:
+    """(step, value) where the value was logged and is finite."""
+    return [
+        (line["step"], line[key])
+        for line in lines
+        if isinstance(line.get(key), int | float) and abs(line[key]) < float("inf")
+    ]
+
+
+def _command(directory: pathlib.Path) -> str | None:
+    """The command that started the study, from its study.json."""
+    path = directory / "study.json"
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("command")
+    except (ValueError, AttributeError) as error:
+        raise records.RecordError(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,251 @@
+"""The report's figures as SVG text: equal input gives equal bytes.
+
+Text stays text (searchable, and small); colours and sizes match the page's style.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import io
+import re
+
+import matplotlib
+
+matplotlib.use("agg")
+
+from matplotlib import axes as mpl_axes
+from matplotlib import figure as mpl_figure
+from matplotlib import ticker
+import numpy as np
+
+from clinometer.tools.report import analysis
+from clinometer.tools.report import formats
+from clinometer.tools.report import rows as rows_lib
+
+_INK, _MUTED, _GRID = "#1f2933", "#616e7c", "#e4e7eb"
+# Okabe and Ito's palette, told apart by colour-blind readers.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8d6e00")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": "#9aa5b1",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+}
+_WALL_PARTS = ("step", "compile", "input_wait", "evaluation", "checkpoint", "other")
+_WALL_COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#9aa5b1")
+_MAX_CURVE_POINTS = 300
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour per architecture, by sorted name."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(sorted(names))}
+
+
+def loss_against_cost(fits: Sequence[analysis.CostFit]) -> str:
+    """Validation loss against one cost, a line and band per architecture, residuals.
+
+    Args:
+      fits: of one cost, one per architecture.
+    """
+    cost = fits[0].cost
+    palette = colours([fit.architecture for fit in fits])
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": cost.key}):
+        figure = mpl_figure.Figure(figsize=(5.6, 4.9), layout="constrained")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
+        top.set_xscale("log")
+        for i, fit in enumerate(fits):
+            colour = palette[fit.architecture]
+            marker = _MARKERS[i % len(_MARKERS)]
+            offset = (7, 6) if i % 2 == 0 else (-8, -13)
+            _draw_fit(top, bottom, fit, colour, marker, offset)
+        top.set_ylabel("validation loss, nats per token")
+        bottom.set_ylabel("residual, nats")
+        bottom.set_xlabel(cost.axis)
+        bottom.axhline(0, color="#9aa5b1", linewidth=0.8)
+        reach = max((abs(r) for f in fits if f.fit for r in f.fit.residuals), default=0)
+        bottom.set_ylim(-1.6 * reach or -1e-3, 1.6 * reach or 1e-3)
+        _log_ticks(bottom, [row[cost.column] for fit in fits for row in fit.rows])
+        top.legend(loc="best")
+        figure.align_ylabels((top, bottom))
+        return _svg(figure)
+
+
+def _draw_fit(
+    top: mpl_axes.Axes,
+    bottom: mpl_axes.Axes,
+    fit: analysis.CostFit,
+    colour: str,
+    marker: str,
+    offset: tuple[int, int],
+) -> None:
+    """One architecture: line, band and points above, residuals below."""
+    x = np.array([row[fit.cost.column] for row in fit.rows], np.float64)
+    y = np.array([row["validation_loss_nats"] for row in fit.rows], np.float64)
+    if not x.size:
+        return
+    label = fit.architecture
+    if fit.fit is not None:
+        line = np.geomspace(x.min() / 1.12, x.max() * 1.12, 100)
+        loss = -fit.fit.predict(line)  # The fit is of -loss.
+        band = fit.fit.band(line)
+        label += f": slope {formats.signed(fit.fit.slope)} nats per tenfold"
+        if fit.fit.interval is not None:
+            low, high = (formats.signed(v) for v in fit.fit.interval)
+            label += f"\n95 % Student-t interval {low} to {high}"
+        label += f" (n = {fit.fit.n})"
+        top.plot(line, loss, color=colour, label=label)
+        lower, upper = min(y.min(), loss.min()), max(y.max(), loss.max())
+        if band is not None:
+            top.fill_between(
+                line, loss - band, loss + band, color=colour, alpha=0.13, linewidth=0
+            )
+        # With few points a band can dwarf them: the points set the range.
+        pad = 0.25 * (upper - lower) or 0.1
+        if top.get_autoscaley_on():
+            top.set_ylim(lower - pad, upper + pad)
+        else:
+            bounds = top.get_ylim()
+            top.set_ylim(min(bounds[0], lower - pad), max(bounds[1], upper + pad))
+        # A residual of -loss, turned so that up means a higher loss, as above.
+        bottom.plot(x, [-r for r in fit.fit.residuals], marker, color=colour, ms=5)
+        label = None
+    top.plot(x, y, marker, color=colour, ms=6.5, mec="white", mew=0.8, label=label)
+    seen = set()
+    for row, xi, yi in zip(fit.rows, x, y):
+        if row["size"] not in seen:  # Seeds of one size share its label.
+            seen.add(row["size"])
+            top.annotate(
+                row["size"],
+                (xi, yi),
+                xytext=offset,
+                ha="left" if offset[0] > 0 else "right",
+                textcoords="offset points",
+                fontsize=9,
+                color=_MUTED,
+            )
+
+
+def loss_curves(
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    validation: Mapping[str, Sequence[tuple[int, float]]],
+) -> str:
+    """Training loss of every run against its step; validation as hollow points.
+
+    Args:
+      curves: run -> (step, training loss in nats per token).
+      validation: run -> (step, validation loss in nats per token).
+    """
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "curves"}):
+        figure = mpl_figure.Figure(figsize=(6.2, 4.1), layout="constrained")
+        axes = figure.subplots()
+        ends = []
+        for i, name in enumerate(curves):
+            colour = PALETTE[i % len(PALETTE)]
+            points = np.array(_thin(curves[name]), np.float64).reshape(-1, 2)
+            dashes = ("-", "--", ":")[i // len(PALETTE) % 3]
+            axes.plot(*points.T, dashes, color=colour, linewidth=1.3, label=name)
+            checks = np.array(validation.get(name, ()), np.float64).reshape(-1, 2)
+            axes.plot(*checks.T, "o", color=colour, mfc="white", ms=5, mew=1.3)
+            ends += [points[-1, 1]] if len(points) else []
+        axes.set_xlabel("training step")
+        axes.set_ylabel("loss, nats per token")
+        # The fall from initialisation would squeeze all differences into one line.
+        values = [v for curve in curves.values() for _, v in curve]
+        if ends and max(values) - min(values) > 0:
+            high = float(np.quantile(values, 0.97))
+            axes.set_ylim(min(values) - 0.05 * (high - min(values)), high)
+        if len(curves) <= 14:
+            axes.legend(loc="upper right", ncols=1 + (len(curves) > 7))
+        return _svg(figure)
+
+
+def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
+    """Where the wall time of each run went, as stacked bars in seconds."""
+    height = 1.3 + 0.34 * len(rows)
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "time"}):
+        figure = mpl_figure.Figure(figsize=(6.4, height), layout="constrained")
+        axes = figure.subplots()
+        axes.grid(visible=False, axis="y")
+        left = np.zeros(len(rows))
+        for part, colour in zip(_WALL_PARTS, _WALL_COLOURS):
+            seconds = np.array(
+                [row[f"wall_{part}_seconds"] or 0 for row in rows], np.float64
+            )
+            axes.barh(
+                range(len(rows)),
+                seconds,
+                left=left,
+                height=0.62,
+                color=colour,
+                label=part.replace("_", " "),
+            )
+            left += seconds
+        axes.set_yticks(range(len(rows)), [row["run"] for row in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+        axes.set_xlabel("wall time, seconds")
+        figure.legend(loc="outside upper center", ncols=6, columnspacing=1.2)
+        return _svg(figure)
+
+
+def _log_ticks(axes: mpl_axes.Axes, values: Sequence[float]) -> None:
+    """Ticks at round numbers, denser where the range is short, with SI prefixes."""
+    decades = np.log10(max(values) / min(values)) if values else 0
+    subs = (1.0,) if decades > 4 else (1.0, 2.0, 5.0)
+    if decades < 1.2:
+        subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    axes.xaxis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=30))
+    axes.xaxis.set_major_formatter(
+        lambda value, _: formats.si(value, 2).replace(".0", "")
+    )
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+
+
+def _thin(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+    """At most _MAX_CURVE_POINTS points, each the mean of its stretch of the curve."""
+    if len(points) <= _MAX_CURVE_POINTS:
+        return list(points)
+    parts = np.array_split(np.array(points, np.float64), _MAX_CURVE_POINTS)
+    return [(float(part[-1, 0]), float(part[:, 1].mean())) for part in parts]
+
+
+def _svg(figure: mpl_figure.Figure) -> str:
+    """SVG without date, creator or other marks of the moment; one trailing newline."""
+    out = io.StringIO()
+    figure.savefig(
+        out,
+        format="svg",
+        facecolor="white",
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", out.getvalue(), flags=re.DOTALL)
+    return text.strip() + "\n"
+
+
+def inline(svg: str, label: str) -> str:
+    """The <svg> element alone, with a label for readers who cannot see it.
+
+    Args:
+      svg: as the functions above return it.
+      label: escaped for use in an attribute.
+    """
+    body = svg[svg.index("<svg") :]
+    # The page sets the width; viewBox keeps the proportions.
+    body = re.sub(r'(<svg[^>]*?) height="[^"]*pt"', r"\1", body, count=1)
+    body = re.sub(r'(<svg[^>]*?) width="[^"]*pt"', r"\1", body, count=1)
+    return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

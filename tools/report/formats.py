@@ -1,0 +1,51 @@
+"""Numbers as people read them."""
+
+import math
+
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def si(value: float | None, digits: int = 3) -> str:
+    """1234567 -> "1.23M"; small numbers keep `digits` significant digits."""
+    if value is None:
+        return "–"
+    for scale, prefix in _PREFIXES:
+        # Half a unit below, so that 999,999 reads 1.00M and not 1e+03k.
+        if abs(value) >= scale * (1 - 0.5 * 10**-digits):
+            return significant(value / scale, digits) + prefix
+    return significant(value, digits)
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Fixed notation with `digits` significant digits, e.g. 0.0123, 1.20, 847."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    return f"{value:.{max(digits - 1 - exponent, 0)}f}"
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    """Fixed decimals, or a dash for nothing."""
+    return "–" if value is None else f"{value:.{decimals}f}"
+
+
+def signed(value: float, decimals: int = 3) -> str:
+    """With its sign, a true minus: "+0.341", "−0.085"."""
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """8.4 s, 1 min 05 s, 2 h 03 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(whole / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,40 @@
+"""`clinometer report DIR`: runs.csv, report.html and figures/ of a folder of runs."""
+
+import argparse
+import pathlib
+import sys
+
+from clinometer.tools.fit import errors
+from clinometer.tools.report import build
+from clinometer.tools.report import records
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="clinometer report",
+        description="Writes runs.csv (one row per run), report.html (one page, no "
+        "network needed) and figures/*.svg from the run directories of a study. The "
+        "same runs give the same bytes.",
+    )
+    parser.add_argument(
+        "directory",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="a study (with runs/ in it), any folder of run directories, or one run",
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="folder for the report (default: DIR)"
+    )
+    options = parser.parse_args(argv)
+    try:
+        report = build.build(options.directory, options.out)
+    except (records.RecordError, errors.FitError, OSError) as error:
+        print(f"clinometer report: {error}", file=sys.stderr)
+        return 1
+    print(f"{report.table}\n{report.page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,248 @@
+"""The tables of the page."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+from clinometer.tools.fit import power_law
+from clinometer.tools.report import analysis
+from clinometer.tools.report import formats
+from clinometer.tools.report import html_table
+from clinometer.tools.report import rows as rows_lib
+
+Cell = html_table.Cell
+
+
+def runs(rows: Sequence[rows_lib.Row]) -> str:
+    """One sortable row per run: size, cost, result, time."""
+    heads = (
+        "run",
+        "status",
+        "parameters",
+        "non-embedding",
+        "multiply-adds / batch",
+        "true FLOPs / batch",
+        "FLOPs without logits",
+        "validation loss",
+        "training loss",
+        "accuracy",
+        "epochs",
+        "wall time",
+    )
+    body = [
+        (
+            html_table.text(row["run"]),
+            Cell(row["status"], row["status"], tag=row["status"] != "finished"),
+            _si(row["params_total"]),
+            _si(row["params_non_embedding"]),
+            _si(row["macs_forward_batch"]),
+            _si(row["flops_forward"]),
+            _si(row["flops_forward_non_embedding"]),
+            _fixed(row["validation_loss_nats"], 4),
+            _fixed(row["train_loss_nats"], 4),
+            _fixed(row["validation_accuracy"], 4),
+            _fixed(row["epochs"], 2),
+            _duration(row["wall_total_seconds"]),
+        )
+        for row in rows
+    ]
+    return html_table.table(heads, body, text_columns=(0, 1), sortable=True)
+
+
+def speed(rows: Sequence[rows_lib.Row]) -> str:
+    """One sortable row per run that was timed."""
+    heads = (
+        "run",
+        "steps/s, median",
+        "interquartile range",
+        "range / median",
+        "tokens/s, median",
+        "windows",
+        "steps a window",
+        "MFU",
+        "",
+    )
+    body = []
+    for row in rows:
+        median, iqr = row["steps_per_second_median"], row["steps_per_second_iqr"]
+        if median is None:
+            continue
+        share = None if iqr is None or not median else iqr / median
+        shown = "–" if share is None else f"{100 * share:.1f} %"
+        mfu = row["mfu"]
+        body.append(
+            (
+                html_table.text(row["run"]),
+                Cell(formats.significant(median), median),
+                Cell(formats.significant(iqr), _key(iqr)),
+                Cell(shown, _key(share)),
+                _si(row["tokens_per_second_median"]),
+                Cell(str(row["speed_windows"]), _key(row["speed_windows"])),
+                Cell(str(row["speed_window_steps"]), _key(row["speed_window_steps"])),
+                Cell("–" if mfu is None else f"{100 * mfu:.1f} %", _key(mfu)),
+                Cell("noisy" if row["speed_noisy"] else "", tag=True),
+            )
+        )
+    return html_table.table(heads, body, text_columns=(0, 8), sortable=True)
+
+
+def slopes(fits: Sequence[analysis.CostFit]) -> str:
+    """The default slope against each cost, per architecture."""
+    heads = (
+        "cost",
+        "architecture",
+        "slope",
+        "95 % Student-t interval",
+        "R²",
+        "RMSE",
+        "runs",
+        "Theil-Sen",
+        "",
+    )
+    body = []
+    for item in fits:
+        fit = item.fit
+        first = (html_table.text(item.cost.title), html_table.text(item.architecture))
+        note = Cell(item.reason or "", wrap=True)
+        if fit is None:
+            body.append((*first, *[html_table.text("–")] * 5, Cell("–"), note))
+            continue
+        body.append(
+            (
+                *first,
+                Cell(formats.signed(fit.slope), fit.slope),
+                html_table.text(_range(fit.interval)),
+                Cell(formats.fixed(fit.r_squared, 3), _key(fit.r_squared)),
+                Cell(formats.fixed(fit.rmse, 4), fit.rmse),
+                Cell(str(fit.n), fit.n),
+                Cell(formats.signed(fit.theil_sen_slope), fit.theil_sen_slope),
+                note,
+            )
+        )
+    return html_table.table(heads, body, text_columns=(0, 1, 8))
+
+
+def variants(fits: Sequence[analysis.CostFit]) -> str:
+    """Every variant of every slope, sortable."""
+    heads = (
+        "cost",
+        "architecture",
+        "log of cost",
+        "log of loss",
+        "standardised",
+        "slope",
+        "95 % Student-t interval",
+        "standard error",
+        "R²",
+        "Theil-Sen",
+    )
+    body = [
+        (
+            html_table.text(item.cost.title),
+            html_table.text(item.architecture),
+            html_table.text(fit.logx),
+            html_table.text(fit.logy),
+            html_table.text("yes" if fit.standardise else "no"),
+            Cell(_small(fit.slope), fit.slope),
+            html_table.text(_range(fit.interval, small=True)),
+            Cell(_small(fit.slope_stderr), _key(fit.slope_stderr)),
+            Cell(formats.fixed(fit.r_squared, 3), _key(fit.r_squared)),
+            Cell(_small(fit.theil_sen_slope), fit.theil_sen_slope),
+        )
+        for item in fits
+        for fit in item.variants
+    ]
+    return html_table.table(heads, body, text_columns=(0, 1, 2, 3, 4), sortable=True)
+
+
+def residuals(fits: Sequence[analysis.CostFit]) -> str:
+    """What each line leaves over, in nats per token; above the line is positive."""
+    heads = ("cost", "run", "cost of the run", "validation loss", "residual")
+    body = [
+        (
+            html_table.text(item.cost.title),
+            html_table.text(row["run"]),
+            _si(row[item.cost.column], 4),
+            _fixed(row["validation_loss_nats"], 4),
+            # The fit is of -loss.
+            Cell(formats.signed(-residual, 4), -residual),
+        )
+        for item in fits
+        if item.fit is not None
+        for row, residual in zip(item.rows, item.fit.residuals)
+    ]
+    return html_table.table(heads, body, text_columns=(0, 1), sortable=True)
+
+
+def separation(steps: Sequence[analysis.Step]) -> str:
+    """Neighbouring sizes: the drop in loss, what was needed, and the verdict."""
+    heads = ("from", "to", "loss falls by", "needed", "clearly better")
+    verdicts = {True: "yes", False: "no", None: "unknown"}
+    body = [
+        (
+            html_table.text(step.smaller),
+            html_table.text(step.larger),
+            Cell(formats.fixed(step.drop, 4), step.drop),
+            Cell(formats.fixed(step.needed, 4), _key(step.needed)),
+            Cell(verdicts[step.clear], verdicts[step.clear], tag=not step.clear),
+        )
+        for step in steps
+    ]
+    if not body:
+        return '<p class="note">One size only.</p>'
+    return html_table.table(heads, body, text_columns=(0, 1, 4))
+
+
+def power_laws(laws: Mapping[str, power_law.PowerLaw | str]) -> str:
+    """Loss = N_c N^alpha + floor over parameters, per architecture."""
+    heads = ("architecture", "N_c", "exponent", "floor", "RMSE", "R²", "")
+    body = []
+    for name, law in laws.items():
+        if isinstance(law, str):
+            body.append((html_table.text(name), *[Cell("–")] * 5, Cell(law, wrap=True)))
+            continue
+        note = "exponent at the end of its range" if law.at_bound else ""
+        body.append(
+            (
+                html_table.text(name),
+                Cell(f"{law.coefficient:.4g}"),
+                Cell(formats.signed(law.exponent, 4)),
+                Cell(f"{law.floor:.3f}"),
+                Cell(f"{law.rmse:.4f}"),
+                Cell(f"{law.r_squared:.4f}"),
+                html_table.text(note),
+            )
+        )
+    return (
+        '<p class="note">Loss = N_c · N^exponent + floor, N the parameters, by least '
+        "squares (paper B, appendix A). Three constants through a handful of sizes: "
+        "an indication, not a measurement.</p>"
+        + html_table.table(heads, body, text_columns=(0, 6))
+    )
+
+
+def _key(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+def _si(value: float | None, digits: int = 3) -> Cell:
+    return Cell(formats.si(value, digits), _key(value))
+
+
+def _fixed(value: float | None, decimals: int) -> Cell:
+    return Cell(formats.fixed(value, decimals), _key(value))
+
+
+def _duration(value: float | None) -> Cell:
+    return Cell(formats.duration(value), _key(value))
+
+
+def _small(value: float | None) -> str:
+    """Four significant digits, also for a slope per single FLOP."""
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+
+
+def _range(interval: tuple[float, float] | None, small: bool = False) -> str:
+    if interval is None:
+        return "–"
+    show = _small if small else formats.signed
+    return f"{show(interval[0])} to {show(interval[1])}"

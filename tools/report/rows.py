@@ -1,0 +1,114 @@
+"""runs.csv: one tidy row per run, in a fixed order of columns, units in the names.
+
+`flops_*`, `macs_*` are per batch; `macs_forward_batch` is the papers' convention (the
+lookup as a one-hot product, targets padded to `macs_decoder_length`).
+`flops_forward_non_embedding` is the true forward FLOPs without the logits' product.
+`tokens_per_second_median` counts encoder and decoder positions, batch * (S + T).
+Losses are in nats per token. Missing values are empty.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import csv
+import io
+import json
+from typing import Any
+
+from clinometer.tools.report import records
+
+# Column -> where run.json holds it.
+_FIELDS = {
+    "model": "model",
+    "architecture": None,
+    "size": None,
+    "seed": "seed",
+    "status": "status",
+    "step": "metrics.step",
+    "train_steps": "config.train_steps",
+    "params_total": "counts.params_total",
+    "params_embedding": "counts.params_embedding",
+    "params_non_embedding": "counts.params_non_embedding",
+    "params_active": "counts.params_active",
+    "macs_forward_batch": "counts.macs_forward_batch",
+    "macs_decoder_length": "counts.macs_decoder_length",
+    "flops_forward": "counts.flops_forward",
+    "flops_forward_non_embedding": "counts.flops_forward_non_embedding",
+    "flops_train_step": "counts.flops_train_step",
+    "flops_forward_executed": "counts.flops_forward_executed",
+    "flops_train_step_executed": "counts.flops_train_step_executed",
+    "flops_train_step_remat_executed": "counts.flops_train_step_remat_executed",
+    "batch_size": "counts.batch_size",
+    "encoder_length": "counts.encoder_length",
+    "decoder_length": "counts.decoder_length",
+    "tokens_seen": "data.tokens_seen",
+    "unique_tokens_seen": "data.unique_tokens_seen",
+    "epochs": "data.epochs",
+    "train_loss_nats": "metrics.train/loss",
+    "validation_loss_nats": "metrics.validation/loss",
+    "validation_neg_log_perplexity": "metrics.validation/neg_log_perplexity",
+    "validation_accuracy": "metrics.validation/accuracy",
+    "validation_tokens": "metrics.validation/tokens",
+    "steps_per_second_median": "speed.steps_per_second_median",
+    "steps_per_second_iqr": "speed.steps_per_second_iqr",
+    "tokens_per_second_median": "speed.tokens_per_second_median",
+    "speed_windows": "speed.num_windows",
+    "speed_window_steps": "speed.window_steps",
+    "speed_noisy": "speed.noisy",
+    "mfu": "speed.mfu",
+    "peak_flops_per_second": "speed.peak_flops_per_second",
+    "wall_total_seconds": "wall_seconds.total",
+    "wall_compile_seconds": "wall_seconds.compile",
+    "wall_input_wait_seconds": "wall_seconds.input_wait",
+    "wall_step_seconds": "wall_seconds.step",
+    "wall_evaluation_seconds": "wall_seconds.evaluation",
+    "wall_checkpoint_seconds": "wall_seconds.checkpoint",
+    "wall_other_seconds": "wall_seconds.other",
+    "corpus_hash": "data.corpus_hash",
+    "corpus_python_version": "data.python_version",
+    "vocabulary_sha256": "data.vocabulary_sha256",
+    "train_tokens": "data.train_tokens",
+    "device_platform": "device.platform",
+    "device_kind": "device.kind",
+    "device_count": "device.count",
+    "device_threads": "device.threads",
+    "host_cpu": "device.host_cpu",
+    "git_revision": "git_revision",
+    "versions": "versions",
+    "started_at": "started_at",
+    "updated_at": "updated_at",
+    "error": "error",
+}
+
+COLUMNS = ("run", *_FIELDS)
+
+Row = Mapping[str, Any]
+
+
+def make_row(run: records.Run) -> dict[str, Any]:
+    """The tidy row of a run; values as in run.json, None where it has none."""
+    row: dict[str, Any] = {"run": run.name}
+    for column, field in _FIELDS.items():
+        row[column] = run.get(field) if field else None
+    architecture, _, size = str(row["model"]).partition("-")
+    row["architecture"], row["size"] = architecture, size
+    return row
+
+
+def write_csv(rows: Sequence[Row]) -> str:
+    """The text of runs.csv: numbers in full precision, versions as `name=value`."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_cell(row[column]) for column in COLUMNS])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={value[key]}" for key in sorted(value))
+    return json.dumps(value)
