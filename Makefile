@@ -58,8 +58,8 @@ lock: ## resolve pyproject.toml anew into requirements.lock [PACKAGES=]
 
 bazel: $(STAMP) ## set up Bazel, build everything, run the smoke tests under it
 	@tools/bazel/setup.sh
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bazel build //...
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bazel test //tests:smoke
+	@bazel build //...
+	@bazel test //tests:smoke
 
 clean: ## remove .venv and everything built; runs and caches of data stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .bazel

@@ -1,7 +1,9 @@
-"""Settings and fixtures of every test: markers, strict rank promotion, no stray files."""
+"""Settings and fixtures of every test."""
 
+from collections.abc import Iterator
 import os
 import pathlib
+import sys
 import tempfile
 
 import pytest
@@ -31,11 +33,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _strict_rank_promotion(request: pytest.FixtureRequest) -> None:
+def _strict_rank_promotion() -> Iterator[None]:
     """Makes jax refuse silent broadcasting between ranks, where a test uses jax."""
-    import sys  # The test module decides whether jax is imported at all.
-
-    jax = sys.modules.get("jax")
+    jax = sys.modules.get("jax")  # The test module decides whether it is loaded.
     if jax is None:
         yield
         return

@@ -1,1 +1,1 @@
-"""Native CPU kernels: a C++ extension called through XLA's foreign function interface."""
+"""Native CPU kernels: a C++ extension called through XLA's FFI."""

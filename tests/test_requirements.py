@@ -1,0 +1,97 @@
+"""requirements.lock agrees with pyproject.toml on every supported Python."""
+
+import re
+import tomllib
+
+from packaging import markers
+from packaging import requirements
+from packaging import utils
+import pytest
+
+# Extras that the set-up commands install, and those that they leave out.
+LOCKED = ("train", "study", "dev")
+UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "pandas")
+PYTHONS = ("3.11", "3.12")
+
+
+def environment(python: str) -> dict[str, str]:
+    """Returns marker values of a Linux machine with this Python."""
+    return {
+        **markers.default_environment(),
+        "python_version": python,
+        "python_full_version": f"{python}.1",
+        "sys_platform": "linux",
+        "platform_machine": "x86_64",
+    }
+
+
+def pins(lock: str, python: str) -> dict[str, requirements.Requirement]:
+    """Returns the lock's requirement of each package on this Python."""
+    found = {}
+    for line in lock.splitlines():
+        if line and not line.startswith((" ", "#")):
+            pin = requirements.Requirement(line.rstrip("\\ "))
+            if pin.marker is None or pin.marker.evaluate(environment(python)):
+                name = utils.canonicalize_name(pin.name)
+                assert name not in found, f"{name} is pinned twice for {python}"
+                found[name] = pin
+    return found
+
+
+def version(pin: requirements.Requirement) -> str:
+    """Returns the one version that a pin allows."""
+    (specifier,) = pin.specifier
+    assert specifier.operator == "=="
+    return specifier.version
+
+
+@pytest.fixture
+def lock(repo_root):
+    return (repo_root / "requirements.lock").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def project(repo_root):
+    text = (repo_root / "pyproject.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_lock_meets_the_ranges(lock, project, python):
+    locked = pins(lock, python)
+    asked = list(project["project"]["dependencies"])
+    for extra in LOCKED:
+        asked += project["project"]["optional-dependencies"][extra]
+    asked += project["build-system"]["requires"]
+    for text in asked:
+        wanted = requirements.Requirement(text)
+        if wanted.name == "clinometer":
+            continue
+        name = utils.canonicalize_name(wanted.name)
+        assert name in locked, f"{name} is not in requirements.lock; run `make lock`"
+        assert wanted.specifier.contains(version(locked[name])), text
+
+
+@pytest.mark.parametrize(("python", "jax"), [("3.11", "0.10."), ("3.12", "0.11.")])
+def test_each_python_has_its_newest_jax(lock, python, jax):
+    locked = pins(lock, python)
+    assert version(locked["jax"]).startswith(jax)
+    assert version(locked["jax"]) == version(locked["jaxlib"])
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_heavy_packages_stay_out(lock, python):
+    assert set(pins(lock, python)) & set(UNLOCKED) == set()
+
+
+def test_every_pin_has_hashes(lock):
+    blocks = re.split(r"\n(?=\w)", lock)[1:]
+    assert len(blocks) > 40
+    for block in blocks:
+        assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_a_pin_out_of_range_is_seen(lock, project):
+    mutated = re.sub(r"^optax==[\d.]+", "optax==9.9", lock, flags=re.MULTILINE)
+    with pytest.raises(AssertionError, match="optax"):
+        test_lock_meets_the_ranges(mutated, project, "3.11")
