@@ -77,9 +77,9 @@ def test_extreme_positions():
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (5,), (2, 3, 4)])
 def test_any_rank_under_jit(shape):
     positions = np.arange(np.prod(shape, dtype=int), dtype=np.int32).reshape(shape)
-    bucket = jax.jit(
-        lambda p: native.relative_position_bucket(p, bidirectional=True)
-    )(positions)
+    bucket = jax.jit(lambda p: native.relative_position_bucket(p, bidirectional=True))(
+        positions
+    )
     assert bucket.shape == shape
     want = [expected(int(p), True) for p in positions.ravel()]
     np.testing.assert_array_equal(np.ravel(bucket), np.asarray(want, np.int32))
