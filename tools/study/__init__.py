@@ -1,0 +1,1 @@
+"""Studies: a declared list of runs, carried out, continued and reported."""

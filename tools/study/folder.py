@@ -1,0 +1,122 @@
+"""The study's folder: its lock, its settings, and which of its runs are finished."""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
+import fcntl
+import json
+import pathlib
+from typing import Any
+
+from clinometer.tools.report import build
+from clinometer.tools.report import records
+from clinometer.tools.study import errors
+
+# Fields that say how a run is watched and kept, not what it computes.
+_FREE_PREFIXES = ("log.", "checkpoint.", "profile.")
+# The text is compared by its hash: the same store may lie elsewhere.
+_FREE_FIELDS = ("data.store",)
+
+
+@contextlib.contextmanager
+def locked(out: pathlib.Path) -> Iterator[int]:
+    """Holds the folder for one study; yields the lock's file descriptor.
+
+    Runs inherit the descriptor, so the lock lasts until the last of them has ended,
+    even where the study itself was killed.
+
+    Raises:
+      StudyError: another study, or a run it left behind, holds the folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "study.lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.StudyError(
+                f"{out}: another study is running here, or its last runs are still "
+                "saving. Wait for it, or choose another folder with --out."
+            ) from error
+        yield lock.fileno()
+
+
+def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
+    """Refuses a folder that holds a study with other settings, naming the field.
+
+    Raises:
+      StudyError: a setting differs from the one in OUT/study.json.
+    """
+    path = out / "study.json"
+    if not path.is_file():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.StudyError(f"{path}: cannot be read ({error!r})") from error
+    for field in sorted({*before, *settings}):
+        if field.startswith(_FREE_PREFIXES):
+            continue
+        if before.get(field) != settings.get(field):
+            raise errors.StudyError(
+                f"{out} holds a study with {field} = {before.get(field)!r}; this one "
+                f"has {settings.get(field)!r}. Choose another folder with --out, or "
+                "the settings of the first."
+            )
+
+
+def write_settings(
+    out: pathlib.Path, command: str, settings: Mapping[str, Any]
+) -> None:
+    """Notes the command and the shared settings in OUT/study.json."""
+    contents = {"format_version": 1, "command": command, "settings": dict(settings)}
+    build.write_text(out / "study.json", json.dumps(contents, indent=2) + "\n")
+
+
+def is_finished(
+    run: pathlib.Path, expected: Mapping[str, Any], corpus: Mapping[str, Any]
+) -> bool:
+    """Whether the run directory holds this very run, finished.
+
+    Args:
+      run: the directory; it need not exist.
+      expected: the run's config, flat, as `train.config.flatten` gives it.
+      corpus: `corpus_hash` and `vocabulary_sha256` of the token store.
+
+    Raises:
+      StudyError: it holds a run with another config or corpus; names the field.
+      RecordError: its run.json cannot be read.
+    """
+    if not (run / "run.json").is_file():
+        return False
+    record = records.read_record(run / "run.json")
+    recorded = _flatten(record.get("config") or {})
+    # As JSON has it: tuples became lists.
+    expected = json.loads(json.dumps(dict(expected)))
+    pairs = {
+        field: (recorded.get(field), value)
+        for field, value in expected.items()
+        if not field.startswith(_FREE_PREFIXES)
+        and field not in _FREE_FIELDS
+        and value is not None
+    }
+    data = record.get("data") or {}
+    for field, value in corpus.items():
+        if data.get(field) is not None:
+            pairs[f"data.{field}"] = (data[field], value)
+    for field, (there, here) in pairs.items():
+        if there != here:
+            raise errors.StudyError(
+                f"{run} holds a run with {field} = {there!r}; this study has {here!r}. "
+                "Choose another folder with --out."
+            )
+    return record["status"] == "finished"
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,263 @@
+"""`clinometer study`: runs the declared list, then writes the report."""
+
+import argparse
+import pathlib
+import shlex
+import sys
+
+from clinometer.data import errors as data_errors
+from clinometer.models import registry
+from clinometer.tools.fit import errors as fit_errors
+from clinometer.tools.report import build
+from clinometer.tools.report import formats
+from clinometer.tools.report import records
+from clinometer.tools.study import errors
+from clinometer.tools.study import executor as executor_lib
+from clinometer.tools.study import folder
+from clinometer.tools.study import options as options_lib
+from clinometer.tools.study import plan
+from clinometer.tools.study import progress as progress_lib
+from clinometer.tools.study import protocol as protocol_lib
+from clinometer.tools.study import runner
+from clinometer.tools.study import summary
+from clinometer.train import config as config_lib
+from clinometer.train import errors as train_errors
+
+EXIT_STOPPED = 42
+_ENDINGS = {
+    0: "finished",
+    EXIT_STOPPED: "stopped, saved",
+    43: "another process holds this run",
+}
+_TAIL_LINES = 15
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    options = options_lib.parse(argv)
+    command = shlex.join(["clinometer", "study", *argv])
+    try:
+        runs = _plan(options)
+        if options.dry_run:
+            for run in runs:
+                store = str(options.store or "EMBEDDED_STORE")
+                print(f"{run.name}: {shlex.join(_command(run, options, store))}")
+            return 0
+        with folder.locked(options.out) as lock:
+            return _study(options, runs, command, lock)
+    except (
+        errors.StudyError,
+        records.RecordError,
+        fit_errors.FitError,
+        data_errors.DataError,
+        train_errors.RunError,
+        OSError,
+    ) as error:
+        print(f"clinometer study: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped before any run was started.", file=sys.stderr)
+        return EXIT_STOPPED
+
+
+def _study(
+    options: argparse.Namespace, runs: list[plan.PlannedRun], command: str, lock: int
+) -> int:
+    """The study itself, with the folder's lock held."""
+    settings = _protocol(options).settings()
+    folder.check_settings(options.out, settings)
+    store = _store(options)
+    pending = _pending(options, runs, store)
+    finished = len(runs) - len(pending)
+    print(f"{len(runs)} runs, {finished} finished before, {len(pending)} to do")
+    failed, unfinished = [], 0
+    if pending:
+        folder.write_settings(options.out, command, settings)
+        state = _carry_out(options, pending, store, lock)
+        codes = state.exit_codes.values()
+        unfinished = len(pending) - sum(code == 0 for code in codes)
+        if state.interrupted and unfinished:
+            print(f"Stopped, {unfinished} runs to go. To continue:\n  {command}")
+            return EXIT_STOPPED
+        failed = [n for n, c in state.exit_codes.items() if c not in (0, EXIT_STOPPED)]
+    if unfinished < len(runs):
+        report = build.build(options.out)
+        print(summary.render(report))
+    if failed:
+        print(f"Failed: {', '.join(failed)}", file=sys.stderr)
+        return 1
+    if unfinished:
+        print(f"{unfinished} runs to go. To continue:\n  {command}")
+        return EXIT_STOPPED
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
+    """The planned runs with canonical model names; a bad name is an error here."""
+    runs = plan.plan_runs(
+        options.archs,
+        options.sizes,
+        options.seeds,
+        replicate_seeds=options.replicate,
+        replicate_largest=options.replicate_largest,
+    )
+    try:
+        named = [
+            plan.PlannedRun(registry.parse(run.model).canonical, run.seed)
+            for run in runs
+        ]
+    except ValueError as error:
+        raise errors.StudyError(str(error)) from error
+    return list(dict.fromkeys(named))
+
+
+def _protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
+    return protocol_lib.Protocol(
+        train_steps=options.steps, learning_rate=options.learning_rate
+    )
+
+
+def _store(options: argparse.Namespace) -> str:
+    """The path of the token store; the embedded one is made on first use."""
+    # Imported late: it loads what reads and tokenises corpora.
+    from clinometer.data import embedded
+
+    if options.store is not None:
+        return str(options.store.resolve())
+    return str(embedded.ensure_store(vocab_size=protocol_lib.VOCAB_SIZE))
+
+
+def _pending(
+    options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
+) -> list[plan.PlannedRun]:
+    """The runs not finished yet; refuses a folder that holds others by these names."""
+    from clinometer.data import token_store
+
+    manifest = token_store.TokenStore.open(store).manifest
+    corpus = {
+        "corpus_hash": manifest.corpus_hash,
+        "vocabulary_sha256": manifest.vocabulary["sha256"],
+    }
+    pending = []
+    for run in runs:
+        config = config_lib.load(
+            protocol_lib.config_argument(run),
+            protocol_lib.overrides(_protocol(options), run, store),
+        )
+        flat = config_lib.flatten(config_lib.to_dict(config))
+        if not folder.is_finished(_run_folder(options, run), flat, corpus):
+            pending.append(run)
+    return pending
+
+
+def _run_folder(options: argparse.Namespace, run: plan.PlannedRun) -> pathlib.Path:
+    return options.out / "runs" / run.name
+
+
+def _command(
+    run: plan.PlannedRun, options: argparse.Namespace, store: str
+) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "clinometer.train.main",
+        f"--config={protocol_lib.config_argument(run)}",
+        f"--workdir={_run_folder(options, run)}",
+        *protocol_lib.overrides(_protocol(options), run, store),
+    ]
+
+
+def _costs(
+    options: argparse.Namespace, pending: list[plan.PlannedRun]
+) -> dict[str, float]:
+    """Train-step FLOPs of each run, at the study's batch; checks every model."""
+    from clinometer.models import counts
+
+    shape = _protocol(options)
+    by_model = {
+        model: counts.count(
+            model,
+            batch_size=shape.batch_size,
+            encoder_length=shape.encoder_length,
+            vocab_size=protocol_lib.VOCAB_SIZE,
+        ).flops_train_step
+        for model in {run.model for run in pending}
+    }
+    return {run.name: float(by_model[run.model]) for run in pending}
+
+
+def _carry_out(
+    options: argparse.Namespace,
+    pending: list[plan.PlannedRun],
+    store: str,
+    lock: int,
+) -> runner.State:
+    """Runs what is pending, longest first, telling how it goes."""
+    costs = _costs(options, pending)
+    folders = {run.name: _run_folder(options, run) for run in pending}
+    for path in folders.values():
+        path.mkdir(parents=True, exist_ok=True)
+    order = sorted(pending, key=lambda run: (-costs[run.name], run.name))
+    tasks = [
+        runner.Task(
+            run.name,
+            tuple(_command(run, options, store)),
+            folders[run.name] / "log.txt",
+        )
+        for run in order
+    ]
+    progress = progress_lib.Progress(
+        folders, costs, steps=options.steps, jobs=options.jobs, out=sys.stdout
+    )
+
+    def on_start(task: runner.Task) -> None:
+        step = progress_lib.read_standing(folders[task.name]).step
+        progress.say(f"{task.name}: " + (f"continues at {step}" if step else "starts"))
+
+    def on_end(task: runner.Task, code: int) -> None:
+        words = _ENDINGS.get(code)
+        if words is None:
+            ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+            words = f"FAILED ({ended}); the end of {task.log}:\n{_tail(task.log)}"
+        progress.say(f"{task.name}: {words}{_result(folders[task.name], code)}")
+
+    interrupts = runner.Interrupts()
+    told = []
+
+    def on_tick(state: runner.State) -> None:
+        if state.stopping and state.running and not told:
+            told.append(True)
+            progress.say("Stopping: the runs are saving. Ctrl-C again kills them.")
+        progress.tick(list(state.running), [task.name for task in state.waiting])
+
+    with interrupts.catch():
+        executor = executor_lib.LocalExecutor(options.jobs, keep_open=(lock,))
+        return runner.run_all(
+            tasks,
+            executor,
+            jobs=options.jobs,
+            interrupts=interrupts,
+            on_start=on_start,
+            on_end=on_end,
+            on_tick=on_tick,
+            keep_going=options.keep_going,
+        )
+
+
+def _result(run: pathlib.Path, code: int) -> str:
+    """Validation loss and time of a run that finished."""
+    if code != 0:
+        return ""
+    record = records.read_record(run / "run.json")
+    loss = record.get("metrics", {}).get("validation/loss")
+    total = record.get("wall_seconds", {}).get("total")
+    return f", validation loss {formats.fixed(loss, 4)}, {formats.duration(total)}"
+
+
+def _tail(log: pathlib.Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(f"    {line}" for line in lines[-_TAIL_LINES:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

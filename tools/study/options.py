@@ -1,0 +1,128 @@
+"""The command line of `clinometer study`."""
+
+import argparse
+import pathlib
+import re
+
+from clinometer.tools.study import protocol
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; exits with a message on a bad one, as argparse does."""
+    parser = argparse.ArgumentParser(
+        prog="clinometer study",
+        description="Trains a list of runs (architecture x size x seed), measures "
+        "each, and writes OUT/runs.csv and OUT/report.html. Finished runs are skipped, "
+        "interrupted ones continue: the same command carries on. Ctrl-C lets the runs "
+        "save and stops; a second Ctrl-C kills them. Without options: the first study, "
+        "the plain Transformer at four laptop sizes on the embedded corpus.",
+        epilog="Lists are separated by blanks or commas. Exit codes: 0 all finished; "
+        "1 a run failed or the study cannot start; 2 bad options; 42 stopped, runs "
+        "saved.",
+    )
+    add = parser.add_argument
+    add(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("runs/study"),
+        help="folder of the study (default: %(default)s)",
+    )
+    add(
+        "--archs",
+        type=_names,
+        default="transformer",
+        metavar="LIST",
+        help='architectures (default: "%(default)s")',
+    )
+    add(
+        "--sizes",
+        type=_names,
+        default="pico nano micro milli",
+        metavar="LIST",
+        help='sizes from small to large, operators allowed, e.g. "pico NL4-NA" '
+        '(default: "%(default)s")',
+    )
+    add(
+        "--seeds",
+        type=_seeds,
+        default="0",
+        metavar="LIST",
+        help='seeds of every size (default: "%(default)s")',
+    )
+    add(
+        "--replicate",
+        type=_seeds,
+        default="1",
+        metavar="LIST",
+        help='further seeds of the first size, for the spread between seeds; "" for '
+        'none (default: "%(default)s")',
+    )
+    add(
+        "--replicate-largest",
+        action="store_true",
+        help="give the last size these further seeds, too",
+    )
+    add(
+        "--jobs",
+        type=_positive,
+        default=2,
+        metavar="N",
+        help="runs at a time, each on one core (default: %(default)s)",
+    )
+    add(
+        "--steps",
+        type=_positive,
+        default=protocol.Protocol.train_steps,
+        metavar="N",
+        help="training steps of each run (default: %(default)s)",
+    )
+    add(
+        "--learning-rate",
+        type=float,
+        default=protocol.Protocol.learning_rate,
+        metavar="X",
+        help="peak of the schedule: warm-up, constant, linear decay "
+        "(default: %(default)s)",
+    )
+    add(
+        "--store",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="token store to train on, from `clinometer tokenize` (default: the "
+        "embedded corpus, tokenised into the cache on first use)",
+    )
+    add(
+        "--keep-going",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="after a failed run, carry on with the others (default: yes)",
+    )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print the runs and their commands, and start nothing",
+    )
+    return parser.parse_args(argv)
+
+
+def _names(text: str) -> list[str]:
+    return [part for part in re.split(r"[\s,]+", text) if part]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _names(text)]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: seeds are whole numbers"
+        ) from error
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number, 1 or above")
+    return value

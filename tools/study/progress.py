@@ -1,0 +1,191 @@
+"""Live progress of a study: a block of lines on a terminal, else one now and then."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from typing import TextIO
+
+from clinometer.tools.report import formats
+
+_TERMINAL_SECONDS = 1.0
+_PLAIN_SECONDS = 20.0
+_TAIL_BYTES = 16384
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """Where a run stands, as its metrics.jsonl says."""
+
+    step: int = 0
+    loss: float | None = None  # Training loss, nats per token.
+
+
+def read_standing(run: pathlib.Path) -> Standing:
+    """The last step and training loss in the run's metrics.jsonl; zeros before any."""
+    try:
+        with open(run / "metrics.jsonl", "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return Standing()
+    step, loss = 0, None
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # The first line cut by the seek, the last being written.
+            continue
+        step = max(step, entry.get("step", 0))
+        loss = entry.get("train/loss", loss)
+    return Standing(step, loss)
+
+
+def seconds_left(
+    running: Mapping[str, float | None], waiting: Sequence[float | None], jobs: int
+) -> float | None:
+    """When the last run will end, seconds from now, if runs start as slots get free.
+
+    Args:
+      running: run -> its seconds left, None if not known.
+      waiting: seconds of each run still to start, in order, None if not known.
+      jobs: runs at a time.
+    """
+    slots = [*running.values(), *[0.0] * (jobs - len(running))]
+    if any(value is None for value in (*slots, *waiting)):
+        return None
+    for seconds in waiting:
+        slots.sort()
+        slots[0] += seconds
+    return max(slots, default=0.0)
+
+
+@dataclasses.dataclass
+class _Watch:
+    """What was seen of a running run since it started."""
+
+    started: float
+    first: tuple[float, int] | None = None  # (time, step) of the first new step seen.
+    last: tuple[float, int] | None = None
+    standing: Standing = Standing()
+
+    def update(self, now: float, standing: Standing) -> None:
+        if standing.step > self.standing.step or self.first is None:
+            if standing.step > 0:
+                self.first = self.first or (now, standing.step)
+                self.last = (now, standing.step)
+            self.standing = standing
+
+    @property
+    def rate(self) -> float | None:
+        """Steps per second of wall time, as seen from here."""
+        if self.first is None or self.last[0] <= self.first[0]:
+            return None
+        return (self.last[1] - self.first[1]) / (self.last[0] - self.first[0])
+
+
+class Progress:
+    """Draws the running runs; knows no more than their directories do."""
+
+    def __init__(
+        self,
+        folders: Mapping[str, pathlib.Path],
+        costs: Mapping[str, float],
+        *,
+        steps: int,
+        jobs: int,
+        out: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Prepares.
+
+        Args:
+          folders: run -> its directory, for all runs that will be started.
+          costs: run -> relative cost of a step, for guessing at runs to come.
+          steps: of each run.
+          jobs: runs at a time.
+          out: where to draw.
+          clock: seconds.
+        """
+        self._folders, self._costs = folders, costs
+        self._steps, self._jobs, self._out, self._clock = steps, jobs, out, clock
+        self._watches: dict[str, _Watch] = {}
+        self._rates: dict[str, float] = {}  # Last known, ended runs included.
+        self._drawn_lines = 0
+        self._last_draw = clock()
+        self._terminal = out.isatty()
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays, above the block."""
+        self._clear()
+        print(text, file=self._out, flush=True)
+
+    def tick(self, running: Sequence[str], waiting: Sequence[str]) -> None:
+        """Looks at the runs and draws, if enough time has passed."""
+        now = self._clock()
+        for name in set(self._watches) - set(running):
+            del self._watches[name]
+        for name in running:
+            self._watches.setdefault(name, _Watch(now))
+        period = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
+        if now - self._last_draw < period:
+            return
+        self._last_draw = now
+        for name, watch in self._watches.items():
+            watch.update(now, read_standing(self._folders[name]))
+            if watch.rate:
+                self._rates[name] = watch.rate
+        lines = [self._line(name) for name in running]
+        left = seconds_left(
+            {name: self._left(name) for name in running},
+            [self._guess(name) for name in waiting],
+            self._jobs,
+        )
+        summary = f"{len(running)} running, {len(waiting)} waiting"
+        if left is not None:
+            summary += f", about {formats.duration(left)} left"
+        if self._terminal:
+            self._clear()
+            print(*lines, summary, sep="\n", file=self._out, flush=True)
+            self._drawn_lines = len(lines) + 1
+        elif running:
+            print("; ".join([*lines, summary]), file=self._out, flush=True)
+
+    def _line(self, name: str) -> str:
+        watch = self._watches[name]
+        standing = watch.standing
+        if not standing.step:
+            waited = formats.duration(self._clock() - watch.started)
+            return f"{name}: starting ({waited})"
+        parts = [f"{name}: step {standing.step}/{self._steps}"]
+        if standing.loss is not None:
+            parts.append(f"loss {standing.loss:.3f}")
+        if watch.rate:
+            parts.append(f"{formats.significant(watch.rate)} steps/s")
+            parts.append(f"{formats.duration(self._left(name))} left")
+        return ", ".join(parts)
+
+    def _left(self, name: str) -> float | None:
+        watch = self._watches[name]
+        if watch.rate:
+            return (self._steps - watch.standing.step) / watch.rate
+        return self._guess(name)
+
+    def _guess(self, name: str) -> float | None:
+        """Seconds of a run not yet timed, from the nearest in cost that was."""
+        if not self._rates:
+            return None
+        cost = self._costs[name]
+        near = min(self._rates, key=lambda other: abs(self._costs[other] - cost))
+        rate = self._rates[near] * self._costs[near] / cost
+        return (self._steps - read_standing(self._folders[name]).step) / rate
+
+    def _clear(self) -> None:
+        if self._drawn_lines:
+            # Up to the block's first line, then erase to the end of the screen.
+            self._out.write(f"\x1b[{self._drawn_lines}F\x1b[J")
+            self._drawn_lines = 0

@@ -1,0 +1,77 @@
+"""What a study says on the terminal when it ends."""
+
+from collections.abc import Sequence
+
+from clinometer.tools.report import analysis
+from clinometer.tools.report import build
+from clinometer.tools.report import formats
+from clinometer.tools.report import rows as rows_lib
+
+
+def render(report: build.Report) -> str:
+    """Runs, whether sizes differ by more than chance, the slope, and the paths."""
+    blocks = [_runs(report.rows), *_separation(report.rows), *_slopes(report.fits)]
+    return "\n".join([*blocks, f"report: {report.page}", f"table:  {report.table}"])
+
+
+def _runs(rows: Sequence[rows_lib.Row]) -> str:
+    head = (
+        "run",
+        "params",
+        "MACs/batch",
+        "FLOPs/batch",
+        "steps/s",
+        "val. loss",
+        "time",
+    )
+    body = [
+        (
+            row["run"],
+            formats.si(row["params_total"]),
+            formats.si(row["macs_forward_batch"]),
+            formats.si(row["flops_forward"]),
+            formats.significant(row["steps_per_second_median"])
+            + (" noisy" if row["speed_noisy"] else ""),
+            formats.fixed(row["validation_loss_nats"], 4)
+            if row["status"] == "finished"
+            else row["status"],
+            formats.duration(row["wall_total_seconds"]),
+        )
+        for row in sorted(rows, key=lambda row: (row["params_total"] or 0, row["run"]))
+    ]
+    widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in (head, *body)
+    )
+
+
+def _separation(rows: Sequence[rows_lib.Row]) -> list[str]:
+    words = {True: "better", False: "NOT clearly better", None: "scatter not known"}
+    lines = []
+    for step in analysis.separation(rows):
+        needed = "" if step.needed is None else f" ({step.needed:.4f} needed)"
+        lines.append(
+            f"{step.larger} against {step.smaller}: loss lower by {step.drop:.4f}"
+            f"{needed}: {words[step.clear]}"
+        )
+    return lines
+
+
+def _slopes(fits: Sequence[analysis.CostFit]) -> list[str]:
+    lines = []
+    for item in fits:
+        if item.fit is None or item.cost.key != fits[0].cost.key:
+            continue
+        interval = "no interval"
+        if item.fit.interval is not None:
+            low, high = (formats.signed(value) for value in item.fit.interval)
+            interval = f"95 % Student-t interval {low} to {high}"
+        lines.append(
+            f"{item.architecture}: {formats.signed(item.fit.slope)} nats per tenfold "
+            f"{item.cost.per} ({interval})"
+        )
+    return lines
