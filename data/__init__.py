@@ -1,0 +1,1 @@
+"""Text to batches: corpora, vocabularies, token stores and span corruption."""

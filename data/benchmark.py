@@ -1,0 +1,85 @@
+"""Speed of the batch pipeline on one core: `python -m clinometer.data.benchmark STORE`.
+
+Raw tokens (before corruption) per second, from reading the store to padded batches, in
+windows of time; the first two are left out.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+
+from clinometer.data import batches, token_store
+from clinometer.data.errors import DataError
+
+_WARM_UP_WINDOWS = 2
+
+
+def measure(
+    pipeline: batches.PretrainBatches, windows: int = 20, seconds: float = 0.5
+) -> dict:
+    """Median and quartiles of raw tokens/s over windows of `seconds`."""
+    tokens_per_batch = pipeline.batch_size * pipeline.lengths.raw
+    rates, step = [], 0
+    for _ in range(windows + _WARM_UP_WINDOWS):
+        first, start = step, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            pipeline.batch(step)
+            step += 1
+        elapsed = time.perf_counter() - start
+        rates.append((step - first) * tokens_per_batch / elapsed)
+    rates = rates[_WARM_UP_WINDOWS:]
+    low, median, high = statistics.quantiles(rates, n=4, method="inclusive")
+    return {
+        "raw_tokens_per_second_median": median,
+        "raw_tokens_per_second_iqr": high - low,
+        "num_windows": windows,
+        "window_seconds": seconds,
+        "batch_size": pipeline.batch_size,
+        "raw_length": pipeline.lengths.raw,
+        "encoder_length": pipeline.lengths.inputs,
+        "decoder_length": pipeline.lengths.targets,
+        "cores": 1,
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Runs the benchmark with its arguments; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m clinometer.data.benchmark",
+        description="Measures the batch pipeline on one core, in raw tokens/s.",
+    )
+    parser.add_argument("store", help="a token store")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--encoder-length", type=int, default=512)
+    parser.add_argument("--windows", type=int, default=20)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args(argv)
+    try:
+        pipeline = batches.PretrainBatches(
+            token_store.TokenStore.open(arguments.store),
+            batch_size=arguments.batch_size,
+            encoder_length=arguments.encoder_length,
+        )
+    except DataError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    result = measure(pipeline, arguments.windows)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        print(
+            f"{result['raw_tokens_per_second_median'] / 1e6:.2f} M raw tokens/s on one "
+            f"core (interquartile range "
+            f"{result['raw_tokens_per_second_iqr'] / 1e6:.2f}), "
+            f"{result['encoder_length']}/{result['decoder_length']}, "
+            f"{result['num_windows']} windows of {result['window_seconds']} s"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

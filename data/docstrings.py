@@ -1,0 +1,146 @@
+"""English that every installation has: the docstrings of its Python packages."""
+
+import ast
+import contextlib
+import gc
+import hashlib
+import os
+import sysconfig
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
+
+from clinometer.data.errors import DataError
+
+# Distributions that the `study` extra installs, by their names.
+DISTRIBUTIONS = (
+    "absl-py",
+    "array_record",
+    "contourpy",
+    "dm-haiku",
+    "etils",
+    "fonttools",
+    "fsspec",
+    "grain",
+    "jax",
+    "jaxlib",
+    "matplotlib",
+    "ml_collections",
+    "numpy",
+    "opt_einsum",
+    "optax",
+    "orbax-checkpoint",
+    "packaging",
+    "pillow",
+    "protobuf",
+    "pyparsing",
+    "python-dateutil",
+    "scipy",
+    "tensorboardX",
+    "zstandard",
+)
+MIN_CHARACTERS = 100
+# Folders left out: tests say little in English, and the others are absent from some
+# systems' Python (Debian's, for one) or hold no source of the package.
+_LEFT_OUT = frozenset(
+    "__pycache__ dist-packages distutils ensurepip idlelib lib-dynload lib2to3 "
+    "site-packages test tests tkinter turtledemo".split()
+)
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of `DISTRIBUTIONS`.
+
+    Raises:
+      DataError: one is not installed.
+    """
+    found = {}
+    for name in DISTRIBUTIONS:
+        found[name] = _distribution(name).version
+    return found
+
+
+def source_paths() -> list[str]:
+    """Python files of the standard library, then of each distribution, in order."""
+    paths = list(_standard_library())
+    for name in DISTRIBUTIONS:
+        files = _distribution(name).files or ()
+        paths += [
+            str(file.locate())
+            for file in sorted(files, key=str)
+            if file.suffix == ".py" and _LEFT_OUT.isdisjoint(file.parts)
+        ]
+    return paths
+
+
+def extract(
+    paths: Iterable[str], on_file: Callable[[int, int], None] = lambda n, found: None
+) -> list[str]:
+    """Docstrings of modules, classes and functions, each text once.
+
+    They are cleaned of their indentation, at least 100 characters long, and in the
+    order of their SHA-256: a fixed one that mixes the packages, so that any part of
+    the corpus is like the whole.
+
+    Args:
+      paths: Python files; one that does not parse has no docstrings.
+      on_file: called with the files read and the docstrings found so far.
+    """
+    found: dict[bytes, str] = {}
+    with warnings.catch_warnings(), _no_garbage_collection():
+        warnings.simplefilter("ignore")  # of invalid escapes in others' source
+        for number, path in enumerate(paths, start=1):
+            for text in _docstrings(path):
+                data = text.encode("utf-8", errors="ignore")
+                found.setdefault(hashlib.sha256(data).digest(), data.decode("utf-8"))
+            on_file(number, len(found))
+    return [found[key] for key in sorted(found)]
+
+
+def _docstrings(path: str) -> Iterator[str]:
+    try:
+        with open(path, "rb") as file:
+            tree = ast.parse(file.read())
+    except (OSError, SyntaxError, ValueError):
+        return  # a template, or source of another Python version
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED):
+            text = ast.get_docstring(node, clean=True)
+            if text and len(text) >= MIN_CHARACTERS:
+                yield text
+
+
+def _standard_library() -> Iterator[str]:
+    root = sysconfig.get_path("stdlib")
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in _LEFT_OUT and not name.startswith("config-")
+        )
+        for name in sorted(names):
+            if name.endswith(".py"):
+                yield os.path.join(folder, name)
+
+
+def _distribution(name: str) -> metadata.Distribution:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError as error:
+        raise DataError(
+            f"The embedded corpus needs the package {name!r}, which is not installed; "
+            'install the extra: pip install "clinometer[study]".'
+        ) from error
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Syntax trees are many objects and no garbage: collecting doubles the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

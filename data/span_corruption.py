@@ -1,0 +1,154 @@
+"""T5's span corruption (Raffel et al., 2020; `random_spans_helper` and mask).
+
+Shapes: n raw tokens; `spans` noise spans; S inputs; T targets, both with EOS.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from clinometer.data.errors import DataError
+from clinometer.data.vocabulary import EOS_ID, NUM_SENTINELS
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """Lengths of a row: raw tokens, inputs and targets (EOS included)."""
+
+    raw: int
+    inputs: int
+    targets: int
+
+
+def noise_counts(
+    raw: int, noise_density: float = 0.15, mean_noise_span_length: float = 3.0
+) -> tuple[int, int]:
+    """Noise tokens and noise spans of `raw` tokens.
+
+    Python's `round`, half to even, as T5. Spans are also kept within the number of
+    tokens that are not noise, so that a short last row can be cut, too.
+    """
+    noise = min(max(round(raw * noise_density), 1), raw - 1)
+    spans = max(1, round(noise / mean_noise_span_length))
+    return noise, min(spans, noise, raw - noise)
+
+
+def lengths_of(
+    raw: int, noise_density: float = 0.15, mean_noise_span_length: float = 3.0
+) -> Lengths:
+    """Lengths that `raw` tokens give: each span one sentinel, then EOS."""
+    noise, spans = noise_counts(raw, noise_density, mean_noise_span_length)
+    return Lengths(raw, raw - noise + spans + 1, noise + spans + 1)
+
+
+def raw_length(
+    encoder_length: int,
+    noise_density: float = 0.15,
+    mean_noise_span_length: float = 3.0,
+) -> Lengths:
+    """The largest raw length whose inputs fit: 512 => 568 raw, 512 and 114.
+
+    Args:
+      encoder_length: S, tokens of the inputs with EOS.
+      noise_density: share of the raw tokens that is noise, in (0, 1).
+      mean_noise_span_length: tokens of a noise span, at least 1.
+
+    Raises:
+      DataError: no raw length gives exactly `encoder_length`, or one row needs more
+        than the vocabulary's 100 sentinels.
+    """
+    if not 0 < noise_density < 1:
+        raise DataError(f"noise_density is {noise_density}; accepted is (0, 1).")
+    if not mean_noise_span_length >= 1:
+        raise DataError(
+            f"mean_noise_span_length is {mean_noise_span_length}; "
+            "accepted is 1 or more."
+        )
+    arguments = (noise_density, mean_noise_span_length)
+    raw = 2
+    while lengths_of(raw + 1, *arguments).inputs <= encoder_length:
+        raw += 1
+    lengths = lengths_of(raw, *arguments)
+    noise, spans = noise_counts(raw, *arguments)
+    if lengths.inputs != encoder_length:
+        raise DataError(
+            f"encoder_length {encoder_length} cannot be met by span corruption at "
+            f"density {noise_density}, mean span {mean_noise_span_length}: {raw} raw "
+            f"tokens give {lengths.inputs}."
+        )
+    if spans != max(1, round(noise / mean_noise_span_length)):
+        raise DataError(
+            f"encoder_length {encoder_length}, noise_density {noise_density} and "
+            f"mean_noise_span_length {mean_noise_span_length} leave {raw - noise} "
+            "tokens for more spans than that; lower the density."
+        )
+    if spans > NUM_SENTINELS:
+        raise DataError(
+            f"encoder_length {encoder_length} needs {spans} sentinels in a row; the "
+            f"vocabulary has {NUM_SENTINELS}. Lower the length or the noise density, "
+            "or raise the mean span length."
+        )
+    return lengths
+
+
+def corrupt(
+    tokens: np.ndarray,  # [n]
+    rng: np.random.Generator,
+    vocab_size: int,
+    noise_density: float = 0.15,
+    mean_noise_span_length: float = 3.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts a row into inputs and targets.
+
+    Noise and text are each cut into `spans` segments uniformly at random and
+    interleaved, text first: a row starts with text and ends with noise. In the
+    inputs sentinel j (id vocab_size - 1 - j) stands for noise span j; in the targets
+    it stands for text run j. There is no sentinel after the last span.
+
+    Args:
+      tokens: raw token ids, at least 2.
+      rng: where the cuts come from; equal state, equal result.
+      vocab_size: ids of the vocabulary, sentinels included, not padded.
+      noise_density, mean_noise_span_length: see `raw_length`.
+
+    Returns:
+      inputs [S] and targets [T], int32, each ending with EOS.
+    """
+    raw = len(tokens)
+    noise, spans = noise_counts(raw, noise_density, mean_noise_span_length)
+    noise_starts, noise_lengths = _segments(noise, spans, rng)
+    text_starts, text_lengths = _segments(raw - noise, spans, rng)
+    order = np.arange(spans)
+    sentinels = vocab_size - 1 - order
+
+    # Where a result lies is where its raw token lies, but for the tokens of the other
+    # kind (text or noise) left out and the sentinels put in before it. Each segment
+    # is taken with the raw token beside it, where its sentinel then goes.
+    inputs = np.empty(raw - noise + spans + 1, np.int32)
+    shifts = np.repeat(noise_starts - order, text_lengths + 1)
+    inputs[:-1] = tokens[np.arange(len(shifts)) + shifts]
+    inputs[text_starts + text_lengths + order] = sentinels
+    inputs[-1] = EOS_ID
+
+    targets = np.empty(noise + spans + 1, np.int32)
+    shifts = np.repeat(text_starts + text_lengths - order - 1, noise_lengths + 1)
+    targets[:-1] = tokens[np.arange(len(shifts)) + shifts]
+    targets[noise_starts + order] = sentinels
+    targets[-1] = EOS_ID
+    return inputs, targets
+
+
+def _segments(
+    length: int, segments: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts `length` into non-empty segments, uniformly: starts and lengths."""
+    bounds = np.empty(segments + 1, np.int64)
+    cuts = np.arange(length - 1)
+    if segments < length:
+        # The places of the smallest of random keys are a uniform choice of cuts.
+        cuts = rng.random(length - 1).argpartition(segments - 1)[: segments - 1]
+        cuts.sort()
+    bounds[0] = 0
+    bounds[1:-1] = cuts + 1
+    bounds[-1] = length
+    return bounds[:-1], bounds[1:] - bounds[:-1]

@@ -1,0 +1,141 @@
+"""`clinometer tokenize`: text files to a token store."""
+
+import argparse
+import sys
+
+from clinometer.data import corpus, tokenization
+from clinometer.data.errors import DataError
+from clinometer.data.vocabulary import Vocabulary
+
+_EPILOG = """\
+A run that was killed goes on where it was when the same command is given again.
+
+examples:
+  clinometer tokenize corpus/ --output stores/news --vocab-size 8192
+  clinometer tokenize 'c4/*-train.*.json.gz' --output stores/c4 \\
+      --vocabulary t5/spiece.model --validation-source 'c4/*-validation.*.json.gz'
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command with its arguments; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        vocabulary = None
+        if arguments.vocabulary:
+            vocabulary = Vocabulary.load(arguments.vocabulary)
+        tokenization.tokenize_corpus(
+            arguments.sources,
+            arguments.output,
+            validation_sources=arguments.validation_source,
+            vocabulary=vocabulary,
+            options=tokenization.Options(
+                vocab_size=arguments.vocab_size,
+                vocabulary_bytes=int(arguments.vocabulary_megabytes * 1e6),
+                validation_fraction=arguments.validation_fraction,
+                read=corpus.ReadOptions(
+                    text_field=arguments.text_field,
+                    document_per_line=arguments.document_per_line,
+                ),
+            ),
+            name=arguments.name,
+            strict=arguments.strict,
+            overwrite=arguments.overwrite,
+            num_threads=arguments.threads,
+        )
+    except DataError as error:
+        print(f"clinometer tokenize: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "clinometer tokenize: stopped; the same command goes on from here",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clinometer tokenize",
+        description="Tokenises text files into a token store, from which models train.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help=f"a folder (searched recursively), a glob or a file: {corpus.ACCEPTED}",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="DIR", help="the token store, a new folder"
+    )
+    parser.add_argument(
+        "--name", help="the corpus's name in reports (default: the folder's)"
+    )
+    group = parser.add_argument_group("documents")
+    group.add_argument(
+        "--text-field",
+        default="text",
+        metavar="NAME",
+        help="field of a JSON record that holds the text (default: %(default)s)",
+    )
+    group.add_argument(
+        "--document-per-line",
+        action="store_true",
+        help=".txt files: each line is a document (default: each file is one)",
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at a broken record (default: report it, count it and go on)",
+    )
+    group.add_argument(
+        "--validation-fraction",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="share of the documents for validation, chosen by the hash of their "
+        "text (default: %(default)s)",
+    )
+    group.add_argument(
+        "--validation-source",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="documents for validation, in place of a share; may be repeated",
+    )
+    group = parser.add_argument_group("vocabulary")
+    group.add_argument(
+        "--vocabulary",
+        metavar="FILE",
+        help="a SentencePiece model with pad 0, eos 1, unk 2, such as T5's "
+        "spiece.model (default: train one)",
+    )
+    group.add_argument(
+        "--vocab-size",
+        type=int,
+        default=32100,
+        metavar="N",
+        help="ids of the vocabulary to train, its 100 sentinels included "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--vocabulary-megabytes",
+        type=float,
+        default=32,
+        metavar="N",
+        help="text to train it on, shared evenly by the files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads (default: one for each core)"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the store at --output"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
