@@ -17,9 +17,9 @@ import zlib
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from orbax.checkpoint import args as orbax_args
 from orbax.checkpoint import checkpoint_managers
-import orbax.checkpoint as ocp
 
 from clinometer import models
 from clinometer.train import errors
@@ -92,8 +92,8 @@ def check_space(directory: pathlib.Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise errors.RunError(
-            f"{directory}: the checkpoints need {needed / 1e6:,.0f} MB more, the disk has "
-            f"{free / 1e6:,.0f} MB free; make room, or keep fewer "
+            f"{directory}: the checkpoints need {needed / 1e6:,.0f} MB more, and the "
+            f"disk has {free / 1e6:,.0f} MB free; make room, or keep fewer "
             "(--config.checkpoint.keep_last)"
         )
 
@@ -108,11 +108,13 @@ def check_identity(
     if not different:
         return
     listed = "; ".join(
-        f"{field} is {own.get(field, missing)!r} here, {saved.get(field, missing)!r} there"
+        f"{field} is {own.get(field, missing)!r} here, "
+        f"{saved.get(field, missing)!r} there"
         for field in different
     )
     raise errors.RunError(
-        f"{place} is of another run: {listed}. Use the same values, or another --workdir"
+        f"{place} is of another run: {listed}. Use the same values, or another "
+        "--workdir"
     )
 
 

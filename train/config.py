@@ -94,7 +94,7 @@ def _refuse_lists(config: config_dict.ConfigDict) -> None:
     for key, value in flatten(to_dict(config)).items():
         if isinstance(value, list):
             raise errors.RunError(
-                f"config.{key}: a list; write a tuple, which cannot be changed by others"
+                f"config.{key}: a list; write a tuple, which nobody can change"
             )
 
 
@@ -108,7 +108,9 @@ def _apply(config: config_dict.ConfigDict, override: str) -> None:
     *parents, key = path.split(".")
     node = config
     for depth, parent in enumerate(parents):
-        known = [name for name in node if isinstance(node[name], config_dict.ConfigDict)]
+        known = [
+            name for name in node if isinstance(node[name], config_dict.ConfigDict)
+        ]
         if parent not in known:
             if parent in node:
                 raise errors.RunError(
@@ -164,6 +166,7 @@ def _parse(path: str, text: str, kind: type, default: Any) -> Any:
             tuple: "a tuple such as (1, 2)",
         }
         raise errors.RunError(
-            f"config.{path}: got {text!r}, accepted: {accepted.get(kind, kind.__name__)}"
+            f"config.{path}: got {text!r}, accepted: "
+            f"{accepted.get(kind, kind.__name__)}"
         )
     return value

@@ -2,7 +2,7 @@
 
 
 class RunError(ValueError):
-    """A run that cannot start or go on; the message says which field or file and why."""
+    """A run that cannot start or go on; the message names the field or file."""
 
 
 class RunHeldError(RunError):

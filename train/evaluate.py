@@ -1,6 +1,8 @@
 """Validation loss over a fixed set of rows: all of them, without dropout or z-loss."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import jax

@@ -1,6 +1,7 @@
 """Cheap signs of a run's health: RMS of gradients and parameters, loss spikes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence
 import re
 import statistics
 from typing import Any
@@ -32,6 +33,13 @@ def groups(params: Tree) -> list[str]:
     return sorted({group_of(module) for module in params})
 
 
+def rms(tree: Any) -> jax.Array:
+    """Returns the root mean square over all elements of a tree, float32 scalar."""
+    leaves = jax.tree.leaves(tree)
+    total = sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in leaves)
+    return jnp.sqrt(total / sum(leaf.size for leaf in leaves))
+
+
 def measure(params: Tree, gradients: Tree, updates: Tree) -> jax.Array:
     """Returns float32 [groups, quantities] in the order of `groups` and QUANTITIES.
 
@@ -41,7 +49,7 @@ def measure(params: Tree, gradients: Tree, updates: Tree) -> jax.Array:
     for group in groups(params):
         members = [module for module in params if group_of(module) == group]
         gradient, parameter, update = (
-            _rms([leaf for module in members for leaf in tree[module].values()])
+            rms([tree[module] for module in members])
             for tree in (gradients, params, updates)
         )
         ratio = update / jnp.maximum(parameter, jnp.finfo(jnp.float32).tiny)
@@ -50,7 +58,7 @@ def measure(params: Tree, gradients: Tree, updates: Tree) -> jax.Array:
 
 
 def named(group_names: Sequence[str], values: Any) -> dict[str, float]:
-    """Returns {"health/gradient_rms/encoder/self_attention": ...} of `measure`'s array."""
+    """Returns `measure`'s array as {"health/QUANTITY/GROUP": value}."""
     return {
         f"health/{quantity}/{group}": float(values[row][column])
         for row, group in enumerate(group_names)
@@ -68,8 +76,3 @@ def is_spike(loss: float, history: Sequence[float], threshold: float) -> bool:
     median = statistics.median(history)
     deviation = statistics.median(abs(value - median) for value in history)
     return loss > median + threshold * deviation
-
-
-def _rms(leaves: Sequence[jax.Array]) -> jax.Array:
-    total = sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in leaves)
-    return jnp.sqrt(total / sum(leaf.size for leaf in leaves))

@@ -111,7 +111,8 @@ class Lease:
             moment = datetime.datetime.fromtimestamp(since, datetime.UTC)
             when = moment.isoformat(timespec="seconds")
         return errors.RunHeldError(
-            f"{self._path.parent} is being trained by process {holder.get('pid', '?')} on "
-            f"{holder.get('host', 'an unknown host')} since {when}; a run has one process "
-            "at a time (wait, stop that one, or use another --workdir)"
+            f"{self._path.parent} is being trained by process "
+            f"{holder.get('pid', '?')} on {holder.get('host', 'an unknown host')} "
+            f"since {when}; a run has one process (wait, stop that one, or use "
+            "another --workdir)"
         )

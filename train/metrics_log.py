@@ -79,4 +79,4 @@ class MetricsLog:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, allow_nan=True) + "\n"
+    return json.dumps(record, allow_nan=False) + "\n"

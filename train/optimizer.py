@@ -9,8 +9,10 @@ The state is `{module: {name: state of that leaf}}`, so that checkpoints can cut
 stack into layers. The learning rate stands outside: it is a function of the step.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import NamedTuple
 
 import jax
 import optax
@@ -60,7 +62,7 @@ def make(config: Mapping[str, Any]) -> Optimizer:
 
 
 def per_leaf(transformation: optax.GradientTransformation) -> Optimizer:
-    """Returns the optimizer that applies `transformation` to each layer's leaf alone."""
+    """Returns the optimizer that applies `transformation` to each layer alone."""
 
     def init(params: Tree) -> Tree:
         return {

@@ -39,7 +39,9 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
 def write(directory: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
     """Writes the record by rename, so that a reader sees a whole one at any moment."""
     if record["status"] not in STATUSES:
-        raise ValueError(f"status {record['status']!r}; accepted: {', '.join(STATUSES)}")
+        raise ValueError(
+            f"status {record['status']!r}; accepted: {', '.join(STATUSES)}"
+        )
     path = pathlib.Path(directory) / FILE_NAME
     temporary = path.with_name(path.name + ".tmp")
     stamped = {**record, "updated_at": now()}
@@ -76,7 +78,10 @@ def git_revision(root: pathlib.Path) -> dict[str, Any]:
 
     try:
         # An installed package may lie inside somebody else's repository.
-        if pathlib.Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
+        if (
+            pathlib.Path(git("rev-parse", "--show-toplevel")).resolve()
+            != root.resolve()
+        ):
             return {"git_revision": None, "git_dirty": None}
         changes = git("status", "--porcelain", "--untracked-files=no")
         return {"git_revision": git("rev-parse", "HEAD"), "git_dirty": bool(changes)}

@@ -1,6 +1,7 @@
 """Learning-rate schedules as traceable functions of the 0-based step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -81,6 +82,8 @@ def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
 
 def _rsqrt(base: float, warmup_steps: int) -> Schedule:
     def schedule(step: jax.Array) -> jax.Array:
-        return base / jnp.sqrt(jnp.maximum(jnp.asarray(step, jnp.float32), warmup_steps))
+        return base / jnp.sqrt(
+            jnp.maximum(jnp.asarray(step, jnp.float32), warmup_steps)
+        )
 
     return schedule

@@ -1,13 +1,15 @@
 """Where the wall time of a run went, and how fast its steps were."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 import contextlib
 import time
 from typing import Any
 
 import numpy as np
 
-# What the clock is charged to; `compile` is all set-up: checks, initialisation, compile.
+# What the clock is charged to; `compile` is all set-up.
 CATEGORIES = (
     "compile",
     "input_wait",
@@ -91,9 +93,10 @@ class Stopwatch:
 
 
 def window_length(train_steps: int, log_every_steps: int) -> int:
-    """Returns the steps of a window: at least 20 windows count, none outlasts a log line.
+    """Returns the steps of a window.
 
-    A run of fewer than 22 steps has windows of one step.
+    At least 20 windows count, and none is longer than the log's cadence. A run
+    of fewer than 44 steps has windows of one step.
     """
     longest = train_steps // (MIN_WINDOWS + DROPPED_WINDOWS)
     return max(1, min(longest, log_every_steps))

@@ -3,8 +3,10 @@
 Shapes: B batch, S encoder length, T decoder length, M microbatches.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,11 +40,13 @@ class StepMetrics(NamedTuple):
     Attributes:
         loss: cross-entropy, z-loss, tokens and right tokens.
         learning_rate: the rate of this step.
+        gradient_rms: of all gradients together.
         health: `health.measure` at health steps, else zeros; [0, 3] if never measured.
     """
 
     loss: models.loss.Loss
     learning_rate: jax.Array
+    gradient_rms: jax.Array
     health: jax.Array
 
 
@@ -140,7 +144,7 @@ def make_train_step(
             )
         return (
             TrainState(next_step, params, optimizer_state),
-            StepMetrics(loss, learning_rate, measured),
+            StepMetrics(loss, learning_rate, health.rms(gradients), measured),
         )
 
     return train_step

@@ -1,0 +1,212 @@
+"""A run, checked: everything that its configuration names, made without a device.
+
+Whatever can be wrong with the input is found here, before anything is compiled or
+written.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+from ml_collections import config_dict
+
+from clinometer import models
+from clinometer.data import batches as batches_lib
+from clinometer.data import errors as data_errors
+from clinometer.data import token_store
+from clinometer.train import checkpoints
+from clinometer.train import config as config_lib
+from clinometer.train import errors
+from clinometer.train import optimizer as optimizer_lib
+from clinometer.train import schedules
+
+CHECKPOINT_FOLDER = "checkpoints"
+
+# Model options that change how a result is computed, not which one it is.
+_FORM_FIELDS = ("scan_layers", "remat")
+_AT_LEAST_ONE = (
+    "train_steps",
+    "num_microbatches",
+    "eval.every_steps",
+    "checkpoint.every_steps",
+    "checkpoint.keep_last",
+    "log.every_steps",
+    "log.spike_window",
+    "profile.num_steps",
+)
+_NOT_NEGATIVE = ("seed", "checkpoint.keep_best", "log.health_every_steps", "z_loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a run is made of.
+
+    Attributes:
+        config: the full configuration, vocab_size filled in.
+        model: the model.
+        model_overrides: fields of the model's config that the run sets.
+        store: the token store.
+        batches: training batches, a function of the step.
+        eval_batches: the fixed validation set.
+        optimizer: pure functions over the parameters.
+        schedule: learning rate of the 0-based step.
+        identity: flat fields that a run which resumes must share.
+    """
+
+    config: config_dict.FrozenConfigDict
+    model: models.Model
+    model_overrides: Mapping[str, Any]
+    store: token_store.TokenStore
+    batches: batches_lib.PretrainBatches
+    eval_batches: batches_lib.EvalBatches
+    optimizer: optimizer_lib.Optimizer
+    schedule: schedules.Schedule
+    identity: Mapping[str, Any]
+
+    @property
+    def encoder_length(self) -> int:
+        """S."""
+        return self.batches.lengths.inputs
+
+    @property
+    def decoder_length(self) -> int:
+        """T."""
+        return self.batches.lengths.targets
+
+
+def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
+    """Checks a configuration and makes its parts; writes and compiles nothing.
+
+    Raises:
+        RunError: names the field that is wrong and what is accepted.
+    """
+    flat = config_lib.flatten(config_lib.to_dict(config))
+    for field in _AT_LEAST_ONE:
+        if flat[field] < 1:
+            raise errors.RunError(
+                f"config.{field}: must be at least 1, got {flat[field]}"
+            )
+    for field in _NOT_NEGATIVE:
+        if flat[field] < 0:
+            raise errors.RunError(
+                f"config.{field}: must not be negative, got {flat[field]}"
+            )
+    parts = config.num_microbatches * num_processes
+    if config.data.batch_size % parts:
+        raise errors.RunError(
+            f"config.data.batch_size: {config.data.batch_size} does not divide into "
+            f"num_microbatches x processes = {config.num_microbatches} x "
+            f"{num_processes}"
+        )
+    schedule = schedules.make(config.schedule, config.train_steps)
+    optimizer = optimizer_lib.make(config.optimizer)
+    overrides = {k: v for k, v in config.model.items() if k != "name" and v is not None}
+    model = _build(config.model.name, overrides)
+    if not config.data.store:
+        raise errors.RunError(
+            "config.data.store: missing; give a token store, "
+            "--config.data.store=FOLDER (`clinometer tokenize` makes one)"
+        )
+    lengths = {
+        "batch_size": config.data.batch_size,
+        "encoder_length": config.data.encoder_length,
+        "noise_density": config.data.noise_density,
+        "mean_noise_span_length": config.data.mean_noise_span_length,
+    }
+    try:
+        store = token_store.TokenStore.open(config.data.store)
+        batches = batches_lib.PretrainBatches(store, seed=config.data.seed, **lengths)
+        eval_batches = batches_lib.EvalBatches(
+            store, max_rows=config.eval.max_rows, **lengths
+        )
+    except data_errors.DataError as error:
+        raise errors.RunError(f"config.data: {error}") from error
+    if "vocab_size" not in overrides:
+        overrides["vocab_size"] = store.vocabulary.padded_size(128)
+        model = _build(config.model.name, overrides)
+    if model.config.vocab_size < store.vocabulary.size:
+        raise errors.RunError(
+            f"config.model.vocab_size: {model.config.vocab_size} is less than the "
+            f"{store.vocabulary.size} ids of the store {config.data.store}; leave it "
+            f"out to get {store.vocabulary.padded_size(128)}"
+        )
+    full = config_dict.ConfigDict(config).unlock()
+    full.model.vocab_size = model.config.vocab_size
+    return Job(
+        config=config_dict.FrozenConfigDict(full),
+        model=model,
+        model_overrides=overrides,
+        store=store,
+        batches=batches,
+        eval_batches=eval_batches,
+        optimizer=optimizer,
+        schedule=schedule,
+        identity=_identity(config, model, store),
+    )
+
+
+def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
+    """Checks that the run can live in a folder, which may not exist; writes nothing.
+
+    Raises:
+        RunError: the folder cannot be written, or holds another run.
+    """
+    workdir = pathlib.Path(workdir).resolve()
+    existing = next(p for p in [workdir, *workdir.parents] if p.exists())
+    if not existing.is_dir():
+        raise errors.RunError(f"--workdir: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise errors.RunError(f"--workdir: no permission to write in {existing}")
+    directory = workdir / CHECKPOINT_FOLDER
+    if not directory.is_dir():
+        return
+    reader = checkpoints.Checkpoints(directory, read_only=True)
+    latest = reader.latest_meta()
+    reader.close()
+    if latest is None:
+        return
+    step, meta = latest
+    place = f"the checkpoint {directory / str(step)}"
+    checkpoints.check_identity(meta["identity"], job.identity, place)
+    if step > job.config.train_steps:
+        raise errors.RunError(
+            f"config.train_steps: {job.config.train_steps}, but {place} has done {step}"
+        )
+
+
+def _build(name: str, overrides: Mapping[str, Any]) -> models.Model:
+    try:
+        return models.build(name, **overrides)
+    except models.ModelNameError as error:
+        raise errors.RunError(f"config.model.name: {error}") from error
+    except models.ConfigError as error:
+        raise errors.RunError(f"config.model: {error}") from error
+
+
+def _identity(
+    config: config_dict.ConfigDict,
+    model: models.Model,
+    store: token_store.TokenStore,
+) -> dict[str, Any]:
+    """The fields that decide the numbers. Cadences and folders may change freely."""
+    fields = {
+        "seed": config.seed,
+        "num_microbatches": config.num_microbatches,
+        "z_loss": config.z_loss,
+        "model.name": model.name,
+        "data.corpus_hash": store.manifest.corpus_hash,
+        "data.vocabulary_sha256": store.vocabulary.sha256,
+    }
+    if schedules.depends_on_train_steps(config.schedule.name):
+        fields["train_steps"] = config.train_steps
+    groups = {
+        "model": dataclasses.asdict(model.config),
+        "data": {k: v for k, v in config.data.items() if k != "store"},
+        "optimizer": dict(config.optimizer),
+        "schedule": dict(config.schedule),
+    }
+    for field in _FORM_FIELDS:
+        groups["model"].pop(field, None)
+    return {**fields, **config_lib.flatten(groups)}

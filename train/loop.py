@@ -1,0 +1,372 @@
+"""The training loop, to be read from top to bottom.
+
+A run directory holds `run.json`, `metrics.jsonl`, `lease.json`, `checkpoints/`,
+`tensorboard/` and, on request, `profile/`.
+"""
+
+import contextlib
+import os
+import pathlib
+from typing import Any
+
+import jax
+
+from clinometer import models
+from clinometer.train import checkpoints as checkpoints_lib
+from clinometer.train import config as config_lib
+from clinometer.train import errors
+from clinometer.train import evaluate
+from clinometer.train import health
+from clinometer.train import job as job_lib
+from clinometer.train import lease
+from clinometer.train import metrics_log
+from clinometer.train import outputs
+from clinometer.train import preemption
+from clinometer.train import run_record
+from clinometer.train import speed
+from clinometer.train import state as state_lib
+from clinometer.train import step_log
+
+
+def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
+    """Trains a run to its end, or until SIGTERM or Ctrl-C; resumes by itself.
+
+    Args:
+        job: from `job.prepare`, checked against `workdir` by `job.check_workdir`.
+        workdir: the run directory; made if it is missing.
+
+    Returns:
+        "finished" or "stopped"; the same call goes on from there.
+
+    Raises:
+        RunHeldError: another process trains this run; nothing was touched.
+        RunError: NaN or infinity, a full disk, a checkpoint of another run.
+    """
+    stopwatch = speed.Stopwatch()
+    workdir = pathlib.Path(workdir).resolve()
+    with stopwatch.charge("compile"):
+        checkpoint_folder = workdir / job_lib.CHECKPOINT_FOLDER
+        _check_space(job, checkpoint_folder)
+        workdir.mkdir(parents=True, exist_ok=True)
+    with (
+        lease.Lease(workdir),
+        preemption.StopRequest() as stop,
+        contextlib.ExitStack() as stack,
+    ):
+        run = _Run(job, workdir, stopwatch)
+        try:
+            return _train(job, workdir, run, stop, stack)
+        except BaseException as error:
+            run.write_record("failed", f"{type(error).__name__}: {error}")
+            raise
+
+
+def _train(
+    job: job_lib.Job,
+    workdir: pathlib.Path,
+    run: "_Run",
+    stop: preemption.StopRequest,
+    stack: contextlib.ExitStack,
+) -> str:
+    config, stopwatch = job.config, run.stopwatch
+
+    ################################ The functions ################################
+
+    with stopwatch.charge("compile"):
+        run.write_record("running")
+        abstract_state = _abstract_state(job)
+        abstract_batch = {
+            name: jax.ShapeDtypeStruct(rows.shape, rows.dtype)
+            for name, rows in job.eval_batches.batch(0).items()
+        }
+        train_step = state_lib.make_train_step(
+            job.model,
+            job.optimizer,
+            job.schedule,
+            seed=config.seed,
+            z_loss=config.z_loss,
+            num_microbatches=config.num_microbatches,
+            health_every_steps=config.log.health_every_steps,
+        )
+        train_step = (
+            jax.jit(train_step, donate_argnums=0)
+            .lower(abstract_state, abstract_batch)
+            .compile()
+        )
+        eval_step = (
+            jax.jit(evaluate.make_eval_step(job.model))
+            .lower(abstract_state.params, abstract_batch)
+            .compile()
+        )
+
+    ################################## The state ##################################
+
+    # Where the state comes from, the first that there is:
+    # 1. the newest whole checkpoint of this run directory;
+    # 2. the initialisers, as drawn from the seed.
+    with stopwatch.charge("checkpoint"):
+        checkpoints = checkpoints_lib.Checkpoints(
+            workdir / job_lib.CHECKPOINT_FOLDER,
+            keep_last=config.checkpoint.keep_last,
+            keep_best=config.checkpoint.keep_best,
+        )
+        stack.callback(checkpoints.close)
+        restored = checkpoints.restore(abstract_state, job.identity)
+    with stopwatch.charge("compile"):
+        if restored is not None:
+            state, progress = restored
+        else:
+            state, progress = jax.jit(_initialise(job))(), {}
+        start_step = int(state.step)
+        run.resume(start_step, progress)
+        stack.callback(run.close)
+        batches = job.batches.iterate(
+            start_step, shard=jax.process_index(), num_shards=jax.process_count()
+        )
+        stack.callback(batches.close)
+        tensorboard = None
+        if config.log.tensorboard:
+            tensorboard = outputs.TensorBoard(workdir / "tensorboard", start_step)
+            stack.callback(tensorboard.close)
+            run.tensorboard = tensorboard
+        jax.block_until_ready(state)
+
+    ################################### The loop ##################################
+
+    run.meter.step_done(start_step)
+    step, pending, profiling = start_step, None, False
+    while step < config.train_steps and not stop.is_set:
+        if step == config.profile.start_step:
+            jax.profiler.start_trace(str(workdir / "profile"))
+            profiling = True
+
+        with stopwatch.charge("input_wait"):
+            batch = next(batches)
+        with stopwatch.charge("step"), jax.transfer_guard("disallow"):
+            state, metrics = train_step(state, jax.device_put(batch))
+            step += 1
+            # The last step's values are fetched now that the next one is under way.
+            done, pending = pending, (step, metrics)
+            values = jax.device_get(done[1]) if done else None
+        if done:
+            run.step_done(done[0], values, checkpoints)
+
+        is_last = step == config.train_steps
+        evaluates = is_last or step % config.eval.every_steps == 0
+        saves = is_last or stop.is_set or step % config.checkpoint.every_steps == 0
+        profile_ends = profiling and (
+            is_last or step == config.profile.start_step + config.profile.num_steps
+        )
+        if not (evaluates or saves or profile_ends or stop.is_set):
+            continue
+
+        # No step is in flight from here to the end of the loop's body.
+        with stopwatch.charge("step"):
+            values = jax.device_get(pending[1])
+        run.step_done(pending[0], values, checkpoints)
+        pending = None
+        if profile_ends:
+            jax.profiler.stop_trace()
+            profiling = False
+        validation_loss = None
+        if evaluates:
+            with stopwatch.charge("evaluation"):
+                measured = evaluate.evaluate(eval_step, state.params, job.eval_batches)
+                validation_loss = measured["validation/loss"]
+            run.write(step, measured)
+        if saves:
+            with stopwatch.charge("checkpoint"):
+                run.save(checkpoints, step, state, validation_loss)
+        run.write_record("running")
+
+    ################################### The end ###################################
+
+    if profiling:
+        jax.profiler.stop_trace()
+    if pending is not None:  # Stopped between two steps: the loop's head saw it first.
+        with stopwatch.charge("step"):
+            values = jax.device_get(pending[1])
+        run.step_done(pending[0], values, checkpoints)
+    with stopwatch.charge("checkpoint"):
+        if step > start_step:
+            run.save(checkpoints, step, state, None)
+        checkpoints.wait()
+    status = "finished" if step == config.train_steps else "stopped"
+    run.write_record(status)
+    return status
+
+
+class _Run:
+    """The host's side of a run: logs, clocks and the record."""
+
+    def __init__(
+        self, job: job_lib.Job, workdir: pathlib.Path, stopwatch: speed.Stopwatch
+    ):
+        config = job.config
+        self.stopwatch = stopwatch
+        self.tensorboard: outputs.TensorBoard | None = None
+        self._job, self._workdir = job, workdir
+        self._log: metrics_log.MetricsLog | None = None
+        self._step = 0
+        self._validation_loss: float | None = None
+        self._progress_line = outputs.ProgressLine(job.model.name, config.train_steps)
+        self.meter = speed.SpeedMeter(
+            stopwatch, speed.window_length(config.train_steps, config.log.every_steps)
+        )
+        with stopwatch.charge("compile"):
+            self._counts = models.counts.count(
+                job.model.name,
+                batch_size=config.data.batch_size,
+                encoder_length=job.encoder_length,
+                decoder_length=job.decoder_length,
+                **job.model_overrides,
+            ).to_dict()
+            self._environment = run_record.environment()
+            earlier = run_record.read(workdir) or {}
+        self._started_at = earlier.get("started_at", run_record.now())
+        self._earlier_metrics = earlier.get("metrics", {})
+
+    def resume(self, step: int, progress: dict[str, Any]) -> None:
+        """Takes up the logs and clocks as they were when `step` steps were done."""
+        config = self._job.config
+        self._step = step
+        self._log = metrics_log.MetricsLog(self._workdir / "metrics.jsonl", step)
+        self._validation_loss = self._log.latest().get("validation/loss")
+        self.stopwatch.add_earlier(progress.get("wall_seconds", {}))
+        self.meter.windows.extend(progress.get("speed_windows", ()))
+        self._step_log = step_log.StepLog(
+            every_steps=config.log.every_steps,
+            last_step=config.train_steps,
+            health_every_steps=config.log.health_every_steps,
+            health_groups=health.groups(_abstract_state(self._job).params),
+            spike_window=config.log.spike_window,
+            spike_threshold=config.log.spike_threshold,
+            pending=progress.get("step_log"),
+        )
+
+    def step_done(
+        self,
+        step: int,
+        values: state_lib.StepMetrics,
+        checkpoints: checkpoints_lib.Checkpoints,
+    ) -> None:
+        """Takes note of a step's values; raises RunError if they are not finite."""
+        problem = step_log.nonfinite(values)
+        if problem is not None:
+            checkpoints.wait()
+            good = checkpoints.steps[-1] if checkpoints.steps else "none"
+            first_row = (step - 1) * self._job.config.data.batch_size
+            raise errors.RunError(
+                f"step {step}: {problem}; batch index {step - 1} (examples from "
+                f"{first_row}). Last good checkpoint: {good}; nothing later was saved"
+            )
+        self._step = step
+        self.meter.step_done(step)
+        record = self._step_log.add(step, values, self._log.history("train/loss"))
+        if record is not None:
+            self.write(step, record)
+        tokens = max(float(values.loss.weight_sum), 1.0)
+        loss = float(values.loss.loss_sum) / tokens
+        self._progress_line.update(step, loss, self._validation_loss)
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Writes a record to `metrics.jsonl` and TensorBoard."""
+        self._validation_loss = values.get("validation/loss", self._validation_loss)
+        windows = self.meter.windows
+        clock = {
+            "wall/seconds": round(self.stopwatch.snapshot()["total"], 3),
+            "wall/steps_per_second": windows[-1] if windows else None,
+        }
+        self._log.write(step, {**values, **clock})
+        if self.tensorboard is not None:
+            self.tensorboard.write(step, {**values, **clock})
+
+    def save(
+        self,
+        checkpoints: checkpoints_lib.Checkpoints,
+        step: int,
+        state: state_lib.TrainState,
+        validation_loss: float | None,
+    ) -> None:
+        """Starts a checkpoint that holds the host's values too."""
+        self._log.sync()
+        checkpoints.save(
+            step,
+            state,
+            identity=self._job.identity,
+            progress={
+                "wall_seconds": self.stopwatch.snapshot(),
+                "speed_windows": self.meter.windows,
+                "step_log": self._step_log.pending,
+            },
+            validation_loss=validation_loss,
+        )
+
+    def write_record(self, status: str, error: str | None = None) -> None:
+        """Writes `run.json`."""
+        job, config, device = self._job, self._job.config, self._environment["device"]
+        raw = job.batches.lengths.raw
+        tokens_seen = self._step * config.data.batch_size * raw
+        latest = self._log.latest() if self._log else self._earlier_metrics
+        positions = job.encoder_length + job.decoder_length
+        run_record.write(
+            self._workdir,
+            {
+                "format_version": run_record.FORMAT_VERSION,
+                "model": job.model.name,
+                "status": status,
+                "error": error,
+                "seed": config.seed,
+                "config": config_lib.to_dict(config),
+                **self._environment,
+                "counts": self._counts,
+                "data": {
+                    "store": os.path.abspath(config.data.store),
+                    "corpus_hash": job.store.manifest.corpus_hash,
+                    "python_version": job.store.manifest.python_version,
+                    "vocabulary_sha256": job.store.vocabulary.sha256,
+                    "train_tokens": job.store.manifest.splits["train"]["tokens"],
+                    "tokens_seen": tokens_seen,
+                    "unique_tokens_seen": min(tokens_seen, job.batches.num_rows * raw),
+                    "epochs": job.batches.epoch(self._step),
+                },
+                "speed": self.meter.summary(
+                    config.data.batch_size * positions,
+                    self._counts["flops_train_step"],
+                    speed.peak_flops_per_second(
+                        device["kind"],
+                        device["count"],
+                        config.log.peak_flops_per_second,
+                    ),
+                ),
+                "wall_seconds": self.stopwatch.snapshot(),
+                "metrics": {
+                    name: value
+                    for name, value in latest.items()
+                    if name == "step" or name.startswith(("train/", "validation/"))
+                },
+                "started_at": self._started_at,
+            },
+        )
+
+    def close(self) -> None:
+        """Closes the log and the progress line."""
+        self._progress_line.close()
+        self._log.close()
+
+
+def _initialise(job: job_lib.Job) -> Any:
+    return lambda: state_lib.initialise(job.model, job.optimizer, job.config.seed)
+
+
+def _abstract_state(job: job_lib.Job) -> state_lib.TrainState:
+    return jax.eval_shape(_initialise(job))
+
+
+def _check_space(job: job_lib.Job, folder: pathlib.Path) -> None:
+    """Raises RunError unless all checkpoints that are to be kept fit, and one more."""
+    config = job.config.checkpoint
+    stored = len(list(folder.glob("[0-9]*"))) if folder.exists() else 0
+    missing = max(1, config.keep_last + config.keep_best + 1 - stored)
+    size = checkpoints_lib.num_bytes(_abstract_state(job))
+    checkpoints_lib.check_space(folder, missing * size)

@@ -1,0 +1,54 @@
+"""Trains one run: `clinometer train`, or `python -m clinometer.train.main`."""
+
+import argparse
+from collections.abc import Sequence
+import logging
+import sys
+
+from clinometer.train import config as config_lib
+from clinometer.train import errors
+from clinometer.train import job as job_lib
+from clinometer.train import loop
+from clinometer.train.configs import pretrain
+
+EXIT_CODES = {"finished": 0, "stopped": 42}
+EXIT_ERROR = 1
+EXIT_HELD = 43
+
+_DESCRIPTION = """\
+Trains one model by span corruption and measures the run. The same command resumes a run
+that was stopped or killed. Example:
+
+  clinometer train --config=train/configs/pretrain.py:transformer-small \\
+      --workdir=runs/small --config.data.store=STORE --config.train_steps=1000
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    fields = config_lib.flatten(config_lib.to_dict(pretrain.get_config()))
+    listed = "\n".join(f"  --config.{name}={value}" for name, value in fields.items())
+    parser = argparse.ArgumentParser(
+        prog="clinometer train",
+        description=_DESCRIPTION,
+        epilog="fields of train/configs/pretrain.py, with their defaults; the file "
+        f"says what each is:\n{listed}\n\nexit codes: 0 finished, 1 error, 42 stopped "
+        "by SIGTERM or Ctrl-C after saving, 43 another process trains this run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, help="FILE.py:MODEL")
+    parser.add_argument("--workdir", required=True, help="folder of the run")
+    arguments, overrides = parser.parse_known_args(argv)
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        job = job_lib.prepare(config_lib.load(arguments.config, overrides))
+        job_lib.check_workdir(job, arguments.workdir)
+        return EXIT_CODES[loop.train(job, arguments.workdir)]
+    except errors.RunError as error:
+        print(f"clinometer train: error: {error}", file=sys.stderr)
+        return EXIT_HELD if isinstance(error, errors.RunHeldError) else EXIT_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())
