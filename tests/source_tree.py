@@ -10,7 +10,7 @@ FOLDERS = ("kernels", "models", "data", "train", "tools", "tests")
 # their tools and imported by nobody.
 NOT_OURS = ("tools/imports/clinometer/__init__.py", "tools/bazel/run_pytest.py")
 
-_RULES = ("cl_py_library", "cl_py_binary", "cl_py_test", "py_library")
+_RULES = ("cl_py_library", "cl_py_binary", "cl_py_test")
 
 
 @dataclasses.dataclass(frozen=True)
