@@ -15,7 +15,7 @@ from clinometer.tools.fit.errors import FitError
 
 _STEEPEST = -4.0
 _FLATTEST = -1e-3
-_GRID = 400
+_GRID = 120
 
 
 @dataclasses.dataclass(frozen=True)

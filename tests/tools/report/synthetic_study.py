@@ -1,0 +1,132 @@
+"""Run directories as the trainer leaves them, with numbers from a formula."""
+
+import json
+import math
+import pathlib
+
+# d_model, and parameters of the laptop ladder at a vocabulary of 2,048.
+SIZES = {"pico": 32, "nano": 48, "micro": 96, "milli": 128}
+
+
+def record(
+    size="pico", seed=0, architecture="transformer", status="finished", **changes
+):
+    """A run.json; `changes` replace values at dotted paths written with `__`."""
+    d = SIZES[size]
+    params = 2048 * d + 2 * (12 * d * d + 7 * d)
+    body = 2 * 16 * 2 * 12 * d * d * 157
+    loss = 5.2 - 0.35 * math.log10(params) + 0.006 * seed
+    rate = 4e4 / (params**0.65)
+    steps = 600
+    out = {
+        "format_version": 1,
+        "model": f"{architecture}-{size}",
+        "status": status,
+        "error": None,
+        "seed": seed,
+        "git_revision": "0123abc",
+        "config": {
+            "seed": seed,
+            "train_steps": steps,
+            "model": {"name": f"{architecture}-{size}"},
+        },
+        "versions": {"python": "3.11.7", "jax": "0.10.2"},
+        "device": {
+            "platform": "cpu",
+            "kind": "cpu",
+            "count": 1,
+            "threads": 1,
+            "host_cpu": "AMD EPYC",
+        },
+        "counts": {
+            "model": f"{architecture}-{size}",
+            "params_total": params,
+            "params_embedding": 2048 * d,
+            "params_non_embedding": params - 2048 * d,
+            "params_active": params,
+            "batch_size": 16,
+            "encoder_length": 128,
+            "decoder_length": 29,
+            "macs_forward_batch": body // 2 + 16 * (128 + 2 * 128) * 2048 * d,
+            "macs_decoder_length": 128,
+            "flops_forward": body + 2 * 16 * 29 * 2048 * d,
+            "flops_forward_non_embedding": body,
+            "flops_train_step": 3 * (body + 2 * 16 * 29 * 2048 * d),
+            "flops_forward_executed": body + 2 * 16 * 29 * 2048 * d,
+            "flops_train_step_executed": 3 * body,
+            "flops_train_step_remat_executed": 4 * body,
+        },
+        "data": {
+            "store": "somewhere/store",
+            "corpus_hash": "c0ffee",
+            "python_version": "3.11.7",
+            "vocabulary_sha256": "beef",
+            "train_tokens": 4_000_000,
+            "tokens_seen": steps * 16 * 141,
+            "unique_tokens_seen": steps * 16 * 141,
+            "epochs": 0.34,
+        },
+        "speed": {
+            "steps_per_second_median": rate,
+            "steps_per_second_iqr": rate * 0.03,
+            "tokens_per_second_median": rate * 16 * 157,
+            "num_windows": 28,
+            "window_steps": 20,
+            "noisy": False,
+            "mfu": None,
+            "peak_flops_per_second": None,
+        },
+        "wall_seconds": {
+            "total": steps / rate + 14,
+            "compile": 9.0,
+            "input_wait": 0.4,
+            "step": steps / rate,
+            "evaluation": 3.0,
+            "checkpoint": 1.0,
+            "other": 0.6,
+        },
+        "metrics": {
+            "step": steps,
+            "train/loss": loss + 0.05,
+            "validation/loss": loss,
+            "validation/neg_log_perplexity": -loss,
+            "validation/accuracy": 0.3,
+            "validation/tokens": 40_000,
+        },
+        "started_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:01:00Z",
+    }
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = out
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    return out
+
+
+def write_run(folder: pathlib.Path, contents: dict, spikes=()) -> pathlib.Path:
+    """Writes one run directory; the loss falls from ln 2048 to its final value."""
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(contents))
+    end = contents["metrics"]["train/loss"]
+    lines = []
+    for step in range(10, contents["config"]["train_steps"] + 1, 10):
+        line = {"step": step, "train/loss": end + (7.6 - end) * math.exp(-step / 90)}
+        if step in spikes:
+            line["health/loss_spike"] = True
+        if step % 200 == 0:
+            line["validation/loss"] = line["train/loss"] - 0.05
+        lines.append(json.dumps(line) + "\n")
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    return folder
+
+
+def write_study(directory: pathlib.Path) -> pathlib.Path:
+    """A finished ladder of four sizes, pico with two seeds."""
+    for size, seed in [(s, 0) for s in SIZES] + [("pico", 1)]:
+        write_run(
+            directory / "runs" / f"transformer-{size}-s{seed}", record(size, seed)
+        )
+    (directory / "study.json").write_text(json.dumps({"command": "clinometer study"}))
+    return directory

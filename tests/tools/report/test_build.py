@@ -1,0 +1,132 @@
+"""The report: equal bytes from equal runs, whole and safe HTML, every case covered."""
+
+import html.parser
+import re
+
+import pytest
+
+from clinometer.tests.tools.report import synthetic_study
+from clinometer.tools.fit import errors
+from clinometer.tools.report import build
+from clinometer.tools.report import records
+
+_VOID = {"meta", "br"}
+
+
+class _Balance(html.parser.HTMLParser):
+    """Checks that every element is closed, and gathers links and scripts."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links, self.counts = [], [], {}
+
+    def handle_starttag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href")]
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in _VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def _bytes(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_same_input_same_bytes_in_any_folder(tmp_path):
+    first = synthetic_study.write_study(tmp_path / "one")
+    second = synthetic_study.write_study(tmp_path / "elsewhere" / "two")
+    build.build(first, tmp_path / "out1")
+    build.build(second, tmp_path / "out2")
+    before = _bytes(tmp_path / "out1")
+    assert before == _bytes(tmp_path / "out2")
+    assert set(before) == {
+        "report.html",
+        "runs.csv",
+        *(
+            f"figures/{key}.svg"
+            for key in (
+                "multiply_adds",
+                "flops",
+                "flops_non_embedding",
+                "parameters",
+                "time",
+                "loss_curves",
+                "time_breakdown",
+            )
+        ),
+    }
+    # Mutation: one loss in its last digits, and page, table and figure change.
+    path = second / "runs" / "transformer-pico-s1" / "run.json"
+    path.write_text(
+        re.sub(r'("validation/loss": \d\.\d)\d', r"\g<1>9", path.read_text())
+    )
+    build.build(second, tmp_path / "out2")
+    after = _bytes(tmp_path / "out2")
+    for name in ("report.html", "runs.csv", "figures/parameters.svg"):
+        assert before[name] != after[name]
+
+    page = _Balance()
+    page.feed(before["report.html"].decode())
+    assert page.open == []
+    assert page.counts["svg"] == 7
+    assert all(link.startswith("#") for link in page.links)
+    text = before["report.html"].decode()
+    for words in ("clinometer study", "AMD EPYC", "c0ffee", "jax 0.10.2", "Student-t"):
+        assert words in text
+    assert str(tmp_path) not in text
+
+
+def test_several_architectures_odd_names_and_warnings(tmp_path):
+    synthetic_study.write_study(tmp_path)
+    runs = tmp_path / "runs"
+    synthetic_study.write_run(
+        runs / "evolved-a-s0",
+        synthetic_study.record("micro", architecture="<b>&evolved"),
+        spikes=(20, 300),
+    )
+    synthetic_study.write_run(
+        runs / "half",
+        synthetic_study.record(status="failed", error="no <disk> space"),
+    )
+    report = build.build(tmp_path)
+    text = report.page.read_text()
+    assert "<b>&evolved" not in text and "&lt;b&gt;&amp;evolved" in text
+    assert "no &lt;disk&gt; space" in text
+    assert "2 loss spikes, at step 20, 300" in text
+    assert {fit.architecture for fit in report.fits} == {"transformer", "<b>&evolved"}
+    page = _Balance()
+    page.feed(text)
+    assert page.open == []
+
+
+def test_one_run_gives_a_report_without_slope(tmp_path):
+    synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
+    text = build.build(tmp_path).page.read_text()
+    assert "no slope" in text and "One size only" in text
+
+
+def test_nothing_finished_is_an_error(tmp_path):
+    synthetic_study.write_run(tmp_path / "a", synthetic_study.record(status="running"))
+    with pytest.raises(records.RecordError, match=r"no finished run.*a \(running\)"):
+        build.build(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_mixed_corpora_are_an_error(tmp_path):
+    synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
+    synthetic_study.write_run(
+        tmp_path / "b", synthetic_study.record("nano", data__corpus_hash="other")
+    )
+    with pytest.raises(errors.FitError, match="other: b"):
+        build.build(tmp_path)
