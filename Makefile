@@ -10,17 +10,22 @@ PYTHON ?= python3
 TEST_JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/clinometer.stamp
-NATIVE := $(wildcard kernels/cpu/*.cc kernels/cpu/*.h)
-CXX_FILES := $(NATIVE)
+# Scripts in a virtual environment hold its path: a moved checkout has no stamp.
+STAMP := $(VENV)/ready-$(shell pwd | cksum | cut -d' ' -f1)
+CXX_FILES := $(wildcard kernels/cpu/*.cc kernels/cpu/*.h)
 
 # Nothing of the caller's Python may reach ours.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX
-unexport PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_PREFIX PIP_USER PIP_CONSTRAINT
+unexport PYTEST_ADDOPTS PYTEST_PLUGINS PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_PREFIX PIP_USER PIP_CONSTRAINT
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup study test test-slow lint format lock bazel clean
+# An interpreter named on the command line is always looked at.
+ifeq ($(origin PYTHON),command line)
+$(STAMP): FORCE
+endif
+
+.PHONY: FORCE help setup study test test-slow lint format lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -29,7 +34,7 @@ help: ## list the commands
 setup: $(STAMP) ## make .venv: the locked packages and this checkout
 	@:
 
-$(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(NATIVE)
+$(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(CXX_FILES)
 	@tools/setup.sh '$(PYTHON)' '$(VENV)'
 	@touch $@
 

@@ -7,6 +7,7 @@ A subcommand's module is imported only when it is called, so that
 import dataclasses
 import difflib
 import importlib
+import os
 import sys
 
 import clinometer
@@ -117,6 +118,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nclinometer {name}: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left (`clinometer count --all | head`): no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":

@@ -24,18 +24,17 @@ command -v "${CXX:-g++}" >/dev/null ||
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
   fail "the headers of '${PYTHON}' (Python.h) are missing; on Debian: apt-get install python3-dev"
 
-# A virtual environment made by another Python cannot be mended, only remade.
-if [[ -e ${VENV} ]]; then
-  wanted=$("${PYTHON}" -c 'import sys; print(sys.version)')
-  found=$("${VENV}/bin/python" -c 'import sys; print(sys.version)' 2>/dev/null || true)
-  if [[ ${wanted} != "${found}" ]]; then
-    echo "setup: ${VENV} belongs to another Python; remaking it"
-    rm -rf "${VENV}"
-  fi
+# A virtual environment of another Python or another folder can only be remade; so
+# can one whose making was interrupted.
+made_for="$(pwd) $("${PYTHON}" -c 'import sys; print(sys.executable, sys.version)')"
+if [[ -e ${VENV} && $(cat "${VENV}/made-for" 2>/dev/null) != "${made_for}" ]]; then
+  echo "setup: ${VENV} belongs to another Python or folder; remaking it"
+  rm -rf "${VENV}"
 fi
 if [[ ! -e ${VENV} ]]; then
   echo "setup: making ${VENV} with $("${PYTHON}" --version)"
   "${PYTHON}" -m venv "${VENV}"
+  echo "${made_for}" >"${VENV}/made-for"
 fi
 
 echo "setup: installing the locked packages (some 250 MB at the first time)"
