@@ -108,7 +108,9 @@ def main(argv: list[str] | None = None) -> int:
         print(unknown_text(name), file=sys.stderr)
         return USAGE
     try:
-        return importlib.import_module(SUBCOMMANDS[name].module).main(rest)
+        code = importlib.import_module(SUBCOMMANDS[name].module).main(rest)
+        sys.stdout.flush()
+        return code
     except ModuleNotFoundError as error:
         # A missing module of our own is a broken installation, not a missing extra.
         if error.name is None or error.name.split(".")[0] == "clinometer":

@@ -68,6 +68,18 @@ def test_interrupt_is_quiet_and_130(stand_in, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_reader_that_leaves_is_no_error():
+    code = (
+        "import sys\nfrom clinometer.tools import cli\nsys.exit(cli.main(['version']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()  # Before the command can have written a line.
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
+
+
 def test_a_missing_package_names_the_extra(capsys, monkeypatch):
     # A None in sys.modules is how Python spells a module that cannot be imported.
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
