@@ -1,0 +1,72 @@
+"""A token store and a configuration small enough to train in a test."""
+
+from collections.abc import Callable
+import pathlib
+
+from ml_collections import config_dict
+import numpy as np
+import pytest
+
+from clinometer.data import tokenization
+from clinometer.train import config as config_lib
+
+_CONFIG_FILE = "train/configs/pretrain.py:transformer-pico"
+_OVERRIDES = (
+    "data.batch_size=4",
+    "data.encoder_length=32",
+    "train_steps=8",
+    "model.d_model=16",
+    "model.d_ff=32",
+    "schedule.name=wsd",
+    "schedule.learning_rate=0.03",
+    "log.every_steps=3",
+    "log.health_every_steps=4",
+    "log.tensorboard=false",
+    "eval.every_steps=4",
+    "eval.max_rows=4",
+    "checkpoint.every_steps=4",
+)
+
+
+def write_store(folder: pathlib.Path, seed: int) -> pathlib.Path:
+    """Tokenises a little random text."""
+    rng = np.random.default_rng(seed)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    words = ["".join(rng.choice(letters, 5)) for _ in range(100)]
+    source = folder / "text"
+    source.mkdir()
+    for index in range(30):
+        (source / f"{index}.txt").write_text(" ".join(rng.choice(words, 200)))
+    store = folder / "store"
+    options = tokenization.Options(vocab_size=350, validation_fraction=0.2)
+    tokenization.tokenize_corpus([str(source)], str(store), options=options)
+    return store
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A token store of 30 short documents."""
+    return write_store(tmp_path_factory.mktemp("corpus"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def arguments(store: pathlib.Path) -> Callable[..., list[str]]:
+    """Returns the command line of a tiny run; later overrides win."""
+
+    def build(*overrides: str) -> list[str]:
+        fields = (*_OVERRIDES, f"data.store={store}", *overrides)
+        return [f"--config={_CONFIG_FILE}", *(f"--config.{f}" for f in fields)]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_config(
+    arguments: Callable[..., list[str]],
+) -> Callable[..., config_dict.FrozenConfigDict]:
+    """Returns the configuration of a tiny run."""
+
+    def build(*overrides: str) -> config_dict.FrozenConfigDict:
+        return config_lib.load(_CONFIG_FILE, arguments(*overrides)[1:])
+
+    return build

@@ -1,0 +1,101 @@
+"""Configuration: files, overrides, and what is said of bad ones."""
+
+import pytest
+
+from clinometer.train import config
+from clinometer.train import errors
+
+_FILE = "train/configs/pretrain.py"
+
+
+def test_defaults_are_the_papers_protocol():
+    loaded = config.flatten(config.to_dict(config.load(_FILE)))
+    expected = {
+        "model.name": "transformer-small",
+        "train_steps": 524_288,
+        "data.batch_size": 128,
+        "data.encoder_length": 512,
+        "optimizer.name": "adafactor",
+        "schedule.name": "rsqrt",
+        "schedule.warmup_steps": 10_000,
+        "z_loss": 1e-4,
+    }
+    assert {key: loaded[key] for key in expected} == expected
+
+
+def test_overrides_take_the_fields_type():
+    loaded = config.load(
+        f"{_FILE}:transformer-EL4-TI",
+        [
+            "--config.train_steps=1_000",
+            "--config.z_loss=0",
+            "--config.log.tensorboard=False",
+            "--config.data.store=12",
+            "--config.eval.max_rows=7",
+            "--config.profile.start_step=none",
+            "--config.model.dropout_rate=0.0",
+            "--config.model.dtype=bfloat16",
+            "--config.model.remat=true",
+        ],
+    )
+    assert loaded.model.name == "transformer-EL4-TI"
+    assert loaded.train_steps == 1000
+    assert loaded.z_loss == 0.0
+    assert isinstance(loaded.z_loss, float)
+    assert loaded.log.tensorboard is False
+    assert loaded.data.store == "12"
+    assert loaded.eval.max_rows == 7
+    assert loaded.profile.start_step is None
+    assert loaded.model.dropout_rate == 0.0
+    assert loaded.model.dtype == "bfloat16"
+    assert loaded.model.remat is True
+
+
+def test_a_file_beside_the_caller_comes_first(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from ml_collections import config_dict\n"
+        "def get_config():\n"
+        "    return config_dict.ConfigDict({'sizes': (1, 2), 'x': 1})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert config.load("mine.py", ["--config.sizes=(3,)"]).sizes == (3,)
+    with pytest.raises(errors.RunError, match="takes no argument"):
+        config.load("mine.py:argument")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--config.train_stepz=1", "'train_stepz'.*did you mean 'train_steps'"),
+        ("--config.data.batchsize=1", "did you mean 'batch_size'"),
+        ("--config.dta.batch_size=1", "did you mean 'data'"),
+        ("--config.batch_size=1", r"did you mean 'data\.batch_size'"),
+        (
+            "--config.train_steps=1e3",
+            "train_steps: got '1e3', accepted: a whole number",
+        ),
+        ("--config.train_steps=true", "train_steps: got 'true'"),
+        ("--config.z_loss=tiny", "z_loss: got 'tiny', accepted: a number"),
+        ("--config.log.tensorboard=1", "accepted: true or false"),
+        ("--config.train_steps=none", "train_steps: got 'none'"),
+        ("--config.data=1", "a group of fields"),
+        ("--config.seed.x=1", "seed is a value, it has no fields"),
+        ("--wrokdir=x", "unknown argument '--wrokdir=x'"),
+    ],
+)
+def test_bad_overrides(override, message):
+    with pytest.raises(errors.RunError, match=message):
+        config.load(_FILE, [override])
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(errors.RunError, match=r"no file 'nowhere\.py'"):
+        config.load("nowhere.py:x")
+    path = tmp_path / "lists.py"
+    path.write_text(
+        "from ml_collections import config_dict\n"
+        "def get_config():\n"
+        "    return config_dict.ConfigDict({'a': {'sizes': [1, 2]}})\n"
+    )
+    with pytest.raises(errors.RunError, match=r"a\.sizes: a list; write a tuple"):
+        config.load(str(path))
