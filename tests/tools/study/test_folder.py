@@ -1,0 +1,89 @@
+"""The study's folder: one study at a time, of one kind, each run known again."""
+
+import json
+import os
+
+import pytest
+
+from clinometer.tests.tools.report import synthetic_study
+from clinometer.tools.study import errors
+from clinometer.tools.study import folder
+
+_CORPUS = {"corpus_hash": "c0ffee", "vocabulary_sha256": "beef"}
+_CONFIG = {"seed": 0, "train_steps": 600, "model.name": "transformer-pico"}
+
+
+def test_one_study_at_a_time(tmp_path):
+    with (
+        folder.locked(tmp_path / "study"),
+        pytest.raises(errors.StudyError, match="another study is running"),
+        folder.locked(tmp_path / "study"),
+    ):
+        pass
+    with folder.locked(tmp_path / "study") as lock:
+        # As a run that outlives its study holds it.
+        inherited = os.dup(lock)
+    with pytest.raises(errors.StudyError), folder.locked(tmp_path / "study"):
+        pass
+    os.close(inherited)
+    with folder.locked(tmp_path / "study"):
+        pass
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    settings = {
+        "train_steps": 600,
+        "schedule.learning_rate": 0.03,
+        "log.every_steps": 20,
+    }
+    folder.check_settings(tmp_path, settings)
+    folder.write_settings(tmp_path, "clinometer study", settings)
+    folder.check_settings(tmp_path, {**settings, "log.every_steps": 5})
+    with pytest.raises(
+        errors.StudyError, match=r"schedule.learning_rate = 0.03.* 0.05"
+    ):
+        folder.check_settings(tmp_path, {**settings, "schedule.learning_rate": 0.05})
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(errors.StudyError, match="study.json: cannot be read"):
+        folder.check_settings(tmp_path, settings)
+
+
+@pytest.mark.parametrize("status", ["running", "finished", "stopped", "failed"])
+def test_finished_means_finished(tmp_path, status):
+    run = tmp_path / "run"
+    assert not folder.is_finished(run, _CONFIG, _CORPUS)
+    synthetic_study.write_run(run, synthetic_study.record(status=status))
+    assert folder.is_finished(run, _CONFIG, _CORPUS) == (status == "finished")
+
+
+@pytest.mark.parametrize(
+    "config, corpus, field",
+    [
+        ({"seed": 1}, {}, "seed = 0"),
+        ({"model.name": "transformer-nano"}, {}, "model.name"),
+        ({"schedule.name": "wsd"}, {}, "schedule.name = None"),
+        ({}, {"corpus_hash": "other"}, "data.corpus_hash"),
+        ({}, {"vocabulary_sha256": "other"}, "data.vocabulary_sha256"),
+    ],
+)
+def test_another_run_is_refused_by_name(tmp_path, config, corpus, field):
+    run = synthetic_study.write_run(tmp_path / "run", synthetic_study.record())
+    with pytest.raises(errors.StudyError, match=field):
+        folder.is_finished(run, {**_CONFIG, **config}, {**_CORPUS, **corpus})
+
+
+def test_what_does_not_change_a_run_may_differ(tmp_path):
+    record = synthetic_study.record()
+    record["config"]["betas"] = [0.9, 0.98]
+    record["config"]["model"]["vocab_size"] = 2048
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps(record))
+    expected = {
+        **_CONFIG,
+        "betas": (0.9, 0.98),
+        "model.vocab_size": None,
+        "data.store": "/elsewhere",
+        "log.every_steps": 7,
+    }
+    assert folder.is_finished(run, expected, _CORPUS)

@@ -1,0 +1,132 @@
+"""`clinometer study`: early errors; and, slow, a real study stopped and continued."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clinometer.tools.study import executor
+from clinometer.tools.study import main
+
+
+def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "study"
+    assert main.main(["--dry-run", "--out", str(out), "--sizes", "PI nl4-na"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "transformer-pico-s0",
+        "transformer-pico-s1",
+        "transformer-NL4-NA-s0",
+    ]
+    assert "-m clinometer.train.main" in lines[0]
+    assert "--config.schedule.learning_rate=0.03" in lines[0]
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--sizes", "pico nanno"], "did you mean 'nano'"),
+        (["--archs", "transfomer"], "transformer"),
+        (["--sizes", ""], "no sizes"),
+        (["--store", "nowhere/at/all"], "nowhere"),
+    ],
+)
+def test_bad_input_is_told_before_anything_runs(tmp_path, capsys, argv, words):
+    assert main.main(["--out", str(tmp_path / "study"), *argv]) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "study" / "runs").exists()
+
+
+def _corpus(path):
+    """Some 200 kB of made-up sentences, one document a line, from a fixed seed."""
+    rng = random.Random(0)
+    words = [
+        "".join(rng.choices("abcdefghij", k=rng.randint(2, 7))) for _ in range(800)
+    ]
+    path.write_text(
+        "".join(" ".join(rng.choices(words, k=60)) + ".\n" for _ in range(600))
+    )
+
+
+def _python(*arguments, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        env=executor.one_core_environment(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **kwargs,
+    )
+
+
+@pytest.mark.slow
+def test_a_real_study_stopped_continued_and_skipped(tmp_path):
+    _corpus(tmp_path / "text.txt")
+    store = tmp_path / "store"
+    tokenize = _python(
+        "clinometer.data.tokenize_main",
+        str(tmp_path / "text.txt"),
+        "--document-per-line",
+        f"--output={store}",
+        "--vocab-size=640",
+        "--validation-fraction=0.1",
+    )
+    assert tokenize.wait() == 0, tokenize.stdout.read()
+
+    out = tmp_path / "study"
+    command = [
+        "clinometer.tools.study.main",
+        f"--out={out}",
+        f"--store={store}",
+        "--sizes=pico nano",
+        "--replicate=",
+        "--steps=90",
+    ]
+    first = _python(*command)
+    logs = [
+        out / "runs" / f"transformer-{s}-s0" / "metrics.jsonl" for s in ("pico", "nano")
+    ]
+    end = time.monotonic() + 300
+    while not any(log.exists() and log.read_text().count("\n") > 5 for log in logs):
+        assert first.poll() is None, first.stdout.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+    second = _python(*command)
+    assert second.wait() == 1
+    assert "another study is running" in second.stdout.read()
+
+    first.send_signal(signal.SIGINT)
+    said = first.communicate()[0]
+    assert first.returncode == 42, said
+    assert "To continue:" in said
+    states = [json.loads((log.parent / "run.json").read_text()) for log in logs]
+    assert "stopped" in {state["status"] for state in states}
+
+    again = _python(*command)
+    said = again.communicate()[0]
+    assert again.returncode == 0, said
+    with open(out / "runs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["finished"] * 2
+    assert [row["step"] for row in rows] == ["90"] * 2
+    page = (out / "report.html").read_bytes()
+    records = [(log.parent / "run.json").read_bytes() for log in logs]
+
+    third = _python(*command)
+    said = third.communicate()[0]
+    assert third.returncode == 0, said
+    assert "2 runs, 2 finished before, 0 to do" in said
+    assert (out / "report.html").read_bytes() == page
+    assert [(log.parent / "run.json").read_bytes() for log in logs] == records
+
+    other = _python(*command[:-1], "--steps=91")
+    assert other.wait() == 1
+    assert "train_steps = 90" in other.stdout.read()

@@ -1,0 +1,40 @@
+"""The command line: lists, defaults, and complaints."""
+
+import pathlib
+
+import pytest
+
+from clinometer.tools.study import options
+
+
+def test_defaults_are_the_first_study():
+    parsed = options.parse([])
+    assert parsed.archs == ["transformer"]
+    assert parsed.sizes == ["pico", "nano", "micro", "milli"]
+    assert (parsed.seeds, parsed.replicate) == ([0], [1])
+    assert (parsed.jobs, parsed.steps, parsed.learning_rate) == (2, 600, 0.03)
+    assert parsed.out == pathlib.Path("runs/study")
+    assert parsed.keep_going and not parsed.dry_run and parsed.store is None
+
+
+def test_lists_take_blanks_and_commas():
+    parsed = options.parse(["--sizes", "pico, NL4-NA\tmicro", "--seeds", "0,2 4"])
+    assert parsed.sizes == ["pico", "NL4-NA", "micro"]
+    assert parsed.seeds == [0, 2, 4]
+    assert options.parse(["--replicate", ""]).replicate == []
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--jobs", "0"], "1 or above"),
+        (["--steps", "many"], "1 or above"),
+        (["--seeds", "a"], "whole numbers"),
+        (["--stepz", "3"], "unrecognized"),
+    ],
+)
+def test_bad_options_exit_with_2(argv, words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        options.parse(argv)
+    assert caught.value.code == 2
+    assert words in capsys.readouterr().err

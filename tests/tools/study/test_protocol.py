@@ -1,0 +1,46 @@
+"""The first study's protocol, field by field, as the trainer's own config reads it."""
+
+from clinometer.tools.study import plan
+from clinometer.tools.study import protocol
+from clinometer.train import config as config_lib
+
+
+def _config(run, settings=None):
+    settings = settings or protocol.Protocol()
+    config = config_lib.load(
+        protocol.config_argument(run), protocol.overrides(settings, run, "/some/store")
+    )
+    return config_lib.flatten(config_lib.to_dict(config))
+
+
+def test_the_trainer_reads_the_protocol():
+    config = _config(plan.PlannedRun("transformer-pico", 3))
+    expected = {
+        "model.name": "transformer-pico",
+        "model.dropout_rate": 0.0,
+        "model.dtype": "float32",
+        "seed": 3,
+        "data.seed": 3,
+        "data.store": "/some/store",
+        "data.batch_size": 16,
+        "data.encoder_length": 128,
+        "data.noise_density": 0.15,
+        "data.mean_noise_span_length": 3.0,
+        "train_steps": 600,
+        "optimizer.name": "adafactor",
+        "schedule.name": "wsd",
+        "schedule.learning_rate": 0.03,
+        "schedule.warmup_fraction": 0.05,
+        "schedule.decay_fraction": 0.3,
+    }
+    assert {field: config[field] for field in expected} == expected
+    # At least 20 windows of speed, after two are dropped.
+    assert config["train_steps"] // config["log.every_steps"] - 2 >= 20
+
+
+def test_short_runs_keep_whole_intervals():
+    config = _config(
+        plan.PlannedRun("transformer-nano", 0), protocol.Protocol(train_steps=2)
+    )
+    for field in ("eval.every_steps", "checkpoint.every_steps", "log.every_steps"):
+        assert config[field] == 1

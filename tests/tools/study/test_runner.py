@@ -1,0 +1,107 @@
+"""The runner against an executor of lists: order, slots, failures, interrupts."""
+
+import os
+import signal
+
+import pytest
+
+from clinometer.tools.study import runner
+
+
+class _Executor:
+    """Each task runs for as many polls as its command says, then ends with its code."""
+
+    def __init__(self):
+        self.events, self.running, self.most = [], 0, 0
+
+    def submit(self, command, log):
+        name, polls, code = command
+        self.events.append(f"start {name}")
+        self.running += 1
+        self.most = max(self.most, self.running)
+        return {"name": name, "polls": polls, "code": code}
+
+    def poll(self, handle):
+        handle["polls"] -= 1
+        if handle["polls"] > 0:
+            return None
+        self.running -= 1
+        return handle["code"]
+
+    def cancel(self, handle, *, force=False):
+        self.events.append(f"{'kill' if force else 'stop'} {handle['name']}")
+        if force or handle["code"] != 99:  # 99: does not listen.
+            handle.update(polls=1, code=-9 if force else 42)
+
+
+def _tasks(tmp_path, *commands):
+    return [runner.Task(c[0], c, tmp_path / "log") for c in commands]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(runner, "_POLL_SECONDS", 0)
+
+
+def test_in_order_at_most_so_many_and_failures_do_not_stop_others(tmp_path):
+    executor = _Executor()
+    tasks = _tasks(tmp_path, ("a", 5, 0), ("b", 1, 1), ("c", 2, 0), ("d", 1, 0))
+    state = runner.run_all(tasks, executor, jobs=2, interrupts=runner.Interrupts())
+    assert executor.events == ["start a", "start b", "start c", "start d"]
+    assert executor.most == 2
+    assert state.exit_codes == {"a": 0, "b": 1, "c": 0, "d": 0}
+    assert not state.stopping
+
+
+def test_without_keep_going_a_failure_stops_the_rest(tmp_path):
+    executor = _Executor()
+    tasks = _tasks(tmp_path, ("a", 9, 0), ("b", 1, 1), ("c", 2, 0))
+    state = runner.run_all(
+        tasks, executor, jobs=2, interrupts=runner.Interrupts(), keep_going=False
+    )
+    assert executor.events == ["start a", "start b", "stop a"]
+    assert state.exit_codes == {"a": 42, "b": 1}
+    assert state.stopping and not state.interrupted
+
+
+def test_first_interrupt_saves_second_kills(tmp_path):
+    executor, interrupts, ticks = _Executor(), runner.Interrupts(), []
+
+    def tick(state):
+        ticks.append(len(state.running))
+        if len(ticks) in (2, 6):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    tasks = _tasks(tmp_path, ("a", 99, 0), ("deaf", 99, 99), ("c", 1, 0))
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupts.catch():
+        state = runner.run_all(
+            tasks, executor, jobs=2, interrupts=interrupts, on_tick=tick
+        )
+    assert executor.events == [
+        "start a",
+        "start deaf",
+        "stop a",
+        "stop deaf",
+        "kill deaf",
+    ]
+    assert state.exit_codes == {"a": 42, "deaf": -9}
+    assert state.interrupted and [task.name for task in state.waiting] == ["c"]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_an_error_of_our_own_stops_the_runs(tmp_path):
+    executor = _Executor()
+
+    def tick(state):
+        raise RuntimeError("drawing failed")
+
+    with pytest.raises(RuntimeError):
+        runner.run_all(
+            _tasks(tmp_path, ("a", 9, 0)),
+            executor,
+            jobs=1,
+            interrupts=runner.Interrupts(),
+            on_tick=tick,
+        )
+    assert executor.events == ["start a", "stop a"]
