@@ -5,15 +5,15 @@ step * B + i is row i of batch `step`, whoever asks for it: shard h of n gets ro
 [h * B / n, (h + 1) * B / n). Resuming needs the step's number and nothing else.
 """
 
-import sys
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import grain
 import numpy as np
 
 from clinometer.data import span_corruption
 from clinometer.data.errors import DataError
-from clinometer.data.token_store import Split, TokenStore
+from clinometer.data.token_store import TokenStore
 from clinometer.data.vocabulary import PAD_ID
 
 Batch = dict[str, np.ndarray]
@@ -21,19 +21,6 @@ Batch = dict[str, np.ndarray]
 # Cuts of the evaluation set: fixed, so that every run is measured on the same rows.
 _EVAL_SEED = 20211104
 _PREFETCH_BATCHES = 4
-
-
-class _Rows:
-    """Row k of raw length n of a split, as Grain wants a source."""
-
-    def __init__(self, split: Split, raw: int):
-        self._split, self._raw = split, raw
-
-    def __len__(self) -> int:
-        return self._split.num_tokens // self._raw
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._split.read(int(index) * self._raw, self._raw)
 
 
 class PretrainBatches:
@@ -72,21 +59,21 @@ class PretrainBatches:
         self._corruption = (noise_density, mean_noise_span_length)
         self.lengths = span_corruption.raw_length(encoder_length, *self._corruption)
         self._vocab_size = store.vocabulary.size
-        tokens = store.split(split)
-        rows = _Rows(tokens, self.lengths.raw)
-        self.num_rows = len(rows)
+        self._split = store.split(split)
+        tokens = self._split.num_tokens
+        self.num_rows = tokens // self.lengths.raw
         if self.num_rows < batch_size:
             raise DataError(
-                f"Split {split!r} of {store.path!r} has {tokens.num_tokens} tokens, "
+                f"Split {split!r} of {store.path!r} has {tokens} tokens, "
                 f"{self.num_rows} rows of {self.lengths.raw}; a batch of {batch_size} "
                 f"rows needs {batch_size * self.lengths.raw} tokens."
             )
         self._examples = (
-            grain.MapDataset.source(rows)
+            grain.MapDataset.range(self.num_rows)
             .seed(seed)
             .shuffle()
             .repeat()
-            .random_map(self._corrupt)
+            .random_map(self._example)
         )
 
     def epoch(self, step: int) -> float:
@@ -100,12 +87,9 @@ class PretrainBatches:
           `encoder_input_tokens` [B / num_shards, S], `decoder_target_tokens` and
           `decoder_input_tokens` [B / num_shards, T], all int32.
         """
-        rows = _shard_rows(self.batch_size, shard, num_shards)
         if step < 0:
             raise DataError(f"Step {step} is negative.")
-        first = step * self.batch_size
-        examples = [self._examples[first + row] for row in rows]
-        return _assemble(examples, len(rows), self.lengths)
+        return self._shard(shard, num_shards)[step]
 
     def iterate(
         self, start_step: int = 0, shard: int = 0, num_shards: int = 1
@@ -115,31 +99,32 @@ class PretrainBatches:
         Each equals `batch(step, shard, num_shards)`. Call the iterator's `close()`
         when done with it.
         """
-        _shard_rows(self.batch_size, shard, num_shards)
-        steps = grain.MapDataset.source(_Steps(self, shard, num_shards))
+        batches = self._shard(shard, num_shards)[start_step:]
         # More than one reading thread is slower: the work holds Python's lock.
         options = grain.ReadOptions(
             num_threads=1, prefetch_buffer_size=_PREFETCH_BATCHES
         )
-        return iter(steps[start_step:].to_iter_dataset(options))
+        return iter(batches.to_iter_dataset(options))
 
-    def _corrupt(
-        self, tokens: np.ndarray, rng: np.random.Generator
+    def _shard(self, shard: int, num_shards: int) -> grain.MapDataset:
+        """A shard's batches, by step: part `shard` of each batch's `num_shards`."""
+        rows = len(_shard_rows(self.batch_size, shard, num_shards))
+        batches = self._examples.batch(rows, batch_fn=self._corrupt)
+        return batches[shard::num_shards]
+
+    def _example(
+        self, row: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        return span_corruption.corrupt(tokens, rng, self._vocab_size, *self._corruption)
+        """Raw tokens of a row and the keys of its cuts; the cutting is by batch."""
+        raw = self.lengths.raw
+        tokens = self._split.read(row * raw, raw)
+        return tokens, span_corruption.draw_keys(rng, raw)
 
-
-class _Steps:
-    """All batches of a shard, as Grain wants a source."""
-
-    def __init__(self, batches: PretrainBatches, shard: int, num_shards: int):
-        self._batches, self._shard, self._num_shards = batches, shard, num_shards
-
-    def __len__(self) -> int:
-        return sys.maxsize // self._batches.batch_size
-
-    def __getitem__(self, step: int) -> Batch:
-        return self._batches.batch(int(step), self._shard, self._num_shards)
+    def _corrupt(self, examples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
+        tokens, keys = map(np.stack, zip(*examples))
+        return _as_batch(
+            *span_corruption.corrupt(tokens, keys, self._vocab_size, *self._corruption)
+        )
 
 
 class EvalBatches:
@@ -167,8 +152,12 @@ class EvalBatches:
         """Checks everything; reads nothing yet.
 
         Args:
-          store, split, batch_size, encoder_length, noise_density,
-            mean_noise_span_length: as of `PretrainBatches`.
+          store: the corpus.
+          split: of the store.
+          batch_size: rows of a batch, over all shards.
+          encoder_length: S.
+          noise_density: see `span_corruption.raw_length`.
+          mean_noise_span_length: see `span_corruption.raw_length`.
           max_rows: take this many rows, spread evenly over the split; None => all.
 
         Raises:
@@ -205,16 +194,25 @@ class EvalBatches:
         rows = _shard_rows(self.batch_size, shard, num_shards)
         first = index * self.batch_size
         wanted = self._rows[first + rows.start : first + rows.stop]
-        examples = [self._example(row) for row in wanted]
-        return _assemble(examples, len(rows), self.lengths)
+        inputs = np.full((len(rows), self.lengths.inputs), PAD_ID, np.int32)
+        targets = np.full((len(rows), self.lengths.targets), PAD_ID, np.int32)
+        for place, row in enumerate(wanted):
+            row_inputs, row_targets = self._example(row)
+            inputs[place, : len(row_inputs)] = row_inputs
+            targets[place, : len(row_targets)] = row_targets
+        return _as_batch(inputs, targets)
 
     def _example(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         start = row * self.lengths.raw
         length = min(self.lengths.raw, self._split.num_tokens - start)
         rng = np.random.Generator(np.random.Philox(key=[_EVAL_SEED, row]))
-        return span_corruption.corrupt(
-            self._split.read(start, length), rng, self._vocab_size, *self._corruption
+        inputs, targets = span_corruption.corrupt(
+            self._split.read(start, length)[None],
+            span_corruption.draw_keys(rng, length)[None],
+            self._vocab_size,
+            *self._corruption,
         )
+        return inputs[0], targets[0]
 
 
 def _check_batch_size(batch_size: int) -> None:
@@ -234,17 +232,7 @@ def _shard_rows(batch_size: int, shard: int, num_shards: int) -> range:
     return range(shard * rows, (shard + 1) * rows)
 
 
-def _assemble(
-    examples: list[tuple[np.ndarray, np.ndarray]],
-    num_rows: int,
-    lengths: span_corruption.Lengths,
-) -> Batch:
-    """Stacks (inputs, targets), padded to full lengths and to `num_rows` rows."""
-    inputs = np.full((num_rows, lengths.inputs), PAD_ID, np.int32)
-    targets = np.full((num_rows, lengths.targets), PAD_ID, np.int32)
-    for row, (example_inputs, example_targets) in enumerate(examples):
-        inputs[row, : len(example_inputs)] = example_inputs
-        targets[row, : len(example_targets)] = example_targets
+def _as_batch(inputs: np.ndarray, targets: np.ndarray) -> Batch:
     # The decoder starts with id 0, which is padding's, and sees targets shifted.
     decoder_inputs = np.full_like(targets, PAD_ID)
     decoder_inputs[:, 1:] = targets[:, :-1]

@@ -11,7 +11,8 @@ import statistics
 import sys
 import time
 
-from clinometer.data import batches, token_store
+from clinometer.data import batches
+from clinometer.data import token_store
 from clinometer.data.errors import DataError
 
 _WARM_UP_WINDOWS = 2

@@ -3,8 +3,8 @@
 import gzip
 import io
 import lzma
-import zlib
 from typing import BinaryIO
+import zlib
 
 import zstandard
 

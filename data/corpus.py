@@ -4,12 +4,13 @@ A source is a folder (searched recursively), a glob or a file. Files are read in
 sorted order, as streams; a broken record is yielded as such, never skipped.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 import dataclasses
 import glob
 import json
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from array_record.python import array_record_module

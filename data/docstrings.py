@@ -1,14 +1,16 @@
 """English that every installation has: the docstrings of its Python packages."""
 
 import ast
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 import contextlib
 import gc
 import hashlib
+from importlib import metadata
 import os
 import sysconfig
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from importlib import metadata
 
 from clinometer.data.errors import DataError
 
@@ -43,8 +45,20 @@ MIN_CHARACTERS = 100
 # Folders left out: tests say little in English, and the others are absent from some
 # systems' Python (Debian's, for one) or hold no source of the package.
 _LEFT_OUT = frozenset(
-    "__pycache__ dist-packages distutils ensurepip idlelib lib-dynload lib2to3 "
-    "site-packages test tests tkinter turtledemo".split()
+    {
+        "__pycache__",
+        "dist-packages",
+        "distutils",
+        "ensurepip",
+        "idlelib",
+        "lib-dynload",
+        "lib2to3",
+        "site-packages",
+        "test",
+        "tests",
+        "tkinter",
+        "turtledemo",
+    }
 )
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -12,7 +12,10 @@ import os
 import platform
 from typing import TextIO
 
-from clinometer.data import docstrings, files, token_store, tokenization
+from clinometer.data import docstrings
+from clinometer.data import files
+from clinometer.data import token_store
+from clinometer.data import tokenization
 from clinometer.data.errors import DataError
 from clinometer.data.progress import Progress
 

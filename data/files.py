@@ -1,10 +1,10 @@
 """Writing so that nothing is ever half there: by temporary name, one at a time."""
 
+from collections.abc import Iterator
 import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
 
 from clinometer.data.errors import DataError
 

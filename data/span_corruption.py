@@ -8,7 +8,8 @@ import dataclasses
 import numpy as np
 
 from clinometer.data.errors import DataError
-from clinometer.data.vocabulary import EOS_ID, NUM_SENTINELS
+from clinometer.data.vocabulary import EOS_ID
+from clinometer.data.vocabulary import NUM_SENTINELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +92,19 @@ def raw_length(
     return lengths
 
 
+def draw_keys(rng: np.random.Generator, raw: int) -> np.ndarray:
+    """The random keys, [raw - 2] in [0, 1), that decide where a row is cut."""
+    return rng.random(raw - 2)
+
+
 def corrupt(
-    tokens: np.ndarray,  # [n]
-    rng: np.random.Generator,
+    tokens: np.ndarray,  # [B, n]
+    keys: np.ndarray,  # [B, n - 2]
     vocab_size: int,
     noise_density: float = 0.15,
     mean_noise_span_length: float = 3.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts a row into inputs and targets.
+    """Cuts rows of raw tokens into inputs and targets.
 
     Noise and text are each cut into `spans` segments uniformly at random and
     interleaved, text first: a row starts with text and ends with noise. In the
@@ -106,49 +112,55 @@ def corrupt(
     it stands for text run j. There is no sentinel after the last span.
 
     Args:
-      tokens: raw token ids, at least 2.
-      rng: where the cuts come from; equal state, equal result.
+      tokens: raw token ids, at least 2 in a row.
+      keys: each row's own, from `draw_keys`; equal keys, equal result.
       vocab_size: ids of the vocabulary, sentinels included, not padded.
-      noise_density, mean_noise_span_length: see `raw_length`.
+      noise_density: see `raw_length`.
+      mean_noise_span_length: see `raw_length`.
 
     Returns:
-      inputs [S] and targets [T], int32, each ending with EOS.
+      inputs [B, S] and targets [B, T], int32, each row ending with EOS.
     """
-    raw = len(tokens)
+    rows, raw = tokens.shape
     noise, spans = noise_counts(raw, noise_density, mean_noise_span_length)
-    noise_starts, noise_lengths = _segments(noise, spans, rng)
-    text_starts, text_lengths = _segments(raw - noise, spans, rng)
+    noise_starts, noise_lengths = _segments(noise, spans, keys[:, : noise - 1])
+    text_starts, text_lengths = _segments(raw - noise, spans, keys[:, noise - 1 :])
     order = np.arange(spans)
-    sentinels = vocab_size - 1 - order
+    sentinels = (vocab_size - 1 - order).astype(np.int32)[None]
 
     # Where a result lies is where its raw token lies, but for the tokens of the other
     # kind (text or noise) left out and the sentinels put in before it. Each segment
     # is taken with the raw token beside it, where its sentinel then goes.
-    inputs = np.empty(raw - noise + spans + 1, np.int32)
-    shifts = np.repeat(noise_starts - order, text_lengths + 1)
-    inputs[:-1] = tokens[np.arange(len(shifts)) + shifts]
-    inputs[text_starts + text_lengths + order] = sentinels
-    inputs[-1] = EOS_ID
+    inputs = np.full((rows, raw - noise + spans + 1), EOS_ID, np.int32)
+    inputs[:, :-1] = _take(tokens, noise_starts - order, text_lengths + 1)
+    places = text_starts + text_lengths + order
+    np.put_along_axis(inputs, places, sentinels, axis=1)
 
-    targets = np.empty(noise + spans + 1, np.int32)
-    shifts = np.repeat(text_starts + text_lengths - order - 1, noise_lengths + 1)
-    targets[:-1] = tokens[np.arange(len(shifts)) + shifts]
-    targets[noise_starts + order] = sentinels
-    targets[-1] = EOS_ID
+    targets = np.full((rows, noise + spans + 1), EOS_ID, np.int32)
+    shifts = text_starts + text_lengths - order - 1
+    targets[:, :-1] = _take(tokens, shifts, noise_lengths + 1)
+    np.put_along_axis(targets, noise_starts + order, sentinels, axis=1)
     return inputs, targets
 
 
+def _take(tokens: np.ndarray, shifts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """tokens[b, place + shift], each segment's shift repeated over its places."""
+    repeated = np.repeat(shifts.ravel(), counts.ravel()).reshape(len(tokens), -1)
+    return np.take_along_axis(tokens, repeated + np.arange(repeated.shape[1]), axis=1)
+
+
 def _segments(
-    length: int, segments: int, rng: np.random.Generator
+    length: int, segments: int, keys: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts `length` into non-empty segments, uniformly: starts and lengths."""
-    bounds = np.empty(segments + 1, np.int64)
-    cuts = np.arange(length - 1)
-    if segments < length:
-        # The places of the smallest of random keys are a uniform choice of cuts.
-        cuts = rng.random(length - 1).argpartition(segments - 1)[: segments - 1]
-        cuts.sort()
-    bounds[0] = 0
-    bounds[1:-1] = cuts + 1
-    bounds[-1] = length
-    return bounds[:-1], bounds[1:] - bounds[:-1]
+    """Cuts `length` into non-empty segments: starts and lengths, [B, segments].
+
+    The places of the smallest of random keys [B, length - 1] are a uniform choice.
+    """
+    bounds = np.zeros((len(keys), segments + 1), np.int64)
+    bounds[:, -1] = length
+    if 1 < segments < length:
+        cuts = keys.argpartition(segments - 2, axis=1)[:, : segments - 1]
+        bounds[:, 1:-1] = np.sort(cuts, axis=1) + 1
+    elif segments == length:
+        bounds[:, 1:-1] = np.arange(1, length)
+    return bounds[:, :-1], np.diff(bounds, axis=1)

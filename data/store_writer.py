@@ -1,17 +1,20 @@
 """Writes a token store from tokenised units."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
 import dataclasses
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Iterable
 
-import numpy as np
 from array_record.python import array_record_module
+import numpy as np
 
-from clinometer.data import files, token_store
+from clinometer.data import files
+from clinometer.data import token_store
 from clinometer.data.errors import DataError
-from clinometer.data.tokenized_units import SPLITS, Unit
+from clinometer.data.tokenized_units import SPLITS
+from clinometer.data.tokenized_units import Unit
 from clinometer.data.vocabulary import Vocabulary
 
 _OPTIONS = "group_size:1,zstd:1"

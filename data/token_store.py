@@ -17,8 +17,8 @@ import functools
 import json
 import os
 
-import numpy as np
 from array_record.python import array_record_data_source
+import numpy as np
 
 from clinometer.data.errors import DataError
 from clinometer.data.vocabulary import Vocabulary
@@ -184,7 +184,7 @@ class TokenStore:
 
 
 def read_manifest(path: str) -> Manifest:
-    """Reads a store's manifest; DataError where it is missing, bad or of another age."""
+    """Reads a store's manifest; DataError where it is missing, bad or too old."""
     file = os.path.join(path, MANIFEST)
     try:
         with open(file, encoding="utf-8") as opened:

@@ -5,16 +5,21 @@ rename. A run that was cut off goes on from its last finished unit, if it is cal
 with the same files, options and vocabulary.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import glob
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from clinometer.data import corpus, files, store_writer, token_store, tokenized_units
+from clinometer.data import corpus
+from clinometer.data import files
+from clinometer.data import store_writer
+from clinometer.data import token_store
+from clinometer.data import tokenized_units
 from clinometer.data import vocabulary as vocabulary_lib
 from clinometer.data.errors import DataError
 from clinometer.data.progress import Progress

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from clinometer.data import corpus, tokenization
+from clinometer.data import corpus
+from clinometer.data import tokenization
 from clinometer.data.errors import DataError
 from clinometer.data.vocabulary import Vocabulary
 

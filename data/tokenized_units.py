@@ -4,19 +4,22 @@ A unit is some megabytes of consecutive documents. It depends only on the files,
 options and the vocabulary, so that a run in two parts gives the bytes of a run in one.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import dataclasses
 import hashlib
 import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from clinometer.data import corpus, files
+from clinometer.data import corpus
+from clinometer.data import files
 from clinometer.data.errors import DataError
-from clinometer.data.vocabulary import UNK_ID, Vocabulary
+from clinometer.data.vocabulary import UNK_ID
+from clinometer.data.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation")
 UNIT_CHARACTERS = 8 << 20
@@ -123,7 +126,8 @@ def tokenize(
     records = read(sources, options, start)
     while True:
         documents, broken, characters, end = [], [], 0, None
-        for source, item, end in records:
+        for source, item, position in records:
+            end = position
             if isinstance(item, corpus.BrokenRecord):
                 broken.append(item)
                 on_broken(item)

@@ -6,11 +6,12 @@ Whitespace is T5's: text is NFKC-normalised and every run of blanks, tabs and ne
 becomes one space, so that line breaks and indentation are not kept.
 """
 
+from collections.abc import Iterable
+from collections.abc import Sequence
 import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 import sentencepiece
