@@ -1,6 +1,7 @@
 """Which runs may share a fit: only those that read the same text in the same tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from clinometer.tools.fit.errors import FitError

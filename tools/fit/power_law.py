@@ -5,8 +5,8 @@ best N_c and e_inf are a bounded linear least-squares problem, so only alpha is
 searched, over a whole grid, and no starting point can be wrong.
 """
 
-import dataclasses
 from collections.abc import Sequence
+import dataclasses
 
 import numpy as np
 from scipy import optimize

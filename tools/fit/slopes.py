@@ -9,10 +9,10 @@ The papers leave the units of their slopes open, so every usual variant is repor
 always better: a loss is fitted as U = -loss, or as -ln(loss) where y is logged.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats

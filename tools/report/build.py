@@ -39,7 +39,7 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
       FitError: the runs differ in corpus or vocabulary.
     """
     runs = records.load_runs(directory)
-    rows = [rows_lib.make_row(run) for run in runs]
+    rows = sorted((rows_lib.make_row(run) for run in runs), key=rows_lib.order)
     if not analysis.finished_rows(rows):
         listed = ", ".join(f"{row['run']} ({row['status']})" for row in rows)
         raise records.RecordError(
@@ -47,7 +47,8 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
             "the command that started them continues them."
         )
     fits = analysis.fit_all(rows)
-    metrics = {run.name: run.metrics() for run in runs}
+    by_name = {run.name: run for run in runs}
+    metrics = {row["run"]: by_name[row["run"]].metrics() for row in rows}
     drawn = _draw(rows, fits, metrics)
     content = page.Content(
         rows=rows,

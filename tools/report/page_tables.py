@@ -17,31 +17,31 @@ def runs(rows: Sequence[rows_lib.Row]) -> str:
     heads = (
         "run",
         "status",
+        "validation loss",
         "parameters",
-        "non-embedding",
         "multiply-adds / batch",
         "true FLOPs / batch",
-        "FLOPs without logits",
-        "validation loss",
+        "without logits",
+        "wall time",
         "training loss",
         "accuracy",
+        "non-embedding parameters",
         "epochs",
-        "wall time",
     )
     body = [
         (
             html_table.text(row["run"]),
             Cell(row["status"], row["status"], tag=row["status"] != "finished"),
+            _fixed(row["validation_loss_nats"], 4),
             _si(row["params_total"]),
-            _si(row["params_non_embedding"]),
             _si(row["macs_forward_batch"]),
             _si(row["flops_forward"]),
             _si(row["flops_forward_non_embedding"]),
-            _fixed(row["validation_loss_nats"], 4),
+            _duration(row["wall_total_seconds"]),
             _fixed(row["train_loss_nats"], 4),
             _fixed(row["validation_accuracy"], 4),
+            _si(row["params_non_embedding"]),
             _fixed(row["epochs"], 2),
-            _duration(row["wall_total_seconds"]),
         )
         for row in rows
     ]
@@ -96,29 +96,30 @@ def slopes(fits: Sequence[analysis.CostFit]) -> str:
         "RMSE",
         "runs",
         "Theil-Sen",
-        "",
     )
     body = []
     for item in fits:
         fit = item.fit
         first = (html_table.text(item.cost.title), html_table.text(item.architecture))
-        note = Cell(item.reason or "", wrap=True)
         if fit is None:
-            body.append((*first, *[html_table.text("–")] * 5, Cell("–"), note))
+            why = Cell(item.reason, wrap=True)
+            body.append((*first, Cell("–"), why, *[Cell("–")] * 4))
             continue
+        interval = Cell(_range(fit.interval))
+        if fit.interval is None:
+            interval = Cell(item.reason, wrap=True)
         body.append(
             (
                 *first,
                 Cell(formats.signed(fit.slope), fit.slope),
-                html_table.text(_range(fit.interval)),
+                interval,
                 Cell(formats.fixed(fit.r_squared, 3), _key(fit.r_squared)),
                 Cell(formats.fixed(fit.rmse, 4), fit.rmse),
                 Cell(str(fit.n), fit.n),
                 Cell(formats.signed(fit.theil_sen_slope), fit.theil_sen_slope),
-                note,
             )
         )
-    return html_table.table(heads, body, text_columns=(0, 1, 8))
+    return html_table.table(heads, body, text_columns=(0, 1))
 
 
 def variants(fits: Sequence[analysis.CostFit]) -> str:

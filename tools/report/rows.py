@@ -94,6 +94,11 @@ def make_row(run: records.Run) -> dict[str, Any]:
     return row
 
 
+def order(row: Row) -> tuple[str, int, str]:
+    """Sorts rows by architecture, size, then name."""
+    return row["architecture"], row["params_total"] or 0, row["run"]
+
+
 def write_csv(rows: Sequence[Row]) -> str:
     """The text of runs.csv: numbers in full precision, versions as `name=value`."""
     out = io.StringIO()

@@ -37,7 +37,7 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
             else row["status"],
             formats.duration(row["wall_total_seconds"]),
         )
-        for row in sorted(rows, key=lambda row: (row["params_total"] or 0, row["run"]))
+        for row in rows
     ]
     widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
     return "\n".join(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from clinometer.tools.fit import comparable, errors
+from clinometer.tools.fit import comparable
+from clinometer.tools.fit import errors
 
 _ROW = {
     "run": "a",

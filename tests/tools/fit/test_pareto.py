@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from clinometer.tools.fit import errors, pareto
+from clinometer.tools.fit import errors
+from clinometer.tools.fit import pareto
 
 
 def _by_dominance(cost, quality):

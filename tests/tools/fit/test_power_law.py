@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from clinometer.tools.fit import errors, power_law
+from clinometer.tools.fit import errors
+from clinometer.tools.fit import power_law
 
 _SIZES = np.array([1.6e7, 6.1e7, 2.2e8, 7.4e8, 2.9e9, 1.1e10])
 

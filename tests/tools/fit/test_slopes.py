@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clinometer.tools.fit import errors, slopes
+from clinometer.tools.fit import errors
+from clinometer.tools.fit import slopes
 
 # The four T5 points of paper B, Table 4 (Small, Base, Large, XL), with the computed
 # multiply-adds per batch in units of 1e12.
