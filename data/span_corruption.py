@@ -71,17 +71,17 @@ def raw_length(
         raw += 1
     lengths = lengths_of(raw, *arguments)
     noise, spans = noise_counts(raw, *arguments)
-    if lengths.inputs != encoder_length:
-        raise DataError(
-            f"encoder_length {encoder_length} cannot be met by span corruption at "
-            f"density {noise_density}, mean span {mean_noise_span_length}: {raw} raw "
-            f"tokens give {lengths.inputs}."
-        )
     if spans != max(1, round(noise / mean_noise_span_length)):
         raise DataError(
             f"encoder_length {encoder_length}, noise_density {noise_density} and "
             f"mean_noise_span_length {mean_noise_span_length} leave {raw - noise} "
             "tokens for more spans than that; lower the density."
+        )
+    if lengths.inputs != encoder_length:
+        raise DataError(
+            f"encoder_length {encoder_length} cannot be met by span corruption at "
+            f"density {noise_density}, mean span {mean_noise_span_length}: {raw} raw "
+            f"tokens give {lengths.inputs}."
         )
     if spans > NUM_SENTINELS:
         raise DataError(

@@ -1,0 +1,162 @@
+"""Documents from every kind of file, and broken ones reported where they are."""
+
+import gzip
+import io
+import json
+import lzma
+import tarfile
+
+from array_record.python import array_record_module
+import pytest
+import zstandard
+
+from clinometer.data import corpus
+from clinometer.data.errors import DataError
+
+_COMPRESS = {
+    "": lambda data: data,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: zstandard.ZstdCompressor().compress(data),
+}
+_LINES = b'{"text": "one"}\n\n{"text": "tw\\u00f6", "url": "u"}\n'
+
+
+def _texts(path, **options):
+    records = corpus.read_file(str(path), corpus.ReadOptions(**options))
+    return [r.text if isinstance(r, corpus.Document) else r for r in records]
+
+
+@pytest.mark.parametrize("suffix", _COMPRESS)
+@pytest.mark.parametrize("kind", [".jsonl", ".json"])
+def test_json_lines(tmp_path, kind, suffix):
+    path = tmp_path / f"a{kind}{suffix}"
+    path.write_bytes(_COMPRESS[suffix](_LINES))
+    assert _texts(path) == ["one", "twö"]
+
+
+@pytest.mark.parametrize("suffix", _COMPRESS)
+def test_text_file_is_one_document_without_its_bom(tmp_path, suffix):
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(_COMPRESS[suffix](b"\xef\xbb\xbffirst\nsecond\n"))
+    assert _texts(path) == ["first\nsecond\n"]
+    assert _texts(path, document_per_line=True) == ["first", "second"]
+
+
+@pytest.mark.parametrize("suffix", _COMPRESS)
+def test_tar_is_read_in_place(tmp_path, suffix):
+    buffer = io.BytesIO()
+    members = {
+        "d/b.txt": b"\xef\xbb\xbfbee",
+        "d/a.jsonl.gz": gzip.compress(_LINES),
+        "notes.pdf": b"%PDF",
+    }
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    path = tmp_path / f"c.tar{suffix}"
+    path.write_bytes(_COMPRESS[suffix](buffer.getvalue()))
+    assert _texts(path) == ["bee", "one", "twö"]
+    first = next(corpus.read_file(str(path)))
+    assert first.origin == f"{path}!d/b.txt"
+
+
+def test_array_record(tmp_path):
+    path = tmp_path / "a.array_record"
+    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+    for record in (b"plain text", b'{"text": "json"}', b'{"broken', b"\xff"):
+        writer.write(record)
+    writer.close()
+    texts = _texts(path)
+    assert texts[:2] == ["plain text", "json"]
+    assert [record.origin for record in texts[2:]] == [f"{path}:2", f"{path}:3"]
+
+
+def test_text_field_option(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"body": "x"}\n{"text": "y"}\n')
+    texts = _texts(path, text_field="body")
+    assert texts[0] == "x"
+    assert texts[1].reason == "not a JSON object with a field 'body'"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "cut', "not valid JSON"),
+        (b'["text"]', "not a JSON object"),
+        (b'{"text": 3}', "not a string but int"),
+        (b'{"text": "\\ud800"}', "not valid Unicode"),
+        (b'{"text": "\xff"}', "not valid JSON"),
+    ],
+)
+def test_broken_line_is_reported_with_its_number(tmp_path, line, reason):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text": "one"}\n' + line + b'\n{"text": "three"}\n')
+    one, broken, three = _texts(path)
+    assert (one, three) == ("one", "three")
+    assert broken.origin == f"{path}:2"
+    assert reason in broken.reason
+
+
+def test_text_that_is_not_utf8_is_reported_with_its_line(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"fine\nbad \xff\n")
+    (broken,) = _texts(path)
+    assert "not valid UTF-8 in line 2" in broken.reason
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
+def test_cut_off_file_is_reported_after_its_whole_lines(tmp_path, suffix):
+    lines = [json.dumps({"text": f"{k * 7919 % 10007}"}) for k in range(100000)]
+    data = _COMPRESS[suffix]("\n".join(lines).encode())
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(data[: len(data) // 2])
+    texts = _texts(path)
+    assert "truncated or corrupt" in texts[-1].reason
+    assert texts[:100] == [f"{k * 7919 % 10007}" for k in range(100)]
+
+
+def test_cut_off_tar_is_reported(tmp_path):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo("a.txt")
+        info.size = 100000
+        archive.addfile(info, io.BytesIO(b"x" * 100000))
+    path.write_bytes(path.read_bytes()[:5000])
+    assert isinstance(_texts(path)[-1], corpus.BrokenRecord)
+
+
+def test_several_zstandard_frames(tmp_path):
+    compress = _COMPRESS[".zst"]
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(compress(b"one ") + compress(b"two"))
+    assert _texts(path) == ["one two"]
+
+
+def test_files_are_found_sorted_and_once(tmp_path):
+    for name in ("b.txt", "a.jsonl.gz", "sub/c.tar.xz", "skip.pdf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    expected = [str(tmp_path / n) for n in ("a.jsonl.gz", "b.txt", "sub/c.tar.xz")]
+    assert corpus.find_files([str(tmp_path), str(tmp_path / "*.txt")]) == expected
+
+
+@pytest.mark.parametrize("source", ["missing", "empty", "*.txt", "x.pdf"])
+def test_bad_sources_say_what_is_accepted(tmp_path, source):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.pdf").write_bytes(b"")
+    with pytest.raises(DataError, match=r"\.jsonl.*\.array_record"):
+        corpus.find_files([str(tmp_path / source)])
+
+
+def test_real_samples(shared_dir):
+    samples = shared_dir / "data/hf_samples"
+    (c4,) = corpus.find_files([str(samples / "c4")])
+    assert len([d for d in corpus.read_file(c4)]) == 3
+    pages = corpus.find_files([str(samples / "openwebtext")])
+    documents = [d for page in pages for d in corpus.read_file(page)]
+    assert len(documents) == 4
+    assert all(isinstance(d, corpus.Document) for d in documents)
