@@ -227,6 +227,11 @@ def _versions(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
 
 
+def _revision(row: Mapping[str, Any]) -> str | None:
+    changed = " with uncommitted changes" if row["git_dirty"] else ""
+    return row["git_revision"] and row["git_revision"] + changed
+
+
 _PROVENANCE = {
     "processor": lambda row: row["host_cpu"],
     "device": lambda row: (
@@ -234,7 +239,7 @@ _PROVENANCE = {
         f"{row['device_threads']} thread(s) a run"
     ),
     "versions": _versions,
-    "git revision": lambda row: row["git_revision"],
+    "git revision": _revision,
     "corpus hash": lambda row: row["corpus_hash"],
     "corpus": lambda row: (
         f"{row['train_tokens']:,} training tokens, read by Python "

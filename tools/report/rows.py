@@ -73,6 +73,7 @@ _FIELDS = {
     "device_threads": "device.threads",
     "host_cpu": "device.host_cpu",
     "git_revision": "git_revision",
+    "git_dirty": "git_dirty",
     "versions": "versions",
     "started_at": "started_at",
     "updated_at": "updated_at",
