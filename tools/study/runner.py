@@ -50,7 +50,9 @@ class Interrupts:
             del number, frame
             self.count += 1
 
-        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Not under nohup.
+            signals.append(signal.SIGHUP)
         before = {number: signal.signal(number, handle) for number in signals}
         try:
             yield self

@@ -90,6 +90,18 @@ def test_first_interrupt_saves_second_kills(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_nohup_stays_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interrupts = runner.Interrupts()
+        with interrupts.catch():
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.count == 1
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_an_error_of_our_own_stops_the_runs(tmp_path):
     executor = _Executor()
 
