@@ -109,7 +109,9 @@ class PretrainBatches:
     def _shard(self, shard: int, num_shards: int) -> grain.MapDataset:
         """A shard's batches, by step: part `shard` of each batch's `num_shards`."""
         rows = len(_shard_rows(self.batch_size, shard, num_shards))
-        batches = self._examples.batch(rows, batch_fn=self._corrupt)
+        batches = self._examples.batch(
+            rows, drop_remainder=True, batch_fn=self._corrupt
+        )
         return batches[shard::num_shards]
 
     def _example(

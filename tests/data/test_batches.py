@@ -154,7 +154,7 @@ def test_evaluation_shards(store):
     ("changes", "message"),
     [
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"batch_size": 10**6}, r"has \d+ tokens.* needs 71000000 tokens"),
+        ({"batch_size": 10**6}, r"has \d+ tokens.* needs 70000000 tokens"),
         ({"encoder_length": 1}, "encoder_length 1"),
         ({"seed": -1}, "Data seed -1"),
         ({"split": "test"}, "no split 'test'"),

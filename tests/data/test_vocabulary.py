@@ -45,9 +45,7 @@ def test_line_ends_and_blanks_are_one_space(small_vocabulary):
     assert spaced != small_vocabulary.encode("thevalue of")
 
 
-def test_encode_batch_equals_encode_for_any_number_of_threads(
-    small_vocabulary, texts
-):
+def test_encode_batch_equals_encode_for_any_number_of_threads(small_vocabulary, texts):
     expected = [small_vocabulary.encode(text) for text in texts[:50]]
     for threads in (1, 3):
         encoded = small_vocabulary.encode_batch(texts[:50], threads)
