@@ -74,15 +74,29 @@ def _fit(cost: costs.Cost, name: str, rows: list[rows_lib.Row]) -> CostFit:
     used = tuple(sorted(used, key=lambda r: (r[cost.column], r["run"])))
     x = [row[cost.column] for row in used]
     y = [row["validation_loss_nats"] for row in used]
+    # Two runs of one model differ in time by chance alone: models count, not costs.
+    models = len({row["model"] for row in used})
     fit, variants, reason = None, (), None
-    try:
+    if models < 2:
+        reason = f"a slope needs runs of 2 or more models; {models} here"
+    else:
         fit = slopes.fit_slope(x, y, lower_is_better=True)
         variants = tuple(slopes.slope_variants(x, y, lower_is_better=True))
-    except errors.FitError as error:
-        reason = str(error)
-    if fit is not None and fit.interval is None:
-        reason = f"no interval: {fit.n_distinct} distinct costs, 3 are needed"
+    if fit is not None and (models < 3 or fit.interval is None):
+        fit = _without_interval(fit)
+        variants = tuple(map(_without_interval, variants))
+        reason = f"no interval: {models} models, 3 are needed"
     return CostFit(cost, name, used, fit, variants, reason, left_out)
+
+
+def _without_interval(fit: slopes.SlopeFit) -> slopes.SlopeFit:
+    return dataclasses.replace(
+        fit,
+        slope_stderr=None,
+        intercept_stderr=None,
+        interval=None,
+        theil_sen_interval=None,
+    )
 
 
 def fit_power_laws(

@@ -65,6 +65,16 @@ def test_too_few_points_say_why(tmp_path):
     assert "4 or more" in analysis.fit_power_laws(rows)["transformer"]
 
 
+def test_runs_of_one_model_are_one_cost_however_long_they_took(tmp_path):
+    record = synthetic_study.record
+    picos = [record("pico", 0), record("pico", 1, wall_seconds__step=99.0)]
+    rows = _rows(tmp_path, [*picos, record("nano")])
+    (time,) = [fit for fit in analysis.fit_all(rows) if fit.cost.is_time]
+    assert time.fit.n_distinct == 3 and time.fit.interval is None
+    (time,) = [fit for fit in analysis.fit_all(rows[:2]) if fit.cost.is_time]
+    assert time.fit is None and "2 or more models; 1 here" in time.reason
+
+
 def test_other_corpora_are_refused(tmp_path):
     contents = [*_ladder(), synthetic_study.record("pico", 1, data__corpus_hash="odd")]
     with pytest.raises(errors.FitError, match="odd: run4"):
