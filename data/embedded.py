@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import platform
+import shutil
 from typing import TextIO
 
 from clinometer.data import docstrings
@@ -105,6 +106,7 @@ def ensure_store(
         files.lock(store + ".making", wait=True),
     ):
         if not _is_whole(store):
+            shutil.rmtree(store, ignore_errors=True)  # a spoilt one, in our own cache
             tokenization.tokenize_corpus(
                 [text],
                 store,
@@ -115,7 +117,6 @@ def ensure_store(
                 ),
                 name="embedded",
                 description={"packages": docstrings.versions()},
-                overwrite=True,
                 progress=progress,
             )
     return store

@@ -158,7 +158,7 @@ def test_bad_sources_say_what_is_accepted(tmp_path, source):
 def test_real_samples(shared_dir):
     samples = shared_dir / "data/hf_samples"
     (c4,) = corpus.find_files([str(samples / "c4")])
-    assert len([d for d in corpus.read_file(c4)]) == 3
+    assert len(list(corpus.read_file(c4))) == 3
     pages = corpus.find_files([str(samples / "openwebtext")])
     documents = [d for page in pages for d in corpus.read_file(page)]
     assert len(documents) == 4

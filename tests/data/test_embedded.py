@@ -17,6 +17,7 @@ _SOURCE = f'''"""{_LONG}module."""
 class A:
     """{_LONG}class.
 
+    plain
         indented
     """
 
@@ -47,7 +48,7 @@ def test_docstrings_are_cleaned_deduplicated_and_ordered(tmp_path):
     ]
     expected = {
         f"{_LONG}module.",
-        f"{_LONG}class.\n\n    indented",
+        f"{_LONG}class.\n\nplain\n    indented",
         f"{_LONG}later.",
     }
     found = docstrings.extract(paths)
