@@ -14,6 +14,7 @@ def greedy(
     params: seq2seq.Params,
     encoder_input_tokens: jax.Array,
     max_decode_length: int,
+    eos_id: int = EOS_ID,
 ) -> jax.Array:
     """Decodes the likeliest token at every step; jittable with static length.
 
@@ -24,9 +25,10 @@ def greedy(
         params: its parameters.
         encoder_input_tokens: int [B, S].
         max_decode_length: T, at least 1.
+        eos_id: the token that ends a row.
 
     Returns:
-        int32 tokens [B, T]: up to and including EOS (1), padding (0) behind it.
+        int32 tokens [B, T]: up to and including `eos_id`, padding (0) behind it.
     """
     encoded = model.encode(params, encoder_input_tokens)
     cache = model.init_cache(params, encoded, max_decode_length)
@@ -42,7 +44,7 @@ def greedy(
         token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         token = jnp.where(ended, seq2seq.PAD_ID, token)
         output = jax.lax.dynamic_update_slice(output, token[:, None], (0, step))
-        return step + 1, token, cache, ended | (token == EOS_ID), output
+        return step + 1, token, cache, ended | (token == eos_id), output
 
     start = (
         jnp.zeros((), jnp.int32),

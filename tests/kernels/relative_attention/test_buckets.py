@@ -1,0 +1,51 @@
+"""Relative position buckets against the boundary list of spec §1.3."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from clinometer.kernels import relative_position_bucket
+
+# First distance of each bucket, as the spec lists them.
+ENCODER = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
+DECODER = [*range(16), 16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113]
+
+
+def expected_bucket(distance: int, starts: list[int]) -> int:
+    return max(bucket for bucket, start in enumerate(starts) if start <= distance)
+
+
+def test_encoder_buckets_equal_the_list():
+    relative = np.arange(-600, 601)
+    got = relative_position_bucket(jnp.asarray(relative), bidirectional=True)
+    want = [expected_bucket(abs(r), ENCODER) + (16 if r > 0 else 0) for r in relative]
+    np.testing.assert_array_equal(got, want)
+
+
+def test_decoder_buckets_equal_the_list():
+    relative = np.arange(-600, 601)
+    got = relative_position_bucket(jnp.asarray(relative), bidirectional=False)
+    want = [expected_bucket(max(-r, 0), DECODER) for r in relative]
+    np.testing.assert_array_equal(got, want)
+
+
+def test_a_shifted_boundary_would_be_seen():
+    moved = [*DECODER[:-1], 114]
+    assert expected_bucket(113, moved) != expected_bucket(113, DECODER)
+
+
+def test_any_shape_under_jit():
+    relative = jnp.arange(-6, 6).reshape(2, 3, 2)
+    function = jax.jit(lambda x: relative_position_bucket(x, bidirectional=True))
+    assert function(relative).shape == (2, 3, 2)
+    assert function(relative).dtype == jnp.int32
+    assert function(jnp.asarray(-8)) == 8
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"num_buckets": 2}, {"num_buckets": 32, "max_distance": 8}]
+)
+def test_impossible_buckets_are_an_error(kwargs):
+    with pytest.raises(ValueError, match="max_distance"):
+        relative_position_bucket(jnp.arange(3), bidirectional=True, **kwargs)
