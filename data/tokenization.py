@@ -309,4 +309,10 @@ def _report(manifest: token_store.Manifest, output: str, stream: TextIO | None) 
         f"{split} {entry['documents']:,} documents {entry['tokens']:,} tokens"
         for split, entry in manifest.splits.items()
     )
-    Progress("tokenize", stream=stream).message(f"wrote {output}: {splits}")
+    progress = Progress("tokenize", stream=stream)
+    progress.message(f"wrote {output}: {splits}")
+    if "validation" not in manifest.splits:
+        progress.message(
+            "tokenize: no document is for validation, which training needs; give "
+            "validation sources or a larger validation fraction"
+        )

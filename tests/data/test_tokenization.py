@@ -156,6 +156,7 @@ def test_broken_records_are_shown_and_counted(tmp_path, small_vocabulary):
     assert manifest.empty_documents == 1
     assert manifest.splits["train"]["documents"] == 1
     assert f"broken record: {path}:2: not valid JSON" in log.getvalue()
+    assert "no document is for validation" in log.getvalue()
 
 
 def test_strict_stops_at_the_first_broken_record(tmp_path, small_vocabulary):
