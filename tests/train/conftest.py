@@ -1,8 +1,11 @@
 """A token store and a configuration small enough to train in a test."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import os
 import pathlib
 
+import jax
 from ml_collections import config_dict
 import numpy as np
 import pytest
@@ -15,9 +18,11 @@ _OVERRIDES = (
     "data.batch_size=4",
     "data.encoder_length=32",
     "train_steps=8",
+    "model.num_encoder_layers=1",
+    "model.num_decoder_layers=1",
     "model.d_model=16",
     "model.d_ff=32",
-    "schedule.name=wsd",
+    "schedule.name=constant",  # So that runs of any length are one program.
     "schedule.learning_rate=0.03",
     "log.every_steps=3",
     "log.health_every_steps=4",
@@ -38,9 +43,26 @@ def write_store(folder: pathlib.Path, seed: int) -> pathlib.Path:
     for index in range(30):
         (source / f"{index}.txt").write_text(" ".join(rng.choice(words, 200)))
     store = folder / "store"
-    options = tokenization.Options(vocab_size=350, validation_fraction=0.2)
+    options = tokenization.Options(vocab_size=200, validation_fraction=0.2)
     tokenization.tokenize_corpus([str(source)], str(store), options=options)
     return store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiles each program once, here and in the processes that the tests start."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+        del os.environ[name.upper()]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,105 @@
+"""Bad input is refused before anything is compiled or written."""
+
+import dataclasses
+import shutil
+
+import jax
+import pytest
+
+from clinometer.train import checkpoints
+from clinometer.train import errors
+from clinometer.train import job as job_lib
+from clinometer.train import main
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.name=transfromer-pico", "model.name.*'transfromer'.*transformer"),
+        ("model.name=transformer-NL-TI", "operator NL needs a number"),
+        ("model.dropuot_rate=0.1", "config.model: .*did you mean 'dropout_rate'"),
+        ("model.dropout_rate=high", "config.model: dropout_rate.*'high'"),
+        ("model.vocab_size=100", "model.vocab_size: 100 is less than the 200 ids"),
+        ("data.store=", "data.store: missing.*clinometer tokenize"),
+        ("data.store=nowhere", "'nowhere' is not a token store"),
+        ("data.encoder_length=1", "config.data: "),
+        ("data.batch_size=1000000", "config.data: .*a batch of 1000000"),
+        ("num_microbatches=3", "data.batch_size: 4 does not divide.*3 x 1"),
+        ("train_steps=0", "train_steps: must be at least 1"),
+        ("checkpoint.keep_best=-1", "keep_best: must not be negative"),
+        ("optimizer.name=sgd", "optimizer.name: unknown 'sgd'"),
+    ],
+)
+def test_bad_input(arguments, tmp_path, capsys, monkeypatch, override, message):
+    def refuse(*unused, **also_unused):
+        raise AssertionError("compiled something")
+
+    monkeypatch.setattr(jax, "jit", refuse)
+    workdir = tmp_path / "run"
+    assert main.main([*arguments(override), f"--workdir={workdir}"]) == 1
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    assert error.startswith("clinometer train: error: ")
+    import re
+
+    assert re.search(message, error), error
+    assert not workdir.exists()
+
+
+def test_bad_workdir(arguments, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main.main([*arguments(), f"--workdir={tmp_path / 'file'}"]) == 1
+    assert "is a file, not a folder" in capsys.readouterr().err
+
+
+def _save(workdir, identity, step=4):
+    manager = checkpoints.Checkpoints(workdir / "checkpoints")
+    abstract = {"token_embedding": {"table": jax.numpy.zeros(2)}}
+    state = checkpoints.state_lib.TrainState(jax.numpy.int32(step), abstract, abstract)
+    manager.save(step, state, identity=identity, progress={})
+    manager.close()
+
+
+def test_a_checkpoint_of_another_run(make_config, tmp_path):
+    _save(tmp_path, job_lib.prepare(make_config()).identity)
+    job_lib.check_workdir(job_lib.prepare(make_config()), tmp_path)
+    cadence = make_config(
+        "eval.every_steps=9",
+        "checkpoint.keep_last=7",
+        "log.every_steps=2",
+        "train_steps=100",
+        "model.scan_layers=true",
+        "model.remat=true",
+    )
+    job_lib.check_workdir(job_lib.prepare(cadence), tmp_path)
+    for override, field in {
+        "seed=1": "seed",
+        "model.d_ff=64": "model.d_ff",
+        "model.dtype=bfloat16": "model.dtype",
+        "data.batch_size=8": "data.batch_size",
+        "data.seed=1": "data.seed",
+        "optimizer.decay_rate=0.9": "optimizer.decay_rate",
+        "schedule.learning_rate=0.1": "schedule.learning_rate",
+        "z_loss=0.0": "z_loss",
+        "num_microbatches=2": "num_microbatches",
+    }.items():
+        job = job_lib.prepare(make_config(override))
+        with pytest.raises(errors.RunError, match=rf"{field} is .* here, .* there"):
+            job_lib.check_workdir(job, tmp_path)
+    with pytest.raises(errors.RunError, match=r"train_steps: 3, but .* has done 4"):
+        job_lib.check_workdir(job_lib.prepare(make_config("train_steps=3")), tmp_path)
+
+
+def test_length_is_identity_where_the_schedule_needs_it(make_config):
+    for name, depends in {"wsd": True, "cosine": True, "rsqrt": False}.items():
+        config = make_config(f"schedule.name={name}")
+        assert ("train_steps" in job_lib.prepare(config).identity) == depends
+
+
+def test_a_store_may_move(make_config, store, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(store, moved)
+    before = job_lib.prepare(make_config())
+    after = job_lib.prepare(make_config(f"data.store={moved}"))
+    assert before.identity == after.identity
+    assert dataclasses.asdict(before.model.config)["vocab_size"] == 256

@@ -1,0 +1,281 @@
+"""Whole tiny runs: what they leave behind, how they stop, and exact resumption."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from clinometer import models
+from clinometer.data import batches as batches_lib
+from clinometer.train import checkpoints
+from clinometer.train import evaluate
+from clinometer.train import job as job_lib
+from clinometer.train import loop
+from clinometer.train import main
+from clinometer.train import metrics_log
+from clinometer.train import run_record
+
+_LONG = ("train_steps=40", "checkpoint.every_steps=5", "eval.every_steps=10")
+
+
+@pytest.fixture(scope="module")
+def finished(arguments, tmp_path_factory):
+    """The run directory of a run of 8 steps; not to be changed."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def finished_long(arguments, tmp_path_factory):
+    """The run directory of an uninterrupted run of 40 steps; not to be changed."""
+    workdir = tmp_path_factory.mktemp("long") / "run"
+    assert main.main([*arguments(*_LONG), f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+def _records(workdir):
+    return [
+        metrics_log.without_wall(r) for r in metrics_log.read(workdir / "metrics.jsonl")
+    ]
+
+
+def _state(workdir, config):
+    """The newest saved state, on the host."""
+    job = job_lib.prepare(config)
+    manager = checkpoints.Checkpoints(workdir / "checkpoints", keep_last=9, keep_best=9)
+    state, _ = manager.restore(loop._abstract_state(job), job.identity)
+    manager.close()
+    return job, jax.device_get(state)
+
+
+def _assert_same_run(workdir, expected, config):
+    assert _records(workdir) == _records(expected)
+    _, state = _state(workdir, config)
+    _, expected_state = _state(expected, config)
+    jax.tree.map(np.testing.assert_array_equal, state, expected_state)
+
+
+def test_run_json(finished, store):
+    record = run_record.read(finished)
+    assert record["status"] == "finished"
+    assert record["error"] is None
+    assert record["model"] == "transformer-pico"
+    assert record["config"]["data"]["store"] == str(store)
+    manifest = json.loads((store / "manifest.json").read_text())
+    # 200 ids, rounded up to a multiple of 128.
+    assert record["config"]["model"]["vocab_size"] == 256
+    # Spec 1.8: V d + E (4da + 2df + 2d) + D (8da + 2df + 3d) + 2d + 2 x 32 H.
+    layers = (4 * 16 * 32 + 1024 + 32) + (8 * 16 * 32 + 1024 + 48)
+    assert record["counts"]["params_total"] == 256 * 16 + layers + 32 + 128
+    # Spec 16.1: noise = round(0.15 n), spans = round(noise / 3).
+    lengths = (record["counts"]["encoder_length"], record["counts"]["decoder_length"])
+    raw = record["data"]["tokens_seen"] // (8 * 4)
+    noise = round(0.15 * raw)
+    spans = round(noise / 3)
+    assert lengths == (raw - noise + spans + 1, noise + spans + 1)
+    rows = manifest["splits"]["train"]["tokens"] // raw
+    assert record["data"]["epochs"] == pytest.approx(8 * 4 / rows)
+    assert record["data"]["corpus_hash"] == manifest["corpus_hash"]
+    wall = dict(record["wall_seconds"])
+    total = wall.pop("total")
+    assert sum(wall.values()) == pytest.approx(total)
+    # One step is one window here; the first two are dropped.
+    assert record["speed"]["window_steps"] == 1
+    assert record["speed"]["num_windows"] == 6
+    assert record["metrics"]["step"] == 8
+    assert record["metrics"]["validation/neg_log_perplexity"] == pytest.approx(
+        -record["metrics"]["validation/loss"]
+    )
+    assert record["versions"]["jax"] == jax.__version__
+
+
+def test_metrics_log(finished):
+    records = _records(finished)
+    kinds = [
+        (
+            r["step"],
+            "train/loss" in r,
+            "validation/loss" in r,
+            any("health/" in k for k in r),
+        )
+        for r in records
+    ]
+    assert kinds == [
+        (3, True, False, False),
+        (4, False, False, True),
+        (4, False, True, False),
+        (6, True, False, False),
+        (8, True, False, True),
+        (8, False, True, False),
+    ]
+
+
+def test_validation_loss_is_that_of_the_whole_set(finished, make_config):
+    """The same number from the saved parameters, in float64 NumPy."""
+    job, state = _state(finished, make_config())
+    loss, tokens = 0.0, 0
+    for batch in job.eval_batches:
+        logits = job.model.apply(
+            state.params,
+            jnp.asarray(batch["encoder_input_tokens"]),
+            jnp.asarray(batch["decoder_input_tokens"]),
+        )
+        logits = np.asarray(logits, np.float64)
+        targets = batch["decoder_target_tokens"]
+        log_z = np.log(np.exp(logits).sum(-1))
+        picked = np.take_along_axis(logits, targets[..., None], -1)[..., 0]
+        loss += ((log_z - picked) * (targets > 0)).sum()
+        tokens += (targets > 0).sum()
+    metrics = run_record.read(finished)["metrics"]
+    assert metrics["validation/tokens"] == tokens
+    assert metrics["validation/loss"] == pytest.approx(loss / tokens, rel=1e-5)
+
+
+def test_evaluation_weighs_tokens_not_batches():
+    batches = [{"n": np.float32(1)}, {"n": np.float32(3)}]
+
+    def eval_step(params, batch):
+        n = batch["n"]
+        return models.loss.Loss(n * n, 0 * n, n, n / 2)
+
+    metrics = evaluate.evaluate(eval_step, None, batches)
+    assert metrics["validation/loss"] == (1 + 9) / (1 + 3)
+    assert metrics["validation/accuracy"] == 0.5
+
+
+def test_a_finished_run_stays_as_it_is(finished, arguments, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    assert (workdir / "metrics.jsonl").read_bytes() == (
+        finished / "metrics.jsonl"
+    ).read_bytes()
+    again, before = run_record.read(workdir), run_record.read(finished)
+    assert again["status"] == "finished"
+    assert again["metrics"] == before["metrics"]
+    assert again["speed"] == before["speed"]
+
+
+def test_sigterm_saves_and_the_run_goes_on(
+    finished, arguments, make_config, tmp_path, monkeypatch
+):
+    workdir = tmp_path / "run"
+    command = [*arguments("checkpoint.every_steps=100"), f"--workdir={workdir}"]
+    write = metrics_log.MetricsLog.write
+
+    def write_and_stop(self, step, values):
+        write(self, step, values)
+        if "validation/loss" in values and step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics_log.MetricsLog, "write", write_and_stop)
+        assert main.main(command) == 42
+    assert run_record.read(workdir)["status"] == "stopped"
+    saved = [p.name for p in (workdir / "checkpoints").iterdir()]
+    assert saved == ["4"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert main.main(command) == 0
+    _assert_same_run(workdir, finished, make_config())
+
+
+def test_a_corrupt_checkpoint_falls_back(
+    finished, arguments, make_config, tmp_path, caplog
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    for path in (workdir / "checkpoints" / "8" / "state").rglob("d/*"):
+        os.truncate(path, path.stat().st_size // 2)
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    assert "8 is corrupt" in caplog.text
+    assert (workdir / "checkpoints" / "8.corrupt").is_dir()
+    _assert_same_run(workdir, finished, make_config())
+
+
+def test_a_resume_that_skips_a_batch_is_seen(
+    finished, arguments, tmp_path, monkeypatch
+):
+    """Mutation of the tests above."""
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "8")
+    iterate = batches_lib.PretrainBatches.iterate
+    monkeypatch.setattr(
+        batches_lib.PretrainBatches,
+        "iterate",
+        lambda self, start, **shards: iterate(self, start + 1, **shards),
+    )
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    assert _records(workdir)[:3] == _records(finished)[:3]
+    assert _records(workdir)[3:] != _records(finished)[3:]
+
+
+def test_nan_stops_the_run(finished, arguments, tmp_path, capsys, monkeypatch):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "8")
+    from_canonical = checkpoints.from_canonical
+
+    def poisoned(tree, like):
+        tree["params"]["decoder/final_norm"]["scale"] *= np.nan
+        return from_canonical(tree, like)
+
+    monkeypatch.setattr(checkpoints, "from_canonical", poisoned)
+    command = [*arguments("checkpoint.every_steps=1"), f"--workdir={workdir}"]
+    assert main.main(command) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "step 5: the loss is nan; batch index 4" in error
+    assert "good checkpoint: 4;" in error
+    record = run_record.read(workdir)
+    assert record["status"] == "failed"
+    assert "the loss is nan" in record["error"]
+    assert [p.name for p in (workdir / "checkpoints").iterdir()] == ["4"]
+
+
+def _killed(command, workdir, num_records, delay=0.0):
+    """Starts the command, kills it after so many records, returns whether in time."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clinometer.train.main", *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+    )
+    path = workdir / "metrics.jsonl"
+    while process.poll() is None:
+        if path.exists() and len(path.read_bytes().splitlines()) >= num_records:
+            time.sleep(delay)
+            process.kill()
+            break
+        time.sleep(0.002)
+    return process.wait() == -signal.SIGKILL
+
+
+def test_sigkill_then_the_same_run(finished_long, arguments, make_config, tmp_path):
+    workdir = tmp_path / "run"
+    command = [*arguments(*_LONG), f"--workdir={workdir}"]
+    assert _killed(command, workdir, num_records=12)
+    assert run_record.read(workdir)["status"] == "running"
+    assert main.main(command) == 0
+    _assert_same_run(workdir, finished_long, make_config(*_LONG))
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments(finished_long, arguments, make_config, tmp_path):
+    """Ten kills of one run, during saves too: it saves after every step."""
+    workdir = tmp_path / "run"
+    overrides = (*_LONG, "checkpoint.every_steps=1", "checkpoint.keep_last=1")
+    command = [*arguments(*overrides), f"--workdir={workdir}"]
+    rng = np.random.default_rng(0)
+    for kill in range(10):
+        records = 1 + 3 * kill // 2
+        assert _killed(command, workdir, records, delay=rng.uniform(0, 0.3)), kill
+    assert main.main(command) == 0
+    _assert_same_run(workdir, finished_long, make_config(*overrides))
