@@ -12,6 +12,7 @@ import logging
 import os
 import pathlib
 import shutil
+import sys
 from typing import Any
 import zlib
 
@@ -163,6 +164,7 @@ class Checkpoints:
         )
         self._manager = self._open()
         self._in_flight: int | None = None
+        self._unraisable_hook = sys.unraisablehook
 
     def _open(self) -> ocp.CheckpointManager:
         return ocp.CheckpointManager(
@@ -288,6 +290,7 @@ class Checkpoints:
     def _read_state(
         self, step: int, abstract_state: state_lib.TrainState, expected: Any
     ) -> dict[str, Any]:
+        self._quieten()
         default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(
@@ -301,6 +304,15 @@ class Checkpoints:
             if place in expected and expected[place] != digest:
                 raise ValueError(f"the digest of {place} differs from the saved one")
         return tree
+
+    def _quieten(self) -> None:
+        # When one of many reads fails, Orbax closes their event loop; the others then
+        # complain one by one on standard error, and would bury our own warning.
+        def hook(unraisable: Any) -> None:
+            if "Event loop is closed" not in str(unraisable.exc_value):
+                self._unraisable_hook(unraisable)
+
+        sys.unraisablehook = hook
 
     def _set_aside(self, step: int, error: Exception) -> None:
         if isinstance(error, PermissionError):
@@ -324,6 +336,7 @@ class Checkpoints:
         """Waits for the save in flight and lets the folder go."""
         self.wait()
         self._manager.close()
+        sys.unraisablehook = self._unraisable_hook
 
 
 def _to_host(leaf: jax.Array) -> np.ndarray | jax.Array:

@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="FILE.py:MODEL")
     parser.add_argument("--workdir", required=True, help="folder of the run")
     arguments, overrides = parser.parse_known_args(argv)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
         job = job_lib.prepare(config_lib.load(arguments.config, overrides))

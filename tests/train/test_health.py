@@ -1,5 +1,6 @@
 """Health numbers against NumPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,9 +23,7 @@ _STACKED = {
 
 
 def _scaled(tree, factor):
-    return {
-        m: {n: jnp.asarray(x * factor) for n, x in p.items()} for m, p in tree.items()
-    }
+    return jax.tree.map(lambda x: jnp.asarray(x * factor), tree)
 
 
 def test_groups_do_not_depend_on_the_form():

@@ -57,7 +57,7 @@ def _measure(step_seconds, window_steps, start_step=0, evaluate_at=()):
 def test_windows_are_aligned_and_the_first_two_dropped():
     meter = _measure([9.0] * 4 + [0.5, 1.5, 0.25, 0.25, 7.0], window_steps=2)
     np.testing.assert_allclose(meter.windows, [2 / 2.0, 2 / 0.5])
-    # Begun at step 3, the first whole window is [4, 6); that one and [6, 8) are dropped.
+    # Begun at step 3, the first whole windows are [4, 6) and [6, 8): dropped.
     meter = _measure([1.0] * 5 + [0.5, 0.5, 1.0], window_steps=2, start_step=3)
     np.testing.assert_allclose(meter.windows, [2 / 1.0])
 

@@ -17,9 +17,11 @@ _SIZE = {
     "d_ff": 32,
     "num_heads": 2,
     "d_kv": 8,
-    "num_encoder_layers": 2,
-    "num_decoder_layers": 2,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 1,
 }
+
+_DEEP = {"num_encoder_layers": 2}
 
 
 def _model(**overrides):
@@ -50,21 +52,25 @@ def _plain_gradient():
     )
 
 
-def _run(model, optimizer, num_steps=1, seed=0, **options):
+def _initial(model, optimizer):
+    return jax.jit(lambda: state_lib.initialise(model, optimizer, 0))()
+
+
+def _run(model, optimizer, num_steps=1, first_batch=0, **options):
     """Returns the state before and after, and the metrics of the last step."""
-    before = jax.jit(lambda: state_lib.initialise(model, optimizer, 0))()
+    before = _initial(model, optimizer)
     step = jax.jit(
         state_lib.make_train_step(
             model,
             optimizer,
             lambda step: 0.02,
-            seed=seed,
+            seed=0,
             **{"z_loss": 1e-2, **options},
         )
     )
     state = before
     for index in range(num_steps):
-        state, metrics = step(state, _batch(index))
+        state, metrics = step(state, _batch(first_batch + index))
     return before, state, metrics
 
 
@@ -108,8 +114,8 @@ def test_accumulation_equals_the_full_batch():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     for a, b in zip(full_metrics.loss, part_metrics.loss):
         np.testing.assert_allclose(a, b, rtol=1e-5)
-    # Mutation: another z-loss is another gradient.
-    _, other, _ = _run(model, _plain_gradient(), num_microbatches=4, z_loss=0.0)
+    # Mutation: another batch is another gradient.
+    _, other, _ = _run(model, _plain_gradient(), num_microbatches=4, first_batch=1)
     name = "decoder/final_norm"
     difference = other.params[name]["scale"] - full.params[name]["scale"]
     assert np.abs(difference).max() > 1e-3
@@ -118,9 +124,9 @@ def test_accumulation_equals_the_full_batch():
 def test_stacked_layers_train_as_a_loop():
     optimizer = optimizer_lib.make(pretrain.get_config().optimizer)
     options = {"num_steps": 3, "health_every_steps": 1}
-    _, loop, loop_metrics = _run(_model(dropout_rate=0.1), optimizer, **options)
+    before, loop, loop_metrics = _run(_model(**_DEEP), optimizer, **options)
     _, stack, stack_metrics = _run(
-        _model(dropout_rate=0.1, scan_layers=True), optimizer, **options
+        _model(**_DEEP, scan_layers=True), optimizer, **options
     )
     canonical = checkpoints.to_canonical(stack)
     expected = checkpoints.to_canonical(loop)
@@ -128,17 +134,16 @@ def test_stacked_layers_train_as_a_loop():
     for a, b in zip(jax.tree.leaves(canonical), jax.tree.leaves(expected)):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
     np.testing.assert_allclose(loop_metrics.health, stack_metrics.health, rtol=2e-3)
-    # Mutation: with another dropout seed the same comparison fails.
-    _, other, _ = _run(_model(dropout_rate=0.1), optimizer, seed=1, **options)
-    table, other_table = (s.params["token_embedding"]["table"] for s in (loop, other))
-    assert not np.allclose(table, other_table, rtol=2e-3, atol=2e-5)
+    # Mutation: the tolerance sees what three steps change.
+    module, name = "encoder/layer_1/feed_forward", "wi"
+    change = np.abs(loop.params[module][name] - before.params[module][name])
+    assert change.max() > 1e-3
 
 
 def test_forms_convert_without_loss():
     optimizer = optimizer_lib.make(pretrain.get_config().optimizer)
     stacked, loop = (
-        state_lib.initialise(_model(scan_layers=scan), optimizer, 3)
-        for scan in (True, False)
+        _initial(_model(**_DEEP, scan_layers=scan), optimizer) for scan in (True, False)
     )
     for source in (stacked, loop):
         for target in (stacked, loop):
