@@ -241,6 +241,7 @@ class _Run:
             health_groups=health.groups(_abstract_state(self._job).params),
             spike_window=config.log.spike_window,
             spike_threshold=config.log.spike_threshold,
+            losses=self._log.history("train/loss"),
             pending=progress.get("step_log"),
         )
 
@@ -262,7 +263,7 @@ class _Run:
             )
         self._step = step
         self.meter.step_done(step)
-        record = self._step_log.add(step, values, self._log.history("train/loss"))
+        record = self._step_log.add(step, values)
         if record is not None:
             self.write(step, record)
         tokens = max(float(values.loss.weight_sum), 1.0)

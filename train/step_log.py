@@ -5,6 +5,7 @@ log's cadence, spikes compare with the recorded losses, and what is between two 
 goes into the checkpoint. A resumed run therefore writes what an uninterrupted one does.
 """
 
+import collections
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -38,15 +39,27 @@ class StepLog:
         health_groups: Sequence[str],
         spike_window: int,
         spike_threshold: float,
+        losses: Sequence[float] = (),
         pending: Mapping[str, Any] | None = None,
     ):
-        """Starts, or goes on from the `pending` of a checkpoint."""
+        """Starts, or goes on.
+
+        Args:
+            every_steps: steps between two records.
+            last_step: of the run; has a record too.
+            health_every_steps: steps between two measurements of health; 0 never.
+            health_groups: their groups.
+            spike_window: recorded losses that a new one is compared with.
+            spike_threshold: see `health.is_spike`.
+            losses: `train/loss` of the records so far.
+            pending: of the checkpoint.
+        """
         self._every_steps = every_steps
         self._last_step = last_step
         self._health_every_steps = health_every_steps
         self._health_groups = health_groups
-        self._spike_window = spike_window
         self._spike_threshold = spike_threshold
+        self._losses = collections.deque(losses, maxlen=spike_window)
         self._sums = _Sums(**(pending or {}))
 
     @property
@@ -54,15 +67,12 @@ class StepLog:
         """What has been gathered since the last record, ready for JSON."""
         return dataclasses.asdict(self._sums)
 
-    def add(
-        self, step: int, values: state_lib.StepMetrics, losses: Sequence[float]
-    ) -> dict[str, Any] | None:
+    def add(self, step: int, values: state_lib.StepMetrics) -> dict[str, Any] | None:
         """Adds the values of the step that made `step` steps done.
 
         Args:
             step: steps done.
             values: on the host.
-            losses: `train/loss` of all records so far.
 
         Returns:
             The record of this step, if one is due: means per token that is not padding,
@@ -85,10 +95,10 @@ class StepLog:
                 "train/learning_rate": float(values.learning_rate),
                 "train/gradient_rms": float(values.gradient_rms),
             }
-            recent = losses[-self._spike_window :]
             record["train/loss_spike"] = health.is_spike(
-                record["train/loss"], recent, self._spike_threshold
+                record["train/loss"], self._losses, self._spike_threshold
             )
+            self._losses.append(record["train/loss"])
             self._sums = _Sums()
         if self._health_every_steps and step % self._health_every_steps == 0:
             record.update(health.named(self._health_groups, values.health))
