@@ -5,6 +5,7 @@ A run directory holds `run.json`, `metrics.jsonl`, `lease.json`, `checkpoints/`,
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 from typing import Any
@@ -45,19 +46,26 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
     stopwatch = speed.Stopwatch()
     workdir = pathlib.Path(workdir).resolve()
     with stopwatch.charge("compile"):
+        abstract_state = jax.eval_shape(_initialise(job))
         checkpoint_folder = workdir / job_lib.CHECKPOINT_FOLDER
-        _check_space(job, checkpoint_folder)
+        _check_space(job, abstract_state, checkpoint_folder)
         workdir.mkdir(parents=True, exist_ok=True)
     with (
         lease.Lease(workdir),
         preemption.StopRequest() as stop,
         contextlib.ExitStack() as stack,
     ):
-        run = _Run(job, workdir, stopwatch)
+        run = _Run(job, workdir, stopwatch, abstract_state)
         try:
             return _train(job, workdir, run, stop, stack)
         except BaseException as error:
-            run.write_record("failed", f"{type(error).__name__}: {error}")
+            with contextlib.suppress(OSError):  # The disk may be full.
+                run.write_record("failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise errors.RunError(
+                    f"no space left on the disk of {workdir}; make room, and the same "
+                    "command resumes from the last checkpoint"
+                ) from error
             raise
 
 
@@ -74,7 +82,7 @@ def _train(
 
     with stopwatch.charge("compile"):
         run.write_record("running")
-        abstract_state = _abstract_state(job)
+        abstract_state = run.abstract_state
         abstract_batch = {
             name: jax.ShapeDtypeStruct(rows.shape, rows.dtype)
             for name, rows in job.eval_batches.batch(0).items()
@@ -200,10 +208,15 @@ class _Run:
     """The host's side of a run: logs, clocks and the record."""
 
     def __init__(
-        self, job: job_lib.Job, workdir: pathlib.Path, stopwatch: speed.Stopwatch
+        self,
+        job: job_lib.Job,
+        workdir: pathlib.Path,
+        stopwatch: speed.Stopwatch,
+        abstract_state: state_lib.TrainState,
     ):
         config = job.config
         self.stopwatch = stopwatch
+        self.abstract_state = abstract_state
         self.tensorboard: outputs.TensorBoard | None = None
         self._job, self._workdir = job, workdir
         self._log: metrics_log.MetricsLog | None = None
@@ -238,7 +251,7 @@ class _Run:
             every_steps=config.log.every_steps,
             last_step=config.train_steps,
             health_every_steps=config.log.health_every_steps,
-            health_groups=health.groups(_abstract_state(self._job).params),
+            health_groups=health.groups(self.abstract_state.params),
             spike_window=config.log.spike_window,
             spike_threshold=config.log.spike_threshold,
             losses=self._log.history("train/loss"),
@@ -360,14 +373,12 @@ def _initialise(job: job_lib.Job) -> Any:
     return lambda: state_lib.initialise(job.model, job.optimizer, job.config.seed)
 
 
-def _abstract_state(job: job_lib.Job) -> state_lib.TrainState:
-    return jax.eval_shape(_initialise(job))
-
-
-def _check_space(job: job_lib.Job, folder: pathlib.Path) -> None:
+def _check_space(
+    job: job_lib.Job, abstract_state: state_lib.TrainState, folder: pathlib.Path
+) -> None:
     """Raises RunError unless all checkpoints that are to be kept fit, and one more."""
     config = job.config.checkpoint
     stored = len(list(folder.glob("[0-9]*"))) if folder.exists() else 0
     missing = max(1, config.keep_last + config.keep_best + 1 - stored)
-    size = checkpoints_lib.num_bytes(_abstract_state(job))
+    size = checkpoints_lib.num_bytes(abstract_state)
     checkpoints_lib.check_space(folder, missing * size)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import logging
 import sys
 
+from clinometer.data import errors as data_errors
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import job as job_lib
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         job = job_lib.prepare(config_lib.load(arguments.config, overrides))
         job_lib.check_workdir(job, arguments.workdir)
         return EXIT_CODES[loop.train(job, arguments.workdir)]
-    except errors.RunError as error:
+    except (errors.RunError, data_errors.DataError) as error:
         print(f"clinometer train: error: {error}", file=sys.stderr)
         return EXIT_HELD if isinstance(error, errors.RunHeldError) else EXIT_ERROR
 

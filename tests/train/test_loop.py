@@ -18,10 +18,10 @@ from clinometer.data import batches as batches_lib
 from clinometer.train import checkpoints
 from clinometer.train import evaluate
 from clinometer.train import job as job_lib
-from clinometer.train import loop
 from clinometer.train import main
 from clinometer.train import metrics_log
 from clinometer.train import run_record
+from clinometer.train import state as state_lib
 
 _LONG = ("train_steps=40", "checkpoint.every_steps=5", "eval.every_steps=10")
 
@@ -52,7 +52,10 @@ def _state(workdir, config):
     """The newest saved state, on the host."""
     job = job_lib.prepare(config)
     manager = checkpoints.Checkpoints(workdir / "checkpoints", keep_last=9, keep_best=9)
-    state, _ = manager.restore(loop._abstract_state(job), job.identity)
+    abstract = jax.eval_shape(
+        lambda: state_lib.initialise(job.model, job.optimizer, job.config.seed)
+    )
+    state, _ = manager.restore(abstract, job.identity)
     manager.close()
     return job, jax.device_get(state)
 
