@@ -46,7 +46,13 @@ def problems(root: pathlib.Path) -> list[str]:
     labels.update({source: target.label for source, target in owners.items()})
     for name in files:
         imports = source_tree.imports(root, name)
-        needed = {labels[n] for n in imports.needed}
+        # pytest loads the conftest.py of a test's folder, which no import shows. The
+        # one of tests/ comes with the macro.
+        conftest = str(pathlib.PurePosixPath(name).with_name("conftest.py"))
+        is_test = pathlib.PurePosixPath(name).name.startswith("test_")
+        extra = {conftest} & set(files) if is_test else set()
+        extra.discard("tests/conftest.py")
+        needed = {labels[n] for n in imports.needed | extra}
         allowed = needed | {labels[n] for n in imports.mentioned}
         wanted = sorted(source_tree.short_label(label) for label in needed)
         if name not in owners:
@@ -106,6 +112,19 @@ def test_a_change_is_seen(small_tree, path, old, new, message):
         assert found == []
     else:
         assert any(message in problem for problem in found)
+
+
+def test_a_conftest_is_needed_by_the_tests_of_its_folder(small_tree):
+    folder = small_tree / "tests/data"
+    folder.mkdir()
+    (folder / "conftest.py").write_text("")
+    (folder / "test_a.py").write_text("")
+    build = 'cl_py_library(name = "conftest", srcs = ["conftest.py"])\n'
+    build += 'cl_py_test(name = "test_a", srcs = ["test_a.py"], deps = [%s])\n'
+    (folder / "BUILD").write_text(build % '"//tests/data:conftest"')
+    assert problems(small_tree) == []
+    (folder / "BUILD").write_text(build % "")
+    assert any("//tests/data:test_a: add to deps" in p for p in problems(small_tree))
 
 
 def test_a_folder_without_build_is_seen(small_tree):
