@@ -20,18 +20,18 @@ def test_the_trainer_reads_the_protocol():
         "model.dropout_rate": 0.0,
         "model.dtype": "float32",
         "seed": 3,
-        "data.seed": 3,
+        "data.seed": 0,
         "data.store": "/some/store",
-        "data.batch_size": 16,
+        "data.batch_size": 4,
         "data.encoder_length": 128,
         "data.noise_density": 0.15,
         "data.mean_noise_span_length": 3.0,
-        "train_steps": 600,
+        "train_steps": 2400,
         "optimizer.name": "adafactor",
         "schedule.name": "wsd",
-        "schedule.learning_rate": 0.03,
+        "schedule.learning_rate": 0.02,
         "schedule.warmup_fraction": 0.05,
-        "schedule.decay_fraction": 0.3,
+        "schedule.decay_fraction": 0.5,
     }
     assert {field: config[field] for field in expected} == expected
     # At least 20 windows of speed, after two are dropped.
