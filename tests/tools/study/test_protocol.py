@@ -26,7 +26,7 @@ def test_the_trainer_reads_the_protocol():
         "data.encoder_length": 128,
         "data.noise_density": 0.15,
         "data.mean_noise_span_length": 3.0,
-        "train_steps": 2400,
+        "train_steps": 3600,
         "optimizer.name": "adafactor",
         "schedule.name": "wsd",
         "schedule.learning_rate": 0.02,
