@@ -26,10 +26,10 @@ def test_the_trainer_reads_the_protocol():
         "data.encoder_length": 128,
         "data.noise_density": 0.15,
         "data.mean_noise_span_length": 3.0,
-        "train_steps": 3600,
+        "train_steps": 3000,
         "optimizer.name": "adafactor",
         "schedule.name": "wsd",
-        "schedule.learning_rate": 0.02,
+        "schedule.learning_rate": 0.014,
         "schedule.warmup_fraction": 0.05,
         "schedule.decay_fraction": 0.5,
     }
