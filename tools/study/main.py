@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
         print(f"clinometer study: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped before any run was started.", file=sys.stderr)
+        print(f"\nStopped. To continue:\n  {command}", file=sys.stderr)
         return EXIT_STOPPED
 
 

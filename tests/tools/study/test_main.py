@@ -87,7 +87,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
         f"--store={store}",
         "--sizes=pico nano",
         "--replicate=",
-        "--steps=90",
+        "--steps=2000",  # Long enough to be stopped midway.
     ]
     first = _python(*command)
     logs = [
@@ -116,7 +116,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     with open(out / "runs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["finished"] * 2
-    assert [row["step"] for row in rows] == ["90"] * 2
+    assert [row["step"] for row in rows] == ["2000"] * 2
     page = (out / "report.html").read_bytes()
     records = [(log.parent / "run.json").read_bytes() for log in logs]
 
@@ -127,6 +127,6 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     assert (out / "report.html").read_bytes() == page
     assert [(log.parent / "run.json").read_bytes() for log in logs] == records
 
-    other = _python(*command[:-1], "--steps=91")
+    other = _python(*command[:-1], "--steps=2001")
     assert other.wait() == 1
-    assert "train_steps = 90" in other.stdout.read()
+    assert "train_steps = 2000" in other.stdout.read()
