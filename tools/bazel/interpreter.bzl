@@ -40,6 +40,8 @@ py_runtime(
     name = "runtime",
     interpreter_path = "{python}",
     python_version = "PY3",
+    # Debian has no command `python`, which Bazel's own first line asks for.
+    stub_shebang = "#!{python}",
 )
 
 py_runtime_pair(
