@@ -8,8 +8,6 @@ import dataclasses
 
 from clinometer.models import config as config_lib
 
-NUM_BUCKETS = 32
-
 
 @dataclasses.dataclass(frozen=True)
 class ParamCounts:

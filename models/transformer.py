@@ -13,6 +13,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels import relative_attention
 from clinometer.models import attention
 from clinometer.models import closed_form
 from clinometer.models import config as config_lib
@@ -333,7 +334,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
         + config.num_encoder_layers * encoder
         + config.num_decoder_layers * decoder
         + 2 * config.d_model
-        + 2 * closed_form.NUM_BUCKETS * config.num_heads
+        + 2 * relative_attention.NUM_BUCKETS * config.num_heads
     )
     return closed_form.ParamCounts(total, embedding_count, active=total)
 
