@@ -1,16 +1,15 @@
 """What pyproject.toml cannot say: the tree is the package, with one C++ extension."""
 
 import os
+import pathlib
 
 import setuptools
 from setuptools.command import build_py
 
 FOLDERS = ["kernels*", "models*", "train*", "data*", "tools*"]
-EXTENSION_SOURCES = [
-    "kernels/cpu/module.cc",
-    "kernels/cpu/relative_position_bucket.cc",
-]
-EXTENSION_HEADERS = ["kernels/cpu/relative_position_bucket.h"]
+CPU_KERNELS = pathlib.Path("kernels/cpu")
+EXTENSION_SOURCES = sorted(str(path) for path in CPU_KERNELS.glob("*.cc"))
+EXTENSION_HEADERS = sorted(str(path) for path in CPU_KERNELS.glob("*.h"))
 
 
 class BuildPy(build_py.build_py):
@@ -34,6 +33,7 @@ def extension() -> setuptools.Extension:
         include_dirs=["."],
         # As system headers, so that XLA's own warnings are not shown as ours.
         extra_compile_args=[
+            "-O3",
             "-isystem",
             os.path.join(os.path.dirname(jaxlib.__file__), "include"),
         ],

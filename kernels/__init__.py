@@ -1,5 +1,15 @@
 """Fast operations behind one API; they import nothing else of Clinometer."""
 
+from clinometer.kernels.dispatch import NotSupportedError
+from clinometer.kernels.dispatch import choices
+from clinometer.kernels.dispatch import target
+from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
 
-__all__ = ["relative_position_bucket"]
+__all__ = [
+    "NotSupportedError",
+    "choices",
+    "relative_attention",
+    "relative_position_bucket",
+    "target",
+]

@@ -2,6 +2,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/relative_attention.h"
 #include "kernels/cpu/relative_position_bucket.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -18,6 +20,10 @@ py::capsule Handler(XLA_FFI_Handler* handler) {
 py::dict Handlers() {
   py::dict handlers;
   handlers["relative_position_bucket"] = Handler(RelativePositionBucket);
+  handlers["relative_attention_forward"] =
+      Handler(RelativeAttentionForwardHandler);
+  handlers["relative_attention_backward"] =
+      Handler(RelativeAttentionBackwardHandler);
   return handlers;
 }
 
@@ -27,6 +33,11 @@ PYBIND11_MODULE(_native, module) {
   module.doc() = "CPU kernels as XLA FFI handlers; use through native.py.";
   module.def("handlers", &Handlers,
              "Returns each operation's name and handler capsule.");
+  module.def(
+      "active_isa", [] { return IsaName(ActiveIsa()); },
+      "Returns the instruction set in use: baseline, avx2 or avx512.");
+  module.def("isa_request_error", &IsaRequestError,
+             "Returns why CLINOMETER_CPU_ISA cannot be followed, or ''.");
   // The interface version of the headers this file was compiled with.
   module.attr("FFI_API_VERSION") =
       py::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR);

@@ -5,6 +5,7 @@ ImportError that says what to do when the extension was never built, or was buil
 against another version of XLA's foreign function interface than the jaxlib in use.
 """
 
+from collections.abc import Sequence
 import pathlib
 import re
 
@@ -60,8 +61,40 @@ def check_api_version(built: tuple[int, int], running: tuple[int, int]) -> None:
 check_api_version(
     tuple(_native.FFI_API_VERSION), header_api_version(jax.ffi.include_dir())
 )
+if _native.isa_request_error():
+    raise ImportError(_native.isa_request_error())
 for _name, _handler in _native.handlers().items():
     jax.ffi.register_ffi_target(f"clinometer_{_name}", _handler, platform="cpu")
+
+
+def active_isa() -> str:
+    """Returns the instruction set of the kernels: baseline, avx2 or avx512.
+
+    The widest that the processor runs, unless CLINOMETER_CPU_ISA named another.
+    """
+    return _native.active_isa()
+
+
+def call(
+    name: str,
+    results: Sequence[jax.ShapeDtypeStruct],
+    *operands: jax.Array,
+    **attributes: bool | int | float,
+) -> tuple[jax.Array, ...]:
+    """Calls a handler of the extension.
+
+    Args:
+        name: as in the extension's table, e.g. "relative_attention_forward".
+        results: shapes of the results.
+        *operands: as the handler takes them.
+        **attributes: as the handler takes them; an int is 64 bits, a float 32.
+    """
+    convert = {bool: bool, int: np.int64, float: np.float32}
+    return tuple(
+        jax.ffi.ffi_call(f"clinometer_{name}", tuple(results))(
+            *operands, **{key: convert[type(x)](x) for key, x in attributes.items()}
+        )
+    )
 
 
 def relative_position_bucket(

@@ -1,0 +1,15 @@
+// Everything that the kernels include, without a line of theirs.
+
+#ifndef CLINOMETER_KERNELS_CPU_HEADERS_H_
+#define CLINOMETER_KERNELS_CPU_HEADERS_H_
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/pool.h"
+#include "kernels/cpu/relative_attention.h"
+#include "kernels/cpu/scratch.h"
+
+#endif  // CLINOMETER_KERNELS_CPU_HEADERS_H_

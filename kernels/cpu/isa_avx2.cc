@@ -1,0 +1,11 @@
+// The kernels, compiled for the instruction set "avx2".
+
+// Before the target changes: what these headers define must run everywhere.
+#include "kernels/cpu/headers.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#define CLINOMETER_ISA avx2
+#define CLINOMETER_LANES 8
+#include "kernels/cpu/kernels-inl.h"
+#pragma GCC pop_options

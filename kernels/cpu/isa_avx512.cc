@@ -1,0 +1,11 @@
+// The kernels, compiled for the instruction set "avx512".
+
+// Before the target changes: what these headers define must run everywhere.
+#include "kernels/cpu/headers.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
+#define CLINOMETER_ISA avx512
+#define CLINOMETER_LANES 16
+#include "kernels/cpu/kernels-inl.h"
+#pragma GCC pop_options

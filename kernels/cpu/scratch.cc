@@ -1,0 +1,22 @@
+#include "kernels/cpu/scratch.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace clinometer {
+
+float* ThreadScratch(int64_t count) {
+  constexpr int64_t kAlignment = 16;  // floats
+  static thread_local std::vector<float> memory;
+  const size_t needed = static_cast<size_t>(count + kAlignment);
+  if (memory.size() < needed) {
+    memory.clear();  // Nothing of the last task is copied.
+    memory.resize(needed);
+  }
+  const auto address = reinterpret_cast<uintptr_t>(memory.data());
+  const uintptr_t bytes = kAlignment * sizeof(float);
+  return memory.data() + (bytes - address % bytes) % bytes / sizeof(float);
+}
+
+}  // namespace clinometer

@@ -1,0 +1,90 @@
+// Vectors of the instruction set that this translation unit is compiled for. Included
+// by isa_*.cc only, inside the namespace and target that they set.
+
+#ifndef CLINOMETER_KERNELS_CPU_SIMD_INL_H_
+#define CLINOMETER_KERNELS_CPU_SIMD_INL_H_
+
+#define CLINOMETER_INLINE static inline __attribute__((always_inline))
+
+namespace clinometer {
+namespace CLINOMETER_ISA {
+
+// As wide as a register: a wider one would be lowered through memory.
+constexpr int64_t kLanes = CLINOMETER_LANES;
+typedef float Vec __attribute__((vector_size(4 * CLINOMETER_LANES)));
+typedef float UnalignedVec
+    __attribute__((vector_size(4 * CLINOMETER_LANES), aligned(4), may_alias));
+typedef int32_t IntVec __attribute__((vector_size(4 * CLINOMETER_LANES)));
+typedef int32_t UnalignedIntVec
+    __attribute__((vector_size(4 * CLINOMETER_LANES), aligned(4), may_alias));
+
+CLINOMETER_INLINE Vec Load(const float* p) {
+  return *reinterpret_cast<const UnalignedVec*>(p);
+}
+
+CLINOMETER_INLINE IntVec LoadInt(const int32_t* p) {
+  return *reinterpret_cast<const UnalignedIntVec*>(p);
+}
+
+CLINOMETER_INLINE void Store(float* p, Vec x) {
+  *reinterpret_cast<UnalignedVec*>(p) = x;
+}
+
+CLINOMETER_INLINE Vec Set(float x) { return Vec{} + x; }
+
+CLINOMETER_INLINE IntVec SetInt(int32_t x) { return IntVec{} + x; }
+
+// 0, 1, 2, ...
+CLINOMETER_INLINE IntVec Iota() {
+  IntVec lanes;
+  for (int i = 0; i < kLanes; ++i) lanes[i] = i;
+  return lanes;
+}
+
+CLINOMETER_INLINE Vec Max(Vec a, Vec b) { return a > b ? a : b; }
+
+CLINOMETER_INLINE float Sum(Vec x) {
+  float sum = 0;
+  for (int i = 0; i < kLanes; ++i) sum += x[i];
+  return sum;
+}
+
+CLINOMETER_INLINE float MaxLane(Vec x) {
+  float most = x[0];
+  for (int i = 1; i < kLanes; ++i) most = most > x[i] ? most : x[i];
+  return most;
+}
+
+// e^x for x <= 0 (and up to about 80), to 2 ulp; exactly 0 below -87, where the result
+// would leave the normal range. Cody-Waite reduction, polynomial of degree 6.
+CLINOMETER_INLINE Vec Exp(Vec x) {
+  const Vec low = Set(-87.0f);
+  const Vec y = Max(x, low);
+  const Vec scaled = y * 1.44269504f;
+  const IntVec exponent = __builtin_convertvector(
+      scaled + (scaled < 0 ? Set(-0.5f) : Set(0.5f)), IntVec);
+  const Vec n = __builtin_convertvector(exponent, Vec);
+  Vec r = y - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  Vec p = Set(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const IntVec bits = (exponent + 127) << 23;
+  Vec power;
+  __builtin_memcpy(&power, &bits, sizeof(power));
+  return x < low ? Vec{} : p * power;
+}
+
+// a rounded up to a multiple of b.
+CLINOMETER_INLINE int64_t RoundUp(int64_t a, int64_t b) {
+  return (a + b - 1) / b * b;
+}
+
+}  // namespace CLINOMETER_ISA
+}  // namespace clinometer
+
+#endif  // CLINOMETER_KERNELS_CPU_SIMD_INL_H_

@@ -1,0 +1,81 @@
+"""Makes an implementation of a handler in the C++ extension."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from clinometer.kernels import dispatch
+
+
+@functools.cache
+def unavailable() -> str | None:
+    """Why the extension cannot be used on this machine, or None."""
+    try:
+        # Here, not at the top: without a compiler the reference forms must work.
+        from clinometer.kernels.cpu import native  # noqa: F401
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def implementation(
+    handler: str,
+    results: Callable[..., Sequence[jax.ShapeDtypeStruct]],
+    executed_flops: Callable[..., int],
+    refuse: Callable[..., str | None] = lambda *shapes, **settings: None,
+    operands: Callable[..., Sequence[jax.Array]] = lambda *operands: operands,
+    sums_groups: bool = False,
+) -> dispatch.Implementation:
+    """Returns the implementation that hands everything to one handler.
+
+    Handlers compute in float32: bfloat16 operands are converted before, results after.
+    They give the gradient of a shared operand for each example, and the sum over groups
+    is made here; or they sum themselves, by the result's leading axis.
+
+    Args:
+        handler: name in the extension's table.
+        results: as `dispatch.Kernel.results`.
+        executed_flops: as `dispatch.Implementation.executed_flops`.
+        refuse: operands' shapes and settings to a reason, or None.
+        operands: the kernel's operands to those that the handler takes.
+        sums_groups: the handler sums gradients of shared operands itself.
+    """
+
+    def run(*given: jax.Array, **settings: Any) -> tuple[jax.Array, ...]:
+        from clinometer.kernels.cpu import native
+
+        wanted = results(*given, **settings)
+        batch = max(x.shape[0] for x in given)
+        if "groups" in settings and not sums_groups:
+            settings = {**settings, "groups": batch}
+        shapes = results(*given, **settings)
+        settings.pop("groups", None)
+        made = native.call(
+            handler,
+            [jax.ShapeDtypeStruct(x.shape, _computed(x.dtype)) for x in shapes],
+            *(x.astype(_computed(x.dtype)) for x in operands(*given)),
+            **settings,
+        )
+        return tuple(
+            _sum_groups(x, want.shape[0]).astype(want.dtype)
+            for x, want in zip(made, wanted, strict=True)
+        )
+
+    def refuse_here(_: str | None, *shapes: Any, **settings: Any) -> str | None:
+        return unavailable() or refuse(*shapes, **settings)
+
+    return dispatch.Implementation(run, refuse_here, executed_flops)
+
+
+def _sum_groups(x: jax.Array, groups: int) -> jax.Array:
+    if x.shape[0] == groups:
+        return x
+    return x.reshape(groups, x.shape[0] // groups, *x.shape[1:]).sum(axis=1)
+
+
+def _computed(dtype: Any) -> Any:
+    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) else dtype

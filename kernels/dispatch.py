@@ -1,0 +1,341 @@
+"""One boundary for every kernel: which implementation runs, what it costs, vmap.
+
+A kernel is one pass of an operation (its forward or its backward). `call` puts it into
+the program as one named primitive, so that
+
+- the choice among implementations falls when the program is lowered, by platform and
+  target device: a program can be lowered for a TPU on a machine that has none;
+- the FLOPs count takes the declared cost at this boundary and never looks inside;
+- `vmap` is one rule: mapped axes are merged into the batch axis.
+
+For that, every operand and result has the batch as its leading axis, and an operand
+that all examples share (a table, a filter) has a leading axis of 1. The gradient of a
+shared operand has `groups` for its leading axis, a setting of such kernels: 1, and more
+under `vmap`; group i sums the i-th part of the batch.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import functools
+import logging
+import math
+from typing import Any
+
+import jax
+from jax.extend import core
+from jax.interpreters import ad
+from jax.interpreters import batching
+from jax.interpreters import mlir
+import jax.numpy as jnp
+
+IMPLEMENTATIONS = ("reference", "cpu", "tpu")
+AUTO_ORDER = {"cpu": ("cpu", "reference"), "tpu": ("tpu", "reference")}
+PRIMITIVE_NAME = "clinometer_kernel"
+
+Settings = dict[str, Any]  # hashable values by name
+
+# The device kind that programs are lowered for, e.g. `with target("TPU v5e"):`; None
+# stands for any of the platform. A part of jit's cache key.
+target = jax.make_user_context(default_value=None)
+
+
+class NotSupportedError(NotImplementedError):
+    """An implementation cannot run this call; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one call needs, whatever implements it.
+
+    Attributes:
+        flops: of the products, two a multiply-add; masked positions count.
+        bytes: operands read once and results written once.
+    """
+
+    flops: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Implementation:
+    """One way to run a kernel.
+
+    Attributes:
+        run: operands and settings to a tuple of results; traceable.
+        refuse: platform, target, operands' shapes and settings to a reason why it
+            cannot run, or None.
+        executed_flops: operands' shapes and settings to the FLOPs that it executes;
+            None where they can be counted on the jaxpr of `run`.
+    """
+
+    run: Callable[..., tuple[jax.Array, ...]]
+    refuse: Callable[..., str | None] = lambda *args, **settings: None
+    executed_flops: Callable[..., int] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
+    """One pass of an operation.
+
+    Attributes:
+        op: name of the operation.
+        pass_name: "forward" or "backward".
+        results: operands' shapes and settings to the shapes of the results.
+        flops: operands' shapes and settings to the algorithmic FLOPs.
+        implementations: by name.
+    """
+
+    op: str
+    pass_name: str
+    results: Callable[..., tuple[jax.ShapeDtypeStruct, ...]]
+    flops: Callable[..., int]
+    implementations: Mapping[str, Implementation]
+
+    def cost(self, *shapes: Any, **settings: Any) -> Cost:
+        """Returns the declared cost of a call with operands of these shapes."""
+        arrays = (*shapes, *self.results(*shapes, **settings))
+        size = sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in arrays)
+        return Cost(self.flops(*shapes, **settings), size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What `auto` or a sequence took for one kernel call, and what it passed over."""
+
+    op: str
+    pass_name: str
+    implementation: str
+    passed_over: tuple[str, ...]  # reasons, each led by the implementation's name
+
+
+def check_implementation(op: str, implementation: str | Sequence[str]) -> None:
+    """Raises ValueError unless `implementation` names what there is."""
+    names = [implementation] if isinstance(implementation, str) else implementation
+    accepted = ("auto", *IMPLEMENTATIONS)
+    unknown = [name for name in names if name not in accepted]
+    if unknown or not names:
+        raise ValueError(
+            f"{op}: implementation: got {implementation!r}; accepted are "
+            f"{', '.join(accepted)}, or a sequence of them to try in order"
+        )
+
+
+def call(
+    kernel: Kernel,
+    operands: Sequence[jax.Array],
+    settings: Settings,
+    implementation: str | Sequence[str],
+) -> tuple[jax.Array, ...]:
+    """Calls a kernel; differentiable only through the operation's custom rule."""
+    check_implementation(kernel.op, implementation)
+    if not isinstance(implementation, str):
+        implementation = tuple(implementation)
+    results = _primitive.bind(
+        *operands,
+        kernel=kernel,
+        settings=tuple(sorted(settings.items())),
+        implementation=implementation,
+        target=target.value,
+    )
+    return tuple(results)
+
+
+def choose(
+    kernel: Kernel,
+    shapes: Sequence[Any],
+    settings: Settings,
+    implementation: str | Sequence[str],
+    platform: str,
+    device_kind: str | None = None,
+) -> Choice:
+    """Returns the implementation that a call takes on a platform.
+
+    Raises:
+        NotSupportedError: none of those asked for can run; with each one's reason.
+    """
+    names = [implementation] if isinstance(implementation, str) else implementation
+    order: list[str] = []
+    for name in names:
+        auto = AUTO_ORDER.get(platform, ("reference",))
+        order += auto if name == "auto" else [name]
+    reasons = []
+    for name in order:
+        reason = _refusal(kernel, name, shapes, settings, platform, device_kind)
+        if reason is None:
+            return Choice(kernel.op, kernel.pass_name, name, tuple(reasons))
+        reasons.append(f"{name}: {reason}")
+    raise NotSupportedError(
+        f"{kernel.op} ({kernel.pass_name}) has no implementation for this call: "
+        + "; ".join(reasons)
+    )
+
+
+def choices(
+    function: Callable[..., Any], *args: Any, platform: str | None = None
+) -> list[Choice]:
+    """Tells which implementation each kernel call in `function` takes.
+
+    Args:
+        function: a traceable function.
+        *args: arrays or `jax.ShapeDtypeStruct`s; nothing is run.
+        platform: "cpu", "tpu", ...; None for JAX's default backend.
+    """
+    platform = platform or jax.default_backend()
+    found: list[Choice] = []
+
+    def visit(jaxpr: Any) -> None:
+        for equation in jaxpr.eqns:
+            if equation.primitive is _primitive:
+                found.append(_choice_of(equation, platform))
+            for inner in core.jaxprs_in_params(equation.params):
+                visit(inner)
+
+    visit(jax.make_jaxpr(function)(*args).jaxpr)
+    return found
+
+
+def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) -> int:
+    """FLOPs that the chosen implementation of a kernel's equation executes.
+
+    Args:
+        equation: of `PRIMITIVE_NAME`.
+        platform: as `choose`.
+        count: FLOPs of a jaxpr.
+    """
+    kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
+    shapes = [variable.aval for variable in equation.invars]
+    chosen = kernel.implementations[_choice_of(equation, platform).implementation]
+    if chosen.executed_flops is not None:
+        return chosen.executed_flops(*shapes, **settings)
+    run = functools.partial(chosen.run, **settings)
+    return count(jax.make_jaxpr(run)(*shapes).jaxpr)
+
+
+def declared_cost(equation: Any) -> Cost:
+    """The declared cost of a kernel's equation, of `PRIMITIVE_NAME`."""
+    shapes = [variable.aval for variable in equation.invars]
+    return equation.params["kernel"].cost(*shapes, **dict(equation.params["settings"]))
+
+
+def _choice_of(equation: Any, platform: str) -> Choice:
+    params = equation.params
+    return choose(
+        params["kernel"],
+        [variable.aval for variable in equation.invars],
+        dict(params["settings"]),
+        params["implementation"],
+        platform,
+        params["target"],
+    )
+
+
+def _refusal(
+    kernel: Kernel,
+    name: str,
+    shapes: Sequence[Any],
+    settings: Settings,
+    platform: str,
+    device_kind: str | None,
+) -> str | None:
+    if name not in kernel.implementations:
+        return f"{kernel.op} has none of that name"
+    if name != "reference" and name != platform:
+        return f"the program is lowered for {platform}"
+    refuse = kernel.implementations[name].refuse
+    return refuse(device_kind, *shapes, **settings)
+
+
+@functools.cache
+def _log_once(message: str) -> None:
+    logging.getLogger("clinometer.kernels").info(message)
+
+
+def _lower(
+    context: Any,
+    *operands: Any,
+    platform: str,
+    kernel: Kernel,
+    settings: tuple,
+    implementation: str | tuple[str, ...],
+    target: str | None,
+) -> Any:
+    choice = choose(
+        kernel, context.avals_in, dict(settings), implementation, platform, target
+    )
+    passed_over = "".join(f"; not {reason}" for reason in choice.passed_over)
+    _log_once(
+        f"{choice.op} ({choice.pass_name}) on {target or platform}: "
+        f"{choice.implementation}{passed_over}"
+    )
+    run = functools.partial(
+        kernel.implementations[choice.implementation].run, **dict(settings)
+    )
+    return mlir.lower_fun(run, multiple_results=True)(context, *operands)
+
+
+def _abstract(*shapes: Any, kernel: Kernel, settings: tuple, **_: Any) -> Any:
+    results = kernel.results(*shapes, **dict(settings))
+    return [jax.core.ShapedArray(x.shape, jnp.dtype(x.dtype)) for x in results]
+
+
+def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -> Any:
+    """Merges the mapped axis into the batch axis, which leads every operand."""
+    mapped = next(
+        x.shape[axis]
+        for x, axis in zip(operands, axes, strict=True)
+        if axis is not None
+    )
+    operands = [
+        x if axis is None else jnp.moveaxis(x, axis, 0)
+        for x, axis in zip(operands, axes, strict=True)
+    ]
+    batch = max(
+        x.shape[0 if axis is None else 1]
+        for x, axis in zip(operands, axes, strict=True)
+    )
+
+    def merge(x: jax.Array, is_mapped: bool) -> jax.Array:
+        if not is_mapped:
+            if x.shape[0] == 1:
+                return x  # shared by all, mapped or not
+            x = jnp.broadcast_to(x[None], (mapped, *x.shape))
+        rows = (mapped, batch, *x.shape[2:])
+        x = jnp.broadcast_to(x, rows)
+        return x.reshape(mapped * batch, *x.shape[2:])
+
+    settings = dict(params["settings"])
+    if "groups" in settings:
+        settings["groups"] *= mapped
+    params["settings"] = tuple(sorted(settings.items()))
+    results = _primitive.bind(
+        *(merge(x, axis is not None) for x, axis in zip(operands, axes, strict=True)),
+        **params,
+    )
+    return [x.reshape(mapped, x.shape[0] // mapped, *x.shape[1:]) for x in results], [0] * len(results)
+
+
+def _jvp(primals: Any, tangents: Any, *, kernel: Kernel, **_: Any) -> Any:
+    raise NotImplementedError(
+        f"{kernel.op}: only first derivatives in reverse mode are implemented; its "
+        f"{kernel.pass_name} pass cannot be differentiated again"
+    )
+
+
+def _bind(*operands: Any, **params: Any) -> Any:
+    return _primitive.bind(*operands, **params)
+
+
+_primitive = core.Primitive(PRIMITIVE_NAME)
+_primitive.multiple_results = True
+_primitive.def_abstract_eval(_abstract)
+_primitive.def_impl(
+    jax.jit(_bind, static_argnames=("kernel", "settings", "implementation", "target"))
+)
+batching.primitive_batchers[_primitive] = _batch
+ad.primitive_jvps[_primitive] = _jvp
+for _platform in ("cpu", "tpu", "cuda", "rocm"):
+    mlir.register_lowering(
+        _primitive, functools.partial(_lower, platform=_platform), platform=_platform
+    )

@@ -1,0 +1,250 @@
+"""`relative_attention`: softmax attention with T5's relative position bias."""
+
+from collections.abc import Sequence
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from clinometer.kernels import dispatch
+from clinometer.kernels.relative_attention import buckets
+from clinometer.kernels.relative_attention import cpu
+from clinometer.kernels.relative_attention import reference
+from clinometer.kernels.relative_attention import specs
+
+_OP = "relative_attention"
+
+FORWARD = dispatch.Kernel(
+    _OP,
+    "forward",
+    specs.forward_results,
+    specs.forward_flops,
+    {
+        "reference": dispatch.Implementation(reference.forward),
+        "cpu": cpu.FORWARD,
+    },
+)
+BACKWARD = dispatch.Kernel(
+    _OP,
+    "backward",
+    specs.backward_results,
+    specs.backward_flops,
+    {
+        "reference": dispatch.Implementation(reference.backward),
+        "cpu": cpu.BACKWARD,
+    },
+)
+
+
+def relative_attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias_table: jax.Array | None = None,
+    *,
+    causal: bool = False,
+    bidirectional: bool | None = None,
+    max_distance: int = buckets.MAX_DISTANCE,
+    query_offset: int | jax.Array = 0,
+    key_mask: jax.Array | None = None,
+    query_segments: jax.Array | None = None,
+    key_segments: jax.Array | None = None,
+    dropout_rate: float = 0.0,
+    dropout_key: jax.Array | None = None,
+    broadcast_dropout: bool = True,
+    implementation: str | Sequence[str] = "auto",
+) -> jax.Array:
+    """Softmax attention with a learned bias by bucketed distance.
+
+    The bias of T queries and S keys is one vector of T + S - 1 distances a head; no
+    [H, T, S] array is made by any implementation but the reference. Logits are not
+    scaled by 1/sqrt(D) (T5 folds that into its initialiser); logits, softmax and sums
+    are float32.
+
+    Shapes: B batch, T queries, S keys, H heads, G key-value heads (a divisor of H), D
+    width of a head.
+
+    Args:
+        query: [B, T, H, D], float32 or bfloat16.
+        key: [B, S, G, D], of query's dtype.
+        value: [B, S, G, D], of query's dtype.
+        bias_table: [H, num_buckets], or None for no bias (cross-attention).
+        causal: query t attends to keys s <= t + query_offset only.
+        bidirectional: buckets tell left from right; by default where not causal.
+        max_distance: distance from which on everything shares the last bucket.
+        query_offset: position of the first query among the keys; may be traced.
+        key_mask: bool [B, S], True for keys that may be attended.
+        query_segments: int [B, T]; queries attend to keys of their own segment.
+        key_segments: int [B, S], together with query_segments.
+        dropout_rate: on the weights, in [0, 1).
+        dropout_key: random key; None is evaluation, without dropout.
+        broadcast_dropout: one mask for all queries, as T5; else one for each, which
+            only the reference does.
+        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+
+    Returns:
+        [B, T, H, D], of query's dtype. A query that may attend to no key takes the
+        mean of all values, as adding -1e9 to every logit does.
+
+    Raises:
+        ValueError: shapes, dtypes or settings do not fit; says which.
+        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+
+    Source: Raffel et al. 2020, as trained with Mesh TensorFlow (spec §1.3).
+    """
+    dispatch.check_implementation(_OP, implementation)
+    _check_arrays(query, key, value, bias_table)
+    batch, num_queries, num_heads, _ = query.shape
+    num_keys = key.shape[1]
+    if not 0.0 <= dropout_rate < 1.0:
+        raise ValueError(f"{_OP}: dropout_rate: must be in [0, 1), got {dropout_rate}")
+    masked = key_mask is not None or query_segments is not None
+    query_segments, key_segments = _segments(
+        query, key, key_mask, query_segments, key_segments
+    )
+    offset = jnp.asarray(query_offset, jnp.int32).reshape(1)
+    if bias_table is None:
+        bias = jnp.zeros((1, num_heads, 0), jnp.float32)
+    else:
+        distances = jnp.arange(1 - num_queries, num_keys) - offset
+        bucket = buckets.relative_position_bucket(
+            distances,
+            bidirectional=not causal if bidirectional is None else bidirectional,
+            num_buckets=bias_table.shape[1],
+            max_distance=max_distance,
+        )
+        bias = jnp.take(bias_table.astype(jnp.float32), bucket, axis=1)[None]
+    groups = num_heads // key.shape[2]
+    if groups > 1:
+        key, value = jnp.repeat(key, groups, axis=2), jnp.repeat(value, groups, axis=2)
+    multiplier = jnp.zeros((1, 0, 0, 0), jnp.float32)
+    if dropout_key is not None and dropout_rate > 0.0:
+        keep = 1.0 - dropout_rate
+        if broadcast_dropout:
+            # A weight's factor that no query changes is a factor of the value.
+            kept = jax.random.bernoulli(dropout_key, keep, (batch, num_heads, num_keys))
+            factor = jnp.where(kept, 1.0 / keep, 0.0).astype(value.dtype)
+            value = value * jnp.swapaxes(factor, 1, 2)[..., None]
+        else:
+            shape = (batch, num_heads, num_queries, num_keys)
+            kept = jax.random.bernoulli(dropout_key, keep, shape)
+            multiplier = jnp.where(kept, 1.0 / keep, 0.0)
+    settings = (("causal", causal), ("masked", masked), ("groups", 1))
+    rest = (query_segments, key_segments, offset, multiplier)
+    return _attend(query, key, value, bias, rest, settings, _name(implementation))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    rest: tuple[jax.Array, ...],
+    settings: tuple,
+    implementation: str | tuple[str, ...],
+) -> jax.Array:
+    return _forward(query, key, value, bias, rest, settings, implementation)[0]
+
+
+def _forward(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    rest: tuple[jax.Array, ...],
+    settings: tuple,
+    implementation: str | tuple[str, ...],
+) -> tuple[jax.Array, Any]:
+    operands = (query, key, value, bias, *rest)
+    results = dispatch.call(FORWARD, operands, dict(settings), implementation)
+    return results[0], (operands, results)
+
+
+def _backward(
+    settings: tuple,
+    implementation: str | tuple[str, ...],
+    residuals: Any,
+    output_grad: jax.Array,
+) -> tuple[Any, ...]:
+    operands, results = residuals
+    gradients = dispatch.call(
+        BACKWARD, (*operands, *results, output_grad), dict(settings), implementation
+    )
+    rest = tuple(
+        jnp.zeros_like(x)
+        if jnp.issubdtype(x.dtype, jnp.floating)
+        else np.zeros(x.shape, jax.dtypes.float0)
+        for x in operands[4:]
+    )
+    return (*gradients, rest)
+
+
+_attend.defvjp(_forward, _backward)
+
+
+def _name(implementation: str | Sequence[str]) -> str | tuple[str, ...]:
+    return implementation if isinstance(implementation, str) else tuple(implementation)
+
+
+def _segments(
+    query: jax.Array,
+    key: jax.Array,
+    key_mask: jax.Array | None,
+    query_segments: jax.Array | None,
+    key_segments: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns both segments, int32; a key that is masked is of segment -1."""
+    batch = query.shape[0]
+    if (query_segments is None) != (key_segments is None):
+        raise ValueError(f"{_OP}: query_segments and key_segments go together")
+    for name, x, length in (
+        ("key_mask", key_mask, key.shape[1]),
+        ("query_segments", query_segments, query.shape[1]),
+        ("key_segments", key_segments, key.shape[1]),
+    ):
+        if x is not None and x.shape != (batch, length):
+            raise ValueError(f"{_OP}: {name}: must be {(batch, length)}, got {x.shape}")
+    if query_segments is None:
+        query_segments = jnp.zeros((1, query.shape[1]), jnp.int32)
+        key_segments = jnp.zeros((1, key.shape[1]), jnp.int32)
+    if key_mask is not None:
+        key_segments = jnp.where(key_mask, key_segments, -1)
+    return query_segments.astype(jnp.int32), key_segments.astype(jnp.int32)
+
+
+def _check_arrays(
+    query: jax.Array, key: jax.Array, value: jax.Array, bias_table: jax.Array | None
+) -> None:
+    for name, x in (("query", query), ("key", key), ("value", value)):
+        if x.ndim != 4:
+            raise ValueError(
+                f"{_OP}: {name}: must be [batch, length, heads, width], got shape "
+                f"{x.shape}"
+            )
+        if x.dtype not in (jnp.float32, jnp.bfloat16) or x.dtype != query.dtype:
+            raise ValueError(
+                f"{_OP}: {name}: must be float32 or bfloat16 and of query's dtype; "
+                f"got {x.dtype} and {query.dtype}"
+            )
+        if 0 in x.shape:
+            raise ValueError(f"{_OP}: {name}: has an empty axis, shape {x.shape}")
+    batch, _, num_heads, width = query.shape
+    wanted = (batch, key.shape[1], key.shape[2], width)
+    for name, x in (("key", key), ("value", value)):
+        if x.shape != wanted:
+            raise ValueError(f"{_OP}: {name}: must be {wanted}, got {x.shape}")
+    if num_heads % key.shape[2]:
+        raise ValueError(
+            f"{_OP}: key has {key.shape[2]} heads, which must divide the {num_heads} "
+            "of query"
+        )
+    if bias_table is not None and (
+        bias_table.ndim != 2 or bias_table.shape[0] != num_heads
+    ):
+        raise ValueError(
+            f"{_OP}: bias_table: must be [{num_heads}, num_buckets], got shape "
+            f"{bias_table.shape}"
+        )

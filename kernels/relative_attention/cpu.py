@@ -1,0 +1,55 @@
+"""Relative attention in C++ (`cpu/relative_attention-inl.h`): when and at what cost."""
+
+from typing import Any
+
+from clinometer.kernels.cpu import wrap
+from clinometer.kernels.relative_attention import specs
+
+_QUERY_BLOCK = 48  # kQueryBlock: causal blocks right of its last query are skipped
+
+
+def _refuse(*operands: Any, **_: Any) -> str | None:
+    if operands[7].size:
+        return "dropout that is not shared along the queries needs all weights at once"
+    return None
+
+
+def _operands(*operands: Any) -> tuple[Any, ...]:
+    return operands[:7] + operands[8:]
+
+
+def _executed(products: int, query: Any, key: Any, causal: bool) -> int:
+    batch, num_queries, num_heads, width = query.shape
+    num_keys = key.shape[1]
+    scores = num_queries * num_keys
+    if causal:
+        scores = 0
+        for start in range(0, num_queries, _QUERY_BLOCK):
+            stop = min(start + _QUERY_BLOCK, num_queries)
+            scores += (stop - start) * min(stop, num_keys)
+    return products * 2 * batch * num_heads * width * scores
+
+
+def _forward_executed(query: Any, key: Any, *_: Any, causal: bool, **s: Any) -> int:
+    return _executed(2, query, key, causal)
+
+
+def _backward_executed(query: Any, key: Any, *_: Any, causal: bool, **s: Any) -> int:
+    # The logits are computed again, from what the forward pass left.
+    return _executed(5, query, key, causal)
+
+
+FORWARD = wrap.implementation(
+    "relative_attention_forward",
+    specs.forward_results,
+    _forward_executed,
+    _refuse,
+    _operands,
+)
+BACKWARD = wrap.implementation(
+    "relative_attention_backward",
+    specs.backward_results,
+    _backward_executed,
+    _refuse,
+    _operands,
+)
