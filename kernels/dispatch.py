@@ -110,14 +110,19 @@ class Choice:
     passed_over: tuple[str, ...]  # reasons, each led by the implementation's name
 
 
-def check_implementation(op: str, implementation: str | Sequence[str]) -> None:
-    """Raises ValueError unless `implementation` names what there is."""
+def check_implementation(what: str, implementation: str | Sequence[str]) -> None:
+    """Raises ValueError unless `implementation` names what there is.
+
+    Args:
+        what: the operation or field that the message names.
+        implementation: a name or names to try in order.
+    """
     names = [implementation] if isinstance(implementation, str) else implementation
     accepted = ("auto", *IMPLEMENTATIONS)
     unknown = [name for name in names if name not in accepted]
     if unknown or not names:
         raise ValueError(
-            f"{op}: implementation: got {implementation!r}; accepted are "
+            f"{what}: got implementation {implementation!r}; accepted are "
             f"{', '.join(accepted)}, or a sequence of them to try in order"
         )
 

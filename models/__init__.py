@@ -10,7 +10,7 @@ Imports nothing of Clinometer but `kernels`.
 from clinometer.models import counts
 from clinometer.models import decoding
 from clinometer.models import loss
-from clinometer.models.attention import MultiHeadAttention
+from clinometer.models.attention import RelativeAttention
 from clinometer.models.attention import RelativeBias
 from clinometer.models.config import ConfigError
 from clinometer.models.config import TransformerConfig
@@ -35,8 +35,8 @@ __all__ = [
     "Logits",
     "Model",
     "ModelNameError",
-    "MultiHeadAttention",
     "RMSNorm",
+    "RelativeAttention",
     "RelativeBias",
     "TokenEmbedding",
     "TransformerConfig",

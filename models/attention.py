@@ -1,18 +1,18 @@
-"""Multi-head attention with T5's conventions, and its relative position bias.
+"""Multi-head attention with T5's conventions: projections around a kernel.
 
 Shapes: B batch, T query length, S key length, d model width, H heads, G key-value
 heads (H, or 1 when heads are shared), k width of a head.
 """
+
+from collections.abc import Sequence
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from clinometer.kernels import relative_attention
-from clinometer.models import dropout
+from clinometer.kernels.relative_attention import NUM_BUCKETS
 from clinometer.models import keys
-
-MASKED_LOGIT = -1e9
 
 
 class RelativeBias(hk.Module):
@@ -21,97 +21,58 @@ class RelativeBias(hk.Module):
     The table is [H, num_buckets], Glorot-uniform on that shape (spec §1.3).
     """
 
-    def __init__(self, num_heads: int, bidirectional: bool, name: str | None = None):
+    def __init__(self, num_heads: int, name: str | None = None):
         super().__init__(name=name)
         self.num_heads = num_heads
-        self.bidirectional = bidirectional
 
-    def __call__(  # [T], [S] -> [H, T, S], float32
-        self, query_positions: jax.Array, key_positions: jax.Array
-    ) -> jax.Array:
-        """Returns the bias of every query and key position."""
-        shape = [self.num_heads, relative_attention.NUM_BUCKETS]
+    def __call__(self) -> jax.Array:  # [H, num_buckets], float32
+        """Returns the table, for `RelativeAttention`."""
+        shape = [self.num_heads, NUM_BUCKETS]
         limit = (6.0 / sum(shape)) ** 0.5
         init = hk.initializers.RandomUniform(-limit, limit)
-        table = hk.get_parameter("table", shape, jnp.float32, init)
-        buckets = relative_attention.relative_position_bucket(
-            key_positions[None, :] - query_positions[:, None],
-            bidirectional=self.bidirectional,
-        )
-        return jnp.take(table, buckets, axis=1)
+        return hk.get_parameter("table", shape, jnp.float32, init)
 
 
-def segment_mask(query_segments: jax.Array, key_segments: jax.Array) -> jax.Array:
-    """Returns bool [B, 1, T, S]: whether query and key are of the same segment."""
-    return (query_segments[:, :, None] == key_segments[:, None, :])[:, None]
-
-
-def causal_mask(query_positions: jax.Array, key_positions: jax.Array) -> jax.Array:
-    """Returns bool [1, 1, T, S]: whether the key is not after the query."""
-    return (key_positions[None, :] <= query_positions[:, None])[None, None]
-
-
-def dot_product_attention(
-    query: jax.Array,  # [B, T, H, k]
-    key: jax.Array,  # [B, S, G, k]
-    value: jax.Array,  # [B, S, G, k]
-    bias: jax.Array | None,  # [H, T, S]
-    mask: jax.Array,  # bool, broadcasts to [B, H, T, S]; True is attended
-    dropout_rate: float = 0.0,
-    broadcast_dropout: bool = True,
-    dropout_key: jax.Array | None = None,
-) -> jax.Array:  # [B, T, H, k]
-    """Softmax attention without 1/sqrt(k), which T5 folds into its initialiser.
-
-    Logits and softmax are float32. A query with no key to attend to spreads its
-    weight evenly, as adding a mask of -1e9 does (spec §1.3).
-    """
-    num_heads = query.shape[2]
-    key, value = (_repeat_heads(x, num_heads) for x in (key, value))
-    logits = jnp.einsum(
-        "bthk,bshk->bhts", query, key, preferred_element_type=jnp.float32
-    )
-    if bias is not None:
-        logits += jnp.broadcast_to(bias[None], logits.shape)
-    weights = jax.nn.softmax(jnp.where(mask, logits, MASKED_LOGIT), axis=-1)
-    shared_axes = (2,) if broadcast_dropout else ()
-    weights = dropout.dropout(weights, dropout_rate, dropout_key, shared_axes)
-    return jnp.einsum("bhts,bshk->bthk", weights.astype(value.dtype), value)
-
-
-class MultiHeadAttention(hk.Module):
-    """Projections around `dot_product_attention`; no biases.
+class RelativeAttention(hk.Module):
+    """Projections around the kernel `relative_attention`; no biases.
 
     Parameters `query` [d, H k], `key` and `value` [d, G k] (one `key_value` when tied)
     and `output` [H k, d] are two-dimensional, so that Adafactor factors them. Plain
     normal initialisers: query (d k)^-1/2, key and value d^-1/2, output (H k)^-1/2.
+    There is no 1/sqrt(k), which T5 folds into the query's initialiser.
 
     Args:
         num_heads: H.
         d_kv: k.
-        num_kv_heads: G; 1 shares one key-value head among all (spec §13, SH).
+        num_kv_heads: G; None for H, 1 shares one key-value head (spec §13, SH).
         shared_kv: tie the key and value projections (spec §13, SKV).
+        causal: positions attend to themselves and those before only.
         dropout_rate: rate on the attention weights.
         broadcast_dropout: share the mask along the query axis.
+        implementation: of the kernel; see `kernels.relative_attention`.
     """
 
     def __init__(
         self,
         num_heads: int,
         d_kv: int,
-        num_kv_heads: int,
+        num_kv_heads: int | None = None,
         shared_kv: bool = False,
+        causal: bool = False,
         dropout_rate: float = 0.0,
         broadcast_dropout: bool = True,
+        implementation: str | Sequence[str] = "auto",
         name: str | None = None,
     ):
         super().__init__(name=name)
         self.num_heads = num_heads
         self.d_kv = d_kv
-        self.num_kv_heads = num_kv_heads
+        self.num_kv_heads = num_kv_heads or num_heads
         self.shared_kv = shared_kv
+        self.causal = causal
         self.dropout_rate = dropout_rate
         self.broadcast_dropout = broadcast_dropout
+        self.implementation = implementation
 
     @hk.name_like("__call__")
     def key_value(self, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -128,22 +89,40 @@ class MultiHeadAttention(hk.Module):
     def __call__(
         self,
         x: jax.Array,  # [B, T, d]
-        key_value: tuple[jax.Array, jax.Array],  # of `key_value`
-        bias: jax.Array | None,
-        mask: jax.Array,
+        key_value: tuple[jax.Array, jax.Array] | None = None,
+        bias_table: jax.Array | None = None,
+        query_segments: jax.Array | None = None,
+        key_segments: jax.Array | None = None,
+        query_offset: int | jax.Array = 0,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:  # [B, T, d]
-        """Attends from x to keys and values."""
+        """Attends from x to keys and values.
+
+        Args:
+            x: [B, T, d].
+            key_value: of `key_value`, [B, S, G, k] each; None for those of x.
+            bias_table: [H, num_buckets] of `RelativeBias`; None for no bias.
+            query_segments: int [B, T]; queries see keys of their own segment.
+            key_segments: int [B, S], together with query_segments.
+            query_offset: position of the first query among the keys.
+            dropout_key: None is evaluation.
+        """
         d_model = x.shape[-1]
         std = (d_model * self.d_kv) ** -0.5
-        y = dot_product_attention(
+        key, value = self.key_value(x) if key_value is None else key_value
+        y = relative_attention(
             self._project("query", x, self.num_heads, std),
-            *key_value,
-            bias,
-            mask,
-            self.dropout_rate,
-            self.broadcast_dropout,
-            keys.fold(dropout_key, "weights"),
+            key,
+            value,
+            bias_table,
+            causal=self.causal,
+            query_offset=query_offset,
+            query_segments=query_segments,
+            key_segments=key_segments,
+            dropout_rate=self.dropout_rate,
+            dropout_key=keys.fold(dropout_key, "weights"),
+            broadcast_dropout=self.broadcast_dropout,
+            implementation=self.implementation,
         )
         inner = self.num_heads * self.d_kv
         init = hk.initializers.RandomNormal(inner**-0.5)
@@ -155,8 +134,3 @@ class MultiHeadAttention(hk.Module):
         shape = [x.shape[-1], heads * self.d_kv]
         kernel = hk.get_parameter(name, shape, jnp.float32, init)
         return (x @ kernel.astype(x.dtype)).reshape(*x.shape[:2], heads, self.d_kv)
-
-
-def _repeat_heads(x: jax.Array, num_heads: int) -> jax.Array:
-    """Lets each key-value head serve its query heads: [B, S, G, k] -> [B, S, H, k]."""
-    return x if x.shape[2] == num_heads else jnp.repeat(x, num_heads // x.shape[2], 2)

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from clinometer import kernels
 from clinometer.models import feed_forward
 
 DTYPES = ("float32", "bfloat16")
@@ -35,6 +36,7 @@ class TransformerConfig:
             loss are always float32.
         scan_layers: scan over stacked layers: quick to compile when deep.
         remat: recompute each layer in the backward pass.
+        implementation: of the kernels: "auto", "reference", "cpu" or "tpu".
     """
 
     d_model: int
@@ -53,6 +55,7 @@ class TransformerConfig:
     dtype: str = "float32"
     scan_layers: bool = False
     remat: bool = False
+    implementation: str = "auto"
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -88,6 +91,10 @@ class TransformerConfig:
             raise ConfigError(
                 f"dtype: unknown {self.dtype!r}; accepted: {', '.join(DTYPES)}"
             )
+        try:
+            kernels.check_implementation("implementation", self.implementation)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     @property
     def compute_dtype(self) -> jnp.dtype:

@@ -5,10 +5,10 @@ Three notions are kept apart (spec §0.1):
   embedding lookup counted as a one-hot product, targets padded to 128.
 - `flops_*`: algorithmic FLOPs, what the maths needs, at the real lengths: two a
   multiply-add, a lookup counts nothing. They do not depend on the implementation.
-- `flops_*_executed`: what the program runs, recomputed activations included, counted on
-  its jaxpr.
-Only matrix products and convolutions count. Attention is counted dense, masked
-positions included, in all three.
+- `flops_*_executed`: what the program runs on a platform, counted on its jaxpr:
+  recomputed activations included, causal blocks that a kernel skips left out.
+Only matrix products and convolutions count. In the first two attention is dense, masked
+positions included.
 """
 
 import dataclasses
@@ -51,9 +51,9 @@ class Counts:
         flops_forward: algorithmic.
         flops_forward_non_embedding: algorithmic, without the logits' product.
         flops_train_step: algorithmic, forward and backward.
-        flops_forward_executed: on the jaxpr.
-        flops_train_step_executed: on the jaxpr, no layer recomputed.
-        flops_train_step_remat_executed: on the jaxpr, every layer recomputed.
+        flops_forward_executed: on the jaxpr, of the platform's kernels.
+        flops_train_step_executed: the same, no layer recomputed.
+        flops_train_step_remat_executed: the same, every layer recomputed.
     """
 
     model: str
@@ -85,6 +85,7 @@ def count(
     encoder_length: int = 512,
     decoder_length: int = 114,
     macs_decoder_length: int = PAPER_DECODER_LENGTH,
+    platform: str = "cpu",
     **overrides: Any,
 ) -> Counts:
     """Counts one model without allocating or compiling anything.
@@ -95,6 +96,7 @@ def count(
         encoder_length: S.
         decoder_length: T.
         macs_decoder_length: T of the papers' convention.
+        platform: whose kernels the executed FLOPs are of: "cpu", "tpu", ...
         **overrides: as for `registry.build`.
 
     Raises:
@@ -124,9 +126,8 @@ def count(
 
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     lengths = (batch_size, encoder_length, decoder_length)
-    flops_forward_executed = executed_forward_flops(model, *lengths)
     _check("parameters", params.total, sum(x.size for x in jax.tree.leaves(shapes)))
-    _check("forward FLOPs", flops_forward, flops_forward_executed)
+    _check("forward FLOPs", flops_forward, forward_flops(model, *lengths))
     return Counts(
         model=model.name,
         params_total=params.total,
@@ -141,26 +142,34 @@ def count(
         flops_forward=flops_forward,
         flops_forward_non_embedding=2 * batch_size * macs.body,
         flops_train_step=TRAIN_STEP_FORWARDS * flops_forward,
-        flops_forward_executed=flops_forward_executed,
-        flops_train_step_executed=executed_train_step_flops(model, *lengths),
-        flops_train_step_remat_executed=executed_train_step_flops(
-            remat_model, *lengths
+        flops_forward_executed=forward_flops(model, *lengths, platform),
+        flops_train_step_executed=train_step_flops(model, *lengths, platform),
+        flops_train_step_remat_executed=train_step_flops(
+            remat_model, *lengths, platform
         ),
     )
 
 
-def executed_forward_flops(
-    model: seq2seq.Model, batch_size: int, encoder_length: int, decoder_length: int
+def forward_flops(
+    model: seq2seq.Model,
+    batch_size: int,
+    encoder_length: int,
+    decoder_length: int,
+    platform: str | None = None,
 ) -> int:
-    """FLOPs on the jaxpr of one forward pass, as the model's config runs it."""
+    """FLOPs on the jaxpr of one forward pass; platform as `cost.count_flops`."""
     args = _abstract_arguments(model, batch_size, encoder_length, decoder_length)
-    return cost.count_flops(model.apply, *args[:3])
+    return cost.count_flops(model.apply, *args[:3], platform=platform)
 
 
-def executed_train_step_flops(
-    model: seq2seq.Model, batch_size: int, encoder_length: int, decoder_length: int
+def train_step_flops(
+    model: seq2seq.Model,
+    batch_size: int,
+    encoder_length: int,
+    decoder_length: int,
+    platform: str | None = None,
 ) -> int:
-    """FLOPs on the jaxpr of loss and gradients, as the model's config runs them."""
+    """FLOPs on the jaxpr of loss and gradients; platform as `cost.count_flops`."""
 
     def mean_loss(params, encoder_tokens, decoder_tokens, targets):
         logits = model.apply(params, encoder_tokens, decoder_tokens)
@@ -168,7 +177,7 @@ def executed_train_step_flops(
         return sums.loss_sum + sums.z_loss_sum
 
     args = _abstract_arguments(model, batch_size, encoder_length, decoder_length)
-    return cost.count_flops(jax.value_and_grad(mean_loss), *args)
+    return cost.count_flops(jax.value_and_grad(mean_loss), *args, platform=platform)
 
 
 def _abstract_arguments(

@@ -8,12 +8,13 @@ heads, k width of a head, V vocabulary, L layers.
 """
 
 from typing import Any
+from typing import NamedTuple
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from clinometer.kernels import relative_attention
+from clinometer.kernels.relative_attention import NUM_BUCKETS
 from clinometer.models import attention
 from clinometer.models import closed_form
 from clinometer.models import config as config_lib
@@ -64,6 +65,20 @@ def make_network(config: Config) -> seq2seq.Network:
     return seq2seq.Network(encode, decode, decoder.init_cache, decode_step)
 
 
+class Memory(NamedTuple):
+    """What cross-attention of one layer sees of the encoder.
+
+    Attributes:
+        key: [B, S, G, k].
+        value: [B, S, G, k].
+        segments: [B, S].
+    """
+
+    key: jax.Array
+    value: jax.Array
+    segments: jax.Array
+
+
 class Encoder(hk.Module):
     """Layers of self-attention and feed-forward under one relative bias."""
 
@@ -79,19 +94,14 @@ class Encoder(hk.Module):
     ) -> jax.Array:  # [B, S, d]
         """Encodes embedded tokens."""
         config = self.config
-        positions = jnp.arange(x.shape[1])
-        relative_bias = attention.RelativeBias(
-            config.num_heads, bidirectional=True, name="relative_bias"
-        )
-        bias = relative_bias(positions, positions)
-        mask = attention.segment_mask(segments, segments)
+        bias_table = attention.RelativeBias(config.num_heads, "relative_bias")()
 
         def make_layer(name: str) -> stack.LayerFunction:
             layer = EncoderLayer(config, name=name)
 
             def apply(x: jax.Array, index: jax.Array, _: None) -> Any:
                 key = keys.fold(dropout_key, "layer", index)
-                return layer(x, segments, bias, mask, key), None
+                return layer(x, segments, bias_table, key), None
 
             return apply
 
@@ -112,8 +122,7 @@ class EncoderLayer(hk.Module):
         self,
         x: jax.Array,  # [B, S, d]
         segments: jax.Array,  # [B, S]
-        bias: jax.Array,  # [H, S, S]
-        mask: jax.Array,  # [B, 1, S, S]
+        bias_table: jax.Array,  # [H, num_buckets]
         dropout_key: jax.Array | None,
     ) -> jax.Array:  # [B, S, d]
         """Applies both sublayers."""
@@ -121,7 +130,9 @@ class EncoderLayer(hk.Module):
         self_attention = make_attention(config, "self_attention")
 
         def attend(y: jax.Array, key: jax.Array | None) -> jax.Array:
-            return self_attention(y, self_attention.key_value(y), bias, mask, key)
+            return self_attention(
+                y, None, bias_table, segments, segments, dropout_key=key
+            )
 
         x = residual.sublayer(
             config, x, segments, "self_attention", attend, dropout_key
@@ -147,11 +158,7 @@ class Decoder(hk.Module):
     ) -> jax.Array:  # [B, T, d]
         """Runs under teacher forcing."""
         config = self.config
-        positions = jnp.arange(x.shape[1])
-        bias = self._relative_bias(positions, positions)
-        self_mask = attention.segment_mask(segments, segments)
-        self_mask &= attention.causal_mask(positions, positions)
-        cross_mask = attention.segment_mask(segments, encoded.segments)
+        bias_table = self._bias_table()
 
         def make_layer(name: str) -> stack.LayerFunction:
             layer = DecoderLayer(config, name=name)
@@ -159,8 +166,8 @@ class Decoder(hk.Module):
             def apply(x: jax.Array, index: jax.Array, _: None) -> Any:
                 key = keys.fold(dropout_key, "layer", index)
                 cross = layer.cross_key_value(encoded.memory)
-                masks = (self_mask, cross_mask)
-                return layer(x, segments, cross, bias, masks, key)[0], None
+                memory = Memory(*cross, encoded.segments)
+                return layer(x, segments, memory, bias_table, key)[0], None
 
             return apply
 
@@ -210,20 +217,16 @@ class Decoder(hk.Module):
         """Decodes one position: x [B, 1, d] -> h [B, 1, d] and the next state."""
         config = self.config
         index = cache["index"]
-        here = index[None]
-        cached = jnp.arange(cache["self"][0].shape[2])
-        bias = self._relative_bias(here, cached)
+        bias_table = self._bias_table()
         segments = jnp.ones((x.shape[0], 1), jnp.int32)
-        self_mask = attention.causal_mask(here, cached)
-        cross_mask = attention.segment_mask(segments, cache["segments"])
 
         def make_layer(name: str) -> stack.LayerFunction:
             layer = DecoderLayer(config, name=name)
 
             def apply(x: jax.Array, _: jax.Array, inputs: Any) -> Any:
                 past, cross = inputs
-                masks = (self_mask, cross_mask)
-                return layer(x, segments, cross, bias, masks, None, past, index)
+                memory = Memory(*cross, cache["segments"])
+                return layer(x, segments, memory, bias_table, None, past, index)
 
             return apply
 
@@ -238,13 +241,8 @@ class Decoder(hk.Module):
         return x, {**cache, "self": present, "index": index + 1}
 
     @hk.name_like("__call__")
-    def _relative_bias(
-        self, query_positions: jax.Array, key_positions: jax.Array
-    ) -> jax.Array:
-        module = attention.RelativeBias(
-            self.config.num_heads, bidirectional=False, name="relative_bias"
-        )
-        return module(query_positions, key_positions)
+    def _bias_table(self) -> jax.Array:
+        return attention.RelativeBias(self.config.num_heads, "relative_bias")()
 
 
 class DecoderLayer(hk.Module):
@@ -263,31 +261,40 @@ class DecoderLayer(hk.Module):
         self,
         x: jax.Array,  # [B, T, d]
         segments: jax.Array,  # [B, T]
-        cross: KeyValue,
-        bias: jax.Array,  # [H, T, T], or [H, 1, cached length]
-        masks: tuple[jax.Array, jax.Array],  # of self- and cross-attention
+        memory: Memory,
+        bias_table: jax.Array,  # [H, num_buckets]
         dropout_key: jax.Array | None,
         past: KeyValue | None = None,  # cached keys and values, when T is 1
         index: jax.Array | None = None,  # position of x in the cache
     ) -> tuple[jax.Array, KeyValue]:
         """Returns x and the keys and values that self-attention saw."""
         config = self.config
-        self_attention = make_attention(config, "self_attention")
+        self_attention = make_attention(config, "self_attention", causal=True)
         cross_attention = make_attention(config, "cross_attention")
         present: KeyValue = ()
 
         def attend(y: jax.Array, key: jax.Array | None) -> jax.Array:
             nonlocal present
             present = self_attention.key_value(y)
-            if past is not None:
-                present = tuple(
-                    jax.lax.dynamic_update_slice_in_dim(old, new, index, axis=1)
-                    for old, new in zip(past, present, strict=True)
+            if past is None:
+                return self_attention(
+                    y, present, bias_table, segments, segments, dropout_key=key
                 )
-            return self_attention(y, present, bias, masks[0], key)
+            present = tuple(
+                jax.lax.dynamic_update_slice_in_dim(old, new, index, axis=1)
+                for old, new in zip(past, present, strict=True)
+            )
+            return self_attention(y, present, bias_table, query_offset=index)
 
         def cross_attend(y: jax.Array, key: jax.Array | None) -> jax.Array:
-            return cross_attention(y, cross, None, masks[1], key)
+            return cross_attention(
+                y,
+                (memory.key, memory.value),
+                None,
+                segments,
+                memory.segments,
+                dropout_key=key,
+            )
 
         for name, function in (
             ("self_attention", attend),
@@ -298,15 +305,19 @@ class DecoderLayer(hk.Module):
         return x, present
 
 
-def make_attention(config: Config, name: str) -> attention.MultiHeadAttention:
+def make_attention(
+    config: Config, name: str, causal: bool = False
+) -> attention.RelativeAttention:
     """Returns the attention module of one sublayer."""
-    return attention.MultiHeadAttention(
+    return attention.RelativeAttention(
         config.num_heads,
         config.d_kv,
         config.kv_heads,
         config.shared_kv,
+        causal,
         config.dropout_rate,
         config.broadcast_dropout,
+        config.implementation,
         name=name,
     )
 
@@ -334,7 +345,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
         + config.num_encoder_layers * encoder
         + config.num_decoder_layers * decoder
         + 2 * config.d_model
-        + 2 * relative_attention.NUM_BUCKETS * config.num_heads
+        + 2 * NUM_BUCKETS * config.num_heads
     )
     return closed_form.ParamCounts(total, embedding_count, active=total)
 

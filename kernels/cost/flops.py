@@ -3,15 +3,19 @@
 XLA's own cost analysis counts the body of a scan once and adds elementwise work, so
 its numbers cannot be compared between a loop and a stack of layers. This walk counts
 matrix products and convolutions only, two FLOPs a multiply-add, times the trip count
-of every scan. Nothing is compiled or allocated.
+of every scan. Nothing is compiled or allocated. At a kernel it takes the declared
+cost, or what the implementation that a platform takes executes.
 """
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import functools
 import math
 from typing import Any
 
 import jax
+
+from clinometer.kernels import dispatch
 
 
 class UncountableError(ValueError):
@@ -22,7 +26,9 @@ class UncountableError(ValueError):
 _OPAQUE = ("pallas_call", "ffi_call", "pure_callback", "io_callback", "custom_call")
 
 
-def count_flops(function: Callable[..., Any], *args: Any) -> int:
+def count_flops(
+    function: Callable[..., Any], *args: Any, platform: str | None = None
+) -> int:
     """Returns the FLOPs of matmuls and convolutions in one call of `function`.
 
     Rematerialised work is counted where it is executed: count a program without
@@ -31,14 +37,17 @@ def count_flops(function: Callable[..., Any], *args: Any) -> int:
     Args:
         function: a traceable function.
         *args: arrays or `jax.ShapeDtypeStruct`s; nothing is allocated.
+        platform: None counts what kernels need, whatever implements them; "cpu", "tpu"
+            or another what they execute there, recomputed and skipped blocks included.
 
     Raises:
         UncountableError: on a `while` with no static trip count, or an opaque kernel.
     """
-    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+    return _count(jax.make_jaxpr(function)(*args).jaxpr, platform)
 
 
-def _count(jaxpr: Any) -> int:
+def _count(jaxpr: Any, platform: str | None) -> int:
+    count = functools.partial(_count, platform=platform)
     total = 0
     for equation in jaxpr.eqns:
         name, params = equation.primitive.name, equation.params
@@ -47,20 +56,25 @@ def _count(jaxpr: Any) -> int:
         elif name == "conv_general_dilated":
             total += _convolution(equation)
         elif name == "scan":
-            total += params["length"] * _count(params["jaxpr"].jaxpr)
+            total += params["length"] * count(params["jaxpr"].jaxpr)
         elif name == "cond":
             # Branches exclude each other: the dearest bounds what can run.
-            total += max(_count(branch.jaxpr) for branch in params["branches"])
+            total += max(count(branch.jaxpr) for branch in params["branches"])
         elif name == "while":
-            if any(_count(inner) for inner in _inner_jaxprs(params)):
+            if any(count(inner) for inner in _inner_jaxprs(params)):
                 raise UncountableError(
                     "count_flops: a `while` loop holds matmuls but has no static trip "
                     "count; use `lax.scan` or a `fori_loop` with constant bounds"
                 )
+        elif name == dispatch.PRIMITIVE_NAME:
+            if platform is None:
+                total += dispatch.declared_cost(equation).flops
+            else:
+                total += dispatch.executed_flops(equation, platform, count)
         elif name in _OPAQUE:
             raise UncountableError(f"count_flops: `{name}` is opaque to the count")
         else:
-            total += sum(_count(inner) for inner in _inner_jaxprs(params))
+            total += sum(count(inner) for inner in _inner_jaxprs(params))
     return total
 
 

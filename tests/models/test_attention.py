@@ -4,72 +4,14 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from clinometer.models import attention
 
 
-def reference(q, k, v, bias, mask):
-    q, k, v = (x.astype(np.float64) for x in (q, k, v))
-    out = np.zeros(q.shape)
-    for b, h in np.ndindex(q.shape[0], q.shape[2]):
-        group = h * k.shape[2] // q.shape[2]
-        logits = q[b, :, h] @ k[b, :, group].T + bias[h]
-        logits = np.where(mask[b, 0], logits, -1e9)
-        weights = np.exp(logits - logits.max(-1, keepdims=True))
-        out[b, :, h] = weights / weights.sum(-1, keepdims=True) @ v[b, :, group]
-    return out
-
-
-@pytest.mark.parametrize("kv_heads", [4, 2, 1])
-def test_equals_the_definition(kv_heads):
-    rng = np.random.default_rng(0)
-    q = rng.normal(size=(2, 5, 4, 3)).astype(np.float32)
-    k, v = rng.normal(size=(2, 2, 7, kv_heads, 3)).astype(np.float32)
-    bias = rng.normal(size=(4, 5, 7)).astype(np.float32)
-    mask = rng.random(size=(2, 1, 5, 7)) < 0.6
-    mask[0, 0, 2] = False  # A query that may see nothing averages all values.
-    args = [jnp.asarray(x) for x in (q, k, v, bias, mask)]
-    got = attention.dot_product_attention(*args)
-    want = reference(q, k, v, bias, mask)
-    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
-    average = np.repeat(v[0].mean(0), 4 // kv_heads, axis=0)
-    np.testing.assert_allclose(got[0, 2], average, rtol=1e-5, atol=1e-6)
-    assert not np.allclose(got, reference(q, k, v, 0 * bias, mask), atol=1e-2)
-
-
-def test_dropout_is_shared_by_all_queries_when_broadcast():
-    ones = jnp.ones((1, 6, 2, 64))
-    mask = jnp.ones((1, 1, 6, 6), bool)
-    value = jnp.broadcast_to(jnp.eye(6, 64)[None, :, None, :], ones.shape)
-
-    def weights(broadcast):
-        return attention.dot_product_attention(
-            ones, ones, value, None, mask, 0.5, broadcast, jax.random.key(0)
-        )[..., :6]
-
-    shared = np.asarray(weights(True))
-    assert (shared == shared[:, :1]).all()
-    assert 0 < (shared == 0).mean() < 1
-    own = np.asarray(weights(False))
-    assert not (own == own[:, :1]).all()
-
-
-def test_masks():
-    segments = jnp.array([[1, 1, 2, 0]])
-    got = attention.segment_mask(segments, segments)[0, 0]
-    want = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    np.testing.assert_array_equal(got, np.array(want, bool))
-    causal = attention.causal_mask(jnp.arange(3), jnp.arange(3))[0, 0]
-    np.testing.assert_array_equal(causal, np.tril(np.ones((3, 3), bool)))
-
-
 def test_initialisers():
     def forward(x):
-        module = attention.MultiHeadAttention(8, 32, num_kv_heads=8, name="attention")
-        mask = jnp.ones((1, 1, 1, 1), bool)
-        bias = attention.RelativeBias(200, bidirectional=True, name="bias")
-        return module(x, module.key_value(x), None, mask), bias(*[jnp.arange(3)] * 2)
+        module = attention.RelativeAttention(8, 32, name="attention")
+        return module(x), attention.RelativeBias(200, name="bias")()
 
     init = hk.transform(forward).init
     params = init(jax.random.key(0), jnp.zeros((1, 1, 512)))
@@ -91,28 +33,56 @@ def test_initialisers():
     assert abs(table.std() / (limit / 3**0.5) - 1) < 0.03
 
 
-def test_relative_bias_depends_on_the_distance_only():
-    function = hk.without_apply_rng(
-        hk.transform(
-            lambda q, k: attention.RelativeBias(3, bidirectional=False, name="b")(q, k)
-        )
+def test_equals_the_definition():
+    """Projections, bias by distance and softmax, in float64 NumPy (spec §1.3)."""
+    d_model, num_heads, d_kv, length = 6, 2, 3, 5
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, length, d_model)).astype(np.float32)
+
+    def forward(x):
+        table = attention.RelativeBias(num_heads, name="bias")()
+        module = attention.RelativeAttention(num_heads, d_kv, causal=True, name="a")
+        return module(x, bias_table=table)
+
+    function = hk.without_apply_rng(hk.transform(forward))
+    params = function.init(jax.random.key(0), x)
+    got = function.apply(params, x)
+    weights = {k: np.asarray(w, np.float64) for k, w in params["a"].items()}
+    table = np.asarray(params["bias"]["table"], np.float64)
+    q, k, v = (
+        (x[0] @ weights[name]).reshape(length, num_heads, d_kv)
+        for name in ("query", "key", "value")
     )
-    positions = jnp.arange(40)
-    params = function.init(jax.random.key(0), positions, positions)
-    bias = function.apply(params, positions, positions)
-    np.testing.assert_array_equal(bias[:, 1:, 1:], bias[:, :-1, :-1])
-    # A row at an offset, as decoding asks for it.
-    row = function.apply(params, positions[30:31], positions)
-    np.testing.assert_array_equal(row[:, 0], bias[:, 30])
-    # Distance 9 in bucket 9, keys to the right in bucket 0 (spec §1.3).
-    table = params["b"]["table"]
-    np.testing.assert_array_equal(bias[:, 20, 11], table[:, 9])
-    np.testing.assert_array_equal(bias[:, 20, 21], table[:, 0])
+    want = np.zeros((length, num_heads, d_kv))
+    for h, t in np.ndindex(num_heads, length):
+        # Below 16 a distance is its own bucket.
+        logits = [q[t, h] @ k[s, h] + table[h, t - s] for s in range(t + 1)]
+        probability = np.exp(logits) / np.exp(logits).sum()
+        want[t, h] = probability @ v[: t + 1, h]
+    want = want.reshape(length, -1) @ weights["output"]
+    np.testing.assert_allclose(got[0], want, rtol=1e-5, atol=1e-5)
+
+
+def test_an_offset_query_and_a_cache_equal_the_row_of_the_whole():
+    def forward(x, offset):
+        table = attention.RelativeBias(2, name="bias")()
+        module = attention.RelativeAttention(2, 4, num_kv_heads=1, causal=True, name="a")
+        whole = module(x, bias_table=table)
+        row = jax.lax.dynamic_slice_in_dim(x, offset, 1, axis=1)
+        return whole, module(row, module.key_value(x), table, query_offset=offset)
+
+    function = hk.without_apply_rng(hk.transform(forward))
+    x = jax.random.normal(jax.random.key(1), (2, 40, 8))
+    params = function.init(jax.random.key(0), x, 0)
+    apply = jax.jit(function.apply)
+    for offset in (0, 17, 39):
+        whole, row = apply(params, x, offset)
+        np.testing.assert_allclose(row[:, 0], whole[:, offset], rtol=1e-5, atol=1e-6)
 
 
 def test_tied_keys_and_values_share_one_matrix():
     def forward(x):
-        module = attention.MultiHeadAttention(2, 4, 2, shared_kv=True, name="a")
+        module = attention.RelativeAttention(2, 4, shared_kv=True, name="a")
         return module.key_value(x)
 
     function = hk.without_apply_rng(hk.transform(forward))

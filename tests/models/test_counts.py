@@ -143,9 +143,33 @@ def test_every_count_is_consistent(name, options):
     assert counted.params_active == counted.params_total
     logits_flops = 2 * 3 * 11 * model.config.vocab_size * model.config.d_model
     assert counted.flops_forward - counted.flops_forward_non_embedding == logits_flops
+    assert counted.flops_forward_executed == counted.flops_forward
     # Every product's operands both need a gradient.
-    assert counted.flops_train_step == 3 * counted.flops_forward_executed
-    assert counted.flops_train_step_executed == counted.flops_train_step
+    assert counted.flops_train_step == 3 * counted.flops_forward
+    model = models.build(name, **options, scan_layers=True)
+    assert counts.train_step_flops(model, 3, 20, 11) == counted.flops_train_step
+    # The backward pass of attention computes the logits again.
+    extra = counted.flops_train_step_executed - counted.flops_train_step
+    assert extra == logits_product(model.config, 3, 20, 11)
+
+
+def logits_product(config, batch, s, t):
+    positions = config.num_encoder_layers * s * s
+    positions += config.num_decoder_layers * (t * t + t * s)
+    return 2 * batch * config.num_heads * config.d_kv * positions
+
+
+def test_skipped_causal_blocks_are_not_executed():
+    name, s, t = "transformer-EL2-DL2-PI", 64, 96
+    counted = counts.count(name, batch_size=2, encoder_length=s, decoder_length=t)
+    config = models.build(name).config
+    # Blocks of 48 queries: the first does without the keys of the second.
+    skipped = 2 * (2 * 2 * config.num_heads * config.d_kv * 48 * 48) * 2
+    assert counted.flops_forward - counted.flops_forward_executed == skipped
+    elsewhere = counts.count(
+        name, batch_size=2, encoder_length=s, decoder_length=t, platform="cuda"
+    )
+    assert elsewhere.flops_forward_executed == counted.flops_forward
 
 
 def test_rematerialisation_recomputes_all_but_each_last_product():
@@ -155,14 +179,15 @@ def test_rematerialisation_recomputes_all_but_each_last_product():
     body = counted.flops_forward_non_embedding
     # The output of a layer's last product is not needed by its backward pass.
     last = 2 * batch * (3 * s + 2 * t) * config.d_ff * config.d_model
-    recomputed = counted.flops_train_step_remat_executed - counted.flops_train_step
+    recomputed = counted.flops_train_step_remat_executed
+    recomputed -= counted.flops_train_step_executed
     assert recomputed == body - last
 
 
 def test_loop_and_scan_execute_the_same_flops():
     for scan in (False, True):
         model = models.build("transformer-NL3-PI", scan_layers=scan, remat=True)
-        got = counts.executed_train_step_flops(model, 2, 8, 5)
+        got = counts.train_step_flops(model, 2, 8, 5, "cpu")
         want = counts.count(
             "transformer-NL3-PI", batch_size=2, encoder_length=8, decoder_length=5
         ).flops_train_step_remat_executed
