@@ -14,173 +14,18 @@
 #ifndef CLINOMETER_KERNELS_CPU_PERFORMER_ATTENTION_INL_H_
 #define CLINOMETER_KERNELS_CPU_PERFORMER_ATTENTION_INL_H_
 
+#include "kernels/cpu/linear_scan-inl.h"
 #include "kernels/cpu/matmul-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// Positions that share one pass over the state, and vectors of a state's row
-// that are summed in registers: as many as the register file holds.
-constexpr int kScanBlock = CLINOMETER_LANES == 16 ? 4 : 3;
-constexpr int kScanVectors = CLINOMETER_LANES == 16 ? 4 : 2;
 // Positions gathered at once, a multiple of kScanBlock: few, since rows that
 // lie a power of two apart push each other out of the first-level cache.
 constexpr int64_t kScanChunk = 12;
 // Positions gathered at once for products of matrices.
 constexpr int64_t kProductChunk = 48;
-
-// Rows that the next chunk will read: fetched while this one is computed,
-// because they lie too far apart for the hardware to foresee.
-struct Ahead {
-  void Add(const float* row) { from[streams++] = row; }
-
-  // The share of rows i and up, columns j and up, of one block.
-  void Fetch(int64_t i, int64_t j, int64_t columns) const {
-    for (int64_t r = i; r < std::min(i + kScanBlock, rows); ++r) {
-      for (int64_t k = j; k < j + columns; k += 16) {
-        for (int n = 0; n < streams; ++n)
-          __builtin_prefetch(from[n] + r * step + k);
-      }
-    }
-  }
-
-  int64_t rows;  // 0 or less: none
-  int64_t step;  // floats from row to row
-  int streams = 0;
-  const float* from[4] = {};
-};
-
-// Rows a, b and c of one chunk and the state, width x row, of one scan.
-struct ScanRows {
-  const float* a;
-  const float* b;
-  const float* c;
-  float* state;
-  float* out;
-};
-
-template <int V>
-CLINOMETER_INLINE void ScanTile(int64_t width, int64_t row, ScanRows at) {
-  Vec sum[kScanBlock][V], add[kScanBlock][V];
-  for (int u = 0; u < kScanBlock; ++u) {
-    for (int v = 0; v < V; ++v) {
-      sum[u][v] = Load(at.out + u * row + v * kLanes);
-      add[u][v] = Load(at.c + u * row + v * kLanes);
-    }
-  }
-  for (int64_t d = 0; d < width; ++d) {
-    Vec s[V];
-    for (int v = 0; v < V; ++v) s[v] = Load(at.state + d * row + v * kLanes);
-    for (int u = 0; u < kScanBlock; ++u) {
-      const Vec right = Set(at.b[u * row + d]);
-      const Vec left = Set(at.a[u * row + d]);
-      for (int v = 0; v < V; ++v) {
-        s[v] += right * add[u][v];
-        sum[u][v] += left * s[v];
-      }
-    }
-    for (int v = 0; v < V; ++v) Store(at.state + d * row + v * kLanes, s[v]);
-  }
-  for (int u = 0; u < kScanBlock; ++u) {
-    for (int v = 0; v < V; ++v) Store(at.out + u * row + v * kLanes, sum[u][v]);
-  }
-}
-
-// Columns j and up of the scan of one chunk, V vectors at a time.
-template <int V>
-CLINOMETER_INLINE void ScanColumns(int64_t j, int64_t rows, int64_t width,
-                                   int64_t row, ScanRows at,
-                                   const Ahead& ahead) {
-  for (; j + V * kLanes <= row; j += V * kLanes) {
-    for (int64_t i = 0; i < rows; i += kScanBlock) {
-      ahead.Fetch(i, j, V * kLanes);
-      ScanTile<V>(width, row,
-                  {at.a + i * row, at.b + i * row, at.c + i * row + j,
-                   at.state + j, at.out + i * row + j});
-    }
-  }
-  if constexpr (V > 1) ScanColumns<V / 2>(j, rows, width, row, at, ahead);
-}
-
-// Adds to out_i the sum over j <= i, the state's earlier positions included,
-// and takes the chunk's into the state. Rows of b and c up to a whole block
-// must be 0.
-CLINOMETER_INLINE void Scan(int64_t rows, int64_t width, int64_t row,
-                            ScanRows at, const Ahead& ahead) {
-  ScanColumns<kScanVectors>(0, rows, width, row, at, ahead);
-}
-
-// The first n floats from p, 0 behind them.
-CLINOMETER_INLINE Vec LoadFirst(const float* p, int64_t n) {
-  if (n >= kLanes) return Load(p);
-  Vec x = Vec{};
-  for (int64_t i = 0; i < n; ++i) x[i] = p[i];
-  return x;
-}
-
-CLINOMETER_INLINE void StoreFirst(float* p, int64_t n, Vec x) {
-  if (n >= kLanes) return Store(p, x);
-  for (int64_t i = 0; i < n; ++i) p[i] = x[i];
-}
-
-// phi(x) times a factor, with zeros up to a whole vector. NaN stays NaN.
-CLINOMETER_INLINE void Features(const float* x, int64_t width, float epsilon,
-                                float factor, float* out) {
-  for (int64_t d = 0; d < width; d += kLanes) {
-    const Vec v = LoadFirst(x + d, width - d);
-    Store(out + d, ((v < 0 ? Vec{} : v) + epsilon) * factor);
-  }
-  for (int64_t d = width; d % kLanes != 0; ++d) out[d] = 0;
-}
-
-// x times a factor, with zeros up to a whole vector.
-CLINOMETER_INLINE void Gather(const float* x, int64_t width, float factor,
-                              float* out) {
-  for (int64_t d = 0; d < width; d += kLanes) {
-    Store(out + d, LoadFirst(x + d, width - d) * factor);
-  }
-}
-
-CLINOMETER_INLINE void StoreScaled(const float* x, int64_t width, float factor,
-                                   float* out) {
-  for (int64_t d = 0; d < width; d += kLanes) {
-    StoreFirst(out + d, width - d, Load(x + d) * factor);
-  }
-}
-
-// The gradient by x, from that by phi(x): 0 where x <= 0.
-CLINOMETER_INLINE void StoreGated(const float* x, const float* gradient,
-                                  int64_t width, float factor, float* out) {
-  for (int64_t d = 0; d < width; d += kLanes) {
-    const Vec v = LoadFirst(x + d, width - d);
-    StoreFirst(out + d, width - d,
-               v <= 0 ? Vec{} : Load(gradient + d) * factor);
-  }
-}
-
-CLINOMETER_INLINE float Dot(const float* x, const float* y, int64_t width) {
-  Vec sum = Vec{};
-  for (int64_t d = 0; d < width; d += kLanes) {
-    sum += LoadFirst(x + d, width - d) * LoadFirst(y + d, width - d);
-  }
-  return Sum(sum);
-}
-
-// sum += x * factor, in whole vectors.
-CLINOMETER_INLINE void AddScaled(const float* x, int64_t row, float factor,
-                                 float* sum) {
-  for (int64_t d = 0; d < row; d += kLanes) {
-    Store(sum + d, Load(sum + d) + Load(x + d) * factor);
-  }
-}
-
-// out = x * factor, in whole vectors.
-CLINOMETER_INLINE void SetScaled(const float* x, int64_t row, float factor,
-                                 float* out) {
-  for (int64_t d = 0; d < row; d += kLanes)
-    Store(out + d, Load(x + d) * factor);
-}
 
 // 1 / x; 0 for the denominator of a query without a key.
 CLINOMETER_INLINE float Inverse(float x) { return x == 0 ? 0.0f : 1.0f / x; }
@@ -213,15 +58,12 @@ struct PerformerHead {
     Gather(in.value + Key(s), width, 1.0f, out);
   }
 
-  // state += B^T C, of rows gathered.
-  void Outer(int64_t rows, const float* b, const float* c, float* state) const {
-    Matmul(width, width, rows, {b, 1, row}, RowMajor(c, row), state, row, true);
-  }
-  // out (+)= A state.
-  void Product(int64_t rows, const float* a, const float* state, float* out,
-               bool accumulate) const {
-    Matmul(rows, width, width, {a, row, 1}, RowMajor(state, row), out, row,
-           accumulate);
+  // The keys and values of a chunk from s on.
+  Ahead KeyRows(int64_t s, int64_t chunk) const {
+    Ahead ahead{std::min(chunk, in.key_length - s), step};
+    if (ahead.rows > 0) ahead.Add(in.key + Key(s));
+    if (ahead.rows > 0) ahead.Add(in.value + Key(s));
+    return ahead;
   }
 
   // Fills rows up to a whole block with zeros; returns their number.
@@ -277,7 +119,8 @@ CLINOMETER_INLINE void PerformerForwardTask(
       head.Value(s + i, values + i * row);
       AddScaled(keys + i * row, row, 1.0f, total);
     }
-    head.Outer(rows, keys, values, state);
+    const Ahead ahead = head.KeyRows(s + rows, chunk);
+    AddOuter(rows, width, row, keys, values, state, ahead);
   }
   for (int64_t t = 0; t < in.query_length; t += chunk) {
     const int64_t rows = std::min(chunk, in.query_length - t);
@@ -291,17 +134,16 @@ CLINOMETER_INLINE void PerformerForwardTask(
       Denominator(args, head, t + i, queries + i * row, total, inverse + i);
     }
     if (in.causal) {
-      const int64_t next = t + rows;
-      Ahead ahead{std::min(chunk, in.query_length - next), head.step};
-      ahead.Add(in.query + head.Query(next));
-      ahead.Add(in.key + head.Key(next));
-      ahead.Add(in.value + head.Key(next));
+      Ahead ahead = head.KeyRows(t + rows, chunk);
+      ahead.Add(in.query + head.Query(t + rows));
       head.Pad(rows, keys);
       const int64_t padded = head.Pad(rows, values);
       std::fill_n(out, padded * row, 0.0f);
       Scan(padded, width, row, {queries, keys, values, state, out}, ahead);
     } else {
-      head.Product(rows, queries, state, out, false);
+      Ahead ahead{std::min(chunk, in.query_length - t - rows), head.step};
+      ahead.Add(in.query + head.Query(t + rows));
+      ReadState(rows, width, row, queries, state, out, false, ahead);
     }
     for (int64_t i = 0; i < rows; ++i) {
       StoreScaled(out + i * row, width, inverse[i],
@@ -319,12 +161,27 @@ struct PerformerBackward {
         head(args.inputs, b, h),
         chunk(in.causal ? kScanChunk : kProductChunk) {}
 
-  // Gathers g of query t, and returns the gradient of its denominator.
-  float Gradient(int64_t t, float* out) const {
-    const float inverse = Inverse(args.denominator[head.denominators + t]);
-    const float* gradient = args.output_grad + head.Query(t);
-    Gather(gradient, head.width, inverse, out);
-    return -inverse * Dot(gradient, args.output + head.Query(t), head.width);
+  float Scale(int64_t t) const {
+    return Inverse(args.denominator[head.denominators + t]);
+  }
+
+  // Gathers g of query t.
+  void Gradient(int64_t t, float* out) const {
+    Gather(args.output_grad + head.Query(t), head.width, Scale(t), out);
+  }
+
+  // The gradient by the denominator of query t.
+  float TotalGradient(int64_t t) const {
+    const int64_t start = head.Query(t);
+    return -Scale(t) *
+           Dot(args.output_grad + start, args.output + start, head.width);
+  }
+
+  // What the gradient by the queries reads, from query t on.
+  void AddQueryRows(int64_t t, Ahead* ahead) const {
+    ahead->Add(in.query + head.Query(t));
+    ahead->Add(args.output + head.Query(t));
+    ahead->Add(args.output_grad + head.Query(t));
   }
 
   void StoreQuery(int64_t t, const float* gradient) const {
@@ -403,15 +260,12 @@ CLINOMETER_INLINE void CausalQueryGradient(const PerformerBackward& task,
       head.KeyFeatures(t + i, at.keys + i * row);
       head.Value(t + i, at.values + i * row);
       AddScaled(at.keys + i * row, row, 1.0f, at.total);
-      at.factors[t + i] = task.Gradient(t + i, at.gradients + i * row);
+      task.Gradient(t + i, at.gradients + i * row);
+      at.factors[t + i] = task.TotalGradient(t + i);
       SetScaled(at.total, row, at.factors[t + i], at.out + i * row);
     }
-    const int64_t next = t + rows;
-    Ahead ahead{std::min(task.chunk, in.query_length - next), head.step};
-    ahead.Add(in.key + head.Key(next));
-    ahead.Add(in.value + head.Key(next));
-    ahead.Add(task.args.output + head.Query(next));
-    ahead.Add(task.args.output_grad + head.Query(next));
+    Ahead ahead = head.KeyRows(t + rows, task.chunk);
+    task.AddQueryRows(t + rows, &ahead);
     head.Pad(rows, at.values);
     Scan(head.Pad(rows, at.keys), head.width, row,
          {at.gradients, at.values, at.keys, at.first, at.out}, ahead);
@@ -472,18 +326,22 @@ CLINOMETER_INLINE void BidirectionalGradient(const PerformerBackward& task,
       head.Value(s + i, at.values + i * row);
       AddScaled(at.keys + i * row, row, 1.0f, at.total);
     }
-    head.Outer(rows, at.values, at.keys, at.second);
+    AddOuter(rows, head.width, row, at.values, at.keys, at.second,
+             head.KeyRows(s + rows, task.chunk));
   }
   for (int64_t t = 0; t < in.query_length; t += task.chunk) {
     const int64_t rows = std::min(task.chunk, in.query_length - t);
     for (int64_t i = 0; i < rows; ++i) {
       head.QueryFeatures(t + i, at.queries + i * row);
-      const float factor = task.Gradient(t + i, at.gradients + i * row);
+      task.Gradient(t + i, at.gradients + i * row);
+      const float factor = task.TotalGradient(t + i);
       SetScaled(at.total, row, factor, at.out + i * row);
       AddScaled(at.queries + i * row, row, factor, at.query_total);
     }
-    head.Outer(rows, at.gradients, at.queries, at.first);
-    head.Product(rows, at.gradients, at.second, at.out, true);
+    Ahead ahead{std::min(task.chunk, in.query_length - t - rows), head.step};
+    task.AddQueryRows(t + rows, &ahead);
+    AddOuter(rows, head.width, row, at.gradients, at.queries, at.first, ahead);
+    ReadState(rows, head.width, row, at.gradients, at.second, at.out, true, {});
     for (int64_t i = 0; i < rows; ++i) task.StoreQuery(t + i, at.out + i * row);
   }
   for (int64_t e = 0; e < head.width; ++e) {
@@ -498,8 +356,10 @@ CLINOMETER_INLINE void BidirectionalGradient(const PerformerBackward& task,
       head.Value(s + i, at.values + i * row);
       SetScaled(at.query_total, row, 1.0f, at.out + i * row);
     }
-    head.Product(rows, at.values, at.first, at.out, true);
-    head.Product(rows, at.keys, at.second, at.more_out, false);
+    ReadState(rows, head.width, row, at.values, at.first, at.out, true,
+              head.KeyRows(s + rows, task.chunk));
+    ReadState(rows, head.width, row, at.keys, at.second, at.more_out, false,
+              {});
     for (int64_t i = 0; i < rows; ++i) {
       task.StoreKey(s + i, at.out + i * row, at.more_out + i * row);
     }
