@@ -1,9 +1,20 @@
-"""Performer attention in C++ (`cpu/performer_attention-inl.h`): at what cost."""
+"""Performer attention in C++ (`cpu/performer_attention-inl.h`): when, at what cost."""
 
 from typing import Any
 
 from clinometer.kernels.cpu import wrap
 from clinometer.kernels.performer_attention import specs
+
+_WIDEST = 128  # of a bidirectional head; measured, AVX2
+
+
+def _refuse(query: Any, *_: Any, causal: bool, **settings: Any) -> str | None:
+    if not causal and query.shape[3] > _WIDEST:
+        return (
+            f"bidirectional heads wider than {_WIDEST} are products that XLA computes "
+            "as fast"
+        )
+    return None
 
 
 def _executed(query: Any, times_queries: int, times_keys: int, num_keys: int) -> int:
@@ -25,8 +36,8 @@ def _backward_executed(
 
 
 FORWARD = wrap.implementation(
-    "performer_attention_forward", specs.forward_results, _forward_executed
+    "performer_attention_forward", specs.forward_results, _forward_executed, _refuse
 )
 BACKWARD = wrap.implementation(
-    "performer_attention_backward", specs.backward_results, _backward_executed
+    "performer_attention_backward", specs.backward_results, _backward_executed, _refuse
 )

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from clinometer.kernels import NotSupportedError
 from clinometer.kernels import choices
 from clinometer.kernels import performer_attention
 from clinometer.kernels import performer_state
@@ -131,6 +132,12 @@ def test_choices_and_costs():
     assert taken("cpu") == ["cpu"]
     assert taken("tpu") == ["reference"]
     assert taken("cpu", implementation=("tpu", "reference")) == ["reference"]
+
+    operands = (shape(1, 4, 1, 160),) * 3
+    assert taken("cpu", causal=True) == ["cpu"]
+    assert taken("cpu") == ["reference"]
+    with pytest.raises(NotSupportedError, match="cpu: bidirectional heads wider"):
+        taken("cpu", implementation="cpu")
 
     query, key = shape(2, 10, 4, 8), shape(2, 6, 4, 8)
     mask, denominator = shape(1, 0), shape(2, 4, 10)
