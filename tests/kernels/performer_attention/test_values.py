@@ -131,6 +131,16 @@ def test_no_gradient_from_the_future(implementation, seen):
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_large_keys_to_come_change_nothing_to_the_bit(implementation):
+    query, key, value, gradient = dense.draw(9, 1, 100, 100, 2, 2, 8)
+    settings = {"causal": True, "implementation": implementation}
+    output, _ = both(query, key, value, gradient, **settings)
+    key[:, 90:], value[:, 90:] = 1e6, 1e6
+    again, _ = both(query, key, value, gradient, **settings)
+    np.testing.assert_array_equal(output[:, :90], again[:, :90])
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_scale_of_queries_does_not_matter_without_epsilon(implementation, causal):
     query, key, value, gradient = dense.draw(6, 1, 70, 70, 2, 2, 16)
