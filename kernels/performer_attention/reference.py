@@ -160,7 +160,7 @@ def _causal_backward(
 def _before(x: jax.Array) -> jax.Array:
     """Sums of all chunks before each, along axis 2.
 
-    Not the sums less the chunk's own: that would let its rounding reach earlier queries.
+    Not the sums less the chunk's own: its rounding would reach earlier queries.
     """
     rest = [(0, 0)] * (x.ndim - 3)
     return jnp.pad(jnp.cumsum(x, axis=2)[:, :, :-1], [(0, 0), (0, 0), (1, 0), *rest])
