@@ -1,17 +1,45 @@
 """Fast operations behind one API; they import nothing else of Clinometer."""
 
+from clinometer.kernels.convolution import dynamic_conv
+from clinometer.kernels.convolution import light_conv
 from clinometer.kernels.dispatch import NotSupportedError
 from clinometer.kernels.dispatch import check_implementation
 from clinometer.kernels.dispatch import choices
 from clinometer.kernels.dispatch import target
+from clinometer.kernels.performer_attention import PerformerState
+from clinometer.kernels.performer_attention import performer_attention
+from clinometer.kernels.performer_attention import performer_state
+from clinometer.kernels.performer_attention import performer_step
 from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
+from clinometer.kernels.switch import Route
+from clinometer.kernels.switch import expert_capacity
+from clinometer.kernels.switch import expert_feed_forward
+from clinometer.kernels.switch import expert_matmul
+from clinometer.kernels.switch import load_balance_loss
+from clinometer.kernels.switch import switch_combine
+from clinometer.kernels.switch import switch_dispatch
+from clinometer.kernels.switch import switch_route
 
 __all__ = [
     "NotSupportedError",
+    "PerformerState",
+    "Route",
     "check_implementation",
     "choices",
+    "dynamic_conv",
+    "expert_capacity",
+    "expert_feed_forward",
+    "expert_matmul",
+    "light_conv",
+    "load_balance_loss",
+    "performer_attention",
+    "performer_state",
+    "performer_step",
     "relative_attention",
     "relative_position_bucket",
+    "switch_combine",
+    "switch_dispatch",
+    "switch_route",
     "target",
 ]

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cpu/performer_attention.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/relative_attention.h"
 #include "kernels/cpu/scratch.h"

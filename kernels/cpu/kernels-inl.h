@@ -3,6 +3,7 @@
 #ifndef CLINOMETER_KERNELS_CPU_KERNELS_INL_H_
 #define CLINOMETER_KERNELS_CPU_KERNELS_INL_H_
 
+#include "kernels/cpu/performer_attention-inl.h"
 #include "kernels/cpu/relative_attention-inl.h"
 
 #endif  // CLINOMETER_KERNELS_CPU_KERNELS_INL_H_

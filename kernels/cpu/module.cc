@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/cpu/performer_attention.h"
 #include "kernels/cpu/relative_attention.h"
 #include "kernels/cpu/relative_position_bucket.h"
 #include "xla/ffi/api/ffi.h"
@@ -24,6 +25,10 @@ py::dict Handlers() {
       Handler(RelativeAttentionForwardHandler);
   handlers["relative_attention_backward"] =
       Handler(RelativeAttentionBackwardHandler);
+  handlers["performer_attention_forward"] =
+      Handler(PerformerAttentionForwardHandler);
+  handlers["performer_attention_backward"] =
+      Handler(PerformerAttentionBackwardHandler);
   return handlers;
 }
 

@@ -30,7 +30,7 @@ CLINOMETER_INLINE void Store(float* p, Vec x) {
   *reinterpret_cast<UnalignedVec*>(p) = x;
 }
 
-CLINOMETER_INLINE Vec Set(float x) { return Vec{} + x; }
+CLINOMETER_INLINE Vec Set(float x) { return x - Vec{}; }
 
 CLINOMETER_INLINE IntVec SetInt(int32_t x) { return IntVec{} + x; }
 

@@ -1,0 +1,204 @@
+// Sums over positions by a state, and how their rows are gathered: what
+// Performer attention is made of.
+
+#ifndef CLINOMETER_KERNELS_CPU_LINEAR_SCAN_INL_H_
+#define CLINOMETER_KERNELS_CPU_LINEAR_SCAN_INL_H_
+
+#include "kernels/cpu/matmul-inl.h"
+#include "kernels/cpu/simd-inl.h"
+
+namespace clinometer {
+namespace CLINOMETER_ISA {
+
+// Positions that share one pass over the state, and vectors of a state's row
+// that are summed in registers: as many as the register file holds.
+constexpr int kScanBlock = CLINOMETER_LANES == 16 ? 4 : 3;
+constexpr int kScanVectors = CLINOMETER_LANES == 16 ? 4 : 2;
+
+// Rows that the next chunk will read: fetched while this one is computed,
+// because they lie too far apart for the hardware to foresee.
+struct Ahead {
+  void Add(const float* row) { from[streams++] = row; }
+
+  // The share of rows [begin, end), columns j and up, of one piece of work.
+  void Fetch(int64_t begin, int64_t end, int64_t j, int64_t columns) const {
+    for (int64_t i = begin; i < std::min(end, rows); ++i) {
+      for (int64_t k = j; k < j + columns; k += 16) {
+        for (int n = 0; n < streams; ++n) {
+          __builtin_prefetch(from[n] + i * step + k);
+        }
+      }
+    }
+  }
+
+  int64_t rows = 0;  // 0 or less: none
+  int64_t step = 0;  // floats from row to row
+  int streams = 0;
+  const float* from[5] = {};
+};
+
+// Rows a, b and c of one chunk and the state, width x row, of one scan.
+struct ScanRows {
+  const float* a;
+  const float* b;
+  const float* c;
+  float* state;
+  float* out;
+};
+
+template <int V>
+CLINOMETER_INLINE void ScanTile(int64_t width, int64_t row, ScanRows at) {
+  Vec sum[kScanBlock][V], add[kScanBlock][V];
+  for (int u = 0; u < kScanBlock; ++u) {
+    for (int v = 0; v < V; ++v) {
+      sum[u][v] = Load(at.out + u * row + v * kLanes);
+      add[u][v] = Load(at.c + u * row + v * kLanes);
+    }
+  }
+  for (int64_t d = 0; d < width; ++d) {
+    Vec s[V];
+    for (int v = 0; v < V; ++v) s[v] = Load(at.state + d * row + v * kLanes);
+    for (int u = 0; u < kScanBlock; ++u) {
+      const Vec right = Set(at.b[u * row + d]);
+      const Vec left = Set(at.a[u * row + d]);
+      for (int v = 0; v < V; ++v) {
+        s[v] += right * add[u][v];
+        sum[u][v] += left * s[v];
+      }
+    }
+    for (int v = 0; v < V; ++v) Store(at.state + d * row + v * kLanes, s[v]);
+  }
+  for (int u = 0; u < kScanBlock; ++u) {
+    for (int v = 0; v < V; ++v) Store(at.out + u * row + v * kLanes, sum[u][v]);
+  }
+}
+
+// Columns j and up of the scan of one chunk, V vectors at a time.
+template <int V>
+CLINOMETER_INLINE void ScanColumns(int64_t j, int64_t rows, int64_t width,
+                                   int64_t row, ScanRows at,
+                                   const Ahead& ahead) {
+  for (; j + V * kLanes <= row; j += V * kLanes) {
+    for (int64_t i = 0; i < rows; i += kScanBlock) {
+      ahead.Fetch(i, i + kScanBlock, j, V * kLanes);
+      ScanTile<V>(width, row,
+                  {at.a + i * row, at.b + i * row, at.c + i * row + j,
+                   at.state + j, at.out + i * row + j});
+    }
+  }
+  if constexpr (V > 1) ScanColumns<V / 2>(j, rows, width, row, at, ahead);
+}
+
+// Adds to out_i the sum over j <= i, the state's earlier positions included,
+// and takes the chunk's into the state. Rows of b and c up to a whole block
+// must be 0.
+CLINOMETER_INLINE void Scan(int64_t rows, int64_t width, int64_t row,
+                            ScanRows at, const Ahead& ahead) {
+  ScanColumns<kScanVectors>(0, rows, width, row, at, ahead);
+}
+
+// state += B^T C, of rows with the stride of the state.
+CLINOMETER_INLINE void AddOuter(int64_t rows, int64_t width, int64_t row,
+                                const float* b, const float* c, float* state,
+                                const Ahead& ahead) {
+  // Fewer rows than a tile of other products has, but widths are multiples.
+  constexpr int kRows = CLINOMETER_LANES == 16 ? 8 : 4;
+  for (int64_t j = 0; j < width; j += kTileColumns) {
+    ahead.Fetch(0, ahead.rows, j, kTileColumns);
+    if (width - j > kLanes) {
+      Rows<kRows, 2>(width, rows, {b, 1, row}, c + j, row, state + j, row,
+                     true);
+    } else {
+      Rows<kRows, 1>(width, rows, {b, 1, row}, c + j, row, state + j, row,
+                     true);
+    }
+  }
+}
+
+// out (+)= A state, of rows with the stride of the state.
+CLINOMETER_INLINE void ReadState(int64_t rows, int64_t width, int64_t row,
+                                 const float* a, const float* state, float* out,
+                                 bool accumulate, const Ahead& ahead) {
+  for (int64_t j = 0; j < width; j += kTileColumns) {
+    ahead.Fetch(0, ahead.rows, j, kTileColumns);
+    Matmul(rows, std::min(kTileColumns, width - j), width, {a, row, 1},
+           RowMajor(state + j, row), out + j, row, accumulate);
+  }
+}
+
+// The first n floats from p, 0 behind them.
+CLINOMETER_INLINE Vec LoadFirst(const float* p, int64_t n) {
+  if (n >= kLanes) return Load(p);
+  Vec x = Vec{};
+  for (int64_t i = 0; i < n; ++i) x[i] = p[i];
+  return x;
+}
+
+CLINOMETER_INLINE void StoreFirst(float* p, int64_t n, Vec x) {
+  if (n >= kLanes) return Store(p, x);
+  for (int64_t i = 0; i < n; ++i) p[i] = x[i];
+}
+
+// x times a factor, with zeros up to a whole vector.
+CLINOMETER_INLINE void Gather(const float* x, int64_t width, float factor,
+                              float* out) {
+  for (int64_t d = 0; d < width; d += kLanes) {
+    Store(out + d, LoadFirst(x + d, width - d) * factor);
+  }
+}
+
+CLINOMETER_INLINE void StoreScaled(const float* x, int64_t width, float factor,
+                                   float* out) {
+  for (int64_t d = 0; d < width; d += kLanes) {
+    StoreFirst(out + d, width - d, Load(x + d) * factor);
+  }
+}
+
+// max(x, 0) + epsilon, times a factor, with zeros up to a whole vector. NaN
+// stays NaN.
+CLINOMETER_INLINE void Features(const float* x, int64_t width, float epsilon,
+                                float factor, float* out) {
+  for (int64_t d = 0; d < width; d += kLanes) {
+    const Vec v = LoadFirst(x + d, width - d);
+    Store(out + d, ((v < 0 ? Vec{} : v) + epsilon) * factor);
+  }
+  for (int64_t d = width; d % kLanes != 0; ++d) out[d] = 0;
+}
+
+// The gradient by x, from that by max(x, 0): 0 where x <= 0.
+CLINOMETER_INLINE void StoreGated(const float* x, const float* gradient,
+                                  int64_t width, float factor, float* out) {
+  for (int64_t d = 0; d < width; d += kLanes) {
+    const Vec v = LoadFirst(x + d, width - d);
+    StoreFirst(out + d, width - d,
+               v <= 0 ? Vec{} : Load(gradient + d) * factor);
+  }
+}
+
+CLINOMETER_INLINE float Dot(const float* x, const float* y, int64_t width) {
+  Vec sum = Vec{};
+  for (int64_t d = 0; d < width; d += kLanes) {
+    sum += LoadFirst(x + d, width - d) * LoadFirst(y + d, width - d);
+  }
+  return Sum(sum);
+}
+
+// sum += x * factor, in whole vectors.
+CLINOMETER_INLINE void AddScaled(const float* x, int64_t row, float factor,
+                                 float* sum) {
+  for (int64_t d = 0; d < row; d += kLanes) {
+    Store(sum + d, Load(sum + d) + Load(x + d) * factor);
+  }
+}
+
+// out = x * factor, in whole vectors.
+CLINOMETER_INLINE void SetScaled(const float* x, int64_t row, float factor,
+                                 float* out) {
+  for (int64_t d = 0; d < row; d += kLanes)
+    Store(out + d, Load(x + d) * factor);
+}
+
+}  // namespace CLINOMETER_ISA
+}  // namespace clinometer
+
+#endif  // CLINOMETER_KERNELS_CPU_LINEAR_SCAN_INL_H_

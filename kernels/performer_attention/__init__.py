@@ -1,0 +1,13 @@
+"""Linear attention with ReLU features."""
+
+from clinometer.kernels.performer_attention.api import performer_attention
+from clinometer.kernels.performer_attention.decoding import PerformerState
+from clinometer.kernels.performer_attention.decoding import performer_state
+from clinometer.kernels.performer_attention.decoding import performer_step
+
+__all__ = [
+    "PerformerState",
+    "performer_attention",
+    "performer_state",
+    "performer_step",
+]

@@ -1,0 +1,174 @@
+"""`performer_attention`: linear attention with ReLU features."""
+
+from collections.abc import Sequence
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from clinometer.kernels import dispatch
+from clinometer.kernels.performer_attention import cpu
+from clinometer.kernels.performer_attention import reference
+from clinometer.kernels.performer_attention import specs
+
+_OP = "performer_attention"
+
+FORWARD = dispatch.Kernel(
+    _OP,
+    "forward",
+    specs.forward_results,
+    specs.forward_flops,
+    {
+        "reference": dispatch.Implementation(reference.forward),
+        "cpu": cpu.FORWARD,
+    },
+)
+BACKWARD = dispatch.Kernel(
+    _OP,
+    "backward",
+    specs.backward_results,
+    specs.backward_flops,
+    {
+        "reference": dispatch.Implementation(reference.backward),
+        "cpu": cpu.BACKWARD,
+    },
+)
+
+
+def performer_attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    causal: bool = False,
+    key_mask: jax.Array | None = None,
+    epsilon: float = 1e-3,
+    implementation: str | Sequence[str] = "auto",
+) -> jax.Array:
+    """Attention with weights phi(q) . phi(k), where phi(x) = max(x, 0) + epsilon.
+
+    Output t is the sum over keys s of (phi(q_t) . phi(k_s)) v_s, over the same sum of
+    the weights alone. Both are read from sums over keys, so that time and memory grow
+    with the length, not with its square. Sums are float32; logits are not scaled.
+
+    Shapes: B batch, T queries, S keys, H heads, G key-value heads (a divisor of H), D
+    width of a head.
+
+    Args:
+        query: [B, T, H, D], float32 or bfloat16.
+        key: [B, S, G, D], of query's dtype.
+        value: [B, S, G, D], of query's dtype.
+        causal: query t attends to keys s <= t only; T must be S.
+        key_mask: bool [B, S], True for keys that may be attended. A factor of phi(k),
+            so that not even epsilon is left of the others.
+        epsilon: at least 0, a Python number. At 0 weights may vanish for all keys.
+        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+
+    Returns:
+        [B, T, H, D], of query's dtype. A query without any key (all masked, or all
+        weights exactly 0) gives exactly 0, with gradients of exactly 0.
+
+    Raises:
+        ValueError: shapes, dtypes or settings do not fit; says which.
+        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+
+    Source: Choromanski et al. 2021, generalised attention with ReLU features (spec §5).
+    """
+    dispatch.check_implementation(_OP, implementation)
+    _check_arrays(query, key, value, key_mask)
+    if causal and query.shape[1] != key.shape[1]:
+        raise ValueError(
+            f"{_OP}: causal: needs as many queries as keys, got {query.shape[1]} "
+            f"queries and {key.shape[1]} keys; for decoding see performer_step"
+        )
+    epsilon = float(epsilon)
+    if not 0.0 <= epsilon < math.inf:
+        raise ValueError(f"{_OP}: epsilon: must be finite and >= 0, got {epsilon}")
+    mask = jnp.zeros((1, 0), jnp.float32)
+    if key_mask is not None:
+        mask = key_mask.astype(jnp.float32)
+    groups = query.shape[2] // key.shape[2]
+    if groups > 1:
+        key, value = jnp.repeat(key, groups, axis=2), jnp.repeat(value, groups, axis=2)
+    settings = (("causal", bool(causal)), ("epsilon", epsilon))
+    if not isinstance(implementation, str):
+        implementation = tuple(implementation)
+    return _attend(query, key, value, mask, settings, implementation)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    settings: tuple,
+    implementation: str | tuple[str, ...],
+) -> jax.Array:
+    return _forward(query, key, value, mask, settings, implementation)[0]
+
+
+def _forward(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    settings: tuple,
+    implementation: str | tuple[str, ...],
+) -> tuple[jax.Array, Any]:
+    operands = (query, key, value, mask)
+    results = dispatch.call(FORWARD, operands, dict(settings), implementation)
+    return results[0], (operands, results)
+
+
+def _backward(
+    settings: tuple,
+    implementation: str | tuple[str, ...],
+    residuals: Any,
+    output_grad: jax.Array,
+) -> tuple[jax.Array, ...]:
+    operands, results = residuals
+    gradients = dispatch.call(
+        BACKWARD, (*operands, *results, output_grad), dict(settings), implementation
+    )
+    return (*gradients, jnp.zeros_like(operands[3]))  # a mask has no gradient
+
+
+_attend.defvjp(_forward, _backward)
+
+
+def _check_arrays(
+    query: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array | None
+) -> None:
+    for name, x in (("query", query), ("key", key), ("value", value)):
+        if x.ndim != 4:
+            raise ValueError(
+                f"{_OP}: {name}: must be [batch, length, heads, width], got shape "
+                f"{x.shape}"
+            )
+        if x.dtype not in (jnp.float32, jnp.bfloat16) or x.dtype != query.dtype:
+            raise ValueError(
+                f"{_OP}: {name}: must be float32 or bfloat16 and of query's dtype; "
+                f"got {x.dtype} and {query.dtype}"
+            )
+        if 0 in x.shape:
+            raise ValueError(f"{_OP}: {name}: has an empty axis, shape {x.shape}")
+    batch, _, num_heads, width = query.shape
+    wanted = (batch, key.shape[1], key.shape[2], width)
+    for name, x in (("key", key), ("value", value)):
+        if x.shape != wanted:
+            raise ValueError(f"{_OP}: {name}: must be {wanted}, got {x.shape}")
+    if num_heads % key.shape[2]:
+        raise ValueError(
+            f"{_OP}: key has {key.shape[2]} heads, which must divide the {num_heads} "
+            "of query"
+        )
+    if key_mask is None:
+        return
+    if key_mask.shape != key.shape[:2] or key_mask.dtype != jnp.bool_:
+        raise ValueError(
+            f"{_OP}: key_mask: must be bool {key.shape[:2]}, got {key_mask.dtype} "
+            f"{key_mask.shape}"
+        )

@@ -1,0 +1,185 @@
+"""Performer attention in plain jnp, in the form that XLA runs best.
+
+Operands and settings as in `api.py`; the batch leads every operand. All is computed in
+float32, with the heads before the positions: products of matrices that lie whole are
+several times faster than over strides. Causal attention goes by chunks of positions:
+N chunks of C, a state for each, S/C D^2 floats in all.
+"""
+
+import jax
+import jax.numpy as jnp
+
+# Longer chunks waste products right of the diagonal, shorter ones are slow products.
+CHUNK = 64
+
+
+def forward(
+    query: jax.Array,  # [B, T, H, D]
+    key: jax.Array,  # [B, S, H, D]
+    value: jax.Array,  # [B, S, H, D]
+    mask: jax.Array,  # [1 or B, S] on phi(key), or [1, 0]
+    *,
+    causal: bool,
+    epsilon: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the output [B, T, H, D] and the denominator [B, H, T], float32."""
+    run = _causal_forward if causal else _bidirectional_forward
+    numerator, denominator = run(*_gathered(query, key, value, mask, epsilon))
+    output = numerator * inverse(denominator)[..., None]
+    return _heads_last(output).astype(query.dtype), denominator
+
+
+def backward(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    output: jax.Array,  # [B, T, H, D]
+    denominator: jax.Array,  # [B, H, T]
+    output_grad: jax.Array,  # [B, T, H, D]
+    *,
+    causal: bool,
+    epsilon: float,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the gradients of query, key and value."""
+    queries, keys, values = _gathered(query, key, value, mask, epsilon)
+    scale = inverse(denominator)[..., None]
+    output_grad = _heads_first(output_grad)
+    # Of the numerator and of the denominator.
+    gradient = output_grad * scale
+    dots = jnp.sum(output_grad * _heads_first(output), axis=-1, keepdims=True)
+    run = _causal_backward if causal else _bidirectional_backward
+    gradients = run(queries, keys, values, gradient, -dots * scale)
+    query_grad, key_grad, value_grad = (_heads_last(x) for x in gradients)
+    query_grad = jnp.where(query <= 0, 0.0, query_grad)
+    key_grad = jnp.where(key <= 0, 0.0, key_grad)
+    if mask.size:
+        key_grad *= mask[:, :, None, None]
+    return (
+        query_grad.astype(query.dtype),
+        key_grad.astype(key.dtype),
+        value_grad.astype(value.dtype),
+    )
+
+
+def features(x: jax.Array, epsilon: float) -> jax.Array:
+    """Returns phi(x), float32."""
+    return jnp.maximum(x.astype(jnp.float32), 0.0) + epsilon
+
+
+def inverse(denominator: jax.Array) -> jax.Array:
+    """1 / x; 0 for the denominator of a query without a key."""
+    return jnp.where(denominator == 0.0, 0.0, 1.0 / denominator)
+
+
+def _heads_first(x: jax.Array) -> jax.Array:
+    return jnp.swapaxes(x.astype(jnp.float32), 1, 2)
+
+
+def _heads_last(x: jax.Array) -> jax.Array:
+    return jnp.swapaxes(x, 1, 2)
+
+
+def _gathered(
+    query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns phi(query) [B, H, T, D], phi(key) and value [B, H, S, D]."""
+    queries = features(_heads_first(query), epsilon)
+    keys = features(_heads_first(key), epsilon)
+    if mask.size:
+        keys *= mask[:, None, :, None]
+    return queries, keys, _heads_first(value)
+
+
+def _bidirectional_forward(
+    queries: jax.Array, keys: jax.Array, values: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    state = jnp.einsum("bhsd,bhse->bhde", keys, values)
+    denominator = jnp.einsum("bhtd,bhd->bht", queries, keys.sum(axis=2))
+    return jnp.einsum("bhtd,bhde->bhte", queries, state), denominator
+
+
+def _bidirectional_backward(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    gradient: jax.Array,  # [B, H, T, D] of the numerator
+    total_grad: jax.Array,  # [B, H, T, 1] of the denominator
+) -> tuple[jax.Array, ...]:
+    state = jnp.einsum("bhsd,bhse->bhde", keys, values)
+    query_grad = jnp.einsum("bhte,bhde->bhtd", gradient, state)
+    query_grad += total_grad * keys.sum(axis=2, keepdims=True)
+    state = jnp.einsum("bhtd,bhte->bhde", queries, gradient)
+    total = jnp.sum(queries * total_grad, axis=2, keepdims=True)
+    key_grad = jnp.einsum("bhse,bhde->bhsd", values, state) + total
+    return query_grad, key_grad, jnp.einsum("bhsd,bhde->bhse", keys, state)
+
+
+def _causal_forward(
+    queries: jax.Array, keys: jax.Array, values: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    length = queries.shape[2]
+    queries, keys, values = (_chunks(x) for x in (queries, keys, values))
+    states = _before(jnp.einsum("bhncd,bhnce->bhnde", keys, values))
+    totals = _before(keys.sum(axis=3))
+    scores = jnp.tril(jnp.einsum("bhncd,bhnmd->bhncm", queries, keys))
+    numerator = jnp.einsum("bhncm,bhnme->bhnce", scores, values)
+    numerator += jnp.einsum("bhncd,bhnde->bhnce", queries, states)
+    denominator = scores.sum(-1) + jnp.einsum("bhncd,bhnd->bhnc", queries, totals)
+    denominator = denominator.reshape(*denominator.shape[:2], -1)[..., :length]
+    return _whole(numerator, length), denominator
+
+
+def _causal_backward(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    gradient: jax.Array,
+    total_grad: jax.Array,
+) -> tuple[jax.Array, ...]:
+    length = queries.shape[2]
+    arrays = (queries, keys, values, gradient, total_grad)
+    queries, keys, values, gradient, total_grad = (_chunks(x) for x in arrays)
+    states = _before(jnp.einsum("bhncd,bhnce->bhnde", keys, values))
+    totals = _before(keys.sum(axis=3))
+    scores = jnp.einsum("bhnce,bhnme->bhncm", gradient, values) + total_grad
+    scores = jnp.tril(scores)
+    query_grad = jnp.einsum("bhncm,bhnmd->bhncd", scores, keys)
+    query_grad += jnp.einsum("bhnce,bhnde->bhncd", gradient, states)
+    query_grad += total_grad * totals[..., None, :]
+    states = _after(jnp.einsum("bhncd,bhnce->bhnde", queries, gradient))
+    totals = _after(jnp.sum(queries * total_grad, axis=3))
+    key_grad = jnp.einsum("bhncm,bhncd->bhnmd", scores, queries)
+    key_grad += jnp.einsum("bhnme,bhnde->bhnmd", values, states) + totals[..., None, :]
+    scores = jnp.tril(jnp.einsum("bhncd,bhnmd->bhncm", queries, keys))
+    value_grad = jnp.einsum("bhncm,bhnce->bhnme", scores, gradient)
+    value_grad += jnp.einsum("bhnmd,bhnde->bhnme", keys, states)
+    return tuple(_whole(x, length) for x in (query_grad, key_grad, value_grad))
+
+
+def _before(x: jax.Array) -> jax.Array:
+    """Sums of all chunks before each, along axis 2.
+
+    Not the sums less the chunk's own: its rounding would reach earlier queries.
+    """
+    rest = [(0, 0)] * (x.ndim - 3)
+    return jnp.pad(jnp.cumsum(x, axis=2)[:, :, :-1], [(0, 0), (0, 0), (1, 0), *rest])
+
+
+def _after(x: jax.Array) -> jax.Array:
+    """Sums of all chunks after each, along axis 2."""
+    rest = [(0, 0)] * (x.ndim - 3)
+    sums = jax.lax.cumsum(x, axis=2, reverse=True)
+    return jnp.pad(sums[:, :, 1:], [(0, 0), (0, 0), (0, 1), *rest])
+
+
+def _chunks(x: jax.Array) -> jax.Array:
+    """Splits [B, H, S, D] to [B, H, N, C, D]; zeros behind the last position."""
+    size = min(CHUNK, x.shape[2])
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % size), (0, 0)))
+    return x.reshape(*x.shape[:2], -1, size, x.shape[3])
+
+
+def _whole(x: jax.Array, length: int) -> jax.Array:
+    """Joins [B, H, N, C, D] to [B, H, length, D]."""
+    return x.reshape(*x.shape[:2], -1, x.shape[4])[:, :, :length]
