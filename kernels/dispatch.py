@@ -85,6 +85,8 @@ class Kernel:
         results: operands' shapes and settings to the shapes of the results.
         flops: operands' shapes and settings to the algorithmic FLOPs.
         implementations: by name.
+        shared: operands, by place, that all examples share if they lead with 1, even
+            where the batch is 1 too: `vmap` does not repeat them.
     """
 
     op: str
@@ -92,6 +94,7 @@ class Kernel:
     results: Callable[..., tuple[jax.ShapeDtypeStruct, ...]]
     flops: Callable[..., int]
     implementations: Mapping[str, Implementation]
+    shared: tuple[int, ...] = ()
 
     def cost(self, *shapes: Any, **settings: Any) -> Cost:
         """Returns the declared cost of a call with operands of these shapes."""
@@ -296,10 +299,11 @@ def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -
         for x, axis in zip(operands, axes, strict=True)
     )
 
-    def merge(x: jax.Array, is_mapped: bool) -> jax.Array:
+    def merge(place: int, x: jax.Array, is_mapped: bool) -> jax.Array:
         if not is_mapped:
-            if x.shape[0] == 1:
-                return x  # shared by all, mapped or not
+            # In a batch of 1, only the kernel can tell what is shared by all.
+            if x.shape[0] == 1 and (batch > 1 or place in params["kernel"].shared):
+                return x
             x = jnp.broadcast_to(x[None], (mapped, *x.shape))
         rows = (mapped, batch, *x.shape[2:])
         x = jnp.broadcast_to(x, rows)
@@ -309,11 +313,13 @@ def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -
     if "groups" in settings:
         settings["groups"] *= mapped
     params["settings"] = tuple(sorted(settings.items()))
-    results = _primitive.bind(
-        *(merge(x, axis is not None) for x, axis in zip(operands, axes, strict=True)),
-        **params,
-    )
-    return [x.reshape(mapped, x.shape[0] // mapped, *x.shape[1:]) for x in results], [0] * len(results)
+    merged = [
+        merge(place, x, axis is not None)
+        for place, (x, axis) in enumerate(zip(operands, axes, strict=True))
+    ]
+    results = _primitive.bind(*merged, **params)
+    split = [x.reshape(mapped, x.shape[0] // mapped, *x.shape[1:]) for x in results]
+    return split, [0] * len(results)
 
 
 def _jvp(primals: Any, tangents: Any, *, kernel: Kernel, **_: Any) -> Any:
