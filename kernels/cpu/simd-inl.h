@@ -1,5 +1,5 @@
-// Vectors of the instruction set that this translation unit is compiled for.
-// Included by isa_*.cc only, inside the namespace and target that they set.
+// Vectors of the instruction set that this translation unit is compiled for. Included
+// by isa_*.cc only, inside the namespace and target that they set.
 
 #ifndef CLINOMETER_KERNELS_CPU_SIMD_INL_H_
 #define CLINOMETER_KERNELS_CPU_SIMD_INL_H_
@@ -30,8 +30,6 @@ CLINOMETER_INLINE void Store(float* p, Vec x) {
   *reinterpret_cast<UnalignedVec*>(p) = x;
 }
 
-// x - 0 is x, which compiles to one broadcast; 0 + x is not (it loses the sign
-// of zero).
 CLINOMETER_INLINE Vec Set(float x) { return x - Vec{}; }
 
 CLINOMETER_INLINE IntVec SetInt(int32_t x) { return IntVec{} + x; }
@@ -57,9 +55,8 @@ CLINOMETER_INLINE float MaxLane(Vec x) {
   return most;
 }
 
-// e^x for x <= 0 (and up to about 80), to 2 ulp; exactly 0 below -87, where the
-// result would leave the normal range. Cody-Waite reduction, polynomial of
-// degree 6.
+// e^x for x <= 0 (and up to about 80), to 2 ulp; exactly 0 below -87, where the result
+// would leave the normal range. Cody-Waite reduction, polynomial of degree 6.
 CLINOMETER_INLINE Vec Exp(Vec x) {
   const Vec low = Set(-87.0f);
   const Vec y = Max(x, low);
@@ -82,8 +79,8 @@ CLINOMETER_INLINE Vec Exp(Vec x) {
   return x < low ? Vec{} : p * power;
 }
 
-// Transposes a square of kLanes vectors in the registers: squares of `half`
-// lanes, then of twice as many, change places across the diagonal.
+// Transposes a square of kLanes vectors in the registers: squares of `half` lanes, then
+// of twice as many, change places across the diagonal.
 template <int64_t half = 1>
 CLINOMETER_INLINE void Transpose(Vec* rows) {
   if constexpr (half < kLanes) {

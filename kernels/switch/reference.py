@@ -31,7 +31,8 @@ def route_forward(
     position, tokens_of = _positions(jnp.where(mask, expert_index, -1), hits)
     kept = mask & (position < capacity)
     share = (1.0 / jnp.maximum(jnp.sum(mask, axis=1), 1))[:, None]
-    probability = jnp.sum(weights * gate[..., None], axis=1) * share
+    p = jnp.where(mask[..., None], weights * gate[..., None], 0.0)
+    probability = jnp.sum(p, axis=1) * share
     log_sum_exp = jnp.where(mask, (most + jnp.log(total))[..., 0], 0.0)
     return (
         expert_index,

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ class Route(NamedTuple):
         gate: float32 [G, N], the expert's probability, of dropped tokens too; 0 for
             padding. Has a gradient.
         counts: int32 [G, E], filled slots.
-        load: float32 [G, E], fraction of the tokens whose expert it is, before dropping.
+        load: float32 [G, E], fraction of the tokens that chose it, before dropping.
         probability: float32 [G, E], mean over the tokens. Has a gradient.
         z: float32 [G], mean over the tokens of the squared log-sum-exp of the logits.
             Has a gradient.
