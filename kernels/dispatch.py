@@ -68,11 +68,13 @@ class Implementation:
             cannot run, or None.
         executed_flops: operands' shapes and settings to the FLOPs that it executes;
             None where they can be counted on the jaxpr of `run`.
+        avoid: as `refuse`, but heeded by "auto" only: why another is faster.
     """
 
     run: Callable[..., tuple[jax.Array, ...]]
     refuse: Callable[..., str | None] = lambda *args, **settings: None
     executed_flops: Callable[..., int] | None = None
+    avoid: Callable[..., str | None] = lambda *args, **settings: None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -159,13 +161,16 @@ def choose(
         NotSupportedError: none of those asked for can run; with each one's reason.
     """
     names = [implementation] if isinstance(implementation, str) else implementation
-    order: list[str] = []
+    order: list[tuple[str, bool]] = []
     for name in names:
         auto = AUTO_ORDER.get(platform, ("reference",))
-        order += auto if name == "auto" else [name]
+        order += [(x, True) for x in auto] if name == "auto" else [(name, False)]
     reasons = []
-    for name in order:
+    for name, is_auto in order:
         reason = _refusal(kernel, name, shapes, settings, platform, device_kind)
+        if reason is None and is_auto:
+            avoid = kernel.implementations[name].avoid
+            reason = avoid(device_kind, *shapes, **settings)
         if reason is None:
             return Choice(kernel.op, kernel.pass_name, name, tuple(reasons))
         reasons.append(f"{name}: {reason}")

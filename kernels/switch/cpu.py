@@ -6,6 +6,14 @@ from clinometer.kernels.cpu import wrap
 from clinometer.kernels.switch import specs
 
 
+def _slow_matmul(*_: Any, **settings: Any) -> str | None:
+    from clinometer.kernels.cpu import native
+
+    if native.active_isa() == "baseline":
+        return "without AVX2, XLA's own products are faster"
+    return None
+
+
 def _matmul_executed(products: int, x: Any, w: Any, num_tokens: int) -> int:
     # The most that can be: only rows that hold a token are multiplied.
     groups, num_experts, capacity, _ = x.shape
@@ -41,10 +49,12 @@ EXPERT_MATMUL_FORWARD = wrap.implementation(
     specs.expert_matmul_forward_results,
     _forward_executed,
     sums_groups=True,
+    avoid=_slow_matmul,
 )
 EXPERT_MATMUL_BACKWARD = wrap.implementation(
     "expert_matmul_backward",
     specs.expert_matmul_backward_results,
     _backward_executed,
     sums_groups=True,
+    avoid=_slow_matmul,
 )

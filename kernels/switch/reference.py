@@ -26,9 +26,8 @@ def route_forward(
     weights = jnp.exp(logits - most)
     total = jnp.sum(weights, axis=-1, keepdims=True)
     gate = jnp.where(mask, 1.0 / total[..., 0], 0.0)
-    experts = jnp.arange(num_experts, dtype=jnp.int32)
-    hits = (expert_index[..., None] == experts[None, None]) & mask[..., None]
-    position, tokens_of = _positions(jnp.where(mask, expert_index, -1), hits)
+    routed = jnp.where(mask, expert_index, -1)
+    position, tokens_of = _positions(routed, num_experts)
     kept = mask & (position < capacity)
     share = (1.0 / jnp.maximum(jnp.sum(mask, axis=1), 1))[:, None]
     p = jnp.where(mask[..., None], weights * gate[..., None], 0.0)
@@ -150,20 +149,19 @@ def expert_matmul_backward(
     return x_grad.astype(x.dtype), w_grad.astype(w.dtype)
 
 
-def _positions(expert_index: jax.Array, hits: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _positions(routed: jax.Array, num_experts: int) -> tuple[jax.Array, jax.Array]:
     """Counts, for each token, those before it of its expert; and all of each expert.
 
     Within a short block by comparing all pairs, and over the blocks by a running sum:
     XLA's running sum over all tokens is several times as slow.
     """
-    groups, num_tokens, num_experts = hits.shape
-    padding = -num_tokens % _RANK_BLOCK
-    expert_index = jnp.pad(expert_index, ((0, 0), (0, padding)), constant_values=-1)
-    hits = jnp.pad(hits, ((0, 0), (0, padding), (0, 0)))
-    blocks = expert_index.reshape(groups, -1, _RANK_BLOCK)
-    of_block = jnp.sum(
-        hits.reshape(groups, -1, _RANK_BLOCK, num_experts), axis=2, dtype=jnp.int32
-    )
+    groups, num_tokens = routed.shape
+    padding = ((0, 0), (0, -num_tokens % _RANK_BLOCK))
+    routed = jnp.pad(routed, padding, constant_values=-1)
+    blocks = routed.reshape(groups, -1, _RANK_BLOCK)
+    experts = jnp.arange(num_experts, dtype=jnp.int32)
+    hits = blocks[..., None] == experts[None, None, None]
+    of_block = jnp.sum(hits, axis=2, dtype=jnp.int32)
     through = jnp.cumsum(of_block, axis=1)
     earlier = jnp.tril(jnp.ones((_RANK_BLOCK, _RANK_BLOCK), jnp.bool_), -1)
     same = (blocks[..., :, None] == blocks[..., None, :]) & earlier[None, None]
