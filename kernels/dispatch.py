@@ -68,11 +68,13 @@ class Implementation:
             cannot run, or None.
         executed_flops: operands' shapes and settings to the FLOPs that it executes;
             None where they can be counted on the jaxpr of `run`.
+        avoid: as `refuse`, but heeded by "auto" only: why another is faster.
     """
 
     run: Callable[..., tuple[jax.Array, ...]]
     refuse: Callable[..., str | None] = lambda *args, **settings: None
     executed_flops: Callable[..., int] | None = None
+    avoid: Callable[..., str | None] = lambda *args, **settings: None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,6 +87,8 @@ class Kernel:
         results: operands' shapes and settings to the shapes of the results.
         flops: operands' shapes and settings to the algorithmic FLOPs.
         implementations: by name.
+        shared: operands, by place, that all examples share if they lead with 1, even
+            where the batch is 1 too: `vmap` does not repeat them.
     """
 
     op: str
@@ -92,6 +96,7 @@ class Kernel:
     results: Callable[..., tuple[jax.ShapeDtypeStruct, ...]]
     flops: Callable[..., int]
     implementations: Mapping[str, Implementation]
+    shared: tuple[int, ...] = ()
 
     def cost(self, *shapes: Any, **settings: Any) -> Cost:
         """Returns the declared cost of a call with operands of these shapes."""
@@ -161,13 +166,16 @@ def choose(
         NotSupportedError: none of those asked for can run; with each one's reason.
     """
     names = [implementation] if isinstance(implementation, str) else implementation
-    order: list[str] = []
+    order: list[tuple[str, bool]] = []
     for name in names:
         auto = AUTO_ORDER.get(platform, ("reference",))
-        order += auto if name == "auto" else [name]
+        order += [(x, True) for x in auto] if name == "auto" else [(name, False)]
     reasons = []
-    for name in order:
+    for name, is_auto in order:
         reason = _refusal(kernel, name, shapes, settings, platform, device_kind)
+        if reason is None and is_auto:
+            avoid = kernel.implementations[name].avoid
+            reason = avoid(device_kind, *shapes, **settings)
         if reason is None:
             return Choice(kernel.op, kernel.pass_name, name, tuple(reasons))
         reasons.append(f"{name}: {reason}")
@@ -301,10 +309,11 @@ def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -
         for x, axis in zip(operands, axes, strict=True)
     )
 
-    def merge(x: jax.Array, is_mapped: bool) -> jax.Array:
+    def merge(place: int, x: jax.Array, is_mapped: bool) -> jax.Array:
         if not is_mapped:
-            if x.shape[0] == 1:
-                return x  # shared by all, mapped or not
+            # In a batch of 1, only the kernel can tell what is shared by all.
+            if x.shape[0] == 1 and (batch > 1 or place in params["kernel"].shared):
+                return x
             x = jnp.broadcast_to(x[None], (mapped, *x.shape))
         rows = (mapped, batch, *x.shape[2:])
         x = jnp.broadcast_to(x, rows)
@@ -314,11 +323,13 @@ def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -
     if "groups" in settings:
         settings["groups"] *= mapped
     params["settings"] = tuple(sorted(settings.items()))
-    results = _primitive.bind(
-        *(merge(x, axis is not None) for x, axis in zip(operands, axes, strict=True)),
-        **params,
-    )
-    return [x.reshape(mapped, x.shape[0] // mapped, *x.shape[1:]) for x in results], [0] * len(results)
+    merged = [
+        merge(place, x, axis is not None)
+        for place, (x, axis) in enumerate(zip(operands, axes, strict=True))
+    ]
+    results = _primitive.bind(*merged, **params)
+    split = [x.reshape(mapped, x.shape[0] // mapped, *x.shape[1:]) for x in results]
+    return split, [0] * len(results)
 
 
 def _jvp(primals: Any, tangents: Any, *, kernel: Kernel, **_: Any) -> Any:

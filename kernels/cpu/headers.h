@@ -9,8 +9,11 @@
 #include <cstring>
 
 #include "kernels/cpu/performer_attention.h"
+#include "kernels/cpu/expert_matmul.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/relative_attention.h"
 #include "kernels/cpu/scratch.h"
+#include "kernels/cpu/switch_route.h"
+#include "kernels/cpu/switch_rows.h"
 
 #endif  // CLINOMETER_KERNELS_CPU_HEADERS_H_

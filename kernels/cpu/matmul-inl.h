@@ -68,15 +68,25 @@ CLINOMETER_INLINE Panels PackRows(const float* source, int64_t row, int64_t k,
 // Packs a k x n matrix given by its transpose, element (p, j) at source[j * row + p].
 CLINOMETER_INLINE Panels PackColumns(const float* source, int64_t row, int64_t k,
                                      int64_t n, float* packed) {
-  for (int64_t j0 = 0; j0 < n; j0 += kTileColumns) {
-    float* panel = packed + j0 * k;
-    for (int64_t j = 0; j < kTileColumns; ++j) {
-      if (j0 + j < n) {
-        const float* from = source + (j0 + j) * row;
-        for (int64_t p = 0; p < k; ++p) panel[p * kTileColumns + j] = from[p];
-      } else {
-        for (int64_t p = 0; p < k; ++p) panel[p * kTileColumns + j] = 0;
+  for (int64_t j0 = 0; j0 < n; j0 += kLanes) {
+    float* to = packed + j0 / kTileColumns * kTileColumns * k + j0 % kTileColumns;
+    const int64_t width = std::min(kLanes, n - j0);
+    int64_t p = 0;
+    for (; width == kLanes && p + kLanes <= k; p += kLanes) {
+      Vec square[kLanes];
+      for (int64_t j = 0; j < kLanes; ++j) {
+        square[j] = Load(source + (j0 + j) * row + p);
       }
+      Transpose(square);
+      for (int64_t i = 0; i < kLanes; ++i) {
+        Store(to + (p + i) * kTileColumns, square[i]);
+      }
+    }
+    for (; p < k; ++p) {
+      for (int64_t j = 0; j < width; ++j) {
+        to[p * kTileColumns + j] = source[(j0 + j) * row + p];
+      }
+      for (int64_t j = width; j < kLanes; ++j) to[p * kTileColumns + j] = 0;
     }
   }
   return {packed, k * kTileColumns, kTileColumns};
@@ -108,7 +118,7 @@ CLINOMETER_INLINE void Tile(int64_t k, const float* a, int64_t a_row,
   }
 }
 
-// Tiles of R rows, then what is left by halves.
+// Tiles of R rows, then one of the rows that are left.
 template <int R, int V>
 void Rows(int64_t m, int64_t k, Strided a, const float* b, int64_t b_row,
           float* c, int64_t c_row, bool accumulate) {
@@ -119,7 +129,7 @@ void Rows(int64_t m, int64_t k, Strided a, const float* b, int64_t b_row,
   }
   if constexpr (R > 1) {
     if (i < m) {
-      Rows<R / 2, V>(m - i, k, {a.data + i * a.row, a.row, a.column}, b, b_row,
+      Rows<R - 1, V>(m - i, k, {a.data + i * a.row, a.row, a.column}, b, b_row,
                      c + i * c_row, c_row, accumulate);
     }
   }

@@ -2,10 +2,13 @@
 
 #include <pybind11/pybind11.h>
 
+#include "kernels/cpu/expert_matmul.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/performer_attention.h"
 #include "kernels/cpu/relative_attention.h"
 #include "kernels/cpu/relative_position_bucket.h"
+#include "kernels/cpu/switch_route.h"
+#include "kernels/cpu/switch_rows.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace clinometer {
@@ -29,6 +32,13 @@ py::dict Handlers() {
       Handler(PerformerAttentionForwardHandler);
   handlers["performer_attention_backward"] =
       Handler(PerformerAttentionBackwardHandler);
+  handlers["switch_route_forward"] = Handler(SwitchRouteForwardHandler);
+  handlers["switch_route_backward"] = Handler(SwitchRouteBackwardHandler);
+  handlers["switch_dispatch"] = Handler(SwitchDispatchHandler);
+  handlers["switch_combine"] = Handler(SwitchCombineHandler);
+  handlers["switch_combine_backward"] = Handler(SwitchCombineBackwardHandler);
+  handlers["expert_matmul_forward"] = Handler(ExpertMatmulForwardHandler);
+  handlers["expert_matmul_backward"] = Handler(ExpertMatmulBackwardHandler);
   return handlers;
 }
 

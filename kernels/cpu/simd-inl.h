@@ -79,6 +79,26 @@ CLINOMETER_INLINE Vec Exp(Vec x) {
   return x < low ? Vec{} : p * power;
 }
 
+// Transposes a square of kLanes vectors in the registers: squares of `half` lanes, then
+// of twice as many, change places across the diagonal.
+template <int64_t half = 1>
+CLINOMETER_INLINE void Transpose(Vec* rows) {
+  if constexpr (half < kLanes) {
+    IntVec left, right;  // Lanes of the upper row, then of the lower one.
+    for (int i = 0; i < kLanes; ++i) {
+      left[i] = i & half ? kLanes + i - half : i;
+      right[i] = i & half ? kLanes + i : i + half;
+    }
+    for (int64_t r = 0; r < kLanes; ++r) {
+      if (r & half) continue;
+      const Vec upper = rows[r], lower = rows[r + half];
+      rows[r] = __builtin_shuffle(upper, lower, left);
+      rows[r + half] = __builtin_shuffle(upper, lower, right);
+    }
+    Transpose<2 * half>(rows);
+  }
+}
+
 // a rounded up to a multiple of b.
 CLINOMETER_INLINE int64_t RoundUp(int64_t a, int64_t b) {
   return (a + b - 1) / b * b;

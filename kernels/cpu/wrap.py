@@ -29,6 +29,7 @@ def implementation(
     refuse: Callable[..., str | None] = lambda *shapes, **settings: None,
     operands: Callable[..., Sequence[jax.Array]] = lambda *operands: operands,
     sums_groups: bool = False,
+    avoid: Callable[..., str | None] = lambda *shapes, **settings: None,
 ) -> dispatch.Implementation:
     """Returns the implementation that hands everything to one handler.
 
@@ -43,6 +44,7 @@ def implementation(
         refuse: operands' shapes and settings to a reason, or None.
         operands: the kernel's operands to those that the handler takes.
         sums_groups: the handler sums gradients of shared operands itself.
+        avoid: as `refuse`, but heeded by "auto" only: why the reference is faster.
     """
 
     def run(*given: jax.Array, **settings: Any) -> tuple[jax.Array, ...]:
@@ -68,7 +70,10 @@ def implementation(
     def refuse_here(_: str | None, *shapes: Any, **settings: Any) -> str | None:
         return unavailable() or refuse(*shapes, **settings)
 
-    return dispatch.Implementation(run, refuse_here, executed_flops)
+    def avoid_here(_: str | None, *shapes: Any, **settings: Any) -> str | None:
+        return avoid(*shapes, **settings)
+
+    return dispatch.Implementation(run, refuse_here, executed_flops, avoid_here)
 
 
 def _sum_groups(x: jax.Array, groups: int) -> jax.Array:

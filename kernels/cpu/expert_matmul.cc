@@ -1,0 +1,105 @@
+#include "kernels/cpu/expert_matmul.h"
+
+#include <cstdint>
+
+#include "kernels/cpu/check.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/pool.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace clinometer {
+namespace {
+
+namespace ffi = ::xla::ffi;
+
+using Matrices = ffi::Buffer<ffi::F32, 4>;
+using Counts = ffi::Buffer<ffi::S32, 2>;
+using MatricesResult = ffi::Result<Matrices>;
+
+ExpertMatmulInputs Inputs(Matrices x, Matrices w, Counts counts) {
+  ExpertMatmulInputs in;
+  in.batch = x.dimensions()[0];
+  in.experts = x.dimensions()[1];
+  in.capacity = x.dimensions()[2];
+  in.input_width = x.dimensions()[3];
+  in.output_width = w.dimensions()[3];
+  in.x = x.typed_data();
+  in.w = w.typed_data();
+  in.w_stride = ExampleStride(w);
+  in.counts = counts.typed_data();
+  in.counts_stride = ExampleStride(counts);
+  return in;
+}
+
+Check CheckInputs(const ExpertMatmulInputs& in, Matrices w, Counts counts,
+                  int64_t num_tokens) {
+  Check check("expert_matmul");
+  check.That(in.input_width > 0, "x must be at least one wide")
+      .That(num_tokens > 0, "num_tokens must be positive")
+      .SharedShape("w", w,
+                   {in.batch, in.experts, in.input_width, in.output_width})
+      .SharedShape("counts", counts, {in.batch, in.experts});
+  return check;
+}
+
+ffi::Error Forward(ffi::ThreadPool threads, Matrices x, Matrices w,
+                   Counts counts, MatricesResult y, int64_t num_tokens) {
+  ExpertMatmulForwardArgs args;
+  args.inputs = Inputs(x, w, counts);
+  const ExpertMatmulInputs& in = args.inputs;
+  Check check = CheckInputs(in, w, counts, num_tokens);
+  check.Shape("y", *y, {in.batch, in.experts, in.capacity, in.output_width});
+  if (check.Failed()) return check.Error();
+  args.y = y->typed_data();
+  ExpertMatmulForward(args, Pool(threads));
+  return ffi::Error::Success();
+}
+
+ffi::Error Backward(ffi::ThreadPool threads, Matrices x, Matrices w,
+                    Counts counts, Matrices y_grad, MatricesResult x_grad,
+                    MatricesResult w_grad, int64_t num_tokens) {
+  ExpertMatmulBackwardArgs args;
+  args.inputs = Inputs(x, w, counts);
+  const ExpertMatmulInputs& in = args.inputs;
+  args.w_groups = w_grad->dimensions()[0];
+  Check check = CheckInputs(in, w, counts, num_tokens);
+  check
+      .That(args.w_groups > 0 && in.batch % args.w_groups == 0,
+            "the groups of w_grad must divide the batch")
+      .Shape("y_grad", y_grad,
+             {in.batch, in.experts, in.capacity, in.output_width})
+      .Shape("x_grad", *x_grad,
+             {in.batch, in.experts, in.capacity, in.input_width})
+      .Shape("w_grad", *w_grad,
+             {args.w_groups, in.experts, in.input_width, in.output_width});
+  if (check.Failed()) return check.Error();
+  args.y_grad = y_grad.typed_data();
+  args.x_grad = x_grad->typed_data();
+  args.w_grad = w_grad->typed_data();
+  ExpertMatmulBackward(args, Pool(threads));
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(ExpertMatmulForwardHandler, Forward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Matrices>()
+                                  .Arg<Matrices>()
+                                  .Arg<Counts>()
+                                  .Ret<Matrices>()
+                                  .Attr<int64_t>("num_tokens"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(ExpertMatmulBackwardHandler, Backward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Matrices>()
+                                  .Arg<Matrices>()
+                                  .Arg<Counts>()
+                                  .Arg<Matrices>()
+                                  .Ret<Matrices>()
+                                  .Ret<Matrices>()
+                                  .Attr<int64_t>("num_tokens"));
+
+}  // namespace clinometer

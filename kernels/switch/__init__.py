@@ -1,0 +1,21 @@
+"""Switch layers: top-1 routing, moving rows to experts and back, their products."""
+
+from clinometer.kernels.switch.experts import expert_feed_forward
+from clinometer.kernels.switch.experts import expert_matmul
+from clinometer.kernels.switch.routing import Route
+from clinometer.kernels.switch.routing import expert_capacity
+from clinometer.kernels.switch.routing import load_balance_loss
+from clinometer.kernels.switch.routing import switch_route
+from clinometer.kernels.switch.rows import switch_combine
+from clinometer.kernels.switch.rows import switch_dispatch
+
+__all__ = [
+    "Route",
+    "expert_capacity",
+    "expert_feed_forward",
+    "expert_matmul",
+    "load_balance_loss",
+    "switch_combine",
+    "switch_dispatch",
+    "switch_route",
+]

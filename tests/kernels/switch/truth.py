@@ -1,0 +1,90 @@
+"""The Switch operations in float64 NumPy, token by token, from spec §4."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+IMPLEMENTATIONS = ("reference", "cpu")
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def f32(x: Any) -> Any:
+    return jnp.asarray(x, jnp.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def route(logits: Any, capacity: int, mask: Any = None) -> dict[str, np.ndarray]:
+    logits = np.asarray(logits, np.float64)
+    groups, num_tokens, num_experts = logits.shape
+    mask = np.ones((groups, num_tokens), bool) if mask is None else np.asarray(mask)
+    slot = np.full((groups, num_tokens), -1)
+    gate = np.zeros((groups, num_tokens))
+    index = np.zeros((groups, num_tokens), int)
+    chosen = np.zeros((groups, num_experts))
+    probability = np.zeros((groups, num_experts))
+    z = np.zeros(groups)
+    for g in range(groups):
+        for n in range(num_tokens):
+            p = softmax(logits[g, n])
+            e = index[g, n] = int(np.argmax(logits[g, n]))
+            if not mask[g, n]:
+                continue
+            gate[g, n] = p[e]
+            if chosen[g, e] < capacity:
+                slot[g, n] = e * capacity + chosen[g, e]
+            chosen[g, e] += 1
+            probability[g] += p
+            z[g] += np.log(np.exp(logits[g, n]).sum()) ** 2
+    tokens = np.maximum(mask.sum(1), 1)
+    return {
+        "expert_index": index,
+        "slot": slot,
+        "gate": gate,
+        "counts": np.minimum(chosen, capacity),
+        "load": chosen / tokens[:, None],
+        "probability": probability / tokens[:, None],
+        "z": z / tokens,
+    }
+
+
+def dispatch(x: Any, slot: Any, num_experts: int, capacity: int) -> np.ndarray:
+    x = np.asarray(x, np.float64)
+    y = np.zeros((x.shape[0], num_experts * capacity, x.shape[2]))
+    for g, n in zip(*np.nonzero(np.asarray(slot) >= 0), strict=True):
+        y[g, slot[g, n]] = x[g, n]
+    return y.reshape(x.shape[0], num_experts, capacity, -1)
+
+
+def combine(y: Any, slot: Any, gate: Any) -> np.ndarray:
+    y = np.asarray(y, np.float64)
+    rows = y.reshape(y.shape[0], -1, y.shape[3])
+    output = np.zeros((*slot.shape, y.shape[3]))
+    for g, n in zip(*np.nonzero(np.asarray(slot) >= 0), strict=True):
+        output[g, n] = gate[g, n] * rows[g, slot[g, n]]
+    return output
+
+
+def filled(x: Any, counts: Any) -> np.ndarray:
+    """Rows of `x` [G, E, C, _] from the counts on as zero, float64."""
+    held = np.arange(x.shape[2]) < np.asarray(counts)[..., None]
+    return np.where(held[..., None], np.asarray(x, np.float64), 0)
+
+
+def random_slots(
+    seed: int, groups: int, num_tokens: int, num_slots: int, dropped: float = 0.3
+) -> np.ndarray:
+    """Slots in no order, none twice, and -1 for some tokens."""
+    rng = np.random.default_rng(seed)
+    slot = np.full((groups, num_tokens), -1, np.int32)
+    for g in range(groups):
+        tokens = np.flatnonzero(rng.random(num_tokens) >= dropped)[:num_slots]
+        slot[g, tokens] = rng.permutation(num_slots)[: len(tokens)]
+    return slot
