@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cpu/dynamic_conv.h"
+#include "kernels/cpu/light_conv.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/relative_attention.h"
 #include "kernels/cpu/scratch.h"

@@ -1,0 +1,283 @@
+// Dynamic convolution by strips of rows of one head. The gradient of the
+// weights is a band of the products of rows with rows: small matrix products,
+// read along diagonals.
+
+#ifndef CLINOMETER_KERNELS_CPU_DYNAMIC_CONV_INL_H_
+#define CLINOMETER_KERNELS_CPU_DYNAMIC_CONV_INL_H_
+
+#include "kernels/cpu/convolution-inl.h"
+#include "kernels/cpu/matmul-inl.h"
+#include "kernels/cpu/simd-inl.h"
+
+namespace clinometer {
+namespace CLINOMETER_ISA {
+
+constexpr int64_t kDynamicRows = 96;  // of a task
+constexpr int kDynamicTile = 4;       // rows that share what they read
+constexpr int64_t kGradRows = 6;      // of a product for the weights' gradient
+
+// Where the weight lies by which row r of a tile takes row i of its window: at
+// data[i * window + r * tile].
+struct TileWeights {
+  const float* data;
+  int64_t window;
+  int64_t tile;
+};
+
+// R rows and V vectors of channels: row r of the output takes rows r to r + K -
+// 1 of the window, as far as they are in [begin, end), the rows of the
+// sequence.
+template <int R, int V>
+CLINOMETER_INLINE void DynamicTile(const float* window, TileWeights weights,
+                                   int64_t taps, int64_t begin, int64_t end,
+                                   float* output, int64_t row, int64_t lanes) {
+  Vec sum[R][V];
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < V; ++v) sum[r][v] = Vec{};
+  }
+  // What is not a tap is skipped, not multiplied by zero: it may be infinite.
+  const auto edge = [&](int64_t i) {
+    for (int r = 0; r < R; ++r) {
+      if (i < r || i - r >= taps) continue;
+      const Vec weight =
+          Set(weights.data[i * weights.window + r * weights.tile]);
+      for (int v = 0; v < V; ++v) {
+        sum[r][v] += weight * Load(window + i * kStripWidth + v * kLanes);
+      }
+    }
+  };
+  int64_t i = begin;
+  for (; i < std::min<int64_t>(R - 1, end); ++i) edge(i);
+  for (; i < std::min(taps, end); ++i) {
+    Vec x[V];
+    for (int v = 0; v < V; ++v)
+      x[v] = Load(window + i * kStripWidth + v * kLanes);
+    const float* weight = weights.data + i * weights.window;
+    for (int r = 0; r < R; ++r) {
+      const Vec w = Set(weight[r * weights.tile]);
+      for (int v = 0; v < V; ++v) sum[r][v] += w * x[v];
+    }
+  }
+  for (; i < std::min(taps + R - 1, end); ++i) edge(i);
+  for (int r = 0; r < R; ++r) {
+    for (int v = 0; v < V; ++v) {
+      StorePart(output + r * row + v * kLanes, sum[r][v], lanes - v * kLanes);
+    }
+  }
+}
+
+// What a convolution of `rows` rows from s on reads and writes, of one head.
+struct DynamicStrip {
+  const float* strip;  // row 0 is position s - pad
+  int64_t pad;
+  int64_t length;
+  int64_t taps;
+  TileWeights weights;  // of the rows from s on
+  int64_t weights_row;  // from the weights of a row to those of the next
+  float* output;        // row s
+  int64_t row;
+};
+
+template <int R>
+void DynamicTiles(const DynamicStrip& in, int64_t s, int64_t rows,
+                  int64_t width) {
+  int64_t r = 0;
+  for (; r + R <= rows; r += R) {
+    const int64_t first = s + r - in.pad;
+    const int64_t begin = std::max<int64_t>(-first, 0);
+    const int64_t end = std::min(in.taps + R - 1, in.length - first);
+    const TileWeights weights = {in.weights.data + r * in.weights_row,
+                                 in.weights.window, in.weights.tile};
+    for (int64_t c = 0; c < width; c += 2 * kLanes) {
+      const float* window = in.strip + r * kStripWidth + c;
+      float* output = in.output + r * in.row + c;
+      if (width - c > kLanes) {
+        DynamicTile<R, 2>(window, weights, in.taps, begin, end, output, in.row,
+                          width - c);
+      } else {
+        DynamicTile<R, 1>(window, weights, in.taps, begin, end, output, in.row,
+                          width - c);
+      }
+    }
+  }
+  if constexpr (R > 1) {
+    if (r < rows) {
+      DynamicStrip rest = in;
+      rest.strip += r * kStripWidth;
+      rest.weights.data += r * in.weights_row;
+      rest.output += r * in.row;
+      DynamicTiles<1>(rest, s + r, rows - r, width);
+    }
+  }
+}
+
+// Turns kLanes x kLanes floats: swaps lane and row, one bit of their numbers at
+// a time.
+CLINOMETER_INLINE void TransposeSquare(const float* from, int64_t from_row,
+                                       float* to, int64_t to_row) {
+  Vec rows[kLanes];
+  for (int i = 0; i < kLanes; ++i) rows[i] = Load(from + i * from_row);
+#pragma GCC unroll 4
+  for (int bit = 1; bit < kLanes; bit *= 2) {
+    IntVec low, high;
+    for (int i = 0; i < kLanes; ++i) {
+      low[i] = i & bit ? CLINOMETER_LANES + i - bit : i;
+      high[i] = i & bit ? CLINOMETER_LANES + i : i + bit;
+    }
+    for (int i = 0; i < kLanes; ++i) {
+      if (i & bit) continue;
+      const Vec a = rows[i], b = rows[i + bit];
+      rows[i] = __builtin_shuffle(a, b, low);
+      rows[i + bit] = __builtin_shuffle(a, b, high);
+    }
+  }
+  for (int i = 0; i < kLanes; ++i) Store(to + i * to_row, rows[i]);
+}
+
+// Floats of a row of a strip turned by `TransposeStrip`; products read past its
+// end.
+CLINOMETER_INLINE int64_t TransposedRow(int64_t rows) {
+  return RoundUp(rows, kLanes) + kTileColumns;
+}
+
+CLINOMETER_INLINE void TransposeStrip(const float* strip, int64_t rows,
+                                      int64_t width, float* transposed) {
+  const int64_t row = TransposedRow(rows);
+  for (int64_t r = 0; r < rows; r += kLanes) {
+    for (int64_t c = 0; c < width; c += kLanes) {
+      TransposeSquare(strip + r * kStripWidth + c, kStripWidth,
+                      transposed + c * row + r, row);
+    }
+  }
+}
+
+// Adds to (or sets, where the head's first channels are) the weights'
+// gradients: weights_grad[r, j] = sum over c of output_grad[r, c] * x[r + j,
+// c].
+CLINOMETER_INLINE void WeightGradients(const float* output_grad,
+                                       const float* transposed, int64_t x_row,
+                                       int64_t taps, int64_t rows,
+                                       int64_t width, bool accumulate,
+                                       float* products, float* weights_grad,
+                                       int64_t weights_row) {
+  const int64_t products_row = kGradRows + taps + kTileColumns;
+  for (int64_t r = 0; r < rows; r += kGradRows) {
+    const int64_t count = std::min(kGradRows, rows - r);
+    Matmul(count, count + taps - 1, width,
+           {output_grad + r * kStripWidth, kStripWidth, 1},
+           RowMajor(transposed + r, x_row), products, products_row, false);
+    for (int64_t i = 0; i < count; ++i) {
+      const float* from = products + i * products_row + i;
+      float* to = weights_grad + (r + i) * weights_row;
+      if (accumulate) {
+        for (int64_t j = 0; j < taps; ++j) to[j] += from[j];
+      } else {
+        for (int64_t j = 0; j < taps; ++j) to[j] = from[j];
+      }
+    }
+  }
+}
+
+CLINOMETER_INLINE void DynamicForwardTask(const DynamicConvForwardArgs& args,
+                                          int64_t b, int64_t s) {
+  const DynamicConvInputs& in = args.inputs;
+  const int64_t rows = std::min(kDynamicRows, in.length - s);
+  const int64_t strip_rows = rows + in.taps - 1;
+  const int64_t weights_row = in.heads * in.taps;
+  const int64_t head_width = in.channels / in.heads;
+  float* strip = ThreadScratch(strip_rows * kStripWidth);
+  for (int64_t c = 0; c < in.channels;) {
+    const int64_t h = c / head_width;
+    const int64_t width = std::min(kStripWidth, (h + 1) * head_width - c);
+    CopyStrip(in.x + b * in.x_stride + c, in.channels, in.length,
+              s - in.pad_left, strip_rows, width, strip);
+    const float* weights =
+        in.weights + b * in.weights_stride + s * weights_row + h * in.taps;
+    // Row r takes row i of its window by weights[r, i - r].
+    DynamicTiles<kDynamicTile>(
+        {strip,
+         in.pad_left,
+         in.length,
+         in.taps,
+         {weights, 1, weights_row - 1},
+         weights_row,
+         args.output + (b * in.length + s) * in.channels + c,
+         in.channels},
+        s, rows, width);
+    c += width;
+  }
+}
+
+CLINOMETER_INLINE void DynamicBackwardTask(const DynamicConvBackwardArgs& args,
+                                           int64_t b, int64_t s) {
+  const DynamicConvInputs& in = args.inputs;
+  const int64_t rows = std::min(kDynamicRows, in.length - s);
+  const int64_t pad_right = in.taps - 1 - in.pad_left;
+  const int64_t strip_rows = RoundUp(rows + in.taps - 1, kLanes);
+  const int64_t x_row = TransposedRow(strip_rows);
+  const int64_t weights_row = in.heads * in.taps;
+  const int64_t head_width = in.channels / in.heads;
+  const int64_t products_size =
+      kGradRows * (kGradRows + in.taps + kTileColumns);
+  Carver carver(ThreadScratch(2 * Carver::Size(strip_rows * kStripWidth) +
+                              Carver::Size(kStripWidth * x_row) +
+                              Carver::Size(products_size)));
+  float* strip = carver.Take(strip_rows * kStripWidth);
+  float* grad_strip = carver.Take(strip_rows * kStripWidth);
+  float* transposed = carver.Take(kStripWidth * x_row);
+  float* products = carver.Take(products_size);
+  // Products also read what no copy writes; its lanes are dropped.
+  std::fill_n(transposed, kStripWidth * x_row, 0.0f);
+  for (int64_t c = 0; c < in.channels;) {
+    const int64_t h = c / head_width;
+    const int64_t width = std::min(kStripWidth, (h + 1) * head_width - c);
+    CopyStrip(args.output_grad + b * args.output_grad_stride + c, in.channels,
+              in.length, s - pad_right, strip_rows, width, grad_strip);
+    // Row r takes row i of its window, position s + r + i - r - pad_right, by
+    // that position's weight for it: tap K - 1 - (i - r).
+    const float* weights = in.weights + b * in.weights_stride +
+                           (s - pad_right) * weights_row + h * in.taps +
+                           in.taps - 1;
+    DynamicTiles<kDynamicTile>(
+        {grad_strip,
+         pad_right,
+         in.length,
+         in.taps,
+         {weights, weights_row - 1, 1},
+         weights_row,
+         args.x_grad + (b * in.length + s) * in.channels + c,
+         in.channels},
+        s, rows, width);
+    CopyStrip(in.x + b * in.x_stride + c, in.channels, in.length,
+              s - in.pad_left, strip_rows, width, strip);
+    TransposeStrip(strip, strip_rows, width, transposed);
+    WeightGradients(
+        grad_strip + pad_right * kStripWidth, transposed, x_row, in.taps, rows,
+        width, c != h * head_width, products,
+        args.weights_grad + ((b * in.length + s) * in.heads + h) * in.taps,
+        weights_row);
+    c += width;
+  }
+}
+
+void DynamicConvForward(const DynamicConvForwardArgs& args, const Pool& pool) {
+  const DynamicConvInputs& in = args.inputs;
+  const int64_t parts = (in.length + kDynamicRows - 1) / kDynamicRows;
+  pool.For(in.batch * parts, [&args, parts](int64_t i) {
+    DynamicForwardTask(args, i / parts, i % parts * kDynamicRows);
+  });
+}
+
+void DynamicConvBackward(const DynamicConvBackwardArgs& args,
+                         const Pool& pool) {
+  const DynamicConvInputs& in = args.inputs;
+  const int64_t parts = (in.length + kDynamicRows - 1) / kDynamicRows;
+  pool.For(in.batch * parts, [&args, parts](int64_t i) {
+    DynamicBackwardTask(args, i / parts, i % parts * kDynamicRows);
+  });
+}
+
+}  // namespace CLINOMETER_ISA
+}  // namespace clinometer
+
+#endif  // CLINOMETER_KERNELS_CPU_DYNAMIC_CONV_INL_H_
