@@ -14,6 +14,10 @@ namespace CLINOMETER_ISA {
 constexpr int64_t kStripWidth =
     64;  // a multiple of kLanes, known to the compiler
 
+// With few taps a convolution waits for memory, and is faster where it reads
+// whole rows of the input in their order, without a strip.
+constexpr int64_t kDirectTaps = 8;
+
 // Copies rows [first, first + rows) of columns [0, width) of a matrix of
 // `length` rows, `row` floats apart. Rows outside and columns up to a whole
 // vector are zero.
@@ -37,13 +41,13 @@ CLINOMETER_INLINE void CopyStrip(const float* source, int64_t row,
   }
 }
 
-// Advances to the next row of a strip. The compiler must not see that rows r +
+// Advances to the next row. The compiler must not see that rows r +
 // 1 and j + 1 meet where r and j + 2 did: it would carry them all in registers,
 // and spill.
-CLINOMETER_INLINE const float* NextRow(const float* row) {
-  row += kStripWidth;
-  __asm__("" : "+r"(row));
-  return row;
+CLINOMETER_INLINE const float* NextRow(const float* p, int64_t row) {
+  p += row;
+  __asm__("" : "+r"(p));
+  return p;
 }
 
 // Stores the first `lanes` lanes, or all if there are fewer.

@@ -12,7 +12,7 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-constexpr int64_t kDynamicRows = 96;  // of a task
+constexpr int64_t kDynamicRows = 48;  // of a task
 constexpr int kDynamicTile = 4;       // rows that share what they read
 constexpr int64_t kGradRows = 6;      // of a product for the weights' gradient
 
@@ -28,37 +28,37 @@ struct TileWeights {
 // 1 of the window, as far as they are in [begin, end), the rows of the
 // sequence.
 template <int R, int V>
-CLINOMETER_INLINE void DynamicTile(const float* window, TileWeights weights,
-                                   int64_t taps, int64_t begin, int64_t end,
-                                   float* output, int64_t row, int64_t lanes) {
+CLINOMETER_INLINE void DynamicTile(const float* window, int64_t window_row,
+                                   TileWeights weights, int64_t taps,
+                                   int64_t begin, int64_t end, float* output,
+                                   int64_t row, int64_t lanes) {
   Vec sum[R][V];
   for (int r = 0; r < R; ++r) {
     for (int v = 0; v < V; ++v) sum[r][v] = Vec{};
   }
-  // What is not a tap is skipped, not multiplied by zero: it may be infinite.
-  const auto edge = [&](int64_t i) {
-    for (int r = 0; r < R; ++r) {
-      if (i < r || i - r >= taps) continue;
-      const Vec weight =
-          Set(weights.data[i * weights.window + r * weights.tile]);
-      for (int v = 0; v < V; ++v) {
-        sum[r][v] += weight * Load(window + i * kStripWidth + v * kLanes);
-      }
-    }
-  };
-  int64_t i = begin;
-  for (; i < std::min<int64_t>(R - 1, end); ++i) edge(i);
-  for (; i < std::min(taps, end); ++i) {
+  const auto add = [&](int64_t i, int from, int to) {
     Vec x[V];
     for (int v = 0; v < V; ++v)
-      x[v] = Load(window + i * kStripWidth + v * kLanes);
+      x[v] = Load(window + i * window_row + v * kLanes);
     const float* weight = weights.data + i * weights.window;
-    for (int r = 0; r < R; ++r) {
+    for (int r = from; r < to; ++r) {
       const Vec w = Set(weight[r * weights.tile]);
       for (int v = 0; v < V; ++v) sum[r][v] += w * x[v];
     }
+  };
+  if (begin == 0 && end == taps + R - 1 && taps >= R) {
+    for (int i = 0; i < R - 1; ++i) add(i, 0, i + 1);
+    for (int64_t i = R - 1; i < taps; ++i) add(i, 0, R);
+    for (int i = 0; i < R - 1; ++i) add(taps + i, i + 1, R);
+  } else {
+    // At the ends of the sequence. What is not a tap is skipped, not multiplied
+    // by zero: it may be infinite.
+    for (int64_t i = begin; i < end; ++i) {
+      for (int r = 0; r < R; ++r) {
+        if (r <= i && i < r + taps) add(i, r, r + 1);
+      }
+    }
   }
-  for (; i < std::min(taps + R - 1, end); ++i) edge(i);
   for (int r = 0; r < R; ++r) {
     for (int v = 0; v < V; ++v) {
       StorePart(output + r * row + v * kLanes, sum[r][v], lanes - v * kLanes);
@@ -66,16 +66,18 @@ CLINOMETER_INLINE void DynamicTile(const float* window, TileWeights weights,
   }
 }
 
-// What a convolution of `rows` rows from s on reads and writes, of one head.
+// What a convolution of some rows from s on reads and writes, of one head.
 struct DynamicStrip {
-  const float* strip;  // row 0 is position s - pad
+  const float*
+      data;  // row 0 is position s - pad; only those in the sequence are read
+  int64_t data_row;
   int64_t pad;
   int64_t length;
   int64_t taps;
   TileWeights weights;  // of the rows from s on
   int64_t weights_row;  // from the weights of a row to those of the next
   float* output;        // row s
-  int64_t row;
+  int64_t output_row;
 };
 
 template <int R>
@@ -89,48 +91,65 @@ void DynamicTiles(const DynamicStrip& in, int64_t s, int64_t rows,
     const TileWeights weights = {in.weights.data + r * in.weights_row,
                                  in.weights.window, in.weights.tile};
     for (int64_t c = 0; c < width; c += 2 * kLanes) {
-      const float* window = in.strip + r * kStripWidth + c;
-      float* output = in.output + r * in.row + c;
+      const float* window = in.data + r * in.data_row + c;
+      float* output = in.output + r * in.output_row + c;
       if (width - c > kLanes) {
-        DynamicTile<R, 2>(window, weights, in.taps, begin, end, output, in.row,
-                          width - c);
+        DynamicTile<R, 2>(window, in.data_row, weights, in.taps, begin, end,
+                          output, in.output_row, width - c);
       } else {
-        DynamicTile<R, 1>(window, weights, in.taps, begin, end, output, in.row,
-                          width - c);
+        DynamicTile<R, 1>(window, in.data_row, weights, in.taps, begin, end,
+                          output, in.output_row, width - c);
       }
     }
   }
   if constexpr (R > 1) {
     if (r < rows) {
       DynamicStrip rest = in;
-      rest.strip += r * kStripWidth;
+      rest.data += r * in.data_row;
       rest.weights.data += r * in.weights_row;
-      rest.output += r * in.row;
+      rest.output += r * in.output_row;
       DynamicTiles<1>(rest, s + r, rows - r, width);
     }
   }
 }
 
-// Turns kLanes x kLanes floats: swaps lane and row, one bit of their numbers at
-// a time.
+// Of rows i and i + kBit of a square, with kBit the same bit of lane numbers:
+// `Low` is what row i takes and `High` what row i + kBit takes when that bit of
+// row and lane change places.
+template <int kBit, int... kLane>
+CLINOMETER_INLINE Vec Low(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
+  return __builtin_shuffle(
+      a, b,
+      IntVec{(kLane & kBit ? CLINOMETER_LANES + kLane - kBit : kLane)...});
+}
+
+template <int kBit, int... kLane>
+CLINOMETER_INLINE Vec High(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
+  return __builtin_shuffle(
+      a, b,
+      IntVec{(kLane & kBit ? CLINOMETER_LANES + kLane : kLane + kBit)...});
+}
+
+template <int kBit>
+CLINOMETER_INLINE void SwapBit(Vec* rows) {
+  constexpr std::make_integer_sequence<int, CLINOMETER_LANES> lanes;
+  for (int i = 0; i < kLanes; ++i) {
+    if (i & kBit) continue;
+    const Vec a = rows[i], b = rows[i + kBit];
+    rows[i] = Low<kBit>(a, b, lanes);
+    rows[i + kBit] = High<kBit>(a, b, lanes);
+  }
+}
+
+// Turns kLanes x kLanes floats.
 CLINOMETER_INLINE void TransposeSquare(const float* from, int64_t from_row,
                                        float* to, int64_t to_row) {
   Vec rows[kLanes];
   for (int i = 0; i < kLanes; ++i) rows[i] = Load(from + i * from_row);
-#pragma GCC unroll 4
-  for (int bit = 1; bit < kLanes; bit *= 2) {
-    IntVec low, high;
-    for (int i = 0; i < kLanes; ++i) {
-      low[i] = i & bit ? CLINOMETER_LANES + i - bit : i;
-      high[i] = i & bit ? CLINOMETER_LANES + i : i + bit;
-    }
-    for (int i = 0; i < kLanes; ++i) {
-      if (i & bit) continue;
-      const Vec a = rows[i], b = rows[i + bit];
-      rows[i] = __builtin_shuffle(a, b, low);
-      rows[i + bit] = __builtin_shuffle(a, b, high);
-    }
-  }
+  SwapBit<1>(rows);
+  SwapBit<2>(rows);
+  if constexpr (kLanes > 4) SwapBit<4>(rows);
+  if constexpr (kLanes > 8) SwapBit<8>(rows);
   for (int i = 0; i < kLanes; ++i) Store(to + i * to_row, rows[i]);
 }
 
@@ -181,30 +200,38 @@ CLINOMETER_INLINE void WeightGradients(const float* output_grad,
 CLINOMETER_INLINE void DynamicForwardTask(const DynamicConvForwardArgs& args,
                                           int64_t b, int64_t s) {
   const DynamicConvInputs& in = args.inputs;
-  const int64_t rows = std::min(kDynamicRows, in.length - s);
-  const int64_t strip_rows = rows + in.taps - 1;
+  const int64_t end = std::min(s + kDynamicRows, in.length);
   const int64_t weights_row = in.heads * in.taps;
   const int64_t head_width = in.channels / in.heads;
-  float* strip = ThreadScratch(strip_rows * kStripWidth);
-  for (int64_t c = 0; c < in.channels;) {
-    const int64_t h = c / head_width;
-    const int64_t width = std::min(kStripWidth, (h + 1) * head_width - c);
-    CopyStrip(in.x + b * in.x_stride + c, in.channels, in.length,
-              s - in.pad_left, strip_rows, width, strip);
-    const float* weights =
-        in.weights + b * in.weights_stride + s * weights_row + h * in.taps;
-    // Row r takes row i of its window by weights[r, i - r].
-    DynamicTiles<kDynamicTile>(
-        {strip,
-         in.pad_left,
-         in.length,
-         in.taps,
-         {weights, 1, weights_row - 1},
-         weights_row,
-         args.output + (b * in.length + s) * in.channels + c,
-         in.channels},
-        s, rows, width);
-    c += width;
+  const bool direct = in.taps <= kDirectTaps && head_width % kLanes == 0;
+  float* copy = ThreadScratch((end - s + in.taps - 1) * kStripWidth);
+  const int64_t step = direct ? kDynamicTile : kDynamicRows;
+  for (int64_t r = s; r < end; r += step) {
+    const int64_t rows = std::min(step, end - r);
+    for (int64_t c = 0; c < in.channels;) {
+      const int64_t h = c / head_width;
+      const int64_t width = std::min(kStripWidth, (h + 1) * head_width - c);
+      const float* x = in.x + b * in.x_stride + c;
+      if (!direct) {
+        CopyStrip(x, in.channels, in.length, r - in.pad_left,
+                  rows + in.taps - 1, width, copy);
+      }
+      DynamicStrip strip;
+      strip.data = direct ? x + (r - in.pad_left) * in.channels : copy;
+      strip.data_row = direct ? in.channels : kStripWidth;
+      strip.pad = in.pad_left;
+      strip.length = in.length;
+      strip.taps = in.taps;
+      // Row r takes row i of its window by weights[r, i - r].
+      strip.weights = {
+          in.weights + b * in.weights_stride + r * weights_row + h * in.taps, 1,
+          weights_row - 1};
+      strip.weights_row = weights_row;
+      strip.output = args.output + (b * in.length + r) * in.channels + c;
+      strip.output_row = in.channels;
+      DynamicTiles<kDynamicTile>(strip, r, rows, width);
+      c += width;
+    }
   }
 }
 
@@ -233,21 +260,22 @@ CLINOMETER_INLINE void DynamicBackwardTask(const DynamicConvBackwardArgs& args,
     const int64_t width = std::min(kStripWidth, (h + 1) * head_width - c);
     CopyStrip(args.output_grad + b * args.output_grad_stride + c, in.channels,
               in.length, s - pad_right, strip_rows, width, grad_strip);
-    // Row r takes row i of its window, position s + r + i - r - pad_right, by
-    // that position's weight for it: tap K - 1 - (i - r).
-    const float* weights = in.weights + b * in.weights_stride +
-                           (s - pad_right) * weights_row + h * in.taps +
-                           in.taps - 1;
-    DynamicTiles<kDynamicTile>(
-        {grad_strip,
-         pad_right,
-         in.length,
-         in.taps,
-         {weights, weights_row - 1, 1},
-         weights_row,
-         args.x_grad + (b * in.length + s) * in.channels + c,
-         in.channels},
-        s, rows, width);
+    DynamicStrip back;
+    back.data = grad_strip;
+    back.data_row = kStripWidth;
+    back.pad = pad_right;
+    back.length = in.length;
+    back.taps = in.taps;
+    // Row r takes row i of its window, position s + i - pad_right, by that
+    // position's weight for it: tap K - 1 - (i - r).
+    back.weights = {in.weights + b * in.weights_stride +
+                        (s - pad_right) * weights_row + h * in.taps + in.taps -
+                        1,
+                    weights_row - 1, 1};
+    back.weights_row = weights_row;
+    back.output = args.x_grad + (b * in.length + s) * in.channels + c;
+    back.output_row = in.channels;
+    DynamicTiles<kDynamicTile>(back, s, rows, width);
     CopyStrip(in.x + b * in.x_stride + c, in.channels, in.length,
               s - in.pad_left, strip_rows, width, strip);
     TransposeStrip(strip, strip_rows, width, transposed);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "kernels/cpu/dynamic_conv.h"
 #include "kernels/cpu/light_conv.h"
