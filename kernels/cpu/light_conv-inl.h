@@ -11,7 +11,7 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-constexpr int64_t kLightRows = 48;  // of a strip, without its halo
+constexpr int64_t kLightRows = 96;  // of a strip, without its halo
 // Accumulators of a tile: they, a filter and a product fill 16 registers.
 constexpr int kLightTile = 12;
 constexpr int kDirectTile =
