@@ -113,6 +113,19 @@ void DynamicTiles(const DynamicStrip& in, int64_t s, int64_t rows,
   }
 }
 
+// Tiles of as many rows as there are taps, at most kDynamicTile: of more, no
+// row of a window would be read by all.
+CLINOMETER_INLINE void DynamicRowsOfHead(const DynamicStrip& in, int64_t s,
+                                         int64_t rows, int64_t width) {
+  if (in.taps >= kDynamicTile) {
+    DynamicTiles<kDynamicTile>(in, s, rows, width);
+  } else if (in.taps > 1) {
+    DynamicTiles<2>(in, s, rows, width);
+  } else {
+    DynamicTiles<1>(in, s, rows, width);
+  }
+}
+
 // Of rows i and i + kBit of a square, with kBit the same bit of lane numbers:
 // `Low` is what row i takes and `High` what row i + kBit takes when that bit of
 // row and lane change places.
@@ -229,7 +242,7 @@ CLINOMETER_INLINE void DynamicForwardTask(const DynamicConvForwardArgs& args,
       strip.weights_row = weights_row;
       strip.output = args.output + (b * in.length + r) * in.channels + c;
       strip.output_row = in.channels;
-      DynamicTiles<kDynamicTile>(strip, r, rows, width);
+      DynamicRowsOfHead(strip, r, rows, width);
       c += width;
     }
   }
@@ -275,7 +288,7 @@ CLINOMETER_INLINE void DynamicBackwardTask(const DynamicConvBackwardArgs& args,
     back.weights_row = weights_row;
     back.output = args.x_grad + (b * in.length + s) * in.channels + c;
     back.output_row = in.channels;
-    DynamicTiles<kDynamicTile>(back, s, rows, width);
+    DynamicRowsOfHead(back, s, rows, width);
     CopyStrip(in.x + b * in.x_stride + c, in.channels, in.length,
               s - in.pad_left, strip_rows, width, strip);
     TransposeStrip(strip, strip_rows, width, transposed);
