@@ -66,39 +66,45 @@ CLINOMETER_INLINE void DynamicTile(const float* window, int64_t window_row,
   }
 }
 
-// What a convolution of some rows from s on reads and writes, of one head.
+// What a convolution of some rows from s on reads and writes: whole heads, or a
+// part of one.
 struct DynamicStrip {
   const float*
       data;  // row 0 is position s - pad; only those in the sequence are read
   int64_t data_row;
+  int64_t width;
+  int64_t head_width;  // at most `width`
   int64_t pad;
   int64_t length;
   int64_t taps;
-  TileWeights weights;  // of the rows from s on
+  TileWeights weights;  // of row s and the first head
   int64_t weights_row;  // from the weights of a row to those of the next
   float* output;        // row s
   int64_t output_row;
 };
 
 template <int R>
-void DynamicTiles(const DynamicStrip& in, int64_t s, int64_t rows,
-                  int64_t width) {
+void DynamicTiles(const DynamicStrip& in, int64_t s, int64_t rows) {
   int64_t r = 0;
   for (; r + R <= rows; r += R) {
     const int64_t first = s + r - in.pad;
     const int64_t begin = std::max<int64_t>(-first, 0);
     const int64_t end = std::min(in.taps + R - 1, in.length - first);
-    const TileWeights weights = {in.weights.data + r * in.weights_row,
-                                 in.weights.window, in.weights.tile};
-    for (int64_t c = 0; c < width; c += 2 * kLanes) {
-      const float* window = in.data + r * in.data_row + c;
-      float* output = in.output + r * in.output_row + c;
-      if (width - c > kLanes) {
-        DynamicTile<R, 2>(window, in.data_row, weights, in.taps, begin, end,
-                          output, in.output_row, width - c);
-      } else {
-        DynamicTile<R, 1>(window, in.data_row, weights, in.taps, begin, end,
-                          output, in.output_row, width - c);
+    TileWeights weights = in.weights;
+    weights.data += r * in.weights_row;
+    for (int64_t h = 0; h < in.width;
+         h += in.head_width, weights.data += in.taps) {
+      const float* window = in.data + r * in.data_row + h;
+      float* output = in.output + r * in.output_row + h;
+      for (int64_t c = 0; c < in.head_width; c += 2 * kLanes) {
+        const int64_t lanes = in.head_width - c;
+        if (lanes > kLanes) {
+          DynamicTile<R, 2>(window + c, in.data_row, weights, in.taps, begin,
+                            end, output + c, in.output_row, lanes);
+        } else {
+          DynamicTile<R, 1>(window + c, in.data_row, weights, in.taps, begin,
+                            end, output + c, in.output_row, lanes);
+        }
       }
     }
   }
@@ -108,22 +114,33 @@ void DynamicTiles(const DynamicStrip& in, int64_t s, int64_t rows,
       rest.data += r * in.data_row;
       rest.weights.data += r * in.weights_row;
       rest.output += r * in.output_row;
-      DynamicTiles<1>(rest, s + r, rows - r, width);
+      DynamicTiles<1>(rest, s + r, rows - r);
     }
   }
 }
 
 // Tiles of as many rows as there are taps, at most kDynamicTile: of more, no
 // row of a window would be read by all.
-CLINOMETER_INLINE void DynamicRowsOfHead(const DynamicStrip& in, int64_t s,
-                                         int64_t rows, int64_t width) {
+CLINOMETER_INLINE void ConvolveStrip(const DynamicStrip& in, int64_t s,
+                                     int64_t rows) {
   if (in.taps >= kDynamicTile) {
-    DynamicTiles<kDynamicTile>(in, s, rows, width);
+    DynamicTiles<kDynamicTile>(in, s, rows);
   } else if (in.taps > 1) {
-    DynamicTiles<2>(in, s, rows, width);
+    DynamicTiles<2>(in, s, rows);
   } else {
-    DynamicTiles<1>(in, s, rows, width);
+    DynamicTiles<1>(in, s, rows);
   }
+}
+
+// Channels of the strip that begins at channel c: as many heads as it holds, or
+// a part of one; only one if its vectors would reach into the next.
+CLINOMETER_INLINE int64_t StripChannels(const DynamicConvInputs& in,
+                                        int64_t c) {
+  const int64_t head_width = in.channels / in.heads;
+  if (head_width >= kStripWidth || head_width % kLanes != 0) {
+    return std::min(kStripWidth, head_width - c % head_width);
+  }
+  return std::min(kStripWidth / head_width * head_width, in.channels - c);
 }
 
 // Of rows i and i + kBit of a square, with kBit the same bit of lane numbers:
@@ -213,38 +230,38 @@ CLINOMETER_INLINE void WeightGradients(const float* output_grad,
 CLINOMETER_INLINE void DynamicForwardTask(const DynamicConvForwardArgs& args,
                                           int64_t b, int64_t s) {
   const DynamicConvInputs& in = args.inputs;
-  const int64_t end = std::min(s + kDynamicRows, in.length);
+  const int64_t rows = std::min(kDynamicRows, in.length - s);
+  const int64_t strip_rows = rows + in.taps - 1;
   const int64_t weights_row = in.heads * in.taps;
   const int64_t head_width = in.channels / in.heads;
   const bool direct = in.taps <= kDirectTaps && head_width % kLanes == 0;
-  float* copy = ThreadScratch((end - s + in.taps - 1) * kStripWidth);
-  const int64_t step = direct ? kDynamicTile : kDynamicRows;
-  for (int64_t r = s; r < end; r += step) {
-    const int64_t rows = std::min(step, end - r);
-    for (int64_t c = 0; c < in.channels;) {
-      const int64_t h = c / head_width;
-      const int64_t width = std::min(kStripWidth, (h + 1) * head_width - c);
-      const float* x = in.x + b * in.x_stride + c;
-      if (!direct) {
-        CopyStrip(x, in.channels, in.length, r - in.pad_left,
-                  rows + in.taps - 1, width, copy);
-      }
-      DynamicStrip strip;
-      strip.data = direct ? x + (r - in.pad_left) * in.channels : copy;
-      strip.data_row = direct ? in.channels : kStripWidth;
-      strip.pad = in.pad_left;
-      strip.length = in.length;
-      strip.taps = in.taps;
-      // Row r takes row i of its window by weights[r, i - r].
-      strip.weights = {
-          in.weights + b * in.weights_stride + r * weights_row + h * in.taps, 1,
-          weights_row - 1};
-      strip.weights_row = weights_row;
-      strip.output = args.output + (b * in.length + r) * in.channels + c;
-      strip.output_row = in.channels;
-      DynamicRowsOfHead(strip, r, rows, width);
-      c += width;
+  const float* x = in.x + b * in.x_stride;
+  float* copy = ThreadScratch(strip_rows * kStripWidth);
+  DynamicStrip strip;
+  strip.pad = in.pad_left;
+  strip.length = in.length;
+  strip.taps = in.taps;
+  strip.weights_row = weights_row;
+  strip.output_row = in.channels;
+  for (int64_t c = 0; c < in.channels; c += strip.width) {
+    if (direct) {
+      strip.data = x + (s - in.pad_left) * in.channels;
+      strip.data_row = in.channels;
+      strip.width = in.channels;
+    } else {
+      strip.data = copy;
+      strip.data_row = kStripWidth;
+      strip.width = StripChannels(in, c);
+      CopyStrip(x + c, in.channels, in.length, s - in.pad_left, strip_rows,
+                strip.width, copy);
     }
+    strip.head_width = std::min(head_width, strip.width);
+    // Row r takes row i of its window by weights[r, i - r].
+    strip.weights = {in.weights + b * in.weights_stride + s * weights_row +
+                         c / head_width * in.taps,
+                     1, weights_row - 1};
+    strip.output = args.output + (b * in.length + s) * in.channels + c;
+    ConvolveStrip(strip, s, rows);
   }
 }
 
@@ -262,42 +279,46 @@ CLINOMETER_INLINE void DynamicBackwardTask(const DynamicConvBackwardArgs& args,
   Carver carver(ThreadScratch(2 * Carver::Size(strip_rows * kStripWidth) +
                               Carver::Size(kStripWidth * x_row) +
                               Carver::Size(products_size)));
-  float* strip = carver.Take(strip_rows * kStripWidth);
-  float* grad_strip = carver.Take(strip_rows * kStripWidth);
+  float* x_copy = carver.Take(strip_rows * kStripWidth);
+  float* grad_copy = carver.Take(strip_rows * kStripWidth);
   float* transposed = carver.Take(kStripWidth * x_row);
   float* products = carver.Take(products_size);
-  // Products also read what no copy writes; its lanes are dropped.
+  // Products read past the rows of the strip; those lanes are dropped.
   std::fill_n(transposed, kStripWidth * x_row, 0.0f);
-  for (int64_t c = 0; c < in.channels;) {
+  DynamicStrip strip;  // of the gradient of x
+  strip.data = grad_copy;
+  strip.data_row = kStripWidth;
+  strip.pad = pad_right;
+  strip.length = in.length;
+  strip.taps = in.taps;
+  strip.weights_row = weights_row;
+  strip.output_row = in.channels;
+  for (int64_t c = 0; c < in.channels; c += strip.width) {
+    strip.width = StripChannels(in, c);
+    strip.head_width = std::min(head_width, strip.width);
     const int64_t h = c / head_width;
-    const int64_t width = std::min(kStripWidth, (h + 1) * head_width - c);
     CopyStrip(args.output_grad + b * args.output_grad_stride + c, in.channels,
-              in.length, s - pad_right, strip_rows, width, grad_strip);
-    DynamicStrip back;
-    back.data = grad_strip;
-    back.data_row = kStripWidth;
-    back.pad = pad_right;
-    back.length = in.length;
-    back.taps = in.taps;
+              in.length, s - pad_right, strip_rows, strip.width, grad_copy);
     // Row r takes row i of its window, position s + i - pad_right, by that
     // position's weight for it: tap K - 1 - (i - r).
-    back.weights = {in.weights + b * in.weights_stride +
-                        (s - pad_right) * weights_row + h * in.taps + in.taps -
-                        1,
-                    weights_row - 1, 1};
-    back.weights_row = weights_row;
-    back.output = args.x_grad + (b * in.length + s) * in.channels + c;
-    back.output_row = in.channels;
-    DynamicRowsOfHead(back, s, rows, width);
+    strip.weights = {in.weights + b * in.weights_stride +
+                         (s - pad_right) * weights_row + h * in.taps + in.taps -
+                         1,
+                     weights_row - 1, 1};
+    strip.output = args.x_grad + (b * in.length + s) * in.channels + c;
+    ConvolveStrip(strip, s, rows);
     CopyStrip(in.x + b * in.x_stride + c, in.channels, in.length,
-              s - in.pad_left, strip_rows, width, strip);
-    TransposeStrip(strip, strip_rows, width, transposed);
-    WeightGradients(
-        grad_strip + pad_right * kStripWidth, transposed, x_row, in.taps, rows,
-        width, c != h * head_width, products,
-        args.weights_grad + ((b * in.length + s) * in.heads + h) * in.taps,
-        weights_row);
-    c += width;
+              s - in.pad_left, strip_rows, strip.width, x_copy);
+    TransposeStrip(x_copy, strip_rows, strip.width, transposed);
+    float* weights_grad =
+        args.weights_grad + ((b * in.length + s) * in.heads + h) * in.taps;
+    for (int64_t i = 0; i < strip.width; i += strip.head_width) {
+      WeightGradients(grad_copy + pad_right * kStripWidth + i,
+                      transposed + i * x_row, x_row, in.taps, rows,
+                      strip.head_width, c % head_width != 0, products,
+                      weights_grad, weights_row);
+      weights_grad += in.taps;
+    }
   }
 }
 

@@ -191,6 +191,36 @@ def test_choices_tell_the_implementation(op):
 
 
 @pytest.mark.parametrize(
+    ("op", "heads", "taps", "implementations"),
+    [
+        ("light", 8, 3, ["cpu", "cpu"]),
+        ("light", 8, 2, ["cpu", "reference"]),
+        ("dynamic", 8, 3, ["cpu", "cpu"]),
+        ("dynamic", 8, 2, ["cpu", "reference"]),
+        ("dynamic", 32, 31, ["reference", "cpu"]),
+        ("dynamic", 32, 5, ["reference", "reference"]),
+        ("dynamic", 256, 31, ["reference", "reference"]),
+    ],
+)
+def test_auto_takes_the_faster(op, heads, taps, implementations):
+    x = jax.ShapeDtypeStruct((8, 512, 256), jnp.float32)
+    lead = () if op == "light" else (8, 512)
+    weights = jax.ShapeDtypeStruct((*lead, heads, taps), jnp.float32)
+    found = choices(jax.grad(lambda x, w: OPS[op](x, w, causal=True).sum()), x, weights)
+    assert [c.implementation for c in found] == implementations
+    for choice in found:
+        reason = "cpu: measured slower than jnp with"
+        assert [r.startswith(reason) for r in choice.passed_over] == (
+            [True] if choice.implementation == "reference" else []
+        )
+    # Small arrays are never refused.
+    small = [jax.ShapeDtypeStruct((1, 64, 256), jnp.float32)]
+    small += [jax.ShapeDtypeStruct((*(lead and (1, 64)), heads, taps), jnp.float32)]
+    found = choices(jax.grad(lambda x, w: OPS[op](x, w, causal=True).sum()), *small)
+    assert [c.implementation for c in found] == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize(
     ("module", "weights_shape", "settings"),
     [
         (light, (1, H, K), {"causal": True, "groups": 1}),
