@@ -5,6 +5,8 @@
 #include "kernels/cpu/expert_matmul.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/performer_attention.h"
+#include "kernels/cpu/dynamic_conv.h"
+#include "kernels/cpu/light_conv.h"
 #include "kernels/cpu/relative_attention.h"
 #include "kernels/cpu/relative_position_bucket.h"
 #include "kernels/cpu/switch_route.h"
@@ -23,6 +25,10 @@ py::capsule Handler(XLA_FFI_Handler* handler) {
 
 py::dict Handlers() {
   py::dict handlers;
+  handlers["dynamic_conv_forward"] = Handler(DynamicConvForwardHandler);
+  handlers["dynamic_conv_backward"] = Handler(DynamicConvBackwardHandler);
+  handlers["light_conv_forward"] = Handler(LightConvForwardHandler);
+  handlers["light_conv_backward"] = Handler(LightConvBackwardHandler);
   handlers["relative_position_bucket"] = Handler(RelativePositionBucket);
   handlers["relative_attention_forward"] =
       Handler(RelativeAttentionForwardHandler);

@@ -30,6 +30,7 @@ CLINOMETER_INLINE void Store(float* p, Vec x) {
   *reinterpret_cast<UnalignedVec*>(p) = x;
 }
 
+// By subtracting 0, which changes no number and so costs nothing; -0 + 0 would be 0.
 CLINOMETER_INLINE Vec Set(float x) { return x - Vec{}; }
 
 CLINOMETER_INLINE IntVec SetInt(int32_t x) { return IntVec{} + x; }

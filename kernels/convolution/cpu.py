@@ -1,0 +1,78 @@
+"""Convolutions in C++ (`cpu/{light,dynamic}_conv-inl.h`): when and at what cost."""
+
+import math
+from typing import Any
+
+from clinometer.kernels.convolution import specs
+from clinometer.kernels.cpu import wrap
+
+_GRAD_ROWS = 6  # kGradRows: of a product, whose diagonals are the weights' gradients
+
+
+# Elements of x up to which nothing is refused: the arrays lie in the caches, and what
+# is slower below is not slower there.
+_SMALL = 1 << 15
+
+
+def _refuse_light_backward(
+    x: Any, weights: Any, *_: Any, **settings: Any
+) -> str | None:
+    if math.prod(x.shape) > _SMALL and weights.shape[2] < 3:
+        return "measured slower than jnp with fewer than 3 taps"
+    return None
+
+
+def _refuse_dynamic_forward(x: Any, weights: Any, **settings: Any) -> str | None:
+    # A weight serves the channels of its head; vectors want many of them.
+    if math.prod(x.shape) > _SMALL and x.shape[2] < 16 * weights.shape[2]:
+        return "measured slower than jnp with fewer than 16 channels a head"
+    return None
+
+
+def _refuse_dynamic_backward(
+    x: Any, weights: Any, *_: Any, **settings: Any
+) -> str | None:
+    if math.prod(x.shape) <= _SMALL:
+        return None
+    num_heads, taps = weights.shape[2:]
+    width = x.shape[2] // num_heads
+    if taps < 3:
+        return "measured slower than jnp with fewer than 3 taps"
+    if width < 8 or (width < 16 and taps < 7):
+        return f"measured slower than jnp with {width} channels a head and {taps} taps"
+    return None
+
+
+def _dynamic_backward_executed(
+    x: Any, weights: Any, output_grad: Any, **settings: Any
+) -> int:
+    batch = max(x.shape[0], weights.shape[0], output_grad.shape[0])
+    length, channels = x.shape[1:]
+    taps = weights.shape[3]
+    whole, rest = divmod(length, _GRAD_ROWS)
+    columns = whole * _GRAD_ROWS * (_GRAD_ROWS + taps - 1) + rest * (rest + taps - 1)
+    products = 2 * batch * channels * columns
+    return 2 * batch * math.prod(x.shape[1:]) * taps + products
+
+
+LIGHT_FORWARD = wrap.implementation(
+    "light_conv_forward", specs.forward_results, specs.forward_flops
+)
+LIGHT_BACKWARD = wrap.implementation(
+    "light_conv_backward",
+    specs.light_backward_results,
+    specs.backward_flops,
+    _refuse_light_backward,
+)
+DYNAMIC_FORWARD = wrap.implementation(
+    "dynamic_conv_forward",
+    specs.forward_results,
+    specs.forward_flops,
+    _refuse_dynamic_forward,
+)
+DYNAMIC_BACKWARD = wrap.implementation(
+    "dynamic_conv_backward",
+    specs.dynamic_backward_results,
+    _dynamic_backward_executed,
+    _refuse_dynamic_backward,
+)

@@ -1,0 +1,110 @@
+"""`light_conv`: lightweight convolution, one filter a head."""
+
+from collections.abc import Sequence
+import functools
+
+import jax
+
+from clinometer.kernels import dispatch
+from clinometer.kernels.convolution import check
+from clinometer.kernels.convolution import cpu
+from clinometer.kernels.convolution import reference
+from clinometer.kernels.convolution import specs
+
+_OP = "light_conv"
+
+FORWARD = dispatch.Kernel(
+    _OP,
+    "forward",
+    specs.forward_results,
+    specs.forward_flops,
+    {
+        "reference": dispatch.Implementation(reference.light_forward),
+        "cpu": cpu.LIGHT_FORWARD,
+    },
+)
+BACKWARD = dispatch.Kernel(
+    _OP,
+    "backward",
+    specs.light_backward_results,
+    specs.backward_flops,
+    {
+        "reference": dispatch.Implementation(reference.light_backward),
+        "cpu": cpu.LIGHT_BACKWARD,
+    },
+)
+
+
+def light_conv(
+    x: jax.Array,
+    weights: jax.Array,
+    *,
+    causal: bool,
+    mask: jax.Array | None = None,
+    implementation: str | Sequence[str] = "auto",
+) -> jax.Array:
+    """Depthwise convolution along the sequence; the channels of a head share weights.
+
+    Position s takes the positions s + j - p by weight j: p is K - 1 if causal, else
+    (K - 1) / 2. Positions outside of the sequence count as zero, and the others'
+    weights are not renormalised. Weights are used as they are: softmax over the taps,
+    and DropConnect, come before. Sums are float32.
+
+    Shapes: B batch, S length, d channels, H heads (a divisor of d), K taps.
+
+    Args:
+        x: [B, S, d], float32 or bfloat16. Channel c is of head c * H // d.
+        weights: [H, K], float32 or bfloat16; H = d is a filter for each channel.
+        causal: no position takes a later one; else the window is centred, K odd.
+        mask: bool [B, S]; x is zeroed where False. None for all True.
+        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+
+    Returns:
+        [B, S, d], of x's dtype.
+
+    Raises:
+        ValueError: shapes, dtypes or settings do not fit; says which.
+        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+
+    Source: Wu et al. 2019 (spec §10).
+    """
+    dispatch.check_implementation(_OP, implementation)
+    check.arguments(_OP, x, weights, "heads, taps", mask, causal)
+    if not isinstance(implementation, str):
+        implementation = tuple(implementation)
+    return _convolve(check.masked(x, mask), weights[None], causal, implementation)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve(
+    x: jax.Array,
+    weights: jax.Array,
+    causal: bool,
+    implementation: str | tuple[str, ...],
+) -> jax.Array:
+    return _forward(x, weights, causal, implementation)[0]
+
+
+def _forward(
+    x: jax.Array,
+    weights: jax.Array,
+    causal: bool,
+    implementation: str | tuple[str, ...],
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    settings = {"causal": causal, "groups": 1}
+    (output,) = dispatch.call(FORWARD, (x, weights), settings, implementation)
+    return output, (x, weights)
+
+
+def _backward(
+    causal: bool,
+    implementation: str | tuple[str, ...],
+    residuals: tuple[jax.Array, jax.Array],
+    output_grad: jax.Array,
+) -> tuple[jax.Array, ...]:
+    settings = {"causal": causal, "groups": 1}
+    operands = (*residuals, output_grad)
+    return dispatch.call(BACKWARD, operands, settings, implementation)
+
+
+_convolve.defvjp(_forward, _backward)
