@@ -26,6 +26,8 @@ def extension() -> setuptools.Extension:
     import jaxlib
     from pybind11 import setup_helpers
 
+    # One process a core, unless the environment names another number.
+    setup_helpers.ParallelCompile("CLINOMETER_BUILD_JOBS").install()
     return setup_helpers.Pybind11Extension(
         "clinometer.kernels.cpu._native",
         EXTENSION_SOURCES,

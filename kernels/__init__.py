@@ -2,8 +2,8 @@
 
 from clinometer.kernels.convolution import dynamic_conv
 from clinometer.kernels.convolution import light_conv
+from clinometer.kernels.dispatch import IMPLEMENTATIONS
 from clinometer.kernels.dispatch import NotSupportedError
-from clinometer.kernels.dispatch import check_implementation
 from clinometer.kernels.dispatch import choices
 from clinometer.kernels.dispatch import target
 from clinometer.kernels.performer_attention import PerformerState
@@ -22,10 +22,10 @@ from clinometer.kernels.switch import switch_dispatch
 from clinometer.kernels.switch import switch_route
 
 __all__ = [
+    "IMPLEMENTATIONS",
     "NotSupportedError",
     "PerformerState",
     "Route",
-    "check_implementation",
     "choices",
     "dynamic_conv",
     "expert_capacity",

@@ -115,11 +115,11 @@ class Choice:
     passed_over: tuple[str, ...]  # reasons, each led by the implementation's name
 
 
-def check_implementation(what: str, implementation: str | Sequence[str]) -> None:
+def check_implementation(op: str, implementation: str | Sequence[str]) -> None:
     """Raises ValueError unless `implementation` names what there is.
 
     Args:
-        what: the operation or field that the message names.
+        op: the operation that the message names.
         implementation: a name or names to try in order.
     """
     names = [implementation] if isinstance(implementation, str) else implementation
@@ -127,7 +127,7 @@ def check_implementation(what: str, implementation: str | Sequence[str]) -> None
     unknown = [name for name in names if name not in accepted]
     if unknown or not names:
         raise ValueError(
-            f"{what}: got implementation {implementation!r}; accepted are "
+            f"{op}: implementation: got {implementation!r}; accepted are "
             f"{', '.join(accepted)}, or a sequence of them to try in order"
         )
 
@@ -262,7 +262,7 @@ def _refusal(
 
 @functools.cache
 def _log_once(message: str) -> None:
-    logging.getLogger("clinometer.kernels").info(message)
+    logging.getLogger(__name__).info(message)
 
 
 def _lower(

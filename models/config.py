@@ -91,10 +91,12 @@ class TransformerConfig:
             raise ConfigError(
                 f"dtype: unknown {self.dtype!r}; accepted: {', '.join(DTYPES)}"
             )
-        try:
-            kernels.check_implementation("implementation", self.implementation)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        implementations = ("auto", *kernels.IMPLEMENTATIONS)
+        if self.implementation not in implementations:
+            raise ConfigError(
+                f"implementation: unknown {self.implementation!r}; accepted: "
+                f"{', '.join(implementations)}"
+            )
 
     @property
     def compute_dtype(self) -> jnp.dtype:

@@ -9,27 +9,25 @@ from clinometer.kernels.cpu import wrap
 _GRAD_ROWS = 6  # kGradRows: of a product, whose diagonals are the weights' gradients
 
 
-# Elements of x up to which nothing is refused: the arrays lie in the caches, and what
+# Elements of x up to which nothing is avoided: the arrays lie in the caches, and what
 # is slower below is not slower there.
 _SMALL = 1 << 15
 
 
-def _refuse_light_backward(
-    x: Any, weights: Any, *_: Any, **settings: Any
-) -> str | None:
+def _avoid_light_backward(x: Any, weights: Any, *_: Any, **settings: Any) -> str | None:
     if math.prod(x.shape) > _SMALL and weights.shape[2] < 3:
         return "measured slower than jnp with fewer than 3 taps"
     return None
 
 
-def _refuse_dynamic_forward(x: Any, weights: Any, **settings: Any) -> str | None:
+def _avoid_dynamic_forward(x: Any, weights: Any, **settings: Any) -> str | None:
     # A weight serves the channels of its head; vectors want many of them.
     if math.prod(x.shape) > _SMALL and x.shape[2] < 16 * weights.shape[2]:
         return "measured slower than jnp with fewer than 16 channels a head"
     return None
 
 
-def _refuse_dynamic_backward(
+def _avoid_dynamic_backward(
     x: Any, weights: Any, *_: Any, **settings: Any
 ) -> str | None:
     if math.prod(x.shape) <= _SMALL:
@@ -62,17 +60,17 @@ LIGHT_BACKWARD = wrap.implementation(
     "light_conv_backward",
     specs.light_backward_results,
     specs.backward_flops,
-    _refuse_light_backward,
+    avoid=_avoid_light_backward,
 )
 DYNAMIC_FORWARD = wrap.implementation(
     "dynamic_conv_forward",
     specs.forward_results,
     specs.forward_flops,
-    _refuse_dynamic_forward,
+    avoid=_avoid_dynamic_forward,
 )
 DYNAMIC_BACKWARD = wrap.implementation(
     "dynamic_conv_backward",
     specs.dynamic_backward_results,
     _dynamic_backward_executed,
-    _refuse_dynamic_backward,
+    avoid=_avoid_dynamic_backward,
 )

@@ -20,7 +20,8 @@ std::string Join(const Range& values) {
 }  // namespace
 
 Check& Check::Dimensions(const char* name, ::xla::ffi::Span<const int64_t> got,
-                         std::initializer_list<int64_t> expected, bool may_share) {
+                         std::initializer_list<int64_t> expected,
+                         bool may_share) {
   bool equal = got.size() == expected.size();
   for (size_t i = 0; equal && i < got.size(); ++i) {
     const int64_t want = expected.begin()[i];

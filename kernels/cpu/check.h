@@ -21,7 +21,8 @@ class Check {
     return Dimensions(name, buffer.dimensions(), expected, false);
   }
 
-  // Requires these dimensions, where the first may be 1 (shared by all examples).
+  // Requires these dimensions, where the first may be 1 (shared by all
+  // examples).
   template <typename Buffer>
   Check& SharedShape(const char* name, const Buffer& buffer,
                      std::initializer_list<int64_t> expected) {
@@ -38,7 +39,8 @@ class Check {
 
   // InvalidArgument with the complaint.
   ::xla::ffi::Error Error() const {
-    return ::xla::ffi::Error::InvalidArgument(std::string(op_) + ": " + complaint_);
+    return ::xla::ffi::Error::InvalidArgument(std::string(op_) + ": " +
+                                              complaint_);
   }
 
  private:

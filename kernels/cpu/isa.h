@@ -5,7 +5,8 @@
 
 namespace clinometer {
 
-// Instruction sets that the kernels are compiled for, one translation unit each.
+// Instruction sets that the kernels are compiled for, one translation unit
+// each.
 enum class Isa { kBaseline, kAvx2, kAvx512 };
 
 // "baseline", "avx2" or "avx512".
@@ -14,35 +15,37 @@ std::string IsaName(Isa isa);
 // The widest that this machine runs.
 Isa WidestIsa();
 
-// The one in use: the environment's CLINOMETER_CPU_ISA, else the widest. Read once.
+// The one in use: the environment's CLINOMETER_CPU_ISA, else the widest. Read
+// once.
 Isa ActiveIsa();
 
-// Why CLINOMETER_CPU_ISA cannot be followed (unknown, or not of this machine), or "".
+// Why CLINOMETER_CPU_ISA cannot be followed (unknown, or not of this machine),
+// or "".
 std::string IsaRequestError();
 
 }  // namespace clinometer
 
-// Declares a kernel in the namespace of every instruction set, and under its own name
-// a function that calls the active one.
-#define CLINOMETER_DECLARE_KERNEL(Name, Args)                    \
-  namespace baseline {                                           \
-  void Name(const Args& args, const Pool& pool);                 \
-  }                                                              \
-  namespace avx2 {                                               \
-  void Name(const Args& args, const Pool& pool);                 \
-  }                                                              \
-  namespace avx512 {                                             \
-  void Name(const Args& args, const Pool& pool);                 \
-  }                                                              \
-  inline void Name(const Args& args, const Pool& pool) {         \
-    switch (ActiveIsa()) {                                       \
-      case Isa::kBaseline:                                       \
-        return baseline::Name(args, pool);                       \
-      case Isa::kAvx2:                                           \
-        return avx2::Name(args, pool);                           \
-      case Isa::kAvx512:                                         \
-        return avx512::Name(args, pool);                         \
-    }                                                            \
+// Declares a kernel in the namespace of every instruction set, and under its
+// own name a function that calls the active one.
+#define CLINOMETER_DECLARE_KERNEL(Name, Args)            \
+  namespace baseline {                                   \
+  void Name(const Args& args, const Pool& pool);         \
+  }                                                      \
+  namespace avx2 {                                       \
+  void Name(const Args& args, const Pool& pool);         \
+  }                                                      \
+  namespace avx512 {                                     \
+  void Name(const Args& args, const Pool& pool);         \
+  }                                                      \
+  inline void Name(const Args& args, const Pool& pool) { \
+    switch (ActiveIsa()) {                               \
+      case Isa::kBaseline:                               \
+        return baseline::Name(args, pool);               \
+      case Isa::kAvx2:                                   \
+        return avx2::Name(args, pool);                   \
+      case Isa::kAvx512:                                 \
+        return avx512::Name(args, pool);                 \
+    }                                                    \
   }
 
 #endif  // CLINOMETER_KERNELS_CPU_ISA_H_

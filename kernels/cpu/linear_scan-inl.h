@@ -175,14 +175,6 @@ CLINOMETER_INLINE void StoreGated(const float* x, const float* gradient,
   }
 }
 
-CLINOMETER_INLINE float Dot(const float* x, const float* y, int64_t width) {
-  Vec sum = Vec{};
-  for (int64_t d = 0; d < width; d += kLanes) {
-    sum += LoadFirst(x + d, width - d) * LoadFirst(y + d, width - d);
-  }
-  return Sum(sum);
-}
-
 // sum += x * factor, in whole vectors.
 CLINOMETER_INLINE void AddScaled(const float* x, int64_t row, float factor,
                                  float* sum) {

@@ -9,8 +9,8 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// A register tile is kTileRows x kTileColumns, chosen so that it, a row of B and an
-// element of A fill the register file (16 registers; 32 with AVX-512).
+// A register tile is kTileRows x kTileColumns, chosen so that it, a row of B
+// and an element of A fill the register file (16 registers; 32 with AVX-512).
 constexpr int64_t kTileRows = CLINOMETER_LANES == 16 ? 12 : 6;
 constexpr int64_t kTileColumns = 2 * kLanes;
 
@@ -21,9 +21,10 @@ struct Strided {
   int64_t column;
 };
 
-// The right operand, k x n, in panels of kTileColumns columns: element (p, j) is
-// data[j / kTileColumns * panel + p * row + j % kTileColumns]. Whole vectors are read:
-// columns past n up to a multiple of kLanes must be readable (`Pack*` zero them).
+// The right operand, k x n, in panels of kTileColumns columns: element (p, j)
+// is data[j / kTileColumns * panel + p * row + j % kTileColumns]. Whole vectors
+// are read: columns past n up to a multiple of kLanes must be readable (`Pack*`
+// zero them).
 struct Panels {
   const float* data;
   int64_t panel;
@@ -33,7 +34,8 @@ struct Panels {
   Panels From(int64_t p) const { return {data + p * row, panel, row}; }
 };
 
-// A row-major matrix whose rows are padded to whole vectors, as a right operand.
+// A row-major matrix whose rows are padded to whole vectors, as a right
+// operand.
 CLINOMETER_INLINE Panels RowMajor(const float* data, int64_t row) {
   return {data, kTileColumns, row};
 }
@@ -65,11 +67,13 @@ CLINOMETER_INLINE Panels PackRows(const float* source, int64_t row, int64_t k,
   return {packed, k * kTileColumns, kTileColumns};
 }
 
-// Packs a k x n matrix given by its transpose, element (p, j) at source[j * row + p].
-CLINOMETER_INLINE Panels PackColumns(const float* source, int64_t row, int64_t k,
-                                     int64_t n, float* packed) {
+// Packs a k x n matrix given by its transpose, element (p, j) at source[j * row
+// + p].
+CLINOMETER_INLINE Panels PackColumns(const float* source, int64_t row,
+                                     int64_t k, int64_t n, float* packed) {
   for (int64_t j0 = 0; j0 < n; j0 += kLanes) {
-    float* to = packed + j0 / kTileColumns * kTileColumns * k + j0 % kTileColumns;
+    float* to =
+        packed + j0 / kTileColumns * kTileColumns * k + j0 % kTileColumns;
     const int64_t width = std::min(kLanes, n - j0);
     int64_t p = 0;
     for (; width == kLanes && p + kLanes <= k; p += kLanes) {
@@ -135,8 +139,8 @@ void Rows(int64_t m, int64_t k, Strided a, const float* b, int64_t b_row,
   }
 }
 
-// C[m, n] = A[m, k] B[k, n], added to C if `accumulate`. Rows of C must have room for n
-// rounded up to whole vectors, which are written.
+// C[m, n] = A[m, k] B[k, n], added to C if `accumulate`. Rows of C must have
+// room for n rounded up to whole vectors, which are written.
 CLINOMETER_INLINE void Matmul(int64_t m, int64_t n, int64_t k, Strided a,
                               Panels b, float* c, int64_t c_row,
                               bool accumulate) {

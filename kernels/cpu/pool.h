@@ -13,9 +13,9 @@ class Pool {
  public:
   explicit Pool(::xla::ffi::ThreadPool threads) : threads_(threads) {}
 
-  // Calls task(0) ... task(count - 1), each once, in any order, and returns when all
-  // are done. Deadlock-free on a full pool: the caller works too, and waits for tasks
-  // that were begun, never for a helper to start.
+  // Calls task(0) ... task(count - 1), each once, in any order, and returns
+  // when all are done. Deadlock-free on a full pool: the caller works too, and
+  // waits for tasks that were begun, never for a helper to start.
   void For(int64_t count, const std::function<void(int64_t)>& task) const;
 
  private:

@@ -1,5 +1,6 @@
-// Relative attention by blocks of queries and keys: scores never leave the caches, and
-// the bias is one vector a head, read at a shifted place for each query.
+// Relative attention by blocks of queries and keys: scores never leave the
+// caches, and the bias is one vector a head, read at a shifted place for each
+// query.
 
 #ifndef CLINOMETER_KERNELS_CPU_RELATIVE_ATTENTION_INL_H_
 #define CLINOMETER_KERNELS_CPU_RELATIVE_ATTENTION_INL_H_
@@ -10,7 +11,8 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// A block's scores stay in the second-level cache, a panel of keys in the first.
+// A block's scores stay in the second-level cache, a panel of keys in the
+// first.
 constexpr int64_t kQueryBlock = 48;  // a multiple of kTileRows
 constexpr int64_t kKeyBlock = 192;   // a multiple of kTileColumns
 constexpr int64_t kScoresRow = kKeyBlock + kTileColumns;
@@ -24,8 +26,8 @@ struct AttentionHead {
   AttentionHead(const RelativeAttentionInputs& inputs, int64_t b, int64_t h)
       : in(inputs),
         row(inputs.heads * inputs.width),
-        query(inputs.query + (b * inputs.query_length * inputs.heads + h) *
-                                 inputs.width),
+        query(inputs.query +
+              (b * inputs.query_length * inputs.heads + h) * inputs.width),
         key(inputs.key +
             (b * inputs.key_length * inputs.heads + h) * inputs.width),
         value(inputs.value +
@@ -63,11 +65,12 @@ struct AttentionHead {
     auto* padded_segments =
         reinterpret_cast<int32_t*>(carver->Take(in.key_length + kTileColumns));
     // Nothing to mask if the example has one segment only.
-    masked = in.masked &&
-             !(std::all_of(segments_source, segments_source + in.key_length,
-                           [this](int32_t x) { return x == query_segments[0]; }) &&
-               std::all_of(query_segments, query_segments + in.query_length,
-                           [this](int32_t x) { return x == query_segments[0]; }));
+    masked =
+        in.masked &&
+        !(std::all_of(segments_source, segments_source + in.key_length,
+                      [this](int32_t x) { return x == query_segments[0]; }) &&
+          std::all_of(query_segments, query_segments + in.query_length,
+                      [this](int32_t x) { return x == query_segments[0]; }));
     if (masked) {
       std::copy_n(segments_source, in.key_length, padded_segments);
       std::fill_n(padded_segments + in.key_length, kTileColumns, 0);
@@ -96,15 +99,15 @@ struct AttentionHead {
   const int32_t* segments = nullptr;
 };
 
-// Scores of queries [t, t + rows) and keys [s, s + columns): biased, masked, and
-// kOutside where causality forbids or a vector is padded.
-CLINOMETER_INLINE void Scores(const AttentionHead& head, int64_t t, int64_t rows,
-                              int64_t s, int64_t columns, float* scores) {
+// Scores of queries [t, t + rows) and keys [s, s + columns): biased, masked,
+// and kOutside where causality forbids or a vector is padded.
+CLINOMETER_INLINE void Scores(const AttentionHead& head, int64_t t,
+                              int64_t rows, int64_t s, int64_t columns,
+                              float* scores) {
   const Panels keys = {head.keys.data + s / kTileColumns * head.keys.panel,
                        head.keys.panel, head.keys.row};
-  Matmul(rows, columns, head.in.width,
-         {head.query + t * head.row, head.row, 1}, keys, scores, kScoresRow,
-         false);
+  Matmul(rows, columns, head.in.width, {head.query + t * head.row, head.row, 1},
+         keys, scores, kScoresRow, false);
   const int64_t padded = RoundUp(columns, kLanes);
   for (int64_t r = 0; r < rows; ++r) {
     float* row = scores + r * kScoresRow;
@@ -144,8 +147,8 @@ CLINOMETER_INLINE void MeanOfValues(const AttentionHead& head, float* mean) {
   for (int64_t d = 0; d < width; ++d) mean[d] *= scale;
 }
 
-// Turns a row of scores into exponentials against the running maximum, and rescales
-// what was summed before.
+// Turns a row of scores into exponentials against the running maximum, and
+// rescales what was summed before.
 CLINOMETER_INLINE void OnlineSoftmax(float* row, int64_t padded, float* sums,
                                      int64_t sums_padded, float* most,
                                      float* total) {
@@ -178,16 +181,15 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
   const RelativeAttentionInputs& in = args.inputs;
   const int64_t width = in.width;
   const int64_t padded_width = RoundUp(width, kLanes);
-  Carver carver(ThreadScratch(
-      AttentionHead::Size(in) +
-      Carver::Size(PackedSize(in.key_length, width)) +
-      Carver::Size(kQueryBlock * kScoresRow) +
-      Carver::Size(kQueryBlock * padded_width) + 2 * Carver::Size(kQueryBlock)));
+  Carver carver(ThreadScratch(AttentionHead::Size(in) +
+                              Carver::Size(PackedSize(in.key_length, width)) +
+                              Carver::Size(kQueryBlock * kScoresRow) +
+                              Carver::Size(kQueryBlock * padded_width) +
+                              2 * Carver::Size(kQueryBlock)));
   AttentionHead head(in, b, h);
   head.Pack(&carver);
-  const Panels values =
-      PackRows(head.value, head.row, in.key_length, width,
-               carver.Take(PackedSize(in.key_length, width)));
+  const Panels values = PackRows(head.value, head.row, in.key_length, width,
+                                 carver.Take(PackedSize(in.key_length, width)));
   float* scores = carver.Take(kQueryBlock * kScoresRow);
   float* sums = carver.Take(kQueryBlock * padded_width);
   float* most = carver.Take(kQueryBlock);
@@ -204,16 +206,18 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
       Scores(head, t, rows, s, columns, scores);
       for (int64_t r = 0; r < rows; ++r) {
         OnlineSoftmax(scores + r * kScoresRow, RoundUp(columns, kLanes),
-                      sums + r * padded_width, padded_width, most + r, total + r);
+                      sums + r * padded_width, padded_width, most + r,
+                      total + r);
       }
-      Matmul(rows, width, columns, {scores, kScoresRow, 1}, values.From(s), sums,
-             padded_width, true);
+      Matmul(rows, width, columns, {scores, kScoresRow, 1}, values.From(s),
+             sums, padded_width, true);
     }
     float* lse = args.log_sum_exp + (b * in.heads + h) * in.query_length + t;
     for (int64_t r = 0; r < rows; ++r) {
-      float* out = args.output +
-                   ((b * in.query_length + t + r) * in.heads + h) * width;
-      if (NothingAttended(most[r])) {
+      float* out =
+          args.output + ((b * in.query_length + t + r) * in.heads + h) * width;
+      // Scores that are not numbers leave the maximum alone, but not the total.
+      if (NothingAttended(most[r]) && !std::isnan(total[r])) {
         MeanOfValues(head, out);
         lse[r] = kMasked;
         continue;
@@ -226,7 +230,8 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
   }
 }
 
-// Weights and gradients of the scores of one block, in place of scores and weighted.
+// Weights and gradients of the scores of one block, in place of scores and
+// weighted.
 CLINOMETER_INLINE void ScoreGradients(const AttentionHead& head, int64_t t,
                                       int64_t rows, int64_t columns,
                                       const float* lse, const float* delta,
@@ -289,11 +294,7 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
   std::fill_n(query_grad, queries * padded_width, 0.0f);
   std::fill_n(bias_grad, bias_size + kTileColumns, 0.0f);
   for (int64_t t = 0; t < queries; ++t) {
-    float sum = 0;
-    for (int64_t d = 0; d < width; ++d) {
-      sum += output[t * head.row + d] * output_grad[t * head.row + d];
-    }
-    delta[t] = sum;
+    delta[t] = Dot(output + t * head.row, output_grad + t * head.row, width);
   }
 
   for (int64_t s = 0; s < keys; s += kKeyBlock) {
@@ -312,8 +313,8 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
       ScoreGradients(head, t, rows, columns, lse, delta, scores, weighted);
       Matmul(columns, width, rows, {scores, 1, kScoresRow}, grad_rows.From(t),
              value_grad, padded_width, true);
-      Matmul(columns, width, rows, {weighted, 1, kScoresRow}, query_rows.From(t),
-             key_grad, padded_width, true);
+      Matmul(columns, width, rows, {weighted, 1, kScoresRow},
+             query_rows.From(t), key_grad, padded_width, true);
       Matmul(rows, width, columns, {weighted, kScoresRow, 1}, key_rows.From(s),
              query_grad + t * padded_width, padded_width, true);
       if (head.bias == nullptr) continue;

@@ -21,8 +21,8 @@ using FloatResult = ffi::Result<Floats<rank>>;
 
 RelativeAttentionInputs Inputs(Floats<4> query, Floats<4> key, Floats<4> value,
                                Floats<3> bias, Ints<2> query_segments,
-                               Ints<2> key_segments, Ints<1> offset, bool causal,
-                               bool masked) {
+                               Ints<2> key_segments, Ints<1> offset,
+                               bool causal, bool masked) {
   RelativeAttentionInputs in;
   in.batch = query.dimensions()[0];
   in.query_length = query.dimensions()[1];
@@ -45,20 +45,23 @@ RelativeAttentionInputs Inputs(Floats<4> query, Floats<4> key, Floats<4> value,
   return in;
 }
 
-Check CheckInputs(const RelativeAttentionInputs& in, Floats<4> key, Floats<4> value,
-                  Floats<3> bias, Ints<2> query_segments, Ints<2> key_segments,
-                  Ints<1> offset) {
+Check CheckInputs(const RelativeAttentionInputs& in, Floats<4> key,
+                  Floats<4> value, Floats<3> bias, Ints<2> query_segments,
+                  Ints<2> key_segments, Ints<1> offset) {
   Check check("relative_attention");
-  check.That(in.query_length > 0 && in.key_length > 0,
-             "query and key must hold at least one position")
+  check
+      .That(in.query_length > 0 && in.key_length > 0,
+            "query and key must hold at least one position")
       .Shape("key", key, {in.batch, in.key_length, in.heads, in.width})
       .Shape("value", value, {in.batch, in.key_length, in.heads, in.width})
-      .SharedShape("query_segments", query_segments, {in.batch, in.query_length})
+      .SharedShape("query_segments", query_segments,
+                   {in.batch, in.query_length})
       .SharedShape("key_segments", key_segments, {in.batch, in.key_length})
       .SharedShape("offset", offset, {in.batch});
   if (in.bias != nullptr) {
-    check.SharedShape("bias", bias,
-                      {in.batch, in.heads, in.query_length + in.key_length - 1});
+    check.SharedShape(
+        "bias", bias,
+        {in.batch, in.heads, in.query_length + in.key_length - 1});
   }
   return check;
 }
@@ -68,13 +71,15 @@ ffi::Error Forward(ffi::ThreadPool threads, Floats<4> query, Floats<4> key,
                    Ints<2> key_segments, Ints<1> offset, FloatResult<4> output,
                    FloatResult<3> log_sum_exp, bool causal, bool masked) {
   RelativeAttentionForwardArgs args;
-  args.inputs = Inputs(query, key, value, bias, query_segments, key_segments, offset,
-                       causal, masked);
+  args.inputs = Inputs(query, key, value, bias, query_segments, key_segments,
+                       offset, causal, masked);
   const RelativeAttentionInputs& in = args.inputs;
   Check check =
       CheckInputs(in, key, value, bias, query_segments, key_segments, offset);
-  check.Shape("output", *output, {in.batch, in.query_length, in.heads, in.width})
-      .Shape("log_sum_exp", *log_sum_exp, {in.batch, in.heads, in.query_length});
+  check
+      .Shape("output", *output, {in.batch, in.query_length, in.heads, in.width})
+      .Shape("log_sum_exp", *log_sum_exp,
+             {in.batch, in.heads, in.query_length});
   if (check.Failed()) return check.Error();
   args.output = output->typed_data();
   args.log_sum_exp = log_sum_exp->typed_data();
@@ -90,8 +95,8 @@ ffi::Error Backward(ffi::ThreadPool threads, Floats<4> query, Floats<4> key,
                     FloatResult<4> value_grad, FloatResult<3> bias_grad,
                     bool causal, bool masked) {
   RelativeAttentionBackwardArgs args;
-  args.inputs = Inputs(query, key, value, bias, query_segments, key_segments, offset,
-                       causal, masked);
+  args.inputs = Inputs(query, key, value, bias, query_segments, key_segments,
+                       offset, causal, masked);
   const RelativeAttentionInputs& in = args.inputs;
   Check check =
       CheckInputs(in, key, value, bias, query_segments, key_segments, offset);

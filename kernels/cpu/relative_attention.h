@@ -18,14 +18,14 @@ struct RelativeAttentionInputs {
   int64_t key_length;
   int64_t heads;
   int64_t width;
-  bool causal;  // query t attends to keys s <= t + offset
-  bool masked;  // only to keys of its own segment
+  bool causal;         // query t attends to keys s <= t + offset
+  bool masked;         // only to keys of its own segment
   const float* query;  // [B, T, H, D]
   const float* key;    // [B, S, H, D]
   const float* value;  // [B, S, H, D]
   // [1 or B, H, T + S - 1], entry s - t + T - 1; null for none.
   const float* bias;
-  int64_t bias_stride;  // between examples; 0 when shared
+  int64_t bias_stride;            // between examples; 0 when shared
   const int32_t* query_segments;  // [1 or B, T]
   int64_t query_segments_stride;
   const int32_t* key_segments;  // [1 or B, S]
@@ -37,8 +37,8 @@ struct RelativeAttentionInputs {
 // A query that may attend to no key takes the mean of all values.
 struct RelativeAttentionForwardArgs {
   RelativeAttentionInputs inputs;
-  float* output;         // [B, T, H, D]
-  float* log_sum_exp;    // [B, H, T]; -1e9 where no key may be attended
+  float* output;       // [B, T, H, D]
+  float* log_sum_exp;  // [B, H, T]; -1e9 where no key may be attended
 };
 
 struct RelativeAttentionBackwardArgs {
@@ -52,8 +52,10 @@ struct RelativeAttentionBackwardArgs {
   float* bias_grad;  // [B, H, T + S - 1], of each example; null without a bias
 };
 
-CLINOMETER_DECLARE_KERNEL(RelativeAttentionForward, RelativeAttentionForwardArgs)
-CLINOMETER_DECLARE_KERNEL(RelativeAttentionBackward, RelativeAttentionBackwardArgs)
+CLINOMETER_DECLARE_KERNEL(RelativeAttentionForward,
+                          RelativeAttentionForwardArgs)
+CLINOMETER_DECLARE_KERNEL(RelativeAttentionBackward,
+                          RelativeAttentionBackwardArgs)
 
 XLA_FFI_DECLARE_HANDLER_SYMBOL(RelativeAttentionForwardHandler);
 XLA_FFI_DECLARE_HANDLER_SYMBOL(RelativeAttentionBackwardHandler);

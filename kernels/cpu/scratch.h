@@ -5,11 +5,13 @@
 
 namespace clinometer {
 
-// This thread's working memory: at least `count` floats, aligned to 64 bytes, contents
-// undefined. It is kept between tasks; the next call on the thread may move it.
+// This thread's working memory: at least `count` floats, aligned to 64 bytes,
+// contents undefined. It is kept between tasks; the next call on the thread may
+// move it.
 float* ThreadScratch(int64_t count);
 
-// Hands out consecutive pieces of one `ThreadScratch`, each aligned to 64 bytes.
+// Hands out consecutive pieces of one `ThreadScratch`, each aligned to 64
+// bytes.
 class Carver {
  public:
   explicit Carver(float* memory) : next_(memory) {}

@@ -1,5 +1,5 @@
-// Vectors of the instruction set that this translation unit is compiled for. Included
-// by isa_*.cc only, inside the namespace and target that they set.
+// Vectors of the instruction set that this translation unit is compiled for.
+// Included by isa_*.cc only, inside the namespace and target that they set.
 
 #ifndef CLINOMETER_KERNELS_CPU_SIMD_INL_H_
 #define CLINOMETER_KERNELS_CPU_SIMD_INL_H_
@@ -30,7 +30,8 @@ CLINOMETER_INLINE void Store(float* p, Vec x) {
   *reinterpret_cast<UnalignedVec*>(p) = x;
 }
 
-// By subtracting 0, which changes no number and so costs nothing; -0 + 0 would be 0.
+// By subtracting 0, which changes no number and so costs nothing; -0 + 0 would
+// be 0.
 CLINOMETER_INLINE Vec Set(float x) { return x - Vec{}; }
 
 CLINOMETER_INLINE IntVec SetInt(int32_t x) { return IntVec{} + x; }
@@ -50,17 +51,30 @@ CLINOMETER_INLINE float Sum(Vec x) {
   return sum;
 }
 
+CLINOMETER_INLINE float Dot(const float* a, const float* b, int64_t width) {
+  Vec even = Vec{}, odd = Vec{};  // Two sums hide the latency of one.
+  int64_t j = 0;
+  for (; j + 2 * kLanes <= width; j += 2 * kLanes) {
+    even += Load(a + j) * Load(b + j);
+    odd += Load(a + j + kLanes) * Load(b + j + kLanes);
+  }
+  float sum = Sum(even + odd);
+  for (; j < width; ++j) sum += a[j] * b[j];
+  return sum;
+}
+
 CLINOMETER_INLINE float MaxLane(Vec x) {
   float most = x[0];
   for (int i = 1; i < kLanes; ++i) most = most > x[i] ? most : x[i];
   return most;
 }
 
-// e^x for x <= 0 (and up to about 80), to 2 ulp; exactly 0 below -87, where the result
-// would leave the normal range. Cody-Waite reduction, polynomial of degree 6.
+// e^x for x <= 0 (and up to about 80), to 2 ulp; exactly 0 below -87, where the
+// result would leave the normal range. Cody-Waite reduction, polynomial of
+// degree 6.
 CLINOMETER_INLINE Vec Exp(Vec x) {
   const Vec low = Set(-87.0f);
-  const Vec y = Max(x, low);
+  const Vec y = x < low ? low : x;  // Not `Max`: NaN must stay.
   const Vec scaled = y * 1.44269504f;
   const IntVec exponent = __builtin_convertvector(
       scaled + (scaled < 0 ? Set(-0.5f) : Set(0.5f)), IntVec);
@@ -80,8 +94,8 @@ CLINOMETER_INLINE Vec Exp(Vec x) {
   return x < low ? Vec{} : p * power;
 }
 
-// Transposes a square of kLanes vectors in the registers: squares of `half` lanes, then
-// of twice as many, change places across the diagonal.
+// Transposes a square of kLanes vectors in the registers: squares of `half`
+// lanes, then of twice as many, change places across the diagonal.
 template <int64_t half = 1>
 CLINOMETER_INLINE void Transpose(Vec* rows) {
   if constexpr (half < kLanes) {

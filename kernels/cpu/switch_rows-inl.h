@@ -23,18 +23,6 @@ CLINOMETER_INLINE void ScaleRow(const float* from, float scale, int64_t width,
   for (; j < width; ++j) to[j] = from[j] * scale;
 }
 
-CLINOMETER_INLINE float Dot(const float* a, const float* b, int64_t width) {
-  Vec even = Vec{}, odd = Vec{};  // Two sums hide the latency of one.
-  int64_t j = 0;
-  for (; j + 2 * kLanes <= width; j += 2 * kLanes) {
-    even += Load(a + j) * Load(b + j);
-    odd += Load(a + j + kLanes) * Load(b + j + kLanes);
-  }
-  float sum = Sum(even + odd);
-  for (; j < width; ++j) sum += a[j] * b[j];
-  return sum;
-}
-
 // Turns slots of tokens into tokens of slots.
 CLINOMETER_INLINE void InvertSlots(const SwitchDispatchArgs& args,
                                    int64_t group) {

@@ -66,7 +66,9 @@ def test_equals_the_definition():
 def test_an_offset_query_and_a_cache_equal_the_row_of_the_whole():
     def forward(x, offset):
         table = attention.RelativeBias(2, name="bias")()
-        module = attention.RelativeAttention(2, 4, num_kv_heads=1, causal=True, name="a")
+        module = attention.RelativeAttention(
+            2, 4, num_kv_heads=1, causal=True, name="a"
+        )
         whole = module(x, bias_table=table)
         row = jax.lax.dynamic_slice_in_dim(x, offset, 1, axis=1)
         return whole, module(row, module.key_value(x), table, query_offset=offset)

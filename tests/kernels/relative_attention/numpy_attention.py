@@ -43,9 +43,10 @@ def mask(batch, queries, keys, causal, offset, key_mask, query_segments, key_seg
     if key_mask is not None:
         allowed &= np.asarray(key_mask)[:, None, :]
     if query_segments is not None:
-        allowed &= np.asarray(query_segments)[:, :, None] == np.asarray(
-            key_segments
-        )[:, None, :]
+        allowed &= (
+            np.asarray(query_segments)[:, :, None]
+            == np.asarray(key_segments)[:, None, :]
+        )
     return allowed
 
 
@@ -72,7 +73,14 @@ def attention(
         two_sided = not causal if bidirectional is None else bidirectional
         logits += bias(table, queries, keys, query_offset, two_sided, max_distance)
     allowed = mask(
-        batch, queries, keys, causal, query_offset, key_mask, query_segments, key_segments
+        batch,
+        queries,
+        keys,
+        causal,
+        query_offset,
+        key_mask,
+        query_segments,
+        key_segments,
     )
     logits = np.where(allowed[:, None], logits, -1e9)
     weights = np.exp(logits - logits.max(-1, keepdims=True))
