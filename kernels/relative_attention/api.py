@@ -15,6 +15,7 @@ from clinometer.kernels.relative_attention import reference
 from clinometer.kernels.relative_attention import specs
 
 _OP = "relative_attention"
+_SHARED = (3, 4, 5, 6, 7)  # bias, segments, offset, multiplier
 
 FORWARD = dispatch.Kernel(
     _OP,
@@ -25,6 +26,7 @@ FORWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.forward),
         "cpu": cpu.FORWARD,
     },
+    shared=_SHARED,
 )
 BACKWARD = dispatch.Kernel(
     _OP,
@@ -35,6 +37,7 @@ BACKWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.backward),
         "cpu": cpu.BACKWARD,
     },
+    shared=_SHARED,
 )
 
 

@@ -14,7 +14,8 @@ from clinometer.kernels.cpu import native
 from clinometer.kernels.performer_attention import api
 from clinometer.tests.kernels.performer_attention import dense
 
-IMPLEMENTATIONS = ("reference", "cpu")
+# The rule of `vmap` is the primitive's, not the implementation's: one is enough.
+IMPLEMENTATIONS = (pytest.param("reference", marks=pytest.mark.slow), "cpu")
 
 
 def shape(*dims, dtype=jnp.float32):

@@ -22,7 +22,7 @@ def bucket(distance, bidirectional, max_distance=128):
 
 
 def bias(table, queries, keys, offset, bidirectional, max_distance=128):
-    """[H, T, S]."""
+    """Returns [H, T, S]."""
     table = np.asarray(table, np.float64)
     return np.array(
         [
@@ -36,7 +36,7 @@ def bias(table, queries, keys, offset, bidirectional, max_distance=128):
 
 
 def mask(batch, queries, keys, causal, offset, key_mask, query_segments, key_segments):
-    """bool [B, T, S]: which keys a query may attend to."""
+    """Returns bool [B, T, S]: which keys a query may attend to."""
     allowed = np.ones((batch, queries, keys), bool)
     if causal:
         allowed &= np.arange(keys) <= np.arange(queries)[:, None] + offset
