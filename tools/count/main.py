@@ -44,6 +44,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--encoder-length", type=int, default=512, help="default 512")
     parser.add_argument("--decoder-length", type=int, default=114, help="default 114")
     parser.add_argument(
+        "--platform",
+        default="cpu",
+        choices=("cpu", "tpu", "cuda", "rocm"),
+        help="whose kernels the executed FLOPs are of; default cpu",
+    )
+    parser.add_argument(
         "--override",
         metavar="FIELD=VALUE",
         action="append",
@@ -66,6 +72,7 @@ def main(argv: Sequence[str]) -> int:
                 batch_size=args.batch_size,
                 encoder_length=args.encoder_length,
                 decoder_length=args.decoder_length,
+                platform=args.platform,
                 **overrides,
             )
             for name in names
