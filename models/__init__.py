@@ -14,11 +14,14 @@ from clinometer.models.attention import RelativeAttention
 from clinometer.models.attention import RelativeBias
 from clinometer.models.config import ConfigError
 from clinometer.models.config import TransformerConfig
+from clinometer.models.convolution import DynamicConv
+from clinometer.models.convolution import LightConv
 from clinometer.models.embedding import Logits
 from clinometer.models.embedding import TokenEmbedding
 from clinometer.models.feed_forward import FeedForward
 from clinometer.models.grammar import ModelNameError
 from clinometer.models.norm import RMSNorm
+from clinometer.models.performer_attention import PerformerAttention
 from clinometer.models.registry import ARCHITECTURES
 from clinometer.models.registry import build
 from clinometer.models.seq2seq import Model
@@ -26,18 +29,25 @@ from clinometer.models.sizes import SIZES
 from clinometer.models.stack import is_stacked
 from clinometer.models.stack import stack_params
 from clinometer.models.stack import unstack_params
+from clinometer.models.switch_ffn import SwitchFFN
+from clinometer.models.switch_ffn import SwitchMetrics
 
 __all__ = [
     "ARCHITECTURES",
     "SIZES",
     "ConfigError",
+    "DynamicConv",
     "FeedForward",
+    "LightConv",
     "Logits",
     "Model",
     "ModelNameError",
+    "PerformerAttention",
     "RMSNorm",
     "RelativeAttention",
     "RelativeBias",
+    "SwitchFFN",
+    "SwitchMetrics",
     "TokenEmbedding",
     "TransformerConfig",
     "build",

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from clinometer.kernels import relative_attention
 from clinometer.kernels.relative_attention import NUM_BUCKETS
 from clinometer.models import keys
+from clinometer.models import projections
 
 
 class RelativeBias(hk.Module):
@@ -33,13 +34,10 @@ class RelativeBias(hk.Module):
         return hk.get_parameter("table", shape, jnp.float32, init)
 
 
-class RelativeAttention(hk.Module):
-    """Projections around the kernel `relative_attention`; no biases.
+class RelativeAttention(projections.AttentionProjections):
+    """Projections around the kernel `relative_attention`.
 
-    Parameters `query` [d, H k], `key` and `value` [d, G k] (one `key_value` when tied)
-    and `output` [H k, d] are two-dimensional, so that Adafactor factors them. Plain
-    normal initialisers: query (d k)^-1/2, key and value d^-1/2, output (H k)^-1/2.
-    There is no 1/sqrt(k), which T5 folds into the query's initialiser.
+    Parameters are those of `projections.AttentionProjections`.
 
     Args:
         num_heads: H.
@@ -64,27 +62,11 @@ class RelativeAttention(hk.Module):
         implementation: str | Sequence[str] = "auto",
         name: str | None = None,
     ):
-        super().__init__(name=name)
-        self.num_heads = num_heads
-        self.d_kv = d_kv
-        self.num_kv_heads = num_kv_heads or num_heads
-        self.shared_kv = shared_kv
+        super().__init__(num_heads, d_kv, num_kv_heads, shared_kv, name=name)
         self.causal = causal
         self.dropout_rate = dropout_rate
         self.broadcast_dropout = broadcast_dropout
         self.implementation = implementation
-
-    @hk.name_like("__call__")
-    def key_value(self, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Projects [B, S, d] to keys and values, [B, S, G, k] each."""
-        std = memory.shape[-1] ** -0.5
-        if self.shared_kv:
-            tied = self._project("key_value", memory, self.num_kv_heads, std)
-            return tied, tied
-        return (
-            self._project("key", memory, self.num_kv_heads, std),
-            self._project("value", memory, self.num_kv_heads, std),
-        )
 
     def __call__(
         self,
@@ -107,11 +89,9 @@ class RelativeAttention(hk.Module):
             query_offset: position of the first query among the keys.
             dropout_key: None is evaluation.
         """
-        d_model = x.shape[-1]
-        std = (d_model * self.d_kv) ** -0.5
         key, value = self.key_value(x) if key_value is None else key_value
         y = relative_attention(
-            self._project("query", x, self.num_heads, std),
+            self.query(x),
             key,
             value,
             bias_table,
@@ -124,13 +104,4 @@ class RelativeAttention(hk.Module):
             broadcast_dropout=self.broadcast_dropout,
             implementation=self.implementation,
         )
-        inner = self.num_heads * self.d_kv
-        init = hk.initializers.RandomNormal(inner**-0.5)
-        kernel = hk.get_parameter("output", [inner, d_model], jnp.float32, init)
-        return y.reshape(*y.shape[:2], inner) @ kernel.astype(x.dtype)
-
-    def _project(self, name: str, x: jax.Array, heads: int, std: float) -> jax.Array:
-        init = hk.initializers.RandomNormal(std)
-        shape = [x.shape[-1], heads * self.d_kv]
-        kernel = hk.get_parameter(name, shape, jnp.float32, init)
-        return (x @ kernel.astype(x.dtype)).reshape(*x.shape[:2], heads, self.d_kv)
+        return self.output(y, x.shape[-1])

@@ -8,25 +8,9 @@ import numpy as np
 from clinometer.models import attention
 
 
-def test_initialisers():
-    def forward(x):
-        module = attention.RelativeAttention(8, 32, name="attention")
-        return module(x), attention.RelativeBias(200, name="bias")()
-
-    init = hk.transform(forward).init
-    params = init(jax.random.key(0), jnp.zeros((1, 1, 512)))
-    deviations = {
-        "query": (512 * 32) ** -0.5,
-        "key": 512**-0.5,
-        "value": 512**-0.5,
-        "output": (8 * 32) ** -0.5,
-    }
-    assert params["attention"].keys() == deviations.keys()
-    for name, want in deviations.items():
-        kernel = np.asarray(params["attention"][name])
-        assert abs(kernel.std() / want - 1) < 0.02
-        assert np.abs(kernel).max() > 3 * want  # Not truncated.
-    table = np.asarray(params["bias"]["table"])
+def test_initialiser_of_the_bias():
+    init = hk.transform(lambda: attention.RelativeBias(200, name="bias")()).init
+    table = np.asarray(init(jax.random.key(0))["bias"]["table"])
     limit = (6 / (200 + 32)) ** 0.5
     assert table.shape == (200, 32)
     assert 0.99 * limit < table.max() <= limit
@@ -80,16 +64,3 @@ def test_an_offset_query_and_a_cache_equal_the_row_of_the_whole():
     for offset in (0, 17, 39):
         whole, row = apply(params, x, offset)
         np.testing.assert_allclose(row[:, 0], whole[:, offset], rtol=1e-5, atol=1e-6)
-
-
-def test_tied_keys_and_values_share_one_matrix():
-    def forward(x):
-        module = attention.RelativeAttention(2, 4, shared_kv=True, name="a")
-        return module.key_value(x)
-
-    function = hk.without_apply_rng(hk.transform(forward))
-    x = jnp.ones((1, 3, 8))
-    params = function.init(jax.random.key(0), x)
-    assert list(params["a"]) == ["key_value"]
-    key, value = function.apply(params, x)
-    np.testing.assert_array_equal(key, value)
