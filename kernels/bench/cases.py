@@ -34,6 +34,8 @@ class Case:
         ours: makes the function of the arguments from an implementation's name.
         baselines: plain jnp functions of the arguments, by name.
         torch: functions of torch tensors, by name.
+        gradient_tolerance: how far gradients may lie apart, as a part of the largest
+            value; None for what the dtype allows.
     """
 
     op: str
@@ -43,6 +45,7 @@ class Case:
     ours: Callable[[str], Callable[..., Any]]
     baselines: Mapping[str, Callable[..., Any]]
     torch: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
+    gradient_tolerance: float | None = None
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Returns our implementations and the jnp forms, by name."""
@@ -285,6 +288,9 @@ def _switch(
         4,
         our_layer,
         {name: jnp_layer(dispatches[name], combines[name]) for name in dispatches},
+        # Rounding sends a few hidden values to the other side of the ReLU's kink,
+        # where the gradient jumps.
+        gradient_tolerance=2e-2 if jnp.dtype(dtype) == jnp.float32 else None,
     )
 
 

@@ -59,6 +59,9 @@ def run_case(
     if pass_name != "forward":
         shapes = jax.eval_shape(functions["reference"], *arguments)
         gradients = cases_lib.cotangents(case, jax.tree.leaves(shapes))
+    tolerance = TOLERANCES[dtype]
+    if gradients and case.gradient_tolerance is not None:
+        tolerance = case.gradient_tolerance
     forms: dict[str, _Form] = {}
     differences: dict[str, float] = {}
     expected: list[np.ndarray] = []
@@ -78,7 +81,7 @@ def run_case(
         given = form.to_numpy(form.run())
         expected = expected or given
         differences[name] = timer.check_agreement(
-            f"{what}: {name}", expected, given, TOLERANCES[dtype]
+            f"{what}: {name}", expected, given, tolerance
         )
         forms[name] = form
     timings = timer.interleave(
