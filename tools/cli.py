@@ -41,6 +41,11 @@ SUBCOMMANDS = {
         None,
         "count a model's parameters and FLOPs without allocating it",
     ),
+    "bench": Subcommand(
+        "clinometer.kernels.bench.main",
+        None,
+        "time the kernels against plain jnp forms on this machine",
+    ),
     "tokenize": Subcommand(
         "clinometer.data.tokenize_main",
         "train",

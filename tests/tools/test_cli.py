@@ -28,7 +28,7 @@ def stand_in(monkeypatch):
 def test_help_lists_every_subcommand(capsys):
     assert cli.main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name in ("train", "study", "report", "count", "tokenize", "version"):
+    for name in ("train", "study", "report", "count", "bench", "tokenize", "version"):
         rows = [line for line in lines if line.startswith(f"  {name} ")]
         assert len(rows) == 1 and len(rows[0].split()) > 3
 

@@ -1,0 +1,1 @@
+"""`clinometer bench`: how fast the kernels are, against plain jnp and PyTorch."""

@@ -1,0 +1,269 @@
+"""`clinometer bench`: the kernels' speed against plain jnp, on the user's machine."""
+
+import argparse
+from collections.abc import Sequence
+import os
+import sys
+import time
+from typing import Any
+
+from clinometer.kernels.bench import cases as cases_lib
+from clinometer.kernels.bench import environment as environment_lib
+from clinometer.kernels.bench import figure
+from clinometer.kernels.bench import records as records_lib
+from clinometer.kernels.bench import runner
+from clinometer.kernels.bench import timer
+from clinometer.kernels.bench import torch_baselines
+from clinometer.kernels.cpu import wrap
+
+_DESCRIPTION = """\
+Times the kernels against plain jnp forms (and PyTorch's own operations, where torch is
+installed), all in turn in one process. Before timing, each form's results, and its
+gradients in the pass "forward+backward", are checked against the reference's.
+
+"ratio" is the median of the best jnp form of the same run over a form's own median:
+above 1 is faster than any jnp form measured. Milliseconds differ from machine to
+machine and hour to hour; compare ratios. "temp" is what the compiled program allocates
+besides arguments and results. The default shapes take some minutes.
+"""
+
+_EPILOG = """\
+examples:
+  clinometer bench --quick
+  clinometer bench --op light_conv --op dynamic_conv --pass forward
+  clinometer bench --out new.json --compare old.json --figure ratios.svg
+  clinometer bench --op relative_attention --implementation cpu --json
+
+exit codes: 0 done; 1 results disagree, or a ratio fell (--compare); 2 bad input.
+"""
+
+_USAGE = 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the benchmark; returns the exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        chosen = _chosen(args)
+        old = records_lib.read(args.compare) if args.compare else None
+        names = _names(args.implementation, chosen)
+        for path in (args.out, args.figure):
+            folder = os.path.dirname(path or "") or "."
+            if not os.path.isdir(folder):
+                raise ValueError(f"{path}: there is no folder {folder}")
+        if args.figure and "cpu" not in names:
+            raise ValueError("--figure shows cpu, which --implementation leaves out")
+        if "cpu" in names and wrap.unavailable():
+            raise ValueError(
+                f"implementation cpu: {wrap.unavailable()}; or leave it out: "
+                "--implementation reference"
+            )
+    except ValueError as error:
+        return _fail(error, _USAGE)
+    environment = environment_lib.describe()
+    _say(_heading(environment, args.dtype))
+    if not torch_baselines.is_installed():
+        _say("torch is not installed: PyTorch's own operations are left out")
+    progress = _Progress()
+    found: list[dict[str, Any]] = []
+    passes = [p for p in runner.PASSES if p in (args.passes or runner.PASSES)]
+    try:
+        for case in chosen:
+            for pass_name in passes:
+                records = runner.run_case(
+                    case,
+                    pass_name,
+                    args.dtype,
+                    names,
+                    args.rounds,
+                    environment,
+                    progress.say,
+                )
+                found += records
+                progress.clear()
+                if args.out:  # After each, so that an interrupted run is kept.
+                    records_lib.write(args.out, records_lib.dumps(found))
+                print(
+                    records_lib.table(records) + "\n",
+                    file=sys.stderr if args.json else sys.stdout,
+                    flush=True,
+                )
+    except timer.DisagreementError as error:
+        progress.clear()
+        return _fail(error, 1)
+    except OSError as error:
+        return _fail(error, _USAGE)
+    if args.json:
+        print(records_lib.dumps(found), end="")
+    try:
+        if args.figure:
+            records_lib.write(args.figure, figure.draw(found))
+        if old is None:
+            return 0
+        text, fallen = records_lib.compare(
+            old, found, args.tolerance / 100, cases_lib.OURS
+        )
+    except (OSError, ValueError) as error:
+        return _fail(error, _USAGE)
+    print(text, file=sys.stderr if args.json else sys.stdout)
+    return 1 if fallen else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clinometer bench",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--op",
+        metavar="NAME",
+        action="append",
+        help=f"of {', '.join(_ops())}; repeatable; all by default",
+    )
+    parser.add_argument(
+        "--pass",
+        dest="passes",
+        action="append",
+        choices=runner.PASSES,
+        help="repeatable; both by default",
+    )
+    parser.add_argument(
+        "--implementation",
+        metavar="NAME",
+        action="append",
+        help="cpu or a baseline's name as in the table; repeatable; all by default. "
+        "The reference always runs: results are checked against it",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=_number_of_rounds,
+        default=7,
+        metavar="N",
+        help="samples of each form, at least 2; default 7",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small shapes, to see that all works"
+    )
+    parser.add_argument("--dtype", choices=tuple(runner.TOLERANCES), default="float32")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the records as JSON; the tables go to standard error",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write the records as JSON")
+    parser.add_argument(
+        "--compare",
+        metavar="OLD.json",
+        help="show how ratios changed since; exit with 1 where one of ours fell",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=_percentage,
+        default=25.0,
+        metavar="PERCENT",
+        help="by which a ratio may fall with --compare; default 25",
+    )
+    parser.add_argument(
+        "--figure", metavar="FILE.svg", help="draw cpu's ratios as bars"
+    )
+    return parser
+
+
+def _ops() -> list[str]:
+    listed = cases_lib.cases(quick=True, dtype="float32")
+    return list(dict.fromkeys(case.op for case in listed))
+
+
+def _chosen(args: argparse.Namespace) -> list[cases_lib.Case]:
+    """Returns the cases of the operations asked for."""
+    unknown = [name for name in args.op or () if name not in _ops()]
+    if unknown:
+        raise ValueError(f"--op: got {unknown[0]!r}; accepted: {', '.join(_ops())}")
+    listed = cases_lib.cases(quick=args.quick, dtype=args.dtype)
+    return [case for case in listed if args.op is None or case.op in args.op]
+
+
+def _names(
+    asked: Sequence[str] | None, chosen: Sequence[cases_lib.Case]
+) -> tuple[str, ...]:
+    """Returns the forms to measure."""
+    known = [n for case in chosen for n in (*case.functions(), *case.torch)]
+    known = list(dict.fromkeys(known))
+    unknown = [name for name in asked or () if name not in known]
+    if unknown:
+        raise ValueError(
+            f"--implementation: got {unknown[0]!r}; these operations have: "
+            f"{', '.join(known)}"
+        )
+    names = tuple(asked or known)
+    if torch_baselines.is_installed():
+        return names
+    absent = {name for case in chosen for name in case.torch}
+    if asked and absent & set(asked):
+        raise ValueError(
+            f"--implementation {min(absent & set(asked))}: torch is not installed"
+        )
+    return tuple(name for name in names if name not in absent)
+
+
+def _heading(environment: dict[str, Any], dtype: str) -> str:
+    versions = ", ".join(f"{n} {v}" for n, v in environment["versions"].items())
+    return (
+        f"{environment['host_cpu']}; device {environment['device']}, "
+        f"{environment['threads']} threads, kernels for {environment['isa']}; "
+        f"{versions}\nresults must agree within {runner.TOLERANCES[dtype]:.0e} of the "
+        f"largest value ({dtype})"
+    )
+
+
+def _number_of_rounds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"must be a number from 2 on, got {text!r}")
+    return int(text)
+
+
+def _percentage(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 100.0:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 100, got {text!r}")
+    return value
+
+
+class _Progress:
+    """One line on standard error that is written over; whole lines if no terminal."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._last = time.monotonic()
+
+    def say(self, text: str) -> None:
+        if self._live:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif "left out" in text or time.monotonic() - self._last > 5:
+            print(text, file=sys.stderr, flush=True)
+            self._last = time.monotonic()
+        if self._live and "left out" in text:
+            print(file=sys.stderr)
+
+    def clear(self) -> None:
+        if self._live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"clinometer bench: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

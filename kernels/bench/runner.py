@@ -1,0 +1,173 @@
+"""Runs one case: compiles every form, checks that they agree, times, makes records."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from clinometer.kernels import dispatch
+from clinometer.kernels.bench import cases as cases_lib
+from clinometer.kernels.bench import timer
+from clinometer.kernels.bench import torch_baselines
+
+PASSES = ("forward", "forward+backward")
+# Of the largest value of each result; results are sums, in other orders.
+TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    run: Callable[[], Any]
+    to_numpy: Callable[[Any], list[np.ndarray]]
+    temp_bytes: int | None  # None where it is not known
+
+
+def run_case(
+    case: cases_lib.Case,
+    pass_name: str,
+    dtype: str,
+    names: Sequence[str],
+    rounds: int,
+    environment: dict[str, Any],
+    say: Callable[[str], None],
+) -> list[Record]:
+    """Measures the forms of a case.
+
+    Args:
+        case: from `cases`.
+        pass_name: of `PASSES`.
+        dtype: the name of the arguments' dtype.
+        names: forms to measure besides the reference; others are left out.
+        rounds: samples of each form.
+        environment: from `environment.describe`, a part of each record.
+        say: told what is going on.
+
+    Raises:
+        timer.DisagreementError: a form gives other results than the reference.
+    """
+    what = f"{case.op} {case.shape} {pass_name}"
+    arguments = case.arguments()
+    gradients: tuple[jax.Array, ...] = ()
+    functions = case.functions()
+    if pass_name != "forward":
+        shapes = jax.eval_shape(functions["reference"], *arguments)
+        gradients = cases_lib.cotangents(case, jax.tree.leaves(shapes))
+    tolerance = TOLERANCES[dtype]
+    if gradients and case.gradient_tolerance is not None:
+        tolerance = case.gradient_tolerance
+    forms: dict[str, _Form] = {}
+    differences: dict[str, float] = {}
+    expected: list[np.ndarray] = []
+    wanted = ["reference", *(n for n in (*functions, *case.torch) if n != "reference")]
+    for name in wanted:
+        if name not in ("reference", *names):
+            continue
+        say(f"{what}: {name}: compiling, checking")
+        try:
+            if name in case.torch:
+                form = _torch_form(case, name, arguments, gradients, environment)
+            else:
+                form = _jax_form(case, functions[name], arguments, gradients)
+        except dispatch.NotSupportedError as error:
+            say(f"{what}: {name}: left out, {error}")
+            continue
+        given = form.to_numpy(form.run())
+        expected = expected or given
+        differences[name] = timer.check_agreement(
+            f"{what}: {name}", expected, given, tolerance
+        )
+        forms[name] = form
+    timings = timer.interleave(
+        {name: form.run for name, form in forms.items()},
+        rounds,
+        progress=lambda done: say(f"{what}: round {done} of {rounds}"),
+    )
+    jnp_forms = [
+        name for name in forms if name == "reference" or name in case.baselines
+    ]
+    best = min(jnp_forms, key=lambda name: timings[name].median)
+    return [
+        {
+            "op": case.op,
+            "pass": pass_name,
+            "implementation": name,
+            "shape": case.shape,
+            "dtype": dtype,
+            "median_seconds": timing.median,
+            "iqr_seconds": timing.iqr,
+            "ratio_to_best_reference": timings[best].median / timing.median,
+            "best_reference": best,
+            "rounds": rounds,
+            "difference": differences[name],
+            "temp_bytes": forms[name].temp_bytes,
+            **environment,
+        }
+        for name, timing in timings.items()
+    ]
+
+
+def _jax_form(
+    case: cases_lib.Case,
+    function: Callable[..., Any],
+    arguments: tuple[jax.Array, ...],
+    cotangents: tuple[jax.Array, ...],
+) -> _Form:
+    if cotangents:
+        function = functools.partial(_with_gradients, function, case.num_gradients)
+        arguments = (cotangents, *arguments)
+    compiled = jax.jit(function).lower(*arguments).compile()
+    memory = compiled.memory_analysis()
+    return _Form(
+        lambda: jax.block_until_ready(compiled(*arguments)),
+        _arrays,
+        None if memory is None else memory.temp_size_in_bytes,
+    )
+
+
+def _with_gradients(
+    function: Callable[..., Any],
+    num_gradients: int,
+    cotangents: tuple[jax.Array, ...],
+    *arguments: jax.Array,
+) -> tuple[Any, Any]:
+    """Returns all results, and the gradients that the cotangents give."""
+
+    def split(*wanted: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
+        results = jax.tree.leaves(function(*wanted, *arguments[num_gradients:]))
+        floats = [x for x in results if jnp.issubdtype(x.dtype, jnp.floating)]
+        return floats, results
+
+    _, backward, results = jax.vjp(split, *arguments[:num_gradients], has_aux=True)
+    return results, backward(list(cotangents))
+
+
+def _arrays(results: Any) -> list[np.ndarray]:
+    wide = [
+        x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
+        for x in jax.tree.leaves(results)
+    ]
+    return [np.asarray(x) for x in wide]
+
+
+def _torch_form(
+    case: cases_lib.Case,
+    name: str,
+    arguments: tuple[jax.Array, ...],
+    cotangents: tuple[jax.Array, ...],
+    environment: dict[str, Any],
+) -> _Form:
+    run = torch_baselines.prepare(
+        case.torch[name],
+        arguments,
+        cotangents,
+        case.num_gradients,
+        environment["threads"],
+    )
+    return _Form(run, torch_baselines.to_numpy, None)

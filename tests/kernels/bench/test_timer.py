@@ -1,0 +1,98 @@
+"""Tests of the benchmark's timer: rounds, statistics, and the check before them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from clinometer.kernels.bench import timer
+
+
+class FakeClock:
+    """A clock that only the timed functions move."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.calls = []
+
+    def function(self, name, *seconds):
+        """Returns a function that takes these seconds, one call after the other."""
+        durations = iter(seconds)
+
+        def run():
+            self.calls.append(name)
+            self.now += next(durations)
+
+        return run
+
+    def __call__(self):
+        return self.now
+
+
+def test_rounds_are_interleaved_and_start_with_another_function_each():
+    clock = FakeClock()
+    functions = {name: clock.function(name, *[1.0] * 4) for name in "abc"}
+    done = []
+    timer.interleave(functions, 3, clock, done.append)
+    assert "".join(clock.calls) == "abc" + "abc" + "bca" + "cab"
+    assert done == [1, 2, 3]
+
+
+def test_the_warm_up_is_not_a_sample():
+    clock = FakeClock()
+    timings = timer.interleave(
+        {"a": clock.function("a", 100.0, 1.0, 2.0, 3.0, 4.0, 10.0)}, 5, clock
+    )
+    assert timings["a"].samples == (1.0, 2.0, 3.0, 4.0, 10.0)
+    assert timings["a"].median == 3.0
+    assert timings["a"].iqr == 2.0
+
+
+def test_a_short_function_is_called_several_times_a_sample():
+    clock = FakeClock()
+    each = timer.SHORTEST_SAMPLE / 4
+    timings = timer.interleave({"a": clock.function("a", *[each] * 9)}, 2, clock)
+    assert len(clock.calls) == 1 + 2 * 4
+    assert timings["a"].samples == pytest.approx((each, each))
+
+
+def test_a_function_that_the_clock_does_not_see_is_not_called_for_ever():
+    clock = FakeClock()
+    timings = timer.interleave({"a": clock.function("a", *[0.0] * 999)}, 2, clock)
+    assert len(clock.calls) < 200
+    assert timings["a"].median == 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([[1.0, -4.0]], 0.0),
+        ([[1.0, -4.4]], 0.1),
+        ([[1.0, np.nan]], math.inf),
+        ([[1.0]], math.inf),
+        ([[1.0, -4.0], [0.0]], math.inf),
+    ],
+)
+def test_the_difference_is_a_part_of_the_largest_value(given, expected):
+    truth = [np.array([1.0, -4.0])]
+    given = [np.array(x) for x in given]
+    assert timer.difference(truth, given) == pytest.approx(expected)
+
+
+def test_integers_must_be_equal():
+    three = [np.array([1, 2, 3])]
+    assert timer.difference(three, [np.array([1, 2, 3])]) == 0.0
+    assert timer.difference(three, [np.array([1, 2, 4])]) == math.inf
+
+
+def test_values_that_are_all_zero_have_no_scale():
+    assert timer.difference([np.zeros(3)], [np.full(3, 0.5)]) == 0.5
+
+
+def test_a_disagreement_is_refused_and_told():
+    one = [np.ones(2)]
+    assert timer.check_agreement("a", one, [np.full(2, 1.001)], 1e-2) > 0.0
+    with pytest.raises(timer.DisagreementError, match="conv: cpu.*0.5.*1e-02"):
+        timer.check_agreement("conv: cpu", one, [np.full(2, 1.5)], 1e-2)
+    with pytest.raises(timer.DisagreementError):
+        timer.check_agreement("a", one, [np.full(2, np.nan)], 1e-2)
