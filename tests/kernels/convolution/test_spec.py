@@ -12,6 +12,7 @@ from clinometer.kernels.convolution import dynamic
 from clinometer.kernels.convolution import light
 from clinometer.kernels.cpu import native
 
+MOSTLY_CPU = (pytest.param("reference", marks=pytest.mark.slow), "cpu")
 B, S, D, H, K = 2, 40, 32, 4, 7
 OPS = {"light": light_conv, "dynamic": dynamic_conv}
 
@@ -26,7 +27,7 @@ def x_of(shape=(B, S, D), seed=3):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-@pytest.mark.parametrize("implementation", ["reference", "cpu"])
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_constant_stays_and_is_weaker_at_the_ends(op, causal, implementation):
@@ -45,7 +46,7 @@ def test_a_constant_stays_and_is_weaker_at_the_ends(op, causal, implementation):
     np.testing.assert_allclose(output[:, 0], want, rtol=1e-5)
 
 
-@pytest.mark.parametrize("implementation", ["reference", "cpu"])
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_same_weights_everywhere_are_a_light_convolution(causal, implementation):
     weights = weights_of("light")
@@ -57,7 +58,7 @@ def test_the_same_weights_everywhere_are_a_light_convolution(causal, implementat
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("implementation", ["reference", "cpu"])
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 def test_light_convolution_shifts_with_its_input(implementation):
     run = jax.jit(
         lambda x: light_conv(
@@ -71,7 +72,7 @@ def test_light_convolution_shifts_with_its_input(implementation):
     )
 
 
-@pytest.mark.parametrize("implementation", ["reference", "cpu"])
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("op", OPS)
 def test_zero_weights_give_exact_zeros(op, implementation):
     weights = jnp.zeros_like(weights_of(op))
@@ -245,7 +246,7 @@ def test_declared_costs_are_the_closed_forms(module, weights_shape, settings):
         assert declared.flops <= executed <= 2 * declared.flops
 
 
-@pytest.mark.parametrize("implementation", ["reference", "cpu"])
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("op", OPS)
 def test_no_array_of_all_taps_is_made(op, implementation):
     shape, taps = (2, 256, 128), 31

@@ -11,6 +11,7 @@ from clinometer.kernels import performer_attention
 from clinometer.tests.kernels.performer_attention import dense
 
 IMPLEMENTATIONS = ("reference", "cpu")
+MOSTLY_CPU = (pytest.param("reference", marks=pytest.mark.slow), "cpu")
 
 
 @functools.partial(jax.jit, static_argnames=("causal", "epsilon", "implementation"))
@@ -82,7 +83,7 @@ def test_values_and_gradients(
     assert_right(arrays, mask, 2e-5, **settings)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("causal", [False, True])
 def test_bfloat16(implementation, causal):
     arrays = dense.draw(3, 2, 33, 33, 2, 1, 16)
@@ -90,7 +91,7 @@ def test_bfloat16(implementation, causal):
     assert_right(arrays, None, 2e-2, causal=causal, implementation=implementation)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("causal", [False, True])
 def test_no_key_gives_zero_and_masked_keys_get_nothing(implementation, causal):
     arrays = dense.draw(4, 3, 20, 20, 2, 2, 8)
@@ -116,7 +117,7 @@ def test_no_key_gives_zero_and_masked_keys_get_nothing(implementation, causal):
     np.testing.assert_array_equal(output, again)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("seen", [0, 11, 12, 64, 99])
 def test_no_gradient_from_the_future(implementation, seen):
     query, key, value, gradient = dense.draw(5, 1, 100, 100, 2, 2, 8)
@@ -130,7 +131,7 @@ def test_no_gradient_from_the_future(implementation, seen):
     assert np.all(np.any(np.asarray(grads[2][:, : seen + 1]), axis=-1))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 def test_large_keys_to_come_change_nothing_to_the_bit(implementation):
     query, key, value, gradient = dense.draw(9, 1, 100, 100, 2, 2, 8)
     settings = {"causal": True, "implementation": implementation}
@@ -140,7 +141,7 @@ def test_large_keys_to_come_change_nothing_to_the_bit(implementation):
     np.testing.assert_array_equal(output[:, :90], again[:, :90])
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_scale_of_queries_does_not_matter_without_epsilon(implementation, causal):
     query, key, value, gradient = dense.draw(6, 1, 70, 70, 2, 2, 16)
@@ -154,7 +155,7 @@ def test_the_scale_of_queries_does_not_matter_without_epsilon(implementation, ca
         assert not np.any(x)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 def test_equal_values_come_out_and_order_does_not_matter(implementation):
     query, key, value, gradient = dense.draw(7, 2, 40, 50, 2, 2, 16)
     settings = {"causal": False, "implementation": implementation}
@@ -166,7 +167,7 @@ def test_equal_values_come_out_and_order_does_not_matter(implementation):
     np.testing.assert_allclose(output, mixed, atol=1e-5)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", MOSTLY_CPU)
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_nan_is_not_hidden(implementation, which):
     arrays = [np.array(x) for x in dense.draw(8, 1, 9, 9, 1, 1, 5)]

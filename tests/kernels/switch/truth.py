@@ -4,8 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 IMPLEMENTATIONS = ("reference", "cpu")
+MOSTLY_CPU = (pytest.param("reference", marks=pytest.mark.slow), "cpu")
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
