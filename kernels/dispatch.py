@@ -64,8 +64,8 @@ class Implementation:
 
     Attributes:
         run: operands and settings to a tuple of results; traceable.
-        refuse: platform, target, operands' shapes and settings to a reason why it
-            cannot run, or None.
+        refuse: target device kind, operands' shapes and settings to a reason why it
+            cannot run, or None. It is asked on its own platform only.
         executed_flops: operands' shapes and settings to the FLOPs that it executes;
             None where they can be counted on the jaxpr of `run`.
         avoid: as `refuse`, but heeded by "auto" only: why another is faster.
@@ -115,8 +115,10 @@ class Choice:
     passed_over: tuple[str, ...]  # reasons, each led by the implementation's name
 
 
-def check_implementation(op: str, implementation: str | Sequence[str]) -> None:
-    """Raises ValueError unless `implementation` names what there is.
+def check_implementation(
+    op: str, implementation: str | Sequence[str]
+) -> str | tuple[str, ...]:
+    """Returns `implementation`, hashable; ValueError unless it names what there is.
 
     Args:
         op: the operation that the message names.
@@ -130,6 +132,7 @@ def check_implementation(op: str, implementation: str | Sequence[str]) -> None:
             f"{op}: implementation: got {implementation!r}; accepted are "
             f"{', '.join(accepted)}, or a sequence of them to try in order"
         )
+    return implementation if isinstance(implementation, str) else tuple(names)
 
 
 def call(
@@ -139,9 +142,7 @@ def call(
     implementation: str | Sequence[str],
 ) -> tuple[jax.Array, ...]:
     """Calls a kernel; differentiable only through the operation's custom rule."""
-    check_implementation(kernel.op, implementation)
-    if not isinstance(implementation, str):
-        implementation = tuple(implementation)
+    implementation = check_implementation(kernel.op, implementation)
     results = _primitive.bind(
         *operands,
         kernel=kernel,

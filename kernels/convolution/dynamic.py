@@ -70,10 +70,8 @@ def dynamic_conv(
 
     Source: Wu et al. 2019 (spec §11).
     """
-    dispatch.check_implementation(_OP, implementation)
+    implementation = dispatch.check_implementation(_OP, implementation)
     check.arguments(_OP, x, weights, "batch, length, heads, taps", mask, causal)
-    if not isinstance(implementation, str):
-        implementation = tuple(implementation)
     return _convolve(check.masked(x, mask), weights, causal, implementation)
 
 

@@ -68,10 +68,8 @@ def light_conv(
 
     Source: Wu et al. 2019 (spec §10).
     """
-    dispatch.check_implementation(_OP, implementation)
+    implementation = dispatch.check_implementation(_OP, implementation)
     check.arguments(_OP, x, weights, "heads, taps", mask, causal)
-    if not isinstance(implementation, str):
-        implementation = tuple(implementation)
     return _convolve(check.masked(x, mask), weights[None], causal, implementation)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels import checks
 from clinometer.kernels import dispatch
 from clinometer.kernels.performer_attention import cpu
 from clinometer.kernels.performer_attention import reference
@@ -76,8 +77,9 @@ def performer_attention(
 
     Source: Choromanski et al. 2021, generalised attention with ReLU features (spec §5).
     """
-    dispatch.check_implementation(_OP, implementation)
-    _check_arrays(query, key, value, key_mask)
+    implementation = dispatch.check_implementation(_OP, implementation)
+    checks.attention_arrays(_OP, query, key, value)
+    _check_mask(key, key_mask)
     if causal and query.shape[1] != key.shape[1]:
         raise ValueError(
             f"{_OP}: causal: needs as many queries as keys, got {query.shape[1]} "
@@ -93,8 +95,6 @@ def performer_attention(
     if groups > 1:
         key, value = jnp.repeat(key, groups, axis=2), jnp.repeat(value, groups, axis=2)
     settings = (("causal", bool(causal)), ("epsilon", epsilon))
-    if not isinstance(implementation, str):
-        implementation = tuple(implementation)
     return _attend(query, key, value, mask, settings, implementation)
 
 
@@ -139,32 +139,7 @@ def _backward(
 _attend.defvjp(_forward, _backward)
 
 
-def _check_arrays(
-    query: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array | None
-) -> None:
-    for name, x in (("query", query), ("key", key), ("value", value)):
-        if x.ndim != 4:
-            raise ValueError(
-                f"{_OP}: {name}: must be [batch, length, heads, width], got shape "
-                f"{x.shape}"
-            )
-        if x.dtype not in (jnp.float32, jnp.bfloat16) or x.dtype != query.dtype:
-            raise ValueError(
-                f"{_OP}: {name}: must be float32 or bfloat16 and of query's dtype; "
-                f"got {x.dtype} and {query.dtype}"
-            )
-        if 0 in x.shape:
-            raise ValueError(f"{_OP}: {name}: has an empty axis, shape {x.shape}")
-    batch, _, num_heads, width = query.shape
-    wanted = (batch, key.shape[1], key.shape[2], width)
-    for name, x in (("key", key), ("value", value)):
-        if x.shape != wanted:
-            raise ValueError(f"{_OP}: {name}: must be {wanted}, got {x.shape}")
-    if num_heads % key.shape[2]:
-        raise ValueError(
-            f"{_OP}: key has {key.shape[2]} heads, which must divide the {num_heads} "
-            "of query"
-        )
+def _check_mask(key: jax.Array, key_mask: jax.Array | None) -> None:
     if key_mask is None:
         return
     if key_mask.shape != key.shape[:2] or key_mask.dtype != jnp.bool_:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from clinometer.kernels import checks
 from clinometer.kernels import dispatch
 from clinometer.kernels.relative_attention import buckets
 from clinometer.kernels.relative_attention import cpu
@@ -97,9 +98,10 @@ def relative_attention(
 
     Source: Raffel et al. 2020, as trained with Mesh TensorFlow (spec §1.3).
     """
-    dispatch.check_implementation(_OP, implementation)
-    _check_arrays(query, key, value, bias_table)
+    implementation = dispatch.check_implementation(_OP, implementation)
+    checks.attention_arrays(_OP, query, key, value)
     batch, num_queries, num_heads, _ = query.shape
+    _check_bias_table(num_heads, bias_table)
     num_keys = key.shape[1]
     if not 0.0 <= dropout_rate < 1.0:
         raise ValueError(f"{_OP}: dropout_rate: must be in [0, 1), got {dropout_rate}")
@@ -136,7 +138,7 @@ def relative_attention(
             multiplier = jnp.where(kept, 1.0 / keep, 0.0)
     settings = (("causal", causal), ("masked", masked), ("groups", 1))
     rest = (query_segments, key_segments, offset, multiplier)
-    return _attend(query, key, value, bias, rest, settings, _name(implementation))
+    return _attend(query, key, value, bias, rest, settings, implementation)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
@@ -188,10 +190,6 @@ def _backward(
 _attend.defvjp(_forward, _backward)
 
 
-def _name(implementation: str | Sequence[str]) -> str | tuple[str, ...]:
-    return implementation if isinstance(implementation, str) else tuple(implementation)
-
-
 def _segments(
     query: jax.Array,
     key: jax.Array,
@@ -218,32 +216,7 @@ def _segments(
     return query_segments.astype(jnp.int32), key_segments.astype(jnp.int32)
 
 
-def _check_arrays(
-    query: jax.Array, key: jax.Array, value: jax.Array, bias_table: jax.Array | None
-) -> None:
-    for name, x in (("query", query), ("key", key), ("value", value)):
-        if x.ndim != 4:
-            raise ValueError(
-                f"{_OP}: {name}: must be [batch, length, heads, width], got shape "
-                f"{x.shape}"
-            )
-        if x.dtype not in (jnp.float32, jnp.bfloat16) or x.dtype != query.dtype:
-            raise ValueError(
-                f"{_OP}: {name}: must be float32 or bfloat16 and of query's dtype; "
-                f"got {x.dtype} and {query.dtype}"
-            )
-        if 0 in x.shape:
-            raise ValueError(f"{_OP}: {name}: has an empty axis, shape {x.shape}")
-    batch, _, num_heads, width = query.shape
-    wanted = (batch, key.shape[1], key.shape[2], width)
-    for name, x in (("key", key), ("value", value)):
-        if x.shape != wanted:
-            raise ValueError(f"{_OP}: {name}: must be {wanted}, got {x.shape}")
-    if num_heads % key.shape[2]:
-        raise ValueError(
-            f"{_OP}: key has {key.shape[2]} heads, which must divide the {num_heads} "
-            "of query"
-        )
+def _check_bias_table(num_heads: int, bias_table: jax.Array | None) -> None:
     if bias_table is not None and (
         bias_table.ndim != 2 or bias_table.shape[0] != num_heads
     ):

@@ -1,19 +1,9 @@
 """Checks of what the Switch operations are given, before anything is traced."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 
-from clinometer.kernels import dispatch
-
 _MOST_SLOTS = 2**31 - 1
-
-
-def implementation(op: str, names: str | Sequence[str]) -> str | tuple[str, ...]:
-    """Checks the implementation's name, or names, and makes them hashable."""
-    dispatch.check_implementation(op, names)
-    return names if isinstance(names, str) else tuple(names)
 
 
 def floats(op: str, name: str, x: jax.Array, axes: str) -> None:

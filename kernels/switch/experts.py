@@ -71,7 +71,7 @@ def expert_matmul(
 
     Source: Fedus et al. 2021 (spec §4).
     """
-    name = checks.implementation(_OP, implementation)
+    name = dispatch.check_implementation(_OP, implementation)
     checks.floats(_OP, "x", x, "groups, experts, capacity, width")
     checks.floats(_OP, "w", w, "experts, input width, output width")
     groups, num_experts, capacity, width = x.shape

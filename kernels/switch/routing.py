@@ -92,7 +92,7 @@ def switch_route(
 
     Source: Fedus et al. 2021, with Mesh TensorFlow's groups (spec §4).
     """
-    name = checks.implementation(_OP, implementation)
+    name = dispatch.check_implementation(_OP, implementation)
     checks.floats(_OP, "logits", logits, "groups, tokens, experts")
     groups, num_tokens, num_experts = logits.shape
     checks.slots(_OP, num_experts, capacity)

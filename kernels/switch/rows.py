@@ -85,7 +85,7 @@ def switch_dispatch(
 
     Source: Fedus et al. 2021 (spec §4), by index instead of one-hot products.
     """
-    name = checks.implementation(_DISPATCH, implementation)
+    name = dispatch.check_implementation(_DISPATCH, implementation)
     checks.floats(_DISPATCH, "x", x, "groups, tokens, width")
     checks.exactly(_DISPATCH, "slot", slot, x.shape[:2], jnp.int32)
     checks.slots(_DISPATCH, num_experts, capacity)
@@ -116,7 +116,7 @@ def switch_combine(
 
     Source: Fedus et al. 2021 (spec §4), by index instead of one-hot products.
     """
-    name = checks.implementation(_COMBINE, implementation)
+    name = dispatch.check_implementation(_COMBINE, implementation)
     checks.floats(_COMBINE, "y", y, "groups, experts, capacity, width")
     if slot.ndim != 2:
         raise ValueError(
