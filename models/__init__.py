@@ -25,6 +25,7 @@ from clinometer.models.performer_attention import PerformerAttention
 from clinometer.models.registry import ARCHITECTURES
 from clinometer.models.registry import build
 from clinometer.models.seq2seq import Model
+from clinometer.models.seq2seq import Outputs
 from clinometer.models.sizes import SIZES
 from clinometer.models.stack import is_stacked
 from clinometer.models.stack import stack_params
@@ -42,6 +43,7 @@ __all__ = [
     "Logits",
     "Model",
     "ModelNameError",
+    "Outputs",
     "PerformerAttention",
     "RMSNorm",
     "RelativeAttention",

@@ -12,8 +12,11 @@ import jax.numpy as jnp
 
 from clinometer.kernels import relative_attention
 from clinometer.kernels.relative_attention import NUM_BUCKETS
+from clinometer.kernels.relative_attention import relative_position_bucket
 from clinometer.models import keys
 from clinometer.models import projections
+
+State = tuple[jax.Array, jax.Array]  # keys and values, [B, S, G, k] each
 
 
 class RelativeBias(hk.Module):
@@ -105,3 +108,54 @@ class RelativeAttention(projections.AttentionProjections):
             implementation=self.implementation,
         )
         return self.output(y, x.shape[-1])
+
+    def init_state(self, batch_size: int, max_length: int, dtype: jnp.dtype) -> State:
+        """Returns room for the keys and values of `max_length` positions."""
+        shape = (batch_size, max_length, self.num_kv_heads, self.d_kv)
+        return jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
+
+    @hk.name_like("__call__")
+    def step(
+        self,
+        x: jax.Array,  # [B, 1, d]
+        state: State,
+        bias_table: jax.Array | None,
+        index: jax.Array,
+    ) -> tuple[jax.Array, State]:
+        """Attends from position `index` to itself and those before: y [B, 1, d]."""
+        state = tuple(
+            jax.lax.dynamic_update_slice_in_dim(old, new, index, axis=1)
+            for old, new in zip(state, self.key_value(x), strict=True)
+        )
+        return self(x, state, bias_table, query_offset=index), state
+
+    @hk.name_like("__call__")
+    def entropy(
+        self,
+        x: jax.Array,  # [B, T, d]
+        key_value: State,
+        bias_table: jax.Array | None,
+        query_segments: jax.Array,  # [B, T]
+        key_segments: jax.Array,  # [B, S]
+    ) -> jax.Array:
+        """Returns the weights' mean entropy in nats over heads and real queries.
+
+        A measurement, not a step of the model: it holds all weights [B, H, T, S].
+        """
+        query, (key, _) = self.query(x), key_value
+        key = jnp.repeat(key, self.num_heads // self.num_kv_heads, axis=2)
+        logits = jnp.einsum(
+            "bthk,bshk->bhts", query, key, preferred_element_type=jnp.float32
+        )
+        position = jnp.arange(key.shape[1])[None, :] - jnp.arange(x.shape[1])[:, None]
+        if bias_table is not None:
+            buckets = relative_position_bucket(position, bidirectional=not self.causal)
+            logits += bias_table[:, buckets][None]
+        mask = query_segments[:, None, :, None] == key_segments[:, None, None, :]
+        if self.causal:
+            mask &= (position <= 0)[None, None]
+        log_weights = jax.nn.log_softmax(jnp.where(mask, logits, -jnp.inf), axis=-1)
+        terms = jnp.where(mask, jnp.exp(log_weights) * log_weights, 0.0)
+        is_real = (query_segments != 0)[:, None, :]
+        count = self.num_heads * jnp.maximum(jnp.sum(is_real), 1)
+        return -jnp.sum(jnp.where(is_real, jnp.sum(terms, axis=-1), 0.0)) / count

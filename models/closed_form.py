@@ -6,6 +6,7 @@ and count every position, masked ones too: causal attention is dense, as in the 
 
 import dataclasses
 
+from clinometer.kernels.relative_attention import NUM_BUCKETS
 from clinometer.models import config as config_lib
 
 
@@ -31,10 +32,13 @@ class Macs:
     Attributes:
         body: of the layers.
         logits: of the projection on the vocabulary.
+        lookup: what the papers count for looking tokens up, as a one-hot product; the
+            program does not run it.
     """
 
     body: int
     logits: int
+    lookup: int
 
 
 def attention_params(config: config_lib.TransformerConfig) -> int:
@@ -44,9 +48,14 @@ def attention_params(config: config_lib.TransformerConfig) -> int:
     return config.d_model * (2 * inner + projections * config.kv_heads * config.d_kv)
 
 
+def norm_params(config: config_lib.TransformerConfig) -> int:
+    """Parameters of one norm."""
+    return (2 if config.norm == "layer" else 1) * config.d_model
+
+
 def feed_forward_params(config: config_lib.TransformerConfig) -> int:
     """Parameters of one feed-forward sublayer, without its norm."""
-    return (3 if config.is_gated else 2) * config.d_model * config.d_ff
+    return (3 if config.is_gated else 2) * config.d_model * config.ffn_width
 
 
 def embedding_params(config: config_lib.TransformerConfig) -> int:
@@ -73,13 +82,56 @@ def feed_forward_macs(config: config_lib.TransformerConfig, length: int) -> int:
     return length * feed_forward_params(config)
 
 
-def logits_macs(config: config_lib.TransformerConfig, decoder_length: int) -> int:
-    """Multiply-adds of the projection on the vocabulary."""
-    return decoder_length * config.vocab_size * config.d_model
+def model_params(
+    config: config_lib.TransformerConfig,
+    *,
+    encoder_layer: int,
+    decoder_layer: int,
+    bias_tables: int = 2,
+    beside: int = 0,
+) -> ParamCounts:
+    """Parameters of an encoder-decoder of equal layers.
+
+    Args:
+        config: of the architecture.
+        encoder_layer: parameters of one layer of the encoder.
+        decoder_layer: likewise of the decoder.
+        bias_tables: relative bias tables [H, num_buckets].
+        beside: parameters beside layers, embeddings, tables and the final norms.
+    """
+    embedding = embedding_params(config)
+    total = (
+        embedding
+        + config.num_encoder_layers * encoder_layer
+        + config.num_decoder_layers * decoder_layer
+        + 2 * norm_params(config)
+        + bias_tables * NUM_BUCKETS * config.num_heads
+        + beside
+    )
+    return ParamCounts(total, embedding, active=total)
 
 
-def one_hot_macs(
-    config: config_lib.TransformerConfig, encoder_length: int, decoder_length: int
-) -> int:
-    """Multiply-adds that the papers count for the lookup, as a one-hot product."""
-    return (encoder_length + decoder_length) * config.vocab_size * config.d_model
+def model_macs(
+    config: config_lib.TransformerConfig,
+    encoder_length: int,
+    decoder_length: int,
+    *,
+    encoder_layer: int,
+    decoder_layer: int,
+) -> Macs:
+    """Multiply-adds of an encoder-decoder of equal layers and T5's embeddings.
+
+    Args:
+        config: of the architecture.
+        encoder_length: S.
+        decoder_length: T.
+        encoder_layer: multiply-adds of one layer of the encoder.
+        decoder_layer: likewise of the decoder.
+    """
+    table = config.vocab_size * config.d_model
+    return Macs(
+        body=config.num_encoder_layers * encoder_layer
+        + config.num_decoder_layers * decoder_layer,
+        logits=decoder_length * table,
+        lookup=(encoder_length + decoder_length) * table,
+    )

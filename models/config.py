@@ -1,11 +1,13 @@
 """The configuration of T5-like encoder-decoders, checked when it is made."""
 
+from collections.abc import Collection
 import dataclasses
 
 import jax.numpy as jnp
 
 from clinometer import kernels
 from clinometer.models import feed_forward
+from clinometer.models import norm
 
 DTYPES = ("float32", "bfloat16")
 
@@ -29,6 +31,7 @@ class TransformerConfig:
         num_kv_heads: key-value heads; 0 for as many as heads, 1 for shared heads.
         shared_kv: tie the key and value projections.
         tie_embeddings: logits by the embedding table rather than a matrix of their own.
+        norm: "rms", or "layer" with mean and offset.
         ffn_activation: one of `feed_forward.ACTIVATIONS`, e.g. "gated-gelu".
         dropout_rate: rate of every dropout site.
         broadcast_dropout: share dropout masks along the length axis.
@@ -49,6 +52,7 @@ class TransformerConfig:
     num_kv_heads: int = 0
     shared_kv: bool = False
     tie_embeddings: bool = True
+    norm: str = "rms"
     ffn_activation: str = "relu"
     dropout_rate: float = 0.1
     broadcast_dropout: bool = True
@@ -78,24 +82,21 @@ class TransformerConfig:
                 f"num_kv_heads: {self.num_kv_heads} does not divide num_heads, "
                 f"{self.num_heads}"
             )
-        if self.ffn_activation not in feed_forward.ACTIVATIONS:
-            raise ConfigError(
-                f"ffn_activation: unknown {self.ffn_activation!r}; accepted: "
-                f"{', '.join(feed_forward.ACTIVATIONS)}"
-            )
+        self._check_choice("ffn_activation", feed_forward.ACTIVATIONS)
+        self._check_choice("norm", tuple(norm.NORMS))
+        self._check_choice("dtype", DTYPES)
+        self._check_choice("implementation", ("auto", *kernels.IMPLEMENTATIONS))
         if not 0 <= self.dropout_rate < 1:
             raise ConfigError(
                 f"dropout_rate: must lie in [0, 1), got {self.dropout_rate}"
             )
-        if self.dtype not in DTYPES:
+
+    def _check_choice(self, field: str, accepted: Collection[str]) -> None:
+        """Raises ConfigError unless the field's value is one of those accepted."""
+        value = getattr(self, field)
+        if value not in accepted:
             raise ConfigError(
-                f"dtype: unknown {self.dtype!r}; accepted: {', '.join(DTYPES)}"
-            )
-        implementations = ("auto", *kernels.IMPLEMENTATIONS)
-        if self.implementation not in implementations:
-            raise ConfigError(
-                f"implementation: unknown {self.implementation!r}; accepted: "
-                f"{', '.join(implementations)}"
+                f"{field}: unknown {value!r}; accepted: {', '.join(accepted)}"
             )
 
     @property
@@ -107,6 +108,11 @@ class TransformerConfig:
     def kv_heads(self) -> int:
         """Number of key-value heads."""
         return self.num_kv_heads or self.num_heads
+
+    @property
+    def ffn_width(self) -> int:
+        """Hidden width of the feed-forward sublayers."""
+        return self.d_ff
 
     @property
     def is_gated(self) -> bool:

@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.kernels import cost
-from clinometer.models import closed_form
 from clinometer.models import loss as loss_lib
 from clinometer.models import registry
 from clinometer.models import seq2seq
@@ -121,7 +120,6 @@ def count(
     params = architecture.param_counts(config)
     macs = architecture.forward_macs(config, encoder_length, decoder_length)
     paper_macs = architecture.forward_macs(config, encoder_length, macs_decoder_length)
-    one_hot = closed_form.one_hot_macs(config, encoder_length, macs_decoder_length)
     flops_forward = 2 * batch_size * (macs.body + macs.logits)
 
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -137,7 +135,8 @@ def count(
         batch_size=batch_size,
         encoder_length=encoder_length,
         decoder_length=decoder_length,
-        macs_forward_batch=batch_size * (paper_macs.body + paper_macs.logits + one_hot),
+        macs_forward_batch=batch_size
+        * (paper_macs.body + paper_macs.logits + paper_macs.lookup),
         macs_decoder_length=macs_decoder_length,
         flops_forward=flops_forward,
         flops_forward_non_embedding=2 * batch_size * macs.body,

@@ -1,4 +1,4 @@
-"""RMS norm, computed in float32."""
+"""Norms over the model axis, computed in float32."""
 
 import haiku as hk
 import jax
@@ -20,3 +20,29 @@ class RMSNorm(hk.Module):
         y *= jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + EPSILON)
         # Explicit, so that a strict rank-promotion setting accepts the product.
         return (y * jnp.broadcast_to(scale, y.shape)).astype(x.dtype)
+
+
+class LayerNorm(hk.Module):
+    """`(x - mean) * rsqrt(variance + 1e-6) * scale + offset` over the last axis.
+
+    `scale` and `offset` are [d], initially ones and zeros.
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # [..., d] -> [..., d]
+        """Normalises the last axis."""
+        shape = [x.shape[-1]]
+        scale = hk.get_parameter("scale", shape, jnp.float32, init=jnp.ones)
+        offset = hk.get_parameter("offset", shape, jnp.float32, init=jnp.zeros)
+        y = x.astype(jnp.float32)
+        y -= jnp.mean(y, axis=-1, keepdims=True)
+        y *= jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + EPSILON)
+        scale, offset = (jnp.broadcast_to(leaf, y.shape) for leaf in (scale, offset))
+        return (y * scale + offset).astype(x.dtype)
+
+
+NORMS: dict[str, type[hk.Module]] = {"rms": RMSNorm, "layer": LayerNorm}
+
+
+def make(kind: str, name: str) -> hk.Module:
+    """Returns the norm of a kind, one of `NORMS`."""
+    return NORMS[kind](name=name)

@@ -5,19 +5,17 @@ To add an architecture, write its file and add its line to `ARCHITECTURES`.
 
 import dataclasses
 import difflib
-from types import ModuleType
 from typing import Any
 
+from clinometer.models import architecture as architecture_lib
 from clinometer.models import config as config_lib
 from clinometer.models import grammar
 from clinometer.models import seq2seq
 from clinometer.models import sizes
 from clinometer.models import transformer
 
-# A module offers `Config`, `make_network(config)`, and the closed forms
-# `param_counts(config)` and `forward_macs(config, encoder_length, decoder_length)`.
-ARCHITECTURES: dict[str, ModuleType] = {
-    "transformer": transformer,
+ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
+    "transformer": transformer.ARCHITECTURE,
 }
 
 
@@ -43,11 +41,17 @@ def build(
     """
     parsed = parse(name)
     architecture = ARCHITECTURES[parsed.architecture]
-    fields = parsed.config_fields()
+    for operator, _ in parsed.operators:
+        if operator in architecture.refused_operators:
+            raise grammar.ModelNameError(
+                f"model {name!r}: operator {operator} means nothing for "
+                f"{parsed.architecture}: {architecture.refused_operators[operator]}"
+            )
+    fields = {**parsed.config_fields(), **architecture.size_fields(parsed.size)}
     has_kv = "KV" in dict(parsed.operators)
     if paper_literal_kv32 and parsed.size in sizes.PRINTED_KV32 and not has_kv:
         fields["d_kv"] = 32
-    known = [field.name for field in dataclasses.fields(architecture.Config)]
+    known = [field.name for field in dataclasses.fields(architecture.config)]
     for key in overrides:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
@@ -56,5 +60,5 @@ def build(
                 f"{parsed.canonical}: unknown option {key!r}{hint}; accepted: "
                 f"{', '.join(known)}"
             )
-    config = architecture.Config(**{**fields, **overrides})
+    config = architecture.config(**{**fields, **overrides})
     return seq2seq.Model(parsed.canonical, config, architecture.make_network)

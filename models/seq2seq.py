@@ -14,11 +14,39 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.models import keys
+from clinometer.models import sublayers
 
 Params = Mapping[str, Mapping[str, jax.Array]]
 Cache = dict[str, Any]
 
 PAD_ID = 0
+
+
+class Mode(NamedTuple):
+    """How a forward pass over whole sequences is run.
+
+    Attributes:
+        dropout_key: random key; None is evaluation.
+        collect_health: measure also what costs more than it is worth at each step.
+    """
+
+    dropout_key: jax.Array | None = None
+    collect_health: bool = False
+
+
+class Outputs(NamedTuple):
+    """What a forward pass says, for training.
+
+    Attributes:
+        logits: float32 [B, T, V].
+        auxiliary_loss: float32 scalar, added to the mean loss of a token: routers'
+            balance, pondering; 0 for most architectures.
+        health: {"encoder/SUBLAYER/NAME": array}, most with a leading axis of layers.
+    """
+
+    logits: jax.Array
+    auxiliary_loss: jax.Array
+    health: dict[str, jax.Array]
 
 
 class Encoded(NamedTuple):
@@ -38,15 +66,15 @@ class Network:
     """Haiku functions of one architecture, made and called inside `hk.transform`.
 
     Attributes:
-        encode: (tokens [B, S], segments [B, S], dropout_key) -> Encoded.
-        decode: (encoded, tokens [B, T], segments [B, T], dropout_key) -> float32
-            logits [B, T, V].
+        encode: (tokens [B, S], segments [B, S], mode) -> (Encoded, Extras).
+        decode: (encoded, tokens [B, T], segments [B, T], mode) -> (float32 logits
+            [B, T, V], Extras).
         init_cache: (encoded, max_decode_length) -> the decoder's state.
         decode_step: (cache, tokens [B]) -> (float32 logits [B, V], cache).
     """
 
-    encode: Callable[..., Encoded]
-    decode: Callable[..., jax.Array]
+    encode: Callable[..., tuple[Encoded, sublayers.Extras]]
+    decode: Callable[..., tuple[jax.Array, sublayers.Extras]]
     init_cache: Callable[..., Cache]
     decode_step: Callable[..., tuple[jax.Array, Cache]]
 
@@ -81,28 +109,41 @@ class Model:
             token = jnp.ones([1, 1], jnp.int32)
             with hk.custom_creator(create):
                 network = make_network(canonical)
-                return network.decode(
-                    network.encode(token, token, None), token, token, None
-                )
+                encoded, _ = network.encode(token, token, Mode())
+                return network.decode(encoded, token, token, Mode())
 
-        def apply(
+        def forward(
             encoder_tokens: jax.Array,
             encoder_segments: jax.Array,
             decoder_tokens: jax.Array,
             decoder_segments: jax.Array,
-            key: jax.Array | None,
-        ) -> jax.Array:
+            mode: Mode,
+        ) -> Outputs:
             network = make_network(config)
-            encoded = network.encode(
-                encoder_tokens, encoder_segments, keys.fold(key, "encoder")
+
+            def mode_of(place: str) -> Mode:
+                return mode._replace(dropout_key=keys.fold(mode.dropout_key, place))
+
+            encoded, encoder_extras = network.encode(
+                encoder_tokens, encoder_segments, mode_of("encoder")
             )
-            return network.decode(
-                encoded, decoder_tokens, decoder_segments, keys.fold(key, "decoder")
+            logits, decoder_extras = network.decode(
+                encoded, decoder_tokens, decoder_segments, mode_of("decoder")
             )
+            health = {
+                f"{place}/{name}": value
+                for place, extras in (
+                    ("encoder", encoder_extras),
+                    ("decoder", decoder_extras),
+                )
+                for name, value in extras.health.items()
+            }
+            loss = jnp.asarray(encoder_extras.loss + decoder_extras.loss, jnp.float32)
+            return Outputs(logits, loss, health)
 
         self._init = hk.transform(initialise).init
-        self._apply = _pure(apply)
-        self._encode = _pure(lambda *args: make_network(config).encode(*args))
+        self._forward = _pure(forward)
+        self._encode = _pure(lambda *args: make_network(config).encode(*args)[0])
         self._init_cache = _pure(lambda *args: make_network(config).init_cache(*args))
         self._decode_step = _pure(lambda *args: make_network(config).decode_step(*args))
 
@@ -120,7 +161,28 @@ class Model:
         decoder_segment_ids: jax.Array | None = None,
         dropout_key: jax.Array | None = None,
     ) -> jax.Array:
-        """Returns float32 logits [B, T, V] under teacher forcing.
+        """Returns float32 logits [B, T, V] under teacher forcing; see `forward`."""
+        return self.forward(
+            params,
+            encoder_input_tokens,
+            decoder_input_tokens,
+            encoder_segment_ids=encoder_segment_ids,
+            decoder_segment_ids=decoder_segment_ids,
+            dropout_key=dropout_key,
+        ).logits
+
+    def forward(
+        self,
+        params: Params,
+        encoder_input_tokens: jax.Array,
+        decoder_input_tokens: jax.Array,
+        *,
+        encoder_segment_ids: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+        collect_health: bool = False,
+    ) -> Outputs:
+        """Runs under teacher forcing; returns logits and what training needs beside.
 
         Args:
             params: see the class.
@@ -131,24 +193,25 @@ class Model:
                 a row; default 1 at every token that is not padding.
             decoder_segment_ids: int [B, T], likewise.
             dropout_key: random key of this step; None evaluates without dropout.
+            collect_health: measure attention's entropy too, on the first example.
         """
         if encoder_segment_ids is None:
             encoder_segment_ids = token_segments(encoder_input_tokens)
         if decoder_segment_ids is None:
             decoder_segment_ids = token_segments(decoder_input_tokens, has_start=True)
-        return self._apply(
+        return self._forward(
             params,
             encoder_input_tokens,
             encoder_segment_ids,
             decoder_input_tokens,
             decoder_segment_ids,
-            dropout_key,
+            Mode(dropout_key, collect_health),
         )
 
     def encode(self, params: Params, encoder_input_tokens: jax.Array) -> Encoded:
         """Encodes int tokens [B, S] for decoding, without dropout."""
         segments = token_segments(encoder_input_tokens)
-        return self._encode(params, encoder_input_tokens, segments, None)
+        return self._encode(params, encoder_input_tokens, segments, Mode())
 
     def init_cache(
         self, params: Params, encoded: Encoded, max_decode_length: int

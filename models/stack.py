@@ -31,6 +31,7 @@ def run_layers(
     *,
     scan: bool = False,
     remat: bool = False,
+    shared: bool = False,
 ) -> tuple[jax.Array, Tree]:
     """Applies layers 0 ... num_layers-1 to `x`, inside a Haiku module.
 
@@ -43,6 +44,8 @@ def run_layers(
         scan: one traced layer under `hk.layer_stack` (fast to compile when deep),
             on stacked parameters, in place of a Python loop.
         remat: recompute each layer's activations in the backward pass.
+        shared: one layer, named "layer", in the place of all: its parameters are used
+            again and again, and have no layer axis.
 
     Returns:
         The last x and the layers' outputs, stacked along a leading axis.
@@ -52,7 +55,12 @@ def run_layers(
         layer = make_layer(name)
         return hk.remat(layer) if remat else layer
 
-    if scan:
+    if shared:
+        layer = layer_function("layer")
+        if scan:
+            scanned = (jnp.arange(num_layers), per_layer_inputs)
+            return hk.scan(lambda x, inputs: layer(x, *inputs), x, scanned)
+    elif scan:
 
         def body(x: jax.Array, index: jax.Array, inputs: Tree) -> Any:
             return layer_function("layer")(x, index, inputs)
@@ -62,7 +70,9 @@ def run_layers(
     outputs = []
     for index in range(num_layers):
         inputs = jax.tree.map(lambda leaf, i=index: leaf[i], per_layer_inputs)
-        x, output = layer_function(f"layer_{index}")(x, jnp.asarray(index), inputs)
+        if not shared:
+            layer = layer_function(f"layer_{index}")
+        x, output = layer(x, jnp.asarray(index), inputs)
         outputs.append(output)
     return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs)
 

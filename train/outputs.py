@@ -25,10 +25,13 @@ class TensorBoard:
         )
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes every number of a record; other values are left out."""
+        """Writes every number of a record, and of its lists; leaves out the rest."""
         for name, value in values.items():
             if isinstance(value, int | float):
                 self._writer.add_scalar(name, value, step)
+            elif isinstance(value, list):
+                numbered = {f"{name}/{i}": part for i, part in enumerate(value)}
+                self.write(step, numbered)
 
     def close(self) -> None:
         """Flushes and closes the file."""

@@ -39,15 +39,20 @@ class StepMetrics(NamedTuple):
 
     Attributes:
         loss: cross-entropy, z-loss, tokens and right tokens.
+        auxiliary_loss: the model's own, mean over microbatches.
         learning_rate: the rate of this step.
         gradient_rms: of all gradients together.
         health: `health.measure` at health steps, else zeros; [0, 3] if never measured.
+        model_health: {name: array}, what the model says of itself at health steps on
+            the (first micro)batch, else zeros; empty if never measured.
     """
 
     loss: models.loss.Loss
+    auxiliary_loss: jax.Array
     learning_rate: jax.Array
     gradient_rms: jax.Array
     health: jax.Array
+    model_health: dict[str, jax.Array]
 
 
 def initialise(
@@ -73,7 +78,8 @@ def make_train_step(
     """Returns the pure step (state, batch) -> (state, metrics).
 
     The objective is T5's (spec §1.6): the sum of cross-entropy and z-loss over tokens
-    that are not padding, divided by B T, padding included. Dropout draws from
+    that are not padding, divided by B T, padding included; and the model's auxiliary
+    loss, the mean of its microbatches'. Dropout draws from
     (seed, "dropout", step), and from the microbatch's index where there are several.
 
     Args:
@@ -88,27 +94,24 @@ def make_train_step(
 
     def objective(
         params: Any, batch: Batch, num_targets: int, dropout_key: jax.Array
-    ) -> tuple[jax.Array, models.loss.Loss]:
-        logits = model.apply(
-            params,
-            batch["encoder_input_tokens"],
-            batch["decoder_input_tokens"],
-            dropout_key=dropout_key,
+    ) -> tuple[jax.Array, tuple[models.loss.Loss, jax.Array]]:
+        outputs = _forward(model, params, batch, dropout_key)
+        loss = models.loss.cross_entropy(
+            outputs.logits, batch["decoder_target_tokens"], z_loss
         )
-        loss = models.loss.cross_entropy(logits, batch["decoder_target_tokens"], z_loss)
-        return (loss.loss_sum + loss.z_loss_sum) / num_targets, loss
+        auxiliary_loss = outputs.auxiliary_loss / num_microbatches
+        mean = (loss.loss_sum + loss.z_loss_sum) / num_targets
+        return mean + auxiliary_loss, (loss, auxiliary_loss)
 
     gradient_of = jax.grad(objective, has_aux=True)
 
     def gradients_of(
         params: Any, batch: Batch, dropout_key: jax.Array
-    ) -> tuple[Any, models.loss.Loss]:
+    ) -> tuple[Any, tuple[models.loss.Loss, jax.Array]]:
         num_targets = batch["decoder_target_tokens"].size
         if num_microbatches == 1:
             return gradient_of(params, batch, num_targets, dropout_key)
-        parts = jax.tree.map(  # [B, ...] -> [M, B / M, ...]
-            lambda x: x.reshape(num_microbatches, -1, *x.shape[1:]), dict(batch)
-        )
+        parts = _parts(batch, num_microbatches)
 
         def add(total: Any, numbered_part: Any) -> tuple[Any, None]:
             index, part = numbered_part
@@ -127,24 +130,61 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         dropout_key = keys.fold(jax.random.key(seed), "dropout", state.step)
-        gradients, loss = gradients_of(state.params, batch, dropout_key)
+        gradients, losses = gradients_of(state.params, batch, dropout_key)
         learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
         updates, optimizer_state = optimizer.update(
             gradients, state.optimizer, state.params, learning_rate
         )
         params = jax.tree.map(jnp.add, state.params, updates)
         next_step = state.step + 1
-        measured = jnp.zeros([0, len(health.QUANTITIES)], jnp.float32)
+        measured = jnp.zeros([0, len(health.QUANTITIES)], jnp.float32), {}
         if health_every_steps:
-            shape = (len(health.groups(params)), len(health.QUANTITIES))
+
+            def measure() -> tuple[jax.Array, dict[str, jax.Array]]:
+                part, key = batch, dropout_key
+                if num_microbatches > 1:
+                    parts = _parts(batch, num_microbatches)
+                    part = jax.tree.map(lambda x: x[0], parts)
+                    key = keys.fold(dropout_key, 0)
+                outputs = _forward(model, state.params, part, key, collect_health=True)
+                return (
+                    health.measure(state.params, gradients, updates),
+                    outputs.health,
+                )
+
             measured = jax.lax.cond(
                 next_step % health_every_steps == 0,
-                lambda: health.measure(state.params, gradients, updates),
-                lambda: jnp.zeros(shape, jnp.float32),
+                measure,
+                lambda: jax.tree.map(
+                    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(measure)
+                ),
             )
         return (
             TrainState(next_step, params, optimizer_state),
-            StepMetrics(loss, learning_rate, health.rms(gradients), measured),
+            StepMetrics(*losses, learning_rate, health.rms(gradients), *measured),
         )
 
     return train_step
+
+
+def _forward(
+    model: models.Model,
+    params: Any,
+    batch: Batch,
+    dropout_key: jax.Array,
+    collect_health: bool = False,
+) -> models.Outputs:
+    return model.forward(
+        params,
+        batch["encoder_input_tokens"],
+        batch["decoder_input_tokens"],
+        dropout_key=dropout_key,
+        collect_health=collect_health,
+    )
+
+
+def _parts(batch: Batch, num_microbatches: int) -> dict[str, jax.Array]:
+    """Cuts a batch into microbatches: [B, ...] -> [M, B / M, ...]."""
+    return {
+        name: x.reshape(num_microbatches, -1, *x.shape[1:]) for name, x in batch.items()
+    }

@@ -24,6 +24,7 @@ class _Sums:
     z_loss: float = 0.0
     tokens: float = 0.0
     correct: float = 0.0
+    auxiliary_loss: float = 0.0
     steps: int = 0
 
 
@@ -76,13 +77,15 @@ class StepLog:
 
         Returns:
             The record of this step, if one is due: means per token that is not padding,
-            in nats, over the steps since the last record; and health.
+            in nats, over the steps since the last record; and health, as lists where
+            a layer or an expert has a value of its own.
         """
         sums, loss = self._sums, values.loss
         sums.loss += float(loss.loss_sum)
         sums.z_loss += float(loss.z_loss_sum)
         sums.tokens += float(loss.weight_sum)
         sums.correct += float(loss.correct_sum)
+        sums.auxiliary_loss += float(values.auxiliary_loss)
         sums.steps += 1
         record: dict[str, Any] = {}
         if step % self._every_steps == 0 or step == self._last_step:
@@ -90,6 +93,7 @@ class StepLog:
             record = {
                 "train/loss": sums.loss / tokens,
                 "train/z_loss": sums.z_loss / tokens,
+                "train/auxiliary_loss": sums.auxiliary_loss / sums.steps,
                 "train/accuracy": sums.correct / tokens,
                 "train/tokens_per_step": sums.tokens / sums.steps,
                 "train/learning_rate": float(values.learning_rate),
@@ -102,12 +106,17 @@ class StepLog:
             self._sums = _Sums()
         if self._health_every_steps and step % self._health_every_steps == 0:
             record.update(health.named(self._health_groups, values.health))
+            record.update(
+                (f"health/{name}", value.tolist())
+                for name, value in values.model_health.items()
+            )
         return record or None
 
 
 def nonfinite(values: state_lib.StepMetrics) -> str | None:
     """Returns what is NaN or infinite in a step, in words, or None."""
-    loss = float(values.loss.loss_sum + values.loss.z_loss_sum)
+    sums = values.loss
+    loss = float(sums.loss_sum + sums.z_loss_sum + values.auxiliary_loss)
     if not math.isfinite(loss):
         return f"the loss is {loss}"
     if not math.isfinite(values.gradient_rms):

@@ -1,0 +1,105 @@
+"""One small model of every architecture, for tests that hold for all of them.
+
+Shapes: B batch, S encoder length, T decoder length.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from clinometer import models
+
+VOCAB_SIZE = 64
+B, S, T = 2, 12, 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A model, and which of the common properties the spec makes an exception of.
+
+    Attributes:
+        name: of the model.
+        options: beside vocabulary and dropout.
+        fixed_length: the encoder takes one length only, so nothing can be padded.
+        packs: whether examples packed in a row do not see each other.
+        no_gradient: pieces of parameter names that get no gradient in these examples.
+    """
+
+    name: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fixed_length: bool = False
+    packs: bool = True
+    no_gradient: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The test's id."""
+        return "-".join([self.name, *(f"{k}={v}" for k, v in self.options.items())])
+
+    def build(self, **options: Any) -> models.Model:
+        """Builds the model, without dropout unless it is asked for."""
+        fields = {"vocab_size": VOCAB_SIZE, "dropout_rate": 0.0, **self.options}
+        return models.build(self.name, **{**fields, **options})
+
+    @functools.cache  # noqa: B019 (examples live as long as the tests)
+    def params(self) -> models.seq2seq.Params:
+        """Draws the parameters, in canonical form."""
+        return jax.jit(self.build().init)(jax.random.key(0))
+
+    def __hash__(self) -> int:
+        return hash(self.label)
+
+
+EXAMPLES = [
+    Example("transformer-pico"),
+    Example("transformer-SH-SKV-PI"),
+]
+ARCHITECTURE_EXAMPLES = {example.name.partition("-")[0] for example in EXAMPLES}
+
+
+def encoder_tokens(seed: int = 1) -> jax.Array:
+    """Draws tokens [B, S] without padding."""
+    return jax.random.randint(jax.random.key(seed), (B, S), 2, VOCAB_SIZE)
+
+
+def decoder_tokens(seed: int = 2) -> jax.Array:
+    """Draws tokens [B, T] behind the start token."""
+    drawn = jax.random.randint(jax.random.key(seed), (B, T), 2, VOCAB_SIZE)
+    return drawn.at[:, 0].set(0)
+
+
+def targets(seed: int = 3) -> jax.Array:
+    """Draws targets [B, T]."""
+    return jax.random.randint(jax.random.key(seed), (B, T), 1, VOCAB_SIZE)
+
+
+def objective(model: models.Model) -> Any:
+    """Returns the function (params, dropout_key) -> objective of training."""
+
+    def function(params: Any, dropout_key: jax.Array | None = None) -> jax.Array:
+        outputs = model.forward(
+            params, encoder_tokens(), decoder_tokens(), dropout_key=dropout_key
+        )
+        sums = models.loss.cross_entropy(outputs.logits, targets(), 1e-4)
+        mean = (sums.loss_sum + sums.z_loss_sum) / (B * T)
+        return mean + outputs.auxiliary_loss
+
+    return function
+
+
+def assert_trees_close(got: Any, want: Any, rtol: float, atol: float) -> None:
+    """Asserts equality leaf by leaf; `atol` is a part of each leaf's largest value."""
+    assert got.keys() == want.keys()
+    for module, leaves in want.items():
+        for name, leaf in leaves.items():
+            np.testing.assert_allclose(
+                got[module][name],
+                leaf,
+                rtol=rtol,
+                atol=atol * float(jnp.abs(leaf).max()),
+                err_msg=f"{module}/{name}",
+            )

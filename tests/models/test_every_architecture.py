@@ -1,0 +1,154 @@
+"""What holds for every architecture, driven by one table of small models."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from clinometer import models
+from clinometer.tests.models import every_architecture as every
+
+ENCODER, DECODER = every.encoder_tokens(), every.decoder_tokens()
+
+all_examples = pytest.mark.parametrize(
+    "example", every.EXAMPLES, ids=lambda example: example.label
+)
+
+
+def test_the_table_holds_every_architecture():
+    assert set(models.ARCHITECTURES) == every.ARCHITECTURE_EXAMPLES
+
+
+@all_examples
+def test_logits_at_initialisation(example):
+    """Shape and dtype, under jit; all positions and rows differ."""
+    model, params = example.build(), example.params()
+    logits = jax.jit(model.apply)(params, ENCODER, DECODER)
+    assert logits.shape == (every.B, every.T, every.VOCAB_SIZE)
+    assert logits.dtype == jnp.float32
+    flat = np.asarray(logits).reshape(-1, every.VOCAB_SIZE)
+    assert np.isfinite(flat).all()
+    assert len(np.unique(flat.round(5), axis=0)) == every.B * every.T
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.float32.dtype}
+
+
+@all_examples
+def test_every_parameter_has_a_gradient_in_every_form(example):
+    """Loop, scanned and rematerialised layers agree, with dropout."""
+    key = jax.random.key(7)
+    want_loss, want = jax.jit(
+        jax.value_and_grad(every.objective(example.build(dropout_rate=0.1)))
+    )(example.params(), key)
+    assert np.isfinite(want_loss)
+    for module, leaves in want.items():
+        for name, leaf in leaves.items():
+            path = f"{module}/{name}"
+            assert np.isfinite(leaf).all(), path
+            has_none = any(piece in path for piece in example.no_gradient)
+            assert (np.abs(leaf).max() > 0) != has_none, path
+    model = example.build(dropout_rate=0.1, scan_layers=True, remat=True)
+    loss, gradients = jax.jit(jax.value_and_grad(every.objective(model)))(
+        models.stack_params(example.params()), key
+    )
+    np.testing.assert_allclose(loss, want_loss, rtol=1e-5)
+    every.assert_trees_close(models.unstack_params(gradients), want, 1e-3, 1e-4)
+
+
+@all_examples
+def test_bfloat16_computes_near_float32(example):
+    model, half = example.build(), example.build(dtype="bfloat16")
+    want = jax.jit(model.apply)(example.params(), ENCODER, DECODER)
+    got = jax.jit(half.apply)(example.params(), ENCODER, DECODER)
+    assert got.dtype == jnp.float32
+    error = float(jnp.sqrt(jnp.mean(jnp.square(got - want))) / jnp.std(want))
+    assert 1e-6 < error < 0.1
+
+
+@all_examples
+def test_padding_changes_no_real_position(example):
+    model, params = example.build(), example.params()
+    longer = jnp.pad(ENCODER, ((0, 0), (0, 4)))
+    if example.fixed_length:
+        with pytest.raises(ValueError, match="length"):
+            model.apply(params, longer, DECODER)
+        return
+    short = jax.jit(model.apply)(params, ENCODER, DECODER)
+    padded = jax.jit(model.apply)(params, longer, jnp.pad(DECODER, ((0, 0), (0, 3))))
+    np.testing.assert_allclose(padded[:, : every.T], short, rtol=1e-4, atol=2e-5)
+    words = jnp.pad(ENCODER, ((0, 0), (0, 4)), constant_values=9)
+    changed = jax.jit(model.apply)(params, words, jnp.pad(DECODER, ((0, 0), (0, 3))))
+    assert not np.allclose(changed[:, : every.T], short, atol=1e-3)
+
+
+@all_examples
+def test_no_gradient_comes_from_a_later_target(example):
+    # One private row of the table a position tells the positions' gradients apart.
+    wide = example.build(vocab_size=every.VOCAB_SIZE + every.T)
+    ids = jnp.arange(every.VOCAB_SIZE, every.VOCAB_SIZE + every.T)[None]
+    params = jax.jit(wide.init)(jax.random.key(0))
+
+    def influence(position):
+        def logit_sum(params):
+            logits = wide.apply(
+                params, ENCODER[:1], ids, decoder_segment_ids=jnp.ones_like(ids)
+            )
+            # Tied tables: the rows of the positions themselves are left out.
+            return jnp.sum(logits[0, position, : every.VOCAB_SIZE])
+
+        table = jax.grad(logit_sum)(params)["token_embedding"]["table"]
+        return jnp.abs(table[every.VOCAB_SIZE :]).sum(-1)
+
+    got = np.asarray(jax.jit(jax.vmap(influence))(jnp.arange(every.T)))
+    assert (got[np.triu_indices(every.T, 1)] == 0).all()
+    assert (got[np.diag_indices(every.T)] > 0).all()
+    assert (got[1:, 0] > 0).all()
+
+
+@all_examples
+@pytest.mark.parametrize("scan", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_decoding_step_by_step_equals_teacher_forcing(example, scan):
+    model, params = example.build(scan_layers=scan), example.params()
+    if scan:
+        params = models.stack_params(params)
+    inputs = ENCODER if example.fixed_length else ENCODER.at[1, 8:].set(0)
+    forced = jax.jit(model.apply)(params, inputs, DECODER)
+    encoded = jax.jit(model.encode)(params, inputs)
+    cache = jax.jit(model.init_cache, static_argnums=2)(params, encoded, every.T)
+    step = jax.jit(model.decode_step)
+    for t in range(every.T):
+        logits, cache = step(params, cache, DECODER[:, t])
+        np.testing.assert_allclose(logits, forced[:, t], rtol=1e-4, atol=3e-5)
+
+
+@all_examples
+def test_closed_forms_equal_the_built_model_and_its_jaxpr(example):
+    # Raises CountError where they do not.
+    got = models.counts.count(
+        example.name,
+        batch_size=every.B,
+        encoder_length=every.S,
+        decoder_length=every.T,
+        vocab_size=every.VOCAB_SIZE,
+        **example.options,
+    )
+    sizes = [leaf.size for leaf in jax.tree.leaves(example.params())]
+    assert got.params_total == sum(sizes)
+    assert got.params_active <= got.params_total
+    assert got.flops_forward_executed > 0
+    assert got.flops_train_step_executed > 2 * got.flops_forward_executed
+
+
+@all_examples
+def test_health_is_finite_and_named_by_its_place(example):
+    model = example.build()
+    outputs = jax.jit(
+        lambda params: model.forward(params, ENCODER, DECODER, collect_health=True)
+    )(example.params())
+    assert outputs.auxiliary_loss.shape == ()
+    for name, value in outputs.health.items():
+        assert name.startswith(("encoder/", "decoder/"))
+        assert np.isfinite(value).all(), name
+        if name.endswith("/entropy"):
+            most = np.log(max(every.S, every.T))
+            assert (value > 0).all() and (value <= most + 1e-5).all(), name
+    assert any(name.startswith("decoder/") for name in outputs.health)
