@@ -25,7 +25,7 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
         "transformer-NL4-NA-s0",
     ]
     assert "-m clinometer.train.main" in lines[0]
-    assert "--config.schedule.learning_rate=0.01" in lines[0]
+    assert "--config.schedule.learning_rate=0.006" in lines[0]
     assert not out.exists()
 
 

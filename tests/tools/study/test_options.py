@@ -12,7 +12,7 @@ def test_defaults_are_the_first_study():
     assert parsed.archs == ["transformer"]
     assert parsed.sizes == ["pico", "nano", "micro", "milli"]
     assert (parsed.seeds, parsed.replicate) == ([0], [1])
-    assert (parsed.jobs, parsed.steps, parsed.learning_rate) == (2, 3000, 0.01)
+    assert (parsed.jobs, parsed.steps, parsed.learning_rate) == (2, 3000, 0.006)
     assert parsed.out == pathlib.Path("runs/study")
     assert parsed.keep_going and not parsed.dry_run and parsed.store is None
 

@@ -29,7 +29,7 @@ def test_the_trainer_reads_the_protocol():
         "train_steps": 3000,
         "optimizer.name": "adafactor",
         "schedule.name": "wsd",
-        "schedule.learning_rate": 0.01,
+        "schedule.learning_rate": 0.006,
         "schedule.warmup_fraction": 0.05,
         "schedule.decay_fraction": 0.5,
     }
