@@ -8,8 +8,10 @@ from clinometer.kernels.dispatch import choices
 from clinometer.kernels.dispatch import target
 from clinometer.kernels.performer_attention import PerformerState
 from clinometer.kernels.performer_attention import performer_attention
+from clinometer.kernels.performer_attention import performer_read
 from clinometer.kernels.performer_attention import performer_state
 from clinometer.kernels.performer_attention import performer_step
+from clinometer.kernels.performer_attention import performer_sums
 from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
 from clinometer.kernels.switch import Route
@@ -34,8 +36,10 @@ __all__ = [
     "light_conv",
     "load_balance_loss",
     "performer_attention",
+    "performer_read",
     "performer_state",
     "performer_step",
+    "performer_sums",
     "relative_attention",
     "relative_position_bucket",
     "switch_combine",

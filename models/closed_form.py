@@ -68,13 +68,20 @@ def attention_macs(
 ) -> int:
     """Multiply-adds of projections, logits and weighted values."""
     inner = config.num_heads * config.d_kv
-    projections = 1 if config.shared_kv else 2
-    key_value = projections * config.kv_heads * config.d_kv * config.d_model
     return (
-        query_length * 2 * config.d_model * inner
-        + key_length * key_value
+        projection_macs(config, query_length, key_length)
         + 2 * query_length * key_length * inner
     )
+
+
+def projection_macs(
+    config: config_lib.TransformerConfig, query_length: int, key_length: int
+) -> int:
+    """Multiply-adds of attention's four projections."""
+    inner = config.num_heads * config.d_kv
+    projections = 1 if config.shared_kv else 2
+    key_value = projections * config.kv_heads * config.d_kv
+    return config.d_model * (query_length * 2 * inner + key_length * key_value)
 
 
 def feed_forward_macs(config: config_lib.TransformerConfig, length: int) -> int:

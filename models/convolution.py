@@ -193,12 +193,13 @@ class DynamicConv(_Convolution):
 
     Source: Wu et al. 2019, fairseq's form; spec §11. Where public code disagrees: Mesh
     TensorFlow predicts each tap by a dense layer d -> d with bias, K d^2 parameters,
-    and has `LightConv`'s pointwise dense; that form is not here.
+    which is not here, and has `LightConv`'s pointwise dense, which is an option.
 
     Args:
         num_heads: H, a divisor of d.
         kernel_size: K, at most 63; odd unless causal.
         causal: positions take themselves and those before only, else a centred window.
+        pointwise: one more dense d -> d with bias before the output's.
         dropconnect_rate: rate on the normalised weights.
         implementation: of the kernel; see `kernels.dynamic_conv`.
     """
@@ -208,6 +209,7 @@ class DynamicConv(_Convolution):
         num_heads: int,
         kernel_size: int = 31,
         causal: bool = False,
+        pointwise: bool = False,
         dropconnect_rate: float = 0.0,
         implementation: str | Sequence[str] = "auto",
         name: str | None = None,
@@ -216,6 +218,7 @@ class DynamicConv(_Convolution):
             kernel_size, causal, "fairseq", dropconnect_rate, implementation, name
         )
         self.num_heads = num_heads
+        self.pointwise = pointwise
 
     def _weights(self, gated: jax.Array, key: jax.Array | None) -> jax.Array:
         shape = [gated.shape[-1], self.num_heads * self.kernel_size]
@@ -224,6 +227,9 @@ class DynamicConv(_Convolution):
         logits = logits.reshape(*gated.shape[:2], self.num_heads, self.kernel_size)
         # In the compute dtype: these are K H / d times as large as x.
         return self._dropconnect(logits, key).astype(gated.dtype)
+
+    def _project(self, y: jax.Array) -> jax.Array:
+        return super()._project(self._dense("pointwise", y) if self.pointwise else y)
 
 
 def _add_bias(name: str, x: jax.Array) -> jax.Array:

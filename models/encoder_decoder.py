@@ -24,6 +24,8 @@ from clinometer.models import sublayers
 
 Config = config_lib.TransformerConfig
 MakeLayer = Callable[[str], layer_lib.Layer]
+# (position of the first token, length T) -> float32 [T, d]
+Positions = Callable[[jax.Array | int, int], jax.Array]
 
 
 class RunStack(Protocol):
@@ -217,6 +219,7 @@ def make_network(
     encoder: Encoder,
     decoder: Decoder,
     embed: Callable[[jax.Array, jax.Array | int], jax.Array] | None = None,
+    positions: Positions | None = None,
     logits: Callable[[jax.Array], jax.Array] | None = None,
 ) -> seq2seq.Network:
     """Puts a network together, inside `hk.transform`.
@@ -226,6 +229,7 @@ def make_network(
         encoder: as `Encoder`.
         decoder: as `Decoder`.
         embed: (tokens [B, T], position of the first) -> [B, T, d]; None for T5's.
+        positions: what is added to embedded tokens; None for nothing.
         logits: h [B, T, d] -> float32 [B, T, V]; None for T5's.
     """
     token_embedding = embedding.TokenEmbedding(
@@ -233,8 +237,11 @@ def make_network(
     )
     if embed is None:
 
-        def embed(tokens: jax.Array, _: jax.Array | int) -> jax.Array:
-            return token_embedding(tokens, config.compute_dtype)
+        def embed(tokens: jax.Array, start: jax.Array | int) -> jax.Array:
+            x = token_embedding(tokens, config.compute_dtype)
+            if positions is None:
+                return x
+            return x + positions(start, tokens.shape[1])[None].astype(x.dtype)
 
     if logits is None:
         head = embedding.Logits(config.vocab_size, name="logits")

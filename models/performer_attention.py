@@ -6,13 +6,16 @@ heads (H, or 1 when heads are shared), k width of a head.
 
 from collections.abc import Sequence
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from clinometer.kernels.performer_attention import PerformerState
 from clinometer.kernels.performer_attention import performer_attention
+from clinometer.kernels.performer_attention import performer_read
 from clinometer.kernels.performer_attention import performer_state
 from clinometer.kernels.performer_attention import performer_step
+from clinometer.kernels.performer_attention import performer_sums
 from clinometer.models import projections
 
 
@@ -92,8 +95,26 @@ class PerformerAttention(projections.AttentionProjections):
         """
         if not self.causal:
             raise ValueError("PerformerAttention: step: needs causal=True")
-        group = self.num_heads // self.num_kv_heads
-        key, value = (jnp.repeat(y[:, 0], group, axis=1) for y in self.key_value(x))
+        key, value = (y[:, 0] for y in self._all_heads(self.key_value(x)))
         query = self.query(x)[:, 0]
         y, state = performer_step(state, query, key, value, epsilon=self.epsilon)
         return self.output(y[:, None], x.shape[-1]), state
+
+    @hk.name_like("__call__")
+    def sums(self, memory: jax.Array, key_mask: jax.Array) -> PerformerState:
+        """Returns what queries need of a memory [B, S, d], of a size without length."""
+        key, value = self._all_heads(self.key_value(memory))
+        return performer_sums(key, value, key_mask, epsilon=self.epsilon)
+
+    @hk.name_like("__call__")
+    def read(self, x: jax.Array, state: PerformerState) -> jax.Array:
+        """Attends from one position to a memory by its sums: [B, 1, d] -> [B, 1, d]."""
+        y = performer_read(state, self.query(x)[:, 0], epsilon=self.epsilon)
+        return self.output(y[:, None], x.shape[-1])
+
+    def _all_heads(
+        self, key_value: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        """Repeats shared heads: [B, S, G, k] -> [B, S, H, k]."""
+        group = self.num_heads // self.num_kv_heads
+        return tuple(jnp.repeat(y, group, axis=2) for y in key_value)

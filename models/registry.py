@@ -9,13 +9,19 @@ from typing import Any
 
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import config as config_lib
+from clinometer.models import dconv
 from clinometer.models import grammar
+from clinometer.models import lconv
+from clinometer.models import performer
 from clinometer.models import seq2seq
 from clinometer.models import sizes
 from clinometer.models import transformer
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
     "transformer": transformer.ARCHITECTURE,
+    "performer": performer.ARCHITECTURE,
+    "lconv": lconv.ARCHITECTURE,
+    "dconv": dconv.ARCHITECTURE,
 }
 
 

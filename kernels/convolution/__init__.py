@@ -1,6 +1,7 @@
 """Lightweight and dynamic convolution along the sequence."""
 
+from clinometer.kernels.convolution.check import MAX_TAPS
 from clinometer.kernels.convolution.dynamic import dynamic_conv
 from clinometer.kernels.convolution.light import light_conv
 
-__all__ = ["dynamic_conv", "light_conv"]
+__all__ = ["MAX_TAPS", "dynamic_conv", "light_conv"]

@@ -59,10 +59,50 @@ def performer_step(
             raise ValueError(
                 f"performer_step: {name}: must be {state.keys.shape}, got {x.shape}"
             )
-    queries = reference.features(query, epsilon)
     keys = reference.features(key, epsilon)
     products = keys[..., :, None] * value.astype(jnp.float32)[..., None, :]
     state = PerformerState(state.values + products, state.keys + keys)
+    return performer_read(state, query, epsilon=epsilon), state
+
+
+def performer_sums(
+    key: jax.Array,
+    value: jax.Array,
+    key_mask: jax.Array | None = None,
+    *,
+    epsilon: float = 1e-3,
+) -> PerformerState:
+    """Returns the state after all keys of a memory that queries read one by one.
+
+    Args:
+        key: [B, S, H, D].
+        value: [B, S, H, D], of key's dtype.
+        key_mask: bool [B, S], False for padding; None for all True.
+        epsilon: as of `performer_attention`.
+    """
+    keys = reference.features(key, epsilon)
+    if key_mask is not None:
+        keys = jnp.where(key_mask[:, :, None, None], keys, 0.0)
+    return PerformerState(
+        jnp.einsum("bshd,bshe->bhde", keys, value.astype(jnp.float32)),
+        jnp.sum(keys, axis=1),
+    )
+
+
+def performer_read(
+    state: PerformerState, query: jax.Array, *, epsilon: float = 1e-3
+) -> jax.Array:
+    """Attends from a query to all keys of a state, without adding one.
+
+    Args:
+        state: sums over keys.
+        query: [B, H, D].
+        epsilon: as of `performer_attention`.
+
+    Returns:
+        [B, H, D], of query's dtype.
+    """
+    queries = reference.features(query, epsilon)
     inverse = reference.inverse(jnp.einsum("bhd,bhd->bh", queries, state.keys))
     output = jnp.einsum("bhd,bhde->bhe", queries, state.values) * inverse[..., None]
-    return output.astype(query.dtype), state
+    return output.astype(query.dtype)

@@ -3,6 +3,7 @@
 Shapes: B batch, S encoder length, T decoder length.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
@@ -25,14 +26,12 @@ class Example:
         name: of the model.
         options: beside vocabulary and dropout.
         fixed_length: the encoder takes one length only, so nothing can be padded.
-        packs: whether examples packed in a row do not see each other.
         no_gradient: pieces of parameter names that get no gradient in these examples.
     """
 
     name: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     fixed_length: bool = False
-    packs: bool = True
     no_gradient: tuple[str, ...] = ()
 
     @property
@@ -48,7 +47,13 @@ class Example:
     @functools.cache  # noqa: B019 (examples live as long as the tests)
     def params(self) -> models.seq2seq.Params:
         """Draws the parameters, in canonical form."""
-        return jax.jit(self.build().init)(jax.random.key(0))
+        # Op by op: what it compiles serves the next architecture too.
+        return self.build().init(jax.random.key(0))
+
+    @functools.cache  # noqa: B019
+    def apply(self) -> Callable[..., jax.Array]:
+        """Returns the jitted `apply`, the same for all tests."""
+        return jax.jit(self.build().apply)
 
     def __hash__(self) -> int:
         return hash(self.label)
@@ -57,6 +62,9 @@ class Example:
 EXAMPLES = [
     Example("transformer-pico"),
     Example("transformer-SH-SKV-PI"),
+    Example("performer-pico"),
+    Example("lconv-pico", {"kernel_size": 5}),
+    Example("dconv-pico", {"kernel_size": 5}),
 ]
 ARCHITECTURE_EXAMPLES = {example.name.partition("-")[0] for example in EXAMPLES}
 

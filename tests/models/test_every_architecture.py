@@ -1,5 +1,7 @@
 """What holds for every architecture, driven by one table of small models."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from clinometer import models
 from clinometer.tests.models import every_architecture as every
 
 ENCODER, DECODER = every.encoder_tokens(), every.decoder_tokens()
+KEY = jax.random.key(7)  # of dropout
 
 all_examples = pytest.mark.parametrize(
     "example", every.EXAMPLES, ids=lambda example: example.label
@@ -22,8 +25,8 @@ def test_the_table_holds_every_architecture():
 @all_examples
 def test_logits_at_initialisation(example):
     """Shape and dtype, under jit; all positions and rows differ."""
-    model, params = example.build(), example.params()
-    logits = jax.jit(model.apply)(params, ENCODER, DECODER)
+    params = example.params()
+    logits = example.apply()(params, ENCODER, DECODER)
     assert logits.shape == (every.B, every.T, every.VOCAB_SIZE)
     assert logits.dtype == jnp.float32
     flat = np.asarray(logits).reshape(-1, every.VOCAB_SIZE)
@@ -33,31 +36,42 @@ def test_logits_at_initialisation(example):
 
 
 @all_examples
-def test_every_parameter_has_a_gradient_in_every_form(example):
-    """Loop, scanned and rematerialised layers agree, with dropout."""
-    key = jax.random.key(7)
-    want_loss, want = jax.jit(
-        jax.value_and_grad(every.objective(example.build(dropout_rate=0.1)))
-    )(example.params(), key)
-    assert np.isfinite(want_loss)
-    for module, leaves in want.items():
+def test_every_parameter_has_a_gradient(example):
+    loss, gradients = loss_and_gradients(example)
+    assert np.isfinite(loss)
+    for module, leaves in gradients.items():
         for name, leaf in leaves.items():
             path = f"{module}/{name}"
             assert np.isfinite(leaf).all(), path
             has_none = any(piece in path for piece in example.no_gradient)
             assert (np.abs(leaf).max() > 0) != has_none, path
+
+
+@functools.cache
+def loss_and_gradients(example):
+    """Of layers in a loop, with dropout."""
+    model = example.build(dropout_rate=0.1)
+    function = jax.jit(jax.value_and_grad(every.objective(model)))
+    return function(example.params(), KEY)
+
+
+@all_examples
+@pytest.mark.slow
+def test_scanned_and_recomputed_layers_equal_the_loop(example):
+    want_loss, want = loss_and_gradients(example)
     model = example.build(dropout_rate=0.1, scan_layers=True, remat=True)
     loss, gradients = jax.jit(jax.value_and_grad(every.objective(model)))(
-        models.stack_params(example.params()), key
+        models.stack_params(example.params()), KEY
     )
     np.testing.assert_allclose(loss, want_loss, rtol=1e-5)
     every.assert_trees_close(models.unstack_params(gradients), want, 1e-3, 1e-4)
 
 
 @all_examples
+@pytest.mark.slow
 def test_bfloat16_computes_near_float32(example):
-    model, half = example.build(), example.build(dtype="bfloat16")
-    want = jax.jit(model.apply)(example.params(), ENCODER, DECODER)
+    half = example.build(dtype="bfloat16")
+    want = example.apply()(example.params(), ENCODER, DECODER)
     got = jax.jit(half.apply)(example.params(), ENCODER, DECODER)
     assert got.dtype == jnp.float32
     error = float(jnp.sqrt(jnp.mean(jnp.square(got - want))) / jnp.std(want))
@@ -66,26 +80,27 @@ def test_bfloat16_computes_near_float32(example):
 
 @all_examples
 def test_padding_changes_no_real_position(example):
-    model, params = example.build(), example.params()
+    apply, params = example.apply(), example.params()
     longer = jnp.pad(ENCODER, ((0, 0), (0, 4)))
     if example.fixed_length:
         with pytest.raises(ValueError, match="length"):
-            model.apply(params, longer, DECODER)
+            apply(params, longer, DECODER)
         return
-    short = jax.jit(model.apply)(params, ENCODER, DECODER)
-    padded = jax.jit(model.apply)(params, longer, jnp.pad(DECODER, ((0, 0), (0, 3))))
+    short = apply(params, ENCODER, DECODER)
+    padded = apply(params, longer, jnp.pad(DECODER, ((0, 0), (0, 3))))
     np.testing.assert_allclose(padded[:, : every.T], short, rtol=1e-4, atol=2e-5)
     words = jnp.pad(ENCODER, ((0, 0), (0, 4)), constant_values=9)
-    changed = jax.jit(model.apply)(params, words, jnp.pad(DECODER, ((0, 0), (0, 3))))
+    changed = apply(params, words, jnp.pad(DECODER, ((0, 0), (0, 3))))
     assert not np.allclose(changed[:, : every.T], short, atol=1e-3)
 
 
 @all_examples
+@pytest.mark.slow
 def test_no_gradient_comes_from_a_later_target(example):
     # One private row of the table a position tells the positions' gradients apart.
     wide = example.build(vocab_size=every.VOCAB_SIZE + every.T)
     ids = jnp.arange(every.VOCAB_SIZE, every.VOCAB_SIZE + every.T)[None]
-    params = jax.jit(wide.init)(jax.random.key(0))
+    params = wide.init(jax.random.key(0))
 
     def influence(position):
         def logit_sum(params):
@@ -111,7 +126,8 @@ def test_decoding_step_by_step_equals_teacher_forcing(example, scan):
     if scan:
         params = models.stack_params(params)
     inputs = ENCODER if example.fixed_length else ENCODER.at[1, 8:].set(0)
-    forced = jax.jit(model.apply)(params, inputs, DECODER)
+    apply = jax.jit(model.apply) if scan else example.apply()
+    forced = apply(params, inputs, DECODER)
     encoded = jax.jit(model.encode)(params, inputs)
     cache = jax.jit(model.init_cache, static_argnums=2)(params, encoded, every.T)
     step = jax.jit(model.decode_step)

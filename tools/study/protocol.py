@@ -25,8 +25,8 @@ class Protocol:
     encoder_length: int = 128  # With 29 in the decoder, from 141 raw tokens.
     dropout_rate: float = 0.0
     dtype: str = "float32"
-    # The rate at which sizes differ most beside what chance does. Tried with 0.014, 0.01
-    # and 0.006: pico ends at 4.35 (3,600 steps), 4.44 and 4.65 nats, milli gains 0.018,
+    # The rate at which sizes differ most beside what chance does. With 0.014, 0.01 and
+    # 0.006, pico ends at 4.35 (3,600 steps), 4.44 and 4.65 nats, milli gains 0.018,
     # 0.036 and 0.085 on micro, and two seeds of pico differ by 0.020, 0.021 and 0.031.
     # Every size would end lower at a higher rate; what is compared is the sizes.
     learning_rate: float = 0.006

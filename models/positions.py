@@ -1,0 +1,53 @@
+"""Absolute positions, for models whose attention has no relative bias.
+
+Shapes: T length, d model width.
+"""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+_LONGEST_PERIOD = 10_000.0
+
+
+def sinusoids(start: jax.Array | int, length: int, d_model: int) -> jax.Array:
+    """Returns sines and cosines of positions `start` ..., float32 [length, d_model].
+
+    The first half of the channels are sines of frequencies from 1 down to about
+    1 / 10,000 per position, the second their cosines (Vaswani et al. 2017).
+    """
+    half = -(-d_model // 2)
+    frequencies = _LONGEST_PERIOD ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    position = (start + jnp.arange(length)).astype(jnp.float32)
+    angles = jnp.outer(position, frequencies)
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)[:, :d_model]
+
+
+class LearnedPositions(hk.Module):
+    """A table [max_length, d], plain normal of deviation 1 as the tokens' is.
+
+    Args:
+        max_length: positions that there are.
+        d_model: d.
+    """
+
+    def __init__(self, max_length: int, d_model: int, name: str | None = None):
+        super().__init__(name=name)
+        self.max_length = max_length
+        self.d_model = d_model
+
+    def __call__(self, start: jax.Array | int, length: int) -> jax.Array:
+        """Returns the rows of positions `start` ..., float32 [length, d].
+
+        Raises:
+            ValueError: the sequence is longer than the table.
+        """
+        if length > self.max_length:
+            raise ValueError(
+                f"LearnedPositions: a sequence of length {length}, but max_length is "
+                f"{self.max_length}"
+            )
+        init = hk.initializers.RandomNormal(1.0)
+        shape = [self.max_length, self.d_model]
+        table = hk.get_parameter("table", shape, jnp.float32, init)
+        return jax.lax.dynamic_slice_in_dim(table, start, length)
