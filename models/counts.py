@@ -50,7 +50,8 @@ class Counts:
         flops_forward: algorithmic.
         flops_forward_non_embedding: algorithmic, without the logits' product.
         flops_train_step: algorithmic, forward and backward.
-        flops_forward_executed: on the jaxpr, of the platform's kernels.
+        flops_forward_executed: on the jaxpr, of the platform's kernels; None, as the
+            next two, if nothing was traced.
         flops_train_step_executed: the same, no layer recomputed.
         flops_train_step_remat_executed: the same, every layer recomputed.
     """
@@ -68,9 +69,9 @@ class Counts:
     flops_forward: int
     flops_forward_non_embedding: int
     flops_train_step: int
-    flops_forward_executed: int
-    flops_train_step_executed: int
-    flops_train_step_remat_executed: int
+    flops_forward_executed: int | None
+    flops_train_step_executed: int | None
+    flops_train_step_remat_executed: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the counts under the keys of `clinometer count --json`."""
@@ -85,6 +86,7 @@ def count(
     decoder_length: int = 114,
     macs_decoder_length: int = PAPER_DECODER_LENGTH,
     platform: str = "cpu",
+    trace: bool = True,
     **overrides: Any,
 ) -> Counts:
     """Counts one model without allocating or compiling anything.
@@ -96,6 +98,8 @@ def count(
         decoder_length: T.
         macs_decoder_length: T of the papers' convention.
         platform: whose kernels the executed FLOPs are of: "cpu", "tpu", ...
+        trace: trace the model, to check the closed forms and to count what is executed;
+            without it, a count takes a millisecond.
         **overrides: as for `registry.build`.
 
     Raises:
@@ -113,7 +117,6 @@ def count(
     # Scanned layers trace in a time that does not grow with the depth.
     overrides = {**overrides, "scan_layers": True, "remat": False}
     model = registry.build(name, **overrides)
-    remat_model = registry.build(name, **{**overrides, "remat": True})
     architecture = registry.ARCHITECTURES[registry.parse(name).architecture]
     config = model.config
 
@@ -121,11 +124,21 @@ def count(
     macs = architecture.forward_macs(config, encoder_length, decoder_length)
     paper_macs = architecture.forward_macs(config, encoder_length, macs_decoder_length)
     flops_forward = 2 * batch_size * (macs.body + macs.logits)
-
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    lengths = (batch_size, encoder_length, decoder_length)
-    _check("parameters", params.total, sum(x.size for x in jax.tree.leaves(shapes)))
-    _check("forward FLOPs", flops_forward, forward_flops(model, *lengths))
+    executed: tuple[int | None, int | None, int | None] = (None, None, None)
+    if trace:
+        arguments = abstract_arguments(
+            model, batch_size, encoder_length, decoder_length
+        )
+        sizes = [leaf.size for leaf in jax.tree.leaves(arguments[0])]
+        _check("parameters", params.total, sum(sizes))
+        forward = jax.make_jaxpr(model.apply)(*arguments[:3])
+        _check("forward FLOPs", flops_forward, cost.count_jaxpr(forward))
+        remat_model = registry.build(name, **{**overrides, "remat": True})
+        executed = (
+            cost.count_jaxpr(forward, platform),
+            train_step_flops(model, arguments, platform),
+            train_step_flops(remat_model, arguments, platform),
+        )
     return Counts(
         model=model.name,
         params_total=params.total,
@@ -141,47 +154,37 @@ def count(
         flops_forward=flops_forward,
         flops_forward_non_embedding=2 * batch_size * macs.body,
         flops_train_step=TRAIN_STEP_FORWARDS * flops_forward,
-        flops_forward_executed=forward_flops(model, *lengths, platform),
-        flops_train_step_executed=train_step_flops(model, *lengths, platform),
-        flops_train_step_remat_executed=train_step_flops(
-            remat_model, *lengths, platform
-        ),
+        flops_forward_executed=executed[0],
+        flops_train_step_executed=executed[1],
+        flops_train_step_remat_executed=executed[2],
     )
 
 
-def forward_flops(
-    model: seq2seq.Model,
-    batch_size: int,
-    encoder_length: int,
-    decoder_length: int,
-    platform: str | None = None,
-) -> int:
-    """FLOPs on the jaxpr of one forward pass; platform as `cost.count_flops`."""
-    args = _abstract_arguments(model, batch_size, encoder_length, decoder_length)
-    return cost.count_flops(model.apply, *args[:3], platform=platform)
-
-
 def train_step_flops(
-    model: seq2seq.Model,
-    batch_size: int,
-    encoder_length: int,
-    decoder_length: int,
-    platform: str | None = None,
+    model: seq2seq.Model, arguments: tuple[Any, ...], platform: str | None = None
 ) -> int:
-    """FLOPs on the jaxpr of loss and gradients; platform as `cost.count_flops`."""
+    """FLOPs on the jaxpr of loss and gradients.
+
+    Args:
+        model: any.
+        arguments: of `abstract_arguments`.
+        platform: as `cost.count_flops`.
+    """
 
     def mean_loss(params, encoder_tokens, decoder_tokens, targets):
-        logits = model.apply(params, encoder_tokens, decoder_tokens)
-        sums = loss_lib.cross_entropy(logits, targets, z_loss=1e-4)
-        return sums.loss_sum + sums.z_loss_sum
+        outputs = model.forward(params, encoder_tokens, decoder_tokens)
+        sums = loss_lib.cross_entropy(outputs.logits, targets, z_loss=1e-4)
+        return sums.loss_sum + sums.z_loss_sum + outputs.auxiliary_loss
 
-    args = _abstract_arguments(model, batch_size, encoder_length, decoder_length)
-    return cost.count_flops(jax.value_and_grad(mean_loss), *args, platform=platform)
+    return cost.count_flops(
+        jax.value_and_grad(mean_loss), *arguments, platform=platform
+    )
 
 
-def _abstract_arguments(
+def abstract_arguments(
     model: seq2seq.Model, batch_size: int, encoder_length: int, decoder_length: int
 ) -> tuple[Any, ...]:
+    """Shapes of parameters, encoder and decoder tokens, and targets of a batch."""
     params = jax.eval_shape(model.init, jax.random.key(0))
     if model.config.scan_layers:
         params = jax.eval_shape(stack.stack_params, params)

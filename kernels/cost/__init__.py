@@ -2,5 +2,6 @@
 
 from clinometer.kernels.cost.flops import UncountableError
 from clinometer.kernels.cost.flops import count_flops
+from clinometer.kernels.cost.flops import count_jaxpr
 
-__all__ = ["UncountableError", "count_flops"]
+__all__ = ["UncountableError", "count_flops", "count_jaxpr"]

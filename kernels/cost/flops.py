@@ -43,7 +43,12 @@ def count_flops(
     Raises:
         UncountableError: on a `while` with no static trip count, or an opaque kernel.
     """
-    return _count(jax.make_jaxpr(function)(*args).jaxpr, platform)
+    return count_jaxpr(jax.make_jaxpr(function)(*args), platform)
+
+
+def count_jaxpr(jaxpr: Any, platform: str | None = None) -> int:
+    """Returns the FLOPs of a closed jaxpr; see `count_flops`."""
+    return _count(jaxpr.jaxpr, platform)
 
 
 def _count(jaxpr: Any, platform: str | None) -> int:

@@ -13,7 +13,9 @@ Counts what a model costs: parameters, the papers' multiply-adds (lookup as a on
 product, targets padded to 128), and true FLOPs at the real lengths, two a multiply-add.
 "Executed" FLOPs are those of the traced program, with and without rematerialisation.
 Only matrix products count; causal attention counts dense. Nothing is allocated or
-compiled; closed form and traced program are checked to agree.
+compiled; closed form and traced program are checked to agree, except by --all, which
+takes the closed forms alone (seconds, not minutes) and has no executed FLOPs unless
+--trace is given.
 """
 
 _EXAMPLES = """\
@@ -38,6 +40,9 @@ def main(argv: Sequence[str]) -> int:
     which.add_argument("--model", metavar="NAME", help="e.g. transformer-NL16-SM")
     which.add_argument(
         "--all", action="store_true", help="every architecture at every size"
+    )
+    parser.add_argument(
+        "--trace", action="store_true", help="with --all: trace every model, too"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--batch-size", type=int, default=128, help="default 128")
@@ -73,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
                 encoder_length=args.encoder_length,
                 decoder_length=args.decoder_length,
                 platform=args.platform,
+                trace=args.trace or not args.all,
                 **overrides,
             )
             for name in names

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from clinometer import models
 from clinometer.tools.count import main as count_main
 
 # 128 x 29 targets of pico at V=2048: the closed form of spec §1.8 by hand.
@@ -31,11 +32,13 @@ def test_text_names_every_count(capsys):
     assert int(values["params_embedding"].replace(",", "")) == 32128 * 32
 
 
-@pytest.mark.slow
-def test_all_lists_every_size(capsys):
+def test_all_lists_every_size_by_its_closed_forms(capsys):
     assert count_main.main(["--all", "--json"]) == 0
-    names = [record["model"] for record in json.loads(capsys.readouterr().out)]
-    assert "transformer-pico" in names and "transformer-xxxl" in names
+    records = json.loads(capsys.readouterr().out)
+    by_name = {record["model"]: record for record in records}
+    assert len(by_name) == len(models.ARCHITECTURES) * len(models.SIZES)
+    assert by_name["transformer-base"]["params_total"] == 222_903_552  # spec §1.9
+    assert by_name["transformer-base"]["flops_forward_executed"] is None
 
 
 @pytest.mark.parametrize(
