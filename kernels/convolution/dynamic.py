@@ -22,6 +22,7 @@ FORWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.dynamic_forward),
         "cpu": cpu.DYNAMIC_FORWARD,
     },
+    head_axes=((2, 2), (2,)),
 )
 BACKWARD = dispatch.Kernel(
     _OP,
@@ -32,6 +33,7 @@ BACKWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.dynamic_backward),
         "cpu": cpu.DYNAMIC_BACKWARD,
     },
+    head_axes=((2, 2, 2), (2, 2)),
 )
 
 

@@ -22,6 +22,7 @@ FORWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.light_forward),
         "cpu": cpu.LIGHT_FORWARD,
     },
+    head_axes=((2, 1), (2,)),
 )
 BACKWARD = dispatch.Kernel(
     _OP,
@@ -32,6 +33,7 @@ BACKWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.light_backward),
         "cpu": cpu.LIGHT_BACKWARD,
     },
+    head_axes=((2, 1, 2), (2, 1)),
 )
 
 

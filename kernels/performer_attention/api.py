@@ -25,6 +25,7 @@ FORWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.forward),
         "cpu": cpu.FORWARD,
     },
+    head_axes=((2, 2, 2, None), (2, 1)),
 )
 BACKWARD = dispatch.Kernel(
     _OP,
@@ -35,6 +36,7 @@ BACKWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.backward),
         "cpu": cpu.BACKWARD,
     },
+    head_axes=((2, 2, 2, None, 2, 1, 2), (2, 2, 2)),
 )
 
 
