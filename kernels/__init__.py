@@ -14,6 +14,7 @@ from clinometer.kernels.performer_attention import performer_step
 from clinometer.kernels.performer_attention import performer_sums
 from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
+from clinometer.kernels.sharded import shard_over
 from clinometer.kernels.switch import Route
 from clinometer.kernels.switch import expert_capacity
 from clinometer.kernels.switch import expert_feed_forward
@@ -42,6 +43,7 @@ __all__ = [
     "performer_sums",
     "relative_attention",
     "relative_position_bucket",
+    "shard_over",
     "switch_combine",
     "switch_dispatch",
     "switch_route",

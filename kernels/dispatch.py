@@ -30,6 +30,8 @@ from jax.interpreters import batching
 from jax.interpreters import mlir
 import jax.numpy as jnp
 
+from clinometer.kernels import sharded
+
 IMPLEMENTATIONS = ("reference", "cpu", "tpu")
 AUTO_ORDER = {"cpu": ("cpu", "reference"), "tpu": ("tpu", "reference")}
 PRIMITIVE_NAME = "clinometer_kernel"
@@ -89,6 +91,8 @@ class Kernel:
         implementations: by name.
         shared: operands, by place, that all examples share if they lead with 1, even
             where the batch is 1 too: `vmap` does not repeat them.
+        head_axes: the places of the heads in each operand (None: it has none) and in
+            each result, over which `sharded` may divide it. None without heads.
     """
 
     op: str
@@ -97,6 +101,7 @@ class Kernel:
     flops: Callable[..., int]
     implementations: Mapping[str, Implementation]
     shared: tuple[int, ...] = ()
+    head_axes: tuple[tuple[int | None, ...], tuple[int, ...]] | None = None
 
     def cost(self, *shapes: Any, **settings: Any) -> Cost:
         """Returns the declared cost of a call with operands of these shapes."""
@@ -141,16 +146,19 @@ def call(
     settings: Settings,
     implementation: str | Sequence[str],
 ) -> tuple[jax.Array, ...]:
-    """Calls a kernel; differentiable only through the operation's custom rule."""
-    implementation = check_implementation(kernel.op, implementation)
-    results = _primitive.bind(
-        *operands,
+    """Calls a kernel, divided over devices as `sharded.shard_over` says.
+
+    Differentiable only through the operation's custom rule.
+    """
+    bind = functools.partial(
+        _primitive.bind,
         kernel=kernel,
         settings=tuple(sorted(settings.items())),
-        implementation=implementation,
+        implementation=check_implementation(kernel.op, implementation),
         target=target.value,
     )
-    return tuple(results)
+    results = kernel.results(*operands, **settings)
+    return tuple(sharded.run(kernel.op, bind, operands, results, kernel.head_axes))
 
 
 def choose(

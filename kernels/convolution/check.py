@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels import checks
+
 MAX_TAPS = 63
 
 
@@ -15,21 +17,8 @@ def arguments(
     causal: bool,
 ) -> None:
     """Raises ValueError unless x, weights and mask fit together."""
-    if x.ndim != 3:
-        raise ValueError(
-            f"{op}: x: must be [batch, length, channels], got shape {x.shape}"
-        )
-    if weights.ndim != len(weights_axes.split(",")):
-        raise ValueError(
-            f"{op}: weights: must be [{weights_axes}], got shape {weights.shape}"
-        )
-    for name, array in (("x", x), ("weights", weights)):
-        if array.dtype not in (jnp.float32, jnp.bfloat16):
-            raise ValueError(
-                f"{op}: {name}: must be float32 or bfloat16, got {array.dtype}"
-            )
-        if 0 in array.shape:
-            raise ValueError(f"{op}: {name}: has an empty axis, shape {array.shape}")
+    checks.floats(op, "x", x, "batch, length, channels")
+    checks.floats(op, "weights", weights, weights_axes)
     num_heads, taps = weights.shape[-2:]
     if weights.ndim == 4 and weights.shape[:2] != x.shape[:2]:
         raise ValueError(
@@ -50,10 +39,8 @@ def arguments(
             f"{op}: weights: has {taps} taps; accepted is an odd number, as the window "
             "is centred, or causal=True"
         )
-    if mask is not None and (mask.shape != x.shape[:2] or mask.dtype != jnp.bool_):
-        raise ValueError(
-            f"{op}: mask: must be bool {x.shape[:2]}, got {mask.dtype} {mask.shape}"
-        )
+    if mask is not None:
+        checks.exactly(op, "mask", mask, x.shape[:2], jnp.bool_)
 
 
 def masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:

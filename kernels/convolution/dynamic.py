@@ -1,13 +1,13 @@
 """`dynamic_conv`: convolution with a filter for each position and head."""
 
 from collections.abc import Sequence
-import functools
 
 import jax
 
 from clinometer.kernels import dispatch
 from clinometer.kernels.convolution import check
 from clinometer.kernels.convolution import cpu
+from clinometer.kernels.convolution import gradient
 from clinometer.kernels.convolution import reference
 from clinometer.kernels.convolution import specs
 
@@ -22,6 +22,7 @@ FORWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.dynamic_forward),
         "cpu": cpu.DYNAMIC_FORWARD,
     },
+    head_axes=((2, 2), (2,)),
 )
 BACKWARD = dispatch.Kernel(
     _OP,
@@ -32,6 +33,7 @@ BACKWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.dynamic_backward),
         "cpu": cpu.DYNAMIC_BACKWARD,
     },
+    head_axes=((2, 2, 2), (2, 2)),
 )
 
 
@@ -72,39 +74,7 @@ def dynamic_conv(
     """
     implementation = dispatch.check_implementation(_OP, implementation)
     check.arguments(_OP, x, weights, "batch, length, heads, taps", mask, causal)
-    return _convolve(check.masked(x, mask), weights, causal, implementation)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve(
-    x: jax.Array,
-    weights: jax.Array,
-    causal: bool,
-    implementation: str | tuple[str, ...],
-) -> jax.Array:
-    return _forward(x, weights, causal, implementation)[0]
-
-
-def _forward(
-    x: jax.Array,
-    weights: jax.Array,
-    causal: bool,
-    implementation: str | tuple[str, ...],
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    settings = {"causal": causal}
-    (output,) = dispatch.call(FORWARD, (x, weights), settings, implementation)
-    return output, (x, weights)
-
-
-def _backward(
-    causal: bool,
-    implementation: str | tuple[str, ...],
-    residuals: tuple[jax.Array, jax.Array],
-    output_grad: jax.Array,
-) -> tuple[jax.Array, ...]:
-    settings = {"causal": causal}
-    operands = (*residuals, output_grad)
-    return dispatch.call(BACKWARD, operands, settings, implementation)
-
-
-_convolve.defvjp(_forward, _backward)
+    settings = (("causal", causal),)
+    x = check.masked(x, mask)
+    kernels = (FORWARD, BACKWARD)
+    return gradient.convolve(x, weights, kernels, settings, implementation)

@@ -71,6 +71,12 @@ def _count(jaxpr: Any, platform: str | None) -> int:
                     "count_flops: a `while` loop holds matmuls but has no static trip "
                     "count; use `lax.scan` or a `fori_loop` with constant bounds"
                 )
+        elif name == "shard_map":
+            # Its body is one device's part. Axes that it leaves to the compiler divide
+            # the body further, which shapes do not show.
+            axes = params["newly_manual_axes"]
+            devices = math.prod(params["mesh"].shape[axis] for axis in axes)
+            total += devices * count(params["jaxpr"])
         elif name == dispatch.PRIMITIVE_NAME:
             if platform is None:
                 total += dispatch.declared_cost(equation).flops

@@ -134,7 +134,7 @@ CLINOMETER_INLINE void ConvolveStrip(const DynamicStrip& in, int64_t s,
 
 // Channels of the strip that begins at channel c: as many heads as it holds, or
 // a part of one; only one if its vectors would reach into the next.
-CLINOMETER_INLINE int64_t StripChannels(const DynamicConvInputs& in,
+CLINOMETER_INLINE int64_t StripChannels(const ConvolutionInputs& in,
                                         int64_t c) {
   const int64_t head_width = in.channels / in.heads;
   if (head_width >= kStripWidth || head_width % kLanes != 0) {
@@ -227,9 +227,9 @@ CLINOMETER_INLINE void WeightGradients(const float* output_grad,
   }
 }
 
-CLINOMETER_INLINE void DynamicForwardTask(const DynamicConvForwardArgs& args,
+CLINOMETER_INLINE void DynamicForwardTask(const ConvolutionForwardArgs& args,
                                           int64_t b, int64_t s) {
-  const DynamicConvInputs& in = args.inputs;
+  const ConvolutionInputs& in = args.inputs;
   const int64_t rows = std::min(kDynamicRows, in.length - s);
   const int64_t strip_rows = rows + in.taps - 1;
   const int64_t weights_row = in.heads * in.taps;
@@ -265,9 +265,9 @@ CLINOMETER_INLINE void DynamicForwardTask(const DynamicConvForwardArgs& args,
   }
 }
 
-CLINOMETER_INLINE void DynamicBackwardTask(const DynamicConvBackwardArgs& args,
+CLINOMETER_INLINE void DynamicBackwardTask(const ConvolutionBackwardArgs& args,
                                            int64_t b, int64_t s) {
-  const DynamicConvInputs& in = args.inputs;
+  const ConvolutionInputs& in = args.inputs;
   const int64_t rows = std::min(kDynamicRows, in.length - s);
   const int64_t pad_right = in.taps - 1 - in.pad_left;
   const int64_t strip_rows = RoundUp(rows + in.taps - 1, kLanes);
@@ -322,17 +322,17 @@ CLINOMETER_INLINE void DynamicBackwardTask(const DynamicConvBackwardArgs& args,
   }
 }
 
-void DynamicConvForward(const DynamicConvForwardArgs& args, const Pool& pool) {
-  const DynamicConvInputs& in = args.inputs;
+void DynamicConvForward(const ConvolutionForwardArgs& args, const Pool& pool) {
+  const ConvolutionInputs& in = args.inputs;
   const int64_t parts = (in.length + kDynamicRows - 1) / kDynamicRows;
   pool.For(in.batch * parts, [&args, parts](int64_t i) {
     DynamicForwardTask(args, i / parts, i % parts * kDynamicRows);
   });
 }
 
-void DynamicConvBackward(const DynamicConvBackwardArgs& args,
+void DynamicConvBackward(const ConvolutionBackwardArgs& args,
                          const Pool& pool) {
-  const DynamicConvInputs& in = args.inputs;
+  const ConvolutionInputs& in = args.inputs;
   const int64_t parts = (in.length + kDynamicRows - 1) / kDynamicRows;
   pool.For(in.batch * parts, [&args, parts](int64_t i) {
     DynamicBackwardTask(args, i / parts, i % parts * kDynamicRows);

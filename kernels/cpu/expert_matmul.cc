@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/buffers.h"
 #include "kernels/cpu/check.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/pool.h"
@@ -12,11 +13,7 @@ namespace {
 
 namespace ffi = ::xla::ffi;
 
-using Matrices = ffi::Buffer<ffi::F32, 4>;
-using Counts = ffi::Buffer<ffi::S32, 2>;
-using MatricesResult = ffi::Result<Matrices>;
-
-ExpertMatmulInputs Inputs(Matrices x, Matrices w, Counts counts) {
+ExpertMatmulInputs Inputs(Floats<4> x, Floats<4> w, Ints<2> counts) {
   ExpertMatmulInputs in;
   in.batch = x.dimensions()[0];
   in.experts = x.dimensions()[1];
@@ -31,7 +28,7 @@ ExpertMatmulInputs Inputs(Matrices x, Matrices w, Counts counts) {
   return in;
 }
 
-Check CheckInputs(const ExpertMatmulInputs& in, Matrices w, Counts counts,
+Check CheckInputs(const ExpertMatmulInputs& in, Floats<4> w, Ints<2> counts,
                   int64_t num_tokens) {
   Check check("expert_matmul");
   check.That(in.input_width > 0, "x must be at least one wide")
@@ -42,8 +39,8 @@ Check CheckInputs(const ExpertMatmulInputs& in, Matrices w, Counts counts,
   return check;
 }
 
-ffi::Error Forward(ffi::ThreadPool threads, Matrices x, Matrices w,
-                   Counts counts, MatricesResult y, int64_t num_tokens) {
+ffi::Error Forward(ffi::ThreadPool threads, Floats<4> x, Floats<4> w,
+                   Ints<2> counts, FloatResult<4> y, int64_t num_tokens) {
   ExpertMatmulForwardArgs args;
   args.inputs = Inputs(x, w, counts);
   const ExpertMatmulInputs& in = args.inputs;
@@ -55,9 +52,9 @@ ffi::Error Forward(ffi::ThreadPool threads, Matrices x, Matrices w,
   return ffi::Error::Success();
 }
 
-ffi::Error Backward(ffi::ThreadPool threads, Matrices x, Matrices w,
-                    Counts counts, Matrices y_grad, MatricesResult x_grad,
-                    MatricesResult w_grad, int64_t num_tokens) {
+ffi::Error Backward(ffi::ThreadPool threads, Floats<4> x, Floats<4> w,
+                    Ints<2> counts, Floats<4> y_grad, FloatResult<4> x_grad,
+                    FloatResult<4> w_grad, int64_t num_tokens) {
   ExpertMatmulBackwardArgs args;
   args.inputs = Inputs(x, w, counts);
   const ExpertMatmulInputs& in = args.inputs;
@@ -85,21 +82,21 @@ ffi::Error Backward(ffi::ThreadPool threads, Matrices x, Matrices w,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(ExpertMatmulForwardHandler, Forward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
-                                  .Arg<Matrices>()
-                                  .Arg<Matrices>()
-                                  .Arg<Counts>()
-                                  .Ret<Matrices>()
+                                  .Arg<Floats<4>>()
+                                  .Arg<Floats<4>>()
+                                  .Arg<Ints<2>>()
+                                  .Ret<Floats<4>>()
                                   .Attr<int64_t>("num_tokens"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(ExpertMatmulBackwardHandler, Backward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
-                                  .Arg<Matrices>()
-                                  .Arg<Matrices>()
-                                  .Arg<Counts>()
-                                  .Arg<Matrices>()
-                                  .Ret<Matrices>()
-                                  .Ret<Matrices>()
+                                  .Arg<Floats<4>>()
+                                  .Arg<Floats<4>>()
+                                  .Arg<Ints<2>>()
+                                  .Arg<Floats<4>>()
+                                  .Ret<Floats<4>>()
+                                  .Ret<Floats<4>>()
                                   .Attr<int64_t>("num_tokens"));
 
 }  // namespace clinometer

@@ -9,9 +9,8 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/cpu/dynamic_conv.h"
+#include "kernels/cpu/convolution.h"
 #include "kernels/cpu/expert_matmul.h"
-#include "kernels/cpu/light_conv.h"
 #include "kernels/cpu/performer_attention.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/relative_attention.h"

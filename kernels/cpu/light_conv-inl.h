@@ -19,7 +19,7 @@ constexpr int kDirectTile =
 
 // Writes [K, kStripWidth] weights of channels [c, c + width), zero up to whole
 // vectors.
-CLINOMETER_INLINE void SpreadWeights(const LightConvInputs& in, int64_t b,
+CLINOMETER_INLINE void SpreadWeights(const ConvolutionInputs& in, int64_t b,
                                      int64_t c, int64_t width, bool flip,
                                      float* spread) {
   const int64_t head_width = in.channels / in.heads;
@@ -122,9 +122,9 @@ void SomeTapGradients(int64_t taps, const float* strip,
 
 // Output rows [s, s + rows) of an example by strips; `spread` as in
 // LightForwardTask.
-CLINOMETER_INLINE void LightByStrips(const LightConvInputs& in, const float* x,
-                                     const float* spread, int64_t s,
-                                     int64_t rows, float* strip,
+CLINOMETER_INLINE void LightByStrips(const ConvolutionInputs& in,
+                                     const float* x, const float* spread,
+                                     int64_t s, int64_t rows, float* strip,
                                      float* output) {
   if (rows == 0) return;
   for (int64_t c = 0; c < in.channels; c += kStripWidth) {
@@ -138,7 +138,7 @@ CLINOMETER_INLINE void LightByStrips(const LightConvInputs& in, const float* x,
 
 // The same without strips, for rows whose taps are all in the sequence.
 template <int R>
-void LightDirectly(const LightConvInputs& in, const float* x,
+void LightDirectly(const ConvolutionInputs& in, const float* x,
                    const float* spread, int64_t s, int64_t rows,
                    float* output) {
   const int64_t row = in.channels;
@@ -160,9 +160,9 @@ void LightDirectly(const LightConvInputs& in, const float* x,
   }
 }
 
-CLINOMETER_INLINE void LightForwardTask(const LightConvForwardArgs& args,
+CLINOMETER_INLINE void LightForwardTask(const ConvolutionForwardArgs& args,
                                         int64_t b, int64_t s) {
-  const LightConvInputs& in = args.inputs;
+  const ConvolutionInputs& in = args.inputs;
   const int64_t end = std::min(s + kLightRows, in.length);
   const int64_t strip_size = (end - s + in.taps - 1) * kStripWidth;
   const int64_t spread_size = in.taps * RoundUp(in.channels, kStripWidth);
@@ -189,9 +189,9 @@ CLINOMETER_INLINE void LightForwardTask(const LightConvForwardArgs& args,
 }
 
 // All rows of the channels [c, c + width) of some heads.
-CLINOMETER_INLINE void LightBackwardTask(const LightConvBackwardArgs& args,
+CLINOMETER_INLINE void LightBackwardTask(const ConvolutionBackwardArgs& args,
                                          int64_t b, int64_t c, int64_t width) {
-  const LightConvInputs& in = args.inputs;
+  const ConvolutionInputs& in = args.inputs;
   const int64_t strip_rows = std::min(kLightRows, in.length) + in.taps - 1;
   const int64_t pad_right = in.taps - 1 - in.pad_left;
   Carver carver(ThreadScratch(2 * Carver::Size(strip_rows * kStripWidth) +
@@ -231,16 +231,16 @@ CLINOMETER_INLINE void LightBackwardTask(const LightConvBackwardArgs& args,
   }
 }
 
-void LightConvForward(const LightConvForwardArgs& args, const Pool& pool) {
-  const LightConvInputs& in = args.inputs;
+void LightConvForward(const ConvolutionForwardArgs& args, const Pool& pool) {
+  const ConvolutionInputs& in = args.inputs;
   const int64_t parts = (in.length + kLightRows - 1) / kLightRows;
   pool.For(in.batch * parts, [&args, parts](int64_t i) {
     LightForwardTask(args, i / parts, i % parts * kLightRows);
   });
 }
 
-void LightConvBackward(const LightConvBackwardArgs& args, const Pool& pool) {
-  const LightConvInputs& in = args.inputs;
+void LightConvBackward(const ConvolutionBackwardArgs& args, const Pool& pool) {
+  const ConvolutionInputs& in = args.inputs;
   // A task owns whole heads, and so the gradients of their filters.
   const int64_t head_width = in.channels / in.heads;
   const int64_t task_heads =

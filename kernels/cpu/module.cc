@@ -2,10 +2,9 @@
 
 #include <pybind11/pybind11.h>
 
-#include "kernels/cpu/dynamic_conv.h"
+#include "kernels/cpu/convolution.h"
 #include "kernels/cpu/expert_matmul.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/light_conv.h"
 #include "kernels/cpu/performer_attention.h"
 #include "kernels/cpu/relative_attention.h"
 #include "kernels/cpu/relative_position_bucket.h"

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/buffers.h"
 #include "kernels/cpu/check.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/pool.h"
@@ -11,11 +12,6 @@ namespace clinometer {
 namespace {
 
 namespace ffi = ::xla::ffi;
-
-template <int rank>
-using Floats = ffi::Buffer<ffi::F32, rank>;
-template <int rank>
-using FloatResult = ffi::Result<Floats<rank>>;
 
 PerformerAttentionInputs Inputs(Floats<4> query, Floats<4> key, Floats<4> value,
                                 Floats<2> mask, bool causal, float epsilon) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/buffers.h"
 #include "kernels/cpu/check.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/pool.h"
@@ -11,13 +12,6 @@ namespace clinometer {
 namespace {
 
 namespace ffi = ::xla::ffi;
-
-template <int rank>
-using Floats = ffi::Buffer<ffi::F32, rank>;
-template <int rank>
-using Ints = ffi::Buffer<ffi::S32, rank>;
-template <int rank>
-using FloatResult = ffi::Result<Floats<rank>>;
 
 RelativeAttentionInputs Inputs(Floats<4> query, Floats<4> key, Floats<4> value,
                                Floats<3> bias, Ints<2> query_segments,

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/cpu/buffers.h"
 #include "kernels/cpu/check.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/pool.h"
@@ -14,17 +15,7 @@ namespace {
 
 namespace ffi = ::xla::ffi;
 
-template <int rank>
-using Floats = ffi::Buffer<ffi::F32, rank>;
-template <int rank>
-using Ints = ffi::Buffer<ffi::S32, rank>;
-using Mask = ffi::Buffer<ffi::PRED, 2>;
-template <int rank>
-using FloatResult = ffi::Result<Floats<rank>>;
-template <int rank>
-using IntResult = ffi::Result<Ints<rank>>;
-
-SwitchRouteInputs Inputs(Floats<3> logits, Mask mask) {
+SwitchRouteInputs Inputs(Floats<3> logits, Bools<2> mask) {
   SwitchRouteInputs in;
   in.groups = logits.dimensions()[0];
   in.tokens = logits.dimensions()[1];
@@ -35,7 +26,7 @@ SwitchRouteInputs Inputs(Floats<3> logits, Mask mask) {
   return in;
 }
 
-Check CheckInputs(const SwitchRouteInputs& in, Mask mask) {
+Check CheckInputs(const SwitchRouteInputs& in, Bools<2> mask) {
   Check check("switch_route");
   check
       .That(in.tokens > 0 && in.experts > 0,
@@ -44,7 +35,7 @@ Check CheckInputs(const SwitchRouteInputs& in, Mask mask) {
   return check;
 }
 
-ffi::Error Forward(ffi::ThreadPool threads, Floats<3> logits, Mask mask,
+ffi::Error Forward(ffi::ThreadPool threads, Floats<3> logits, Bools<2> mask,
                    IntResult<2> expert_index, IntResult<2> slot,
                    FloatResult<2> gate, IntResult<2> counts,
                    FloatResult<2> load, FloatResult<2> probability,
@@ -80,7 +71,7 @@ ffi::Error Forward(ffi::ThreadPool threads, Floats<3> logits, Mask mask,
   return ffi::Error::Success();
 }
 
-ffi::Error Backward(ffi::ThreadPool threads, Floats<3> logits, Mask mask,
+ffi::Error Backward(ffi::ThreadPool threads, Floats<3> logits, Bools<2> mask,
                     Ints<2> expert_index, Floats<2> gate, Floats<2> gate_grad,
                     Floats<2> probability_grad, Floats<1> z_grad,
                     FloatResult<3> logits_grad) {
@@ -111,7 +102,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SwitchRouteForwardHandler, Forward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Floats<3>>()
-                                  .Arg<Mask>()
+                                  .Arg<Bools<2>>()
                                   .Ret<Ints<2>>()
                                   .Ret<Ints<2>>()
                                   .Ret<Floats<2>>()
@@ -125,7 +116,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SwitchRouteBackwardHandler, Backward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Floats<3>>()
-                                  .Arg<Mask>()
+                                  .Arg<Bools<2>>()
                                   .Arg<Ints<2>>()
                                   .Arg<Floats<2>>()
                                   .Arg<Floats<2>>()

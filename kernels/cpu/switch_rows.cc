@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/cpu/buffers.h"
 #include "kernels/cpu/check.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/pool.h"
@@ -13,14 +14,8 @@ namespace {
 
 namespace ffi = ::xla::ffi;
 
-template <int rank>
-using Floats = ffi::Buffer<ffi::F32, rank>;
-using Slots = ffi::Buffer<ffi::S32, 2>;
-template <int rank>
-using FloatResult = ffi::Result<Floats<rank>>;
-
 // Of token rows [G, N, d] and slot rows [G, E, C, d].
-SwitchRowsShape Shape(Floats<3> token_rows, Slots slot, Floats<4> slot_rows) {
+SwitchRowsShape Shape(Floats<3> token_rows, Ints<2> slot, Floats<4> slot_rows) {
   SwitchRowsShape shape;
   shape.groups = token_rows.dimensions()[0];
   shape.tokens = token_rows.dimensions()[1];
@@ -30,7 +25,7 @@ SwitchRowsShape Shape(Floats<3> token_rows, Slots slot, Floats<4> slot_rows) {
   return shape;
 }
 
-Check CheckRows(const char* op, const SwitchRowsShape& shape, Slots slot,
+Check CheckRows(const char* op, const SwitchRowsShape& shape, Ints<2> slot,
                 Floats<4> slot_rows) {
   Check check(op);
   const auto dimensions = slot_rows.dimensions();
@@ -40,7 +35,7 @@ Check CheckRows(const char* op, const SwitchRowsShape& shape, Slots slot,
   return check;
 }
 
-ffi::Error Dispatch(ffi::ThreadPool threads, Floats<3> x, Slots slot,
+ffi::Error Dispatch(ffi::ThreadPool threads, Floats<3> x, Ints<2> slot,
                     FloatResult<4> y, int64_t num_experts, int64_t capacity) {
   SwitchDispatchArgs args;
   args.shape = Shape(x, slot, *y);
@@ -59,7 +54,7 @@ ffi::Error Dispatch(ffi::ThreadPool threads, Floats<3> x, Slots slot,
   return ffi::Error::Success();
 }
 
-ffi::Error Combine(ffi::ThreadPool threads, Floats<4> y, Slots slot,
+ffi::Error Combine(ffi::ThreadPool threads, Floats<4> y, Ints<2> slot,
                    Floats<2> gate, FloatResult<3> output) {
   SwitchCombineArgs args;
   args.shape = Shape(*output, slot, y);
@@ -74,7 +69,7 @@ ffi::Error Combine(ffi::ThreadPool threads, Floats<4> y, Slots slot,
   return ffi::Error::Success();
 }
 
-ffi::Error CombineBackward(ffi::ThreadPool threads, Floats<4> y, Slots slot,
+ffi::Error CombineBackward(ffi::ThreadPool threads, Floats<4> y, Ints<2> slot,
                            Floats<2> gate, Floats<3> output_grad,
                            FloatResult<4> y_grad, FloatResult<2> gate_grad) {
   SwitchDispatchArgs args;
@@ -103,7 +98,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SwitchDispatchHandler, Dispatch,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Floats<3>>()
-                                  .Arg<Slots>()
+                                  .Arg<Ints<2>>()
                                   .Ret<Floats<4>>()
                                   .Attr<int64_t>("num_experts")
                                   .Attr<int64_t>("capacity"));
@@ -112,7 +107,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SwitchCombineHandler, Combine,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Floats<4>>()
-                                  .Arg<Slots>()
+                                  .Arg<Ints<2>>()
                                   .Arg<Floats<2>>()
                                   .Ret<Floats<3>>());
 
@@ -120,7 +115,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SwitchCombineBackwardHandler, CombineBackward,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Floats<4>>()
-                                  .Arg<Slots>()
+                                  .Arg<Ints<2>>()
                                   .Arg<Floats<2>>()
                                   .Arg<Floats<3>>()
                                   .Ret<Floats<4>>()

@@ -25,6 +25,7 @@ FORWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.forward),
         "cpu": cpu.FORWARD,
     },
+    head_axes=((2, 2, 2, None), (2, 1)),
 )
 BACKWARD = dispatch.Kernel(
     _OP,
@@ -35,6 +36,7 @@ BACKWARD = dispatch.Kernel(
         "reference": dispatch.Implementation(reference.backward),
         "cpu": cpu.BACKWARD,
     },
+    head_axes=((2, 2, 2, None, 2, 1, 2), (2, 2, 2)),
 )
 
 
@@ -79,7 +81,8 @@ def performer_attention(
     """
     implementation = dispatch.check_implementation(_OP, implementation)
     checks.attention_arrays(_OP, query, key, value)
-    _check_mask(key, key_mask)
+    if key_mask is not None:
+        checks.exactly(_OP, "key_mask", key_mask, key.shape[:2], jnp.bool_)
     if causal and query.shape[1] != key.shape[1]:
         raise ValueError(
             f"{_OP}: causal: needs as many queries as keys, got {query.shape[1]} "
@@ -137,13 +140,3 @@ def _backward(
 
 
 _attend.defvjp(_forward, _backward)
-
-
-def _check_mask(key: jax.Array, key_mask: jax.Array | None) -> None:
-    if key_mask is None:
-        return
-    if key_mask.shape != key.shape[:2] or key_mask.dtype != jnp.bool_:
-        raise ValueError(
-            f"{_OP}: key_mask: must be bool {key.shape[:2]}, got {key_mask.dtype} "
-            f"{key_mask.shape}"
-        )

@@ -17,6 +17,8 @@ from clinometer.kernels.relative_attention import specs
 
 _OP = "relative_attention"
 _SHARED = (3, 4, 5, 6, 7)  # bias, segments, offset, multiplier
+# Query, key, value, bias; then _SHARED's others.
+_HEAD_AXES = (2, 2, 2, 1, None, None, None, 1)
 
 FORWARD = dispatch.Kernel(
     _OP,
@@ -28,6 +30,7 @@ FORWARD = dispatch.Kernel(
         "cpu": cpu.FORWARD,
     },
     shared=_SHARED,
+    head_axes=(_HEAD_AXES, (2, 1)),
 )
 BACKWARD = dispatch.Kernel(
     _OP,
@@ -39,6 +42,7 @@ BACKWARD = dispatch.Kernel(
         "cpu": cpu.BACKWARD,
     },
     shared=_SHARED,
+    head_axes=((*_HEAD_AXES, 2, 1, 2), (2, 2, 2, 1)),
 )
 
 

@@ -1,5 +1,6 @@
 """Relative attention in C++ (`cpu/relative_attention-inl.h`): when and at what cost."""
 
+import math
 from typing import Any
 
 from clinometer.kernels.cpu import wrap
@@ -7,10 +8,23 @@ from clinometer.kernels.relative_attention import specs
 
 _QUERY_BLOCK = 48  # kQueryBlock: causal blocks right of its last query are skipped
 
+# Elements of the keys up to which a step of decoding is mostly the cost of a call, and
+# of the bias before it, which XLA fuses with the reference. Measured, AVX2.
+_SHORT_STEP = 1 << 15
+
 
 def _refuse(*operands: Any, **_: Any) -> str | None:
     if operands[7].size:
         return "dropout that is not shared along the queries needs all weights at once"
+    return None
+
+
+def _avoid_forward(
+    query: Any, key: Any, value: Any, bias: Any, *_: Any, **settings: Any
+) -> str | None:
+    is_step = query.shape[1] == 1 and bias.shape[2] > 0
+    if is_step and math.prod(key.shape) <= _SHORT_STEP:
+        return "measured slower than jnp for one query with a bias over few keys"
     return None
 
 
@@ -45,6 +59,7 @@ FORWARD = wrap.implementation(
     _forward_executed,
     _refuse,
     _operands,
+    avoid=_avoid_forward,
 )
 BACKWARD = wrap.implementation(
     "relative_attention_backward",

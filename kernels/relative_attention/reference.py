@@ -32,15 +32,17 @@ def forward(
     most = jnp.max(logits, axis=-1, keepdims=True)
     weights = jnp.exp(logits - most)
     total = jnp.sum(weights, axis=-1, keepdims=True)
+    # Before the product, and heads first: XLA then fuses logits, softmax and product.
+    weights /= total
     if multiplier.size:
         weights *= multiplier
     output = jnp.einsum(
-        "bhts,bshk->bthk",
+        "bhts,bhsk->bhtk",
         weights.astype(value.dtype),
-        value,
+        _heads_first(value),
         preferred_element_type=jnp.float32,
     )
-    output /= jnp.moveaxis(total, 1, 2)
+    output = jnp.swapaxes(output, 1, 2)
     log_sum_exp = jnp.where(
         _nothing_attended(most), MASKED_LOGIT, most + jnp.log(total)
     )
@@ -125,9 +127,16 @@ def diagonal_sums(x: jax.Array) -> jax.Array:
     return flat.reshape(*lead, num_queries, size + 1)[..., :size].sum(axis=-2)
 
 
+def _heads_first(x: jax.Array) -> jax.Array:
+    return jnp.swapaxes(x, 1, 2)
+
+
 def _logits(query: jax.Array, key: jax.Array, bias: jax.Array) -> jax.Array:
     logits = jnp.einsum(
-        "bthk,bshk->bhts", query, key, preferred_element_type=jnp.float32
+        "bhtk,bhsk->bhts",
+        _heads_first(query),
+        _heads_first(key),
+        preferred_element_type=jnp.float32,
     )
     return logits + toeplitz(bias, query.shape[1]) if bias.size else logits
 

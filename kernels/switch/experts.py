@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from clinometer.kernels import checks
 from clinometer.kernels import dispatch
-from clinometer.kernels.switch import checks
 from clinometer.kernels.switch import cpu
 from clinometer.kernels.switch import reference
 from clinometer.kernels.switch import specs

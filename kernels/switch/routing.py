@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from clinometer.kernels import checks
 from clinometer.kernels import dispatch
-from clinometer.kernels.switch import checks
+from clinometer.kernels.switch import check
 from clinometer.kernels.switch import cpu
 from clinometer.kernels.switch import reference
 from clinometer.kernels.switch import specs
@@ -95,7 +96,7 @@ def switch_route(
     name = dispatch.check_implementation(_OP, implementation)
     checks.floats(_OP, "logits", logits, "groups, tokens, experts")
     groups, num_tokens, num_experts = logits.shape
-    checks.slots(_OP, num_experts, capacity)
+    check.slots(_OP, num_experts, capacity)
     if mask is None:
         mask = jnp.ones((1, num_tokens), jnp.bool_)
     else:

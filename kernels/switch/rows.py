@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from clinometer.kernels import checks
 from clinometer.kernels import dispatch
-from clinometer.kernels.switch import checks
+from clinometer.kernels.switch import check
 from clinometer.kernels.switch import cpu
 from clinometer.kernels.switch import reference
 from clinometer.kernels.switch import specs
@@ -88,7 +89,7 @@ def switch_dispatch(
     name = dispatch.check_implementation(_DISPATCH, implementation)
     checks.floats(_DISPATCH, "x", x, "groups, tokens, width")
     checks.exactly(_DISPATCH, "slot", slot, x.shape[:2], jnp.int32)
-    checks.slots(_DISPATCH, num_experts, capacity)
+    check.slots(_DISPATCH, num_experts, capacity)
     return _dispatch(x, slot, (num_experts, capacity), name)
 
 

@@ -1,5 +1,7 @@
 """Relative attention under vmap, remat, scan; choices, costs, second derivatives."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,3 +125,17 @@ def test_the_handler_refuses_wrong_shapes():
         run(bias=jnp.zeros((1, 2, 8)))
     with pytest.raises(jax.errors.JaxRuntimeError, match="rank"):
         run(bias=jnp.zeros((2, 7)))
+
+
+def test_a_short_step_of_decoding_takes_the_reference():
+    table = jnp.ones((8, 32))
+
+    def taken(num_queries, num_keys, table):
+        q = jax.ShapeDtypeStruct((1, num_queries, 8, 64), jnp.float32)
+        k = jax.ShapeDtypeStruct((1, num_keys, 8, 64), jnp.float32)
+        step = functools.partial(relative_attention, bias_table=table)
+        (found,) = choices(step, q, k, k, platform="cpu")
+        return found.implementation
+
+    assert taken(1, 64, table) == "reference"
+    assert taken(1, 64, None) == taken(1, 65, table) == taken(2, 64, table) == "cpu"

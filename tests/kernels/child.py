@@ -1,0 +1,31 @@
+"""Runs code in a new process, which may have other devices or another processor."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python code; an empty variable of the environment is taken away."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "tools/imports"),
+    } | environment
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in environment.items() if value},
+        timeout=300,
+    )
+
+
+def printed(finished: subprocess.CompletedProcess[str]) -> Any:
+    """Returns the JSON on the last line that the process printed."""
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return json.loads(finished.stdout.splitlines()[-1])

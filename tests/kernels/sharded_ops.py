@@ -1,0 +1,161 @@
+"""Every operation over several devices against one; run in a process that has four."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import json
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+import numpy as np
+
+from clinometer import kernels
+from clinometer.kernels import cost
+from clinometer.tests.kernels import every_op
+
+FLAGS = "--xla_force_host_platform_device_count=4"
+# Operands that all examples share, at the end.
+SHARED = {"light_conv": 1, "switch": 2} | dict.fromkeys(
+    ("relative_attention", "relative_attention_causal"), 1
+)
+
+
+def mesh(*sizes: int) -> jax.sharding.Mesh:
+    """Returns a mesh of axes "data" and "model"."""
+    count = int(np.prod(sizes))
+    return jax.make_mesh(
+        sizes,
+        ("data", "model"),
+        axis_types=(jax.sharding.AxisType.Auto,) * 2,
+        devices=jax.devices()[:count],
+    )
+
+
+LAYOUTS = {"batch": (2, 1), "heads": (1, 2), "both": (2, 2)}
+
+
+def specs(name: str, operands: Sequence[jax.Array]) -> list[P]:
+    """Returns how the operands of a call lie on the mesh, or cannot without heads."""
+    count = len(operands) - SHARED.get(name, 0)
+    if name == "switch":
+        return [P("data")] * count + [P()] * SHARED["switch"]
+    # [B, S, H, ...], or channels for heads; tables and filters by heads.
+    return [P("data", None, "model")] * count + [P("model")] * SHARED.get(name, 0)
+
+
+def place(
+    mesh: jax.sharding.Mesh, specs: Sequence[P], arrays: Sequence[Any]
+) -> list[jax.Array]:
+    """Puts arrays on a mesh."""
+    return [
+        jax.device_put(x, jax.sharding.NamedSharding(mesh, spec))
+        for x, spec in zip(arrays, specs, strict=True)
+    ]
+
+
+def compare(
+    step: Callable[..., Any], operands: Sequence[Any], placed: Sequence[Any], mesh: Any
+) -> dict[str, Any]:
+    """Returns the largest error of several devices, and what their program holds."""
+    want = jax.tree.leaves(jax.jit(step)(*operands))
+    with kernels.shard_over(mesh, batch="data", heads="model"):
+        compiled = jax.jit(step).lower(*placed).compile()
+        got = jax.tree.leaves(compiled(*placed))
+        flops = cost.count_flops(step, *operands)
+    text = compiled.as_text()
+    return {
+        "error": max(
+            float(np.abs(np.asarray(a) - np.asarray(b)).max())
+            for a, b in zip(got, want, strict=True)
+        ),
+        "gathers": text.count(" all-gather"),
+        "sums": text.count(" all-reduce("),
+        "same_flops": flops == cost.count_flops(step, *operands),
+    }
+
+
+def operation(name: str, layout: str) -> dict[str, Any]:
+    """Compares output and gradients of one of `every_op.calls`."""
+    function, operands = every_op.calls("auto")[name]
+
+    def step(*operands: jax.Array) -> Any:
+        output, vjp = jax.vjp(function, *operands)
+        return output, *vjp(jnp.cos(output))
+
+    axes = mesh(*LAYOUTS[layout])
+    return compare(step, operands, place(axes, specs(name, operands), operands), axes)
+
+
+def layer_stack() -> dict[str, Any]:
+    """Compares gradients of a stack of rematerialised layers, over batch and heads."""
+    heads, width = 2, 8
+
+    def layer(x: jax.Array) -> jax.Array:
+        table = hk.get_parameter("table", (heads, 32), init=hk.initializers.Constant(1))
+        taps = hk.get_parameter("taps", (heads, 3), init=hk.initializers.Constant(0.3))
+        qkv = x.reshape(*x.shape[:2], heads, width)
+        x += kernels.relative_attention(qkv, qkv, qkv, table).reshape(x.shape)
+        return x + kernels.light_conv(jnp.tanh(x), taps, causal=True)
+
+    network = hk.without_apply_rng(
+        hk.transform(lambda x: hk.layer_stack(3)(hk.remat(layer))(x))
+    )
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, heads * width)) / 8)
+    params = network.init(jax.random.key(0), x)
+    step = jax.grad(lambda p, x: jnp.sum(network.apply(p, x) ** 2), argnums=(0, 1))
+    axes = mesh(2, 2)
+    placed = (
+        jax.device_put(params, jax.sharding.NamedSharding(axes, P(None, "model"))),
+        *place(axes, [P("data", None, "model")], [x]),
+    )
+    return compare(step, (params, x), placed, axes)
+
+
+def vmapped() -> dict[str, Any]:
+    """Compares a mapped call, whose filter only some of the gradients share."""
+    function, (x, weights) = every_op.calls("auto")["light_conv"]
+
+    def step(x: jax.Array, weights: jax.Array) -> Any:
+        output, vjp = jax.vjp(jax.vmap(function, (1, None), 1), x, weights)
+        return output, *vjp(jnp.cos(output))
+
+    x = jnp.stack([x, jnp.sin(x), 2 * x], axis=1)
+    axes = mesh(2, 2)
+    where = [P("data", None, None, "model"), P("model")]
+    return compare(step, (x, weights), place(axes, where, (x, weights)), axes)
+
+
+def undivided_gathers() -> int:
+    """How often XLA gathers where nothing was said: what the others are free of."""
+    function, operands = every_op.calls("auto")["dynamic_conv"]
+    placed = place(mesh(2, 1), specs("dynamic_conv", operands), operands)
+    text = jax.jit(function).lower(*placed).compile().as_text()
+    return text.count(" all-gather")
+
+
+def inside_shard_map() -> float:
+    """The error where a caller's own `shard_map` has the axis already."""
+    function, (x, weights) = every_op.calls("auto")["dynamic_conv"]
+    axes = mesh(2, 1)
+    with kernels.shard_over(axes, batch="data"):
+        local = jax.shard_map(
+            function, mesh=axes, in_specs=P("data"), out_specs=P("data")
+        )
+        got = jax.jit(local)(x, weights)
+    return float(jnp.abs(got - function(x, weights)).max())
+
+
+def main() -> None:
+    """Prints all results, as JSON."""
+    results = {
+        f"{name} {layout}": operation(name, layout)
+        for name in every_op.calls("auto")
+        for layout in LAYOUTS
+        if not (name == "switch" and layout == "heads")
+        if layout != "both" or name in ("switch", "relative_attention")
+    }
+    results |= {"layer_stack": layer_stack(), "vmap": vmapped()}
+    others = {"undivided": undivided_gathers(), "inside": inside_shard_map()}
+    print(json.dumps({"compared": results} | others))
