@@ -38,9 +38,9 @@ $(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(CXX_FILES)
 	@tools/setup.sh '$(PYTHON)' '$(VENV)'
 	@touch $@
 
-study: $(STAMP) ## pretrain the size ladder, fit the slope, write the report [ARCHS= SIZES= JOBS= OUT=]
+study: $(STAMP) ## pretrain the size ladder, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
 	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
-	  $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
+	  $(if $(STEPS),--steps '$(STEPS)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
 
 test: $(STAMP) ## run the tests, without the slow ones
 	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m 'not slow' $(ARGS)

@@ -13,7 +13,7 @@ import pytest
 from clinometer.data import tokenization
 from clinometer.train import config as config_lib
 
-_CONFIG_FILE = "train/configs/pretrain.py:transformer-pico"
+_CONFIG_FILE = "train/configs/pretrain.py"
 _OVERRIDES = (
     "data.batch_size=4",
     "data.encoder_length=32",
@@ -76,9 +76,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def arguments(store: pathlib.Path) -> Callable[..., list[str]]:
     """Returns the command line of a tiny run; later overrides win."""
 
-    def build(*overrides: str) -> list[str]:
+    def build(*overrides: str, model: str = "transformer-pico") -> list[str]:
         fields = (*_OVERRIDES, f"data.store={store}", *overrides)
-        return [f"--config={_CONFIG_FILE}", *(f"--config.{f}" for f in fields)]
+        return [f"--config={_CONFIG_FILE}:{model}", *(f"--config.{f}" for f in fields)]
 
     return build
 
@@ -90,6 +90,7 @@ def make_config(
     """Returns the configuration of a tiny run."""
 
     def build(*overrides: str) -> config_dict.FrozenConfigDict:
-        return config_lib.load(_CONFIG_FILE, arguments(*overrides)[1:])
+        specification, *fields = arguments(*overrides)
+        return config_lib.load(specification.removeprefix("--config="), fields)
 
     return build

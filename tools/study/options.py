@@ -4,6 +4,7 @@ import argparse
 import pathlib
 import re
 
+from clinometer import models
 from clinometer.tools.study import protocol
 
 
@@ -29,10 +30,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--archs",
-        type=_names,
+        type=_architectures,
         default="transformer",
         metavar="LIST",
-        help='architectures (default: "%(default)s")',
+        help='architectures, or "all" (default: "%(default)s")',
     )
     add(
         "--sizes",
@@ -107,6 +108,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def _names(text: str) -> list[str]:
     return [part for part in re.split(r"[\s,]+", text) if part]
+
+
+def _architectures(text: str) -> list[str]:
+    names = _names(text)
+    return list(models.ARCHITECTURES) if names == ["all"] else names
 
 
 def _seeds(text: str) -> list[int]:

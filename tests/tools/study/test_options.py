@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from clinometer import models
 from clinometer.tools.study import options
 
 
@@ -22,6 +23,7 @@ def test_lists_take_blanks_and_commas():
     assert parsed.sizes == ["pico", "NL4-NA", "micro"]
     assert parsed.seeds == [0, 2, 4]
     assert options.parse(["--replicate", ""]).replicate == []
+    assert options.parse(["--archs", "all"]).archs == list(models.ARCHITECTURES)
 
 
 @pytest.mark.parametrize(
