@@ -9,12 +9,14 @@ from typing import Any
 
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import config as config_lib
+from clinometer.models import glu
 from clinometer.models import grammar
 from clinometer.models import seq2seq
 from clinometer.models import sizes
 from clinometer.models import transformer
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
+    "glu": glu.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,
 }
 

@@ -55,6 +55,7 @@ class Example:
 
 
 EXAMPLES = [
+    Example("glu-pico"),
     Example("transformer-pico"),
     Example("transformer-SH-SKV-PI"),
 ]
