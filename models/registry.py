@@ -13,10 +13,12 @@ from clinometer.models import glu
 from clinometer.models import grammar
 from clinometer.models import seq2seq
 from clinometer.models import sizes
+from clinometer.models import switch
 from clinometer.models import transformer
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
     "glu": glu.ARCHITECTURE,
+    "switch": switch.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,
 }
 

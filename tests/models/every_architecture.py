@@ -56,6 +56,8 @@ class Example:
 
 EXAMPLES = [
     Example("glu-pico"),
+    # Room for all, as where other tokens of a batch leave no room they matter.
+    Example("switch-pico", {"num_experts": 4, "eval_capacity_factor": 4.0}),
     Example("transformer-pico"),
     Example("transformer-SH-SKV-PI"),
 ]
