@@ -9,6 +9,7 @@ from typing import Any
 
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import config as config_lib
+from clinometer.models import funnel
 from clinometer.models import glu
 from clinometer.models import grammar
 from clinometer.models import seq2seq
@@ -17,6 +18,7 @@ from clinometer.models import switch
 from clinometer.models import transformer
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
+    "funnel": funnel.ARCHITECTURE,
     "glu": glu.ARCHITECTURE,
     "switch": switch.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,

@@ -55,6 +55,7 @@ class Example:
 
 
 EXAMPLES = [
+    Example("funnel-pico"),
     Example("glu-pico"),
     # Room for all, as where other tokens of a batch leave no room they matter.
     Example("switch-pico", {"num_experts": 4, "eval_capacity_factor": 4.0}),
