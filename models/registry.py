@@ -12,6 +12,7 @@ from clinometer.models import config as config_lib
 from clinometer.models import funnel
 from clinometer.models import glu
 from clinometer.models import grammar
+from clinometer.models import mixer
 from clinometer.models import seq2seq
 from clinometer.models import sizes
 from clinometer.models import switch
@@ -20,6 +21,7 @@ from clinometer.models import transformer
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
     "funnel": funnel.ARCHITECTURE,
     "glu": glu.ARCHITECTURE,
+    "mixer": mixer.ARCHITECTURE,
     "switch": switch.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,
 }

@@ -57,6 +57,12 @@ class Example:
 EXAMPLES = [
     Example("funnel-pico"),
     Example("glu-pico"),
+    Example(
+        "mixer-pico",
+        {"sequence_length": S, "mixing_width": 8},
+        fixed_length=True,
+        packs=False,
+    ),
     # Room for all, as where other tokens of a batch leave no room they matter.
     Example("switch-pico", {"num_experts": 4, "eval_capacity_factor": 4.0}),
     Example("transformer-pico"),
