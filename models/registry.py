@@ -13,6 +13,7 @@ from clinometer.models import funnel
 from clinometer.models import glu
 from clinometer.models import grammar
 from clinometer.models import mixer
+from clinometer.models import mos
 from clinometer.models import seq2seq
 from clinometer.models import sizes
 from clinometer.models import switch
@@ -22,6 +23,7 @@ ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
     "funnel": funnel.ARCHITECTURE,
     "glu": glu.ARCHITECTURE,
     "mixer": mixer.ARCHITECTURE,
+    "mos": mos.ARCHITECTURE,
     "switch": switch.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,
 }

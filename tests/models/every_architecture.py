@@ -63,6 +63,7 @@ EXAMPLES = [
         fixed_length=True,
         packs=False,
     ),
+    Example("mos-pico", {"num_softmaxes": 3, "head_tokens": 6}),
     # Room for all, as where other tokens of a batch leave no room they matter.
     Example("switch-pico", {"num_experts": 4, "eval_capacity_factor": 4.0}),
     Example("transformer-pico"),

@@ -128,7 +128,14 @@ def test_another_length_is_refused_with_both_lengths():
     with pytest.raises(models.ConfigError, match=message):
         EXAMPLE.build().apply(EXAMPLE.params(), ENCODER[:, :11], DECODER)
     with pytest.raises(models.ConfigError, match="length 512, got 128"):
-        models.counts.count("mixer-pico", encoder_length=128)
+        models.counts.count("mixer-pico", encoder_length=128, sequence_length=512)
+
+
+def test_counts_are_of_a_mixer_as_long_as_the_input():
+    short = models.counts.count("mixer-EL1-DL1-PI", encoder_length=128)
+    config = models.build("mixer-EL1-DL1-PI", sequence_length=128).config
+    architecture = registry.ARCHITECTURES["mixer"]
+    assert short.params_total == architecture.param_counts(config).total
 
 
 @pytest.mark.parametrize(
