@@ -50,7 +50,7 @@ class Config(config_lib.TransformerConfig):
 
     num_softmaxes: int = 15
     context_init_scale: float = 1.0
-    head_tokens: int = 128
+    head_tokens: int = 32
 
     def __post_init__(self):
         super().__post_init__()
@@ -80,7 +80,7 @@ class MixtureOfSoftmaxes(hk.Module):
         self,
         num_softmaxes: int,
         context_init_scale: float = 1.0,
-        chunk_tokens: int = 128,
+        chunk_tokens: int = 32,
         name: str | None = None,
     ):
         super().__init__(name=name)
