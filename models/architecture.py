@@ -27,6 +27,8 @@ class Architecture:
         size_fields: (name of a size) -> fields beside the size's own, such as a number
             of experts; overridden by those that a caller gives.
         refused_operators: scaling operators that mean nothing here -> why.
+        length_field: field of the config that is the one length of input that its
+            encoder takes; none for encoders that take any.
     """
 
     config: type
@@ -35,3 +37,4 @@ class Architecture:
     forward_macs: Callable[[Any, int, int], closed_form.Macs]
     size_fields: Callable[[str], dict[str, Any]] = _no_fields
     refused_operators: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    length_field: str = ""

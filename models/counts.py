@@ -114,10 +114,12 @@ def count(
     ):
         if value < 1:
             raise ValueError(f"{key}: must be at least 1, got {value}")
+    architecture = registry.ARCHITECTURES[registry.parse(name).architecture]
+    if architecture.length_field:
+        overrides = {architecture.length_field: encoder_length, **overrides}
     # Scanned layers trace in a time that does not grow with the depth.
     overrides = {**overrides, "scan_layers": True, "remat": False}
     model = registry.build(name, **overrides)
-    architecture = registry.ARCHITECTURES[registry.parse(name).architecture]
     config = model.config
 
     params = architecture.param_counts(config)

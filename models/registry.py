@@ -10,14 +10,24 @@ from typing import Any
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import config as config_lib
 from clinometer.models import dconv
+from clinometer.models import funnel
+from clinometer.models import glu
 from clinometer.models import grammar
 from clinometer.models import lconv
+from clinometer.models import mixer
+from clinometer.models import mos
 from clinometer.models import performer
 from clinometer.models import seq2seq
 from clinometer.models import sizes
+from clinometer.models import switch
 from clinometer.models import transformer
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
+    "funnel": funnel.ARCHITECTURE,
+    "glu": glu.ARCHITECTURE,
+    "mixer": mixer.ARCHITECTURE,
+    "mos": mos.ARCHITECTURE,
+    "switch": switch.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,
     "performer": performer.ARCHITECTURE,
     "lconv": lconv.ARCHITECTURE,

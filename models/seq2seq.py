@@ -71,12 +71,14 @@ class Network:
             [B, T, V], Extras).
         init_cache: (encoded, max_decode_length) -> the decoder's state.
         decode_step: (cache, tokens [B]) -> (float32 logits [B, V], cache).
+        input_length: an S that `encode` takes, to draw parameters with.
     """
 
     encode: Callable[..., tuple[Encoded, sublayers.Extras]]
     decode: Callable[..., tuple[jax.Array, sublayers.Extras]]
     init_cache: Callable[..., Cache]
     decode_step: Callable[..., tuple[jax.Array, Cache]]
+    input_length: int = 1
 
 
 class Model:
@@ -109,7 +111,8 @@ class Model:
             token = jnp.ones([1, 1], jnp.int32)
             with hk.custom_creator(create):
                 network = make_network(canonical)
-                encoded, _ = network.encode(token, token, Mode())
+                inputs = jnp.ones([1, network.input_length], jnp.int32)
+                encoded, _ = network.encode(inputs, inputs, Mode())
                 return network.decode(encoded, token, token, Mode())
 
         def forward(

@@ -26,12 +26,15 @@ class Example:
         name: of the model.
         options: beside vocabulary and dropout.
         fixed_length: the encoder takes one length only, so nothing can be padded.
+        normalises: logits are normalised, so that each depends on every row of the
+            table.
         no_gradient: pieces of parameter names that get no gradient in these examples.
     """
 
     name: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     fixed_length: bool = False
+    normalises: bool = False
     no_gradient: tuple[str, ...] = ()
 
     @property
@@ -60,6 +63,17 @@ class Example:
 
 
 EXAMPLES = [
+    Example("funnel-pico"),
+    Example("glu-pico"),
+    Example(
+        "mixer-pico",
+        {"sequence_length": S, "mixing_width": 8},
+        fixed_length=True,
+        packs=False,
+    ),
+    Example("mos-pico", {"num_softmaxes": 3, "head_tokens": 6}, normalises=True),
+    # Room for all, as where other tokens of a batch leave no room they matter.
+    Example("switch-pico", {"num_experts": 4, "eval_capacity_factor": 4.0}),
     Example("transformer-pico"),
     Example("transformer-SH-SKV-PI"),
     Example("performer-pico"),

@@ -124,6 +124,7 @@ def test_table_4_by_count(name):
         ("transformer-EL3-DL2-PI", {}),
         ("transformer-pico", {"ffn_activation": "gated-gelu", "tie_embeddings": False}),
         ("transformer-SH-SKV-NA", {}),
+        ("transformer-pico", {"norm": "layer"}),
     ],
 )
 def test_every_count_is_consistent(name, options):

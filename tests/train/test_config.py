@@ -51,6 +51,15 @@ def test_overrides_take_the_fields_type():
     assert loaded.model.remat is True
 
 
+def test_a_mixer_is_as_long_as_its_inputs():
+    loaded = config.load(f"{_FILE}:mixer-pico", ["--config.data.encoder_length=128"])
+    assert config.to_dict(loaded)["model"]["sequence_length"] == 128
+    assert config.load(f"{_FILE}:Mixer-TI").model.sequence_length == 512
+    own = config.load(f"{_FILE}:mixer-pico", ["--config.model.sequence_length=64"])
+    assert (own.model.sequence_length, own.data.encoder_length) == (64, 512)
+    assert "sequence_length" not in config.load(f"{_FILE}:transformer-pico").model
+
+
 def test_a_file_beside_the_caller_comes_first(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "from ml_collections import config_dict\n"

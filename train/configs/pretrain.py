@@ -31,6 +31,9 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.data.noise_density = 0.15  # fraction of the raw tokens
     config.data.mean_noise_span_length = 3.0  # tokens
     config.data.seed = 0  # order and corruption of the rows
+    if model.lower().startswith("mixer"):
+        # A Mixer takes one length only; it follows the data's.
+        config.model.sequence_length = config.data.get_oneway_ref("encoder_length")
 
     config.optimizer = config_dict.ConfigDict()
     config.optimizer.name = "adafactor"  # or adamw
