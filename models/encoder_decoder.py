@@ -228,9 +228,10 @@ def make_network(
         embed: (tokens [B, T], position of the first) -> [B, T, d]; None for T5's.
         logits: h [B, T, d] -> float32 [B, T, V]; None for T5's.
     """
-    token_embedding = embedding.TokenEmbedding(
-        config.vocab_size, config.d_model, name="token_embedding"
-    )
+    if embed is None or logits is None:
+        token_embedding = embedding.TokenEmbedding(
+            config.vocab_size, config.d_model, name="token_embedding"
+        )
     if embed is None:
 
         def embed(tokens: jax.Array, _: jax.Array | int) -> jax.Array:

@@ -7,15 +7,19 @@ import dataclasses
 import difflib
 from typing import Any
 
+from clinometer.models import albert
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import config as config_lib
 from clinometer.models import grammar
 from clinometer.models import seq2seq
 from clinometer.models import sizes
 from clinometer.models import transformer
+from clinometer.models import universal
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
+    "albert": albert.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,
+    "universal": universal.ARCHITECTURE,
 }
 
 

@@ -55,8 +55,10 @@ class Example:
 
 
 EXAMPLES = [
+    Example("albert-pico", {"d_embedding": 8}),
     Example("transformer-pico"),
     Example("transformer-SH-SKV-PI"),
+    Example("universal-pico"),
 ]
 ARCHITECTURE_EXAMPLES = {example.name.partition("-")[0] for example in EXAMPLES}
 
