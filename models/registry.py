@@ -10,6 +10,7 @@ from typing import Any
 from clinometer.models import albert
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import config as config_lib
+from clinometer.models import evolved
 from clinometer.models import grammar
 from clinometer.models import seq2seq
 from clinometer.models import sizes
@@ -18,6 +19,7 @@ from clinometer.models import universal
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
     "albert": albert.ARCHITECTURE,
+    "evolved": evolved.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,
     "universal": universal.ARCHITECTURE,
 }

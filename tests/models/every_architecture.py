@@ -56,6 +56,7 @@ class Example:
 
 EXAMPLES = [
     Example("albert-pico", {"d_embedding": 8}),
+    Example("evolved-pico", packs=False),
     Example("transformer-pico"),
     Example("transformer-SH-SKV-PI"),
     Example("universal-pico"),
