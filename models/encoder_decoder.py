@@ -232,9 +232,10 @@ def make_network(
         positions: what is added to embedded tokens; None for nothing.
         logits: h [B, T, d] -> float32 [B, T, V]; None for T5's.
     """
-    token_embedding = embedding.TokenEmbedding(
-        config.vocab_size, config.d_model, name="token_embedding"
-    )
+    if embed is None or logits is None:
+        token_embedding = embedding.TokenEmbedding(
+            config.vocab_size, config.d_model, name="token_embedding"
+        )
     if embed is None:
 
         def embed(tokens: jax.Array, start: jax.Array | int) -> jax.Array:

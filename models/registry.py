@@ -7,9 +7,11 @@ import dataclasses
 import difflib
 from typing import Any
 
+from clinometer.models import albert
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import config as config_lib
 from clinometer.models import dconv
+from clinometer.models import evolved
 from clinometer.models import funnel
 from clinometer.models import glu
 from clinometer.models import grammar
@@ -21,17 +23,21 @@ from clinometer.models import seq2seq
 from clinometer.models import sizes
 from clinometer.models import switch
 from clinometer.models import transformer
+from clinometer.models import universal
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
-    "funnel": funnel.ARCHITECTURE,
-    "glu": glu.ARCHITECTURE,
-    "mixer": mixer.ARCHITECTURE,
-    "mos": mos.ARCHITECTURE,
-    "switch": switch.ARCHITECTURE,
     "transformer": transformer.ARCHITECTURE,
+    "evolved": evolved.ARCHITECTURE,
+    "universal": universal.ARCHITECTURE,
+    "switch": switch.ARCHITECTURE,
     "performer": performer.ARCHITECTURE,
+    "funnel": funnel.ARCHITECTURE,
+    "albert": albert.ARCHITECTURE,
+    "mos": mos.ARCHITECTURE,
+    "glu": glu.ARCHITECTURE,
     "lconv": lconv.ARCHITECTURE,
     "dconv": dconv.ARCHITECTURE,
+    "mixer": mixer.ARCHITECTURE,
 }
 
 

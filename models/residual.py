@@ -53,11 +53,13 @@ def run_stack(
     per_layer_inputs: stack.Tree = None,
     *,
     shared: bool = False,
+    final_norm: Callable[[jax.Array], jax.Array] | None = None,
 ) -> tuple[jax.Array, stack.Tree, sublayers.Extras]:
     """Runs a stack from embedded tokens to its final norm, inside a Haiku module.
 
     Input and output are dropped out; padding is zeroed at the end. `make_layer`,
-    `per_layer_inputs` and `shared` are those of `stack.run_layers`.
+    `per_layer_inputs` and `shared` are those of `stack.run_layers`; `final_norm` is
+    that of `finish`.
 
     Returns:
         [B, T, d], the layers' own outputs stacked along a leading axis, and extras of
@@ -73,7 +75,8 @@ def run_stack(
         remat=config.remat,
         shared=shared,
     )
-    return finish(config, x, segments, dropout_key), outputs, sublayers.Extras()
+    x = finish(config, x, segments, dropout_key, final_norm)
+    return x, outputs, sublayers.Extras()
 
 
 def finish(
@@ -81,9 +84,13 @@ def finish(
     x: jax.Array,  # [B, T, d]
     segments: jax.Array,  # [B, T]
     dropout_key: jax.Array | None,
+    final_norm: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:  # [B, T, d]
-    """Returns the output of a stack: its final norm, dropped out, padding zeroed."""
-    x = norm.make(config.norm, "final_norm")(x)
+    """Returns the output of a stack: its final norm, dropped out, padding zeroed.
+
+    `final_norm` is None for one of the stack's own.
+    """
+    x = (final_norm or norm.make(config.norm, "final_norm"))(x)
     return mask_padding(drop(config, x, keys.fold(dropout_key, "final")), segments)
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 Params = Mapping[str, Mapping[str, Any]]
 Tree = Any  # a JAX tree of arrays
 # (x, layer index, inputs of this layer) -> (next x, outputs of this layer)
-LayerFunction = Callable[[jax.Array, jax.Array, Tree], tuple[jax.Array, Tree]]
+LayerFunction = Callable[[Tree, jax.Array, Tree], tuple[Tree, Tree]]
 
 _LAYER = re.compile(r"^(.*)/layer_(\d+)(/.*)?$")
 _STACKED = re.compile(r"^(.*)/layers/layer(/.*)?$")
@@ -26,20 +26,20 @@ _STACKED = re.compile(r"^(.*)/layers/layer(/.*)?$")
 def run_layers(
     make_layer: Callable[[str], LayerFunction],
     num_layers: int,
-    x: jax.Array,
+    x: Tree,
     per_layer_inputs: Tree = None,
     *,
     scan: bool = False,
     remat: bool = False,
     shared: bool = False,
-) -> tuple[jax.Array, Tree]:
+) -> tuple[Tree, Tree]:
     """Applies layers 0 ... num_layers-1 to `x`, inside a Haiku module.
 
     Args:
         make_layer: makes the layer module of a given name; it is called as
             `layer(x, index, inputs)` and returns the next x and outputs of its own.
         num_layers: number of layers, at least 1.
-        x: what the layers hand on.
+        x: what the layers hand on; for most an array.
         per_layer_inputs: a tree of leaves [num_layers, ...], a slice for each layer.
         scan: one traced layer under `hk.layer_stack` (fast to compile when deep),
             on stacked parameters, in place of a Python loop.
@@ -62,7 +62,7 @@ def run_layers(
             return hk.scan(lambda x, inputs: layer(x, *inputs), x, scanned)
     elif scan:
 
-        def body(x: jax.Array, index: jax.Array, inputs: Tree) -> Any:
+        def body(x: Tree, index: jax.Array, inputs: Tree) -> Any:
             return layer_function("layer")(x, index, inputs)
 
         stack = hk.layer_stack(num_layers, with_per_layer_inputs=True, name="layers")

@@ -6,6 +6,8 @@ with RMS norms, relative position buckets, no biases and tied logits.
 Shapes: S encoder length, T decoder length, d model width, L layers.
 """
 
+from typing import Any
+
 from clinometer.models import architecture
 from clinometer.models import closed_form
 from clinometer.models import config as config_lib
@@ -23,8 +25,11 @@ def make_network(config: Config) -> seq2seq.Network:
     )
 
 
-def make_encoder(config: Config) -> encoder_decoder.Encoder:
-    """Returns the encoder; every layer is self-attention, then feed-forward."""
+def make_encoder(config: Config, **options: Any) -> encoder_decoder.Encoder:
+    """Returns the encoder; every layer is self-attention, then feed-forward.
+
+    Options are those of `Encoder`, for architectures that have the same layers.
+    """
 
     def make_sublayers() -> dict[str, sublayers.Sublayer]:
         return {
@@ -33,12 +38,15 @@ def make_encoder(config: Config) -> encoder_decoder.Encoder:
         }
 
     return encoder_decoder.Encoder(
-        config, make_sublayers, config.num_encoder_layers, name="encoder"
+        config, make_sublayers, config.num_encoder_layers, **options, name="encoder"
     )
 
 
-def make_decoder(config: Config) -> encoder_decoder.Decoder:
-    """Returns the decoder: self-attention, cross-attention, then feed-forward."""
+def make_decoder(config: Config, **options: Any) -> encoder_decoder.Decoder:
+    """Returns the decoder: self-attention, cross-attention, then feed-forward.
+
+    Options are those of `Decoder`.
+    """
 
     def make_sublayers() -> dict[str, sublayers.Sublayer]:
         return {
@@ -48,12 +56,12 @@ def make_decoder(config: Config) -> encoder_decoder.Decoder:
         }
 
     return encoder_decoder.Decoder(
-        config, make_sublayers, config.num_decoder_layers, name="decoder"
+        config, make_sublayers, config.num_decoder_layers, **options, name="decoder"
     )
 
 
-def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters (spec §1.8)."""
+def param_counts(config: Config, beside: int = 0) -> closed_form.ParamCounts:
+    """Closed form of the number of parameters (spec §1.8), and those `beside`."""
     attention = closed_form.attention_params(config)
     feed_forward = closed_form.feed_forward_params(config)
     norm = closed_form.norm_params(config)
@@ -61,6 +69,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
         config,
         encoder_layer=attention + feed_forward + 2 * norm,
         decoder_layer=2 * attention + feed_forward + 3 * norm,
+        beside=beside,
     )
 
 

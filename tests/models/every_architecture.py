@@ -63,22 +63,20 @@ class Example:
 
 
 EXAMPLES = [
-    Example("funnel-pico"),
-    Example("glu-pico"),
-    Example(
-        "mixer-pico",
-        {"sequence_length": S, "mixing_width": 8},
-        fixed_length=True,
-        packs=False,
-    ),
-    Example("mos-pico", {"num_softmaxes": 3, "head_tokens": 6}, normalises=True),
-    # Room for all, as where other tokens of a batch leave no room they matter.
-    Example("switch-pico", {"num_experts": 4, "eval_capacity_factor": 4.0}),
     Example("transformer-pico"),
     Example("transformer-SH-SKV-PI"),
+    Example("evolved-pico"),
+    Example("universal-pico"),
+    # Room for all, as where other tokens of a batch leave no room they matter.
+    Example("switch-pico", {"num_experts": 4, "eval_capacity_factor": 4.0}),
     Example("performer-pico"),
+    Example("funnel-pico"),
+    Example("albert-pico", {"d_embedding": 8}),
+    Example("mos-pico", {"num_softmaxes": 3, "head_tokens": 6}, normalises=True),
+    Example("glu-pico"),
     Example("lconv-pico", {"kernel_size": 5}),
     Example("dconv-pico", {"kernel_size": 5}),
+    Example("mixer-pico", {"sequence_length": S, "mixing_width": 8}, fixed_length=True),
 ]
 ARCHITECTURE_EXAMPLES = {example.name.partition("-")[0] for example in EXAMPLES}
 

@@ -1,0 +1,80 @@
+"""Depthwise-separable convolution: a filter for each channel, then a dense layer.
+
+Shapes: B batch, T length, C input channels, O output channels, K taps.
+"""
+
+from collections.abc import Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from clinometer.kernels.convolution import light_conv
+
+
+class SeparableConv(hk.Module):
+    """`(depthwise(x) + b) pointwise + b`, both with biases (spec §2).
+
+    `depthwise` [C, K] is TruncatedNormal(K^-1/2), its fan-in counted as 1; `pointwise`
+    [C, O] is TruncatedNormal(C^-1/2); biases are 0. Positions outside of the sequence
+    count as zero.
+
+    Args:
+        kernel_size: K; odd unless causal.
+        num_outputs: O.
+        causal: positions take themselves and those before only, else a centred window.
+        implementation: of the kernel; see `kernels.light_conv`.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int,
+        num_outputs: int,
+        causal: bool = False,
+        implementation: str | Sequence[str] = "auto",
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.kernel_size = kernel_size
+        self.num_outputs = num_outputs
+        self.causal = causal
+        self.implementation = implementation
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, C] -> [B, T, O]
+        """Convolves x, in which padding is zero."""
+        y = light_conv(
+            x,
+            self._depthwise(x),
+            causal=self.causal,
+            implementation=self.implementation,
+        )
+        return self._pointwise(y)
+
+    @hk.name_like("__call__")
+    def step(self, window: jax.Array) -> jax.Array:  # [B, >= K, C] -> [B, 1, O]
+        """Convolves at the last position of a window, causally."""
+        y = jnp.einsum(
+            "bkc,ck->bc",
+            window[:, -self.kernel_size :],
+            self._depthwise(window),
+            preferred_element_type=jnp.float32,
+        )
+        return self._pointwise(y[:, None].astype(window.dtype))
+
+    def _depthwise(self, x: jax.Array) -> jax.Array:
+        init = hk.initializers.TruncatedNormal(self.kernel_size**-0.5)
+        shape = [x.shape[-1], self.kernel_size]
+        return hk.get_parameter("depthwise", shape, jnp.float32, init)
+
+    def _pointwise(self, y: jax.Array) -> jax.Array:
+        channels = y.shape[-1]
+        init = hk.initializers.TruncatedNormal(channels**-0.5)
+        shape = [channels, self.num_outputs]
+        kernel = hk.get_parameter("pointwise", shape, jnp.float32, init)
+        y = _add_bias("depthwise_bias", y)
+        return _add_bias("pointwise_bias", y @ kernel.astype(y.dtype))
+
+
+def _add_bias(name: str, x: jax.Array) -> jax.Array:
+    bias = hk.get_parameter(name, x.shape[-1:], jnp.float32, jnp.zeros)
+    return x + bias[None, None].astype(x.dtype)
