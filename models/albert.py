@@ -7,13 +7,15 @@ own. Embedding and logits are factorised and tied: `x = table[ids] projection`,
 
 Where sources disagree: with Mesh TensorFlow's sharing by name, the relative bias and
 the final norm of both stacks coincide as well, which is an option here; the paper says
-neither. It does not print e either: 128 is ALBERT's own.
+neither. It does not print e either: 128 is ALBERT's own. At the laptop sizes, whose d
+is at most that, e is smaller.
 
 Shapes: B batch, T length, d model width, e embedding width, V vocabulary.
 """
 
 import dataclasses
 import functools
+from typing import Any
 
 import haiku as hk
 import jax
@@ -29,6 +31,10 @@ from clinometer.models import norm
 from clinometer.models import residual
 from clinometer.models import seq2seq
 from clinometer.models import transformer
+
+
+# Of the sizes that do not have the config's 128.
+EMBEDDING_WIDTHS = {"pico": 16, "nano": 16, "micro": 32, "milli": 32}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,6 +168,13 @@ def forward_macs(
     )
 
 
+def size_fields(size: str) -> dict[str, Any]:
+    """Returns the embedding's width at a size."""
+    if size in EMBEDDING_WIDTHS:
+        return {"d_embedding": EMBEDDING_WIDTHS[size]}
+    return {}
+
+
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs
+    Config, make_network, param_counts, forward_macs, size_fields
 )

@@ -1,6 +1,7 @@
 """Counts against spec §1.9, paper B's Table 4 and the formula of spec §0.1."""
 
 import dataclasses
+import json
 
 import jax
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from clinometer import models
 from clinometer.models import counts
 from clinometer.models import registry
+from clinometer.tests.models.golden import make_counts
 
 # Spec §1.9, exact column.
 EXACT_PARAMS = {
@@ -235,3 +237,17 @@ def test_keys_are_the_contract():
 def test_lengths_are_checked():
     with pytest.raises(ValueError, match="decoder_length: must be at least 1, got 0"):
         counts.count("transformer-pico", decoder_length=0)
+
+
+def test_no_count_of_any_architecture_changes_unseen():
+    """The snapshot's script says how to renew it, after a change that was meant."""
+    recorded = json.loads(make_counts.PATH.read_text(encoding="utf-8"))
+    assert make_counts.snapshot() == recorded
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", registry.ARCHITECTURES)
+def test_closed_forms_equal_the_traced_model_at_every_size(architecture):
+    for size in models.SIZES:
+        # Raises CountError where they do not.
+        assert counts.count(f"{architecture}-{size}").flops_forward_executed > 0
