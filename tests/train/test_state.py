@@ -121,6 +121,41 @@ def test_accumulation_equals_the_full_batch():
     assert np.abs(difference).max() > 1e-3
 
 
+def test_the_model_s_own_loss_joins_the_objective():
+    """By microbatches: the mean of theirs, in the metrics and in the gradient."""
+
+    def run(weight):
+        model = models.build(
+            "switch-pico",
+            **{**_SIZE, "num_encoder_layers": 2, "num_decoder_layers": 2},
+            dropout_rate=0.0,
+            num_experts=3,
+            # No token is dropped, neither in training nor in evaluation.
+            capacity_factor=3.0,
+            eval_capacity_factor=3.0,
+            router_jitter=0.0,
+            aux_loss_weight=weight,
+        )
+        before, after, metrics = _run(model, _plain_gradient(), num_microbatches=2)
+        gradient = jax.tree.map(jnp.subtract, after.params, before.params)
+        router = gradient["encoder/layer_0/sparse_feed_forward"]["router"]
+        return model, before.params, router, metrics.auxiliary_loss
+
+    _, _, none, loss = run(0.0)
+    assert loss == 0
+    model, params, once, loss = run(1.0)
+    _, _, thrice, _ = run(3.0)
+    assert np.abs(once - none).max() > 1e-3
+    np.testing.assert_allclose(thrice - none, 3 * (once - none), rtol=1e-3, atol=1e-5)
+    batch, parts = _batch(0), []
+    for rows in (slice(0, 2), slice(2, 4)):
+        tokens = (
+            batch[f"{side}_input_tokens"][rows] for side in ("encoder", "decoder")
+        )
+        parts.append(model.forward(params, *tokens).auxiliary_loss)
+    assert loss == pytest.approx(np.mean(parts), rel=1e-5)
+
+
 def test_stacked_layers_train_as_a_loop():
     optimizer = optimizer_lib.make(pretrain.get_config().optimizer)
     options = {"num_steps": 3, "health_every_steps": 1}
