@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-PAD_ID = 0
+from clinometer.models import seq2seq
 
 
 class Loss(NamedTuple):
@@ -32,7 +32,7 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, z_loss: float = 0.0) ->
     log-perplexity is `-loss_sum / weight_sum`.
     """
     logits = logits.astype(jnp.float32)
-    weights = (targets != PAD_ID).astype(jnp.float32)
+    weights = (targets != seq2seq.PAD_ID).astype(jnp.float32)
     log_z = jax.nn.logsumexp(logits, axis=-1)
     # A masked sum, not a gather: its gradient is a select instead of a scatter.
     vocabulary = jnp.arange(logits.shape[-1], dtype=targets.dtype)[None, None, :]

@@ -244,7 +244,7 @@ def token_segments(tokens: jax.Array, *, has_start: bool = False) -> jax.Array:
         tokens: int [B, L].
         has_start: the first token is the start token, which has padding's id.
     """
-    segments = (tokens != PAD_ID).astype(jnp.int32)
+    segments = (jnp.asarray(tokens) != PAD_ID).astype(jnp.int32)
     return segments.at[:, 0].set(1) if has_start else segments
 
 
