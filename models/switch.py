@@ -6,15 +6,18 @@ is such a pair, one `Layer` with the sublayers of both (`dense_...`, `sparse_...
 that equal units can be scanned. All else is the vanilla Transformer.
 
 The paper of this study does not say how many experts a size has; it says that models
-reach 40B parameters. Here tiny ... large have 32 and xl 48 (40.7B). xxl and xxxl, which
-it does not train, keep xl's 48; pico ... milli have 8, as their batches are small.
+reach 40B parameters. Here tiny ... large have 32 and xl 48 (40.7B), which xxl and xxxl
+keep, far above 40B; pico ... milli have 8, as their batches are small.
 
 Where public code disagrees: Mesh TensorFlow draws router and experts with variance
-1 / fan_in (`init_scale` 1), the paper and T5X with a tenth of it (0.1). Capacity is
-counted in groups of at most `group_size` tokens: 1024 in Mesh TensorFlow, in T5X 8192
-at base and 4096 at large. A token without room gets nothing; some code hands its
-normalised input on. Every token of a batch that is decoded has room: an expert that is
-full in training's sense would make rows depend on each other.
+1 / fan_in (`expert_init_scale` 1), the paper and T5X with a tenth of it (0.1). Capacity
+is counted in groups of at most `group_size` tokens: 1024 in Mesh TensorFlow, in T5X
+8192 at base and 4096 at large. A token without room gets nothing; some code hands its
+normalised input on.
+
+Decoding has room for every token, as its groups are the rows of a batch, which must not
+depend on each other. Whole sequences, the encoder's at decoding too, are routed with
+the capacity of evaluation; `eval_capacity_factor` E gives all of them room.
 
 Shapes: B batch, T length, S encoder length, d model width, f hidden width, E experts.
 """

@@ -110,7 +110,7 @@ def test_gradients_do_not_depend_on_the_chunks_which_save_memory():
 
 def test_the_first_loss_is_large_unless_contexts_begin_small():
     def first_loss(scale):
-        example = every.Example("mos-DM128-PI", {"context_init_scale": scale})
+        example = every.Example("mos-EL1-DL1-DM128-PI", {"context_init_scale": scale})
         model = example.build(vocab_size=512)
 
         def loss(key):
