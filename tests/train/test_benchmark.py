@@ -1,0 +1,23 @@
+"""The benchmark of whole train steps, on a model that is small enough."""
+
+import json
+
+from clinometer.train import benchmark
+
+SMALL = ["--batch-size", "2", "--encoder-length", "8", "--decoder-length", "5"]
+
+
+def test_json_of_a_small_model(capsys):
+    argv = ["transformer-pico", *SMALL, "--vocab-size", "64", "--rounds", "3", "--json"]
+    assert benchmark.main(argv) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert (record["model"], record["rounds"]) == ("transformer-pico", 3)
+    ratio = record["reference_median_seconds"] / record["auto_median_seconds"]
+    assert record["ratio"] == ratio
+    assert record["auto_iqr_seconds"] >= 0
+
+
+def test_an_unknown_model_is_one_line(capsys):
+    assert benchmark.main(["transformer-picco"]) == 1
+    captured = capsys.readouterr()
+    assert "did you mean" in captured.err and captured.err.count("\n") == 1

@@ -1,0 +1,152 @@
+"""Whole train steps by kernel implementation: `python -m clinometer.train.benchmark`.
+
+Forward, backward and Adafactor's update, on random tokens, with the implementations
+alternating in one process. What the kernels gain in a run is the ratio.
+"""
+
+import argparse
+from collections.abc import Sequence
+import functools
+import json
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from clinometer import models
+from clinometer.kernels.bench import environment
+from clinometer.kernels.bench import timer
+from clinometer.train import optimizer as optimizer_lib
+from clinometer.train import state as state_lib
+from clinometer.train.configs import pretrain
+
+BASELINE = "reference"
+
+
+def measure(
+    name: str,
+    batch_size: int,
+    encoder_length: int,
+    decoder_length: int,
+    rounds: int,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Times the train step of a model with `auto` kernels and with the reference's.
+
+    Args:
+        name: of the model.
+        batch_size: B.
+        encoder_length: S.
+        decoder_length: T.
+        rounds: samples of each implementation.
+        **overrides: fields of the model's config.
+
+    Returns:
+        Shapes; for both implementations the median and the interquartile range in
+        seconds; and `ratio`, the reference's median over the kernels'.
+
+    Raises:
+        ModelNameError, ConfigError: as `models.build`.
+        timer.DisagreementError: the losses are not those of the reference.
+    """
+    optimizer = optimizer_lib.make(pretrain.get_config().optimizer)
+    functions, losses = {}, {}
+    for implementation in (BASELINE, "auto"):
+        model = models.build(name, **overrides, implementation=implementation)
+        step = state_lib.make_train_step(
+            model, optimizer, lambda _: 0.01, seed=0, z_loss=1e-4
+        )
+        state = jax.jit(
+            lambda model=model: state_lib.initialise(model, optimizer, seed=0)
+        )()
+        batch = _batch(batch_size, encoder_length, decoder_length, model)
+        compiled = jax.jit(step).lower(state, batch).compile()
+
+        def run(compiled: Any, *arguments: Any) -> Any:
+            return jax.block_until_ready(compiled(*arguments))
+
+        function = functools.partial(run, compiled, state, batch)
+        functions[implementation] = function
+        losses[implementation] = [np.asarray(function()[1].loss.loss_sum)]
+    timer.check_agreement("loss", losses[BASELINE], losses["auto"], 1e-3)
+    timings = timer.interleave(functions, rounds)
+    return {
+        "model": models.build(name).name,
+        "batch_size": batch_size,
+        "encoder_length": encoder_length,
+        "decoder_length": decoder_length,
+        "rounds": rounds,
+        **{
+            f"{implementation}_{what}_seconds": getattr(timing, what)
+            for implementation, timing in timings.items()
+            for what in ("median", "iqr")
+        },
+        "ratio": timings[BASELINE].median / timings["auto"].median,
+        **environment.describe(),
+    }
+
+
+def _batch(
+    batch_size: int, encoder_length: int, decoder_length: int, model: models.Model
+) -> dict[str, jax.Array]:
+    rng = np.random.default_rng(0)
+
+    def tokens(length: int) -> jax.Array:
+        shape = (batch_size, length)
+        drawn = rng.integers(2, model.config.vocab_size, shape)
+        return jax.numpy.asarray(drawn, "int32")
+
+    return {
+        "encoder_input_tokens": tokens(encoder_length),
+        "decoder_input_tokens": tokens(decoder_length).at[:, 0].set(0),
+        "decoder_target_tokens": tokens(decoder_length),
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the benchmark with its arguments; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m clinometer.train.benchmark",
+        description="Times whole train steps with the kernels that auto takes, and "
+        "with the jnp reference, alternating in one process. For one thread, set "
+        "XLA_FLAGS=--xla_cpu_multi_thread_eigen=false and use taskset.",
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="transformer-small")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--encoder-length", type=int, default=512)
+    parser.add_argument("--decoder-length", type=int, default=114)
+    parser.add_argument("--vocab-size", type=int, default=32128)
+    parser.add_argument("--rounds", type=int, default=7, help="at least 2")
+    parser.add_argument("--json", action="store_true", help="print a list of records")
+    arguments = parser.parse_args(argv)
+    records = []
+    for name in arguments.models:
+        try:
+            record = measure(
+                name,
+                arguments.batch_size,
+                arguments.encoder_length,
+                arguments.decoder_length,
+                max(2, arguments.rounds),
+                vocab_size=arguments.vocab_size,
+                dropout_rate=0.0,
+            )
+        except (ValueError, timer.DisagreementError) as error:
+            print(f"benchmark: {error}", file=sys.stderr)
+            return 1
+        records.append(record)
+        parts = (
+            f"{implementation} {1e3 * record[f'{implementation}_median_seconds']:.1f} "
+            f"ms (IQR {1e3 * record[f'{implementation}_iqr_seconds']:.1f})"
+            for implementation in (BASELINE, "auto")
+        )
+        line = f"{record['model']}: {', '.join(parts)}, ratio {record['ratio']:.2f}"
+        print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    if arguments.json:
+        print(json.dumps(records, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
