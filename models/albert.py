@@ -32,7 +32,6 @@ from clinometer.models import residual
 from clinometer.models import seq2seq
 from clinometer.models import transformer
 
-
 # Of the sizes that do not have the config's 128.
 EMBEDDING_WIDTHS = {"pico": 16, "nano": 16, "micro": 32, "milli": 32}
 

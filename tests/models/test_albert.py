@@ -87,6 +87,7 @@ def as_transformer(params):
     return result
 
 
+@pytest.mark.slow
 def test_it_is_t5_with_equal_layers_and_gradients_are_sums_over_uses():
     """With e = d and an identity for the projection."""
     model, params = shared_model()

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from clinometer import models
 from clinometer.models import registry
@@ -24,12 +25,15 @@ def test_parameters_of_a_layer_are_the_formula_s():
 
 def test_pointwise_adds_one_dense_layer_to_each_convolution():
     plain, more = (
-        models.counts.count("dconv-pico", vocab_size=64, pointwise=pointwise)
+        models.counts.count(
+            "dconv-pico", vocab_size=64, pointwise=pointwise, trace=False
+        )
         for pointwise in (False, True)
     )
     assert more.params_total - plain.params_total == 4 * (32 * 32 + 32)
 
 
+@pytest.mark.slow
 def test_filters_that_all_inputs_share_are_lightweight_convolution():
     """With nothing predicted, every filter is the mean of its window."""
     example = every.Example("dconv-pico", {"kernel_size": 5})

@@ -16,6 +16,15 @@ KEY = jax.random.key(7)  # of dropout
 all_examples = pytest.mark.parametrize(
     "example", every.EXAMPLES, ids=lambda example: example.label
 )
+# Longer to compile: in each run for the first, in slow runs for all.
+all_examples_slowly = pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, marks=[pytest.mark.slow] if index else [])
+        for index, example in enumerate(every.EXAMPLES)
+    ],
+    ids=lambda example: example.label,
+)
 
 
 def test_the_table_holds_every_architecture():
@@ -32,7 +41,13 @@ def test_logits_at_initialisation(example):
     flat = np.asarray(logits).reshape(-1, every.VOCAB_SIZE)
     assert np.isfinite(flat).all()
     assert len(np.unique(flat.round(5), axis=0)) == every.B * every.T
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.float32.dtype}
+    leaves = jax.tree.leaves(params)
+    assert {leaf.dtype for leaf in leaves} == {jnp.float32.dtype}
+    options = {"vocab_size": every.VOCAB_SIZE, **example.options}
+    counted = models.counts.count(
+        example.name, encoder_length=every.S, trace=False, **options
+    )
+    assert counted.params_total == sum(leaf.size for leaf in leaves)
 
 
 @all_examples
@@ -55,8 +70,7 @@ def loss_and_gradients(example):
     return function(example.params(), KEY)
 
 
-@all_examples
-@pytest.mark.slow
+@all_examples_slowly
 def test_scanned_and_recomputed_layers_equal_the_loop(example):
     want_loss, want = loss_and_gradients(example)
     model = example.build(dropout_rate=0.1, scan_layers=True, remat=True)
@@ -65,10 +79,11 @@ def test_scanned_and_recomputed_layers_equal_the_loop(example):
     )
     np.testing.assert_allclose(loss, want_loss, rtol=1e-5)
     every.assert_trees_close(models.unstack_params(gradients), want, 1e-3, 1e-4)
+    # Dropout's draws matter: without them, another loss.
+    assert not np.allclose(every.objective(example.build())(example.params()), loss)
 
 
-@all_examples
-@pytest.mark.slow
+@all_examples_slowly
 def test_bfloat16_computes_near_float32(example):
     half = example.build(dtype="bfloat16")
     want = example.apply()(example.params(), ENCODER, DECODER)
@@ -94,8 +109,7 @@ def test_padding_changes_no_real_position(example):
     assert not np.allclose(changed[:, : every.T], short, atol=1e-3)
 
 
-@all_examples
-@pytest.mark.slow
+@all_examples_slowly
 def test_no_gradient_comes_from_a_later_target(example):
     # One private row of the table a position tells the positions' gradients apart. A
     # twin that is no token has what a row gets as an output of normalised logits.
@@ -145,7 +159,7 @@ def test_decoding_step_by_step_equals_teacher_forcing(example, scan):
         np.testing.assert_allclose(logits, forced[:, t], rtol=1e-4, atol=3e-5)
 
 
-@all_examples
+@all_examples_slowly
 def test_closed_forms_equal_the_built_model_and_its_jaxpr(example):
     # Raises CountError where they do not.
     got = models.counts.count(
@@ -163,7 +177,7 @@ def test_closed_forms_equal_the_built_model_and_its_jaxpr(example):
     assert got.flops_train_step_executed > 2 * got.flops_forward_executed
 
 
-@all_examples
+@all_examples_slowly
 def test_health_is_finite_and_named_by_its_place(example):
     model = example.build()
     outputs = jax.jit(

@@ -121,6 +121,7 @@ def test_accumulation_equals_the_full_batch():
     assert np.abs(difference).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_model_s_own_loss_joins_the_objective():
     """By microbatches: the mean of theirs, in the metrics and in the gradient."""
 
