@@ -91,8 +91,9 @@ class Kernel:
         implementations: by name.
         shared: operands, by place, that all examples share if they lead with 1, even
             where the batch is 1 too: `vmap` does not repeat them.
-        head_axes: the places of the heads in each operand (None: it has none) and in
-            each result, over which `sharded` may divide it. None without heads.
+        head_axes: the places of the heads, over which `sharded` may divide it; None
+            without heads.
+        expert_axes: likewise of the experts.
     """
 
     op: str
@@ -101,7 +102,8 @@ class Kernel:
     flops: Callable[..., int]
     implementations: Mapping[str, Implementation]
     shared: tuple[int, ...] = ()
-    head_axes: tuple[tuple[int | None, ...], tuple[int, ...]] | None = None
+    head_axes: sharded.Places | None = None
+    expert_axes: sharded.Places | None = None
 
     def cost(self, *shapes: Any, **settings: Any) -> Cost:
         """Returns the declared cost of a call with operands of these shapes."""
@@ -158,7 +160,8 @@ def call(
         target=target.value,
     )
     results = kernel.results(*operands, **settings)
-    return tuple(sharded.run(kernel.op, bind, operands, results, kernel.head_axes))
+    places = {"heads": kernel.head_axes, "experts": kernel.expert_axes}
+    return tuple(sharded.run(kernel.op, bind, operands, results, places))
 
 
 def choose(

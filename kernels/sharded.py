@@ -7,6 +7,7 @@ gradient's rule, so that nothing is ever differentiated through `shard_map`.
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
 import dataclasses
@@ -16,6 +17,8 @@ from typing import Any
 import jax
 
 AxisNames = tuple[str, ...]
+# The place of heads or experts in each operand (None: it has none) and each result.
+Places = tuple[Sequence[int | None], Sequence[int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +26,7 @@ class _Sharding:
     mesh: jax.sharding.Mesh
     batch: AxisNames
     heads: AxisNames
+    experts: AxisNames
 
     def check_divides(self, op: str, what: str, size: int, names: AxisNames) -> None:
         parts = math.prod(self.mesh.shape[name] for name in names)
@@ -43,31 +47,36 @@ def shard_over(
     *,
     batch: str | Sequence[str] = (),
     heads: str | Sequence[str] = (),
+    experts: str | Sequence[str] = (),
 ) -> Iterator[None]:
     """Divides the kernel calls that are traced inside over axes of a mesh.
 
-    Each device runs its part of the batch and of the heads (of a convolution, the
-    channels of those heads). Operations without heads are divided by batch only.
-    Gradients of what all examples share are summed over the devices. Other axes of the
-    mesh stay with the compiler. Axes that are manual already, in a `jax.shard_map` of
-    the caller's, are left alone: there, arrays are of one device.
+    Each device runs its part of the batch, of the heads (of a convolution, the channels
+    of those heads) and, in the experts' products, of the experts. Operations without
+    them are divided by batch only. Gradients of what all examples share are summed over
+    the devices. Other axes of the mesh stay with the compiler. Axes that are manual
+    already, in a `jax.shard_map` of the caller's, are left alone: there, arrays are of
+    one device.
 
     Args:
         mesh: whose axes are of type Auto.
         batch: axes over which the batch (the groups of Switch operations) is divided.
         heads: axes over which the heads are divided.
+        experts: axes over which experts are divided; they may be those of the heads.
 
     Raises:
         ValueError: the mesh has no such axis, or one is named twice; inside, where a
-            batch or a number of heads cannot be divided evenly.
+            batch or a number of heads or experts cannot be divided evenly.
     """
-    names = [(x,) if isinstance(x, str) else tuple(x) for x in (batch, heads)]
-    named = [*names[0], *names[1]]
-    if len(set(named)) < len(named) or not set(named) <= set(mesh.axis_names):
-        raise ValueError(
-            f"shard_over: batch={batch!r} and heads={heads!r} must name axes of the "
-            f"mesh, each once; it has {', '.join(map(repr, mesh.axis_names))}"
-        )
+    names = [(x,) if isinstance(x, str) else tuple(x) for x in (batch, heads, experts)]
+    for other in names[1:]:
+        named = [*names[0], *other]
+        if len(set(named)) < len(named) or not set(named) <= set(mesh.axis_names):
+            raise ValueError(
+                f"shard_over: batch={batch!r}, heads={heads!r} and experts={experts!r} "
+                "must name axes of the mesh, none beside batch's again; it has "
+                f"{', '.join(map(repr, mesh.axis_names))}"
+            )
     with _sharding(_Sharding(mesh, *names)):
         yield
 
@@ -77,7 +86,7 @@ def run(
     function: Callable[..., tuple[jax.Array, ...]],
     operands: Sequence[jax.Array],
     results: Sequence[jax.ShapeDtypeStruct],
-    head_axes: tuple[Sequence[int | None], Sequence[int]] | None,
+    places: Mapping[str, Places | None],
 ) -> tuple[jax.Array, ...]:
     """Runs one pass of an operation, divided as `shard_over` says.
 
@@ -89,8 +98,7 @@ def run(
         function: operands to results; run directly outside of `shard_over`.
         operands: of the whole batch.
         results: their shapes.
-        head_axes: the places of the heads in each operand (None: it has none) and in
-            each result. None for an operation without heads.
+        places: of "heads" or "experts", for an operation that has them.
     """
     sharding = _sharding.value
     if sharding is None:
@@ -102,8 +110,9 @@ def run(
         return tuple(x for x in names if shape[x] > 1 and x not in manual)
 
     batch_names = divided(sharding.batch)
-    head_names = divided(sharding.heads) if head_axes else ()
-    if not batch_names and not head_names:
+    kind = next((kind for kind, found in places.items() if found), None)
+    part_names = divided(getattr(sharding, kind)) if kind else ()
+    if not batch_names and not part_names:
         return function(*operands)
     batch = max(x.shape[0] for x in operands)
     sharding.check_divides(op, "a batch", batch, batch_names)
@@ -114,14 +123,14 @@ def run(
             names: list[AxisNames | None] = [None] * x.ndim
             if batch_names and x.shape[0] == batch:
                 names[0] = batch_names
-            if head_names and axis is not None and x.size:
-                sharding.check_divides(op, "heads", x.shape[axis], head_names)
-                names[axis] = head_names
+            if part_names and axis is not None and x.size:
+                sharding.check_divides(op, kind, x.shape[axis], part_names)
+                names[axis] = part_names
             made.append(jax.sharding.PartitionSpec(*names))
         return tuple(made)
 
-    no_heads = [None] * len(operands), [None] * len(results)
-    operand_axes, result_axes = head_axes or no_heads
+    nowhere = [None] * len(operands), [None] * len(results)
+    operand_axes, result_axes = places[kind] if kind else nowhere
     result_specs = specs(results, result_axes)
 
     def local(*parts: jax.Array) -> tuple[jax.Array, ...]:
@@ -135,7 +144,7 @@ def run(
         mesh=sharding.mesh if context.empty else context,
         in_specs=specs(operands, operand_axes),
         out_specs=result_specs,
-        axis_names={*batch_names, *head_names},
+        axis_names={*batch_names, *part_names},
         check_vma=False,  # with Auto axes, stacks of layers need it off
     )
     # Outside of jit too, where axes that stay with the compiler are refused.

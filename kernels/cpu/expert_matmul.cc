@@ -28,11 +28,9 @@ ExpertMatmulInputs Inputs(Floats<4> x, Floats<4> w, Ints<2> counts) {
   return in;
 }
 
-Check CheckInputs(const ExpertMatmulInputs& in, Floats<4> w, Ints<2> counts,
-                  int64_t num_tokens) {
+Check CheckInputs(const ExpertMatmulInputs& in, Floats<4> w, Ints<2> counts) {
   Check check("expert_matmul");
   check.That(in.input_width > 0, "x must be at least one wide")
-      .That(num_tokens > 0, "num_tokens must be positive")
       .SharedShape("w", w,
                    {in.batch, in.experts, in.input_width, in.output_width})
       .SharedShape("counts", counts, {in.batch, in.experts});
@@ -40,11 +38,11 @@ Check CheckInputs(const ExpertMatmulInputs& in, Floats<4> w, Ints<2> counts,
 }
 
 ffi::Error Forward(ffi::ThreadPool threads, Floats<4> x, Floats<4> w,
-                   Ints<2> counts, FloatResult<4> y, int64_t num_tokens) {
+                   Ints<2> counts, FloatResult<4> y) {
   ExpertMatmulForwardArgs args;
   args.inputs = Inputs(x, w, counts);
   const ExpertMatmulInputs& in = args.inputs;
-  Check check = CheckInputs(in, w, counts, num_tokens);
+  Check check = CheckInputs(in, w, counts);
   check.Shape("y", *y, {in.batch, in.experts, in.capacity, in.output_width});
   if (check.Failed()) return check.Error();
   args.y = y->typed_data();
@@ -54,12 +52,12 @@ ffi::Error Forward(ffi::ThreadPool threads, Floats<4> x, Floats<4> w,
 
 ffi::Error Backward(ffi::ThreadPool threads, Floats<4> x, Floats<4> w,
                     Ints<2> counts, Floats<4> y_grad, FloatResult<4> x_grad,
-                    FloatResult<4> w_grad, int64_t num_tokens) {
+                    FloatResult<4> w_grad) {
   ExpertMatmulBackwardArgs args;
   args.inputs = Inputs(x, w, counts);
   const ExpertMatmulInputs& in = args.inputs;
   args.w_groups = w_grad->dimensions()[0];
-  Check check = CheckInputs(in, w, counts, num_tokens);
+  Check check = CheckInputs(in, w, counts);
   check
       .That(args.w_groups > 0 && in.batch % args.w_groups == 0,
             "the groups of w_grad must divide the batch")
@@ -85,8 +83,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(ExpertMatmulForwardHandler, Forward,
                                   .Arg<Floats<4>>()
                                   .Arg<Floats<4>>()
                                   .Arg<Ints<2>>()
-                                  .Ret<Floats<4>>()
-                                  .Attr<int64_t>("num_tokens"));
+                                  .Ret<Floats<4>>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(ExpertMatmulBackwardHandler, Backward,
                               ffi::Ffi::Bind()
@@ -96,7 +93,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(ExpertMatmulBackwardHandler, Backward,
                                   .Arg<Ints<2>>()
                                   .Arg<Floats<4>>()
                                   .Ret<Floats<4>>()
-                                  .Ret<Floats<4>>()
-                                  .Attr<int64_t>("num_tokens"));
+                                  .Ret<Floats<4>>());
 
 }  // namespace clinometer

@@ -29,6 +29,7 @@ def implementation(
     refuse: Callable[..., str | None] = lambda *shapes, **settings: None,
     operands: Callable[..., Sequence[jax.Array]] = lambda *operands: operands,
     sums_groups: bool = False,
+    cost_settings: Sequence[str] = (),
     avoid: Callable[..., str | None] = lambda *shapes, **settings: None,
 ) -> dispatch.Implementation:
     """Returns the implementation that hands everything to one handler.
@@ -44,6 +45,7 @@ def implementation(
         refuse: operands' shapes and settings to a reason, or None.
         operands: the kernel's operands to those that the handler takes.
         sums_groups: the handler sums gradients of shared operands itself.
+        cost_settings: settings that only costs depend on, unknown to the handler.
         avoid: as `refuse`, but heeded by "auto" only: why the reference is faster.
     """
 
@@ -55,12 +57,13 @@ def implementation(
         if "groups" in settings and not sums_groups:
             settings = {**settings, "groups": batch}
         shapes = results(*given, **settings)
-        settings.pop("groups", None)
+        hidden = ("groups", *cost_settings)
+        attributes = {k: v for k, v in settings.items() if k not in hidden}
         made = native.call(
             handler,
             [jax.ShapeDtypeStruct(x.shape, _computed(x.dtype)) for x in shapes],
             *(x.astype(_computed(x.dtype)) for x in operands(*given)),
-            **settings,
+            **attributes,
         )
         return tuple(
             _sum_groups(x, want.shape[0]).astype(want.dtype)

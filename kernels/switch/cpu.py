@@ -14,21 +14,17 @@ def _slow_matmul(*_: Any, **settings: Any) -> str | None:
     return None
 
 
-def _matmul_executed(products: int, x: Any, w: Any, num_tokens: int) -> int:
-    # The most that can be: only rows that hold a token are multiplied.
-    groups, num_experts, capacity, _ = x.shape
-    rows = groups * min(num_tokens, num_experts * capacity)
-    return products * 2 * rows * w.shape[2] * w.shape[3]
-
-
-def _forward_executed(x: Any, w: Any, *_: Any, num_tokens: int, **settings: Any) -> int:
-    return _matmul_executed(1, x, w, num_tokens)
-
-
-def _backward_executed(
-    x: Any, w: Any, *_: Any, num_tokens: int, **settings: Any
+def _forward_executed(
+    x: Any, w: Any, *_: Any, num_tokens: int, num_experts: int, **settings: Any
 ) -> int:
-    return _matmul_executed(2, x, w, num_tokens)
+    # The most that can be: only rows that hold a token are multiplied.
+    slots = x.shape[0] * x.shape[1] * x.shape[2]
+    rows = min(specs.tokens_here(x, num_tokens, num_experts), slots)
+    return 2 * rows * w.shape[2] * w.shape[3]
+
+
+def _backward_executed(x: Any, w: Any, *_: Any, **settings: Any) -> int:
+    return 2 * _forward_executed(x, w, **settings)
 
 
 ROUTE_FORWARD = wrap.implementation(
@@ -49,6 +45,7 @@ EXPERT_MATMUL_FORWARD = wrap.implementation(
     specs.expert_matmul_forward_results,
     _forward_executed,
     sums_groups=True,
+    cost_settings=("num_tokens", "num_experts"),
     avoid=_slow_matmul,
 )
 EXPERT_MATMUL_BACKWARD = wrap.implementation(
@@ -56,5 +53,6 @@ EXPERT_MATMUL_BACKWARD = wrap.implementation(
     specs.expert_matmul_backward_results,
     _backward_executed,
     sums_groups=True,
+    cost_settings=("num_tokens", "num_experts"),
     avoid=_slow_matmul,
 )

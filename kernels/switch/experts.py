@@ -28,6 +28,7 @@ FORWARD = dispatch.Kernel(
         "cpu": cpu.EXPERT_MATMUL_FORWARD,
     },
     shared=(_WEIGHTS,),
+    expert_axes=((1, 1, 1), (1,)),
 )
 BACKWARD = dispatch.Kernel(
     _OP,
@@ -39,6 +40,7 @@ BACKWARD = dispatch.Kernel(
         "cpu": cpu.EXPERT_MATMUL_BACKWARD,
     },
     shared=(_WEIGHTS,),
+    expert_axes=((1, 1, 1, 1), (1, 1)),
 )
 
 
@@ -149,7 +151,8 @@ def _forward(
     implementation: str | tuple[str, ...],
 ) -> tuple[jax.Array, Any]:
     operands = (x, w, counts)
-    (y,) = dispatch.call(FORWARD, operands, _settings(num_tokens), implementation)
+    settings = _settings(x, num_tokens)
+    (y,) = dispatch.call(FORWARD, operands, settings, implementation)
     return y, operands
 
 
@@ -159,14 +162,16 @@ def _backward(
     residuals: Any,
     y_grad: jax.Array,
 ) -> tuple[Any, ...]:
+    settings = _settings(residuals[0], num_tokens)
     x_grad, w_grad = dispatch.call(
-        BACKWARD, (*residuals, y_grad), _settings(num_tokens), implementation
+        BACKWARD, (*residuals, y_grad), settings, implementation
     )
     return x_grad, w_grad, np.zeros(residuals[2].shape, jax.dtypes.float0)
 
 
-def _settings(num_tokens: int) -> dispatch.Settings:
-    return {"num_tokens": num_tokens, "groups": 1}
+def _settings(x: jax.Array, num_tokens: int) -> dispatch.Settings:
+    # Of all experts: a device may have a part of them, and so of the tokens.
+    return {"num_tokens": num_tokens, "num_experts": x.shape[1], "groups": 1}
 
 
 _matmul.defvjp(_forward, _backward)

@@ -115,10 +115,11 @@ def expert_matmul_forward(
     counts: jax.Array,  # [1 or G, E]
     *,
     num_tokens: int,
+    num_experts: int,
     groups: int,
 ) -> tuple[jax.Array]:
     """Returns the products, [G, E, C, f]."""
-    del num_tokens, groups  # of costs and of gradients
+    del num_tokens, num_experts, groups  # of costs and of gradients
     y = _product("ecd,edf->ecf", x, w)
     return (jnp.where(_filled(x, counts), y, 0.0).astype(x.dtype),)
 
@@ -130,22 +131,23 @@ def expert_matmul_backward(
     y_grad: jax.Array,  # [G, E, C, f]
     *,
     num_tokens: int,
+    num_experts: int,
     groups: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the gradients of x and of w, [groups, E, d, f]."""
-    del num_tokens  # of costs
+    del num_tokens, num_experts  # of costs
     y_grad = jnp.where(_filled(x, counts), y_grad, 0)
     x_grad = _product("ecf,edf->ecd", y_grad, w)
     # Experts lead, and an expert's rows are one matrix: the form of a batched product.
-    parts, num_experts = x.shape[0] // groups, x.shape[1]
+    parts, experts = x.shape[0] // groups, x.shape[1]
     rows = [
         jnp.moveaxis(a.reshape(groups, parts, *a.shape[1:]), 2, 1).reshape(
-            groups * num_experts, -1, a.shape[3]
+            groups * experts, -1, a.shape[3]
         )
         for a in (x, y_grad)
     ]
     w_grad = jnp.einsum("ecd,ecf->edf", *rows, preferred_element_type=jnp.float32)
-    w_grad = w_grad.reshape(groups, num_experts, *w_grad.shape[1:])
+    w_grad = w_grad.reshape(groups, experts, *w_grad.shape[1:])
     return x_grad.astype(x.dtype), w_grad.astype(w.dtype)
 
 

@@ -81,15 +81,25 @@ def no_flops(*_: Any, **settings: Any) -> int:
     return 0
 
 
+def tokens_here(x: Any, num_tokens: int, num_experts: int) -> int:
+    """Returns the tokens of all groups, in parts of the experts that x [G, E, ...] has.
+
+    Args:
+        x: of all experts, or of a device's part of them.
+        num_tokens: tokens a group.
+        num_experts: all experts.
+    """
+    return x.shape[0] * num_tokens * x.shape[1] // num_experts
+
+
 def expert_matmul_forward_flops(
-    x: Any, w: Any, *_: Any, num_tokens: int, **settings: Any
+    x: Any, w: Any, *_: Any, num_tokens: int, num_experts: int, **settings: Any
 ) -> int:
     """Algorithmic FLOPs: one product a token, however many slots there are."""
-    return 2 * x.shape[0] * num_tokens * w.shape[2] * w.shape[3]
+    tokens = tokens_here(x, num_tokens, num_experts)
+    return 2 * tokens * w.shape[2] * w.shape[3]
 
 
-def expert_matmul_backward_flops(
-    x: Any, w: Any, *_: Any, num_tokens: int, **settings: Any
-) -> int:
+def expert_matmul_backward_flops(x: Any, w: Any, *_: Any, **settings: Any) -> int:
     """Algorithmic FLOPs: the gradients by both operands."""
-    return 2 * expert_matmul_forward_flops(x, w, num_tokens=num_tokens)
+    return 2 * expert_matmul_forward_flops(x, w, **settings)

@@ -56,11 +56,16 @@ def place(
 
 
 def compare(
-    step: Callable[..., Any], operands: Sequence[Any], placed: Sequence[Any], mesh: Any
+    step: Callable[..., Any],
+    operands: Sequence[Any],
+    placed: Sequence[Any],
+    mesh: Any,
+    **over: str,
 ) -> dict[str, Any]:
     """Returns the largest error of several devices, and what their program holds."""
+    over = over or {"heads": "model"}
     want = jax.tree.leaves(jax.jit(step)(*operands))
-    with kernels.shard_over(mesh, batch="data", heads="model"):
+    with kernels.shard_over(mesh, batch="data", **over):
         compiled = jax.jit(step).lower(*placed).compile()
         got = jax.tree.leaves(compiled(*placed))
         flops = cost.count_flops(step, *operands)
@@ -127,6 +132,29 @@ def vmapped() -> dict[str, Any]:
     return compare(step, (x, weights), place(axes, where, (x, weights)), axes)
 
 
+def experts() -> dict[str, Any]:
+    """Compares the experts' products and gradients, over groups and over experts."""
+    rng = np.random.default_rng(0)
+    x, w = (
+        jnp.asarray(rng.normal(size=shape), jnp.float32)
+        for shape in ((4, 6, 5, 8), (6, 8, 7))
+    )
+    counts = jnp.asarray(rng.integers(0, 6, (4, 6)), jnp.int32)
+
+    def step(x: jax.Array, w: jax.Array, counts: jax.Array) -> Any:
+        def product(x: jax.Array, w: jax.Array) -> jax.Array:
+            return kernels.expert_matmul(x, w, counts, num_tokens=20)
+
+        output, vjp = jax.vjp(product, x, w)
+        return output, *vjp(jnp.cos(output))
+
+    axes = mesh(2, 2)
+    where = [P("data", "model"), P("model"), P("data", "model")]
+    operands = (x, w, counts)
+    placed = place(axes, where, operands)
+    return compare(step, operands, placed, axes, experts="model")
+
+
 def undivided_gathers() -> int:
     """How often XLA gathers where nothing was said: what the others are free of."""
     function, operands = every_op.calls("auto")["dynamic_conv"]
@@ -156,6 +184,6 @@ def main() -> None:
         if not (name == "switch" and layout == "heads")
         if layout != "both" or name in ("switch", "relative_attention")
     }
-    results |= {"layer_stack": layer_stack(), "vmap": vmapped()}
+    results |= {"layer_stack": layer_stack(), "vmap": vmapped(), "experts": experts()}
     others = {"undivided": undivided_gathers(), "inside": inside_shard_map()}
     print(json.dumps({"compared": results} | others))

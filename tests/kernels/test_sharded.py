@@ -13,7 +13,7 @@ MAIN = "from clinometer.tests.kernels import sharded_ops; sharded_ops.main()"
 
 def test_parts_equal_the_whole_without_a_gather():
     results = child.printed(child.run(MAIN, XLA_FLAGS=sharded_ops.FLAGS))
-    assert len(results["compared"]) == 17
+    assert len(results["compared"]) == 18
     for name, result in results["compared"].items():
         assert result["error"] < 2e-4, (name, result)
         assert not result["gathers"], (name, result)
@@ -58,12 +58,21 @@ def test_what_does_not_divide_is_an_error():
         conv(X, WEIGHTS)
 
 
+def test_experts_that_do_not_divide_are_an_error():
+    x, w, counts = jnp.ones((1, 6, 4, 8)), jnp.ones((6, 8, 8)), jnp.ones((1, 6), int)
+    with (
+        kernels.shard_over(mesh(1, 4), experts="model"),
+        pytest.raises(ValueError, match="expert_matmul: experts of 6 cannot be div"),
+    ):
+        kernels.expert_matmul(x, w, counts.astype(jnp.int32), num_tokens=9)
+
+
 @pytest.mark.parametrize(
     "axes", [{"batch": "rows"}, {"batch": "data", "heads": "data"}]
 )
 def test_axes_must_be_of_the_mesh(axes):
     with (
-        pytest.raises(ValueError, match="each once; it has 'data', 'model'"),
+        pytest.raises(ValueError, match="again; it has 'data', 'model'"),
         kernels.shard_over(mesh(1, 1), **axes),
     ):
         pass
