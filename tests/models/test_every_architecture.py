@@ -117,13 +117,14 @@ def test_no_gradient_comes_from_a_later_target(example):
     wide = example.build(vocab_size=end + every.T)
     ids = jnp.arange(start, end)[None]
     params = wide.init(jax.random.key(0))
-    table = params["token_embedding"]["table"]
+    embedding = params["token_embedding"]
+    table = embedding["table"]
     table = table.at[end:].set(table[start:end])
 
     def influence(position):
         def logit_sum(table):
             logits = wide.apply(
-                {**params, "token_embedding": {"table": table}},
+                {**params, "token_embedding": {**embedding, "table": table}},
                 ENCODER[:1],
                 ids,
                 decoder_segment_ids=jnp.ones_like(ids),
