@@ -199,7 +199,16 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example (spec §5)."""
+    """Closed form of the forward pass's multiply-adds, one example (spec §5).
+
+    Raises:
+        ConfigError: a sequence is longer than the table of learned positions.
+    """
+    longest = max(encoder_length, decoder_length)
+    if config.performer_pos == "learned" and longest > config.max_length:
+        raise config_lib.ConfigError(
+            f"max_length: {config.max_length} positions, for sequences of {longest}"
+        )
     if config.linear_cross_attention:
         cross = _linear_attention_macs(config, decoder_length, encoder_length)
     else:

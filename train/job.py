@@ -132,6 +132,7 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
             f"{store.vocabulary.size} ids of the store {config.data.store}; leave it "
             f"out to get {store.vocabulary.padded_size(128)}"
         )
+    _check_lengths(model, overrides, batches.lengths.inputs, batches.lengths.targets)
     full = config_dict.ConfigDict(config).unlock()
     full.model.vocab_size = model.config.vocab_size
     return Job(
@@ -183,6 +184,28 @@ def _build(name: str, overrides: Mapping[str, Any]) -> models.Model:
         raise errors.RunError(f"config.model.name: {error}") from error
     except models.ConfigError as error:
         raise errors.RunError(f"config.model: {error}") from error
+
+
+def _check_lengths(
+    model: models.Model,
+    overrides: Mapping[str, Any],
+    encoder_length: int,
+    decoder_length: int,
+) -> None:
+    """Raises RunError where the model cannot take sequences of these lengths."""
+    try:
+        models.counts.count(
+            model.name,
+            encoder_length=encoder_length,
+            decoder_length=decoder_length,
+            trace=False,
+            **overrides,
+        )
+    except models.ConfigError as error:
+        raise errors.RunError(
+            f"config.data.encoder_length: {encoder_length} does not suit "
+            f"{model.name}: {error}"
+        ) from error
 
 
 def _identity(

@@ -46,6 +46,31 @@ def test_bad_input(arguments, tmp_path, capsys, monkeypatch, override, message):
     assert not workdir.exists()
 
 
+@pytest.mark.parametrize(
+    ("model", "overrides", "words"),
+    [
+        ("funnel-pico", ["model.num_encoder_layers=2"], "must be a multiple of 2"),
+        ("mixer-pico", ["model.sequence_length=128"], "of length 128, got 63"),
+        (
+            "performer-pico",
+            ["model.performer_pos=learned", "model.max_length=62"],
+            "62 positions, for sequences of 63",
+        ),
+    ],
+)
+def test_a_length_that_the_model_cannot_take(
+    arguments, tmp_path, capsys, model, overrides, words
+):
+    workdir = tmp_path / "run"
+    command = arguments("data.encoder_length=63", *overrides, model=model)
+    assert main.main([*command, f"--workdir={workdir}"]) == 1
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    assert f"config.data.encoder_length: 63 does not suit {model}" in error
+    assert words in error
+    assert not workdir.exists()
+
+
 def test_bad_workdir(arguments, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main.main([*arguments(), f"--workdir={tmp_path / 'file'}"]) == 1
