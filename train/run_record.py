@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 import datetime
-import importlib.metadata
 import json
 import os
 import pathlib
-import platform
-import subprocess
 from typing import Any
 
 import jax
+
+from clinometer.kernels.bench import environment as machine
 
 FORMAT_VERSION = 1
 FILE_NAME = "run.json"
@@ -61,64 +60,15 @@ def now() -> str:
 
 def environment() -> dict[str, Any]:
     """Returns git revision, versions and device: what the numbers depend on."""
-    return {**git_revision(_ROOT), "versions": versions(), "device": device()}
-
-
-def git_revision(root: pathlib.Path) -> dict[str, Any]:
-    """Returns `git_revision` and `git_dirty`; both None where `root` is no checkout."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        ).stdout.strip()
-
-    try:
-        # An installed package may lie inside somebody else's repository.
-        if (
-            pathlib.Path(git("rev-parse", "--show-toplevel")).resolve()
-            != root.resolve()
-        ):
-            return {"git_revision": None, "git_dirty": None}
-        changes = git("status", "--porcelain", "--untracked-files=no")
-        return {"git_revision": git("rev-parse", "HEAD"), "git_dirty": bool(changes)}
-    except (OSError, subprocess.SubprocessError):
-        return {"git_revision": None, "git_dirty": None}
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # A plain checkout is not installed.
-    return found
-
-
-def device() -> dict[str, Any]:
-    """Returns the accelerator and the host's processor."""
     first = jax.devices()[0]
-    single = "xla_cpu_multi_thread_eigen=false" in os.environ.get("XLA_FLAGS", "")
     return {
-        "platform": first.platform,
-        "kind": first.device_kind,
-        "count": jax.device_count(),
-        "threads": 1 if single else len(os.sched_getaffinity(0)),
-        "host_cpu": _host_cpu(),
+        **machine.git_revision(_ROOT),
+        "versions": machine.versions(_PACKAGES),
+        "device": {
+            "platform": first.platform,
+            "kind": first.device_kind,
+            "count": jax.device_count(),
+            "threads": machine.threads(),
+            "host_cpu": machine.host_cpu(),
+        },
     }
-
-
-def _host_cpu() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

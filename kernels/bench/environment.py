@@ -1,5 +1,6 @@
-"""What the numbers of a benchmark depend on: device, threads, versions, revision."""
+"""What numbers depend on: device, threads, versions, revision."""
 
+from collections.abc import Sequence
 import importlib.metadata
 import os
 import pathlib
@@ -21,38 +22,38 @@ def describe() -> dict[str, Any]:
     `isa` is None where the C++ extension cannot be loaded; git's are None outside of
     a checkout.
     """
-    single = "xla_cpu_multi_thread_eigen=false" in os.environ.get("XLA_FLAGS", "")
     return {
         "device": jax.devices()[0].device_kind,
-        "host_cpu": _host_cpu(),
-        "threads": 1 if single else len(os.sched_getaffinity(0)),
+        "host_cpu": host_cpu(),
+        "threads": threads(),
         "isa": _isa(),
-        "versions": _versions(),
-        **_git(),
+        "versions": versions(_PACKAGES),
+        **git_revision(_ROOT),
     }
 
 
-def _isa() -> str | None:
-    if wrap.unavailable():
-        return None
-    from clinometer.kernels.cpu import native
-
-    return native.active_isa()
+def threads() -> int:
+    """Returns how many threads XLA has on this host's processor."""
+    single = "xla_cpu_multi_thread_eigen=false" in os.environ.get("XLA_FLAGS", "")
+    return 1 if single else len(os.sched_getaffinity(0))
 
 
-def _versions() -> dict[str, str]:
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Returns the versions of Python and of those packages that are installed."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue
+            continue  # A plain checkout is not installed.
     return found
 
 
-def _git() -> dict[str, Any]:
+def git_revision(root: pathlib.Path) -> dict[str, Any]:
+    """Returns `git_revision` and `git_dirty`; both None where `root` is no checkout."""
+
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(_ROOT), *arguments]
+        command = ["git", "-C", str(root), *arguments]
         return subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=20
         ).stdout.strip()
@@ -60,7 +61,8 @@ def _git() -> dict[str, Any]:
     nothing = {"git_revision": None, "git_dirty": None}
     try:
         # An installed package may lie inside somebody else's repository.
-        if pathlib.Path(git("rev-parse", "--show-toplevel")).resolve() != _ROOT:
+        top = pathlib.Path(git("rev-parse", "--show-toplevel"))
+        if top.resolve() != root.resolve():
             return nothing
         changes = git("status", "--porcelain", "--untracked-files=no")
         return {"git_revision": git("rev-parse", "HEAD"), "git_dirty": bool(changes)}
@@ -68,7 +70,8 @@ def _git() -> dict[str, Any]:
         return nothing
 
 
-def _host_cpu() -> str:
+def host_cpu() -> str:
+    """Returns the name of the host's processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
@@ -77,3 +80,11 @@ def _host_cpu() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _isa() -> str | None:
+    if wrap.unavailable():
+        return None
+    from clinometer.kernels.cpu import native
+
+    return native.active_isa()
