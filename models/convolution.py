@@ -4,6 +4,7 @@ Shapes: B batch, S length, d model width, H heads that share a filter (channel c
 head c * H // d), K taps.
 """
 
+import abc
 from collections.abc import Sequence
 
 import haiku as hk
@@ -103,9 +104,9 @@ class _Convolution(hk.Module):
     def _gated(self, x: jax.Array) -> jax.Array:
         return self._dense("value", x, 2) * jax.nn.sigmoid(self._dense("gate", x, 2))
 
+    @abc.abstractmethod
     def _weights(self, gated: jax.Array, key: jax.Array | None) -> jax.Array:
         """Filters [H, K], or [B, S, H, K] by gated inputs [B, S, d]."""
-        raise NotImplementedError
 
     def _project(self, y: jax.Array) -> jax.Array:
         return self._dense("output", y)

@@ -50,19 +50,21 @@ class _Stack(hk.Module):
     Args:
         config: of the architecture.
         make_sublayers: see `layer.MakeSublayers`.
-        num_layers: layers of this stack.
+        num_layers: layers of this stack; None for as many as the config has here.
         make_bias: makes what is `Context.bias`; None for a table [H, num_buckets] of
             the stack's own.
         make_layer: makes the layer of a name; None for layers of the stack's own.
         run_stack: runs the layers.
     """
 
+    layers_field: str  # of the config
+
     def __init__(
         self,
         config: Config,
         make_sublayers: layer_lib.MakeSublayers,
-        num_layers: int,
         *,
+        num_layers: int | None = None,
         make_bias: Callable[[], Any] | None = None,
         make_layer: MakeLayer | None = None,
         run_stack: RunStack = residual.run_stack,
@@ -71,7 +73,7 @@ class _Stack(hk.Module):
         super().__init__(name=name)
         self.config = config
         self.make_sublayers = make_sublayers
-        self.num_layers = num_layers
+        self.num_layers = num_layers or getattr(config, self.layers_field)
         self.make_layer = make_layer or (lambda name: layer_lib.Layer(config, name))
         self.make_bias = make_bias or relative_bias(config)
         self.run_stack = run_stack
@@ -104,6 +106,8 @@ class _Stack(hk.Module):
 class Encoder(_Stack):
     """Layers over the input."""
 
+    layers_field = "num_encoder_layers"
+
     def __call__(
         self,
         x: jax.Array,  # [B, S, d]
@@ -120,6 +124,8 @@ class Encoder(_Stack):
 
 class Decoder(_Stack):
     """Causal layers over the output, which see the encoder's."""
+
+    layers_field = "num_decoder_layers"
 
     def __call__(
         self,

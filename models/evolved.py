@@ -106,14 +106,13 @@ def make_network(config: Config) -> seq2seq.Network:
         )
 
     encoder = encoder_decoder.Encoder(
-        config, make_encoder_cell, config.num_encoder_layers // 2, name="encoder"
+        config, make_encoder_cell, num_layers=config.num_encoder_layers // 2
     )
     decoder = encoder_decoder.Decoder(
         config,
         make_decoder_cell,
-        config.num_decoder_layers // 2,
+        num_layers=config.num_decoder_layers // 2,
         make_bias=make_decoder_bias,
-        name="decoder",
     )
     return encoder_decoder.make_network(config, encoder, decoder)
 

@@ -134,11 +134,7 @@ def make_network(config: Config) -> seq2seq.Network:
         }
 
     encoder = encoder_decoder.Encoder(
-        config,
-        make_sublayers,
-        config.num_encoder_layers,
-        make_bias=encoder_decoder.no_bias,
-        name="encoder",
+        config, make_sublayers, make_bias=encoder_decoder.no_bias
     )
     network = encoder_decoder.make_network(
         config, encoder, transformer.make_decoder(config)

@@ -152,22 +152,11 @@ def make_network(config: Config) -> seq2seq.Network:
             "feed_forward": sublayers.position_wise(config),
         }
 
+    no_bias = encoder_decoder.no_bias
     return encoder_decoder.make_network(
         config,
-        encoder_decoder.Encoder(
-            config,
-            encoder_sublayers,
-            config.num_encoder_layers,
-            make_bias=encoder_decoder.no_bias,
-            name="encoder",
-        ),
-        encoder_decoder.Decoder(
-            config,
-            decoder_sublayers,
-            config.num_decoder_layers,
-            make_bias=encoder_decoder.no_bias,
-            name="decoder",
-        ),
+        encoder_decoder.Encoder(config, encoder_sublayers, make_bias=no_bias),
+        encoder_decoder.Decoder(config, decoder_sublayers, make_bias=no_bias),
         positions=_make_positions(config),
     )
 

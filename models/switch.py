@@ -103,7 +103,7 @@ class Config(config_lib.TransformerConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class SwitchFeedForward:
+class SwitchFeedForward(sublayers.Stateless):
     """The position-wise network of one expert among many.
 
     Health: `load` [E], the fraction of tokens that chose each expert; `dropped`, the
@@ -122,13 +122,6 @@ class SwitchFeedForward:
         y, metrics = self.module(x, context.segments != 0, dropout_key)
         health = {"load": metrics.load, "dropped": metrics.dropped}
         return y, sublayers.Extras(metrics.aux_loss + metrics.z_loss, health)
-
-    def init_state(
-        self, context: sublayers.Context, max_length: int, dtype: Any
-    ) -> sublayers.State:
-        """Returns a state of nothing."""
-        del context, max_length, dtype
-        return ()
 
     def step(
         self, x: jax.Array, state: sublayers.State, context: sublayers.Context
@@ -160,10 +153,10 @@ def make_network(config: Config) -> seq2seq.Network:
         }
 
     encoder = encoder_decoder.Encoder(
-        config, encoder_unit, config.num_encoder_layers // 2, name="encoder"
+        config, encoder_unit, num_layers=config.num_encoder_layers // 2
     )
     decoder = encoder_decoder.Decoder(
-        config, decoder_unit, config.num_decoder_layers // 2, name="decoder"
+        config, decoder_unit, num_layers=config.num_decoder_layers // 2
     )
     return encoder_decoder.make_network(config, encoder, decoder)
 

@@ -37,9 +37,7 @@ def make_encoder(config: Config, **options: Any) -> encoder_decoder.Encoder:
             "feed_forward": sublayers.position_wise(config),
         }
 
-    return encoder_decoder.Encoder(
-        config, make_sublayers, config.num_encoder_layers, **options, name="encoder"
-    )
+    return encoder_decoder.Encoder(config, make_sublayers, **options)
 
 
 def make_decoder(config: Config, **options: Any) -> encoder_decoder.Decoder:
@@ -55,9 +53,7 @@ def make_decoder(config: Config, **options: Any) -> encoder_decoder.Decoder:
             "feed_forward": sublayers.position_wise(config),
         }
 
-    return encoder_decoder.Decoder(
-        config, make_sublayers, config.num_decoder_layers, **options, name="decoder"
-    )
+    return encoder_decoder.Decoder(config, make_sublayers, **options)
 
 
 def param_counts(config: Config, beside: int = 0) -> closed_form.ParamCounts:
