@@ -111,6 +111,39 @@ def objective(model: models.Model) -> Any:
     return function
 
 
+def assert_decodes_as_taught(
+    model: models.Model,
+    params: Any,
+    inputs: jax.Array,
+    outputs: jax.Array,
+    forced: jax.Array | None = None,
+    encoded: models.seq2seq.Encoded | None = None,
+    atol: float = 3e-5,
+) -> models.seq2seq.Cache:
+    """Asserts that steps give the logits of teacher forcing; returns the last state.
+
+    Args:
+        model: any.
+        params: its parameters.
+        inputs: encoder tokens [B, S].
+        outputs: decoder tokens [B, T].
+        forced: logits [B, T, V] of teacher forcing; None computes them.
+        encoded: None encodes `inputs`.
+        atol: of the logits, whose deviation is about 1.
+    """
+    if forced is None:
+        forced = jax.jit(model.apply)(params, inputs, outputs)
+    if encoded is None:
+        encoded = jax.jit(model.encode)(params, inputs)
+    length = outputs.shape[1]
+    cache = jax.jit(model.init_cache, static_argnums=2)(params, encoded, length)
+    step = jax.jit(model.decode_step)
+    for t in range(length):
+        logits, cache = step(params, cache, outputs[:, t])
+        np.testing.assert_allclose(logits, forced[:, t], rtol=1e-4, atol=atol)
+    return cache
+
+
 def assert_trees_close(got: Any, want: Any, rtol: float, atol: float) -> None:
     """Asserts equality leaf by leaf; `atol` is a part of each leaf's largest value."""
     assert got.keys() == want.keys()

@@ -170,23 +170,11 @@ def test_every_option_is_counted(options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", models.SIZES)
-def test_every_size_is_counted(size):
-    models.counts.count(f"albert-{size}")
-
-
-@pytest.mark.slow
 def test_unshared_stacks_decode_as_they_are_forced():
     model = models.build("albert-EL2-DL3-PI", **PLAIN, share_stacks=False)
     params = jax.jit(model.init)(jax.random.key(0))
     encoder, decoder = every.encoder_tokens(), every.decoder_tokens()
-    forced = jax.jit(model.apply)(params, encoder, decoder)
-    encoded = jax.jit(model.encode)(params, encoder)
-    cache = model.init_cache(params, encoded, every.T)
-    step = jax.jit(model.decode_step)
-    for t in range(every.T):
-        logits, cache = step(params, cache, decoder[:, t])
-        np.testing.assert_allclose(logits, forced[:, t], rtol=1e-4, atol=3e-5)
+    every.assert_decodes_as_taught(model, params, encoder, decoder)
 
 
 def test_bad_options_are_refused():

@@ -150,14 +150,8 @@ def test_decoding_step_by_step_equals_teacher_forcing(example, scan):
     if scan:
         params = models.stack_params(params)
     inputs = ENCODER if example.fixed_length else ENCODER.at[1, 8:].set(0)
-    apply = jax.jit(model.apply) if scan else example.apply()
-    forced = apply(params, inputs, DECODER)
-    encoded = jax.jit(model.encode)(params, inputs)
-    cache = jax.jit(model.init_cache, static_argnums=2)(params, encoded, every.T)
-    step = jax.jit(model.decode_step)
-    for t in range(every.T):
-        logits, cache = step(params, cache, DECODER[:, t])
-        np.testing.assert_allclose(logits, forced[:, t], rtol=1e-4, atol=3e-5)
+    forced = None if scan else example.apply()(params, inputs, DECODER)
+    every.assert_decodes_as_taught(model, params, inputs, DECODER, forced)
 
 
 @all_examples_slowly

@@ -56,13 +56,7 @@ def test_options_decode_as_they_are_taught(options):
     example = every.Example("performer-pico", options)
     model, params = example.build(), example.params()
     inputs = ENCODER.at[1, 8:].set(0)
-    forced = jax.jit(model.apply)(params, inputs, DECODER)
-    encoded = jax.jit(model.encode)(params, inputs)
-    cache = jax.jit(model.init_cache, static_argnums=2)(params, encoded, every.T)
-    step = jax.jit(model.decode_step)
-    for t in range(every.T):
-        logits, cache = step(params, cache, DECODER[:, t])
-        np.testing.assert_allclose(logits, forced[:, t], rtol=1e-4, atol=3e-5)
+    cache = every.assert_decodes_as_taught(model, params, inputs, DECODER)
     # Neither self- nor linear cross-attention keeps anything of a sequence's length.
     if model.config.linear_cross_attention:
         shapes = {leaf.shape for leaf in jax.tree.leaves(cache["layers"])}

@@ -31,11 +31,7 @@ def test_the_example_is_counted_and_decodes_as_it_is_taught(averaging):
     assert counted.params_total == sum(x.size for x in jax.tree.leaves(params))
     inputs = ENCODER.at[1, 8:].set(0)
     forced = jax.jit(model.apply)(params, inputs, DECODER)
-    cache = model.init_cache(params, model.encode(params, inputs), every.T)
-    step = jax.jit(model.decode_step)
-    for t in range(every.T):
-        logits, cache = step(params, cache, DECODER[:, t])
-        np.testing.assert_allclose(logits, forced[:, t], rtol=1e-4, atol=3e-5)
+    every.assert_decodes_as_taught(model, params, inputs, DECODER, forced)
     other = every.Example("averaging-pico", {"gain": 1.0}).build()
     assert not np.allclose(jax.jit(other.apply)(params, inputs, DECODER), forced)
 

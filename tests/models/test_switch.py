@@ -120,11 +120,9 @@ def test_health_and_exact_decoding_where_evaluation_drops_tokens():
     assert not np.allclose(outputs.logits, forced.logits, atol=1e-2)
     # Decoding has room for all, whatever the capacity.
     encoded = jax.jit(roomy.encode)(params, ENCODER)
-    cache = tight.init_cache(params, encoded, every.T)
-    step = jax.jit(tight.decode_step)
-    for t in range(every.T):
-        logits, cache = step(params, cache, DECODER[:, t])
-        np.testing.assert_allclose(logits, forced.logits[:, t], rtol=1e-4, atol=3e-5)
+    every.assert_decodes_as_taught(
+        tight, params, ENCODER, DECODER, forced.logits, encoded
+    )
 
 
 def test_training_has_its_own_capacity_jitter_and_dropout():

@@ -208,12 +208,6 @@ def test_every_variant_is_counted(options, _):
     models.counts.count("universal-EL3-DL2-PI", **LENGTHS, **options)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", models.SIZES)
-def test_every_size_is_counted(size):
-    models.counts.count(f"universal-{size}")
-
-
 @functools.cache
 def draw(options):
     model = models.build("universal-EL1-DL2-PI", **PLAIN, **dict(options))
@@ -225,14 +219,7 @@ def assert_decodes_as_forced(options, scan):
     params = draw(tuple(options.items()))
     inputs = every.encoder_tokens().at[1, 8:].set(0)
     decoder = every.decoder_tokens()
-    forced = jax.jit(model.apply)(params, inputs, decoder)
-    encoded = jax.jit(model.encode)(params, inputs)
-    cache = jax.jit(model.init_cache, static_argnums=2)(params, encoded, every.T)
-    step = jax.jit(model.decode_step)
-    for t in range(every.T):
-        logits, cache = step(params, cache, decoder[:, t])
-        np.testing.assert_allclose(logits, forced[:, t], rtol=1e-4, atol=3e-5)
-    return cache
+    return every.assert_decodes_as_taught(model, params, inputs, decoder)
 
 
 def test_decoding_pools_halting_over_the_positions_before():
