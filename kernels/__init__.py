@@ -4,7 +4,9 @@ from clinometer.kernels.convolution import dynamic_conv
 from clinometer.kernels.convolution import light_conv
 from clinometer.kernels.dispatch import IMPLEMENTATIONS
 from clinometer.kernels.dispatch import NotSupportedError
+from clinometer.kernels.dispatch import block_sizes
 from clinometer.kernels.dispatch import choices
+from clinometer.kernels.dispatch import interpret
 from clinometer.kernels.dispatch import target
 from clinometer.kernels.performer_attention import PerformerState
 from clinometer.kernels.performer_attention import performer_attention
@@ -29,11 +31,13 @@ __all__ = [
     "NotSupportedError",
     "PerformerState",
     "Route",
+    "block_sizes",
     "choices",
     "dynamic_conv",
     "expert_capacity",
     "expert_feed_forward",
     "expert_matmul",
+    "interpret",
     "light_conv",
     "load_balance_loss",
     "performer_attention",

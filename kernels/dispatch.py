@@ -15,8 +15,10 @@ under `vmap`; group i sums the i-th part of the batch.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -39,12 +41,42 @@ PRIMITIVE_NAME = "clinometer_kernel"
 Settings = dict[str, Any]  # hashable values by name
 
 # The device kind that programs are lowered for, e.g. `with target("TPU v5e"):`; None
-# stands for any of the platform. A part of jit's cache key.
+# stands for that of the program's devices. A part of jit's cache key, as the others.
 target = jax.make_user_context(default_value=None)
+
+# `with interpret(pltpu.InterpretParams()):` lets "tpu" run anywhere, slowly, on a
+# simulated memory: to test kernels where there is no TPU.
+interpret = jax.make_user_context(default_value=None)
+
+# `with block_sizes(AttentionBlocks(query=256)):` names sizes in place of what a
+# kernel's heuristic takes. A tuple, or one alone, of the operations' own dataclasses.
+block_sizes = jax.make_user_context(default_value=())
 
 
 class NotSupportedError(NotImplementedError):
     """An implementation cannot run this call; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Context:
+    """What was set around a call when it was traced."""
+
+    target: str | None
+    interpret: Any
+    block_sizes: Any
+
+    @classmethod
+    def here(cls) -> "_Context":
+        return cls(target.value, interpret.value, block_sizes.value)
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        with (
+            target(self.target),
+            interpret(self.interpret),
+            block_sizes(self.block_sizes),
+        ):
+            yield
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +189,7 @@ def call(
         kernel=kernel,
         settings=tuple(sorted(settings.items())),
         implementation=check_implementation(kernel.op, implementation),
-        target=target.value,
+        context=_Context.here(),
     )
     results = kernel.results(*operands, **settings)
     places = {"heads": kernel.head_axes, "experts": kernel.expert_axes}
@@ -171,8 +203,18 @@ def choose(
     implementation: str | Sequence[str],
     platform: str,
     device_kind: str | None = None,
+    interpreted: bool = False,
 ) -> Choice:
     """Returns the implementation that a call takes on a platform.
+
+    Args:
+        kernel: what is called.
+        shapes: of the operands.
+        settings: of the kernel.
+        implementation: a name, or names to try in order.
+        platform: "cpu", "tpu", ...
+        device_kind: of the platform; None for any.
+        interpreted: "tpu" may run on every platform, see `interpret`.
 
     Raises:
         NotSupportedError: none of those asked for can run; with each one's reason.
@@ -184,7 +226,10 @@ def choose(
         order += [(x, True) for x in auto] if name == "auto" else [(name, False)]
     reasons = []
     for name, is_auto in order:
-        reason = _refusal(kernel, name, shapes, settings, platform, device_kind)
+        elsewhere = interpreted and name == "tpu"
+        reason = _refusal(
+            kernel, name, shapes, settings, name if elsewhere else platform, device_kind
+        )
         if reason is None and is_auto:
             avoid = kernel.implementations[name].avoid
             reason = avoid(device_kind, *shapes, **settings)
@@ -252,7 +297,8 @@ def _choice_of(equation: Any, platform: str) -> Choice:
         dict(params["settings"]),
         params["implementation"],
         platform,
-        params["target"],
+        params["context"].target,
+        params["context"].interpret is not None,
     )
 
 
@@ -277,27 +323,47 @@ def _log_once(message: str) -> None:
     logging.getLogger(__name__).info(message)
 
 
+def _device_kind(rule: Any, platform: str) -> str | None:
+    """Returns the kind of the devices that a program is lowered for, if it has any."""
+    axis_context = rule.module_context.axis_context
+    if mesh := getattr(axis_context, "mesh", None):
+        devices = mesh.devices.flat
+    else:
+        devices = getattr(axis_context, "device_assignment", None) or ()
+    kinds = [device.device_kind for device in devices if device.platform == platform]
+    return kinds[0] if kinds else None
+
+
 def _lower(
-    context: Any,
+    rule: Any,
     *operands: Any,
     platform: str,
     kernel: Kernel,
     settings: tuple,
     implementation: str | tuple[str, ...],
-    target: str | None,
+    context: _Context,
 ) -> Any:
+    if context.target is None:
+        context = dataclasses.replace(context, target=_device_kind(rule, platform))
     choice = choose(
-        kernel, context.avals_in, dict(settings), implementation, platform, target
+        kernel,
+        rule.avals_in,
+        dict(settings),
+        implementation,
+        platform,
+        context.target,
+        context.interpret is not None,
     )
     passed_over = "".join(f"; not {reason}" for reason in choice.passed_over)
     _log_once(
-        f"{choice.op} ({choice.pass_name}) on {target or platform}: "
+        f"{choice.op} ({choice.pass_name}) on {context.target or platform}: "
         f"{choice.implementation}{passed_over}"
     )
     run = functools.partial(
         kernel.implementations[choice.implementation].run, **dict(settings)
     )
-    return mlir.lower_fun(run, multiple_results=True)(context, *operands)
+    with context.entered():
+        return mlir.lower_fun(run, multiple_results=True)(rule, *operands)
 
 
 def _abstract(*shapes: Any, kernel: Kernel, settings: tuple, **_: Any) -> Any:
@@ -359,7 +425,7 @@ _primitive = core.Primitive(PRIMITIVE_NAME)
 _primitive.multiple_results = True
 _primitive.def_abstract_eval(_abstract)
 _primitive.def_impl(
-    jax.jit(_bind, static_argnames=("kernel", "settings", "implementation", "target"))
+    jax.jit(_bind, static_argnames=("kernel", "settings", "implementation", "context"))
 )
 batching.primitive_batchers[_primitive] = _batch
 ad.primitive_jvps[_primitive] = _jvp

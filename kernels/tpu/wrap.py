@@ -1,0 +1,83 @@
+"""Makes an implementation of Pallas TPU kernels, and calls them."""
+
+from collections.abc import Callable
+from typing import Any
+from typing import TypeVar
+
+import jax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from clinometer.kernels import dispatch
+from clinometer.kernels.tpu import chips
+
+T = TypeVar("T")
+
+
+def implementation(
+    run: Callable[..., tuple[jax.Array, ...]],
+    executed_flops: Callable[..., int],
+    refuse: Callable[..., str | None] = lambda *shapes, **settings: None,
+    avoid: Callable[..., str | None] = lambda *shapes, **settings: None,
+) -> dispatch.Implementation:
+    """Returns the implementation that runs Pallas kernels, on the chips that can.
+
+    Args:
+        run: as `dispatch.Implementation.run`; `chip()` tells what it is lowered for.
+        executed_flops: as `dispatch.Implementation.executed_flops`.
+        refuse: chip, operands' shapes and settings to a reason, or None.
+        avoid: as `refuse`, but heeded by "auto" only: why XLA is faster.
+    """
+
+    def refuse_here(kind: str | None, *shapes: Any, **settings: Any) -> str | None:
+        old = chips.refusal(kind)
+        return old or refuse(chips.of_device_kind(kind), *shapes, **settings)
+
+    def avoid_here(kind: str | None, *shapes: Any, **settings: Any) -> str | None:
+        return avoid(chips.of_device_kind(kind), *shapes, **settings)
+
+    return dispatch.Implementation(run, refuse_here, executed_flops, avoid_here)
+
+
+def chip() -> chips.Chip:
+    """Returns the chip that the kernel which is traced now is lowered for."""
+    return chips.of_device_kind(dispatch.target.value)
+
+
+def blocks(kind: type[T]) -> T | None:
+    """Returns what `kernels.block_sizes` names for an operation, or None."""
+    given = dispatch.block_sizes.value
+    for sizes in given if isinstance(given, tuple) else (given,):
+        if isinstance(sizes, kind):
+            return sizes
+    return None
+
+
+def call(
+    kernel: Callable[..., None],
+    name: str,
+    *,
+    dimension_semantics: tuple[str, ...],
+    vmem_limit_bytes: int | None = None,
+    **kwargs: Any,
+) -> Callable[..., Any]:
+    """Returns `pl.pallas_call(kernel, ...)`, interpreted where `interpret` says so.
+
+    Args:
+        kernel: the kernel's body.
+        name: in the compiler's reports.
+        dimension_semantics: of each axis of the grid, "parallel" or "arbitrary".
+        vmem_limit_bytes: for blocks that need more than the compiler's default.
+        **kwargs: of `pl.pallas_call`.
+    """
+    interpret = dispatch.interpret.value
+    return pl.pallas_call(
+        kernel,
+        name=name,
+        interpret=False if interpret is None else interpret,
+        compiler_params=pltpu.CompilerParams(
+            dimension_semantics=dimension_semantics,
+            vmem_limit_bytes=vmem_limit_bytes,
+        ),
+        **kwargs,
+    )
