@@ -253,17 +253,17 @@ def choices(
         platform: "cpu", "tpu", ...; None for JAX's default backend.
     """
     platform = platform or jax.default_backend()
-    found: list[Choice] = []
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return [_choice_of(equation, platform) for equation in calls(jaxpr)]
 
-    def visit(jaxpr: Any) -> None:
-        for equation in jaxpr.eqns:
-            if equation.primitive is _primitive:
-                found.append(_choice_of(equation, platform))
-            for inner in core.jaxprs_in_params(equation.params):
-                visit(inner)
 
-    visit(jax.make_jaxpr(function)(*args).jaxpr)
-    return found
+def calls(jaxpr: Any) -> Iterator[Any]:
+    """Yields the equations of kernel calls in a jaxpr, at whatever depth."""
+    for equation in jaxpr.eqns:
+        if equation.primitive is _primitive:
+            yield equation
+        for inner in core.jaxprs_in_params(equation.params):
+            yield from calls(inner)
 
 
 def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) -> int:

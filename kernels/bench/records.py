@@ -70,7 +70,7 @@ def table(records: Sequence[Record]) -> str:
             lines += ["", "  ".join(case)]
             lines.append(
                 f"  {'implementation':<18}{'median ms':>11}{'IQR ms':>9}{'ratio':>8}"
-                f"{'temp MiB':>10}{'difference':>12}"
+                f"{'temp MiB':>10}{'difference':>12}{'matmul':>8}{'copy':>7}"
             )
             last = case
         memory = record["temp_bytes"]
@@ -81,9 +81,16 @@ def table(records: Sequence[Record]) -> str:
             f"{1e3 * record['iqr_seconds']:>9.3f}"
             f"{record['ratio_to_best_reference']:>8.2f}"
             f"{'-' if memory is None else format(memory / 2**20, '.1f'):>10}"
-            f"{record['difference']:>12.1e}" + ("  <- best jnp form" if best else "")
+            f"{record['difference']:>12.1e}"
+            + _fraction(record.get("fraction_of_matmul_rate"), 8)
+            + _fraction(record.get("fraction_of_copy_rate"), 7)
+            + ("  <- best jnp form" if best else "")
         )
     return "\n".join(lines[1:])
+
+
+def _fraction(value: float | None, width: int) -> str:
+    return f"{'-' if value is None else format(value, '.0%'):>{width}}"
 
 
 def compare(

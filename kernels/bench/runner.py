@@ -14,6 +14,7 @@ from clinometer.kernels import dispatch
 from clinometer.kernels.bench import cases as cases_lib
 from clinometer.kernels.bench import timer
 from clinometer.kernels.bench import torch_baselines
+from clinometer.kernels.bench import yardsticks
 
 PASSES = ("forward", "forward+backward")
 # Of the largest value of each result; results are sums, in other orders.
@@ -84,8 +85,14 @@ def run_case(
             f"{what}: {name}", expected, given, tolerance
         )
         forms[name] = form
+    yardstick: dict[str, Callable[[], Any]] = {}
+    if "cpu" in forms:
+        work = yardsticks.Work.of(
+            *_program(case, functions["cpu"], arguments, gradients)
+        )
+        yardstick = work.functions()
     timings = timer.interleave(
-        {name: form.run for name, form in forms.items()},
+        {name: form.run for name, form in forms.items()} | yardstick,
         rounds,
         progress=lambda done: say(f"{what}: round {done} of {rounds}"),
     )
@@ -100,16 +107,17 @@ def run_case(
             "implementation": name,
             "shape": case.shape,
             "dtype": dtype,
-            "median_seconds": timing.median,
-            "iqr_seconds": timing.iqr,
-            "ratio_to_best_reference": timings[best].median / timing.median,
+            "median_seconds": timings[name].median,
+            "iqr_seconds": timings[name].iqr,
+            "ratio_to_best_reference": timings[best].median / timings[name].median,
             "best_reference": best,
             "rounds": rounds,
             "difference": differences[name],
-            "temp_bytes": forms[name].temp_bytes,
+            "temp_bytes": form.temp_bytes,
+            **(work.profile(timings) if name == "cpu" else {}),
             **environment,
         }
-        for name, timing in timings.items()
+        for name, form in forms.items()
     ]
 
 
@@ -119,9 +127,7 @@ def _jax_form(
     arguments: tuple[jax.Array, ...],
     cotangents: tuple[jax.Array, ...],
 ) -> _Form:
-    if cotangents:
-        function = functools.partial(_with_gradients, function, case.num_gradients)
-        arguments = (cotangents, *arguments)
+    function, arguments = _program(case, function, arguments, cotangents)
     compiled = jax.jit(function).lower(*arguments).compile()
     memory = compiled.memory_analysis()
     return _Form(
@@ -129,6 +135,19 @@ def _jax_form(
         _arrays,
         None if memory is None else memory.temp_size_in_bytes,
     )
+
+
+def _program(
+    case: cases_lib.Case,
+    function: Callable[..., Any],
+    arguments: tuple[jax.Array, ...],
+    cotangents: tuple[jax.Array, ...],
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """Returns what is timed, and its arguments: with gradients if any flow back."""
+    if not cotangents:
+        return function, arguments
+    gradients = functools.partial(_with_gradients, function, case.num_gradients)
+    return gradients, (cotangents, *arguments)
 
 
 def _with_gradients(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import math
+import random
 import time
 from typing import Any
 
@@ -13,6 +14,11 @@ import numpy as np
 # A shorter sample than this, in seconds, is mostly noise: it is made of many calls.
 SHORTEST_SAMPLE = 0.005
 _MOST_CALLS = 64
+
+# What takes less than this, in seconds, is called once more before each sample: else
+# its time is mostly that of getting back the caches that the last form took.
+_WARMED = 0.1
+_SEED = 0
 
 
 class DisagreementError(RuntimeError):
@@ -45,8 +51,10 @@ def interleave(
 ) -> dict[str, Timing]:
     """Times all functions in turn, round by round, so that noise hits all alike.
 
-    Each round starts with another function. A function that is short for the clock is
-    called several times a sample.
+    Each round has an order of its own, so that none always follows the same other, and
+    a short function is called once before each sample: caches and allocator are then in
+    the state that its own calls leave. One that is short for the clock is called
+    several times a sample.
 
     Args:
         functions: by name; each returns when its work is done. They are called once
@@ -55,18 +63,22 @@ def interleave(
         clock: returns seconds.
         progress: told how many rounds are done.
     """
-    calls = {}
+    calls, warmed = {}, set()
     for name, function in functions.items():
         start = clock()
         function()
         elapsed = max(clock() - start, SHORTEST_SAMPLE / _MOST_CALLS)
         calls[name] = max(1, math.ceil(SHORTEST_SAMPLE / elapsed))
+        if elapsed < _WARMED:
+            warmed.add(name)
     names = list(functions)
+    generator = random.Random(_SEED)
     samples: dict[str, list[float]] = {name: [] for name in names}
     for done in range(rounds):
-        first = done % len(names)
-        for name in names[first:] + names[:first]:
+        for name in generator.sample(names, len(names)):
             function = functions[name]
+            if name in warmed:
+                function()
             start = clock()
             for _ in range(calls[name]):
                 function()

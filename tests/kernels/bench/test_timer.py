@@ -29,13 +29,33 @@ class FakeClock:
         return self.now
 
 
-def test_rounds_are_interleaved_and_start_with_another_function_each():
+def test_rounds_are_interleaved_each_in_another_order():
     clock = FakeClock()
-    functions = {name: clock.function(name, *[1.0] * 4) for name in "abc"}
+    functions = {name: clock.function(name, *[1.0] * 21) for name in "abc"}
     done = []
-    timer.interleave(functions, 3, clock, done.append)
-    assert "".join(clock.calls) == "abc" + "abc" + "bca" + "cab"
-    assert done == [1, 2, 3]
+    timer.interleave(functions, 20, clock, done.append)
+    calls = "".join(clock.calls)
+    orders = [calls[i : i + 3] for i in range(3, len(calls), 3)]
+    assert all(sorted(order) == ["a", "b", "c"] for order in orders)
+    # Each is before and behind each other one, and none always in the same place.
+    assert len(set(orders)) == 6
+    assert done == list(range(1, 21))
+
+
+def test_what_is_short_is_warmed_before_each_sample():
+    clock = FakeClock()
+    cold, warm = 0.04, 0.01
+    timings = timer.interleave(
+        {
+            "short": clock.function("short", *[cold, cold, warm] * 2),
+            "long": clock.function("long", *[1.0] * 3),
+        },
+        1,
+        clock,
+    )
+    assert timings["short"].samples == pytest.approx((warm,))
+    assert clock.calls.count("short") == 3
+    assert clock.calls.count("long") == 2
 
 
 def test_the_warm_up_is_not_a_sample():
@@ -51,8 +71,8 @@ def test_the_warm_up_is_not_a_sample():
 def test_a_short_function_is_called_several_times_a_sample():
     clock = FakeClock()
     each = timer.SHORTEST_SAMPLE / 4
-    timings = timer.interleave({"a": clock.function("a", *[each] * 9)}, 2, clock)
-    assert len(clock.calls) == 1 + 2 * 4
+    timings = timer.interleave({"a": clock.function("a", *[each] * 11)}, 2, clock)
+    assert len(clock.calls) == 1 + 2 * (1 + 4)
     assert timings["a"].samples == pytest.approx((each, each))
 
 
