@@ -123,7 +123,7 @@ def run(
             names: list[AxisNames | None] = [None] * x.ndim
             if batch_names and x.shape[0] == batch:
                 names[0] = batch_names
-            if part_names and axis is not None and x.size:
+            if part_names and axis is not None and x.shape[axis]:
                 sharding.check_divides(op, kind, x.shape[axis], part_names)
                 names[axis] = part_names
             made.append(jax.sharding.PartitionSpec(*names))

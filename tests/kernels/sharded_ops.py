@@ -132,6 +132,24 @@ def vmapped() -> dict[str, Any]:
     return compare(step, (x, weights), place(axes, where, (x, weights)), axes)
 
 
+def key_value_heads() -> dict[str, Any]:
+    """Compares attention whose key-value heads each serve two heads, all divided."""
+    rng = np.random.default_rng(0)
+    query, key, value = (
+        jnp.asarray(rng.normal(size=(4, 11, heads, 8)), jnp.float32)
+        for heads in (4, 2, 2)
+    )
+
+    def step(*operands: jax.Array) -> Any:
+        output, vjp = jax.vjp(kernels.relative_attention, *operands)
+        return output, *vjp(jnp.cos(output))
+
+    axes = mesh(2, 2)
+    operands = (query, key, value)
+    placed = place(axes, [P("data", None, "model")] * 3, operands)
+    return compare(step, operands, placed, axes)
+
+
 def experts() -> dict[str, Any]:
     """Compares the experts' products and gradients, over groups and over experts."""
     rng = np.random.default_rng(0)
@@ -185,5 +203,6 @@ def main() -> None:
         if layout != "both" or name in ("switch", "relative_attention")
     }
     results |= {"layer_stack": layer_stack(), "vmap": vmapped(), "experts": experts()}
+    results["key_value_heads"] = key_value_heads()
     others = {"undivided": undivided_gathers(), "inside": inside_shard_map()}
     print(json.dumps({"compared": results} | others))

@@ -13,7 +13,7 @@ MAIN = "from clinometer.tests.kernels import sharded_ops; sharded_ops.main()"
 
 def test_parts_equal_the_whole_without_a_gather():
     results = child.printed(child.run(MAIN, XLA_FLAGS=sharded_ops.FLAGS))
-    assert len(results["compared"]) == 18
+    assert len(results["compared"]) == 19
     for name, result in results["compared"].items():
         assert result["error"] < 2e-4, (name, result)
         assert not result["gathers"], (name, result)
