@@ -25,7 +25,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup study test test-slow lint format lock bazel clean
+.PHONY: FORCE help setup setup-tpu study test test-slow test-tpu lint format lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -38,6 +38,9 @@ $(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(CXX_FILES)
 	@tools/setup.sh '$(PYTHON)' '$(VENV)'
 	@touch $@
 
+setup-tpu: $(STAMP) ## add the TPU compiler (130 MB), for `clinometer tpu-cost`
+	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-tpu.lock
+
 study: $(STAMP) ## pretrain the size ladder, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
 	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
 	  $(if $(STEPS),--steps '$(STEPS)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
@@ -47,6 +50,9 @@ test: $(STAMP) ## run the tests, without the slow ones
 
 test-slow: $(STAMP) ## run the slow tests only
 	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m slow $(ARGS)
+
+test-tpu: setup-tpu ## run the tests that need the TPU compiler, without the slow ones
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m 'not slow' tests/kernels/tpu_cost $(ARGS)
 
 lint: $(STAMP) ## check style: ruff and clang-format
 	@$(BIN)/ruff check .

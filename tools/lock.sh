@@ -1,11 +1,14 @@
 #!/bin/bash
 # Writes requirements.lock from pyproject.toml: one file with hashes for every
-# supported Python, with markers where versions differ. Run by `make lock`.
+# supported Python, with markers where versions differ; and requirements-tpu.lock, the
+# TPU compiler, which few need and whose size would double the set-up. Run by `make lock`.
 # Name packages to move only those (`tools/lock.sh optax`); none moves them all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly UV_VERSION=0.13.8
+# The compiler's reports change with its version: the parser is for this one.
+readonly LIBTPU_VERSION=0.0.51
 readonly VENV=build/lock-venv
 if [[ ! -x ${VENV}/bin/uv ]]; then
   "${PYTHON:-python3}" -m venv "${VENV}"
@@ -25,3 +28,7 @@ fi
   --custom-compile-command "make lock" "${upgrade[@]}" \
   --output-file requirements.lock
 grep -c '==' requirements.lock | sed 's/$/ packages in requirements.lock/'
+"${VENV}/bin/uv" pip compile - --quiet --no-deps --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" \
+  --output-file requirements-tpu.lock <<<"libtpu==${LIBTPU_VERSION}"
