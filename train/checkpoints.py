@@ -9,6 +9,7 @@ temporary name and renames, so a crash leaves the earlier checkpoints as they we
 from collections.abc import Mapping
 import errno
 import logging
+import operator
 import os
 import pathlib
 import shutil
@@ -26,6 +27,8 @@ from clinometer import models
 from clinometer.train import errors
 from clinometer.train import state as state_lib
 
+FOLDER = "checkpoints"  # of a run directory
+VALIDATION_LOSS = {"validation/loss": "min"}
 _STATE, _META = "state", "meta"
 _FORMAT_VERSION = 1
 # Orbax and tensorstore report a broken file by these.
@@ -128,6 +131,8 @@ class Checkpoints:
         *,
         keep_last: int = 1,
         keep_best: int = 0,
+        best_by: Mapping[str, str] = VALIDATION_LOSS,
+        keep_every_steps: int | None = None,
         read_only: bool = False,
     ):
         """Opens the folder.
@@ -135,29 +140,31 @@ class Checkpoints:
         Args:
             directory: made when it is missing, unless `read_only`.
             keep_last: newest checkpoints to keep.
-            keep_best: checkpoints of the lowest validation loss to keep besides.
-            read_only: write nothing; for `latest_meta`.
+            keep_best: checkpoints to keep besides, so many by each metric.
+            best_by: metrics, and whether the "min" or the "max" is best.
+            keep_every_steps: keep those of multiples of this, too.
+            read_only: write nothing.
         """
         self.directory = pathlib.Path(directory).resolve()
-
-        def validation_loss(metrics: Mapping[str, float]) -> float:
-            return metrics["validation/loss"]
-
-        policies = checkpoint_managers.AnyPreservationPolicy(
-            [
-                checkpoint_managers.LatestN(keep_last),
+        policies: list[Any] = [checkpoint_managers.LatestN(keep_last)]
+        for name, best in best_by.items():
+            policies.append(
                 checkpoint_managers.BestN(
-                    get_metric_fn=validation_loss,
-                    reverse=True,
+                    get_metric_fn=operator.itemgetter(name),
+                    reverse=best == "min",
                     n=keep_best,
                     keep_checkpoints_without_metrics=False,
-                ),
-            ]
-        )
+                )
+            )
+        if keep_every_steps:
+            policies.append(checkpoint_managers.EveryNStepsClosest(keep_every_steps))
+        policy = checkpoint_managers.AnyPreservationPolicy(policies)
+        first = next(iter(best_by))
         self._options = ocp.CheckpointManagerOptions(
-            best_fn=validation_loss,  # Without it Orbax would not store the loss.
-            best_mode="min",
-            preservation_policy=None if read_only else policies,
+            # Without it Orbax would not store the metrics.
+            best_fn=operator.itemgetter(first),
+            best_mode=best_by[first],
+            preservation_policy=None if read_only else policy,
             cleanup_tmp_directories=not read_only,
             create=not read_only,
             read_only=read_only,
@@ -183,7 +190,7 @@ class Checkpoints:
         *,
         identity: Mapping[str, Any],
         progress: Mapping[str, Any],
-        validation_loss: float | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Starts to save in the background; a step that is saved already is left alone.
 
@@ -192,7 +199,7 @@ class Checkpoints:
             state: copied before this returns, so that its buffers may be donated.
             identity: flat fields that must be equal in a run that resumes.
             progress: the host's own values, ready for JSON.
-            validation_loss: of this very step, if it was measured.
+            metrics: those of `best_by`, of this very step, if they were measured.
 
         Raises:
             RunError: this checkpoint or the one before could not be written.
@@ -207,9 +214,6 @@ class Checkpoints:
             "progress": dict(progress),
             "digests": digests(tree),
         }
-        metrics = None
-        if validation_loss is not None:
-            metrics = {"validation/loss": validation_loss}
         self._in_flight = step
         try:
             self._manager.save(
@@ -220,7 +224,7 @@ class Checkpoints:
                         _META: orbax_args.JsonSave(meta),
                     }
                 ),
-                metrics=metrics,
+                metrics=metrics and dict(metrics),
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise self._failure(error) from error
@@ -282,6 +286,25 @@ class Checkpoints:
                 continue
             return from_canonical(tree, abstract_state), progress
         return None
+
+    def read(
+        self, step: int, abstract_state: state_lib.TrainState
+    ) -> state_lib.TrainState:
+        """Returns the state of a step; raises RunError if it is broken.
+
+        Args:
+            step: of `steps`.
+            abstract_state: shapes and dtypes of what was saved.
+        """
+        try:
+            digests_there = self._read_meta(step)["digests"]
+            tree = self._read_state(step, abstract_state, digests_there)
+        except _BROKEN as error:
+            reason = str(error).split("\n")[0][:300]
+            raise errors.RunError(
+                f"the checkpoint {self.directory / str(step)} cannot be read: {reason}"
+            ) from error
+        return from_canonical(tree, abstract_state)
 
     def _read_meta(self, step: int) -> dict[str, Any]:
         items = orbax_args.Composite(**{_META: orbax_args.JsonRestore()})

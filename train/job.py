@@ -13,16 +13,13 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
-from clinometer.data import batches as batches_lib
-from clinometer.data import errors as data_errors
-from clinometer.data import token_store
 from clinometer.train import checkpoints
 from clinometer.train import config as config_lib
 from clinometer.train import errors
+from clinometer.train import initial as initial_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
-
-CHECKPOINT_FOLDER = "checkpoints"
+from clinometer.train import sources
 
 # Model options that change how a result is computed, not which one it is.
 _FORM_FIELDS = ("scan_layers", "remat")
@@ -47,9 +44,8 @@ class Job:
         config: the full configuration, vocab_size filled in.
         model: the model.
         model_overrides: fields of the model's config that the run sets.
-        store: the token store.
-        batches: training batches, a function of the step.
-        eval_batches: the fixed validation set.
+        source: what it learns from and is measured on.
+        initial: the checkpoint that it starts from, or None.
         optimizer: pure functions over the parameters.
         schedule: learning rate of the 0-based step.
         identity: flat fields that a run which resumes must share.
@@ -58,22 +54,11 @@ class Job:
     config: config_dict.FrozenConfigDict
     model: models.Model
     model_overrides: Mapping[str, Any]
-    store: token_store.TokenStore
-    batches: batches_lib.PretrainBatches
-    eval_batches: batches_lib.EvalBatches
+    source: sources.Source
+    initial: initial_lib.Initial | None
     optimizer: optimizer_lib.Optimizer
     schedule: schedules.Schedule
     identity: Mapping[str, Any]
-
-    @property
-    def encoder_length(self) -> int:
-        """S."""
-        return self.batches.lengths.inputs
-
-    @property
-    def decoder_length(self) -> int:
-        """T."""
-        return self.batches.lengths.targets
 
 
 def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
@@ -104,47 +89,31 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     optimizer = optimizer_lib.make(config.optimizer)
     overrides = {k: v for k, v in config.model.items() if k != "name" and v is not None}
     model = _build(config.model.name, overrides)
-    if not config.data.store:
-        raise errors.RunError(
-            "config.data.store: missing; give a token store, "
-            "--config.data.store=FOLDER (`clinometer tokenize` makes one)"
-        )
-    lengths = {
-        "batch_size": config.data.batch_size,
-        "encoder_length": config.data.encoder_length,
-        "noise_density": config.data.noise_density,
-        "mean_noise_span_length": config.data.mean_noise_span_length,
-    }
-    try:
-        store = token_store.TokenStore.open(config.data.store)
-        batches = batches_lib.PretrainBatches(store, seed=config.data.seed, **lengths)
-        eval_batches = batches_lib.EvalBatches(
-            store, max_rows=config.eval.max_rows, **lengths
-        )
-    except data_errors.DataError as error:
-        raise errors.RunError(f"config.data: {error}") from error
+    source = sources.pretraining(config)
+    vocabulary = source.vocabulary
     if "vocab_size" not in overrides:
-        overrides["vocab_size"] = store.vocabulary.padded_size(128)
+        overrides["vocab_size"] = vocabulary.padded_size(128)
         model = _build(config.model.name, overrides)
-    if model.config.vocab_size < store.vocabulary.size:
+    if model.config.vocab_size < vocabulary.size:
         raise errors.RunError(
             f"config.model.vocab_size: {model.config.vocab_size} is less than the "
-            f"{store.vocabulary.size} ids of the store {config.data.store}; leave it "
-            f"out to get {store.vocabulary.padded_size(128)}"
+            f"{vocabulary.size} ids of the store {config.data.store}; leave it "
+            f"out to get {vocabulary.padded_size(128)}"
         )
-    _check_lengths(model, overrides, batches.lengths.inputs, batches.lengths.targets)
+    _check_lengths(model, overrides, source)
+    initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
     full.model.vocab_size = model.config.vocab_size
     return Job(
         config=config_dict.FrozenConfigDict(full),
         model=model,
         model_overrides=overrides,
-        store=store,
-        batches=batches,
-        eval_batches=eval_batches,
+        source=source,
+        initial=initial,
         optimizer=optimizer,
         schedule=schedule,
-        identity=_identity(config, model, store),
+        identity=_identity(config, model, source)
+        | (initial.identity if initial else {}),
     )
 
 
@@ -160,7 +129,7 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
         raise errors.RunError(f"--workdir: {existing} is a file, not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise errors.RunError(f"--workdir: no permission to write in {existing}")
-    directory = workdir / CHECKPOINT_FOLDER
+    directory = workdir / checkpoints.FOLDER
     if not directory.is_dir():
         return
     reader = checkpoints.Checkpoints(directory, read_only=True)
@@ -189,21 +158,20 @@ def _build(name: str, overrides: Mapping[str, Any]) -> models.Model:
 def _check_lengths(
     model: models.Model,
     overrides: Mapping[str, Any],
-    encoder_length: int,
-    decoder_length: int,
+    source: sources.Source,
 ) -> None:
     """Raises RunError where the model cannot take sequences of these lengths."""
     try:
         models.counts.count(
             model.name,
-            encoder_length=encoder_length,
-            decoder_length=decoder_length,
+            encoder_length=source.encoder_length,
+            decoder_length=source.decoder_length,
             trace=False,
             **overrides,
         )
     except models.ConfigError as error:
         raise errors.RunError(
-            f"config.data.encoder_length: {encoder_length} does not suit "
+            f"config.data.encoder_length: {source.encoder_length} does not suit "
             f"{model.name}: {error}"
         ) from error
 
@@ -211,7 +179,7 @@ def _check_lengths(
 def _identity(
     config: config_dict.ConfigDict,
     model: models.Model,
-    store: token_store.TokenStore,
+    source: sources.Source,
 ) -> dict[str, Any]:
     """The fields that decide the numbers. Cadences and folders may change freely."""
     fields = {
@@ -219,8 +187,7 @@ def _identity(
         "num_microbatches": config.num_microbatches,
         "z_loss": config.z_loss,
         "model.name": model.name,
-        "data.corpus_hash": store.manifest.corpus_hash,
-        "data.vocabulary_sha256": store.vocabulary.sha256,
+        **source.identity,
     }
     if schedules.depends_on_train_steps(config.schedule.name):
         fields["train_steps"] = config.train_steps

@@ -18,6 +18,7 @@ from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import evaluate
 from clinometer.train import health
+from clinometer.train import initial as initial_lib
 from clinometer.train import job as job_lib
 from clinometer.train import lease
 from clinometer.train import metrics_log
@@ -47,7 +48,7 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
     workdir = pathlib.Path(workdir).resolve()
     with stopwatch.charge("compile"):
         abstract_state = jax.eval_shape(_initialise(job))
-        checkpoint_folder = workdir / job_lib.CHECKPOINT_FOLDER
+        checkpoint_folder = workdir / checkpoints_lib.FOLDER
         _check_space(job, abstract_state, checkpoint_folder)
         workdir.mkdir(parents=True, exist_ok=True)
     with (
@@ -85,7 +86,7 @@ def _train(
         abstract_state = run.abstract_state
         abstract_batch = {
             name: jax.ShapeDtypeStruct(rows.shape, rows.dtype)
-            for name, rows in job.eval_batches.batch(0).items()
+            for name, rows in next(iter(job.source.eval_batches)).items()
         }
         train_step = state_lib.make_train_step(
             job.model,
@@ -111,24 +112,29 @@ def _train(
 
     # Where the state comes from, the first that there is:
     # 1. the newest whole checkpoint of this run directory;
-    # 2. the initialisers, as drawn from the seed.
+    # 2. the checkpoint of another run that `config.initial` names;
+    # 3. the initialisers, as drawn from the seed.
     with stopwatch.charge("checkpoint"):
         checkpoints = checkpoints_lib.Checkpoints(
-            workdir / job_lib.CHECKPOINT_FOLDER,
+            workdir / checkpoints_lib.FOLDER,
             keep_last=config.checkpoint.keep_last,
             keep_best=config.checkpoint.keep_best,
+            keep_every_steps=config.checkpoint.keep_every_steps,
         )
         stack.callback(checkpoints.close)
         restored = checkpoints.restore(abstract_state, job.identity)
     with stopwatch.charge("compile"):
         if restored is not None:
             state, progress = restored
+        elif job.initial is not None:
+            state = initial_lib.load(job.initial, job.model, job.optimizer)
+            progress = {}
         else:
             state, progress = jax.jit(_initialise(job))(), {}
         start_step = int(state.step)
         run.resume(start_step, progress)
         stack.callback(run.close)
-        batches = job.batches.iterate(
+        batches = job.source.batches.iterate(
             start_step, shard=jax.process_index(), num_shards=jax.process_count()
         )
         stack.callback(batches.close)
@@ -176,15 +182,16 @@ def _train(
         if profile_ends:
             jax.profiler.stop_trace()
             profiling = False
-        validation_loss = None
+        measured = None
         if evaluates:
             with stopwatch.charge("evaluation"):
-                measured = evaluate.evaluate(eval_step, state.params, job.eval_batches)
-                validation_loss = measured["validation/loss"]
+                measured = evaluate.evaluate(
+                    eval_step, state.params, job.source.eval_batches
+                )
             run.write(step, measured)
         if saves:
             with stopwatch.charge("checkpoint"):
-                run.save(checkpoints, step, state, validation_loss)
+                run.save(checkpoints, step, state, measured)
         run.write_record("running")
 
     ################################### The end ###################################
@@ -230,8 +237,8 @@ class _Run:
             self._counts = models.counts.count(
                 job.model.name,
                 batch_size=config.data.batch_size,
-                encoder_length=job.encoder_length,
-                decoder_length=job.decoder_length,
+                encoder_length=job.source.encoder_length,
+                decoder_length=job.source.decoder_length,
                 **job.model_overrides,
             ).to_dict()
             self._environment = run_record.environment()
@@ -300,7 +307,7 @@ class _Run:
         checkpoints: checkpoints_lib.Checkpoints,
         step: int,
         state: state_lib.TrainState,
-        validation_loss: float | None,
+        measured: dict[str, float] | None,
     ) -> None:
         """Starts a checkpoint that holds the host's values too."""
         self._log.sync()
@@ -313,16 +320,14 @@ class _Run:
                 "speed_windows": self.meter.windows,
                 "step_log": self._step_log.pending,
             },
-            validation_loss=validation_loss,
+            metrics=measured,
         )
 
     def write_record(self, status: str, error: str | None = None) -> None:
         """Writes `run.json`."""
         job, config, device = self._job, self._job.config, self._environment["device"]
-        raw = job.batches.lengths.raw
-        tokens_seen = self._step * config.data.batch_size * raw
         latest = self._log.latest() if self._log else self._earlier_metrics
-        positions = job.encoder_length + job.decoder_length
+        positions = job.source.encoder_length + job.source.decoder_length
         run_record.write(
             self._workdir,
             {
@@ -334,16 +339,8 @@ class _Run:
                 "config": config_lib.to_dict(config),
                 **self._environment,
                 "counts": self._counts,
-                "data": {
-                    "store": os.path.abspath(config.data.store),
-                    "corpus_hash": job.store.manifest.corpus_hash,
-                    "python_version": job.store.manifest.python_version,
-                    "vocabulary_sha256": job.store.vocabulary.sha256,
-                    "train_tokens": job.store.manifest.splits["train"]["tokens"],
-                    "tokens_seen": tokens_seen,
-                    "unique_tokens_seen": min(tokens_seen, job.batches.num_rows * raw),
-                    "epochs": job.batches.epoch(self._step),
-                },
+                "initial": job.initial and job.initial.describe(),
+                "data": job.source.describe(self._step),
                 "speed": self.meter.summary(
                     config.data.batch_size * positions,
                     self._counts["flops_train_step"],

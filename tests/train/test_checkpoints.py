@@ -37,7 +37,7 @@ def _fill(path, losses, **keep):
             _state(step),
             identity=_IDENTITY,
             progress={"x": 0.1 * step},
-            validation_loss=loss,
+            metrics=None if loss is None else {"validation/loss": loss},
         )
     manager.close()
 
@@ -62,7 +62,8 @@ def test_keeps_the_last_and_the_best(tmp_path):
     # A later process knows the losses that an earlier one measured.
     manager = _open(tmp_path / "c", keep_last=2, keep_best=1)
     assert manager.steps == [2, 4, 5]
-    manager.save(6, _state(6), identity=_IDENTITY, progress={}, validation_loss=2.0)
+    metrics = {"validation/loss": 2.0}
+    manager.save(6, _state(6), identity=_IDENTITY, progress={}, metrics=metrics)
     manager.close()
     assert manager.steps == [2, 5, 6]
 

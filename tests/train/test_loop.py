@@ -126,7 +126,7 @@ def test_validation_loss_is_that_of_the_whole_set(finished, make_config):
     """The same number from the saved parameters, in float64 NumPy."""
     job, state = _state(finished, make_config())
     loss, tokens = 0.0, 0
-    for batch in job.eval_batches:
+    for batch in job.source.eval_batches:
         logits = job.model.apply(
             state.params,
             jnp.asarray(batch["encoder_input_tokens"]),

@@ -68,6 +68,14 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.checkpoint.every_steps = 5_000  # and after the last step
     config.checkpoint.keep_last = 2
     config.checkpoint.keep_best = 1  # by validation loss
+    # Keep for good the ones next to the multiples of this; None => none of them.
+    config.checkpoint.keep_every_steps = config_dict.placeholder(int)
+
+    # Parameters to start from; None => the initialisers.
+    config.initial = config_dict.ConfigDict()
+    config.initial.run = config_dict.placeholder(str)  # another run's directory
+    config.initial.step = config_dict.placeholder(int)  # None => its newest checkpoint
+    config.initial.optimizer_slots = "reset"  # or keep, as the other run left them
 
     config.log = config_dict.ConfigDict()
     config.log.every_steps = 100

@@ -1,0 +1,113 @@
+"""Runs that start from another run's checkpoint."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from clinometer.train import checkpoints
+from clinometer.train import errors
+from clinometer.train import initial
+from clinometer.train import job as job_lib
+from clinometer.train import main
+from clinometer.train import run_record
+from clinometer.train import state as state_lib
+
+
+@pytest.fixture(scope="module")
+def pretrained(arguments, tmp_path_factory):
+    """A run of 8 steps with checkpoints of steps 4 and 8; not to be changed."""
+    workdir = tmp_path_factory.mktemp("pretrained") / "run"
+    keep = "checkpoint.keep_every_steps=4"
+    assert main.main([*arguments(keep), f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+def saved(workdir, step, config):
+    job = job_lib.prepare(config)
+    abstract = jax.eval_shape(
+        lambda: state_lib.initialise(job.model, job.optimizer, seed=0)
+    )
+    folder = workdir / checkpoints.FOLDER
+    return checkpoints.Checkpoints(folder, read_only=True).read(step, abstract)
+
+
+@pytest.mark.parametrize("slots", initial.SLOTS)
+def test_parameters_and_slots_are_taken(pretrained, make_config, slots):
+    config = make_config(
+        f"initial.run={pretrained}",
+        "initial.step=4",
+        f"initial.optimizer_slots={slots}",
+        "model.scan_layers=true",  # another form of the same parameters
+        "model.dropout_rate=0.3",
+    )
+    job = job_lib.prepare(config)
+    state = initial.load(job.initial, job.model, job.optimizer)
+    theirs = saved(pretrained, 4, make_config())
+    canonical = checkpoints.to_canonical(state)
+    expected = checkpoints.to_canonical(theirs)
+    assert int(state.step) == 0
+    jax.tree.map(
+        np.testing.assert_array_equal, canonical["params"], expected["params"]
+    )
+    if slots == "reset":
+        fresh = jax.jit(job.optimizer.init)(theirs.params)
+        fresh = state_lib.TrainState(theirs.step, theirs.params, fresh)
+        expected = checkpoints.to_canonical(fresh)
+    jax.tree.map(
+        np.testing.assert_array_equal, canonical["optimizer"], expected["optimizer"]
+    )
+
+
+def test_a_run_goes_on_from_another_and_says_so(pretrained, arguments, tmp_path):
+    command = [
+        *arguments(f"initial.run={pretrained}", "train_steps=4"),
+        f"--workdir={tmp_path / 'run'}",
+    ]
+    assert main.main(command) == 0
+    record = run_record.read(tmp_path / "run")
+    assert record["initial"]["run"] == str(pretrained)
+    assert record["initial"]["step"] == 8
+    first = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
+    scratch = json.loads((pretrained / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["step"] == scratch["step"] == 3
+    assert first["train/loss"] < scratch["train/loss"] - 0.05
+
+
+def refused(make_config, *overrides):
+    with pytest.raises(errors.RunError) as caught:
+        job_lib.prepare(make_config(*overrides))
+    return str(caught.value)
+
+
+def test_what_does_not_fit_is_refused_early(pretrained, make_config, tmp_path):
+    run = f"initial.run={pretrained}"
+    assert "is not a run directory" in refused(make_config, f"initial.run={tmp_path}")
+    assert "no checkpoint of step 5; it has 4, 8" in refused(
+        make_config, run, "initial.step=5"
+    )
+    assert "initial.step: needs config.initial.run" in refused(
+        make_config, "initial.step=5"
+    )
+    assert "accepted: reset, keep" in refused(
+        make_config, run, "initial.optimizer_slots=maybe"
+    )
+    message = refused(make_config, run, "model.d_ff=64")
+    assert "other params than this model" in message
+    assert "(16, 64) here and (16, 32) there" in message
+    message = refused(
+        make_config, run, "optimizer.name=adamw", "initial.optimizer_slots=keep"
+    )
+    assert "other optimizer than this model" in message
+
+
+def test_another_vocabulary_is_refused(pretrained, make_config, tmp_path):
+    other = tmp_path / "run"
+    other.mkdir()
+    record = run_record.read(pretrained)
+    record["data"]["vocabulary_sha256"] = "0" * 64
+    (other / "run.json").write_text(json.dumps(record))
+    (other / "checkpoints").symlink_to(pretrained / "checkpoints")
+    message = refused(make_config, f"initial.run={other}")
+    assert "learned with another vocabulary (sha256 000000000000...)" in message

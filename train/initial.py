@@ -1,0 +1,180 @@
+"""A run that starts from another run's parameters: `config.initial`."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import config_dict
+
+from clinometer import models
+from clinometer.train import checkpoints as checkpoints_lib
+from clinometer.train import errors
+from clinometer.train import optimizer as optimizer_lib
+from clinometer.train import run_record
+from clinometer.train import state as state_lib
+
+SLOTS = ("reset", "keep")
+
+
+@dataclasses.dataclass(frozen=True)
+class Initial:
+    """A checkpoint of another run, found and compared, not yet read.
+
+    Attributes:
+        run: the other run's directory.
+        step: of its checkpoint.
+        slots: "keep" the optimizer's state, or "reset" it to that of step 0.
+        fingerprint: of what the other run is.
+    """
+
+    run: pathlib.Path
+    step: int
+    slots: str
+    fingerprint: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Flat fields that a run which resumes must share; folders may move."""
+        return {
+            "initial.fingerprint": self.fingerprint,
+            "initial.step": self.step,
+            "initial.optimizer_slots": self.slots,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the run record's account of it."""
+        return {"run": str(self.run), "step": self.step, "optimizer_slots": self.slots}
+
+
+def read_record(run: str) -> dict[str, Any]:
+    """Returns the record of another run; raises RunError if there is none."""
+    record = run_record.read(run)
+    if record is None:
+        raise errors.RunError(
+            f"{run} is not a run directory: it has no {run_record.FILE_NAME}"
+        )
+    return record
+
+
+def find(
+    config: config_dict.ConfigDict,
+    model: models.Model,
+    optimizer: optimizer_lib.Optimizer,
+    vocabulary_sha256: str,
+) -> Initial | None:
+    """Finds the checkpoint that `config.initial` names; None where it names none.
+
+    Args:
+        config: `config.initial`.
+        model: that is to be trained.
+        optimizer: likewise.
+        vocabulary_sha256: of the texts that it is to be trained on.
+
+    Raises:
+        RunError: there is no such run or step, its vocabulary is another, or its
+            parameters (and slots, if kept) are of other names or shapes.
+    """
+    if config.optimizer_slots not in SLOTS:
+        raise errors.RunError(
+            f"config.initial.optimizer_slots: got {config.optimizer_slots!r}; accepted:"
+            f" {', '.join(SLOTS)}"
+        )
+    if config.run is None:
+        if config.step is not None:
+            raise errors.RunError("config.initial.step: needs config.initial.run")
+        return None
+    run = pathlib.Path(config.run).resolve()
+    record = read_record(str(run))
+    steps = _open(run).steps
+    step = config.step if config.step is not None else max(steps, default=None)
+    if step not in steps:
+        raise errors.RunError(
+            f"config.initial.step: {run} has no checkpoint"
+            + (f" of step {step}" if step is not None else "")
+            + f"; it has {', '.join(map(str, steps)) or 'none'}"
+        )
+    theirs = record["data"]["vocabulary_sha256"]
+    if theirs != vocabulary_sha256:
+        raise errors.RunError(
+            f"config.initial.run: {run} learned with another vocabulary (sha256 "
+            f"{theirs[:12]}...) than that of the data here ({vocabulary_sha256[:12]}"
+            "...); its token ids would mean other pieces"
+        )
+    parts = ("params", "optimizer") if config.optimizer_slots == "keep" else ("params",)
+    own = _canonical(model, optimizer)
+    other = _canonical(*_built(record))
+    for part in parts:
+        _check_shapes(run, part, own[part], other[part])
+    identity = json.dumps(record["config"], sort_keys=True) + theirs
+    fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return Initial(run, step, config.optimizer_slots, fingerprint)
+
+
+def load(
+    initial: Initial, model: models.Model, optimizer: optimizer_lib.Optimizer
+) -> state_lib.TrainState:
+    """Reads the other run's parameters as the state of step 0.
+
+    Raises:
+        RunError: the checkpoint is broken.
+    """
+    their_model, their_optimizer = _built(read_record(str(initial.run)))
+    abstract = jax.eval_shape(
+        lambda: state_lib.initialise(their_model, their_optimizer, seed=0)
+    )
+    canonical = checkpoints_lib.to_canonical(
+        _open(initial.run).read(initial.step, abstract)
+    )
+    like = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
+    canonical["step"] = jnp.zeros_like(canonical["step"])
+    if initial.slots == "reset":
+        fresh = jax.jit(optimizer.init)(canonical["params"])
+        kept = state_lib.TrainState(canonical["step"], canonical["params"], fresh)
+        canonical = checkpoints_lib.to_canonical(kept)
+    return checkpoints_lib.from_canonical(canonical, like)
+
+
+def _open(run: pathlib.Path) -> checkpoints_lib.Checkpoints:
+    folder = run / checkpoints_lib.FOLDER
+    if not folder.is_dir():
+        raise errors.RunError(f"config.initial.run: {run} has no checkpoints")
+    return checkpoints_lib.Checkpoints(folder, read_only=True)
+
+
+def _built(record: dict[str, Any]) -> tuple[models.Model, optimizer_lib.Optimizer]:
+    """Builds a run's model and optimizer again."""
+    fields = {k: v for k, v in record["config"]["model"].items() if v is not None}
+    model = models.build(fields.pop("name"), **fields)
+    return model, optimizer_lib.make(record["config"]["optimizer"])
+
+
+def _canonical(
+    model: models.Model, optimizer: optimizer_lib.Optimizer
+) -> dict[str, Any]:
+    return jax.eval_shape(
+        lambda: checkpoints_lib.to_canonical(
+            state_lib.initialise(model, optimizer, seed=0)
+        )
+    )
+
+
+def _check_shapes(run: pathlib.Path, part: str, own: Any, other: Any) -> None:
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+        return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
+
+    here, there = shapes(own), shapes(other)
+    different = sorted(
+        name for name in here.keys() | there if here.get(name) != there.get(name)
+    )
+    if different:
+        name = different[0]
+        raise errors.RunError(
+            f"config.initial.run: {run} has other {part} than this model: "
+            f"{len(different)} arrays differ, the first is {name}, "
+            f"{here.get(name, 'absent')} here and {there.get(name, 'absent')} there"
+        )

@@ -1,0 +1,114 @@
+"""What a run learns from and is measured on."""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import dataclasses
+import os
+from typing import Any
+from typing import Protocol
+
+from ml_collections import config_dict
+import numpy as np
+
+from clinometer.data import batches as batches_lib
+from clinometer.data import errors as data_errors
+from clinometer.data import token_store
+from clinometer.data import vocabulary as vocabulary_lib
+from clinometer.train import errors
+
+Batch = dict[str, np.ndarray]
+
+
+class TrainingBatches(Protocol):
+    """Endless batches, a function of the step."""
+
+    def iterate(
+        self, start_step: int = 0, shard: int = 0, num_shards: int = 1
+    ) -> Iterator[Batch]:
+        """Yields a shard of the batches from a step on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The data of a run.
+
+    Attributes:
+        vocabulary: of all texts.
+        encoder_length: S.
+        decoder_length: T.
+        batches: to learn from.
+        eval_batches: a fixed set, whose loss is the validation loss.
+        identity: flat fields that a run which resumes must share.
+        describe: steps done to the run's record of its data.
+    """
+
+    vocabulary: vocabulary_lib.Vocabulary
+    encoder_length: int
+    decoder_length: int
+    batches: TrainingBatches
+    eval_batches: Iterable[Batch]
+    identity: Mapping[str, Any]
+    describe: Callable[[int], dict[str, Any]]
+
+
+def open_store(path: str | None) -> token_store.TokenStore:
+    """Opens `config.data.store`; raises RunError if there is none."""
+    if not path:
+        raise errors.RunError(
+            "config.data.store: missing; give a token store, "
+            "--config.data.store=FOLDER (`clinometer tokenize` makes one)"
+        )
+    try:
+        return token_store.TokenStore.open(path)
+    except data_errors.DataError as error:
+        raise errors.RunError(f"config.data: {error}") from error
+
+
+def pretraining(config: config_dict.ConfigDict) -> Source:
+    """Returns span-corrupted rows of a token store.
+
+    Raises:
+        RunError: `config.data` or `config.eval` is wrong, and how.
+    """
+    store = open_store(config.data.store)
+    lengths = {
+        "batch_size": config.data.batch_size,
+        "encoder_length": config.data.encoder_length,
+        "noise_density": config.data.noise_density,
+        "mean_noise_span_length": config.data.mean_noise_span_length,
+    }
+    try:
+        batches = batches_lib.PretrainBatches(store, seed=config.data.seed, **lengths)
+        eval_batches = batches_lib.EvalBatches(
+            store, max_rows=config.eval.max_rows, **lengths
+        )
+    except data_errors.DataError as error:
+        raise errors.RunError(f"config.data: {error}") from error
+
+    def describe(step: int) -> dict[str, Any]:
+        seen = step * config.data.batch_size * batches.lengths.raw
+        return {
+            "store": os.path.abspath(config.data.store),
+            "corpus_hash": store.manifest.corpus_hash,
+            "python_version": store.manifest.python_version,
+            "vocabulary_sha256": store.vocabulary.sha256,
+            "train_tokens": store.manifest.splits["train"]["tokens"],
+            "tokens_seen": seen,
+            "unique_tokens_seen": min(seen, batches.num_rows * batches.lengths.raw),
+            "epochs": batches.epoch(step),
+        }
+
+    return Source(
+        vocabulary=store.vocabulary,
+        encoder_length=batches.lengths.inputs,
+        decoder_length=batches.lengths.targets,
+        batches=batches,
+        eval_batches=eval_batches,
+        identity={
+            "data.corpus_hash": store.manifest.corpus_hash,
+            "data.vocabulary_sha256": store.vocabulary.sha256,
+        },
+        describe=describe,
+    )
