@@ -34,7 +34,13 @@ def load(
     Raises:
         RunError: file, field or value is wrong; says what is accepted.
     """
-    config = _call_file(specification)
+    return overridden(_call_file(specification), overrides)
+
+
+def overridden(
+    config: config_dict.ConfigDict, overrides: Sequence[str]
+) -> config_dict.FrozenConfigDict:
+    """Returns a configuration with `--config.key=value`s; raises as `load`."""
     for override in overrides:
         _apply(config, override)
     return config_dict.FrozenConfigDict(config)

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ import jax
 from clinometer import models
 from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import config as config_lib
+from clinometer.train import downstream
 from clinometer.train import errors
 from clinometer.train import evaluate
 from clinometer.train import health
@@ -28,6 +30,9 @@ from clinometer.train import run_record
 from clinometer.train import speed
 from clinometer.train import state as state_lib
 from clinometer.train import step_log
+
+PREDICTIONS = "predictions"
+_RECORDED = ("train/", "validation/", downstream.PREFIX)
 
 
 def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
@@ -119,6 +124,7 @@ def _train(
             workdir / checkpoints_lib.FOLDER,
             keep_last=config.checkpoint.keep_last,
             keep_best=config.checkpoint.keep_best,
+            best_by=job.source.best_by,
             keep_every_steps=config.checkpoint.keep_every_steps,
         )
         stack.callback(checkpoints.close)
@@ -188,6 +194,8 @@ def _train(
                 measured = evaluate.evaluate(
                     eval_step, state.params, job.source.eval_batches
                 )
+                if job.source.scorer is not None:
+                    measured |= run.score(job.source.scorer, step, state.params)
             run.write(step, measured)
         if saves:
             with stopwatch.charge("checkpoint"):
@@ -302,6 +310,14 @@ class _Run:
         if self.tensorboard is not None:
             self.tensorboard.write(step, {**values, **clock})
 
+    def score(
+        self, scorer: downstream.Scorer, step: int, params: Any
+    ) -> dict[str, float]:
+        """Scores the downstream tasks; writes the predictions, as PREDICTIONS/STEP."""
+        result = scorer(params, self._progress_line.say)
+        scorer.write_predictions(result, self._workdir / PREDICTIONS / str(step))
+        return result.flat()
+
     def save(
         self,
         checkpoints: checkpoints_lib.Checkpoints,
@@ -322,6 +338,10 @@ class _Run:
             },
             metrics=measured,
         )
+        # Those of checkpoints that are gone say little, and take room.
+        for folder in (self._workdir / PREDICTIONS).glob("*"):
+            if int(folder.name) not in (*checkpoints.steps, step):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def write_record(self, status: str, error: str | None = None) -> None:
         """Writes `run.json`."""
@@ -354,8 +374,9 @@ class _Run:
                 "metrics": {
                     name: value
                     for name, value in latest.items()
-                    if name == "step" or name.startswith(("train/", "validation/"))
+                    if name == "step" or name.startswith(_RECORDED)
                 },
+                "downstream": downstream.best(self._log.records if self._log else ()),
                 "started_at": self._started_at,
             },
         )
@@ -376,6 +397,7 @@ def _check_space(
     """Raises RunError unless all checkpoints that are to be kept fit, and one more."""
     config = job.config.checkpoint
     stored = len(list(folder.glob("[0-9]*"))) if folder.exists() else 0
-    missing = max(1, config.keep_last + config.keep_best + 1 - stored)
+    best = config.keep_best * len(job.source.best_by)
+    missing = max(1, config.keep_last + best + 1 - stored)
     size = checkpoints_lib.num_bytes(abstract_state)
     checkpoints_lib.check_space(folder, missing * size)

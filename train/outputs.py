@@ -72,6 +72,13 @@ class ProgressLine:
             rate = (step - self._first[0]) / (now - self._first[1])
             left = datetime.timedelta(seconds=round((self._train_steps - step) / rate))
             text += f" {rate:.2f} steps/s ETA {left}"
+        self._write(text)
+
+    def say(self, text: str) -> None:
+        """Shows what goes on between steps."""
+        self._write(f"{self._name} {text}")
+
+    def _write(self, text: str) -> None:
         if self._terminal:
             self._stream.write(f"\r\x1b[2K{text}")
         else:

@@ -16,6 +16,8 @@ from clinometer.data import batches as batches_lib
 from clinometer.data import errors as data_errors
 from clinometer.data import token_store
 from clinometer.data import vocabulary as vocabulary_lib
+from clinometer.train import checkpoints
+from clinometer.train import downstream
 from clinometer.train import errors
 
 Batch = dict[str, np.ndarray]
@@ -42,6 +44,7 @@ class Source:
         eval_batches: a fixed set, whose loss is the validation loss.
         identity: flat fields that a run which resumes must share.
         describe: steps done to the run's record of its data.
+        scorer: of downstream tasks, at every evaluation; None without them.
     """
 
     vocabulary: vocabulary_lib.Vocabulary
@@ -51,6 +54,14 @@ class Source:
     eval_batches: Iterable[Batch]
     identity: Mapping[str, Any]
     describe: Callable[[int], dict[str, Any]]
+    scorer: downstream.Scorer | None = None
+
+    @property
+    def best_by(self) -> Mapping[str, str]:
+        """The metrics by which checkpoints are best."""
+        if self.scorer is None:
+            return checkpoints.VALIDATION_LOSS
+        return {downstream.PREFIX + name: "max" for name in self.scorer.names}
 
 
 def open_store(path: str | None) -> token_store.TokenStore:

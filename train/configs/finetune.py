@@ -1,0 +1,49 @@
+"""Fine-tuning on a mixture of text-to-text tasks; defaults are T5's (spec §17)."""
+
+from ml_collections import config_dict
+
+from clinometer.train.configs import pretrain
+
+
+def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
+    """Returns the configuration of one run.
+
+    Args:
+        model: as `pretrain.get_config`; its fields must be those of the run that
+            `config.initial.run` names, or fine-tuning starts from scratch.
+    """
+    config = pretrain.get_config(model)
+    config.train_steps = 100_000
+    config.model.dropout_rate = 0.1
+    config.schedule.name = "constant"
+    config.schedule.learning_rate = 1e-3
+
+    config.data = config_dict.ConfigDict()
+    # A token store, for its vocabulary: the one that the parameters know.
+    config.data.store = config_dict.placeholder(str)
+    # Names of mixtures and tasks, with commas between them. Must be given.
+    config.data.mixture = config_dict.placeholder(str)
+    # Holds the releases' files. Tasks of the embedded corpus need none.
+    config.data.folder = config_dict.placeholder(str)
+    # Rates are min(examples, rate_limit) ** (1 / temperature).
+    config.data.rate_limit = config_dict.placeholder(int)
+    config.data.temperature = 1.0
+    config.data.packing = False  # several examples in a row, told apart by segments
+    config.data.batch_size = 128
+    config.data.encoder_length = 512
+    config.data.decoder_length = 114
+    config.data.seed = 0  # order of the examples
+    if model.lower().startswith("mixer"):
+        config.model.sequence_length = config.data.get_oneway_ref("encoder_length")
+
+    # Validation examples are also decoded and scored, every eval.every_steps.
+    config.eval.decoding = "greedy"  # or beam, sample, rank (labels only)
+    config.eval.beam_size = 4
+    config.eval.length_penalty = 0.6
+    config.eval.temperature = 1.0
+    config.eval.top_k = 0
+    config.eval.top_p = 1.0
+    config.eval.seed = 0  # of sampling
+    config.eval.batch_size = 32  # examples decoded at once
+    config.eval.max_examples = config_dict.placeholder(int)  # of a task; None => all
+    return config

@@ -1,0 +1,359 @@
+"""Scores a model on downstream tasks: decodes, compares, and says how sure it is."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from clinometer import models
+from clinometer.data import aggregates
+from clinometer.data import errors as data_errors
+from clinometer.data import scores
+from clinometer.data import vocabulary as vocabulary_lib
+from clinometer.data.tasks import load
+from clinometer.data.tasks import registry
+from clinometer.data.tasks import task as task_lib
+from clinometer.models import decoding
+from clinometer.train import errors
+
+METHODS = ("greedy", "beam", "sample", "rank")
+PREFIX = "downstream/"
+SPLIT = "validation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How predictions are made.
+
+    Attributes:
+        decoding: of `METHODS`; "rank" takes the likeliest of a task's labels, and is
+            greedy where the answer is free text.
+        beam_size: of "beam".
+        length_penalty: alpha, of "beam".
+        temperature: of "sample".
+        top_k: of "sample"; 0 for all.
+        top_p: of "sample".
+        seed: of "sample".
+        batch_size: examples decoded at once.
+        max_examples: of a task, spread over its set; None for all.
+    """
+
+    decoding: str = "greedy"
+    beam_size: int = 4
+    length_penalty: float = 0.6
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    batch_size: int = 32
+    max_examples: int | None = None
+
+    def check(self, place: str) -> None:
+        """Raises RunError, naming `place`'s field, where a value is out of range."""
+        if self.decoding not in METHODS:
+            raise errors.RunError(
+                f"{place}decoding: got {self.decoding!r}; accepted: "
+                f"{', '.join(METHODS)}"
+            )
+        for name in ("beam_size", "batch_size", "max_examples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise errors.RunError(f"{place}{name}: must be at least 1, got {value}")
+        if not self.temperature > 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
+            raise errors.RunError(
+                f"{place}temperature, top_p, top_k: must be above 0, in (0, 1], and "
+                f"not negative; got {self.temperature}, {self.top_p}, {self.top_k}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskResult:
+    """What came of one task.
+
+    Attributes:
+        metrics: in percent, each a `scores.Score`.
+        number: their mean, the task's one number.
+        examples: how many were scored.
+        truncated: how many had a longer input than the model was given.
+        predictions: the decoded texts.
+    """
+
+    metrics: Mapping[str, float]
+    number: float
+    examples: int
+    truncated: int
+    predictions: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came of all tasks.
+
+    Attributes:
+        tasks: by name.
+        sequences_per_second: decoded, compilation left out.
+        compilations: programs that were compiled for it.
+    """
+
+    tasks: Mapping[str, TaskResult]
+    sequences_per_second: float
+    compilations: int
+
+    def averages(self) -> dict[str, aggregates.Average]:
+        """Returns the benchmarks' averages, as far as their tasks are there."""
+        return aggregates.summary({k: v.number for k, v in self.tasks.items()})
+
+    def flat(self) -> dict[str, float]:
+        """Returns the metrics as a run's log holds them, in percent."""
+        found: dict[str, float] = {}
+        for name, result in self.tasks.items():
+            found[PREFIX + name] = float(result.number)
+            error = scores.standard_error(result.number)
+            found[f"{PREFIX}{name}/standard_error"] = error
+            for metric, value in result.metrics.items():
+                found[f"{PREFIX}{name}/{metric}"] = float(value)
+        for name, average in self.averages().items():
+            found[PREFIX + name] = average.value
+            found[f"{PREFIX}{name}/standard_error"] = average.standard_error
+        found["wall/decoded_sequences_per_second"] = self.sequences_per_second
+        return {k: v for k, v in found.items() if math.isfinite(v)}
+
+
+class Scorer:
+    """Decodes the validation sets of some tasks and scores what comes out."""
+
+    def __init__(
+        self,
+        model: models.Model,
+        vocabulary: vocabulary_lib.Vocabulary,
+        examples: Mapping[str, Sequence[task_lib.Example]],
+        *,
+        encoder_length: int,
+        decoder_length: int,
+        options: Options,
+    ):
+        """Tokenises; compiles nothing yet.
+
+        Args:
+            model: whose predictions they are.
+            vocabulary: of the model.
+            examples: labelled, by the task's name.
+            encoder_length: S; longer inputs are cut.
+            decoder_length: T, tokens of a prediction.
+            options: how predictions are made.
+        """
+        self._vocabulary, self._options = vocabulary, options
+        self._tasks: dict[str, task_lib.Task] = {}
+        self._examples: dict[str, list[task_lib.Example]] = {}
+        self._inputs: dict[str, list[np.ndarray]] = {}
+        self._truncated: dict[str, int] = {}
+        self._runners: dict[str, decoding.Runner] = {}
+        for name, found in examples.items():
+            task = registry.get(name)
+            chosen = _spread(found, options.max_examples)
+            texts = [example.inputs for example in chosen]
+            tokens, truncated = vocabulary_lib.encode_inputs(
+                vocabulary, texts, encoder_length
+            )
+            self._tasks[task.name], self._examples[task.name] = task, chosen
+            self._inputs[task.name], self._truncated[task.name] = tokens, truncated
+        for name, task in self._tasks.items():
+            # One program serves all tasks that decode alike.
+            key = name if self._ranks(task) else ""
+            if key not in self._runners:
+                self._runners[key] = decoding.Runner(
+                    model,
+                    self._function(model, task, decoder_length),
+                    batch_size=options.batch_size,
+                    max_input_length=encoder_length,
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks' names."""
+        return tuple(self._tasks)
+
+    def __call__(
+        self, params: Any, say: Callable[[str], None] = lambda text: None
+    ) -> Result:
+        """Scores a model's parameters.
+
+        Args:
+            params: the model's.
+            say: told what is going on.
+        """
+        results: dict[str, TaskResult] = {}
+        count, seconds, compilations = 0, 0.0, 0
+        for name, task in self._tasks.items():
+            say(f"decoding {name}, {len(self._inputs[name])} examples")
+            runner = self._runners[name if self._ranks(task) else ""]
+            decoded, report = runner(params, self._inputs[name])
+            count += report.examples
+            seconds += report.run_seconds
+            compilations += report.compilations
+            if self._ranks(task):
+                predictions = [task.labels[i] for i in np.argmax(decoded, axis=1)]
+            else:
+                predictions = [self._vocabulary.decode(_ended(x)) for x in decoded]
+            examples = self._examples[name]
+            metrics = task.score(examples, predictions)
+            results[name] = TaskResult(
+                metrics,
+                aggregates.task_number(metrics, task.averaged),
+                len(examples),
+                self._truncated[name],
+                predictions,
+            )
+        return Result(results, count / seconds, compilations)
+
+    def write_predictions(self, result: Result, folder: str | os.PathLike[str]) -> None:
+        """Writes each task's inputs, targets and predictions as FOLDER/TASK.jsonl."""
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, task_result in result.tasks.items():
+            pairs = zip(self._examples[name], task_result.predictions, strict=True)
+            lines = [
+                json.dumps(
+                    {
+                        "inputs": example.inputs,
+                        "targets": example.targets,
+                        "prediction": prediction,
+                    },
+                    ensure_ascii=False,
+                )
+                for example, prediction in pairs
+            ]
+            path = folder / f"{name}.jsonl"
+            temporary = path.with_name(path.name + ".tmp")
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+
+    def _ranks(self, task: task_lib.Task) -> bool:
+        return self._options.decoding == "rank" and bool(task.labels)
+
+    def _function(
+        self, model: models.Model, task: task_lib.Task, length: int
+    ) -> decoding.runner.Function:
+        options = self._options
+        if self._ranks(task):
+            labels = [self._vocabulary.encode(label) for label in task.labels]
+            targets = decoding.pack_targets(labels, model.config.vocab_size)
+            return lambda params, inputs, rows: decoding.score_targets(
+                model, params, inputs, targets
+            )
+        if options.decoding == "beam":
+            return lambda params, inputs, rows: (
+                decoding.beam_search(
+                    model,
+                    params,
+                    inputs,
+                    length,
+                    options.beam_size,
+                    options.length_penalty,
+                ).tokens
+            )
+        if options.decoding == "sample":
+            key = jax.random.key(options.seed)
+            return lambda params, inputs, rows: (
+                decoding.sample(
+                    model,
+                    params,
+                    inputs,
+                    length,
+                    key,
+                    rows,
+                    options.temperature,
+                    options.top_k,
+                    options.top_p,
+                ).tokens
+            )
+        return lambda params, inputs, rows: (
+            decoding.greedy(model, params, inputs, length).tokens
+        )
+
+
+def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Returns what a run's log says of each task, at its best step and at the last.
+
+    Args:
+        records: of `metrics.jsonl`, oldest first.
+
+    Returns:
+        `tasks`: {task: best, best_step, last, standard_error (of the best)}, in
+        percent; `averages`: of the tasks' best, each by its own checkpoint, as T5
+        reports them. None where nothing was scored.
+    """
+    tasks: dict[str, dict[str, Any]] = {}
+    for record in records:
+        for key, value in record.items():
+            name = key.removeprefix(PREFIX)
+            averaged = name in aggregates.AVERAGES or name == "avg"
+            if name == key or "/" in name or (averaged and name != "squad"):
+                continue
+            entry = tasks.setdefault(name, {"best": -math.inf})
+            entry["last"] = value
+            if value > entry["best"]:
+                error = record.get(f"{key}/standard_error")
+                entry |= {
+                    "best": value,
+                    "best_step": record["step"],
+                    "standard_error": error,
+                }
+    if not tasks:
+        return None
+    numbers = {name: entry["best"] for name, entry in tasks.items()}
+    averages = {
+        name: average.value for name, average in aggregates.summary(numbers).items()
+    }
+    return {"tasks": tasks, "averages": averages}
+
+
+def labelled(
+    names: Sequence[str], folder: str | os.PathLike[str], split: str = SPLIT
+) -> dict[str, list[task_lib.Example]]:
+    """Reads the tasks' examples that have an answer.
+
+    Raises:
+        RunError: files are missing or wrong, or no example has an answer.
+    """
+    found = {}
+    for name in names:
+        try:
+            task = registry.get(name)
+            examples = load.load(task, folder, split)
+        except data_errors.DataError as error:
+            raise errors.RunError(f"{name}: {error}") from error
+        examples = [example for example in examples if example.answer is not None]
+        if not examples:
+            raise errors.RunError(f"{name}: the {split} split has no answers to score")
+        found[name] = examples
+    return found
+
+
+def _spread(
+    examples: Sequence[task_lib.Example], most: int | None
+) -> list[task_lib.Example]:
+    """Returns so many examples, evenly from all, whole groups of those that belong."""
+    if most is None or most >= len(examples):
+        return list(examples)
+    groups: dict[Any, list[task_lib.Example]] = {}
+    for place, example in enumerate(examples):
+        key = (place,) if example.group is None else example.group
+        groups.setdefault(key, []).append(example)
+    whole = list(groups.values())
+    count = max(1, most * len(whole) // len(examples))
+    return [x for k in range(count) for x in whole[k * len(whole) // count]]
+
+
+def _ended(tokens: np.ndarray) -> np.ndarray:
+    """Returns the tokens before EOS or padding."""
+    ends = np.flatnonzero((tokens == vocabulary_lib.EOS_ID) | (tokens == 0))
+    return tokens[: ends[0]] if ends.size else tokens

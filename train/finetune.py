@@ -1,0 +1,187 @@
+"""Fine-tunes a pretrained run: `clinometer finetune`, one command for several runs."""
+
+import argparse
+from collections.abc import Sequence
+import itertools
+import logging
+import pathlib
+import sys
+from typing import Any
+
+from clinometer.data import errors as data_errors
+from clinometer.train import config as config_lib
+from clinometer.train import errors
+from clinometer.train import finetune_summary
+from clinometer.train import initial
+from clinometer.train import job as job_lib
+from clinometer.train import loop
+from clinometer.train import main as train_main
+from clinometer.train.configs import finetune as finetune_config
+
+_DESCRIPTION = """\
+Fine-tunes a pretrained run on a mixture of text-to-text tasks, and scores it. The same
+command resumes what was stopped or killed. Examples:
+
+  clinometer finetune --from runs/base --mixture glue_superglue_squad --data DIR
+  clinometer finetune --from runs/base --mixture superglue_rte --data DIR \\
+      --seeds "0 1 2" --learning-rates "1e-3 5e-4" --config.train_steps=2000
+  clinometer finetune --from runs/base --mixture probes --steps "1000 2000 4000"
+
+With several seeds, learning rates or pretraining steps there is a run of each, in a
+folder of its own, and a table of all with the errors of the scores.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    arguments, overrides = _parser().parse_known_args(argv)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        return _run(arguments, overrides)
+    except (errors.RunError, data_errors.DataError) as error:
+        print(f"clinometer finetune: error: {error}", file=sys.stderr)
+        held = isinstance(error, errors.RunHeldError)
+        return train_main.EXIT_HELD if held else train_main.EXIT_ERROR
+
+
+def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    source = pathlib.Path(arguments.source)
+    workdir = pathlib.Path(
+        arguments.workdir or source / "finetune" / _folder_name(arguments.mixture)
+    )
+    grid = list(
+        itertools.product(
+            _numbers("--steps", arguments.steps, int) or [None],
+            _numbers("--learning-rates", arguments.learning_rates, float) or [None],
+            _numbers("--seeds", arguments.seeds, int) or [None],
+        )
+    )
+    # All are checked before the first is trained.
+    jobs: list[tuple[job_lib.Job, pathlib.Path]] = []
+    for step, learning_rate, seed in grid:
+        config = make_config(
+            str(source),
+            arguments.mixture,
+            arguments.data,
+            step=step,
+            learning_rate=learning_rate,
+            seed=seed,
+            overrides=overrides,
+        )
+        parts = {"step": step, "lr": learning_rate, "seed": seed}
+        named = [f"{k}-{v:g}" for k, v in parts.items() if v is not None]
+        folder = workdir / "_".join(named) if len(grid) > 1 else workdir
+        job = job_lib.prepare(config)
+        job_lib.check_workdir(job, folder)
+        jobs.append((job, folder))
+    for number, (job, folder) in enumerate(jobs, 1):
+        if len(jobs) > 1:
+            print(f"run {number} of {len(jobs)}: {folder}", file=sys.stderr)
+        status = loop.train(job, folder)
+        if status != "finished":
+            return train_main.EXIT_CODES[status]
+    folders = [folder for _, folder in jobs]
+    print(finetune_summary.write(workdir, folders))
+    return train_main.EXIT_CODES["finished"]
+
+
+def make_config(
+    source: str,
+    mixture: str,
+    folder: str | None,
+    *,
+    step: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+) -> Any:
+    """Returns the configuration of one fine-tuning.
+
+    Args:
+        source: directory of the pretrained run, whose model and vocabulary it has.
+        mixture: names of mixtures and tasks.
+        folder: with the releases' files, or None.
+        step: of the run's checkpoint; None for the newest.
+        learning_rate: None for the default.
+        seed: of dropout and of the examples' order; None for the default.
+        overrides: `--config.x=y`.
+
+    Raises:
+        RunError: there is no such run, or an override is wrong.
+    """
+    record = initial.read_record(source)
+    model = {k: v for k, v in record["config"]["model"].items() if v is not None}
+    config = finetune_config.get_config(model["name"])
+    dropout_rate = config.model.dropout_rate
+    with config.unlocked():
+        for field, value in model.items():
+            if field != "sequence_length":  # it follows the data's
+                config.model[field] = value
+    config.model.dropout_rate = dropout_rate
+    config.data.store = record["data"]["store"]
+    config.data.mixture = mixture
+    config.data.folder = folder
+    config.initial.run = source
+    config.initial.step = step
+    if learning_rate is not None:
+        config.schedule.learning_rate = learning_rate
+    if seed is not None:
+        config.seed = config.data.seed = seed
+    return config_lib.overridden(config, overrides)
+
+
+def _parser() -> argparse.ArgumentParser:
+    fields = config_lib.flatten(config_lib.to_dict(finetune_config.get_config()))
+    listed = "\n".join(f"  --config.{name}={value}" for name, value in fields.items())
+    parser = argparse.ArgumentParser(
+        prog="clinometer finetune",
+        description=_DESCRIPTION,
+        epilog="fields of train/configs/finetune.py, with their defaults; the file "
+        f"says what each is, and the model's are those of the run:\n{listed}\n\n"
+        "exit codes: 0 finished, 1 error, 42 stopped by SIGTERM or Ctrl-C after "
+        "saving, 43 another process trains this run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--from", dest="source", metavar="RUN", required=True, help="a run's directory"
+    )
+    parser.add_argument(
+        "--mixture",
+        required=True,
+        help="names of mixtures and tasks, with commas between them; a path to your "
+        "own task's file is one, too",
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder of the releases; probes need none"
+    )
+    parser.add_argument(
+        "--workdir", help="of the run, or of all; default RUN/finetune/MIXTURE"
+    )
+    parser.add_argument("--seeds", help='such as "0 1 2"')
+    parser.add_argument("--learning-rates", help='such as "1e-3 5e-4"')
+    parser.add_argument(
+        "--steps", help='checkpoints of the pretrained run, such as "1000 2000"'
+    )
+    return parser
+
+
+def _numbers(flag: str, text: str | None, kind: type) -> list[Any]:
+    try:
+        found = [kind(part) for part in (text or "").split()]
+    except ValueError:
+        raise errors.RunError(
+            f'{flag}: got {text!r}; accepted are numbers with blanks between, "1 2"'
+        ) from None
+    if len(set(found)) < len(found):
+        raise errors.RunError(f"{flag}: {text!r} names one twice")
+    return found
+
+
+def _folder_name(mixture: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-" else "-" for c in mixture)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The table of several fine-tunings: scores with their errors, and what differs."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import json
+import math
+import os
+import pathlib
+import statistics
+from typing import Any
+
+from clinometer.train import run_record
+
+FILE_NAME = "summary.json"
+# Standard errors by which two scores must lie apart to be called different.
+_APART = 2.0
+
+
+def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
+    """Writes WORKDIR/summary.json of the runs' scores; returns the table as text."""
+    summary = summarise([run_record.read(folder) or {} for folder in folders])
+    path = workdir / FILE_NAME
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+    return f"{table(summary)}\nwritten to {path}"
+
+
+def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Groups runs that differ by their seed only.
+
+    Args:
+        runs: records of `run.json`.
+
+    Returns:
+        One entry a group: `pretraining_step`, `learning_rate`, `seeds`, and for each
+        task `score` (the mean over seeds of the best step's, in percent),
+        `standard_error` (the larger of that of the evaluation set and that between
+        seeds) and `examples_error` and `seeds_error`, which it is the larger of.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        key = (run["initial"]["step"], run["config"]["schedule"]["learning_rate"])
+        groups.setdefault(key, []).append(run)
+    summary = []
+    for (step, learning_rate), members in groups.items():
+        names = members[0]["downstream"]["tasks"]
+        summary.append(
+            {
+                "pretraining_step": step,
+                "learning_rate": learning_rate,
+                "seeds": [run["seed"] for run in members],
+                "tasks": {
+                    name: _entry([run["downstream"]["tasks"][name] for run in members])
+                    for name in names
+                },
+            }
+        )
+    return summary
+
+
+def _entry(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = [entry["best"] for entry in found]
+    given = [entry["standard_error"] for entry in found]
+    errors = [error for error in given if error is not None]
+    # The seeds are scored on the same examples: their mean knows them no better.
+    examples_error = statistics.fmean(errors) if errors else math.nan
+    seeds_error = 0.0
+    if len(values) > 1:
+        seeds_error = statistics.stdev(values) / math.sqrt(len(values))
+    return {
+        "score": statistics.fmean(values),
+        "standard_error": max(examples_error, seeds_error),
+        "examples_error": examples_error,
+        "seeds_error": seeds_error,
+        "best_steps": [entry["best_step"] for entry in found],
+    }
+
+
+def different(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Whether two entries lie further apart than their errors explain."""
+    error = math.hypot(one["standard_error"], other["standard_error"])
+    return abs(one["score"] - other["score"]) > _APART * error
+
+
+def table(summary: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the scores as text; below, which groups differ from the best."""
+    heads = [
+        f"step {entry['pretraining_step']}, lr {entry['learning_rate']:g}"
+        + (f", {len(entry['seeds'])} seeds" if len(entry["seeds"]) > 1 else "")
+        for entry in summary
+    ]
+    width = max(len(name) for entry in summary for name in entry["tasks"])
+    lines = [" " * width + "".join(f"  {head:>24}" for head in heads)]
+    for name in summary[0]["tasks"]:
+        entries = [entry["tasks"][name] for entry in summary]
+        best = max(entries, key=lambda entry: entry["score"])
+        cells = []
+        for entry in entries:
+            mark = " <" if different(entry, best) else "  "
+            text = f"{entry['score']:.1f} +- {entry['standard_error']:.1f}"
+            cells.append(f"  {text:>22}{mark}")
+        lines.append(f"{name:<{width}}" + "".join(cells))
+    if len(summary) > 1:
+        lines.append(
+            f"< worse than the best of its row by more than {_APART:g} standard errors "
+            "of the difference; no other difference is one"
+        )
+    lines.append("percent, at each task's best step; +- is one standard error")
+    return "\n".join(lines)
