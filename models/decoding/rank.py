@@ -1,0 +1,134 @@
+"""Scores given targets instead of generating: classification by ranking.
+
+Shapes: B batch, S encoder length, N targets, T length of the longest.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from clinometer.models import seq2seq
+from clinometer.models.decoding import cache as cache_lib
+from clinometer.models.decoding import stepwise
+
+
+def pack_targets(
+    targets: Sequence[Sequence[int]], vocab_size: int, eos_id: int = stepwise.EOS_ID
+) -> np.ndarray:
+    """Returns int32 [N, T], padded behind EOS, which is added where it is missing.
+
+    Args:
+        targets: token ids of each allowed target.
+        vocab_size: of the model.
+        eos_id: ends every target, as it is taught.
+
+    Raises:
+        ValueError: no targets, one without tokens, two that are equal, or a token that
+            is padding or outside of the vocabulary; says which.
+    """
+    if not len(targets):
+        raise ValueError("pack_targets: targets: there are none to choose from")
+    ended: dict[tuple[int, ...], int] = {}
+    for number, target in enumerate(targets):
+        ids = tuple(int(token) for token in target)
+        for token in ids:
+            if not 0 < token < vocab_size:
+                raise ValueError(
+                    f"pack_targets: target {number}: token {token} is not in "
+                    f"[1, {vocab_size}), the vocabulary without padding"
+                )
+        if ids[-1:] != (eos_id,):
+            ids += (eos_id,)
+        if eos_id in ids[:-1]:
+            raise ValueError(
+                f"pack_targets: target {number}: EOS, {eos_id}, before its end: {ids}"
+            )
+        if len(ids) == 1:
+            raise ValueError(f"pack_targets: target {number}: has no tokens")
+        if ids in ended:
+            raise ValueError(
+                f"pack_targets: target {number}: the same tokens as target "
+                f"{ended[ids]}: {ids}"
+            )
+        ended[ids] = number
+    packed = np.full((len(ended), max(map(len, ended))), seq2seq.PAD_ID, np.int32)
+    for number, ids in enumerate(ended):
+        packed[number, : len(ids)] = ids
+    return packed
+
+
+def score_targets(
+    model: seq2seq.Model,
+    params: seq2seq.Params,
+    encoder_input_tokens: jax.Array,
+    targets: jax.Array,
+    mean_per_token: bool = False,
+) -> jax.Array:
+    """Returns the log-likelihood of each target given each input; jittable.
+
+    One pass of the encoder serves all targets; the decoder runs B N rows, position by
+    position as when it generates, so that rows do not depend on each other (see
+    `stepwise.generate`).
+
+    Args:
+        model: any encoder-decoder.
+        params: its parameters.
+        encoder_input_tokens: int [B, S]; rows of padding alone are filler.
+        targets: int [N, T] of `pack_targets`, the same for all rows; or [B, N, T].
+        mean_per_token: divide by the number of the target's tokens, EOS counted, so
+            that long targets are not worse for their length.
+
+    Returns:
+        float32 [B, N], in nats; the largest of a row is the answer. 0 for filler and
+        for targets of padding alone, NaN for a token outside of the vocabulary.
+
+    Raises:
+        ValueError: targets of another shape.
+    """
+    shape = jnp.shape(targets)
+    stepwise.check("score_targets", encoder_input_tokens, shape[-1] if shape else 0)
+    batch_size = encoder_input_tokens.shape[0]
+    if (
+        len(shape) not in (2, 3)
+        or shape[-2] < 1
+        or (len(shape) == 3 and shape[0] != batch_size)
+    ):
+        raise ValueError(
+            "score_targets: targets: must be [N, T] or [B, N, T] with N at least 1 and "
+            f"B = {batch_size}, got {list(shape)}"
+        )
+    num_targets, length = shape[-2:]
+    targets = jnp.broadcast_to(
+        jnp.asarray(targets, jnp.int32).reshape(-1, num_targets, length),
+        (batch_size, num_targets, length),
+    ).reshape(-1, length)
+
+    encoded = model.encode(params, encoder_input_tokens)
+    axes = cache_lib.row_axes(model, params, encoded, length)
+    cache = cache_lib.take_rows(
+        model.init_cache(params, encoded, length),
+        axes,
+        jnp.repeat(jnp.arange(batch_size), num_targets),
+    )
+
+    def advance(state, wanted):
+        cache, fed, scores = state
+        logits, cache = model.decode_step(params, cache, fed)
+        gains = stepwise.token_log_probs(logits, wanted)
+        scores += jnp.where(wanted == seq2seq.PAD_ID, 0.0, gains)
+        return (cache, wanted, scores), None
+
+    rows = targets.shape[0]
+    start = (
+        cache,
+        jnp.full((rows,), stepwise.START_ID, jnp.int32),
+        jnp.zeros((rows,), jnp.float32),
+    )
+    (_, _, scores), _ = jax.lax.scan(advance, start, targets.T)
+    if mean_per_token:
+        scores /= jnp.maximum(jnp.sum(targets != seq2seq.PAD_ID, axis=1), 1)
+    scores = scores.reshape(batch_size, num_targets)
+    filler = stepwise.is_filler(encoder_input_tokens)
+    return jnp.where(filler[:, None], 0.0, scores)

@@ -1,0 +1,89 @@
+"""Draws output from the model's distribution, or from the likely part of it.
+
+Shapes: B batch, S encoder length, T decoder length, V vocabulary.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from clinometer.models import seq2seq
+from clinometer.models.decoding import stepwise
+
+
+def sample(
+    model: seq2seq.Model,
+    params: seq2seq.Params,
+    encoder_input_tokens: jax.Array,
+    max_decode_length: int,
+    key: jax.Array,
+    row_ids: jax.Array | None = None,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    eos_id: int = stepwise.EOS_ID,
+) -> stepwise.Decoded:
+    """Draws each token at random; jittable with static options.
+
+    A row's draws depend on `key`, its `row_ids` and its logits alone, so that it gets
+    the same tokens in any batch, in any place.
+
+    Args:
+        model: any encoder-decoder.
+        params: its parameters.
+        encoder_input_tokens: int [B, S]; rows of padding alone are filler.
+        max_decode_length: T, at least 1.
+        key: random key.
+        row_ids: int [B], a name for each row; None for 0, 1, 2, ...
+        temperature: logits are divided by it; more is more even.
+        top_k: take the k likeliest tokens only; 0 for all.
+        top_p: take the fewest likeliest tokens that have at least this probability
+            together, behind temperature and `top_k`; 1 for all.
+        eos_id: the token that ends a row.
+
+    Returns:
+        Tokens [B, T] and their log-likelihoods [B] under the model as it is, at
+        temperature 1 and with all tokens.
+
+    Raises:
+        ValueError: an option is out of range; names it.
+    """
+    stepwise.check("sample", encoder_input_tokens, max_decode_length)
+    if temperature <= 0:
+        raise ValueError(
+            f"sample: temperature: must be positive, got {temperature}; see greedy for "
+            "the likeliest tokens"
+        )
+    if not 0 < top_p <= 1:
+        raise ValueError(f"sample: top_p: must lie in (0, 1], got {top_p}")
+    if row_ids is None:
+        row_ids = jnp.arange(encoder_input_tokens.shape[0])
+    row_keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, row_ids)
+
+    def choose(logits: jax.Array, step: jax.Array) -> jax.Array:
+        num_tokens = logits.shape[-1]
+        if not 0 <= top_k <= num_tokens:
+            raise ValueError(
+                f"sample: top_k: must lie in [0, {num_tokens}], as there are so many "
+                f"tokens; got {top_k}"
+            )
+
+        def draw(row_key: jax.Array) -> jax.Array:
+            step_key = jax.random.fold_in(row_key, step)
+            return jax.random.gumbel(step_key, (num_tokens,), jnp.float32)
+
+        noise = jax.vmap(draw)(row_keys)
+        logits = logits.astype(jnp.float32) / temperature
+        if top_k == 0 and top_p == 1:
+            return jnp.argmax(logits + noise, axis=-1)
+        logits, tokens = jax.lax.top_k(logits, top_k or num_tokens)
+        probabilities = jax.nn.softmax(logits, axis=-1)
+        before = jnp.cumsum(probabilities, axis=-1) - probabilities
+        logits = jnp.where(before < top_p, logits, -jnp.inf)
+        # Noise belongs to the token, not to its rank, which rounding may change.
+        noise = jnp.take_along_axis(noise, tokens, axis=1)
+        drawn = jnp.argmax(logits + noise, axis=-1)
+        return jnp.take_along_axis(tokens, drawn[:, None], axis=1)[:, 0]
+
+    return stepwise.generate(
+        model, params, encoder_input_tokens, max_decode_length, choose, eos_id
+    )

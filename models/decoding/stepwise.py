@@ -1,0 +1,134 @@
+"""Generates tokens one at a time.
+
+Shapes: B batch, S encoder length, T decoder length, V vocabulary.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from clinometer.models import seq2seq
+
+EOS_ID = 1
+START_ID = 0
+
+# (logits [B, V], step) -> tokens int [B]
+Choose = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Decoded(NamedTuple):
+    """What was decoded.
+
+    Attributes:
+        tokens: int32 [B, T]: up to and including EOS, padding (0) behind it; T tokens
+            without EOS where a row did not end.
+        scores: float32 [B], log-likelihood in nats of those tokens under the model; in
+            beam search divided by the length penalty.
+    """
+
+    tokens: jax.Array
+    scores: jax.Array
+
+
+def check(caller: str, encoder_input_tokens: jax.Array, max_decode_length: int) -> None:
+    """Raises ValueError unless the tokens are int [B, S] and the length positive."""
+    if encoder_input_tokens.ndim != 2 or not jnp.issubdtype(
+        encoder_input_tokens.dtype, jnp.integer
+    ):
+        raise ValueError(
+            f"{caller}: encoder_input_tokens: must be integers [B, S], got "
+            f"{encoder_input_tokens.dtype} {list(encoder_input_tokens.shape)}"
+        )
+    if max_decode_length < 1:
+        raise ValueError(
+            f"{caller}: max_decode_length: must be at least 1, got {max_decode_length}"
+        )
+
+
+def is_filler(encoder_input_tokens: jax.Array) -> jax.Array:
+    """Returns bool [B]: rows of padding alone, which fill up a batch.
+
+    Nothing is decoded for them, so that they cost no step: padding, with score 0.
+    """
+    return jnp.all(encoder_input_tokens == seq2seq.PAD_ID, axis=1)
+
+
+def likeliest(logits: jax.Array, step: jax.Array) -> jax.Array:
+    """Chooses the token with the largest logit."""
+    del step
+    return jnp.argmax(logits, axis=-1)
+
+
+def generate(
+    model: seq2seq.Model,
+    params: seq2seq.Params,
+    encoder_input_tokens: jax.Array,
+    max_decode_length: int,
+    choose: Choose = likeliest,
+    eos_id: int = EOS_ID,
+) -> Decoded:
+    """Decodes one token a row and step; jittable with static length.
+
+    Stops early once every row has ended. Rows do not depend on each other (but in the
+    encoder of a Switch Transformer, whose experts may run out of room).
+
+    Args:
+        model: any encoder-decoder.
+        params: its parameters.
+        encoder_input_tokens: int [B, S]; rows of padding alone are filler.
+        max_decode_length: T, at least 1.
+        choose: the next tokens.
+        eos_id: the token that ends a row.
+    """
+    check("generate", encoder_input_tokens, max_decode_length)
+    encoded = model.encode(params, encoder_input_tokens)
+    cache = model.init_cache(params, encoded, max_decode_length)
+    batch_size = encoder_input_tokens.shape[0]
+
+    def unfinished(state):
+        step, _, _, ended, _, _ = state
+        return (step < max_decode_length) & ~jnp.all(ended)
+
+    def advance(state):
+        step, token, cache, ended, output, scores = state
+        logits, cache = model.decode_step(params, cache, token)
+        token = choose(logits, step).astype(jnp.int32)
+        gains = token_log_probs(logits, token)
+        scores += jnp.where(ended, 0.0, gains)
+        token = jnp.where(ended, seq2seq.PAD_ID, token)
+        output = jax.lax.dynamic_update_slice(output, token[:, None], (0, step))
+        return step + 1, token, cache, ended | (token == eos_id), output, scores
+
+    start = (
+        jnp.zeros((), jnp.int32),
+        jnp.full((batch_size,), START_ID, jnp.int32),
+        cache,
+        is_filler(encoder_input_tokens),
+        jnp.full((batch_size, max_decode_length), seq2seq.PAD_ID, jnp.int32),
+        jnp.zeros((batch_size,), jnp.float32),
+    )
+    return Decoded(*jax.lax.while_loop(unfinished, advance, start)[-2:])
+
+
+def greedy(
+    model: seq2seq.Model,
+    params: seq2seq.Params,
+    encoder_input_tokens: jax.Array,
+    max_decode_length: int,
+    eos_id: int = EOS_ID,
+) -> jax.Array:
+    """Returns int32 tokens [B, T] of `generate`, the likeliest at every step."""
+    return generate(
+        model, params, encoder_input_tokens, max_decode_length, eos_id=eos_id
+    ).tokens
+
+
+def token_log_probs(logits: jax.Array, tokens: jax.Array) -> jax.Array:
+    """Returns float32 [B], log-probabilities of tokens [B] by logits [B, V].
+
+    NaN for a token outside of the vocabulary.
+    """
+    log_probs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+    return jnp.take_along_axis(log_probs, tokens[:, None], axis=1, mode="fill")[:, 0]

@@ -1,0 +1,205 @@
+"""Beam search equals enumeration and its own definition, walked without caches."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from clinometer.models import decoding
+from clinometer.tests.models import every_architecture as every
+from clinometer.tests.models.decoding import toy
+
+INPUTS = jnp.array([[5, 1], [17, 1], [0, 0], [40, 1], [2, 7], [3, 3]])
+FILLER = 2  # Row of padding alone.
+
+
+@functools.cache
+def compiled(vocab_size, length, **options):
+    """One program for all tables of these sizes."""
+    model = toy.Toy(vocab_size)
+    return jax.jit(
+        lambda params: decoding.beam_search(model, params, INPUTS, length, **options)
+    )
+
+
+def beam_search(model, length, **options):
+    function = compiled(model.config.vocab_size, length, **options)
+    return jax.tree.map(np.asarray, function(model.params))
+
+
+@pytest.mark.parametrize(
+    "alpha", [0.6, *(pytest.param(a, marks=pytest.mark.slow) for a in (0.0, 2.0))]
+)
+def test_a_wide_beam_equals_enumeration(alpha):
+    vocab_size, length = 4, 4
+    model = toy.Toy(vocab_size, scale=1.0)
+    # Room for every prefix, and among the 2 K extensions for every one of them.
+    got = beam_search(model, length, beam_size=54, alpha=alpha)
+    assert got.scores.dtype == np.float32
+    assert got.tokens.dtype == np.int32
+    lengths = set()
+    for row, inputs in enumerate(INPUTS.tolist()):
+        if row == FILLER:
+            assert got.tokens[row].tolist() == [0] * length
+            assert got.scores[row] == 0
+            continue
+        tokens, score = toy.best_of_all(
+            model.log_probs(inputs), vocab_size, length, alpha
+        )
+        assert got.tokens[row].tolist() == toy.padded(tokens, length)
+        np.testing.assert_allclose(got.scores[row], score, rtol=1e-5)
+        lengths.add(len(tokens))
+    assert len(lengths) > 1
+
+
+@pytest.mark.parametrize(("beam_size", "alpha"), [(3, 0.6), (2, 1.5)])
+def test_narrow_beams_equal_the_definition(beam_size, alpha):
+    length = 8
+    model = toy.Toy(vocab_size=7, seed=1)
+    got = beam_search(model, length, beam_size=beam_size, alpha=alpha)
+    likeliest = beam_search(model, length, beam_size=1, alpha=alpha)
+    for row, inputs in enumerate(INPUTS.tolist()):
+        if row != FILLER:
+            tokens, score = toy.search(
+                model.log_probs(inputs), length, beam_size, alpha
+            )
+            assert got.tokens[row].tolist() == toy.padded(tokens, length)
+            np.testing.assert_allclose(got.scores[row], score, rtol=1e-5)
+    assert (got.tokens != likeliest.tokens).any()
+
+
+def test_without_an_end_the_likeliest_live_beam_is_the_result():
+    length = 8
+    model = toy.Toy(vocab_size=7, seed=2)
+    table = model.params["toy"]["table"]
+    model.params = {"toy": {"table": table.at[:, toy.EOS].set(-jnp.inf)}}
+    got = beam_search(model, length, beam_size=3, alpha=0.6)
+    with np.errstate(invalid="ignore"):
+        for row in (0, 1, 3):
+            log_probs = model.log_probs(INPUTS[row].tolist())
+            tokens, score = toy.search(log_probs, length, 3, 0.6)
+            assert len(tokens) == length and toy.EOS not in tokens
+            assert got.tokens[row].tolist() == tokens
+            np.testing.assert_allclose(got.scores[row], score, rtol=1e-5)
+
+
+def test_a_beam_of_one_is_greedy():
+    length, alpha = 8, 1.5
+    model = toy.Toy(vocab_size=7, seed=3)
+    got = beam_search(model, length, beam_size=1, alpha=alpha)
+    greedy = jax.jit(lambda params: decoding.greedy(model, params, INPUTS, length))
+    np.testing.assert_array_equal(got.tokens, greedy(model.params))
+    for row in (0, 1, 3):
+        tokens = got.tokens[row].tolist()
+        if toy.EOS in tokens:
+            tokens = tokens[: tokens.index(toy.EOS) + 1]
+        want = toy.likelihood(model.log_probs(INPUTS[row].tolist()), tokens)
+        want /= toy.penalty(len(tokens), alpha)
+        np.testing.assert_allclose(got.scores[row], want, rtol=1e-5)
+
+
+def test_it_stops_when_no_live_beam_can_win():
+    """EOS is nearly certain at first, so that one step settles all rows."""
+    model = toy.Toy(vocab_size=5, seed=4)
+    table = model.params["toy"]["table"]
+    likely_end = {"toy": {"table": table.at[:, toy.EOS].set(20.0)}}
+    steps = []
+
+    def counted(params, cache, tokens):
+        jax.debug.callback(lambda: steps.append(1))
+        return toy.Toy.decode_step(model, params, cache, tokens)
+
+    model.decode_step = counted
+    run = jax.jit(lambda params: decoding.beam_search(model, params, INPUTS, 9))
+    got = run(likely_end)
+    jax.effects_barrier()
+    assert got.tokens[0].tolist() == toy.padded([toy.EOS], 9)
+    assert len(steps) == 1
+    never_end = {"toy": {"table": table.at[:, toy.EOS].set(-20.0)}}
+    run(never_end)
+    jax.effects_barrier()
+    assert len(steps) == 1 + 9
+
+
+def test_length_penalty():
+    want = [(5 + length) ** 0.6 / 6**0.6 for length in (1, 7, 114)]
+    got = [decoding.length_penalty(length, 0.6) for length in (1, 7, 114)]
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    assert got[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam_size": 0}, "beam_size: must be at least 1, got 0"),
+        ({"alpha": -0.1}, "alpha: must not be negative, got -0.1"),
+        ({"max_decode_length": 0}, "max_decode_length: must be at least 1, got 0"),
+    ],
+)
+def test_bad_options_are_errors(options, message):
+    model = toy.Toy(vocab_size=5)
+    with pytest.raises(ValueError, match=f"beam_search: {message}"):
+        decoding.beam_search(model, None, INPUTS, **{"max_decode_length": 3, **options})
+
+
+def test_a_vocabulary_of_one_is_an_error():
+    model = toy.Toy(vocab_size=1)
+    with pytest.raises(ValueError, match="at least 2 tokens"):
+        jax.eval_shape(
+            lambda params: decoding.beam_search(model, params, INPUTS, 3), model.params
+        )
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, marks=[pytest.mark.slow] if index else [])
+        for index, example in enumerate(
+            [
+                every.Example("transformer-EL1-DL1-PI"),
+                *every.EXAMPLES,
+                every.Example("universal-pico", {"recurrence": "highway"}),
+                every.Example(
+                    "universal-pico", {"recurrence": "act", "act_type": "global"}
+                ),
+                every.Example("performer-pico", {"linear_cross_attention": True}),
+            ]
+        )
+    ],
+    ids=lambda example: example.label,
+)
+def test_cached_beams_equal_full_forward_passes(example):
+    """Of every architecture: a state that follows a wrong beam changes the scores."""
+    beam_size, length, alpha = 3, every.T, 0.6
+    model = example.build()
+    params = toy.draw_params(model)
+    inputs = np.array(every.encoder_tokens())
+    if not example.fixed_length:
+        inputs[1, 8:] = 0
+    run = jax.jit(
+        lambda params: decoding.beam_search(
+            model, params, inputs, length, beam_size, alpha
+        )
+    )
+    got = run(params)
+    apply = jax.jit(model.apply)
+
+    for row in range(every.B):
+        repeated = np.repeat(inputs[row][None], beam_size, axis=0)
+
+        def log_probs(prefixes, repeated=repeated):
+            fed = np.zeros((beam_size, length), np.int32)
+            for place, prefix in enumerate(prefixes):
+                fed[place, 1 : len(prefix) + 1] = prefix
+            # Token 0 may be decoded; only here is it not padding.
+            real = (np.arange(length) <= len(prefixes[0])).astype(np.int32)
+            segments = np.broadcast_to(real, fed.shape)
+            logits = apply(params, repeated, fed, decoder_segment_ids=segments)
+            logits = np.asarray(logits)  # Slices of it are then not compiled.
+            return toy.log_softmax(logits[: len(prefixes), len(prefixes[0])])
+
+        tokens, score = toy.search(log_probs, length, beam_size, alpha)
+        assert got.tokens[row].tolist() == toy.padded(tokens, length)
+        np.testing.assert_allclose(got.scores[row], score, rtol=1e-4)
