@@ -26,6 +26,16 @@ SUBCOMMANDS = {
     "train": Subcommand(
         "clinometer.train.main", "train", "train one model from a config"
     ),
+    "finetune": Subcommand(
+        "clinometer.train.finetune",
+        "study",
+        "fine-tune a pretrained run on downstream tasks, and score it",
+    ),
+    "evaluate": Subcommand(
+        "clinometer.train.evaluation",
+        "study",
+        "score a run's checkpoints on downstream tasks",
+    ),
     "study": Subcommand(
         "clinometer.tools.study.main",
         "study",

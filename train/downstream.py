@@ -27,6 +27,8 @@ from clinometer.train import errors
 METHODS = ("greedy", "beam", "sample", "rank")
 PREFIX = "downstream/"
 SPLIT = "validation"
+# Names in a log that are no task's. SQuAD's average is its one task.
+_AVERAGES = {*aggregates.AVERAGES, "avg"} - {*aggregates.SQUAD}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,20 +109,17 @@ class Result:
     sequences_per_second: float
     compilations: int
 
-    def averages(self) -> dict[str, aggregates.Average]:
-        """Returns the benchmarks' averages, as far as their tasks are there."""
-        return aggregates.summary({k: v.number for k, v in self.tasks.items()})
-
     def flat(self) -> dict[str, float]:
         """Returns the metrics as a run's log holds them, in percent."""
         found: dict[str, float] = {}
+        numbers = {name: result.number for name, result in self.tasks.items()}
         for name, result in self.tasks.items():
             found[PREFIX + name] = float(result.number)
             error = scores.standard_error(result.number)
             found[f"{PREFIX}{name}/standard_error"] = error
             for metric, value in result.metrics.items():
                 found[f"{PREFIX}{name}/{metric}"] = float(value)
-        for name, average in self.averages().items():
+        for name, average in averages(numbers).items():
             found[PREFIX + name] = average.value
             found[f"{PREFIX}{name}/standard_error"] = average.standard_error
         found["wall/decoded_sequences_per_second"] = self.sequences_per_second
@@ -182,17 +181,22 @@ class Scorer:
         return tuple(self._tasks)
 
     def __call__(
-        self, params: Any, say: Callable[[str], None] = lambda text: None
+        self,
+        params: Any,
+        say: Callable[[str], None] = lambda text: None,
+        names: Sequence[str] | None = None,
     ) -> Result:
         """Scores a model's parameters.
 
         Args:
             params: the model's.
             say: told what is going on.
+            names: of the tasks to score; None for all.
         """
         results: dict[str, TaskResult] = {}
         count, seconds, compilations = 0, 0.0, 0
-        for name, task in self._tasks.items():
+        for name in names or self.names:
+            task = self._tasks[name]
             say(f"decoding {name}, {len(self._inputs[name])} examples")
             runner = self._runners[name if self._ranks(task) else ""]
             decoded, report = runner(params, self._inputs[name])
@@ -280,6 +284,16 @@ class Scorer:
         )
 
 
+def averages(numbers: Mapping[str, float]) -> dict[str, aggregates.Average]:
+    """Returns the benchmarks' averages, as far as their tasks are there.
+
+    Args:
+        numbers: by task. A benchmark of one task has that number already.
+    """
+    made = aggregates.summary(numbers)
+    return {name: average for name, average in made.items() if name not in numbers}
+
+
 def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Returns what a run's log says of each task, at its best step and at the last.
 
@@ -295,8 +309,7 @@ def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     for record in records:
         for key, value in record.items():
             name = key.removeprefix(PREFIX)
-            averaged = name in aggregates.AVERAGES or name == "avg"
-            if name == key or "/" in name or (averaged and name != "squad"):
+            if name == key or "/" in name or name in _AVERAGES:
                 continue
             entry = tasks.setdefault(name, {"best": -math.inf})
             entry["last"] = value
@@ -310,10 +323,12 @@ def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not tasks:
         return None
     numbers = {name: entry["best"] for name, entry in tasks.items()}
-    averages = {
-        name: average.value for name, average in aggregates.summary(numbers).items()
+    return {
+        "tasks": tasks,
+        "averages": {
+            name: average.value for name, average in averages(numbers).items()
+        },
     }
-    return {"tasks": tasks, "averages": averages}
 
 
 def labelled(

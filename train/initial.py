@@ -60,6 +60,13 @@ def read_record(run: str) -> dict[str, Any]:
     return record
 
 
+def built(record: dict[str, Any]) -> tuple[models.Model, optimizer_lib.Optimizer]:
+    """Builds a run's model and optimizer again, from its record."""
+    fields = {k: v for k, v in record["config"]["model"].items() if v is not None}
+    model = models.build(fields.pop("name"), **fields)
+    return model, optimizer_lib.make(record["config"]["optimizer"])
+
+
 def find(
     config: config_dict.ConfigDict,
     model: models.Model,
@@ -106,7 +113,7 @@ def find(
         )
     parts = ("params", "optimizer") if config.optimizer_slots == "keep" else ("params",)
     own = _canonical(model, optimizer)
-    other = _canonical(*_built(record))
+    other = _canonical(*built(record))
     for part in parts:
         _check_shapes(run, part, own[part], other[part])
     identity = json.dumps(record["config"], sort_keys=True) + theirs
@@ -122,7 +129,7 @@ def load(
     Raises:
         RunError: the checkpoint is broken.
     """
-    their_model, their_optimizer = _built(read_record(str(initial.run)))
+    their_model, their_optimizer = built(read_record(str(initial.run)))
     abstract = jax.eval_shape(
         lambda: state_lib.initialise(their_model, their_optimizer, seed=0)
     )
@@ -143,13 +150,6 @@ def _open(run: pathlib.Path) -> checkpoints_lib.Checkpoints:
     if not folder.is_dir():
         raise errors.RunError(f"config.initial.run: {run} has no checkpoints")
     return checkpoints_lib.Checkpoints(folder, read_only=True)
-
-
-def _built(record: dict[str, Any]) -> tuple[models.Model, optimizer_lib.Optimizer]:
-    """Builds a run's model and optimizer again."""
-    fields = {k: v for k, v in record["config"]["model"].items() if v is not None}
-    model = models.build(fields.pop("name"), **fields)
-    return model, optimizer_lib.make(record["config"]["optimizer"])
 
 
 def _canonical(

@@ -253,6 +253,7 @@ class _Run:
             earlier = run_record.read(workdir) or {}
         self._started_at = earlier.get("started_at", run_record.now())
         self._earlier_metrics = earlier.get("metrics", {})
+        self._evaluations = earlier.get("evaluations", [])
 
     def resume(self, step: int, progress: dict[str, Any]) -> None:
         """Takes up the logs and clocks as they were when `step` steps were done."""
@@ -377,6 +378,7 @@ class _Run:
                     if name == "step" or name.startswith(_RECORDED)
                 },
                 "downstream": downstream.best(self._log.records if self._log else ()),
+                "evaluations": self._evaluations,  # of `clinometer evaluate`
                 "started_at": self._started_at,
             },
         )

@@ -1,0 +1,257 @@
+"""Scores a run's checkpoints on downstream tasks: `clinometer evaluate`."""
+
+import argparse
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import json
+import logging
+import pathlib
+import sys
+from typing import Any
+
+import jax
+
+from clinometer.data import errors as data_errors
+from clinometer.data import mixtures
+from clinometer.data import scores
+from clinometer.data.tasks import registry
+from clinometer.train import checkpoints as checkpoints_lib
+from clinometer.train import downstream
+from clinometer.train import errors
+from clinometer.train import initial
+from clinometer.train import lease
+from clinometer.train import main as train_main
+from clinometer.train import run_record
+from clinometer.train import sources
+from clinometer.train import state as state_lib
+
+BEST = "best"
+
+_DESCRIPTION = """\
+Scores checkpoints of a run on downstream tasks, as T5 does. Writes the scores into the
+run's record (run.json, "evaluations") and the predictions into its folder. Examples:
+
+  clinometer evaluate runs/base/finetune/glue --mixture glue --data DIR --step best
+  clinometer evaluate runs/base/finetune/boolq --mixture boolq --data DIR \\
+      --decoding rank --json
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be scored.
+
+    Attributes:
+        run: the run's directory.
+        mixture: names of mixtures and tasks; None for the run's own.
+        folder: of the releases' files; None for the run's own.
+        step: of a checkpoint; None for the newest; "best" for each task's best.
+        encoder_length: S; None for the run's own.
+        decoder_length: T; None for the run's own.
+        options: how predictions are made.
+    """
+
+    run: pathlib.Path
+    mixture: str | None
+    folder: str | None
+    step: int | str | None
+    encoder_length: int | None
+    decoder_length: int | None
+    options: downstream.Options
+
+
+def evaluate(request: Request) -> dict[str, Any]:
+    """Scores a run, writes its record, and returns what was added to it.
+
+    Raises:
+        RunError: no such run, checkpoint, task or file; another process trains it.
+    """
+    request.options.check("--")
+    record = initial.read_record(str(request.run))
+    model, optimizer = initial.built(record)
+    data = record["config"]["data"]
+    mixture = request.mixture or data.get("mixture")
+    if not mixture:
+        raise errors.RunError("--mixture: missing; this run has none of its own")
+    store = sources.open_store(record["data"]["store"])
+    if store.vocabulary.sha256 != record["data"]["vocabulary_sha256"]:
+        raise errors.RunError(
+            f"the store {record['data']['store']} has another vocabulary than the run "
+            "learned with; has it been made anew?"
+        )
+    folder = request.folder or data.get("folder")
+    try:
+        names = list(mixtures.expand(mixture, registry.names()))
+    except data_errors.DataError as error:
+        raise errors.RunError(f"--mixture: {error}") from error
+    scorer = downstream.Scorer(
+        model,
+        store.vocabulary,
+        downstream.labelled(names, folder),
+        encoder_length=request.encoder_length or data["encoder_length"],
+        decoder_length=request.decoder_length
+        or data.get("decoder_length")
+        or record["counts"]["decoder_length"],
+        options=request.options,
+    )
+    reader = checkpoints_lib.Checkpoints(
+        request.run / checkpoints_lib.FOLDER, read_only=True
+    )
+    steps = _steps(request, record, reader, scorer.names)
+    abstract = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
+    added: dict[str, Any] = {
+        "mixture": mixture,
+        "options": dataclasses.asdict(request.options),
+        "evaluated_at": run_record.now(),
+        "tasks": {},
+    }
+    say = _say if sys.stderr.isatty() else lambda text: None
+    numbers: dict[str, float] = {}
+    for step in sorted(set(steps.values())):
+        tasks = [name for name in scorer.names if steps[name] == step]
+        result = scorer(reader.read(step, abstract).params, say, tasks)
+        folder_name = f"evaluation-{request.options.decoding}-{step}"
+        scorer.write_predictions(result, request.run / folder_name)
+        added["sequences_per_second"] = result.sequences_per_second
+        for name, found in result.tasks.items():
+            numbers[name] = found.number
+            added["tasks"][name] = {"step": step, **_described(found)}
+    averages = downstream.averages(numbers)
+    added["averages"] = {name: average._asdict() for name, average in averages.items()}
+    with lease.Lease(request.run):  # The trainer writes the record, too.
+        record = initial.read_record(str(request.run))
+        record.setdefault("evaluations", []).append(added)
+        run_record.write(request.run, record)
+    return added
+
+
+def table(added: Mapping[str, Any]) -> str:
+    """Returns the scores as text, one line a task."""
+    lines = [f"{'task':<18}{'score':>8}{'+-':>6}{'step':>9}{'examples':>10}  metrics"]
+    for name, found in added["tasks"].items():
+        metrics = ", ".join(f"{k} {v:.2f}" for k, v in found["metrics"].items())
+        lines.append(
+            f"{name:<18}{found['score']:>8.2f}{found['standard_error']:>6.2f}"
+            f"{found['step']:>9}{found['examples']:>10}  {metrics}"
+            + (f"; {found['truncated']} inputs cut" if found["truncated"] else "")
+        )
+    for name, average in added["averages"].items():
+        error = average["standard_error"]
+        lines.append(f"{name + ' (mean)':<18}{average['value']:>8.2f}{error:>6.2f}")
+    rate = added["sequences_per_second"]
+    lines.append(
+        f"percent; +- is one standard error; {rate:,.1f} sequences/s, "
+        f"{added['options']['decoding']} decoding"
+    )
+    return "\n".join(lines)
+
+
+def _described(found: downstream.TaskResult) -> dict[str, Any]:
+    return {
+        "score": float(found.number),
+        "standard_error": scores.standard_error(found.number),
+        "metrics": {k: float(v) for k, v in found.metrics.items()},
+        "examples": found.examples,
+        "truncated": found.truncated,
+    }
+
+
+def _steps(
+    request: Request,
+    record: Mapping[str, Any],
+    reader: checkpoints_lib.Checkpoints,
+    names: Sequence[str],
+) -> dict[str, int]:
+    """Returns the step at which each task is to be scored."""
+    kept = reader.steps
+    listed = ", ".join(map(str, kept)) or "none"
+    if request.step == BEST:
+        best = (record.get("downstream") or {}).get("tasks", {})
+        missing = [name for name in names if name not in best]
+        if missing:
+            raise errors.RunError(
+                f"--step best: {request.run} was never scored on {', '.join(missing)} "
+                "while it trained; name a step"
+            )
+        steps = {name: best[name]["best_step"] for name in names}
+    else:
+        step = request.step if request.step is not None else max(kept, default=None)
+        steps = dict.fromkeys(names, step)
+    absent = sorted({step for step in steps.values() if step not in kept}, key=str)
+    if absent:
+        raise errors.RunError(
+            f"--step: {request.run} has no checkpoint of step {absent[0]}; it has "
+            f"{listed}"
+        )
+    return steps
+
+
+def _say(text: str) -> None:
+    print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    defaults = downstream.Options()
+    parser = argparse.ArgumentParser(
+        prog="clinometer evaluate",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's directory")
+    parser.add_argument("--mixture", help="tasks and mixtures; default the run's own")
+    parser.add_argument("--data", metavar="DIR", help="folder of the releases")
+    parser.add_argument(
+        "--step", help='of a checkpoint, or "best" for each task\'s; default the newest'
+    )
+    parser.add_argument("--encoder-length", type=int, help="default the run's own")
+    parser.add_argument("--decoder-length", type=int, help="default the run's own")
+    parser.add_argument(
+        "--decoding", choices=downstream.METHODS, default=defaults.decoding
+    )
+    for field in dataclasses.fields(defaults):
+        if field.name != "decoding":
+            value = getattr(defaults, field.name)
+            parser.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                type=int if value is None else type(value),
+                default=value,
+                help=f"default {'all' if value is None else value}",
+            )
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    arguments = parser.parse_args(argv)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    options = downstream.Options(
+        **{f.name: getattr(arguments, f.name) for f in dataclasses.fields(defaults)}
+    )
+    try:
+        if arguments.step not in (None, BEST) and not arguments.step.isdecimal():
+            raise errors.RunError(
+                f"--step: got {arguments.step!r}; accepted: a number or {BEST}"
+            )
+        step = arguments.step
+        added = evaluate(
+            Request(
+                pathlib.Path(arguments.run).resolve(),
+                arguments.mixture,
+                arguments.data,
+                step if step in (None, BEST) else int(step),
+                arguments.encoder_length,
+                arguments.decoder_length,
+                options,
+            )
+        )
+    except (errors.RunError, data_errors.DataError) as error:
+        print(f"clinometer evaluate: error: {error}", file=sys.stderr)
+        held = isinstance(error, errors.RunHeldError)
+        return train_main.EXIT_HELD if held else train_main.EXIT_ERROR
+    if sys.stderr.isatty():
+        print("\r\x1b[2K", end="", file=sys.stderr)
+    print(json.dumps(added, indent=1) if arguments.json else table(added))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
