@@ -254,6 +254,7 @@ def test_bad_requests(tasks):
         FinetuneEvalBatches({}, **settings)
 
 
+@pytest.mark.slow
 def test_a_model_takes_packed_examples_for_what_they_are(tasks):
     """Each token's loss is the same alone in its row and among neighbours."""
     model = models.build(
