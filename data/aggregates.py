@@ -36,8 +36,6 @@ AVERAGES: dict[str, tuple[str, ...]] = {
     "rainbow": RAINBOW,
     "twelve": TWELVE,
 }
-# A task's number may be the mean of these, the two halves of its evaluation set.
-PARTS = {"mnli": ("mnli_matched", "mnli_mismatched")}
 # What paper B's "Avg" is the mean of.
 OVERALL = ("glue", "superglue", "squad")
 
@@ -83,8 +81,14 @@ def average(numbers: Mapping[str, float], tasks: Sequence[str]) -> Average | Non
     Returns:
       None where a task is missing: the mean of the others is another quantity.
     """
-    found = [_number(numbers, task) for task in tasks]
-    return None if None in found or not found else _mean(found)
+    if not all(task in numbers for task in tasks):
+        return None
+    return _mean(
+        [
+            Average(float(numbers[task]), scores.standard_error(numbers[task]))
+            for task in tasks
+        ]
+    )
 
 
 def summary(numbers: Mapping[str, float]) -> dict[str, Average]:
@@ -93,15 +97,6 @@ def summary(numbers: Mapping[str, float]) -> dict[str, Average]:
     if all(made[name] for name in OVERALL):
         made["avg"] = _mean([made[name] for name in OVERALL])
     return {name: value for name, value in made.items() if value is not None}
-
-
-def _number(numbers: Mapping[str, float], task: str) -> Average | None:
-    if task in numbers:
-        return Average(float(numbers[task]), scores.standard_error(numbers[task]))
-    parts = PARTS.get(task, ())
-    if parts and all(part in numbers for part in parts):
-        return average(numbers, parts)
-    return None
 
 
 def _mean(averages: Sequence[Average]) -> Average:

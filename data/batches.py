@@ -20,7 +20,7 @@ Batch = dict[str, np.ndarray]
 
 # Cuts of the evaluation set: fixed, so that every run is measured on the same rows.
 _EVAL_SEED = 20211104
-_PREFETCH_BATCHES = 4
+PREFETCH_BATCHES = 4
 
 
 class PretrainBatches:
@@ -52,7 +52,7 @@ class PretrainBatches:
           DataError: lengths that span corruption cannot meet, a batch size below 1, a
             seed that is not in [0, 2^32), fewer rows than a batch.
         """
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         if not 0 <= seed < 1 << 32:
             raise DataError(f"Data seed {seed} is not in [0, 2^32).")
         self.batch_size = batch_size
@@ -102,13 +102,13 @@ class PretrainBatches:
         batches = self._shard(shard, num_shards)[start_step:]
         # More than one reading thread is slower: the work holds Python's lock.
         options = grain.ReadOptions(
-            num_threads=1, prefetch_buffer_size=_PREFETCH_BATCHES
+            num_threads=1, prefetch_buffer_size=PREFETCH_BATCHES
         )
         return iter(batches.to_iter_dataset(options))
 
     def _shard(self, shard: int, num_shards: int) -> grain.MapDataset:
         """A shard's batches, by step: part `shard` of each batch's `num_shards`."""
-        rows = len(_shard_rows(self.batch_size, shard, num_shards))
+        rows = len(shard_rows(self.batch_size, shard, num_shards))
         batches = self._examples.batch(
             rows, drop_remainder=True, batch_fn=self._corrupt
         )
@@ -124,7 +124,7 @@ class PretrainBatches:
 
     def _corrupt(self, examples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
         tokens, keys = map(np.stack, zip(*examples))
-        return _as_batch(
+        return as_batch(
             *span_corruption.corrupt(tokens, keys, self._vocab_size, *self._corruption)
         )
 
@@ -165,7 +165,7 @@ class EvalBatches:
         Raises:
           DataError: bad lengths, batch size or `max_rows`, or a split with no row.
         """
-        _check_batch_size(batch_size)
+        check_batch_size(batch_size)
         if max_rows is not None and max_rows < 1:
             raise DataError(f"max_rows is {max_rows}; accepted is 1 or more, or none.")
         self.batch_size = batch_size
@@ -193,7 +193,7 @@ class EvalBatches:
         """A shard of batch `index`; shapes as of `PretrainBatches.batch`."""
         if not 0 <= index < len(self):
             raise DataError(f"Evaluation batch {index} is not in [0, {len(self)}).")
-        rows = _shard_rows(self.batch_size, shard, num_shards)
+        rows = shard_rows(self.batch_size, shard, num_shards)
         first = index * self.batch_size
         wanted = self._rows[first + rows.start : first + rows.stop]
         inputs = np.full((len(rows), self.lengths.inputs), PAD_ID, np.int32)
@@ -202,7 +202,7 @@ class EvalBatches:
             row_inputs, row_targets = self._example(row)
             inputs[place, : len(row_inputs)] = row_inputs
             targets[place, : len(row_targets)] = row_targets
-        return _as_batch(inputs, targets)
+        return as_batch(inputs, targets)
 
     def _example(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         start = row * self.lengths.raw
@@ -217,12 +217,14 @@ class EvalBatches:
         return inputs[0], targets[0]
 
 
-def _check_batch_size(batch_size: int) -> None:
+def check_batch_size(batch_size: int) -> None:
+    """Raises DataError if it is below 1."""
     if batch_size < 1:
         raise DataError(f"batch_size is {batch_size}; accepted is 1 or more.")
 
 
-def _shard_rows(batch_size: int, shard: int, num_shards: int) -> range:
+def shard_rows(batch_size: int, shard: int, num_shards: int) -> range:
+    """The rows of a batch that a shard has; DataError if they cannot be divided."""
     if num_shards < 1 or batch_size % num_shards:
         raise DataError(
             f"A batch of {batch_size} rows cannot be divided among {num_shards} "
@@ -234,7 +236,8 @@ def _shard_rows(batch_size: int, shard: int, num_shards: int) -> range:
     return range(shard * rows, (shard + 1) * rows)
 
 
-def _as_batch(inputs: np.ndarray, targets: np.ndarray) -> Batch:
+def as_batch(inputs: np.ndarray, targets: np.ndarray) -> Batch:
+    """The batch of inputs [B, S] and targets [B, T], one example a row."""
     # The decoder starts with id 0, which is padding's, and sees targets shifted.
     decoder_inputs = np.full_like(targets, PAD_ID)
     decoder_inputs[:, 1:] = targets[:, :-1]

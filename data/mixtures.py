@@ -42,8 +42,9 @@ def expand(
 
     Args:
       mixture: names of mixtures and tasks, as a list or with commas between them; a
-        task may have a rate of its own ("glue,squad,copa=4000").
-      known: the names of all tasks.
+        task may have a rate of its own ("glue,squad,copa=4000") or be that of a
+        user's file ("path/to/my_task.py").
+      known: the names of all tasks of ours.
 
     Raises:
       DataError: a name is unknown or comes twice, a rate is not a number above 0.
@@ -62,7 +63,7 @@ def expand(
         if name in MIXTURES and has_rate:
             raise DataError(f"{part!r}: {name} is a mixture; only a task has a rate.")
         for task in MIXTURES.get(name, (name,)):
-            if task not in known:
+            if task not in known and ".py" not in task:
                 raise DataError(_unknown(task, known))
             if task in rates:
                 raise DataError(f"Mixture {mixture!r} has the task {task!r} twice.")

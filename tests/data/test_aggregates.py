@@ -106,15 +106,6 @@ def test_metrics_of_a_task_are_averaged_first():
     assert scores.standard_error(number) > 0
 
 
-def test_mnli_is_one_task_of_two_halves():
-    numbers = _numbers(80.0, 60.0, 70.0)
-    whole = numbers.pop("mnli")
-    numbers |= {"mnli_matched": whole - 1, "mnli_mismatched": whole + 1}
-    assert aggregates.summary(numbers)["glue"].value == pytest.approx(80)
-    del numbers["mnli_matched"]
-    assert "glue" not in aggregates.summary(numbers)
-
-
 def test_a_missing_task_leaves_its_averages_out():
     numbers = _numbers(80.0, 60.0, 70.0)
     del numbers["wsc"]

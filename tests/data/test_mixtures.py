@@ -44,6 +44,8 @@ def test_named_mixtures():
     assert mixtures.expand("cola", KNOWN) == {"cola": None}
     assert [*mixtures.expand(" dpr, superglue ", KNOWN)][:2] == ["dpr", "boolq"]
     assert [*mixtures.expand(("rte", "cola"), KNOWN)] == ["rte", "cola"]
+    own = mixtures.expand("my/task.py:one=7,cola", KNOWN)
+    assert own == {"my/task.py:one": 7, "cola": None}
     with_rate = mixtures.expand("cola,rte=0.5,wsc=1/3", KNOWN)
     assert with_rate == {"cola": None, "rte": 0.5, "wsc": fractions.Fraction(1, 3)}
 

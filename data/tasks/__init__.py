@@ -1,0 +1,1 @@
+"""Downstream tasks: their files, templates, targets and scores."""

@@ -1,0 +1,222 @@
+"""Files of the usual formats as rows: TSV, JSON lines, JSON, CSV and label lists.
+
+All are UTF-8, with or without a byte order mark, with LF or CRLF, plain or compressed
+(.gz, .xz, .zst). A broken row is an error that names its file and line; only where a
+release is known to have such rows does its reader leave them out, and count them.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import csv as csv_module
+import io
+import json as json_module
+import os
+import pathlib
+from typing import Any
+
+from clinometer.data import compressed
+from clinometer.data.errors import DataError
+from clinometer.data.tasks.task import Dropped
+from clinometer.data.tasks.task import Row
+
+_BOM = "\ufeff"
+
+
+def kind(path: pathlib.Path) -> str:
+    """Returns a file name's ending, without that of compression: tsv, jsonl, ..."""
+    return os.path.splitext(compressed.strip_suffix(path.name))[1].removeprefix(".")
+
+
+def lines(path: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Yields (`file:line`, line without its end) of a text file."""
+    number = 0
+    try:
+        with open(path, "rb") as raw:
+            for number, data in enumerate(compressed.decompress(str(path), raw), 1):
+                origin = f"{path}:{number}"
+                line = _decode(data, origin)
+                line = line.removesuffix("\n").removesuffix("\r")
+                yield origin, line.removeprefix(_BOM) if number == 1 else line
+    except compressed.BROKEN as error:
+        raise DataError(f"{path}:{number + 1}: truncated or corrupt: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}.") from None
+
+
+def text(path: pathlib.Path) -> str:
+    """Returns a whole file, with its line ends as they are."""
+    try:
+        with open(path, "rb") as raw:
+            data = compressed.decompress(str(path), raw).read()
+    except compressed.BROKEN as error:
+        raise DataError(f"{path}: truncated or corrupt: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}.") from None
+    return _decode(data, str(path)).removeprefix(_BOM)
+
+
+def tsv(
+    path: pathlib.Path,
+    *,
+    needed: Sequence[str],
+    rename: Mapping[str, str] = {},
+    headerless: Mapping[int, Sequence[str]] = {},
+    short_rows: bool = False,
+    drop_malformed: bool = False,
+) -> Iterator[Row | Dropped]:
+    r"""Yields the rows of a file of tab-separated values, in which `"` means nothing.
+
+    Args:
+      path: the file.
+      needed: columns that a header must name; by them a header is known.
+      rename: column of the release -> the name that its field gets.
+      headerless: number of columns -> their names, where there is no header.
+      short_rows: columns at the end may be missing, and so are their fields.
+      drop_malformed: a row with another number of columns is left out, no error.
+    """
+    names = None
+    for origin, line in lines(path):
+        if not line:
+            continue
+        fields = line.split("\t")
+        if names is None:
+            header = [rename.get(field, field) for field in fields]
+            if set(needed) <= set(header):
+                names = {len(header): header}
+                continue
+            if not headerless or len(fields) not in headerless and not drop_malformed:
+                raise _unknown_columns(origin, fields, needed, rename, headerless)
+            names = headerless
+        columns = names.get(len(fields))
+        if columns is None and short_rows and len(fields) < max(names):
+            columns = names[max(names)]
+        if columns is not None:
+            yield Row(zip(columns, fields), origin)
+            continue
+        wanted = " or ".join(map(str, names))
+        if not drop_malformed:
+            raise DataError(f"{origin}: {len(fields)} columns, not {wanted}.")
+        yield Dropped(origin, f"a row without {wanted} columns")
+
+
+def jsonl(path: pathlib.Path, split: str = "") -> Iterator[Row]:
+    """Yields the objects of a file of JSON lines."""
+    del split  # A file has one.
+    for origin, line in lines(path):
+        if line.strip():
+            yield Row(_object(_parse(line, origin), origin), origin)
+
+
+def json(path: pathlib.Path) -> Any:
+    """Returns what a JSON file holds."""
+    return _parse(text(path), str(path))
+
+
+def json_list(path: pathlib.Path) -> Iterator[Row]:
+    """Yields the objects of a JSON file that is one list; `file[i]` is their place."""
+    records = json(path)
+    if not isinstance(records, list):
+        raise DataError(f"{path}: not a JSON list, but {type(records).__name__}.")
+    for index, record in enumerate(records):
+        origin = f"{path}[{index}]"
+        yield Row(_object(record, origin), origin)
+
+
+def csv(
+    path: pathlib.Path,
+    *,
+    needed: Sequence[str],
+    rename: Mapping[str, str] = {},
+) -> Iterator[Row]:
+    """Yields the rows of a file of comma-separated values with a header.
+
+    Args:
+      path: the file. A quoted field may hold line ends.
+      needed: columns that the header must name.
+      rename: column of the release -> the name that its field gets.
+    """
+    reader = csv_module.reader(io.StringIO(text(path), newline=""), strict=True)
+    names = None
+    line = 1
+    try:
+        for fields in reader:
+            origin = f"{path}:{line}"
+            line = reader.line_num + 1
+            if names is None:
+                names = [rename.get(field, field) for field in fields]
+                if not set(needed) <= set(names):
+                    raise _unknown_columns(origin, fields, needed, rename, {})
+            elif fields:
+                if len(fields) != len(names):
+                    raise DataError(
+                        f"{origin}: {len(fields)} columns, not {len(names)}."
+                    )
+                yield Row(zip(names, fields), origin)
+    except csv_module.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}.") from None
+
+
+def with_labels(
+    rows: Iterator[Row], path: pathlib.Path, field: str = "label"
+) -> Iterator[Row]:
+    """Gives rows the labels of the list beside their file, where there is one.
+
+    The list of `dev.jsonl` is `dev-labels.lst`: a label a line.
+
+    Raises:
+      DataError: the list has another number of lines, or a row has another label.
+    """
+    name = compressed.strip_suffix(path.name)
+    beside = path.with_name(os.path.splitext(name)[0] + "-labels.lst")
+    if not beside.exists():
+        yield from rows
+        return
+    labels = [label for label in lines(beside) if label[1].strip()]
+    count = 0
+    for row in rows:
+        if count < len(labels):
+            origin, label = labels[count]
+            if str(row.setdefault(field, label.strip())) != label.strip():
+                raise row.error(f"{field} {row[field]!r}, but {origin} has {label!r}")
+        count += 1
+        yield row
+    if count != len(labels):
+        raise DataError(f"{path} has {count} rows, but {beside} {len(labels)} labels.")
+
+
+def _decode(data: bytes, origin: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{origin}: not valid UTF-8: {error}") from None
+
+
+def _parse(data: str, origin: str) -> Any:
+    try:
+        return json_module.loads(data)
+    except ValueError as error:
+        raise DataError(f"{origin}: not valid JSON: {error}") from None
+
+
+def _object(record: Any, origin: str) -> dict[str, Any]:
+    if not isinstance(record, dict):
+        raise DataError(f"{origin}: not a JSON object, but {type(record).__name__}.")
+    return record
+
+
+def _unknown_columns(
+    origin: str,
+    fields: Sequence[str],
+    needed: Sequence[str],
+    rename: Mapping[str, str],
+    headerless: Mapping[int, Sequence[str]],
+) -> DataError:
+    release = {new: old for old, new in rename.items()}
+    accepted = "a header with " + ", ".join(release.get(n, n) for n in needed)
+    for names in headerless.values():
+        accepted += f"; or no header and {len(names)} columns: {', '.join(names)}"
+    shown = ", ".join(field[:40] for field in fields)
+    return DataError(
+        f"{origin}: unknown columns ({len(fields)}: {shown}); accepted are {accepted}."
+    )

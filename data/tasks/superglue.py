@@ -1,0 +1,262 @@
+"""The SuperGLUE tasks (https://super.gluebenchmark.com) in T5's form.
+
+WSC is in `winograd`.
+
+Read are SuperGLUE's own JSON lines; its samples of 32 (FewGLUE); exports of Hugging
+Face, with numbers for labels; and CL_Benchmark's flattened lists.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import pathlib
+import re
+from typing import Any
+
+from clinometer.data import metrics
+from clinometer.data.tasks import classes
+from clinometer.data.tasks import flattened
+from clinometer.data.tasks import readers
+from clinometer.data.tasks import task as task_lib
+from clinometer.data.tasks import winograd
+from clinometer.data.tasks.task import Example
+from clinometer.data.tasks.task import Row
+from clinometer.data.tasks.task import Task
+
+_FLATTENED = ("clbench/", "CL_Benchmark/", "")
+_BOOLEANS = ("False", "True")
+
+
+def _files(folder: str, flat: str | None = None) -> dict[str, tuple[str, ...]]:
+    """Returns the release's own names, then the larger of its copies first."""
+    folders = winograd.SUPERGLUE_FOLDERS
+    names = {
+        "train": ("train", ["hf_train", "hf_train1000", "train32"], "train"),
+        "validation": ("val", ["dev32"], "dev"),
+        "test": ("test", ["hf_test"], None),
+    }
+    files = {}
+    for split, (own, copies, flattened_name) in names.items():
+        files[split] = task_lib.places(folders, f"{folder}/{own}.jsonl")
+        if flat and flattened_name:
+            name = f"{flat}/{flattened_name}.json"
+            files[split] += task_lib.places(_FLATTENED, name)
+        more = [f"{folder}/{copy}.jsonl" for copy in copies]
+        files[split] += task_lib.places(folders, *more)
+    return files
+
+
+def _reader(
+    form: str | None = None,
+    labels: Mapping[str, str] = {},
+    rename: Mapping[str, str] = {},
+) -> task_lib.Read:
+    """Returns a reader of JSON lines and, by `form`, of flattened lists."""
+
+    def read(path: pathlib.Path, split: str) -> Iterator[Row]:
+        del split  # A file has one.
+        if form and readers.kind(path) == "json":
+            yield from flattened.read(path, form, labels)
+            return
+        for row in readers.jsonl(path):
+            yield Row({rename.get(k, k): v for k, v in row.items()}, row.origin)
+
+    return read
+
+
+BOOLQ = Task(
+    name="boolq",
+    benchmark="superglue",
+    files=_files("BoolQ", "BoolQA"),
+    read=_reader(
+        r"question: (?P<question>.*?)\npassage: (?P<passage>.*)",
+        rename={"answer": "label"},  # BoolQ's name, in the exports
+    ),
+    examples=classes.template("boolq", ["passage", "question"], _BOOLEANS),
+    labels=_BOOLEANS,
+    score=classes.score(_BOOLEANS, "accuracy"),
+    averaged=("accuracy",),
+    train_examples=9427,
+)
+
+_CB_LABELS = ("entailment", "contradiction", "neutral")
+CB = Task(
+    name="cb",
+    benchmark="superglue",
+    files=_files("CB", "CB"),
+    read=_reader(flattened.PAIR.format("premise", "hypothesis")),
+    examples=classes.template("cb", ["hypothesis", "premise"], _CB_LABELS),
+    labels=_CB_LABELS,
+    score=classes.score(_CB_LABELS, "f1_macro", "accuracy"),
+    averaged=("f1_macro", "accuracy"),
+    train_examples=250,
+)
+
+_COPA_LABELS = ("choice1", "choice2")
+COPA = Task(
+    name="copa",
+    benchmark="superglue",
+    files=_files("COPA", "COPA"),
+    read=_reader(
+        r'Which sentence is the (?P<question>cause|effect) of "(?P<premise>.*)"\? '
+        r"Choose one between A and B\.\nA: (?P<choice1>.*)\nB: (?P<choice2>.*)",
+        {"A": "choice1", "B": "choice2"},
+    ),
+    examples=classes.template(
+        "copa", ["choice1", "choice2", "premise", "question"], _COPA_LABELS
+    ),
+    labels=_COPA_LABELS,
+    score=classes.score(_COPA_LABELS, "accuracy"),
+    averaged=("accuracy",),
+    train_examples=400,
+)
+
+
+# MultiRC: a row is a passage with its questions and their answers.
+
+
+def _read_multirc(path: pathlib.Path, split: str) -> Iterator[Row]:
+    del split  # A file has one.
+    if readers.kind(path) != "json":
+        yield from readers.jsonl(path)
+        return
+    form = r"paragraph: (?P<text>.*)\nquestion: (?P<question>.*)"
+    form += r"\ncandidate answer: (?P<answer>.*)"
+    for row in flattened.read(path, form):
+        answer = {"text": row["answer"], "label": row["label"]}
+        question = {"question": row["question"], "answers": [answer]}
+        # Its questions have no number: the same text is the same question.
+        question["idx"] = row["text"] + "\n" + row["question"]
+        yield Row(
+            {"idx": None, "passage": {"text": row["text"], "questions": [question]}},
+            row.origin,
+        )
+
+
+def _multirc_examples(row: Row) -> Iterator[Example]:
+    passage = _part(row.field("passage"), row)
+    paragraph = passage.text("text")
+    for question in _parts(passage, "questions"):
+        group = (row.get("idx"), question.field("idx"))
+        for answer in _parts(question, "answers"):
+            inputs = (
+                f"multirc question: {question.text('question')} "
+                f"answer: {answer.text('text')} paragraph: {paragraph}"
+            )
+            inputs = re.sub("</?b>", "", inputs.replace("<br>", " "))
+            index = answer.class_index(_BOOLEANS)
+            yield Example(inputs, classes.target(index, _BOOLEANS), index, group)
+
+
+def _multirc_score(
+    examples: Sequence[Example], predictions: Sequence[str]
+) -> dict[str, float]:
+    return metrics.multirc(
+        [example.group for example in examples],
+        [example.answer for example in examples],
+        [metrics.class_index(prediction, _BOOLEANS) for prediction in predictions],
+    )
+
+
+MULTIRC = Task(
+    name="multirc",
+    benchmark="superglue",
+    files=_files("MultiRC", "MultiRC"),
+    read=_read_multirc,
+    examples=_multirc_examples,
+    labels=_BOOLEANS,
+    score=_multirc_score,
+    averaged=("f1", "em"),
+    train_examples=27243,
+)
+
+
+# ReCoRD: a row is a passage with its queries.
+
+
+def _record_examples(row: Row) -> Iterator[Example]:
+    passage = _part(row.field("passage"), row)
+    text = passage.text("text")
+    # Offsets of an entity's first and last character.
+    entities = {
+        text[entity.field("start") : entity.field("end") + 1]
+        for entity in _parts(passage, "entities")
+    }
+    shown = re.sub("([.?!\"'])\n@highlight\n", r"\1 ", text)
+    shown = shown.replace("\n@highlight\n", ". ")
+    end = f"entities: {', '.join(sorted(entities))} passage: {shown}"
+    for query in _parts(row, "qas"):
+        inputs = f"record query: {query.text('query')} {end}"
+        group = (row.get("idx"), query.field("idx"))
+        if "answers" not in query:
+            yield Example(inputs, task_lib.UNLABELED, None, group)
+            continue
+        answers = tuple(sorted({a.text("text") for a in _parts(query, "answers")}))
+        for answer in answers:
+            yield Example(inputs, answer, answers, group)
+
+
+def _record_score(
+    examples: Sequence[Example], predictions: Sequence[str]
+) -> dict[str, float]:
+    return metrics.record(
+        [example.group for example in examples],
+        [example.answer for example in examples],
+        predictions,
+    )
+
+
+RECORD = Task(
+    name="record",
+    benchmark="superglue",
+    files=_files("ReCoRD"),
+    read=_reader(),
+    examples=_record_examples,
+    labels=(),
+    score=_record_score,
+    averaged=("f1", "em"),
+    train_examples=138854,  # one for each answer
+)
+
+RTE = Task(
+    name="superglue_rte",
+    benchmark="superglue",
+    files=_files("RTE"),
+    read=_reader(),
+    examples=classes.template(
+        "rte", ["hypothesis", "premise"], ("entailment", "not_entailment")
+    ),
+    labels=("entailment", "not_entailment"),
+    score=classes.score(("entailment", "not_entailment"), "accuracy"),
+    averaged=("accuracy",),
+    train_examples=2490,
+)
+
+WIC = Task(
+    name="wic",
+    benchmark="superglue",
+    files=_files("WiC", "WiC"),
+    read=_reader(r"word: (?P<word>[^\n]*)\n(?P<sentence1>[^\n]*)\n(?P<sentence2>.*)"),
+    examples=classes.template("wic", ["sentence1", "sentence2", "word"], _BOOLEANS),
+    labels=_BOOLEANS,
+    score=classes.score(_BOOLEANS, "accuracy"),
+    averaged=("accuracy",),
+    train_examples=5428,
+)
+
+
+def _part(value: Any, row: Row) -> Row:
+    if not isinstance(value, dict):
+        raise row.error(f"{type(value).__name__} where a JSON object must be")
+    return Row(value, row.origin)
+
+
+def _parts(row: Row, field: str) -> Iterator[Row]:
+    values = row.field(field)
+    if not isinstance(values, list):
+        raise row.error(f"field {field!r} is not a list")
+    for value in values:
+        yield _part(value, row)
+
+
+TASKS = (BOOLQ, CB, COPA, MULTIRC, RECORD, RTE, WIC, winograd.WSC)

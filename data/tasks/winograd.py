@@ -1,0 +1,253 @@
+"""Winograd schemas: SuperGLUE's WSC, DPR to train with it, and GLUE's WNLI.
+
+T5 asks which noun phrase a starred pronoun stands for. WSC's rows say of one phrase
+whether it is right: only the right ones are taught, and a prediction is a yes where it
+is that phrase. The target is the phrase, right or not; the answer is the label.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import itertools
+import pathlib
+import re
+
+from clinometer.data import metrics
+from clinometer.data.errors import DataError
+from clinometer.data.tasks import readers
+from clinometer.data.tasks import task as task_lib
+from clinometer.data.tasks.task import Dropped
+from clinometer.data.tasks.task import Example
+from clinometer.data.tasks.task import Row
+from clinometer.data.tasks.task import Task
+
+SUPERGLUE_FOLDERS = ("superglue/", "super_glue/", "SuperGLUE/", "")
+_LABELS = ("False", "True")
+_NEGATIVE = "the phrase is not what the pronoun means; only right ones are taught"
+
+
+def _score(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+    answers = [example.answer for example in examples]
+    said = [
+        metrics.wsc_class(prediction, example.targets)
+        for prediction, example in zip(predictions, examples, strict=True)
+    ]
+    return {"accuracy": metrics.accuracy(answers, said)}
+
+
+# WSC.
+
+
+def _wsc_rows(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
+    for row in readers.jsonl(path):
+        if split == "train" and row.class_index(_LABELS) == 0:
+            yield Dropped(row.origin, _NEGATIVE)
+        else:
+            yield row
+
+
+def _wsc_examples(row: Row) -> list[Example]:
+    target = row.field("target")
+    if not isinstance(target, dict):
+        raise row.error("field 'target' is not a JSON object")
+    spans = Row(target, row.origin)
+    words = row.text("text").strip().split(" ")
+    starred = _star(words, spans.field("span2_index"), spans.text("span2_text"), row)
+    phrase = _as_in_text(spans.text("span1_text"), row.text("text"))
+    return [Example(f"wsc: {starred}", phrase, row.class_index(_LABELS))]
+
+
+def _star(words: Sequence[str], index: int, pronoun: str, row: Row) -> str:
+    """Returns the text with the pronoun starred, punctuation set apart from it.
+
+    The release's index is that of a neighbour in one row, of a word with punctuation
+    in another.
+    """
+    near = sorted(range(len(words)), key=lambda i: abs(i - index))[:3]
+    for i in near:
+        match = re.fullmatch(rf"(\W*){re.escape(pronoun)}(\W*)", words[i])
+        if match:
+            before, after = match.groups()
+            marked = f"{before}*{pronoun}*" + (f" {after}" if after else "")
+            return " ".join([*words[:i], marked, *words[i + 1 :]])
+    raise row.error(f"word {index} of the text is not the pronoun {pronoun!r}")
+
+
+def _as_in_text(phrase: str, text: str) -> str:
+    """Returns a phrase with the capitals that it has in the text."""
+    if phrase in text:
+        return phrase
+    phrase = phrase.replace("\n", " ").rstrip(".")
+    found = re.search(re.escape(phrase), text, re.IGNORECASE)
+    return found[0] if found else phrase
+
+
+WSC = Task(
+    name="wsc",
+    benchmark="superglue",
+    files={
+        "train": task_lib.places(
+            SUPERGLUE_FOLDERS, "WSC/train.jsonl", "WSC/train32.jsonl"
+        ),
+        "validation": task_lib.places(
+            SUPERGLUE_FOLDERS, "WSC/val.jsonl", "WSC/dev32.jsonl"
+        ),
+        "test": task_lib.places(SUPERGLUE_FOLDERS, "WSC/test.jsonl"),
+    },
+    read=_wsc_rows,
+    examples=_wsc_examples,
+    labels=(),
+    score=_score,
+    averaged=("accuracy",),
+    train_examples=259,  # positives only
+)
+
+
+# DPR, definite pronoun resolution (Rahman and Ng 2012).
+
+
+def _dpr_rows(path: pathlib.Path, split: str) -> Iterator[Row]:
+    """Four lines each: sentence, pronoun, "one,other", answer; blank lines between."""
+    del split  # A file has one.
+    lines = ((origin, line.strip()) for origin, line in readers.lines(path))
+    lines = (pair for pair in lines if pair[1])
+    names = ("sentence", "pronoun", "candidates", "answer")
+    for block in iter(lambda: list(itertools.islice(lines, len(names))), []):
+        row = Row(zip(names, (line for _, line in block)), block[0][0])
+        if len(block) < len(names):
+            raise row.error(f"{len(block)} lines, not {len(names)}: {', '.join(names)}")
+        yield row
+
+
+def _dpr_examples(row: Row) -> list[Example]:
+    candidates = [part.strip() for part in row.text("candidates").split(",", 1)]
+    answer = row.text("answer")
+    chosen = [c for c in candidates if c.lower() == answer.lower()]
+    if len(candidates) != 2 or not chosen:
+        raise row.error(f"the answer {answer!r} is not one of {candidates}")
+    # The first occurrence is meant; where there is none, T5 stars nothing.
+    starred = re.sub(
+        rf" ({re.escape(row.text('pronoun'))})( |\.|,)",
+        r" *\1*\2",
+        row.text("sentence"),
+        count=1,
+    )
+    return [Example(f"wsc: {starred}", chosen[0], 1)]
+
+
+DPR = Task(
+    name="dpr",
+    benchmark=None,
+    files={
+        split: task_lib.places(
+            ("dpr/", "DPR/", "definite_pronoun_resolution/", ""), f"{name}.c.txt"
+        )
+        for split, name in [("train", "train"), ("validation", "test")]
+    },
+    read=_dpr_rows,
+    examples=_dpr_examples,
+    labels=(),
+    score=_score,
+    averaged=("accuracy",),
+    train_examples=1322,
+)
+
+
+# WNLI: evaluation only. Its second sentence is a part of the first one with a phrase in
+# the place of a pronoun; pronoun and phrase are found again by the words around them.
+
+_PRONOUNS = frozenset(["he", "she", "they", "it", "her", "his", "their", "them", "him"])
+_END = ".,?!"
+
+
+def _wnli_examples(row: Row) -> list[Example]:
+    premise = [word for word in row.text("sentence1").split(" ") if word]
+    hypothesis = [word for word in row.text("sentence2").split(" ") if word]
+    starred, phrase = _find_pronoun(premise, hypothesis, row)
+    return [Example(f"wsc: {starred}", phrase, row.class_index(_LABELS))]
+
+
+def _find_pronoun(
+    premise: Sequence[str], hypothesis: Sequence[str], row: Row
+) -> tuple[str, str]:
+    """Returns the premise with its pronoun starred, and the phrase put for it.
+
+    That pronoun is meant which has the most words before and after it in common with
+    the hypothesis.
+    """
+    plain, other = _plain(premise), _plain(hypothesis)
+    pronouns = [i for i, word in enumerate(plain) if word in _PRONOUNS]
+    if not pronouns:
+        raise row.error(f"sentence1 has none of the pronouns {sorted(_PRONOUNS)}")
+    # The last one where no word is in common.
+    best = max(reversed(pronouns), key=lambda i: sum(_context(plain, other, i)))
+    before, after = _context(plain, other, best)
+    start, stop = _gap(other, plain[best - before : best], plain[best + 1 :][:after])
+    # A phrase begins at an article, where there is one: at that which comes last.
+    inside = other[start:stop]
+    start += max(inside.index(a) if a in inside else 0 for a in ("a", "an", "the"))
+    phrase = " ".join(hypothesis[start:stop]).rstrip(_END)
+    word = premise[best]
+    marked = f"*{word.rstrip(_END)}*" + (f" {word[-1]}" if word[-1] in _END else "")
+    starred = " ".join([*premise[:best], marked, *premise[best + 1 :]])
+    return starred, re.sub("'s?$", "", phrase)
+
+
+def _plain(words: Iterable[str]) -> list[str]:
+    return [word.lower().rstrip(_END) for word in words]
+
+
+def _context(premise: Sequence[str], other: Sequence[str], i: int) -> tuple[int, int]:
+    """Returns how many words before and after i stand in `other` as one run."""
+    text = f" {' '.join(other)} "
+    before = 0
+    while before < i and f" {' '.join(premise[i - before - 1 : i])} " in text:
+        before += 1
+    rest = premise[i + 1 :]
+    after = 0
+    while after < len(rest) and f" {' '.join(rest[: after + 1])} " in text:
+        after += 1
+    return before, after
+
+
+def _gap(
+    words: Sequence[str], before: Sequence[str], after: Sequence[str]
+) -> tuple[int, int]:
+    """Returns where the words between two runs stand; the runs may be at the ends."""
+
+    def position(run: Sequence[str], start: int) -> int | None:
+        ends = range(start, len(words) - len(run) + 1)
+        return next(
+            (i for i in ends if list(words[i : i + len(run)]) == list(run)), None
+        )
+
+    start = position(before, 0)
+    start = 0 if start is None else start + len(before)
+    stop = position(after, start + 1) if after else len(words)
+    if stop is None and after:  # the phrase stands first, whatever came before it
+        start, stop = 0, position(after, 1)
+    if stop is None or start >= len(words):  # or last
+        stop = len(words)
+    return min(start, len(words) - 1), stop
+
+
+def _wnli_rows(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
+    if split == "train":
+        raise DataError("WNLI is for evaluation only, as in T5: it has no train split.")
+    yield from readers.tsv(path, needed=["sentence1", "sentence2"])
+
+
+WNLI = Task(
+    name="wnli",
+    benchmark=None,
+    files={
+        split: task_lib.places(("glue/", "glue_data/", "GLUE/", ""), f"WNLI/{name}.tsv")
+        for split, name in [("train", "train"), ("validation", "dev"), ("test", "test")]
+    },
+    read=_wnli_rows,
+    examples=_wnli_examples,
+    labels=(),
+    score=_score,
+    averaged=("accuracy",),
+    train_examples=0,
+)

@@ -1,0 +1,70 @@
+"""Files are found in their order of preference, and what is dropped is counted."""
+
+import logging
+
+import pytest
+
+from clinometer.data.errors import DataError
+from clinometer.data.tasks import load
+from clinometer.data.tasks import registry
+
+COLA = "gj04\t1\t\tThe boy ran.\n"
+
+
+def test_the_release_itself_is_preferred(read):
+    files = {
+        "CoLA/tokenized_dev.tsv": "a b\t1\n",
+        "CoLA/tokenized_test_idd.tsv": "x\ty\nc\t0\n",
+    }
+    both = read("cola", files)
+    assert [e.inputs for e in both.examples] == [
+        "cola sentence: a b",
+        "cola sentence: c",
+    ]
+    files["glue_data/CoLA/dev.tsv"] = COLA
+    (own,) = read("cola", files).examples
+    assert own.inputs == "cola sentence: The boy ran."
+
+
+def test_of_a_brace_all_must_be_there(read):
+    with pytest.raises(DataError, match="No validation data of task 'cola'"):
+        read("cola", {"CoLA/tokenized_dev.tsv": "a b\t1\n"})
+
+
+def test_missing_files_are_listed(tmp_path):
+    cola = registry.get("cola")
+    with pytest.raises(DataError) as caught:
+        load.load(cola, tmp_path, "train")
+    for place in cola.files["train"]:
+        assert place in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(DataError, match="which is not a folder"):
+        load.load(cola, tmp_path / "none", "train")
+    with pytest.raises(DataError, match="no split 'dev', but train, validation, test"):
+        load.load(cola, tmp_path, "dev")
+
+
+def test_a_set_to_learn_from_must_have_labels(read):
+    files = {"CoLA/test.tsv": "index\tsentence\n0\tThe boy ran.\n"}
+    (example,) = read("cola", files, "test").examples
+    assert (example.targets, example.answer) == ("<unk>", None)
+    files = {"CoLA/dev.tsv": files["CoLA/test.tsv"]}
+    with pytest.raises(DataError, match="CoLA/dev.tsv:2: no label, which a validation"):
+        read("cola", files)
+
+
+def test_what_is_dropped_is_counted_and_said(read, tmp_path, caplog):
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+    text = header + "1\t2\t3\tWho?\tWhich?\t0\n4\t5\t6\tWhat?\n7\t8\n"
+    loaded = read("qqp", {"QQP/train.tsv": text}, "train")
+    assert len(loaded.examples) == 1
+    assert loaded.rows == 3
+    assert loaded.dropped == {"a row without 6 columns": 2}
+    with caplog.at_level(logging.WARNING):
+        load.load(registry.get("qqp"), tmp_path, "train")
+    assert "qqp train: 1 examples of 3 rows; left out 2: a row without" in caplog.text
+
+
+def test_an_empty_file_is_an_error(read):
+    with pytest.raises(DataError, match="cola validation: no examples; 0 examples"):
+        read("cola", {"CoLA/dev.tsv": ""})

@@ -1,0 +1,122 @@
+"""Tasks by name, in benchmarks, and in a user's file."""
+
+import pytest
+
+from clinometer.data.errors import DataError
+from clinometer.data.tasks import registry
+
+MINE = """
+from clinometer.data.tasks import classes, readers, task
+
+LABELS = ("no", "yes")
+TASK = task.Task(
+    name="mine",
+    benchmark=None,
+    files={"train": ("train.jsonl",), "validation": ("dev.jsonl",)},
+    read=readers.jsonl,
+    examples=classes.template("mine", ["text"], LABELS),
+    labels=LABELS,
+    score=classes.score(LABELS, "accuracy"),
+    averaged=("accuracy",),
+    train_examples=2,
+)
+"""
+
+
+def test_the_benchmarks_are_the_papers():
+    benchmarks = registry.benchmarks()
+    assert set(benchmarks["glue"]) == {
+        "cola",
+        "sst2",
+        "mrpc",
+        "stsb",
+        "qqp",
+        "mnli",
+        "qnli",
+        "rte",
+    }
+    assert set(benchmarks["superglue"]) == {
+        "boolq",
+        "cb",
+        "copa",
+        "multirc",
+        "record",
+        "superglue_rte",
+        "wic",
+        "wsc",
+    }
+    assert {"wnli", "dpr"} <= set(registry.names())
+
+
+def test_sizes_for_mixture_rates():
+    # Spec §17, T5's numbers.
+    sizes = {
+        "cola": 8551,
+        "sst2": 67349,
+        "mrpc": 3668,
+        "qqp": 363849,
+        "stsb": 5749,
+        "mnli": 392702,
+        "qnli": 104743,
+        "rte": 2490,
+        "boolq": 9427,
+        "cb": 250,
+        "copa": 400,
+        "multirc": 27243,
+        "record": 138854,
+        "superglue_rte": 2490,
+        "wic": 5428,
+        "wsc": 259,
+        "dpr": 1322,
+    }
+    assert {name: registry.get(name).train_examples for name in sizes} == sizes
+
+
+def test_every_task_is_whole():
+    for name in registry.names():
+        task = registry.get(name)
+        assert task.name == name
+        assert {"validation"} <= set(task.files) <= {"train", "validation", "test"}
+        assert task.averaged
+
+
+def test_an_unknown_name_has_a_near_one():
+    with pytest.raises(DataError, match=r"No task 'sst-2' .* Did you mean 'sst2'\?"):
+        registry.get("sst-2")
+
+
+def test_a_task_of_a_file(tmp_path):
+    path = tmp_path / "my_task.py"
+    path.write_text(MINE)
+    assert registry.get(str(path)).name == "mine"
+    assert registry.get(f"{path}:mine").labels == ("no", "yes")
+    with pytest.raises(DataError, match="No task 'yours' in .*my_task.py"):
+        registry.get(f"{path}:yours")
+    path.write_text(
+        MINE + "import dataclasses\n"
+        "TASKS = (TASK, dataclasses.replace(TASK, name='other'))\n"
+    )
+    assert registry.get(f"{path}:other").name == "other"
+    with pytest.raises(DataError, match="Accepted are mine, other"):
+        registry.get(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1 / 0", "fails: ZeroDivisionError"),
+        ("x = 1", "must set TASK to a Task"),
+        ("TASKS = ('cola',)", "must set TASK to a Task"),
+        (MINE.replace('"mine"', '"cola"'), "the name 'cola' is taken"),
+    ],
+)
+def test_a_bad_file(tmp_path, text, reason):
+    path = tmp_path / "bad.py"
+    path.write_text(text)
+    with pytest.raises(DataError, match=reason):
+        registry.get(str(path))
+
+
+def test_a_missing_file():
+    with pytest.raises(DataError, match="'none/mine.py' does not exist"):
+        registry.get("none/mine.py")
