@@ -17,6 +17,7 @@ from clinometer import models
 from clinometer.data import aggregates
 from clinometer.data import errors as data_errors
 from clinometer.data import scores
+from clinometer.data import tokenized_examples
 from clinometer.data import vocabulary as vocabulary_lib
 from clinometer.data.tasks import load
 from clinometer.data.tasks import registry
@@ -152,15 +153,15 @@ class Scorer:
         self._vocabulary, self._options = vocabulary, options
         self._tasks: dict[str, task_lib.Task] = {}
         self._examples: dict[str, list[task_lib.Example]] = {}
-        self._inputs: dict[str, list[np.ndarray]] = {}
+        self._inputs: dict[str, tokenized_examples.Ragged] = {}
         self._truncated: dict[str, int] = {}
         self._runners: dict[str, decoding.Runner] = {}
         for name, found in examples.items():
             task = registry.get(name)
             chosen = _spread(found, options.max_examples)
             texts = [example.inputs for example in chosen]
-            tokens, truncated = vocabulary_lib.encode_inputs(
-                vocabulary, texts, encoder_length
+            tokens, truncated = tokenized_examples.encode(
+                texts, vocabulary, encoder_length
             )
             self._tasks[task.name], self._examples[task.name] = task, chosen
             self._inputs[task.name], self._truncated[task.name] = tokens, truncated

@@ -18,7 +18,11 @@ def make_eval_step(model: models.Model) -> Callable[[Any, Batch], models.loss.Lo
 
     def eval_step(params: Any, batch: Batch) -> models.loss.Loss:
         logits = model.apply(
-            params, batch["encoder_input_tokens"], batch["decoder_input_tokens"]
+            params,
+            batch["encoder_input_tokens"],
+            batch["decoder_input_tokens"],
+            encoder_segment_ids=batch.get("encoder_segment_ids"),
+            decoder_segment_ids=batch.get("decoder_segment_ids"),
         )
         return models.loss.cross_entropy(logits, batch["decoder_target_tokens"])
 

@@ -23,6 +23,8 @@ from clinometer.train import sources
 
 # Model options that change how a result is computed, not which one it is.
 _FORM_FIELDS = ("scan_layers", "remat")
+# Where data lies; what it is has fingerprints.
+_PLACES = ("store", "folder")
 _AT_LEAST_ONE = (
     "train_steps",
     "num_microbatches",
@@ -89,8 +91,8 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     optimizer = optimizer_lib.make(config.optimizer)
     overrides = {k: v for k, v in config.model.items() if k != "name" and v is not None}
     model = _build(config.model.name, overrides)
-    source = sources.pretraining(config)
-    vocabulary = source.vocabulary
+    is_finetuning = "mixture" in config.data
+    vocabulary = sources.open_store(config.data.store).vocabulary
     if "vocab_size" not in overrides:
         overrides["vocab_size"] = vocabulary.padded_size(128)
         model = _build(config.model.name, overrides)
@@ -100,6 +102,11 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
             f"{vocabulary.size} ids of the store {config.data.store}; leave it "
             f"out to get {vocabulary.padded_size(128)}"
         )
+    source = (
+        sources.finetuning(config, model)
+        if is_finetuning
+        else sources.pretraining(config)
+    )
     _check_lengths(model, overrides, source)
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
@@ -193,7 +200,7 @@ def _identity(
         fields["train_steps"] = config.train_steps
     groups = {
         "model": dataclasses.asdict(model.config),
-        "data": {k: v for k, v in config.data.items() if k != "store"},
+        "data": {k: v for k, v in config.data.items() if k not in _PLACES},
         "optimizer": dict(config.optimizer),
         "schedule": dict(config.schedule),
     }

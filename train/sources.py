@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
+import hashlib
 import os
 from typing import Any
 from typing import Protocol
@@ -12,10 +13,15 @@ from typing import Protocol
 from ml_collections import config_dict
 import numpy as np
 
+from clinometer import models
 from clinometer.data import batches as batches_lib
 from clinometer.data import errors as data_errors
+from clinometer.data import finetune_batches
+from clinometer.data import mixtures
 from clinometer.data import token_store
+from clinometer.data import tokenized_examples
 from clinometer.data import vocabulary as vocabulary_lib
+from clinometer.data.tasks import registry
 from clinometer.train import checkpoints
 from clinometer.train import downstream
 from clinometer.train import errors
@@ -122,4 +128,107 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
             "data.vocabulary_sha256": store.vocabulary.sha256,
         },
         describe=describe,
+    )
+
+
+def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
+    """Returns a mixture of text-to-text tasks.
+
+    Args:
+        config: as `configs/finetune.py` makes it.
+        model: whose predictions are scored.
+
+    Raises:
+        RunError: `config.data` or `config.eval` is wrong, or files are, and how.
+    """
+    data, evaluation = config.data, config.eval
+    options = downstream.Options(
+        **{
+            field.name: evaluation[field.name]
+            for field in dataclasses.fields(downstream.Options)
+        }
+    )
+    options.check("config.eval.")
+    vocabulary = open_store(data.store).vocabulary
+    if not data.mixture:
+        raise errors.RunError(
+            "config.data.mixture: missing; give names of mixtures "
+            f"({', '.join(mixtures.MIXTURES)}) and tasks, with commas between them"
+        )
+    try:
+        given = mixtures.expand(data.mixture, registry.names())
+        tasks = {name: registry.get(name) for name in given}
+        rates = mixtures.proportional(
+            {name: task.train_examples for name, task in tasks.items()},
+            limit=data.rate_limit,
+            temperature=data.temperature,
+        )
+        rates |= {name: rate for name, rate in given.items() if rate is not None}
+        lengths = {
+            "encoder_length": data.encoder_length,
+            "decoder_length": data.decoder_length,
+        }
+
+        examples = {
+            split: downstream.labelled(list(given), data.folder, split)
+            for split in ("train", downstream.SPLIT)
+        }
+        train, validation = (
+            {
+                name: tokenized_examples.tokenize(found, vocabulary, **lengths)
+                for name, found in of_split.items()
+            }
+            for of_split in examples.values()
+        )
+        shape = {"batch_size": data.batch_size, "packing": data.packing, **lengths}
+        batches = finetune_batches.FinetuneBatches(
+            train, rates, seed=data.seed, **shape
+        )
+        eval_batches = finetune_batches.FinetuneEvalBatches(
+            validation, max_rows=evaluation.max_rows, **shape
+        )
+    except data_errors.DataError as error:
+        raise errors.RunError(f"config.data: {error}") from error
+    scorer = downstream.Scorer(
+        model,
+        vocabulary,
+        examples[downstream.SPLIT],
+        **lengths,
+        options=options,
+    )
+
+    def describe(step: int) -> dict[str, Any]:
+        return {
+            "store": os.path.abspath(data.store),
+            "folder": data.folder and os.path.abspath(data.folder),
+            "vocabulary_sha256": vocabulary.sha256,
+            "epochs": batches.epoch(step),
+            "tasks": {
+                name: {
+                    "rate": float(rates[name]),
+                    "train_examples": len(train[name]),
+                    "truncated_inputs": train[name].truncated_inputs,
+                    "truncated_targets": train[name].truncated_targets,
+                    "epochs": epochs,
+                }
+                for name, epochs in batches.task_epochs(step).items()
+            },
+        }
+
+    digest = hashlib.sha256()
+    for name, examples in train.items():
+        for part in (examples.inputs, examples.targets):
+            digest.update(name.encode() + part.offsets.tobytes() + part.flat.tobytes())
+    return Source(
+        vocabulary=vocabulary,
+        encoder_length=batches.lengths.inputs,
+        decoder_length=batches.lengths.targets,
+        batches=batches,
+        eval_batches=eval_batches,
+        identity={
+            "data.examples_sha256": digest.hexdigest()[:16],
+            "data.vocabulary_sha256": vocabulary.sha256,
+        },
+        describe=describe,
+        scorer=scorer,
     )

@@ -178,6 +178,9 @@ def _forward(
         params,
         batch["encoder_input_tokens"],
         batch["decoder_input_tokens"],
+        # Of packed rows only.
+        encoder_segment_ids=batch.get("encoder_segment_ids"),
+        decoder_segment_ids=batch.get("decoder_segment_ids"),
         dropout_key=dropout_key,
         collect_health=collect_health,
     )
