@@ -158,7 +158,7 @@ class Scorer:
         self._runners: dict[str, decoding.Runner] = {}
         for name, found in examples.items():
             task = registry.get(name)
-            chosen = _spread(found, options.max_examples)
+            chosen = spread(found, options.max_examples)
             texts = [example.inputs for example in chosen]
             tokens, truncated = tokenized_examples.encode(
                 texts, vocabulary, encoder_length
@@ -280,8 +280,8 @@ class Scorer:
                     options.top_p,
                 ).tokens
             )
-        return lambda params, inputs, rows: (
-            decoding.greedy(model, params, inputs, length).tokens
+        return lambda params, inputs, rows: decoding.greedy(
+            model, params, inputs, length
         )
 
 
@@ -354,7 +354,7 @@ def labelled(
     return found
 
 
-def _spread(
+def spread(
     examples: Sequence[task_lib.Example], most: int | None
 ) -> list[task_lib.Example]:
     """Returns so many examples, evenly from all, whole groups of those that belong."""

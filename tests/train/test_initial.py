@@ -48,9 +48,7 @@ def test_parameters_and_slots_are_taken(pretrained, make_config, slots):
     canonical = checkpoints.to_canonical(state)
     expected = checkpoints.to_canonical(theirs)
     assert int(state.step) == 0
-    jax.tree.map(
-        np.testing.assert_array_equal, canonical["params"], expected["params"]
-    )
+    jax.tree.map(np.testing.assert_array_equal, canonical["params"], expected["params"])
     if slots == "reset":
         fresh = jax.jit(job.optimizer.init)(theirs.params)
         fresh = state_lib.TrainState(theirs.step, theirs.params, fresh)

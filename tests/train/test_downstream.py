@@ -1,0 +1,88 @@
+"""Scores of tasks: what is drawn from a log, and which examples are taken."""
+
+import pytest
+
+from clinometer.data.tasks import task as task_lib
+from clinometer.train import downstream
+from clinometer.train import errors
+from clinometer.train import finetune_summary
+
+
+def test_best_and_last_of_a_log():
+    records = [
+        {"step": 1, "train/loss": 3.0},
+        {
+            "step": 4,
+            "downstream/rte": 60.0,
+            "downstream/rte/accuracy": 60.0,
+            "downstream/rte/standard_error": 3.0,
+            "downstream/squad": 10.0,
+            "downstream/glue": 1.0,
+        },
+        {
+            "step": 8,
+            "downstream/rte": 55.0,
+            "downstream/rte/standard_error": 2.0,
+            "downstream/squad": 20.0,
+        },
+    ]
+    found = downstream.best(records)["tasks"]
+    assert found["rte"] == {
+        "best": 60.0,
+        "best_step": 4,
+        "last": 55.0,
+        "standard_error": 3.0,
+    }
+    assert found["squad"]["best_step"] == 8 and set(found) == {"rte", "squad"}
+    assert downstream.best(records[:1]) is None
+
+
+def test_groups_stay_whole_when_few_are_taken():
+    examples = [task_lib.Example(f"{i}", "", 0, group=i // 3) for i in range(30)]
+    chosen = downstream.spread(examples, 9)
+    assert len(chosen) == 9
+    assert len({x.group for x in chosen}) == 3
+    alone = [task_lib.Example(f"{i}", "", 0) for i in range(10)]
+    assert [x.inputs for x in downstream.spread(alone, 5)] == list("02468")
+    assert downstream.spread(alone, None) == alone
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("decoding", "beams"), ("batch_size", 0), ("top_p", 1.5), ("max_examples", 0)],
+)
+def test_options_out_of_range_are_named(field, value):
+    options = downstream.Options(**{field: value})
+    with pytest.raises(errors.RunError, match=field):
+        options.check("config.eval.")
+
+
+def run(seed, learning_rate, score, error):
+    entry = {"best": score, "best_step": 5, "last": score, "standard_error": error}
+    return {
+        "seed": seed,
+        "initial": {"step": 8},
+        "config": {"schedule": {"learning_rate": learning_rate}},
+        "downstream": {"tasks": {"rte": entry}},
+    }
+
+
+def test_no_difference_is_one_within_its_error():
+    runs = [
+        run(0, 1e-3, 60.0, 3.0),
+        run(1, 1e-3, 62.0, 3.0),
+        run(0, 5e-4, 66.0, 3.0),
+        run(1, 5e-4, 67.0, 3.0),
+        run(0, 1e-4, 50.0, 3.0),
+    ]
+    summary = finetune_summary.summarise(runs)
+    entries = [entry["tasks"]["rte"] for entry in summary]
+    assert [e["score"] for e in entries] == [61.0, 66.5, 50.0]
+    # 2 ** 0.5 between two seeds that differ by 2, over the root of 2.
+    assert entries[0]["seeds_error"] == pytest.approx(1.0)
+    assert entries[0]["standard_error"] == 3.0
+    # 5.5 is less than twice the 4.2 of the difference; 16.5 is more.
+    assert not finetune_summary.different(entries[0], entries[1])
+    assert finetune_summary.different(entries[1], entries[2])
+    text = finetune_summary.table(summary)
+    assert "61.0 +- 3.0  " in text and "50.0 +- 3.0 <" in text

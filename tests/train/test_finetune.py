@@ -1,0 +1,202 @@
+"""Fine-tuning and evaluation of a tiny run on hand-written tasks, end to end."""
+
+import json
+
+import pytest
+
+from clinometer.train import evaluation
+from clinometer.train import finetune
+from clinometer.train import main
+from clinometer.train import metrics_log
+from clinometer.train import run_record
+
+_SMALL = (
+    "train_steps=8",
+    "data.batch_size=4",
+    "data.encoder_length=32",
+    "data.decoder_length=8",
+    "eval.every_steps=4",
+    "eval.batch_size=4",
+    "checkpoint.every_steps=4",
+    "log.every_steps=4",
+    "log.health_every_steps=0",
+    "log.tensorboard=false",
+)
+
+
+@pytest.fixture(scope="module")
+def pretrained(arguments, tmp_path_factory):
+    """A run of 8 steps; not to be changed."""
+    workdir = tmp_path_factory.mktemp("pretrained") / "run"
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Releases in GLUE's format, rows written by hand."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "RTE").mkdir()
+    (folder / "CoLA").mkdir()
+    for name, count in (("train", 12), ("dev", 6)):
+        rows = ["index\tsentence1\tsentence2\tlabel"]
+        for i in range(count):
+            label = "entailment" if i % 3 else "not_entailment"
+            rows.append(f"{i}\tabc {i} def.\tghi {i} jkl.\t{label}")
+        (folder / f"RTE/{name}.tsv").write_text("\n".join(rows) + "\n")
+        rows = [
+            f"x{i}\t{i % 2}\t{'' if i % 2 else '*'}\tabc {i}." for i in range(count)
+        ]
+        (folder / f"CoLA/{name}.tsv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def command(pretrained, folder, workdir, *overrides, flags=(), mixture="rte,cola"):
+    return [
+        f"--from={pretrained}",
+        f"--mixture={mixture}",
+        f"--data={folder}",
+        f"--workdir={workdir}",
+        *flags,
+        *(f"--config.{field}" for field in (*_SMALL, *overrides)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def finetuned(pretrained, folder, tmp_path_factory):
+    """A fine-tuning of 8 steps; not to be changed."""
+    workdir = tmp_path_factory.mktemp("finetuned") / "run"
+    assert finetune.main(command(pretrained, folder, workdir)) == 0
+    return workdir
+
+
+def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
+    record = run_record.read(finetuned)
+    assert record["status"] == "finished"
+    assert record["initial"]["step"] == 8
+    assert record["config"]["model"]["d_model"] == 16  # the pretrained run's own
+    assert record["config"]["model"]["dropout_rate"] == 0.1
+    assert record["config"]["schedule"]["learning_rate"] == 1e-3
+    tasks = record["data"]["tasks"]
+    # 8 steps of 4 examples, 8551 to 2490: 24.8 of CoLA's and 7.2 of RTE's.
+    assert tasks["cola"]["epochs"] * 12 == pytest.approx(24.8, abs=1)
+    assert tasks["rte"]["epochs"] * 12 == pytest.approx(7.2, abs=1)
+    found = record["downstream"]["tasks"]
+    assert set(found) == {"rte", "cola"}
+    log = metrics_log.read(finetuned / "metrics.jsonl")
+    values = [r["downstream/rte"] for r in log if "downstream/rte" in r]
+    assert len(values) == 2 and found["rte"]["best"] == max(values)
+    assert found["rte"]["last"] == values[-1]
+    predictions = (finetuned / "predictions/8/rte.jsonl").read_text().splitlines()
+    assert len(predictions) == 6
+    first = json.loads(predictions[0])
+    assert first["inputs"] == "rte sentence1: abc 0 def. sentence2: ghi 0 jkl."
+    assert first["targets"] == "not_entailment"
+
+
+def test_scores_are_those_of_the_predictions(finetuned):
+    record = run_record.read(finetuned)
+    lines = (finetuned / "predictions/8/rte.jsonl").read_text().splitlines()
+    right = [r["prediction"] == r["targets"] for r in map(json.loads, lines)]
+    metric = record["metrics"]["downstream/rte/accuracy"]
+    assert metric == pytest.approx(100 * sum(right) / len(right))
+
+
+def test_a_stopped_run_goes_on_exactly(finetuned, pretrained, folder, tmp_path):
+    half = command(pretrained, folder, tmp_path / "run", "train_steps=4")
+    assert finetune.main(half) == 0
+    assert finetune.main(command(pretrained, folder, tmp_path / "run")) == 0
+
+    def records(workdir):
+        log = metrics_log.read(workdir / "metrics.jsonl")
+        return [metrics_log.without_wall(r) for r in log]
+
+    assert records(tmp_path / "run") == records(finetuned)
+
+
+def test_evaluation_gives_the_runs_own_scores(finetuned, folder, capsys):
+    argv = [str(finetuned), "--step", "8", "--json", "--batch-size", "4"]
+    assert evaluation.main(argv) == 0
+    added = json.loads(capsys.readouterr().out)
+    record = run_record.read(finetuned)
+    for name in ("rte", "cola"):
+        assert added["tasks"][name]["score"] == record["metrics"][f"downstream/{name}"]
+        assert added["tasks"][name]["examples"] == 6
+    assert record["evaluations"][-1]["tasks"] == added["tasks"]
+    assert evaluation.main([str(finetuned), "--step", "best", "--batch-size=4"]) == 0
+    assert "+- is one standard error" in capsys.readouterr().out
+
+
+def test_ranking_takes_a_label(finetuned, capsys):
+    argv = [str(finetuned), "--mixture", "rte", "--decoding", "rank", "--json"]
+    assert evaluation.main([*argv, "--batch-size", "4"]) == 0
+    added = json.loads(capsys.readouterr().out)
+    path = finetuned / "evaluation-rank-8/rte.jsonl"
+    predictions = [json.loads(x)["prediction"] for x in path.read_text().splitlines()]
+    assert set(predictions) <= {"entailment", "not_entailment"}
+    truth = ["entailment" if i % 3 else "not_entailment" for i in range(6)]
+    right = sum(a == b for a, b in zip(predictions, truth, strict=True))
+    assert added["tasks"]["rte"]["score"] == pytest.approx(100 * right / 6)
+
+
+@pytest.mark.slow
+def test_several_seeds_and_rates_are_one_command(pretrained, folder, tmp_path, capsys):
+    flags = ["--seeds=0 1", "--learning-rates=1e-3 5e-3"]
+    argv = command(pretrained, folder, tmp_path, flags=flags, mixture="rte")
+    assert finetune.main(argv) == 0
+    text = capsys.readouterr().out
+    assert "lr 0.005, 2 seeds" in text
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [entry["seeds"] for entry in summary] == [[0, 1], [0, 1]]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == [
+        "lr-0.001_seed-0",
+        "lr-0.001_seed-1",
+        "lr-0.005_seed-0",
+        "lr-0.005_seed-1",
+    ]
+
+
+@pytest.mark.slow
+def test_packed_rows_train(pretrained, folder, tmp_path):
+    argv = command(pretrained, folder, tmp_path / "run", "data.packing=true")
+    assert finetune.main(argv) == 0
+    assert run_record.read(tmp_path / "run")["status"] == "finished"
+
+
+def refused(capsys, argv):
+    assert finetune.main(argv) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("clinometer finetune: error: "), error
+    return error
+
+
+def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, capsys):
+    def of(*overrides, **kwargs):
+        argv = command(pretrained, folder, tmp_path / "run", *overrides, **kwargs)
+        return refused(capsys, argv)
+
+    assert "No task or mixture 'rtee' (did you mean 'rte'?)" in of(mixture="rtee")
+    assert "has the rate 0" in of(mixture="rte=0,cola")
+    message = of(mixture="boolq")
+    assert "boolq" in message and "BoolQ/train.jsonl" in message
+    assert "--seeds: got 'one'" in of(flags=["--seeds=one"])
+    assert "eval.decoding: got 'best'" in of("eval.decoding=best")
+    assert "has no checkpoint of step 3; it has 8" in of(flags=["--steps=3"])
+    (folder / "bad/RTE").mkdir(parents=True)
+    (folder / "bad/RTE/train.tsv").write_text("index\tsentence1\tlabel\n0\ta\tb\n")
+    argv = command(pretrained, folder / "bad", tmp_path / "run", mixture="rte")
+    assert "train.tsv" in refused(capsys, argv)
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluation_refuses_bad_input(finetuned, capsys):
+    for flags, message in (
+        (["--step=7"], "has no checkpoint of step 7; it has"),
+        (["--step=first"], "accepted: a number or best"),
+        (["--beam-size=0"], "--beam_size: must be at least 1, got 0"),
+        (["--mixture=copaa"], "did you mean 'copa'"),
+    ):
+        assert evaluation.main([str(finetuned), *flags]) == 1
+        assert message in capsys.readouterr().err
+    assert evaluation.main([str(finetuned.parent)]) == 1
+    assert "is not a run directory" in capsys.readouterr().err
