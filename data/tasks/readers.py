@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import csv as csv_module
 import io
-import json as json_module
+import json
 import os
 import pathlib
 from typing import Any
@@ -108,14 +108,14 @@ def jsonl(path: pathlib.Path, split: str = "") -> Iterator[Row]:
             yield Row(_object(_parse(line, origin), origin), origin)
 
 
-def json(path: pathlib.Path) -> Any:
-    """Returns what a JSON file holds."""
-    return _parse(text(path), str(path))
+def json_object(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the object that a JSON file holds."""
+    return _object(_parse(text(path), str(path)), str(path))
 
 
 def json_list(path: pathlib.Path) -> Iterator[Row]:
     """Yields the objects of a JSON file that is one list; `file[i]` is their place."""
-    records = json(path)
+    records = _parse(text(path), str(path))
     if not isinstance(records, list):
         raise DataError(f"{path}: not a JSON list, but {type(records).__name__}.")
     for index, record in enumerate(records):
@@ -194,7 +194,7 @@ def _decode(data: bytes, origin: str) -> str:
 
 def _parse(data: str, origin: str) -> Any:
     try:
-        return json_module.loads(data)
+        return json.loads(data)
     except ValueError as error:
         raise DataError(f"{origin}: not valid JSON: {error}") from None
 

@@ -47,10 +47,7 @@ def _wsc_rows(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
 
 
 def _wsc_examples(row: Row) -> list[Example]:
-    target = row.field("target")
-    if not isinstance(target, dict):
-        raise row.error("field 'target' is not a JSON object")
-    spans = Row(target, row.origin)
+    spans = row.part("target")
     words = row.text("text").strip().split(" ")
     starred = _star(words, spans.field("span2_index"), spans.text("span2_text"), row)
     phrase = _as_in_text(spans.text("span1_text"), row.text("text"))
