@@ -19,7 +19,9 @@ UNLABELED = "<unk>"
 class Row(dict):
     """One record of a release: its fields, and where it stands (`file:line`)."""
 
-    def __init__(self, fields: Mapping[str, Any], origin: str):
+    def __init__(
+        self, fields: Mapping[str, Any] | Iterable[tuple[str, Any]], origin: str
+    ):
         super().__init__(fields)
         self.origin = origin
 
