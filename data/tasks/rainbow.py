@@ -1,7 +1,7 @@
 """Rainbow's six tasks of common sense (https://github.com/allenai/rainbow).
 
-The labels are those of the label files, which some tasks count from 0, others from 1.
-aNLI is the abductive one.
+The labels are those of the label files, digits that some tasks count from 0, others
+from 1. aNLI is the abductive one.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import pathlib
 
-from clinometer.data import metrics
 from clinometer.data.tasks import classes
 from clinometer.data.tasks import readers
 from clinometer.data.tasks import task as task_lib
@@ -71,7 +70,7 @@ def _task(
                 lines.append(f"<{field} {index}>{item}</{field} {index}>")
         answer = None
         if "label" in row:
-            label = str(row["label"]).lower()
+            label = str(row["label"])
             if label not in labels:
                 accepted = ", ".join(labels)
                 raise row.error(
@@ -79,13 +78,6 @@ def _task(
                 )
             answer = labels.index(label)
         return [Example("\n".join(lines), classes.target(answer, labels), answer)]
-
-    def score(
-        examples: Sequence[Example], predictions: Sequence[str]
-    ) -> dict[str, float]:
-        said = [metrics.class_index(text.lower(), labels) for text in predictions]
-        answers = [example.answer for example in examples]
-        return {"accuracy": metrics.accuracy(answers, said)}
 
     return Task(
         name=name,
@@ -96,7 +88,7 @@ def _task(
         read=read,
         examples=examples,
         labels=labels,
-        score=score,
+        score=classes.score(labels, "accuracy"),
         averaged=("accuracy",),
         train_examples=train_examples,
     )

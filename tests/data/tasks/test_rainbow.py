@@ -114,7 +114,7 @@ def test_a_bad_list(read):
         read("hellaswag", {"hellaswag/valid.jsonl": row})
 
 
-def test_predictions_are_compared_in_lower_case():
+def test_score():
     task = registry.get("physicaliqa")
     examples = [Example("", "1", 1), Example("", "0", 0)]
     assert task.score(examples, ["1", "0 "]) == {"accuracy": 50}

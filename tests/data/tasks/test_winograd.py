@@ -91,7 +91,7 @@ it
 The bee,the flower
 the flower
 
-Bob said that he, not Tom, paid.
+Bob said that he, not Tom, paid since he could.
 he
 Bob, Tom
 bob
@@ -106,7 +106,7 @@ def test_dpr(read):
             "the flower",
             1,
         ),
-        Example("wsc: Bob said that *he*, not Tom, paid.", "Bob", 1),
+        Example("wsc: Bob said that *he*, not Tom, paid since he could.", "Bob", 1),
     ]
 
 
@@ -157,6 +157,13 @@ def test_bad_dpr(read, text, reason):
             "He asked if the old man could go.",
             "Fred asked if *he* could go.",
             "the old man",
+        ),
+        # No word in common with the words around a pronoun: the last pronoun.
+        (
+            "They sang, and I saw over it.",
+            "I saw the man.",
+            "They sang, and I saw over *it* .",
+            "the man",
         ),
     ],
 )
