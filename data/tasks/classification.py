@@ -70,16 +70,16 @@ def _read_wiki_toxicity(path: pathlib.Path, split: str) -> Iterator[Row]:
     del split  # A file has one.
     rename = {"comment_text": "text", "toxic": "toxicity"}
     labels = {}
-    beside = path.with_name("test_labels.csv")
-    if path.name == "test.csv" and beside.exists():
+    listed = readers.beside(path, "test_labels.csv")
+    if compressed.strip_suffix(path.name) == "test.csv" and listed:
         labels = {
             row.text("id"): row.text("toxicity")
-            for row in readers.csv(beside, needed=["id", "toxicity"], rename=rename)
+            for row in readers.csv(listed, needed=["id", "toxicity"], rename=rename)
         }
     for row in readers.csv(path, needed=["text"], rename=rename):
         if labels:
             if row.field("id") not in labels:
-                raise row.error(f"no label for id {row['id']!r} in {beside}")
+                raise row.error(f"no label for id {row['id']!r} in {listed}")
             row["toxicity"] = labels[row["id"]]
         yield row
 
@@ -168,7 +168,7 @@ def _files(path: pathlib.Path, parts: set[str]) -> Iterator[tuple[str, bytes]]:
 
 
 _IMDB_PLACES = task_lib.places(
-    ("imdb/", ""), "aclImdb", "aclImdb.tar.xz", "aclImdb_v1.tar.gz"
+    ("imdb/", ""), "aclImdb", "aclImdb.tar", "aclImdb_v1.tar"
 )
 IMDB = Task(
     name="imdb",

@@ -28,6 +28,12 @@ def kind(path: pathlib.Path) -> str:
     return os.path.splitext(compressed.strip_suffix(path.name))[1].removeprefix(".")
 
 
+def beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Returns the file of this name, or that compressed, in a file's folder."""
+    names = [path.with_name(name + suffix) for suffix in ("", *compressed.SUFFIXES)]
+    return next((file for file in names if file.exists()), None)
+
+
 def lines(path: pathlib.Path) -> Iterator[tuple[str, str]]:
     """Yields (`file:line`, line without its end) of a text file."""
     number = 0
@@ -167,12 +173,12 @@ def with_labels(
     Raises:
       DataError: the list has another number of lines, or a row has another label.
     """
-    name = compressed.strip_suffix(path.name)
-    beside = path.with_name(os.path.splitext(name)[0] + "-labels.lst")
-    if not beside.exists():
+    name = os.path.splitext(compressed.strip_suffix(path.name))[0]
+    listed = beside(path, f"{name}-labels.lst")
+    if listed is None:
         yield from rows
         return
-    labels = [label for label in lines(beside) if label[1].strip()]
+    labels = [label for label in lines(listed) if label[1].strip()]
     count = 0
     for row in rows:
         if count < len(labels):
@@ -182,7 +188,7 @@ def with_labels(
         count += 1
         yield row
     if count != len(labels):
-        raise DataError(f"{path} has {count} rows, but {beside} {len(labels)} labels.")
+        raise DataError(f"{path} has {count} rows, but {listed} {len(labels)} labels.")
 
 
 def _decode(data: bytes, origin: str) -> str:

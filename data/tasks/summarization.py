@@ -84,8 +84,8 @@ def _read_xsum(path: pathlib.Path, split: str) -> Iterator[Row]:
 
 
 def _xsum_places(split: str) -> tuple[str, ...]:
-    names = [f"{split}.jsonl", f"{split}.jsonl.xz", f"{split}.jsonl.gz"]
-    names += ["bbc-summary-data"] + (["test1000.jsonl.xz"] if split == "test" else [])
+    names = [f"{split}.jsonl", "bbc-summary-data"]
+    names += ["test1000.jsonl"] if split == "test" else []
     return task_lib.places(("xsum/", "XSum/"), *names) + ("bbc-summary-data",)
 
 
@@ -178,7 +178,8 @@ def _read_multi_news(path: pathlib.Path, split: str) -> Iterator[Row]:
     if ".src" not in path.suffixes:
         yield from _exports(path)
         return
-    beside = path.with_name(path.name.partition(".src")[0] + ".tgt")
+    name = path.name.partition(".src")[0] + ".tgt"
+    beside = readers.beside(path, name) or path.with_name(name)
     documents, summaries = _lines(path), _lines(beside)
     if len(documents) != len(summaries):
         raise DataError(

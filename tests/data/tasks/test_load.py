@@ -1,5 +1,6 @@
 """Files are found in their order of preference, and what is dropped is counted."""
 
+import gzip
 import logging
 
 import pytest
@@ -24,6 +25,15 @@ def test_the_release_itself_is_preferred(read):
     files["glue_data/CoLA/dev.tsv"] = COLA
     (own,) = read("cola", files).examples
     assert own.inputs == "cola sentence: The boy ran."
+
+
+def test_files_may_be_compressed(read):
+    row = '{"obs1": "a", "obs2": "b", "hyp1": "c", "hyp2": "d"}\n'
+    files = {
+        "anli/dev.jsonl.gz": gzip.compress(row.encode()),
+        "anli/dev-labels.lst.gz": gzip.compress(b"2\n"),
+    }
+    assert read("anli", files).examples[0].targets == "2"
 
 
 def test_of_a_brace_all_must_be_there(read):
