@@ -35,8 +35,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z`])")
 _ITEM = re.compile(r"\s*(?:[-*] |\*{0,2}`{0,2}\w+`{0,2}(?: ?\([^)]*\))?: |\d+\. )")
 _NO_SENTENCE = re.compile(r"\s*(?:>>>|\.\.\. |[-=~^]{3,}|\.\. |\w+ : )")
 
-_SWAPPABLE = re.compile(r"[a-z]+")
-_SWAPS = 12  # of a sentence, where it has room
+_SWAPS = 3  # of a sentence
 _COPIES = 3  # of a sentence for training, each with other swaps
 _PAIRS = 8  # of a document, at most
 _PHRASE_WORDS = 3
@@ -97,13 +96,7 @@ def _acceptability(documents: Iterable[Sequence[str]], split: str) -> Iterator[R
     """Each sentence as it was and swapped, so that neither label is likelier."""
     for sentence in dict.fromkeys(s for document in documents for s in document):
         words = sentence.split()
-        places = [
-            place
-            for place in range(len(words) - 1)
-            if _SWAPPABLE.fullmatch(words[place])
-            and _SWAPPABLE.fullmatch(words[place + 1])
-            and words[place] != words[place + 1]
-        ]
+        places = [k for k in range(len(words) - 1) if words[k] != words[k + 1]]
         rng = _rng("acceptability", sentence)
         for _ in range(_COPIES if split == "train" else 1):
             swapped = _swap(words, rng.permutation(places))
@@ -130,8 +123,8 @@ def _same_document(documents: Sequence[Sequence[str]]) -> Iterator[Row]:
     for own in filled:
         rng = _rng("same_document", *own)
         pairs = [(a, b) for k, a in enumerate(own) for b in own[k + 1 :]]
-        for index in rng.permutation(len(pairs))[:_PAIRS]:
-            first, second = pairs[index]
+        pairs.sort(key=lambda p: -len(set(p[0].lower().split()) & set(p[1].lower().split())))
+        for first, second in pairs[:_PAIRS]:
             other = filled[rng.integers(len(filled))]
             stranger = other[rng.integers(len(other))]
             if other is own or stranger in own or first in other:
