@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 
+from clinometer.data import compressed
 from clinometer.data import metrics
 from clinometer.data import scores
 from clinometer.data.tasks import classes
@@ -124,17 +125,10 @@ _MRPC_HOLD_OUT = 10
 
 def _read_mrpc(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
     rows = readers.tsv(path, needed=["sentence1", "sentence2"], rename=_MRPC_COLUMNS)
-    if path.name not in ("msr_paraphrase_train.txt", "train"):
+    if compressed.strip_suffix(path.name) not in ("msr_paraphrase_train.txt", "train"):
         yield from rows
         return
-    ids = next(
-        (
-            path.with_name(n)
-            for n in ("dev_ids.tsv", "dev_ids")
-            if path.with_name(n).exists()
-        ),
-        None,
-    )
+    ids = readers.beside(path, "dev_ids.tsv") or readers.beside(path, "dev_ids")
     pairs = ids and {tuple(line.split("\t")) for _, line in readers.lines(ids) if line}
     for number, row in enumerate(rows):
         if pairs is None:

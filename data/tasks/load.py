@@ -10,6 +10,7 @@ import logging
 import pathlib
 import re
 
+from clinometer.data import compressed
 from clinometer.data.errors import DataError
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Example
@@ -73,9 +74,7 @@ def find(task: Task, folder: str | pathlib.Path, split: str) -> list[pathlib.Pat
         accepted = ", ".join(task.files)
         raise DataError(f"Task {task.name!r} has no split {split!r}, but {accepted}.")
     for place in task.files[split]:
-        found = [
-            sorted(glob.glob(name, root_dir=folder)) for name in _alternatives(place)
-        ]
+        found = [_matches(folder, name) for name in _alternatives(place)]
         if all(found):
             return [folder / name for name in itertools.chain(*found)]
     missing = "" if folder.is_dir() else " (which is not a folder)"
@@ -100,6 +99,15 @@ def read_files(task: Task, paths: Sequence[str | pathlib.Path], split: str) -> L
                 else:
                     examples.append(example)
     return Loaded(examples, tuple(map(str, paths)), rows, dict(dropped))
+
+
+def _matches(folder: pathlib.Path, name: str) -> list[str]:
+    """Returns the files of a name or glob, else those that are so but compressed."""
+    for suffix in ("", *compressed.SUFFIXES):
+        found = sorted(glob.glob(name + suffix, root_dir=folder))
+        if found:
+            return found
+    return []
 
 
 def _alternatives(place: str) -> list[str]:

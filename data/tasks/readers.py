@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import csv as csv_module
 import io
-import json as json_module
+import json
 import os
 import pathlib
 from typing import Any
@@ -26,6 +26,12 @@ _BOM = "\ufeff"
 def kind(path: pathlib.Path) -> str:
     """Returns a file name's ending, without that of compression: tsv, jsonl, ..."""
     return os.path.splitext(compressed.strip_suffix(path.name))[1].removeprefix(".")
+
+
+def beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Returns the file of this name, or that compressed, in a file's folder."""
+    names = [path.with_name(name + suffix) for suffix in ("", *compressed.SUFFIXES)]
+    return next((file for file in names if file.exists()), None)
 
 
 def lines(path: pathlib.Path) -> Iterator[tuple[str, str]]:
@@ -108,14 +114,14 @@ def jsonl(path: pathlib.Path, split: str = "") -> Iterator[Row]:
             yield Row(_object(_parse(line, origin), origin), origin)
 
 
-def json(path: pathlib.Path) -> Any:
-    """Returns what a JSON file holds."""
-    return _parse(text(path), str(path))
+def json_object(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the object that a JSON file holds."""
+    return _object(_parse(text(path), str(path)), str(path))
 
 
 def json_list(path: pathlib.Path) -> Iterator[Row]:
     """Yields the objects of a JSON file that is one list; `file[i]` is their place."""
-    records = json(path)
+    records = _parse(text(path), str(path))
     if not isinstance(records, list):
         raise DataError(f"{path}: not a JSON list, but {type(records).__name__}.")
     for index, record in enumerate(records):
@@ -167,12 +173,12 @@ def with_labels(
     Raises:
       DataError: the list has another number of lines, or a row has another label.
     """
-    name = compressed.strip_suffix(path.name)
-    beside = path.with_name(os.path.splitext(name)[0] + "-labels.lst")
-    if not beside.exists():
+    name = os.path.splitext(compressed.strip_suffix(path.name))[0]
+    listed = beside(path, f"{name}-labels.lst")
+    if listed is None:
         yield from rows
         return
-    labels = [label for label in lines(beside) if label[1].strip()]
+    labels = [label for label in lines(listed) if label[1].strip()]
     count = 0
     for row in rows:
         if count < len(labels):
@@ -182,7 +188,7 @@ def with_labels(
         count += 1
         yield row
     if count != len(labels):
-        raise DataError(f"{path} has {count} rows, but {beside} {len(labels)} labels.")
+        raise DataError(f"{path} has {count} rows, but {listed} {len(labels)} labels.")
 
 
 def _decode(data: bytes, origin: str) -> str:
@@ -194,7 +200,7 @@ def _decode(data: bytes, origin: str) -> str:
 
 def _parse(data: str, origin: str) -> Any:
     try:
-        return json_module.loads(data)
+        return json.loads(data)
     except ValueError as error:
         raise DataError(f"{origin}: not valid JSON: {error}") from None
 

@@ -8,7 +8,12 @@ import pathlib
 import sys
 
 from clinometer.data.errors import DataError
+from clinometer.data.tasks import classification
 from clinometer.data.tasks import glue
+from clinometer.data.tasks import probes
+from clinometer.data.tasks import rainbow
+from clinometer.data.tasks import squad
+from clinometer.data.tasks import summarization
 from clinometer.data.tasks import superglue
 from clinometer.data.tasks import winograd
 from clinometer.data.tasks.task import Task
@@ -16,7 +21,14 @@ from clinometer.data.tasks.task import Task
 _TASKS: dict[str, Task] = {
     task.name: task
     for task in itertools.chain(
-        glue.TASKS, superglue.TASKS, (winograd.WNLI, winograd.DPR)
+        glue.TASKS,
+        superglue.TASKS,
+        (winograd.WNLI, winograd.DPR),
+        squad.TASKS,
+        summarization.TASKS,
+        classification.TASKS,
+        rainbow.TASKS,
+        probes.TASKS,
     )
 }
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import pathlib
 import re
-from typing import Any
 
 from clinometer.data import metrics
 from clinometer.data.tasks import classes
@@ -134,11 +133,11 @@ def _read_multirc(path: pathlib.Path, split: str) -> Iterator[Row]:
 
 
 def _multirc_examples(row: Row) -> Iterator[Example]:
-    passage = _part(row.field("passage"), row)
+    passage = row.part("passage")
     paragraph = passage.text("text")
-    for question in _parts(passage, "questions"):
+    for question in passage.parts("questions"):
         group = (row.get("idx"), question.field("idx"))
-        for answer in _parts(question, "answers"):
+        for answer in question.parts("answers"):
             inputs = (
                 f"multirc question: {question.text('question')} "
                 f"answer: {answer.text('text')} paragraph: {paragraph}"
@@ -175,23 +174,23 @@ MULTIRC = Task(
 
 
 def _record_examples(row: Row) -> Iterator[Example]:
-    passage = _part(row.field("passage"), row)
+    passage = row.part("passage")
     text = passage.text("text")
     # Offsets of an entity's first and last character.
     entities = {
         text[entity.field("start") : entity.field("end") + 1]
-        for entity in _parts(passage, "entities")
+        for entity in passage.parts("entities")
     }
     shown = re.sub("([.?!\"'])\n@highlight\n", r"\1 ", text)
     shown = shown.replace("\n@highlight\n", ". ")
     end = f"entities: {', '.join(sorted(entities))} passage: {shown}"
-    for query in _parts(row, "qas"):
+    for query in row.parts("qas"):
         inputs = f"record query: {query.text('query')} {end}"
         group = (row.get("idx"), query.field("idx"))
         if "answers" not in query:
             yield Example(inputs, task_lib.UNLABELED, None, group)
             continue
-        answers = tuple(sorted({a.text("text") for a in _parts(query, "answers")}))
+        answers = tuple(sorted({a.text("text") for a in query.parts("answers")}))
         for answer in answers:
             yield Example(inputs, answer, answers, group)
 
@@ -243,20 +242,6 @@ WIC = Task(
     averaged=("accuracy",),
     train_examples=5428,
 )
-
-
-def _part(value: Any, row: Row) -> Row:
-    if not isinstance(value, dict):
-        raise row.error(f"{type(value).__name__} where a JSON object must be")
-    return Row(value, row.origin)
-
-
-def _parts(row: Row, field: str) -> Iterator[Row]:
-    values = row.field(field)
-    if not isinstance(values, list):
-        raise row.error(f"field {field!r} is not a list")
-    for value in values:
-        yield _part(value, row)
 
 
 TASKS = (BOOLQ, CB, COPA, MULTIRC, RECORD, RTE, WIC, winograd.WSC)

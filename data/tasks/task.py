@@ -19,7 +19,9 @@ UNLABELED = "<unk>"
 class Row(dict):
     """One record of a release: its fields, and where it stands (`file:line`)."""
 
-    def __init__(self, fields: Mapping[str, Any], origin: str):
+    def __init__(
+        self, fields: Mapping[str, Any] | Iterable[tuple[str, Any]], origin: str
+    ):
         super().__init__(fields)
         self.origin = origin
 
@@ -40,6 +42,24 @@ class Row(dict):
         if field not in self:
             raise self.error(f"no field {field!r}; the fields are {', '.join(self)}")
         return self[field]
+
+    def parts(self, field: str) -> "Iterator[Row]":
+        """Yields the objects of a field that must be a list of them."""
+        values = self.field(field)
+        if not isinstance(values, list):
+            raise self.error(f"field {field!r} is not a list")
+        for value in values:
+            yield self._part(field, value)
+
+    def part(self, field: str) -> "Row":
+        """Returns a field that must be an object."""
+        return self._part(field, self.field(field))
+
+    def _part(self, field: str, value: Any) -> "Row":
+        if not isinstance(value, dict):
+            kind = type(value).__name__
+            raise self.error(f"{kind} where {field!r} must have an object")
+        return Row(value, self.origin)
 
     def number(self, field: str) -> float | None:
         """Returns a field that is a number or a text of one; None if it is absent."""

@@ -47,10 +47,7 @@ def _wsc_rows(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
 
 
 def _wsc_examples(row: Row) -> list[Example]:
-    target = row.field("target")
-    if not isinstance(target, dict):
-        raise row.error("field 'target' is not a JSON object")
-    spans = Row(target, row.origin)
+    spans = row.part("target")
     words = row.text("text").strip().split(" ")
     starred = _star(words, spans.field("span2_index"), spans.text("span2_text"), row)
     phrase = _as_in_text(spans.text("span1_text"), row.text("text"))
@@ -60,17 +57,19 @@ def _wsc_examples(row: Row) -> list[Example]:
 def _star(words: Sequence[str], index: int, pronoun: str, row: Row) -> str:
     """Returns the text with the pronoun starred, punctuation set apart from it.
 
-    The release's index is that of a neighbour in one row, of a word with punctuation
-    in another.
+    In a few rows of the release the index is that of another word, or the pronoun has
+    other capitals: the nearest word is taken.
     """
-    near = sorted(range(len(words)), key=lambda i: abs(i - index))[:3]
-    for i in near:
-        match = re.fullmatch(rf"(\W*){re.escape(pronoun)}(\W*)", words[i])
+    pattern = re.compile(
+        rf"(\W*)({re.escape(pronoun.rstrip('.'))})(\W*)", re.IGNORECASE
+    )
+    for i in sorted(range(len(words)), key=lambda i: abs(i - index)):
+        match = pattern.fullmatch(words[i])
         if match:
-            before, after = match.groups()
-            marked = f"{before}*{pronoun}*" + (f" {after}" if after else "")
+            before, word, after = match.groups()
+            marked = f"{before}*{word}*" + (f" {after}" if after else "")
             return " ".join([*words[:i], marked, *words[i + 1 :]])
-    raise row.error(f"word {index} of the text is not the pronoun {pronoun!r}")
+    raise row.error(f"no word of the text is the pronoun {pronoun!r}")
 
 
 def _as_in_text(phrase: str, text: str) -> str:

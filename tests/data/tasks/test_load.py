@@ -1,5 +1,6 @@
 """Files are found in their order of preference, and what is dropped is counted."""
 
+import gzip
 import logging
 
 import pytest
@@ -24,6 +25,15 @@ def test_the_release_itself_is_preferred(read):
     files["glue_data/CoLA/dev.tsv"] = COLA
     (own,) = read("cola", files).examples
     assert own.inputs == "cola sentence: The boy ran."
+
+
+def test_files_may_be_compressed(read):
+    row = '{"obs1": "a", "obs2": "b", "hyp1": "c", "hyp2": "d"}\n'
+    files = {
+        "anli/dev.jsonl.gz": gzip.compress(row.encode()),
+        "anli/dev-labels.lst.gz": gzip.compress(b"2\n"),
+    }
+    assert read("anli", files).examples[0].targets == "2"
 
 
 def test_of_a_brace_all_must_be_there(read):
@@ -68,3 +78,42 @@ def test_what_is_dropped_is_counted_and_said(read, tmp_path, caplog):
 def test_an_empty_file_is_an_error(read):
     with pytest.raises(DataError, match="cola validation: no examples; 0 examples"):
         read("cola", {"CoLA/dev.tsv": ""})
+
+
+# What the shared folder has for a user who points at it: examples to learn from and
+# to choose by. It has no training set of the tasks with None.
+SHARED = {
+    "cola": (8551, 1043),
+    "sst2": (6920, 1821),
+    "mrpc": (3668, 408),
+    "stsb": (5749, 1500),
+    "qqp": (23496, 7600),
+    "mnli": (3000, 7469),
+    "qnli": (None, 5463),
+    "rte": (2490, 277),
+    "wnli": (None, 71),
+    "boolq": (2000, 3270),
+    "cb": (250, 56),
+    "copa": (400, 100),
+    "multirc": (2000, 4848),
+    "record": (44, 46),
+    "superglue_rte": (1000, 277),
+    "wic": (2000, 638),
+    "wsc": (32, 104),
+    "squad": (None, 1190),
+    "wiki_toxicity": (267, 25),
+    "cosmosqa": (None, 2985),
+    "physicaliqa": (None, 1838),
+    "socialiqa": (None, 1954),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_shared_folder_as_a_whole(shared_dir, name):
+    task = registry.get(name)
+    for split, count in zip(("train", "validation"), SHARED[name]):
+        if count is None:
+            with pytest.raises(DataError):
+                load.load(task, shared_dir / "data", split)
+        else:
+            assert len(load.load(task, shared_dir / "data", split)) == count

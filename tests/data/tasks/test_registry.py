@@ -1,9 +1,13 @@
 """Tasks by name, in benchmarks, and in a user's file."""
 
+import re
+
 import pytest
 
 from clinometer.data.errors import DataError
+from clinometer.data.tasks import load
 from clinometer.data.tasks import registry
+from clinometer.data.tasks.task import Example
 
 MINE = """
 from clinometer.data.tasks import classes, readers, task
@@ -48,8 +52,23 @@ def test_the_benchmarks_are_the_papers():
     assert {"wnli", "dpr"} <= set(registry.names())
 
 
+def test_the_other_benchmarks_have_the_spec_s_tasks():
+    benchmarks = registry.benchmarks()
+    assert benchmarks["squad"] == ("squad",)
+    assert benchmarks["summarization"] == ("xsum", "cnn_dailymail", "multi_news")
+    assert benchmarks["classification"] == ("civil_comments", "wiki_toxicity", "imdb")
+    assert set(benchmarks["rainbow"]) == {
+        "anli",
+        "cosmosqa",
+        "hellaswag",
+        "physicaliqa",
+        "socialiqa",
+        "winogrande",
+    }
+
+
 def test_sizes_for_mixture_rates():
-    # Spec §17, T5's numbers.
+    # Spec §17 and §18, T5's and Rainbow's numbers.
     sizes = {
         "cola": 8551,
         "sst2": 67349,
@@ -68,6 +87,13 @@ def test_sizes_for_mixture_rates():
         "wic": 5428,
         "wsc": 259,
         "dpr": 1322,
+        "squad": 87599,
+        "anli": 169654,
+        "cosmosqa": 25262,
+        "hellaswag": 39905,
+        "physicaliqa": 16113,
+        "socialiqa": 33410,
+        "winogrande": 40398,
     }
     assert {name: registry.get(name).train_examples for name in sizes} == sizes
 
@@ -120,3 +146,27 @@ def test_a_bad_file(tmp_path, text, reason):
 def test_a_missing_file():
     with pytest.raises(DataError, match="'none/mine.py' does not exist"):
         registry.get("none/mine.py")
+
+
+def test_the_example_of_the_readme(repo_root, tmp_path):
+    readme = (repo_root / "data/README.md").read_text()
+    path = tmp_path / "my_task.py"
+    path.write_text(re.search("```python\n(.*?)```", readme, re.DOTALL)[1])
+    row, inputs, target = re.search(
+        r"With `(.*?)` as a line.*?reads `(.*?)` and writes `(.*?)`", readme, re.DOTALL
+    ).groups()
+    (tmp_path / "spam").mkdir()
+    (tmp_path / "spam/train.jsonl").write_text(row + "\n")
+    task = registry.get(str(path))
+    examples = load.load(task, tmp_path, "train")
+    assert examples == [Example(inputs, target, 0)]
+    assert task.score(examples, [target])["accuracy"] == 100
+
+
+def test_the_readme_names_every_task(repo_root):
+    readme = (repo_root / "data/README.md").read_text()
+    for benchmark, names in registry.benchmarks().items():
+        line = next(x for x in readme.splitlines() if x.startswith(f"| `{benchmark}`"))
+        assert re.findall("`([a-z0-9_]+)`", line)[1 : 1 + len(names)] == list(names)
+    assert "`wnli`" in readme
+    assert "`dpr`" in readme

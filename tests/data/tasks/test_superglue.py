@@ -195,7 +195,12 @@ def test_record_counts_a_query_once():
             {"premise": "p", "hypothesis": "h", "label": "no"},
             "label 'no' is outside the set; accepted are entailment, contradiction",
         ),
-        ("multirc", "MultiRC/val.jsonl", {"passage": "p"}, "str where a JSON object"),
+        (
+            "multirc",
+            "MultiRC/val.jsonl",
+            {"passage": "p"},
+            "str where 'passage' must have an object",
+        ),
         (
             "multirc",
             "MultiRC/val.jsonl",

@@ -51,6 +51,20 @@ def test_text_must_be_there_and_be_text():
         row(s=1).text("s")
 
 
+def test_parts_stand_where_their_row_does():
+    found = row(one={"s": "x"}, many=[{"s": "y"}])
+    assert found.part("one").text("s") == "x"
+    (part,) = found.parts("many")
+    with pytest.raises(DataError, match="a.tsv:3: no field 't'"):
+        part.text("t")
+    with pytest.raises(DataError, match="a.tsv:3: list where 'many' must have an obj"):
+        found.part("many")
+    with pytest.raises(DataError, match="a.tsv:3: field 'one' is not a list"):
+        list(found.parts("one"))
+    with pytest.raises(DataError, match="a.tsv:3: int where 'many' must have an obj"):
+        list(row(many=[3]).parts("many"))
+
+
 def test_number():
     assert row(score="3.80").number("score") == 3.8
     assert row().number("score") is None

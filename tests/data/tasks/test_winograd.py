@@ -58,6 +58,7 @@ def test_wsc_test_rows_have_no_label(read):
             4,
             "They might want to use *it* , or not.",
         ),
+        ("Tom said they ran.", "They", 2, "Tom said *they* ran."),
         ("He said that He ran.", "He", 3, "He said that *He* ran."),
     ],
 )
@@ -67,9 +68,9 @@ def test_the_pronoun_is_found(read, text, pronoun, index, starred):
     assert example.inputs == "wsc: " + starred
 
 
-def test_a_wrong_index_is_an_error(read):
-    rows = wsc("Tom said that he had gone away.", "Tom", "he", 6, True)
-    with pytest.raises(DataError, match="val.jsonl:1: word 6 .* not the pronoun 'he'"):
+def test_a_text_without_its_pronoun_is_an_error(read):
+    rows = wsc("Tom said that he had gone away.", "Tom", "she", 3, True)
+    with pytest.raises(DataError, match="val.jsonl:1: no word .* the pronoun 'she'"):
         read("wsc", {"WSC/val.jsonl": rows})
 
 
@@ -90,7 +91,7 @@ it
 The bee,the flower
 the flower
 
-Bob said that he, not Tom, paid.
+Bob said that he, not Tom, paid since he could.
 he
 Bob, Tom
 bob
@@ -105,7 +106,7 @@ def test_dpr(read):
             "the flower",
             1,
         ),
-        Example("wsc: Bob said that *he*, not Tom, paid.", "Bob", 1),
+        Example("wsc: Bob said that *he*, not Tom, paid since he could.", "Bob", 1),
     ]
 
 
@@ -156,6 +157,13 @@ def test_bad_dpr(read, text, reason):
             "He asked if the old man could go.",
             "Fred asked if *he* could go.",
             "the old man",
+        ),
+        # No word in common with the words around a pronoun: the last pronoun.
+        (
+            "They sang, and I saw over it.",
+            "I saw the man.",
+            "They sang, and I saw over *it* .",
+            "the man",
         ),
     ],
 )

@@ -1,0 +1,70 @@
+"""SQuAD 1.1 (https://rajpurkar.github.io/SQuAD-explorer) in T5's form."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import pathlib
+import re
+
+from clinometer.data import metrics
+from clinometer.data.tasks import readers
+from clinometer.data.tasks import task as task_lib
+from clinometer.data.tasks.task import Example
+from clinometer.data.tasks.task import Row
+from clinometer.data.tasks.task import Task
+
+_FOLDERS = ("squad/", "SQuAD/", "")
+
+
+def _read(path: pathlib.Path, split: str) -> Iterator[Row]:
+    """Yields a row for each question, with its context; `file#id` is its place."""
+    del split  # A file has one.
+    for article in Row(readers.json_object(path), str(path)).parts("data"):
+        for paragraph in article.parts("paragraphs"):
+            context = paragraph.text("context")
+            for question in paragraph.parts("qas"):
+                origin = f"{path}#{question.text('id')}"
+                yield Row({**question, "context": context}, origin)
+
+
+def _examples(row: Row) -> list[Example]:
+    """The answers have the spaces of what is taught, as what is predicted has."""
+    question, context = _spaced(row.text("question")), _spaced(row.text("context"))
+    inputs = f"question: {question} context: {context}"
+    if "answers" not in row:
+        return [Example(inputs, task_lib.UNLABELED, None)]
+    answers = tuple(_spaced(answer.text("text")) for answer in row.parts("answers"))
+    if not answers:
+        raise row.error("no answer, as in SQuAD 2.0; the task is version 1.1")
+    return [Example(inputs, answers[0], answers)]
+
+
+def _spaced(text: str) -> str:
+    """Returns a text with spaces around all that is no ASCII letter, digit or _.
+
+    So T5 does it, around letters with accents too.
+    """
+    text = re.sub(r"(\W)", r" \1 ", text, flags=re.ASCII)
+    return re.sub(r"[ \t\n\f\r]+", " ", text).strip(" ")
+
+
+def _score(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
+    return metrics.squad([example.answer for example in examples], predictions)
+
+
+SQUAD = Task(
+    name="squad",
+    benchmark="squad",
+    files={
+        "train": task_lib.places(_FOLDERS, "train-v1.1.json"),
+        # XQuAD's English side is a part of the development set, with one answer each.
+        "validation": task_lib.places(_FOLDERS, "dev-v1.1.json", "xquad.en.json"),
+    },
+    read=_read,
+    examples=_examples,
+    labels=(),
+    score=_score,
+    averaged=("em", "f1"),
+    train_examples=87599,
+)
+
+TASKS = (SQUAD,)
