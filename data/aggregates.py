@@ -28,6 +28,7 @@ SQUAD = ("squad",)
 SUMMARIZATION = ("xsum", "cnn_dailymail", "multi_news")
 CLASSIFICATION = ("civil_comments", "wiki_toxicity", "imdb")
 RAINBOW = ("anli", "cosmosqa", "hellaswag", "physicaliqa", "socialiqa", "winogrande")
+PROBES = ("acceptability", "same_document", "cloze")
 TWELVE = SUMMARIZATION + CLASSIFICATION + RAINBOW
 AVERAGES: dict[str, tuple[str, ...]] = {
     "glue": GLUE,
@@ -35,6 +36,7 @@ AVERAGES: dict[str, tuple[str, ...]] = {
     "squad": SQUAD,
     "rainbow": RAINBOW,
     "twelve": TWELVE,
+    "probes": PROBES,
 }
 # What paper B's "Avg" is the mean of.
 OVERALL = ("glue", "superglue", "squad")

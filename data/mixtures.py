@@ -21,13 +21,12 @@ import numpy as np
 from clinometer.data import aggregates
 from clinometer.data.errors import DataError
 
-PROBES = ("acceptability", "same_document", "cloze")
 MIXTURES: dict[str, tuple[str, ...]] = {
     "glue": aggregates.GLUE,
     "superglue": aggregates.SUPERGLUE,
     "glue_superglue_squad": aggregates.GLUE + aggregates.SUPERGLUE + aggregates.SQUAD,
     "rainbow": aggregates.RAINBOW,
-    "probes": PROBES,
+    "probes": aggregates.PROBES,
 }
 # Examples of a period, at most: 6 bytes each. The 17 tasks of paper A have 1,221,051.
 _LONGEST_PERIOD = 1 << 22

@@ -113,6 +113,10 @@ class Vocabulary:
         encoded = self._processor.Encode(list(texts), num_threads=num_threads)
         return [np.array(ids, self.dtype) for ids in encoded]
 
+    def decode_batch(self, sequences: Iterable[np.ndarray]) -> list[str]:
+        """The texts of many sequences of ids of a corpus, which has no sentinels."""
+        return self._processor.Decode([ids.tolist() for ids in sequences])
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids; sentinels as `<extra_id_N>`, pad and EOS dropped."""
         pieces = self.size - NUM_SENTINELS

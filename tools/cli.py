@@ -61,6 +61,11 @@ SUBCOMMANDS = {
         "train",
         "turn text into a vocabulary and a token store",
     ),
+    "overlap": Subcommand(
+        "clinometer.data.overlap_main",
+        "downstream",
+        "find evaluation sets' n-grams in a pretraining corpus",
+    ),
     "version": Subcommand(
         "clinometer.tools.versions",
         None,

@@ -10,6 +10,7 @@ import sys
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import classification
 from clinometer.data.tasks import glue
+from clinometer.data.tasks import probes
 from clinometer.data.tasks import rainbow
 from clinometer.data.tasks import squad
 from clinometer.data.tasks import summarization
@@ -27,6 +28,7 @@ _TASKS: dict[str, Task] = {
         summarization.TASKS,
         classification.TASKS,
         rainbow.TASKS,
+        probes.TASKS,
     )
 }
 

@@ -6,8 +6,10 @@ import fractions
 import numpy as np
 import pytest
 
+from clinometer.data import aggregates
 from clinometer.data import mixtures
 from clinometer.data.errors import DataError
+from clinometer.data.tasks import registry
 
 # Spec §17: the examples of T5's training sets.
 EXAMPLES = {
@@ -30,6 +32,20 @@ EXAMPLES = {
     "squad": 87599,
 }
 KNOWN = [name for names in mixtures.MIXTURES.values() for name in names] + ["dpr"]
+
+
+def test_all_tasks_of_mixtures_and_averages_are_there():
+    named = {*mixtures.MIXTURES.values(), *aggregates.AVERAGES.values()}
+    assert {name for names in named for name in names} <= set(registry.names())
+    for benchmark, names in registry.benchmarks().items():
+        if benchmark in aggregates.AVERAGES:
+            assert sorted(names) == sorted(aggregates.AVERAGES[benchmark])
+
+
+def test_rates_of_the_tasks_are_the_spec_s():
+    rates = {name: registry.get(name).train_examples for name in EXAMPLES}
+    assert rates == EXAMPLES
+    assert registry.get("dpr").train_examples == 1322
 
 
 def _components(interleaving, size):

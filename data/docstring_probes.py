@@ -1,0 +1,181 @@
+"""Rows of three small tasks, made from the embedded corpus.
+
+Only documents of its validation split are used, which no run is pretrained on; a
+quarter of them is for the tasks' validation. Every choice is drawn from a hash of the
+text that it is about.
+
+  acceptability   a sentence, as it was or with adjacent words swapped
+  same_document   two sentences, of one document or of two
+  cloze           a phrase and where it stands: which word follows it
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import hashlib
+import re
+
+import numpy as np
+
+from clinometer.data import embedded
+from clinometer.data import tokenized_units
+
+Row = dict[str, str | int]
+
+SPLITS = ("train", "validation")
+_VALIDATION_SHARE = 0.25
+_VALIDATION_ROWS = 512  # of a task, at most; spread over all there would be
+
+# A sentence has so many words, most of them plain, so that little of it is code.
+_FEWEST_WORDS, _MOST_WORDS = 6, 24
+_PLAIN_SHARE = 0.8
+_PLAIN_WORD = re.compile(r"[(\"']?[A-Za-z][a-z'-]*[,;:)\"']*\.?")
+_SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z`])")
+# Lines that start anew: "name: ...", "- ..."; and lines that hold no sentence.
+_ITEM = re.compile(r"\s*(?:[-*] |\*{0,2}`{0,2}\w+`{0,2}(?: ?\([^)]*\))?: |\d+\. )")
+_NO_SENTENCE = re.compile(r"\s*(?:>>>|\.\.\. |[-=~^]{3,}|\.\. |\w+ : )")
+
+_SWAPS = 3  # of a sentence
+_COPIES = 3  # of a sentence for training, each with other swaps
+_PAIRS = 8  # of a document, at most
+_PHRASE_WORDS = 3
+_ANSWER = re.compile(r"[A-Za-z][a-z-]{3,}")
+_CONTEXT_WORDS = (12, 32)
+_QUESTIONS = {"train": 6, "validation": 1}  # of a context, at most
+
+
+def make(documents: Iterable[str]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of each (task, split); documents of pretraining are passed over."""
+    texts: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
+    fraction = embedded.VALIDATION_FRACTION
+    for text in documents:
+        if tokenized_units.split_of(text, fraction) == "validation":
+            share = _rng("split", text).random()
+            split = "validation" if share < _VALIDATION_SHARE else "train"
+            texts[split][text] = sentences(text)
+    rows = {}
+    for split, found in texts.items():
+        rows["acceptability", split] = list(_acceptability(found.values(), split))
+        rows["same_document", split] = list(_same_document(list(found.values())))
+        rows["cloze", split] = list(_cloze(found.values(), split))
+    return {
+        key: _spread(made, _VALIDATION_ROWS) if key[1] == "validation" else made
+        for key, made in rows.items()
+    }
+
+
+def sentences(text: str) -> list[str]:
+    """The different sentences of a docstring that are plain enough, in order."""
+    blocks: list[list[str]] = [[]]
+    for line in text.splitlines():
+        item = _ITEM.match(line)
+        if not line.strip() or item or _NO_SENTENCE.match(line):
+            blocks.append([])
+        if item:
+            line = line[item.end() :]
+        if not _NO_SENTENCE.match(line):
+            blocks[-1].append(line)
+    found = []
+    for block in blocks:
+        paragraph = " ".join(" ".join(block).split())
+        found += filter(_is_plain, _SENTENCE_END.split(paragraph))
+    return list(dict.fromkeys(found))
+
+
+def _is_plain(sentence: str) -> bool:
+    words = sentence.split()
+    return (
+        _FEWEST_WORDS <= len(words) <= _MOST_WORDS
+        and sentence.endswith(".")
+        and sum(bool(_PLAIN_WORD.fullmatch(word)) for word in words)
+        >= _PLAIN_SHARE * len(words)
+    )
+
+
+def _acceptability(documents: Iterable[Sequence[str]], split: str) -> Iterator[Row]:
+    """Each sentence as it was and swapped, so that neither label is likelier."""
+    for sentence in dict.fromkeys(s for document in documents for s in document):
+        words = sentence.split()
+        places = [k for k in range(len(words) - 1) if words[k] != words[k + 1]]
+        rng = _rng("acceptability", sentence)
+        for _ in range(_COPIES if split == "train" else 1):
+            swapped = _swap(words, rng.permutation(places))
+            if swapped != words:
+                yield {"sentence": sentence, "label": 1}
+                yield {"sentence": " ".join(swapped), "label": 0}
+
+
+def _swap(words: Sequence[str], places: Iterable[int]) -> list[str]:
+    """The words with the first few places swapped that do not touch each other."""
+    words, free = list(words), [True] * len(words)
+    swaps = 0
+    for place in map(int, places):
+        if swaps < _SWAPS and free[place] and free[place + 1]:
+            words[place : place + 2] = words[place + 1], words[place]
+            free[place] = free[place + 1] = False
+            swaps += 1
+    return words
+
+
+def _same_document(documents: Sequence[Sequence[str]]) -> Iterator[Row]:
+    """Pairs of one document, each with a pair of the same first and a stranger."""
+    filled = [document for document in documents if document]
+    for own in filled:
+        rng = _rng("same_document", *own)
+        pairs = [(a, b) for k, a in enumerate(own) for b in own[k + 1 :]]
+        pairs.sort(key=lambda p: -len(set(p[0].lower().split()) & set(p[1].lower().split())))
+        for first, second in pairs[:_PAIRS]:
+            other = filled[rng.integers(len(filled))]
+            stranger = other[rng.integers(len(other))]
+            if other is own or stranger in own or first in other:
+                continue
+            yield {"sentence1": first, "sentence2": second, "label": 1}
+            yield {"sentence1": first, "sentence2": stranger, "label": 0}
+
+
+def _cloze(documents: Iterable[Sequence[str]], split: str) -> Iterator[Row]:
+    """Phrases that stand in a context once, and the word behind them."""
+    fewest, most = _CONTEXT_WORDS
+    for document in documents:
+        words: list[str] = []
+        for sentence in [*document, ""]:
+            following = sentence.split()
+            if following and len(words) + len(following) <= most:
+                words += following
+                continue
+            if len(words) >= fewest:
+                yield from _questions(words, _QUESTIONS[split])
+            words = following
+
+
+def _questions(words: Sequence[str], number: int) -> Iterator[Row]:
+    context = " ".join(words)
+    phrases = [
+        " ".join(words[place : place + _PHRASE_WORDS])
+        for place in range(len(words) - _PHRASE_WORDS)
+    ]
+    places = [
+        place
+        for place, phrase in enumerate(phrases)
+        if _ANSWER.fullmatch(words[place + _PHRASE_WORDS])
+        and context.count(phrase) == 1
+    ]
+    for place in _rng("cloze", context).permutation(places)[:number]:
+        yield {
+            "phrase": phrases[place],
+            "context": context,
+            "answer": words[place + _PHRASE_WORDS],
+        }
+
+
+def _spread(rows: list[Row], number: int) -> list[Row]:
+    """At most so many of the rows, evenly spread; pairs of rows stay together."""
+    pairs = [rows[k : k + 2] for k in range(0, len(rows), 2)]
+    kept = min(len(pairs), number // 2)
+    return [row for k in range(kept) for row in pairs[k * len(pairs) // kept]]
+
+
+def _rng(*names: str) -> np.random.Generator:
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    key = int.from_bytes(digest[:16], "little")
+    return np.random.Generator(np.random.Philox(key=key))

@@ -1,0 +1,221 @@
+"""`clinometer overlap`: is what evaluates a model in what it was trained on?"""
+
+import argparse
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
+import json
+import os
+import sys
+from typing import Any
+
+from clinometer.data import corpus
+from clinometer.data import mixtures
+from clinometer.data import overlap
+from clinometer.data import token_store
+from clinometer.data.errors import DataError
+from clinometer.data.progress import Progress
+from clinometer.data.tasks import load
+from clinometer.data.tasks import probes
+from clinometer.data.tasks import registry
+from clinometer.data.tasks.task import Dropped
+from clinometer.data.tasks.task import Task
+
+_EPILOG = """\
+A row of an evaluation set is one record of its release; its n-grams are those of its
+texts as released, without the task's template. "any" is the share of rows of which the
+corpus has an n-gram, "most" of which it has 70 % of them; rows that are too short to
+have an n-gram are in neither.
+
+examples:
+  clinometer overlap stores/mine --tasks glue,squad --data DIR
+  clinometer overlap corpus/ --tasks boolq --data DIR --ngram 8 --json
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command with its arguments; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        found = _find(arguments)
+    except DataError as error:
+        print(f"clinometer overlap: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(found, indent=1) if arguments.json else _table(found))
+    return 0
+
+
+def _find(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `--json` prints."""
+    tasks = [
+        registry.get(name)
+        for name in mixtures.expand(arguments.tasks, registry.names())
+    ]
+    sets = [
+        (f"{task.name}/{split}", _rows(task, arguments.data, split))
+        for task in tasks
+        for split in arguments.splits.split(",")
+    ]
+    documents = _documents(arguments)
+    finder = overlap.Finder(sets, arguments.ngram)
+    line = Progress("overlap", unit="words")
+    for document in documents:
+        finder.add(document)
+        line.update(finder.documents, finder.words)
+    line.finish(f"{finder.words:,} words of {finder.documents:,} documents")
+    return {
+        "corpus": arguments.corpus,
+        "n": finder.n,
+        "documents": finder.documents,
+        "words": finder.words,
+        "sets": [dataclasses.asdict(result) for result in finder.results()],
+    }
+
+
+def _rows(task: Task, folder: str | None, split: str) -> Iterator[Sequence[str]]:
+    """The texts of each row of a split, as released."""
+    if task.benchmark == probes.BENCHMARK:
+        folder = str(probes.ensure_folder())
+    if folder is None:
+        raise DataError(
+            f"Task {task.name!r} needs the folder of its files; give it with --data."
+        )
+    for path in load.find(task, folder, split):
+        for row in task.read(path, split):
+            if not isinstance(row, Dropped):
+                yield [*_texts(row)]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings of a record."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
+
+
+def _documents(arguments: argparse.Namespace) -> Iterator[str]:
+    """The corpus's documents; raises at once if there is none."""
+    (first, *rest) = arguments.corpus
+    if os.path.isfile(os.path.join(first, token_store.MANIFEST)):
+        if rest:
+            raise DataError(f"{first!r} is a token store; give no other corpus.")
+        store = token_store.TokenStore.open(first)
+        store.split(arguments.corpus_split)
+        return overlap.store_documents(store, arguments.corpus_split)
+    options = corpus.ReadOptions(
+        text_field=arguments.text_field, document_per_line=arguments.document_per_line
+    )
+    return _text_documents(corpus.find_files(arguments.corpus), options)
+
+
+def _text_documents(paths: Sequence[str], options: corpus.ReadOptions) -> Iterator[str]:
+    broken = 0
+    for path in paths:
+        for record in corpus.read_file(path, options):
+            if isinstance(record, corpus.BrokenRecord):
+                broken += 1
+                if broken <= 5:
+                    print(
+                        f"overlap: left out {record.origin}: {record.reason}",
+                        file=sys.stderr,
+                    )
+            else:
+                yield record.text
+    if broken:
+        print(f"overlap: {broken:,} broken records were left out", file=sys.stderr)
+
+
+def _table(found: dict[str, Any]) -> str:
+    head = ("set", "rows", "short", "any", "most", f"{found['n']}-grams", "found")
+    lines = [head]
+    for one in found["sets"]:
+        lines.append(
+            (
+                one["name"],
+                f"{one['rows']:,}",
+                f"{one['rows_short']:,}",
+                f"{one['rows_any']:,} ({_percent(one['rows_any'], one['rows'])})",
+                f"{one['rows_most']:,} ({_percent(one['rows_most'], one['rows'])})",
+                f"{one['ngrams']:,}",
+                _percent(one["ngrams_found"], one["ngrams"]),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
+        )
+        for line in lines
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f} %" if whole else "-"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clinometer overlap",
+        description="Reports which n-grams of evaluation sets occur in a corpus.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "corpus",
+        nargs="+",
+        metavar="CORPUS",
+        help="a token store, or text as for `clinometer tokenize`: folders, globs and "
+        f"files of {corpus.ACCEPTED}",
+    )
+    parser.add_argument(
+        "--tasks",
+        required=True,
+        metavar="NAMES",
+        help="tasks and mixtures, with commas between them: "
+        f"{', '.join(mixtures.MIXTURES)}, any task, path/to/my_task.py",
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="the folder of the tasks' public releases"
+    )
+    parser.add_argument(
+        "--splits",
+        default="validation",
+        metavar="NAMES",
+        help="splits of the tasks, with commas between them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ngram",
+        type=int,
+        default=13,
+        metavar="N",
+        help="words of an n-gram; 13 and 8 are usual (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--corpus-split",
+        default="train",
+        metavar="NAME",
+        help="split of a token store (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--text-field",
+        default="text",
+        metavar="NAME",
+        help="field of a JSON record of text (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--document-per-line",
+        action="store_true",
+        help=".txt files: each line is a document (default: each file is one)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

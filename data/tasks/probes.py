@@ -1,0 +1,122 @@
+"""Tasks that need no download: three probes made from the embedded corpus.
+
+They are too small to say much of a model, and there to show, wherever Clinometer runs,
+what pretraining gives to tasks that it was not for.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Sequence
+import hashlib
+import inspect
+import json
+import os
+import pathlib
+import shutil
+from typing import TextIO
+
+from clinometer.data import docstring_probes
+from clinometer.data import embedded
+from clinometer.data import files
+from clinometer.data import metrics
+from clinometer.data.tasks import classes
+from clinometer.data.tasks import readers
+from clinometer.data.tasks.task import Example
+from clinometer.data.tasks.task import Row
+from clinometer.data.tasks.task import Task
+
+BENCHMARK = "probes"
+_ACCEPTABLE = ("unacceptable", "acceptable")
+_SAME = ("different", "same")
+
+
+def ensure_folder(
+    directory: str | None = None, progress: TextIO | None = None
+) -> pathlib.Path:
+    """The folder of the probes' data, made from the embedded corpus if it is not there.
+
+    Args:
+      directory: the cache; None => `embedded.cache_directory()`.
+      progress: where progress is written; None => standard error.
+
+    Returns:
+      What takes the place of the user's folder in `load.load`.
+
+    Raises:
+      DataError: a package of the corpus is missing, the cache cannot be written.
+    """
+    directory = directory or embedded.cache_directory()
+    corpus = embedded.ensure_corpus(directory, progress)
+    code = hashlib.sha256(inspect.getsource(docstring_probes).encode()).hexdigest()
+    folder = os.path.join(directory, f"probes-{embedded.corpus_key()}-{code[:8]}")
+    with (
+        files.disk_errors(f"the probes {folder!r}"),
+        files.lock(folder + ".making", wait=True),
+    ):
+        if not os.path.isdir(folder):
+            partial = folder + ".partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            with open(corpus, encoding="utf-8") as lines:
+                made = docstring_probes.make(json.loads(line)["text"] for line in lines)
+            for (name, split), rows in made.items():
+                os.makedirs(os.path.join(partial, name), exist_ok=True)
+                text = "".join(json.dumps(row) + "\n" for row in rows)
+                path = os.path.join(partial, name, f"{split}.jsonl")
+                files.write_whole(path, text.encode())
+            os.rename(partial, folder)
+    return pathlib.Path(folder)
+
+
+def _files(name: str) -> dict[str, tuple[str, ...]]:
+    return {split: (f"{name}/{split}.jsonl",) for split in docstring_probes.SPLITS}
+
+
+def _cloze_examples(row: Row) -> Iterable[Example]:
+    answer = row.text("answer")
+    # The phrase comes first: a context that is too long loses its end.
+    inputs = f"cloze phrase: {row.text('phrase')} context: {row.text('context')}"
+    return [Example(inputs, answer, (answer,))]
+
+
+def _cloze_score(
+    examples: Sequence[Example], predictions: Sequence[str]
+) -> dict[str, float]:
+    return metrics.squad([example.answer for example in examples], predictions)
+
+
+ACCEPTABILITY = Task(
+    name="acceptability",
+    benchmark=BENCHMARK,
+    files=_files("acceptability"),
+    read=readers.jsonl,
+    examples=classes.template("acceptability", ["sentence"], _ACCEPTABLE),
+    labels=_ACCEPTABLE,
+    score=classes.score(_ACCEPTABLE, "matthews"),
+    averaged=("matthews",),
+    train_examples=1,
+)
+
+SAME_DOCUMENT = Task(
+    name="same_document",
+    benchmark=BENCHMARK,
+    files=_files("same_document"),
+    read=readers.jsonl,
+    examples=classes.template("same_document", ["sentence1", "sentence2"], _SAME),
+    labels=_SAME,
+    score=classes.score(_SAME, "accuracy"),
+    averaged=("accuracy",),
+    train_examples=1,
+)
+
+CLOZE = Task(
+    name="cloze",
+    benchmark=BENCHMARK,
+    files=_files("cloze"),
+    read=readers.jsonl,
+    examples=_cloze_examples,
+    labels=(),
+    score=_cloze_score,
+    averaged=("em", "f1"),
+    train_examples=1,
+)
+
+TASKS = (ACCEPTABILITY, SAME_DOCUMENT, CLOZE)

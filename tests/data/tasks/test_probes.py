@@ -1,0 +1,86 @@
+"""The probes' folder, made once, and their examples."""
+
+import json
+
+import pytest
+
+from clinometer.data import docstring_probes
+from clinometer.data import embedded
+from clinometer.data.tasks import load
+from clinometer.data.tasks import probes
+from clinometer.data.tasks import registry
+
+WORDS = ("returns", "sets", "reads", "writes", "checks", "opens", "closes", "finds")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Made from a corpus of 200 documents, all of its validation split."""
+    sentences = [
+        f"This function {WORDS[k % 8]} the {name} part{j} of item{k} for its caller."
+        for k in range(200)
+        for j, name in enumerate(("first", "second", "third"))
+    ]
+    lines = [
+        json.dumps({"text": " ".join(sentences[k : k + 3])}) + "\n"
+        for k in range(0, len(sentences), 3)
+    ]
+    (tmp_path / "corpus.jsonl").write_text("".join(lines))
+    monkeypatch.setattr(
+        embedded, "ensure_corpus", lambda *_: str(tmp_path / "corpus.jsonl")
+    )
+    monkeypatch.setattr(embedded, "corpus_key", lambda: "key")
+    monkeypatch.setattr(embedded, "VALIDATION_FRACTION", 1.0)
+    monkeypatch.setattr(docstring_probes, "_PLAIN_SHARE", 0.5)
+    return probes.ensure_folder(str(tmp_path / "cache"))
+
+
+def test_the_folder_is_made_once(folder, monkeypatch):
+    def fail(_):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(docstring_probes, "make", fail)
+    assert probes.ensure_folder(str(folder.parent)) == folder
+    assert sorted(file.name for file in folder.parent.iterdir()) == [folder.name]
+
+
+def test_other_rules_make_another_folder(folder, monkeypatch):
+    monkeypatch.setattr(probes.inspect, "getsource", lambda _: "other rules")
+    assert probes.ensure_folder(str(folder.parent)) != folder
+
+
+def test_examples(folder):
+    for task in probes.TASKS:
+        assert registry.get(task.name) is task
+        train = load.load(task, folder, "train")
+        validation = load.load(task, folder, "validation")
+        assert len(train) > len(validation) > 20
+        assert not {e.inputs for e in train} & {e.inputs for e in validation}
+        for example in train:
+            assert example.inputs.startswith(f"{task.name} ")
+    example = load.load(probes.ACCEPTABILITY, folder, "train")[0]
+    assert example.inputs.startswith("acceptability sentence: This function ")
+    assert (example.targets, example.answer) == ("acceptable", 1)
+    example = load.load(probes.SAME_DOCUMENT, folder, "train")[1]
+    assert " sentence2: This function " in example.inputs
+    assert (example.targets, example.answer) == ("different", 0)
+    example = load.load(probes.CLOZE, folder, "train")[0]
+    phrase, context = example.inputs.removeprefix("cloze phrase: ").split(" context: ")
+    assert context.split(phrase)[1].split()[0] == example.targets
+    assert example.answer == (example.targets,)
+
+
+@pytest.mark.parametrize(
+    ("task", "wrong", "metrics"),
+    [
+        (probes.ACCEPTABILITY, "acceptable", {"matthews": (100, 0)}),
+        (probes.SAME_DOCUMENT, "same", {"accuracy": (100, 50)}),
+        (probes.CLOZE, "nothing", {"em": (100, 0), "f1": (100, 0)}),
+    ],
+)
+def test_scores(folder, task, wrong, metrics):
+    examples = load.load(task, folder, "validation")
+    right = task.score(examples, [example.targets for example in examples])
+    constant = task.score(examples, [wrong] * len(examples))
+    assert {name: (right[name], constant[name]) for name in right} == metrics
+    assert set(task.averaged) == set(metrics)

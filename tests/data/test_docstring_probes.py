@@ -1,0 +1,140 @@
+"""Rows of the probes: balanced, disjoint, and by rule."""
+
+import collections
+import re
+
+import pytest
+
+from clinometer.data import docstring_probes
+from clinometer.data import embedded
+from clinometer.data import tokenized_units
+
+TASKS = ("acceptability", "same_document", "cloze")
+_VERBS = ("returns", "sets", "reads", "writes", "checks", "opens", "closes", "finds")
+_NOUNS = ("value", "array", "file", "key", "name", "table", "window", "line", "folder")
+_ENDS = ("for the caller with care", "when a flag is given", "in the order of calls")
+
+
+def _sentence(k, j):
+    """A sentence that is another for each document and place."""
+    verb, noun = _VERBS[(k + j) % 8], _NOUNS[(k // 8 + 3 * j) % 9]
+    letters = "".join(chr(97 + int(digit)) for digit in str(1000 + 10 * k + j))
+    end = _ENDS[(k + j) % 3]
+    return f"This function {verb} the {noun} of some {letters} {end}."
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return ["\n\n".join(_sentence(k, j) for j in range(2 + k % 5)) for k in range(1500)]
+
+
+@pytest.fixture(scope="module")
+def made(documents):
+    return docstring_probes.make(documents)
+
+
+def _texts(row):
+    return [value for key, value in row.items() if key not in ("label", "answer")]
+
+
+def test_sentences_are_prose():
+    text = """Return the sum of all the given numbers.
+
+Some words wrap over two lines, and that is
+no end of the sentence. A short one. The next `value` is plain enough to be kept.
+
+>>> this is no sentence at all, but code to run.
+x : array of the numbers that are to be added up here.
+Args:
+  axis: The axis along which the numbers are added.
+  * Items that are sentences of their own are found too.
+
+==========
+x[0] = y[1] and then (a, b) -> `c` :ref:`d` or e.
+No full stop at the end of this line of words
+"""
+    assert docstring_probes.sentences(text) == [
+        "Return the sum of all the given numbers.",
+        "Some words wrap over two lines, and that is no end of the sentence.",
+        "The next `value` is plain enough to be kept.",
+        "The axis along which the numbers are added.",
+        "Items that are sentences of their own are found too.",
+    ]
+
+
+def test_only_validation_documents_are_used_and_each_in_one_split(documents, made):
+    fraction = embedded.VALIDATION_FRACTION
+    home = {}
+    for text in documents:
+        for sentence in docstring_probes.sentences(text):
+            home[sentence] = text
+    used = {split: set() for split in docstring_probes.SPLITS}
+    for (task, split), rows in made.items():
+        for row in rows:
+            if task == "acceptability" and not row["label"]:
+                continue  # swapped
+            texts = [row["context"]] if task == "cloze" else _texts(row)
+            for text in texts:
+                for sentence in re.split(r"(?<=\.) ", text):
+                    used[split].add(home[sentence])
+    assert not used["train"] & used["validation"]
+    for text in used["train"] | used["validation"]:
+        assert tokenized_units.split_of(text, fraction) == "validation"
+    wanted = [t for t in documents if tokenized_units.split_of(t, fraction) != "train"]
+    assert len(used["train"]) + len(used["validation"]) == len(wanted) > 50
+    assert 0.15 < len(used["validation"]) / len(wanted) < 0.35
+
+
+def test_every_task_has_rows_and_labels_are_balanced(made):
+    assert set(made) == {(t, s) for t in TASKS for s in docstring_probes.SPLITS}
+    for (task, split), rows in made.items():
+        assert len(rows) > 20
+        assert split == "train" or len(rows) <= 512
+        if task != "cloze":
+            count = collections.Counter(row["label"] for row in rows)
+            assert count[0] == count[1]
+
+
+def test_swapped_sentences_have_the_words_of_the_others(made):
+    for split in docstring_probes.SPLITS:
+        rows = made["acceptability", split]
+        for right, wrong in zip(rows[::2], rows[1::2]):
+            assert (right["label"], wrong["label"]) == (1, 0)
+            words, swapped = right["sentence"].split(), wrong["sentence"].split()
+            assert sorted(words) == sorted(swapped) and words != swapped
+            moved = [k for k in range(len(words)) if words[k] != swapped[k]]
+            assert len(moved) % 2 == 0
+            for k, after in zip(moved[::2], moved[1::2]):
+                assert after == k + 1
+                assert (words[k], words[after]) == (swapped[after], swapped[k])
+            # Capitals and full stops stay where they were.
+            assert 0 not in moved and len(words) - 1 not in moved
+
+
+def test_pairs_are_of_one_document_or_of_two(documents, made):
+    together = collections.defaultdict(set)
+    for text in documents:
+        found = docstring_probes.sentences(text)
+        for sentence in found:
+            together[sentence].update(found)
+    for split in docstring_probes.SPLITS:
+        for row in made["same_document", split]:
+            same = row["sentence2"] in together[row["sentence1"]]
+            assert same == bool(row["label"])
+            assert row["sentence1"] != row["sentence2"]
+
+
+def test_the_answer_follows_the_phrase_which_stands_once(made):
+    for split in docstring_probes.SPLITS:
+        for row in made["cloze", split]:
+            assert row["context"].count(row["phrase"]) == 1
+            behind = row["context"].split(row["phrase"])[1].split()
+            assert behind[0] == row["answer"]
+            assert 12 <= len(row["context"].split()) <= 32
+
+
+def test_rows_depend_on_the_documents_alone(documents, made):
+    assert docstring_probes.make(documents) == made
+    # A row about a document stays as it is when others are added.
+    some = docstring_probes.make(documents[:700])["cloze", "train"]
+    assert some == made["cloze", "train"][: len(some)]

@@ -1,0 +1,210 @@
+"""n-gram overlap by hand-made texts."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from clinometer.data import overlap
+from clinometer.data import overlap_main
+from clinometer.data.errors import DataError
+from clinometer.tools import cli
+
+
+def _results(sets, documents, n):
+    finder = overlap.Finder(sets.items(), n)
+    for document in documents:
+        finder.add(document)
+    return finder, {result.name: result for result in finder.results()}
+
+
+def test_words_are_compared_without_case_punctuation_and_blanks():
+    assert overlap.split_words("It's  a Test,\n(x_1)!") == [
+        "it",
+        "s",
+        "a",
+        "test",
+        "x_1",
+    ]
+    assert overlap.split_words("ﬁne １２") == ["fine", "12"]
+    assert overlap.split_words("été") == ["été"]
+
+
+def test_hand_made_overlaps():
+    sets = {
+        "one": [
+            ["the cat sat on the mat"],  # 4 trigrams, all there
+            ["The cat sat, on a mat"],  # "the cat sat", "cat sat on" of 4
+            ["a dog ran away"],  # none of 2
+            ["too short"],
+            ["on the mat", "nothing of this"],  # 1 of 2: n-grams keep to one text
+        ],
+        "other": [["mat the on"], ["dog ran", "ran away"]],
+    }
+    documents = ["Now THE cat; sat on\nthe mat.", "A dog ran", "away mat the", "on"]
+    finder, found = _results(sets, documents, 3)
+    assert (finder.documents, finder.words) == (4, 14)
+    # "a dog ran" is in the corpus too.
+    assert found["one"] == overlap.Overlap("one", 5, 1, 4, 1, 12, 8)
+    assert found["other"] == overlap.Overlap("other", 2, 1, 0, 0, 1, 0)
+
+
+def test_a_corpus_has_its_own_ngrams_and_no_others():
+    rng = np.random.default_rng(0)
+    words = [f"w{k}" for k in range(30)]
+    texts = [" ".join(rng.choice(words, rng.integers(1, 40))) for _ in range(60)]
+    for n in (1, 2, 3, 8):
+
+        def grams(text, n=n):
+            parts = text.split()
+            return {tuple(parts[k : k + n]) for k in range(len(parts) - n + 1)}
+
+        _, found = _results({"set": [[text] for text in texts[:30]]}, texts[30:], n)
+        corpus = set().union(*map(grams, texts[30:]))
+        rows = [
+            [tuple(text.split()[k : k + n]) in corpus for k in range(size)]
+            for text in texts[:30]
+            for size in [max(0, len(text.split()) - n + 1)]
+        ]
+        assert found["set"] == overlap.Overlap(
+            name="set",
+            rows=30,
+            rows_short=sum(not row for row in rows),
+            rows_any=sum(map(any, rows)),
+            rows_most=sum(bool(row) and sum(row) >= 0.7 * len(row) for row in rows),
+            ngrams=sum(map(len, rows)),
+            ngrams_found=sum(map(sum, rows)),
+        )
+
+
+def test_a_set_without_ngrams_is_an_error():
+    with pytest.raises(DataError, match="No row .* has 3 words in a row; lower n"):
+        overlap.Finder([("set", [["two words"]]), ("empty", [])], 3)
+    with pytest.raises(DataError, match="n-grams of 0 words; accepted is 1 or more"):
+        overlap.Finder([("set", [["two words"]])], 0)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 1000, 1 << 20])
+def test_a_stores_documents_are_its_texts(store, texts, batch_tokens, monkeypatch):
+    monkeypatch.setattr(overlap, "_BATCH_TOKENS", batch_tokens)
+    documents = [
+        document
+        for split in ("train", "validation")
+        for document in overlap.store_documents(store, split)
+    ]
+    assert sorted(documents) == sorted(texts)
+
+
+@pytest.fixture
+def folder(tmp_path, texts):
+    """RTE's validation set: a row from the corpus, one of a quarter, one of nothing."""
+    words = texts[3].split()
+    rows = [
+        (" ".join(words[:20]), " ".join(words[20:40]), "entailment"),
+        (" ".join(words[:13]), " ".join(f"new{k}" for k in range(15)), "entailment"),
+        (" ".join(reversed(words[:20])), "a short one", "not_entailment"),
+    ]
+    lines = ["index\tsentence1\tsentence2\tlabel"]
+    lines += ["\t".join([str(k), *row]) for k, row in enumerate(rows)]
+    (tmp_path / "glue/RTE").mkdir(parents=True)
+    (tmp_path / "glue/RTE/dev.tsv").write_text("\n".join(lines) + "\n")
+    return str(tmp_path)
+
+
+EXPECTED = {
+    "name": "rte/validation",
+    "rows": 3,
+    "rows_short": 0,
+    "rows_any": 2,
+    "rows_most": 1,
+    "ngrams": 8 + 8 + 1 + 3 + 8,
+    "ngrams_found": 8 + 8 + 1,
+}
+
+
+def _run(*arguments):
+    return overlap_main.main([*arguments])
+
+
+@pytest.mark.parametrize("kind", ["store", "text"])
+def test_the_command(kind, store, corpus_file, folder, capsys, texts):
+    corpus = store.path if kind == "store" else corpus_file
+    arguments = [corpus, "--tasks", "rte", "--data", folder]
+    if kind == "store":  # The document is in one of its splits.
+        in_train = texts[3] in set(overlap.store_documents(store, "train"))
+        arguments += ["--corpus-split", "train" if in_train else "validation"]
+    assert _run(*arguments, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == 13 and found["corpus"] == [corpus]
+    assert found["sets"] == [EXPECTED]
+    if kind == "text":
+        assert found["documents"] == 400
+        assert found["words"] == sum(len(text.split()) for text in texts)
+    assert _run(*arguments) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == [
+        "set", "rows", "short", "any", "most", "13-grams", "found",
+    ]  # fmt: skip
+    assert table[1].split() == [
+        "rte/validation", "3", "0", "2", "(66.67", "%)", "1", "(33.33", "%)", "28",
+        "60.71", "%",
+    ]  # fmt: skip
+
+
+def test_shorter_ngrams_find_more(corpus_file, folder, capsys):
+    assert (
+        _run(corpus_file, "--tasks", "rte", "--data", folder, "--ngram", "8", "--json")
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)["sets"][0]
+    assert found["ngrams"] == 13 * 2 + 6 + 8 + 13
+    assert found["ngrams_found"] >= 13 * 2 + 6
+
+
+def test_broken_records_are_reported(tmp_path, folder, capsys):
+    (tmp_path / "corpus.jsonl").write_text('{"text": "some words"}\nnot json\n')
+    assert (
+        _run(
+            str(tmp_path / "corpus.jsonl"), "--tasks", "rte", "--data", folder, "--json"
+        )
+        == 0
+    )
+    captured = capsys.readouterr()
+    assert "left out" in captured.err and "corpus.jsonl:2" in captured.err
+    assert json.loads(captured.out)["documents"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "rteee"], "did you mean 'rte'"),
+        (["--tasks", "rte", "--splits", "dev"], "no split 'dev'"),
+        (["--tasks", "rte", "--splits", "test"], "looked for"),
+        (["--tasks", "rte", "--ngram", "0"], "n-grams of 0 words"),
+        (["--tasks", "rte", "--ngram", "90"], "No row"),
+    ],
+)
+def test_bad_arguments(arguments, message, corpus_file, folder, capsys):
+    assert _run(corpus_file, "--data", folder, *arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("clinometer overlap: ") and message in error
+
+
+def test_bad_corpora(store, corpus_file, folder, capsys):
+    rest = ["--tasks", "rte", "--data", folder]
+    for corpus, message in (
+        (["/nowhere"], "does not exist"),
+        ([store.path, corpus_file], "is a token store; give no other"),
+    ):
+        assert _run(*corpus, *rest) == 1
+        assert message in capsys.readouterr().err
+    assert _run(store.path, *rest, "--corpus-split", "dev") == 1
+    assert "no split 'dev'" in capsys.readouterr().err
+    assert _run(corpus_file, "--tasks", "rte") == 1
+    assert "give it with --data" in capsys.readouterr().err
+
+
+def test_it_is_a_subcommand():
+    assert cli.SUBCOMMANDS["overlap"].module == overlap_main.__name__
+    assert overlap_main.__name__ in sys.modules
