@@ -9,12 +9,14 @@ from clinometer.models import decoding
 from clinometer.tests.models import every_architecture as every
 from clinometer.tests.models.decoding import toy
 
-EXAMPLES = [
-    *every.EXAMPLES,
+# Whose states are least like the others'.
+OWN_STATES = [
+    every.Example("evolved-pico", {"cap_parallel_heads": True}),
     every.Example("universal-pico", {"recurrence": "highway"}),
     every.Example("universal-pico", {"recurrence": "act", "act_type": "global"}),
     every.Example("performer-pico", {"linear_cross_attention": True}),
 ]
+EXAMPLES = [*every.EXAMPLES, *OWN_STATES]
 ENCODER, DECODER = every.encoder_tokens(), every.decoder_tokens()
 
 
@@ -45,7 +47,14 @@ def test_a_leaf_that_mixes_rows_with_something_else_is_an_error():
         decoding.row_axes(model, model.params, encoded, 4)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.label)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, marks=[] if example in OWN_STATES else [pytest.mark.slow])
+        for example in EXAMPLES
+    ],
+    ids=lambda example: example.label,
+)
 def test_axes_of_every_architecture(example):
     """Layers come first, then rows; only traced."""
     model = example.build()
