@@ -71,15 +71,16 @@ def test_narrow_beams_equal_the_definition(beam_size, alpha):
 
 
 def test_without_an_end_the_likeliest_live_beam_is_the_result():
+    """EOS is the least likely token, so it is not among the 2 K best extensions."""
     length = 8
     model = toy.Toy(vocab_size=7, seed=2)
-    table = model.params["toy"]["table"]
-    model.params = {"toy": {"table": table.at[:, toy.EOS].set(-jnp.inf)}}
+    table = np.array(model.params["toy"]["table"])
+    table[:, toy.EOS] = table.min(axis=1) - 1
+    model.params = {"toy": {"table": table}}
     got = beam_search(model, length, beam_size=3, alpha=0.6)
-    with np.errstate(invalid="ignore"):
-        for row in (0, 1, 3):
-            log_probs = model.log_probs(INPUTS[row].tolist())
-            tokens, score = toy.search(log_probs, length, 3, 0.6)
+    for row, inputs in enumerate(INPUTS.tolist()):
+        if row != FILLER:
+            tokens, score = toy.search(model.log_probs(inputs), length, 3, 0.6)
             assert len(tokens) == length and toy.EOS not in tokens
             assert got.tokens[row].tolist() == tokens
             np.testing.assert_allclose(got.scores[row], score, rtol=1e-5)
@@ -100,11 +101,10 @@ def test_a_beam_of_one_is_greedy():
         np.testing.assert_allclose(got.scores[row], want, rtol=1e-5)
 
 
-def test_it_stops_when_no_live_beam_can_win():
-    """EOS is nearly certain at first, so that one step settles all rows."""
+def test_it_stops_when_no_live_beam_can_win_and_not_before():
+    length, alpha = 9, 1.5
     model = toy.Toy(vocab_size=5, seed=4)
-    table = model.params["toy"]["table"]
-    likely_end = {"toy": {"table": table.at[:, toy.EOS].set(20.0)}}
+    inputs = np.array([[5, 1]] * 2, np.int32)
     steps = []
 
     def counted(params, cache, tokens):
@@ -112,15 +112,33 @@ def test_it_stops_when_no_live_beam_can_win():
         return toy.Toy.decode_step(model, params, cache, tokens)
 
     model.decode_step = counted
-    run = jax.jit(lambda params: decoding.beam_search(model, params, INPUTS, 9))
-    got = run(likely_end)
-    jax.effects_barrier()
-    assert got.tokens[0].tolist() == toy.padded([toy.EOS], 9)
-    assert len(steps) == 1
-    never_end = {"toy": {"table": table.at[:, toy.EOS].set(-20.0)}}
-    run(never_end)
-    jax.effects_barrier()
-    assert len(steps) == 1 + 9
+    compiled = jax.jit(
+        lambda params: decoding.beam_search(
+            model, params, inputs, length, beam_size=2, alpha=alpha
+        )
+    )
+
+    def run(table):
+        steps.clear()
+        got = jax.block_until_ready(compiled({"toy": {"table": table}}))
+        jax.effects_barrier()
+        return got.tokens[1].tolist(), float(got.scores[1]), len(steps)
+
+    table = np.array(model.params["toy"]["table"])
+    table[:, toy.EOS] = 20
+    assert run(table)[::2] == (toy.padded([toy.EOS], length), 1)
+    table[:, toy.EOS] = -20
+    assert run(table)[2] == length
+    # EOS comes first with probability 0.5. What comes with 0.4 goes on with certainty:
+    # it is behind while it is short, and ahead once it is long.
+    table[:] = -30
+    table[:, 2] = 0
+    table[toy.place([5, 1], [])] = np.log([0.05, 0.5, 0.4, 0.04, 0.01])
+    table[toy.place([5, 1], [2] * (length - 1))] = [-30, 0, -30, -30, -30]
+    tokens, score, count = run(table)
+    assert (tokens, count) == ([2] * (length - 1) + [toy.EOS], length)
+    np.testing.assert_allclose(score, np.log(0.4) / (14 / 6) ** alpha, rtol=1e-5)
+    assert np.log(0.5) > np.log(0.4) / (7 / 6) ** alpha
 
 
 def test_length_penalty():

@@ -62,8 +62,8 @@ class Toy:
         (context, history), index = cache["layers"], cache["index"]
         history = history.at[0, :, index].set(tokens + 1)
         weights = jnp.asarray(WEIGHTS[: history.shape[2]])
-        place = context + jnp.sum(history[0] * weights[None], axis=1)
-        logits = params["toy"]["table"][place % NUM_ROWS]
+        hashed = context + jnp.sum(history[0] * weights[None], axis=1)
+        logits = params["toy"]["table"][hashed % NUM_ROWS]
         layers = (context, history)
         return logits, {**cache, "layers": layers, "index": index + 1}
 
@@ -72,14 +72,16 @@ class Toy:
         table = np.asarray(self.params["toy"]["table"], np.float64)
 
         def after(prefixes: Sequence[Prefix]) -> np.ndarray:
-            logits = []
-            for prefix in prefixes:
-                fed = np.array([0, *prefix]) + 1
-                place = sum(inputs) + int((fed * WEIGHTS[: len(fed)]).sum())
-                logits.append(table[place % NUM_ROWS])
+            logits = [table[place(inputs, prefix)] for prefix in prefixes]
             return log_softmax(np.array(logits))
 
         return after
+
+
+def place(inputs: Sequence[int], prefix: Sequence[int]) -> int:
+    """Returns the row of the table that holds the logits after a prefix."""
+    fed = np.array([0, *prefix]) + 1
+    return (sum(inputs) + int((fed * WEIGHTS[: len(fed)]).sum())) % NUM_ROWS
 
 
 def draw_params(model: Any) -> dict[str, dict[str, np.ndarray]]:
