@@ -7,16 +7,9 @@ import pytest
 
 from clinometer.models import decoding
 from clinometer.tests.models import every_architecture as every
+from clinometer.tests.models.decoding import architectures
 from clinometer.tests.models.decoding import toy
 
-# Whose states are least like the others'.
-OWN_STATES = [
-    every.Example("evolved-pico", {"cap_parallel_heads": True}),
-    every.Example("universal-pico", {"recurrence": "highway"}),
-    every.Example("universal-pico", {"recurrence": "act", "act_type": "global"}),
-    every.Example("performer-pico", {"linear_cross_attention": True}),
-]
-EXAMPLES = [*every.EXAMPLES, *OWN_STATES]
 ENCODER, DECODER = every.encoder_tokens(), every.decoder_tokens()
 
 
@@ -50,8 +43,11 @@ def test_a_leaf_that_mixes_rows_with_something_else_is_an_error():
 @pytest.mark.parametrize(
     "example",
     [
-        pytest.param(example, marks=[] if example in OWN_STATES else [pytest.mark.slow])
-        for example in EXAMPLES
+        pytest.param(
+            example,
+            marks=[] if example in architectures.OWN_STATES else [pytest.mark.slow],
+        )
+        for example in architectures.EXAMPLES
     ],
     ids=lambda example: example.label,
 )
@@ -72,10 +68,12 @@ def test_axes_of_every_architecture(example):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.label)
+@pytest.mark.parametrize(
+    "example", architectures.EXAMPLES, ids=lambda example: example.label
+)
 def test_rows_go_on_where_they_were_taken(example):
     model = example.build()
-    params = toy.draw_params(model)
+    params = architectures.draw_params(model)
     rows = jnp.array([1, 0, 1])
 
     @jax.jit
