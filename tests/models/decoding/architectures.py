@@ -1,4 +1,4 @@
-"""Every architecture for tests of decoding, with parameters under which past matters."""
+"""Every architecture for tests of decoding, and parameters that do not forget."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ EXAMPLES = [*every.EXAMPLES, *OWN_STATES]
 
 
 def draw_params(model: Any, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
-    """Draws parameters of a real model without compiling anything.
+    """Draws parameters of a model without compiling anything.
 
     Tied embeddings are small, or a token would mostly be followed by itself.
     """
