@@ -7,14 +7,9 @@ import pytest
 
 from clinometer.models import decoding
 from clinometer.tests.models import every_architecture as every
+from clinometer.tests.models.decoding import architectures
 from clinometer.tests.models.decoding import toy
 
-EXAMPLES = [
-    *every.EXAMPLES,
-    every.Example("universal-pico", {"recurrence": "highway"}),
-    every.Example("universal-pico", {"recurrence": "act", "act_type": "global"}),
-    every.Example("performer-pico", {"linear_cross_attention": True}),
-]
 ENCODER, DECODER = every.encoder_tokens(), every.decoder_tokens()
 
 
@@ -45,7 +40,17 @@ def test_a_leaf_that_mixes_rows_with_something_else_is_an_error():
         decoding.row_axes(model, model.params, encoded, 4)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.label)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(
+            example,
+            marks=[] if example in architectures.OWN_STATES else [pytest.mark.slow],
+        )
+        for example in architectures.EXAMPLES
+    ],
+    ids=lambda example: example.label,
+)
 def test_axes_of_every_architecture(example):
     """Layers come first, then rows; only traced."""
     model = example.build()
@@ -63,10 +68,12 @@ def test_axes_of_every_architecture(example):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.label)
+@pytest.mark.parametrize(
+    "example", architectures.EXAMPLES, ids=lambda example: example.label
+)
 def test_rows_go_on_where_they_were_taken(example):
     model = example.build()
-    params = toy.draw_params(model)
+    params = architectures.draw_params(model)
     rows = jnp.array([1, 0, 1])
 
     @jax.jit

@@ -43,8 +43,7 @@ def expected(temperature=1.0, top_k=0, top_p=1.0):
 @pytest.mark.parametrize(
     ("options", "support"),
     [
-        ({}, 6),
-        ({"temperature": 0.5, "top_k": 3}, 3),
+        ({"temperature": 0.7}, 6),
         ({"top_p": 0.7}, 2),
         ({"temperature": 2.0, "top_k": 4, "top_p": 0.8}, 3),
     ],
@@ -70,6 +69,7 @@ def test_frequencies(options, support):
     assert chi_squared(other) > bound
 
 
+@pytest.mark.slow
 def test_the_least_probability_leaves_the_likeliest():
     likeliest = MODEL.log_probs([7])([()])[0].argmax()
     assert (first_tokens(top_p=1e-6) == likeliest).all()

@@ -1,0 +1,36 @@
+"""Every architecture for tests of decoding, and parameters that do not forget."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from clinometer.tests.models import every_architecture as every
+
+# Whose states are least like the others'.
+OWN_STATES = [
+    every.Example("evolved-pico", {"cap_parallel_heads": True}),
+    every.Example("universal-pico", {"recurrence": "highway"}),
+    every.Example("universal-pico", {"recurrence": "act", "act_type": "global"}),
+    every.Example("performer-pico", {"linear_cross_attention": True}),
+]
+EXAMPLES = [*every.EXAMPLES, *OWN_STATES]
+
+
+def draw_params(model: Any, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
+    """Draws parameters of a model without compiling anything.
+
+    Tied embeddings are small, or a token would mostly be followed by itself.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(path: Any, shape: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path[-1].key == "scale":
+            return np.ones(shape.shape, np.float32)
+        deviation = 2.0 * shape.shape[0] ** -0.5
+        if path[-1].key == "table" or len(shape.shape) == 1:
+            deviation = 0.2
+        return rng.normal(0, deviation, shape.shape).astype(np.float32)
+
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return jax.tree_util.tree_map_with_path(draw, shapes)
