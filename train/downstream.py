@@ -20,6 +20,7 @@ from clinometer.data import scores
 from clinometer.data import tokenized_examples
 from clinometer.data import vocabulary as vocabulary_lib
 from clinometer.data.tasks import load
+from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.data.tasks import task as task_lib
 from clinometer.models import decoding
@@ -333,9 +334,14 @@ def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def labelled(
-    names: Sequence[str], folder: str | os.PathLike[str], split: str = SPLIT
+    names: Sequence[str], folder: str | os.PathLike[str] | None, split: str = SPLIT
 ) -> dict[str, list[task_lib.Example]]:
     """Reads the tasks' examples that have an answer.
+
+    Args:
+        names: of tasks.
+        folder: with the releases' files; the embedded corpus's probes need none.
+        split: of the tasks.
 
     Raises:
         RunError: files are missing or wrong, or no example has an answer.
@@ -344,7 +350,15 @@ def labelled(
     for name in names:
         try:
             task = registry.get(name)
-            examples = load.load(task, folder, split)
+            here = folder
+            if task.benchmark == probes.BENCHMARK:
+                here = probes.ensure_folder()
+            if here is None:
+                raise errors.RunError(
+                    f"{name}: no folder of data given; say where its files lie "
+                    "(--data DIR, config.data.folder)"
+                )
+            examples = load.load(task, here, split)
         except data_errors.DataError as error:
             raise errors.RunError(f"{name}: {error}") from error
         examples = [example for example in examples if example.answer is not None]
