@@ -55,8 +55,9 @@ class FinetuneBatches:
           batch_size: B.
           encoder_length: S.
           decoder_length: T.
-          packing: several examples in a row, told apart by segment ids. A batch has
-            more examples then, still at the tasks' rates.
+          packing: several examples in a row, told apart by segment ids, for models
+            that heed these everywhere (see data/README.md). A batch has more examples
+            then, still at the tasks' rates.
           seed: of the order.
 
         Raises:

@@ -9,7 +9,7 @@ from packaging import utils
 import pytest
 
 # Extras that the set-up commands install, and those that they leave out.
-LOCKED = ("train", "study", "dev")
+LOCKED = ("train", "downstream", "study", "dev")
 UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "pandas")
 PYTHONS = ("3.11", "3.12")
 

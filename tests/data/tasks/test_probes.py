@@ -1,6 +1,7 @@
 """The probes' folder, made once, and their examples."""
 
 import json
+import shutil
 
 import pytest
 
@@ -13,9 +14,10 @@ from clinometer.data.tasks import registry
 WORDS = ("returns", "sets", "reads", "writes", "checks", "opens", "closes", "finds")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """Made from a corpus of 200 documents, all of its validation split."""
+    path = tmp_path_factory.mktemp("probes")
     sentences = [
         f"This function {WORDS[k % 8]} the {name} part{j} of item{k} for its caller."
         for k in range(200)
@@ -25,14 +27,14 @@ def folder(tmp_path, monkeypatch):
         json.dumps({"text": " ".join(sentences[k : k + 3])}) + "\n"
         for k in range(0, len(sentences), 3)
     ]
-    (tmp_path / "corpus.jsonl").write_text("".join(lines))
-    monkeypatch.setattr(
-        embedded, "ensure_corpus", lambda *_: str(tmp_path / "corpus.jsonl")
-    )
-    monkeypatch.setattr(embedded, "corpus_key", lambda: "key")
-    monkeypatch.setattr(embedded, "VALIDATION_FRACTION", 1.0)
-    monkeypatch.setattr(docstring_probes, "_PLAIN_SHARE", 0.5)
-    return probes.ensure_folder(str(tmp_path / "cache"))
+    (path / "corpus.jsonl").write_text("".join(lines))
+    with pytest.MonkeyPatch.context() as patch:
+        corpus = str(path / "corpus.jsonl")
+        patch.setattr(embedded, "ensure_corpus", lambda *_: corpus)
+        patch.setattr(embedded, "corpus_key", lambda: "key")
+        patch.setattr(embedded, "VALIDATION_FRACTION", 1.0)
+        patch.setattr(docstring_probes, "_PLAIN_SHARE", 0.5)
+        yield probes.ensure_folder(str(path / "cache"))
 
 
 def test_the_folder_is_made_once(folder, monkeypatch):
@@ -46,7 +48,9 @@ def test_the_folder_is_made_once(folder, monkeypatch):
 
 def test_other_rules_make_another_folder(folder, monkeypatch):
     monkeypatch.setattr(probes.inspect, "getsource", lambda _: "other rules")
-    assert probes.ensure_folder(str(folder.parent)) != folder
+    other = probes.ensure_folder(str(folder.parent))
+    assert other != folder
+    shutil.rmtree(other)
 
 
 def test_examples(folder):
