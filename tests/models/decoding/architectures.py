@@ -20,13 +20,15 @@ EXAMPLES = [*every.EXAMPLES, *OWN_STATES]
 def draw_params(model: Any, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
     """Draws parameters of a model without compiling anything.
 
-    Tied embeddings are small, or a token would mostly be followed by itself.
+    Tied embeddings are small, or a token would mostly be followed by itself; the
+    decoder's last norm makes up for it, or all tokens would be as likely.
     """
     rng = np.random.default_rng(seed)
 
     def draw(path: Any, shape: jax.ShapeDtypeStruct) -> np.ndarray:
         if path[-1].key == "scale":
-            return np.ones(shape.shape, np.float32)
+            is_last = path[0].key == "decoder/final_norm"
+            return np.full(shape.shape, 10.0 if is_last else 1.0, np.float32)
         deviation = 2.0 * shape.shape[0] ** -0.5
         if path[-1].key == "table" or len(shape.shape) == 1:
             deviation = 0.2

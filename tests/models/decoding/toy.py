@@ -10,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import itertools
 import types
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -120,12 +121,26 @@ def best_of_all(
     return sequences[best], scores[best]
 
 
-def search(
-    log_probs: LogProbs, max_length: int, beam_size: int, alpha: float
-) -> tuple[list[int], float]:
+class Found(NamedTuple):
+    """What beam search found.
+
+    Attributes:
+        tokens: of the result.
+        score: its penalised log-likelihood.
+        margin: the least difference between a beam that lived or ended and one that was
+            dropped; rounding decides where it is tiny.
+    """
+
+    tokens: list[int]
+    score: float
+    margin: float
+
+
+def search(log_probs: LogProbs, max_length: int, beam_size: int, alpha: float) -> Found:
     """Runs beam search by its definition to the last step, without stopping early."""
     live: list[tuple[float, Prefix]] = [(0.0, ())]
     ended: list[tuple[float, Prefix]] = []
+    margin = np.inf
     for length in range(1, max_length + 1):
         following = log_probs([prefix for _, prefix in live])
         grown = [
@@ -133,16 +148,23 @@ def search(
             for (total, prefix), row in zip(live, following, strict=True)
             for token, gain in enumerate(row)
         ]
-        grown = sorted(grown, key=lambda pair: -pair[0])[: 2 * beam_size]
-        ended += [(t / penalty(length, alpha), p) for t, p in grown if p[-1] == EOS]
-        live = [(t, p) for t, p in grown if p[-1] != EOS][:beam_size]
-    # A token that cannot be, of log-probability -inf, ends nothing.
-    ended = [pair for pair in ended if pair[0] > -np.inf]
+        grown.sort(key=lambda pair: -pair[0])
+        going_on = [pair for pair in grown if pair[1][-1] != EOS]
+        for pairs, kept in ((grown, 2 * beam_size), (going_on, beam_size)):
+            for above, below in itertools.pairwise(pairs[kept - 1 : kept + 1]):
+                margin = min(margin, above[0] - below[0])
+        ended += [
+            (total / penalty(length, alpha), prefix)
+            for total, prefix in grown[: 2 * beam_size]
+            if prefix[-1] == EOS
+        ]
+        live = going_on[:beam_size]
     if ended:
         score, prefix = max(ended)
-        return list(prefix), score
-    total, prefix = live[0]
-    return list(prefix), total / penalty(max_length, alpha)
+    else:
+        total, prefix = live[0]
+        score = total / penalty(max_length, alpha)
+    return Found(list(prefix), score, margin)
 
 
 def padded(tokens: Sequence[int], length: int) -> list[int]:
