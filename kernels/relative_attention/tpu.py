@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from clinometer.kernels.relative_attention import tpu_backward
 from clinometer.kernels.relative_attention import tpu_forward
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import wrap
@@ -14,3 +15,4 @@ def _refuse(chip: chips.Chip, *operands: Any, **_: Any) -> str | None:
 
 
 FORWARD = wrap.implementation(tpu_forward.forward, lambda *a, **k: 0, _refuse)
+BACKWARD = wrap.implementation(tpu_backward.backward, lambda *a, **k: 0, _refuse)

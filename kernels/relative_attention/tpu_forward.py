@@ -44,6 +44,7 @@ def forward(
         bias,
         query_segments,
         key_segments,
+        offset,
         causal=causal,
         masked=masked,
         groups=1,
@@ -68,19 +69,17 @@ def forward(
             operands[f"{of}_segments"] = (rows, specs.segments(of))
         owners = t.examples if t.own_segments[1] else 1
         scratch["key_column"] = pltpu.VMEM((owners, t.key, _LANES), jnp.int32)
-    may_skip = jnp.all(offset >= 0)
     if causal and masked:
         # Queries that attend to nothing take the mean of all values, of blocks that
         # are skipped too.
         mean = jnp.mean(value, axis=1, keepdims=True, dtype=jnp.float32)
         index = pl.BlockSpec((t.examples, 1, t.lanes), lambda n, i, b, j, _: (b, 0, n))
         operands["mean"] = (tpu_tiling.to_lanes(mean, 1), index)
-        may_skip = jnp.ones((), jnp.bool)
     if t.key_blocks > 1:
         statistics = pltpu.VMEM((t.examples, t.heads, t.query), jnp.float32)
         scratch["maximum"] = scratch["total"] = statistics
         scratch["sum"] = pltpu.VMEM((t.examples, t.lanes, t.query), jnp.float32)
-    names = ("scalars", *operands, "output", "log_sum_exp", *scratch)
+    names = ("offsets", *operands, "output", "log_sum_exp", *scratch)
     output, log_sum_exp = wrap.call(
         functools.partial(_kernel, t, names),
         "relative_attention_forward",
@@ -93,13 +92,11 @@ def forward(
         ),
         out_shape=[
             jax.ShapeDtypeStruct(operands["query"][0].shape, query.dtype),
-            jax.ShapeDtypeStruct(
-                (t.batch, t.tiles, t.heads, t.queries), jnp.float32
-            ),
+            jax.ShapeDtypeStruct((t.batch, t.tiles, t.heads, t.queries), jnp.float32),
         ],
         dimension_semantics=("parallel", "arbitrary", "arbitrary", "arbitrary"),
         vmem_limit_bytes=tpu_tiling.vmem_limit_bytes(t, "forward", query.dtype),
-    )(tpu_tiling.scalars(offset, may_skip), *(x for x, _ in operands.values()))
+    )(tpu_tiling.offsets(offset), *(x for x, _ in operands.values()))
     return (
         tpu_tiling.from_lanes(output, query),
         tpu_tiling.rows_from_tiles(log_sum_exp, t),
@@ -111,7 +108,7 @@ def _kernel(t: tpu_tiling.Tiling, names: tuple[str, ...], *refs: Any) -> None:
     examples, key_block = pl.program_id(2), pl.program_id(3)
     block = tpu_tile.Block(
         t,
-        r.scalars,
+        r.offsets,
         first_example=examples * t.examples,
         query_block=pl.program_id(1) if t.query_blocks > 1 else 0,
         key_block=key_block if t.key_blocks > 1 else 0,
@@ -128,7 +125,7 @@ def _kernel(t: tpu_tiling.Tiling, names: tuple[str, ...], *refs: Any) -> None:
             r.total[...] = jnp.zeros(r.total.shape, jnp.float32)
             r.sum[...] = jnp.zeros(r.sum.shape, jnp.float32)
 
-    block.run(functools.partial(_attend, r, block))
+    block.run(functools.partial(_attend, r, block), skips=t.key_blocks > 1)
     if t.key_blocks > 1:
 
         @pl.when(key_block == t.key_blocks - 1)
@@ -157,7 +154,10 @@ def _attend(r: Any, block: tpu_tile.Block, causal: tpu_tile.Causal) -> None:
     the next columns: the compiler keeps about this order, and both run at once.
     """
     t = block.tiling
-    values = [r.value[example].T for example in range(t.examples)]
+    values = [
+        tpu_tile.transpose(r.value[example], r.value.dtype)
+        for example in range(t.examples)
+    ]
     previous = None
     heads: list[jax.Array] = []
     for place in (*itertools.product(_places(t), range(t.heads)), None):
@@ -299,11 +299,13 @@ def _finish(
             output = jnp.where(nothing, mean, output)
     row = example, slice(head, head + 1), slice(column, column + t.columns)
     r.log_sum_exp[row] = log_sum_exp
-    return output.astype(r.output.dtype)
+    return output
 
 
 def _write(
     r: Any, t: tpu_tiling.Tiling, example: int, column: int, heads: list[Any]
 ) -> None:
     output = heads[0] if t.heads == 1 else jnp.concatenate(heads, axis=0)
-    r.output[example, column : column + t.columns] = output.T
+    r.output[example, column : column + t.columns] = tpu_tile.transpose(
+        output, r.output.dtype
+    )

@@ -51,14 +51,14 @@ class Block:
 
     Attributes:
         tiling: of the call.
-        scalars: reference to `tpu_tiling.scalars`.
+        offsets: reference to `tpu_tiling.offsets`.
         first_example: of the program, in the batch.
         query_block: index of the block of queries.
         key_block: index of the block of keys.
     """
 
     tiling: tpu_tiling.Tiling
-    scalars: Any
+    offsets: Any
     first_example: Any
     query_block: Any
     key_block: Any
@@ -71,29 +71,39 @@ class Block:
 
     def offset(self, example: int) -> Any:
         """Returns the offset of an example of the program."""
-        place = self.first_example + example if self.scalars.shape[0] > 3 else 0
-        return self.scalars[2 + place]
+        if not self.tiling.own_offset:
+            return self.offsets[0]
+        return self.offsets[self.first_example + example]
 
-    def run(self, body: Callable[[Causal], None]) -> None:
-        """Runs `body` in the one form that the block needs, or not at all."""
+    def run(self, body: Callable[[Causal], None], skips: Any = True) -> None:
+        """Runs `body` in the one form that the block needs, or not at all.
+
+        Args:
+            body: takes the form.
+            skips: whether a block may be left out where all its keys come after all
+                its queries, and no query is before every key.
+        """
         t = self.tiling
         if not t.causal:
             body(Causal.NONE)
             return
-        aligned, may_skip = self.scalars[0] > 0, self.scalars[1] > 0
-        offsets = [self.offset(example) for example in range(t.examples)]
-        least, most = offsets[0], offsets[0]
-        for offset in offsets[1:]:
-            least, most = jnp.minimum(least, offset), jnp.maximum(most, offset)
-        diagonal = aligned & (self.ahead == 0)
-        before = jnp.where(aligned, self.ahead, self.ahead + least) >= t.key - 1
-        last = jnp.where(aligned, self.ahead, self.ahead + most) + t.query - 1
-        after = may_skip & (last < 0)
+        least = most = self.offset(0)
+        if t.own_offset:
+            for example in range(1, t.examples):
+                least = jnp.minimum(least, self.offset(example))
+                most = jnp.maximum(most, self.offset(example))
+        diagonal = (least == 0) & (most == 0) & (self.ahead == 0)
+        before = self.ahead + least >= t.key - 1
+        after = self.ahead + most + t.query - 1 < 0
+        if not t.masked:
+            # Else these queries, too, are told by their statistics.
+            after &= least >= 0
         pl.when(diagonal)(lambda: body(Causal.DIAGONAL))
+        done = diagonal | (after & skips)
         if t.query_blocks > 1:
             pl.when(before)(lambda: body(Causal.NONE))
-            diagonal |= before
-        pl.when(jnp.logical_not(diagonal | after))(lambda: body(Causal.ANY))
+            done |= before
+        pl.when(jnp.logical_not(done))(lambda: body(Causal.ANY))
 
     def chunks(self, column: int, causal: Causal) -> Iterator[tuple[int, int]]:
         """Yields start and stop of the keys that queries from `column` on attend to."""
@@ -189,16 +199,17 @@ def only_head(x: jax.Array, t: Any, head: int) -> jax.Array:
     if t.heads == 1:
         return x
     mask = lanes.head_mask(head, t.width)
-    if x.dtype != jnp.bfloat16:
-        return jnp.where(mask, x, jnp.zeros_like(x))
-    # By bits: not every chip selects among 16-bit lanes.
-    words = pltpu.bitcast(x, jnp.int32) & jnp.where(mask, -1, 0)
-    return pltpu.bitcast(words, x.dtype)
+    return jnp.where(mask, x.astype(jnp.float32), 0.0).astype(x.dtype)
 
 
 def head_rows(x: jax.Array, t: Any, head: int) -> jax.Array:
     """Returns the rows of a head of a transposed tile, [lanes, n]."""
     return x[head * t.width : (head + 1) * t.width]
+
+
+def transpose(x: jax.Array, dtype: Any) -> jax.Array:
+    """Returns x transposed, of a dtype; 16 bits go by way of 32."""
+    return x.astype(jnp.float32).T.astype(dtype)
 
 
 def nothing_attended(log_sum_exp: jax.Array) -> jax.Array:

@@ -35,6 +35,7 @@ class Tiling:
         causal: keys after the query are masked.
         masked: other segments are masked.
         own_segments: each example has its own, of queries and of keys.
+        own_offset: each example has its own.
         has_bias: there is a bias.
         own_bias: each example has its own.
     """
@@ -51,6 +52,7 @@ class Tiling:
     causal: bool
     masked: bool
     own_segments: tuple[bool, bool]
+    own_offset: bool
     has_bias: bool
     own_bias: bool
 
@@ -76,6 +78,11 @@ class Tiling:
     @property
     def key_blocks(self) -> int:
         return -(-self.num_keys // self.key)
+
+    @property
+    def is_one_block(self) -> bool:
+        """All queries and keys are in one block."""
+        return self.query_blocks == self.key_blocks == 1
 
     @property
     def queries(self) -> int:
@@ -110,6 +117,7 @@ def tiling(
     bias: Any,
     query_segments: Any,
     key_segments: Any,
+    offset: Any,
     *,
     causal: bool,
     masked: bool,
@@ -150,6 +158,7 @@ def tiling(
         causal=causal,
         masked=masked,
         own_segments=(query_segments.shape[0] > 1, key_segments.shape[0] > 1),
+        own_offset=offset.shape[0] > 1,
         has_bias=bias.shape[2] > 0,
         own_bias=own_bias,
     )
@@ -212,16 +221,13 @@ def segments(x: jax.Array, length: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))[:, None]
 
 
-def scalars(offset: jax.Array, may_skip: jax.Array) -> jax.Array:
-    """Returns what a kernel knows before it loads anything, int32 [2 + (1 or B)].
+def offsets(offset: jax.Array, flag: jax.Array | int = 0) -> jax.Array:
+    """Returns int32 [(1 or B) + 1], which a kernel knows before it loads anything.
 
-    Whether no query has an offset; whether blocks after all of their queries may be
-    skipped; the offsets. 1 is yes: the compiler's simulator takes a positive number for
-    each, and so counts what a call without an offset costs.
+    One more than the offsets: a flag. The compiler's simulator takes an array in scalar
+    memory for zeros, and so counts what a call without an offset costs.
     """
-    aligned = jnp.all(offset == 0)
-    flags = jnp.stack([aligned, may_skip]).astype(jnp.int32)
-    return jnp.concatenate([flags, offset])
+    return jnp.pad(offset, (0, 1), constant_values=flag)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,6 +251,16 @@ class Specs:
             return b, (i if of == "query" else j), n
 
         return pl.BlockSpec((t.examples, getattr(t, of), t.lanes), index)
+
+    def rows_of_last_key_block(self) -> pl.BlockSpec:
+        """As rows("query"), but written once, while at the last block of keys."""
+        t = self.tiling
+
+        def index(*args: Any) -> tuple[Any, ...]:
+            b, n, i, j = self.place(*args)
+            return b, jnp.where(j == t.key_blocks - 1, i, 0), n
+
+        return pl.BlockSpec((t.examples, t.query, t.lanes), index)
 
     def statistics(self) -> pl.BlockSpec:
         """Of [B, tiles, heads, queries]."""
