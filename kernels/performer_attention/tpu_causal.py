@@ -297,11 +297,11 @@ def _forward_kernel(
             # the denominator.
             weights.append(within + tile.folded(queries * total))
             numerator = dot(within.astype(dtype), tile.stacked(values))
-            numerator += dot(query, state.astype(dtype))
-            inverse = reference.inverse(tile.head_sums(weights[-1]))
+            numerator += dot(query, tile.state(state))
+            inverse = tile.inverse(tile.head_sums(weights[-1]))
             output = numerator * tile.widened(inverse)
             output_ref[0, rows, lane] = output.astype(output_ref.dtype)
-            state += tile.of_same_head(dot(key, values, (0, 0)))
+            state += dot(key, values, (0, 0))
             total += jnp.sum(keys, axis=0, keepdims=True)
         rows = tile.head_rows(jnp.concatenate(weights))[: layout.heads]
         heads = slice(t * layout.heads, (t + 1) * layout.heads)
@@ -404,11 +404,11 @@ def _query_step(
         gradient, column = gradient_ref[rows, :], column_ref[rows, :]
         scores = dot(gradient, tile.stacked(values), (1, 1)) + column
         result = dot(tile.earlier(scores).astype(dtype), tile.stacked(key))
-        result += dot(gradient, state.astype(dtype)) + tile.widened(column) * total
+        result += dot(gradient, tile.state(state)) + tile.widened(column) * total
         query = query_ref[0, rows, lane].astype(jnp.float32)
         result = jnp.where(query <= 0.0, 0.0, result)
         query_grad_ref[0, rows, lane] = result.astype(query_grad_ref.dtype)
-        state += tile.of_same_head(dot(values, key, (0, 0)))
+        state += dot(values, key, (0, 0))
         total += jnp.sum(keys, axis=0, keepdims=True)
     return state, total
 
@@ -442,14 +442,14 @@ def _key_step(
         row = row_ref[index * chunks + start // layout.chunk]
         queries, gradients = tile.stacked(query), tile.stacked(gradient)
         weights = tile.later(dot(key, queries, (1, 1))).astype(dtype)
-        result = dot(weights, gradients) + dot(key, state.astype(dtype))
+        result = dot(weights, gradients) + dot(key, tile.state(state))
         value_grad_ref[0, rows, lane] = result.astype(value_grad_ref.dtype)
         scores = tile.later(dot(values, gradients, (1, 1)) + row[:1]).astype(dtype)
-        result = dot(scores, queries) + dot(values, state.astype(dtype), (1, 1)) + total
+        result = dot(scores, queries) + dot(values, tile.state(state), (1, 1)) + total
         result = jnp.where(raw_key.astype(jnp.float32) <= 0.0, 0.0, result)
         if some is not None:
             result *= some
         key_grad_ref[0, rows, lane] = result.astype(key_grad_ref.dtype)
-        state += tile.of_same_head(dot(query, gradient, (0, 0)))
+        state += dot(query, gradient, (0, 0))
         total += dot(row.astype(dtype), queries)[:1]
     return state, total

@@ -7,7 +7,11 @@ back to the heads' lanes. A chunk is as long as a head is wide: then the lanes o
 and the keys of its weights are the same ones. Wider heads are alone in their tile.
 """
 
+from typing import Any
+
 import jax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 
 from clinometer.kernels.performer_attention import blocks
@@ -63,28 +67,40 @@ class Tile:
 
     def stacked(self, x: jax.Array) -> jax.Array:
         """Returns [heads * C, tile]: a copy of [C, tile] for each head, else 0."""
-        if self.layout.heads == 1:
+        heads = range(self.layout.heads)
+        if len(heads) == 1:
             return x
-        zero = jnp.zeros((), x.dtype)
-        masks = [
-            lanes.head_mask(head, self.layout.lanes)
-            for head in range(self.layout.heads)
-        ]
-        return jnp.concatenate([jnp.where(mask, x, zero) for mask in masks])
+        masks = [lanes.head_mask(head, self.layout.lanes) for head in heads]
+        return jnp.concatenate([_kept(x, mask, mask) for mask in masks])
 
-    def of_same_head(self, x: jax.Array) -> jax.Array:
-        """Returns a state [tile, tile] without what is of two different heads."""
+    def state(self, x: jax.Array) -> jax.Array:
+        """Returns a state [tile, tile] for products, 0 for two different heads."""
+        x = x.astype(self.dtype)
         if self.layout.heads == 1:
             return x
-        return jnp.where(self._same_head(self.layout.tile), x, 0.0)
+        row, lane = _indices(x)
+        return _kept(x, *(self._head(r) == self._head(lane) for r in row))
 
     def earlier(self, x: jax.Array) -> jax.Array:
-        """Returns [C, 128] where the column's position is not after the row's."""
-        return jnp.where(self._positions()[1] <= self._positions()[0], x, 0.0)
+        """Returns [C, 128], 0 where the column's position is after the row's."""
+        row, lane = _indices(x)
+        position = lane & (self.layout.chunk - 1)
+        return _kept(x, *(position <= r for r in row))
 
     def later(self, x: jax.Array) -> jax.Array:
-        """Returns [C, 128] where the column's position is not before the row's."""
-        return jnp.where(self._positions()[1] >= self._positions()[0], x, 0.0)
+        """Returns [C, 128], 0 where the column's position is before the row's."""
+        row, lane = _indices(x)
+        position = lane & (self.layout.chunk - 1)
+        return _kept(x, *(position >= r for r in row))
+
+    def inverse(self, x: jax.Array) -> jax.Array:
+        """Returns 1 / x, and 0 for 0; of bfloat16 operands, to 16 bits or more."""
+        if self.dtype == jnp.float32:
+            return reference.inverse(x)
+        # Where x is 0 so is what is multiplied.
+        x = jnp.where(x == 0.0, 1.0, x)
+        inverse = pl.reciprocal(x, approx=True)
+        return inverse * (2.0 - x * inverse)
 
     def folded(self, x: jax.Array) -> jax.Array:
         """Returns the sum [R, 128] of a wider tile's parts of 128 lanes."""
@@ -140,9 +156,26 @@ class Tile:
     def _head(self, lane: jax.Array) -> jax.Array:
         return lane >> (self.layout.lanes - 1).bit_length()
 
-    def _positions(self) -> tuple[jax.Array, jax.Array]:
-        """Returns the positions in the chunk of rows and of columns, [C, 128]."""
-        shape = (self.layout.chunk, lanes.LANES)
-        row = jax.lax.broadcasted_iota(jnp.int32, shape, 0)
-        lane = jax.lax.broadcasted_iota(jnp.int32, shape, 1)
-        return row, lane & (self.layout.chunk - 1)
+
+def _indices(x: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    """Returns the rows' and lanes' indices of x as it lies in registers.
+
+    There, bfloat16 lies as 32-bit words, each of two rows.
+    """
+    shape = (x.shape[0] * x.dtype.itemsize // 4, x.shape[1])
+    row = jax.lax.broadcasted_iota(jnp.int32, shape, 0)
+    lane = jax.lax.broadcasted_iota(jnp.int32, shape, 1)
+    return ((row,) if x.dtype.itemsize == 4 else (2 * row, 2 * row + 1)), lane
+
+
+def _kept(x: jax.Array, mask: jax.Array, mask_of_odd_rows: Any = None) -> jax.Array:
+    """Returns x, 0 where the mask of its words is False.
+
+    By their bits: masks of many registers live in registers, predicates do not.
+    """
+    if x.dtype.itemsize == 4:
+        bits = jnp.where(mask, -1, 0)
+        words = jax.lax.bitcast_convert_type(x, jnp.int32)
+        return jax.lax.bitcast_convert_type(words & bits, x.dtype)
+    bits = jnp.where(mask, 0xFFFF, 0) | jnp.where(mask_of_odd_rows, -0x10000, 0)
+    return pltpu.bitcast(pltpu.bitcast(x, jnp.int32) & bits, x.dtype)
