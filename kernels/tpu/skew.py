@@ -13,6 +13,7 @@ from clinometer.kernels.tpu import wrap
 
 _SUBLANES = 8
 
+
 def skew(x: jax.Array, shift: int = 0) -> jax.Array:
     """Rolls row r of [R, W] right by r + shift, around the end; float32.
 
