@@ -7,7 +7,11 @@ vectors; within the chunk, the weights of its positions are made.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
 import functools
+import itertools
 from typing import Any
 
 import jax
@@ -48,8 +52,6 @@ def forward(
         masked=mask is not None,
     )
     specs = Specs(layout, arrays[0].shape[0])
-    is_one = layout.rows == layout.length
-    state = specs.states()
     return wrap.call(
         body,
         "performer_causal_forward",
@@ -61,7 +63,7 @@ def forward(
             jax.ShapeDtypeStruct(arrays[0].shape, arrays[0].dtype),
             specs.denominators(),
         ],
-        scratch_shapes=[] if is_one else state,
+        scratch_shapes=specs.states(),
     )(*arrays, *([] if mask is None else [mask]))
 
 
@@ -108,8 +110,7 @@ def backward(
             in_specs=[here.array()] * 5 + [here.denominator()] + here.masks(mask),
             out_specs=[here.array()] * results,
             out_shape=[shape] * results,
-            scratch_shapes=specs.prepared(arrays[0].dtype)
-            + ([] if is_one else specs.states()),
+            scratch_shapes=specs.prepared(arrays[0].dtype) + specs.states(),
         )(*operands)
 
     if is_one:
@@ -168,7 +169,7 @@ class Specs:
         return [pl.BlockSpec(shape, lambda b, p, i: (0 if one else b, 0, self._row(i)))]
 
     def states(self) -> list[Any]:
-        """Scratch that carries a state and a sum of vectors to the next rows."""
+        """Scratch for the state of each tile, and a sum of vectors."""
         layout = self._layout
         shape = (layout.tiles, layout.tile, layout.tile)
         return [
@@ -177,27 +178,23 @@ class Specs:
         ]
 
     def prepared(self, dtype: jnp.dtype) -> list[Any]:
-        """Scratch for what both scans of the backward pass use, of one tile."""
+        """Scratch for what both scans of the backward pass use."""
         layout = self._layout
+        some = min(tpu_tile.TOGETHER, layout.tiles)
+        chunks = layout.rows // layout.chunk
         return [
-            pltpu.VMEM((layout.rows, layout.tile), dtype),
-            pltpu.VMEM((layout.rows, lanes.LANES), jnp.float32),
-            pltpu.VMEM((layout.rows // layout.chunk, 8, lanes.LANES), jnp.float32),
+            pltpu.VMEM((some, layout.rows, layout.tile), dtype),
+            pltpu.VMEM((some, layout.rows, lanes.LANES), jnp.float32),
+            pltpu.VMEM((some, chunks, 8, lanes.LANES), jnp.float32),
         ]
 
 
-def scan(
-    count: int,
-    step: Callable[[Any, Any], Any],
-    carry: Any,
-    backwards: bool = False,
-) -> Any:
-    """Returns the carry after `step(i, carry)` for all i below count, in order.
+def scan(count: int, step: Callable[[Any], None], backwards: bool = False) -> None:
+    """Calls `step(i)` for all i below count, in order or from the last to the first.
 
     Args:
         count: how many steps.
-        step: index, a number or a scalar, and carry to the next carry.
-        carry: arrays.
+        step: of an index, a number or a scalar.
         backwards: from the last to the first.
     """
     loops = count // _UNROLLED if count > _UNROLLED else 0
@@ -207,57 +204,41 @@ def scan(
         first = (loops - 1 - i if backwards else i) * _UNROLLED
         inner = range(_UNROLLED)
         for j in reversed(inner) if backwards else inner:
-            carry = step(first + j, carry)
+            step(first + j)
         return carry
 
     if backwards:
         for i in reversed(rest):
-            carry = step(i, carry)
+            step(i)
     if loops:
-        carry = jax.lax.fori_loop(0, loops, several, carry)
+        jax.lax.fori_loop(0, loops, several, None)
     if not backwards:
         for i in rest:
-            carry = step(i, carry)
-    return carry
+            step(i)
 
 
-def span(index: Any, size: int, offset: int = 0, count: int | None = None) -> pl.Slice:
-    """Returns `count` (or `size`) positions from index * size + offset on."""
-    start = index * size
-    if not isinstance(start, int):
-        start = pl.multiple_of(start, size)
-    return pl.ds(start + offset, size if count is None else count)
+def together(steps: Iterable[Iterator[None]]) -> None:
+    """Runs steps that do not depend on each other in turns, up to their next `yield`.
 
-
-class Carried:
-    """States of the tiles, in scratch where a sequence is in several programs.
-
-    Args:
-        refs: scratch of `Specs.states`, or nothing.
-        tile: lanes of a tile.
+    The compiler keeps much of the order: what one waits for, another fills.
     """
+    for _ in itertools.zip_longest(*steps):
+        pass
 
-    def __init__(self, refs: tuple[Any, ...], tile: int) -> None:
-        self._refs = refs
-        self._tile = tile
-        if refs:
 
-            @pl.when(pl.program_id(2) == 0)
-            def _start() -> None:
-                for ref in refs:
-                    ref[...] = jnp.zeros_like(ref)
+def span(index: Any, size: int) -> pl.Slice:
+    """Returns `size` positions from index * size on."""
+    start = index * size
+    return pl.ds(start if isinstance(start, int) else pl.multiple_of(start, size), size)
 
-    def load(self, t: int) -> tuple[jax.Array, jax.Array]:
-        """Returns the state and the sum of tile t."""
-        if self._refs:
-            return self._refs[0][t], self._refs[1][t]
-        shapes = (self._tile, self._tile), (1, self._tile)
-        return tuple(jnp.zeros(shape, jnp.float32) for shape in shapes)
 
-    def store(self, t: int, state: tuple[jax.Array, jax.Array]) -> None:
-        """Keeps the state and the sum of tile t."""
-        for ref, x in zip(self._refs, state, strict=False):
-            ref[t] = x
+def start_states(refs: Sequence[Any]) -> None:
+    """Zeroes the states before the first rows of a sequence."""
+
+    @pl.when(pl.program_id(2) == 0)
+    def _start() -> None:
+        for ref in refs:
+            ref[...] = jnp.zeros_like(ref)
 
 
 def mask_column(tile: tpu_tile.Tile, mask_ref: Any, at: pl.Slice) -> jax.Array | None:
@@ -273,44 +254,44 @@ def _forward_kernel(
 ) -> None:
     query_ref, key_ref, value_ref, *refs = refs
     mask_ref = refs.pop(0) if masked else None
-    output_ref, denominator_ref, *state_refs = refs
+    output_ref, denominator_ref, state_ref, total_ref = refs
     dtype = query_ref.dtype
     tile = tpu_tile.Tile(layout, dtype, epsilon)
-    carried = Carried(tuple(state_refs), layout.tile)
-    group, size = layout.group, layout.chunk
+    start_states((state_ref, total_ref))
 
-    def step(t: int, index: Any, carry: Any) -> Any:
-        state, total = carry
+    def step(t: int, index: Any) -> Iterator[None]:
         lane = slice(t * layout.tile, (t + 1) * layout.tile)
-        at = span(index, group)
+        at = span(index, layout.group)
+        queries = tile.features(query_ref[0, at, lane])
         mask = mask_column(tile, mask_ref, at)
-        weights = []
-        for start in range(0, group, size):
-            rows = span(index, group, start, size)
-            queries = tile.features(query_ref[0, rows, lane])
-            some = None if mask is None else mask[start : start + size]
-            keys = tile.key_features(key_ref[0, rows, lane], some)
-            values = value_ref[0, rows, lane]
-            query, key = queries.astype(dtype), keys.astype(dtype)
-            within = tile.earlier(dot(query, tile.stacked(key), (1, 1)))
-            # Of the weights of all keys, as many lanes as a head has: their sum is
-            # the denominator.
-            weights.append(within + tile.folded(queries * total))
-            numerator = dot(within.astype(dtype), tile.stacked(values))
-            numerator += dot(query, tile.state(state))
-            inverse = tile.inverse(tile.head_sums(weights[-1]))
-            output = numerator * tile.widened(inverse)
-            output_ref[0, rows, lane] = output.astype(output_ref.dtype)
-            state += dot(key, values, (0, 0))
-            total += jnp.sum(keys, axis=0, keepdims=True)
-        rows = tile.head_rows(jnp.concatenate(weights))[: layout.heads]
+        keys = tile.key_features(key_ref[0, at, lane], mask)
+        values = value_ref[0, at, lane]
+        query, key = queries.astype(dtype), keys.astype(dtype)
+        yield
+        within = tile.weights_of_earlier(query, key)
+        before = dot(query, tile.state(state_ref[t]))
+        yield
+        # Of the weights of all keys, as many lanes as a head has: their sum is the
+        # denominator.
+        weights = tile.folded(queries * total_ref[t])
+        weights = tile.sum_of_later(within, weights)
+        denominator = tile.head_sums(weights)
+        rows = tile.head_rows(weights)[: layout.heads]
+        state_ref[t] += dot(key, values, (0, 0))
+        total_ref[t] += jnp.sum(keys, axis=0, keepdims=True)
+        yield
+        numerator = tile.products_of_later(within, values, before)
+        yield
+        output = numerator * tile.widened(tile.inverse(denominator))
+        output_ref[0, at, lane] = output.astype(output_ref.dtype)
         heads = slice(t * layout.heads, (t + 1) * layout.heads)
         denominator_ref[0, 0, heads, at] = rows
-        return state, total
 
-    for t in range(layout.tiles):
-        count = layout.rows // group
-        carried.store(t, scan(count, functools.partial(step, t), carried.load(t)))
+    for some in tile.some_tiles():
+        scan(
+            layout.rows // layout.group,
+            lambda index, some=some: together([step(t, index) for t in some]),
+        )
 
 
 def _backward_kernel(
@@ -325,29 +306,35 @@ def _backward_kernel(
     mask_ref = refs.pop(0) if masked else None
     query_grad_ref = refs.pop(0) if query else None
     key_grad_refs = [refs.pop(0) for _ in range(2 * key)]
-    prepared, state_refs = tuple(refs[:3]), tuple(refs[3:])
+    prepared, states = tuple(refs[:3]), tuple(refs[3:])
     tile = tpu_tile.Tile(layout, arrays[0].dtype, epsilon)
-    carried = Carried(state_refs, layout.tile)
-    for t in range(layout.tiles):
-        _prepare(tile, t, arrays, denominator_ref, prepared)
+    count = layout.rows // layout.group
+    for some in tile.some_tiles():
+
+        def run(step: Any, *args: Any, some: Any = some, **kwargs: Any) -> None:
+            def each(index: Any) -> None:
+                together([step(tile, t, index, arrays, *args) for t in some])
+
+            scan(count, each, **kwargs)
+
+        run(_prepare, denominator_ref, prepared)
         if query:
-            run = functools.partial(
-                _query_step, tile, t, arrays, mask_ref, prepared, query_grad_ref
-            )
-            count = layout.rows // layout.group
-            carried.store(t, scan(count, run, carried.load(t)))
+            start_states(states)
+            run(_query_step, mask_ref, prepared, states, query_grad_ref)
         if key:
-            run = functools.partial(
-                _key_step, tile, t, arrays, mask_ref, prepared, *key_grad_refs
-            )
-            count = layout.rows // layout.group
-            carried.store(t, scan(count, run, carried.load(t), backwards=True))
+            start_states(states)
+            run(_key_step, mask_ref, prepared, states, *key_grad_refs, backwards=True)
 
 
 def _prepare(
-    tile: tpu_tile.Tile, t: int, arrays: Any, denominator_ref: Any, prepared: Any
-) -> None:
-    """Leaves the gradients of numerators and denominators of tile t in scratch.
+    tile: tpu_tile.Tile,
+    t: int,
+    index: Any,
+    arrays: Any,
+    denominator_ref: Any,
+    prepared: Any,
+) -> Iterator[None]:
+    """Leaves the gradients of a group's numerators and denominators in scratch.
 
     Those of the denominators as columns of lanes, and as a row for each chunk.
     """
@@ -356,100 +343,98 @@ def _prepare(
     layout = tile.layout
     lane = slice(t * layout.tile, (t + 1) * layout.tile)
     heads = slice(t * layout.heads, (t + 1) * layout.heads)
-
-    def step(index: Any, carry: Any) -> Any:
-        at = span(index, layout.group)
-        rows = reference.inverse(denominator_ref[0, 0, heads, at])
-        scale = tile.widened(tile.columns(rows))
-        gradient = output_grad_ref[0, at, lane].astype(jnp.float32) * scale
-        gradient_ref[at, :] = gradient.astype(gradient_ref.dtype)
-        # Minus the sum over a head's lanes is the gradient of its denominator.
-        terms = gradient * output_ref[0, at, lane].astype(jnp.float32)
-        terms = -tile.folded(terms)
-        column_ref[at, :] = tile.head_sums(terms)
-        ones = jnp.ones((8, lanes.LANES), tile.dtype)
-        terms = terms.astype(tile.dtype)
-        chunks = layout.group // layout.chunk
-        for c in range(chunks):
-            some = terms[c * layout.chunk : (c + 1) * layout.chunk]
-            row = dot(ones, tile.stacked(some), (1, 1), precision=tile.exact)
-            row_ref[index * chunks + c] = row
-        return carry
-
-    scan(layout.rows // layout.group, step, ())
+    at, kept = span(index, layout.group), t % tpu_tile.TOGETHER
+    rows = reference.inverse(denominator_ref[0, 0, heads, at])
+    scale = tile.widened(tile.columns(rows))
+    yield
+    gradient = output_grad_ref[0, at, lane].astype(jnp.float32) * scale
+    gradient_ref[kept, at, :] = gradient.astype(gradient_ref.dtype)
+    # Minus the sum over a head's lanes is the gradient of its denominator.
+    terms = gradient * output_ref[0, at, lane].astype(jnp.float32)
+    terms = -tile.folded(terms)
+    column_ref[kept, at, :] = tile.head_sums(terms)
+    ones = jnp.ones((8, lanes.LANES), tile.dtype)
+    chunks = tile.chunks(terms.astype(tile.dtype))
+    for c, chunk in enumerate(chunks):
+        row = dot(ones, tile.stacked(chunk), (1, 1), precision=tile.exact)
+        row_ref[kept, index * len(chunks) + c] = row
 
 
 def _query_step(
     tile: tpu_tile.Tile,
     t: int,
+    index: Any,
     arrays: Any,
     mask_ref: Any,
     prepared: Any,
+    states: Any,
     query_grad_ref: Any,
-    index: Any,
-    carry: Any,
-) -> Any:
+) -> Iterator[None]:
     """Gradients of the queries of a group, from the state of keys before it."""
     query_ref, key_ref, value_ref, *_ = arrays
     gradient_ref, column_ref, _ = prepared
-    layout, dtype = tile.layout, tile.dtype
-    state, total = carry  # of values by keys
+    state_ref, total_ref = states  # of values by keys, of keys
+    layout = tile.layout
     lane = slice(t * layout.tile, (t + 1) * layout.tile)
-    mask = mask_column(tile, mask_ref, span(index, layout.group))
-    for start in range(0, layout.group, layout.chunk):
-        rows = span(index, layout.group, start, layout.chunk)
-        some = None if mask is None else mask[start : start + layout.chunk]
-        keys = tile.key_features(key_ref[0, rows, lane], some)
-        key, values = keys.astype(dtype), value_ref[0, rows, lane]
-        gradient, column = gradient_ref[rows, :], column_ref[rows, :]
-        scores = dot(gradient, tile.stacked(values), (1, 1)) + column
-        result = dot(tile.earlier(scores).astype(dtype), tile.stacked(key))
-        result += dot(gradient, tile.state(state)) + tile.widened(column) * total
-        query = query_ref[0, rows, lane].astype(jnp.float32)
-        result = jnp.where(query <= 0.0, 0.0, result)
-        query_grad_ref[0, rows, lane] = result.astype(query_grad_ref.dtype)
-        state += dot(values, key, (0, 0))
-        total += jnp.sum(keys, axis=0, keepdims=True)
-    return state, total
+    at, kept = span(index, layout.group), t % tpu_tile.TOGETHER
+    mask = mask_column(tile, mask_ref, at)
+    keys = tile.key_features(key_ref[0, at, lane], mask)
+    key, values = keys.astype(tile.dtype), value_ref[0, at, lane]
+    gradient, column = gradient_ref[kept, at, :], column_ref[kept, at, :]
+    yield
+    scores = tile.weights_of_earlier(gradient, values, column)
+    result = dot(gradient, tile.state(state_ref[t]))
+    result += tile.widened(column) * total_ref[t]
+    yield
+    state_ref[t] += dot(values, key, (0, 0))
+    total_ref[t] += jnp.sum(keys, axis=0, keepdims=True)
+    result = tile.products_of_later(scores, key, result)
+    yield
+    query = query_ref[0, at, lane].astype(jnp.float32)
+    result = jnp.where(query <= 0.0, 0.0, result)
+    query_grad_ref[0, at, lane] = result.astype(query_grad_ref.dtype)
 
 
 def _key_step(
     tile: tpu_tile.Tile,
     t: int,
+    index: Any,
     arrays: Any,
     mask_ref: Any,
     prepared: Any,
+    states: Any,
     key_grad_ref: Any,
     value_grad_ref: Any,
-    index: Any,
-    carry: Any,
-) -> Any:
+) -> Iterator[None]:
     """Gradients of a group's keys and values, from the state of queries after it."""
     query_ref, key_ref, value_ref, *_ = arrays
     gradient_ref, _, row_ref = prepared
-    layout, dtype = tile.layout, tile.dtype
-    state, total = carry  # of queries by gradients of numerators; of denominators
+    state_ref, total_ref = states  # of queries by gradients; of denominators
+    layout = tile.layout
     lane = slice(t * layout.tile, (t + 1) * layout.tile)
-    mask = mask_column(tile, mask_ref, span(index, layout.group))
-    for start in reversed(range(0, layout.group, layout.chunk)):
-        rows = span(index, layout.group, start, layout.chunk)
-        some = None if mask is None else mask[start : start + layout.chunk]
-        raw_key, values = key_ref[0, rows, lane], value_ref[0, rows, lane]
-        key = tile.key_features(raw_key, some).astype(dtype)
-        query = tile.features(query_ref[0, rows, lane]).astype(dtype)
-        gradient = gradient_ref[rows, :]
-        chunks = layout.group // layout.chunk
-        row = row_ref[index * chunks + start // layout.chunk]
-        queries, gradients = tile.stacked(query), tile.stacked(gradient)
-        weights = tile.later(dot(key, queries, (1, 1))).astype(dtype)
-        result = dot(weights, gradients) + dot(key, tile.state(state))
-        value_grad_ref[0, rows, lane] = result.astype(value_grad_ref.dtype)
-        scores = tile.later(dot(values, gradients, (1, 1)) + row[:1]).astype(dtype)
-        result = dot(scores, queries) + dot(values, tile.state(state), (1, 1)) + total
-        result = jnp.where(raw_key.astype(jnp.float32) <= 0.0, 0.0, result)
-        if some is not None:
-            result *= some
-        key_grad_ref[0, rows, lane] = result.astype(key_grad_ref.dtype)
-        state += dot(query, gradient, (0, 0))
-        total += dot(row.astype(dtype), queries)[:1]
-    return state, total
+    at, kept = span(index, layout.group), t % tpu_tile.TOGETHER
+    mask = mask_column(tile, mask_ref, at)
+    raw_key, values = key_ref[0, at, lane], value_ref[0, at, lane]
+    key = tile.key_features(raw_key, mask).astype(tile.dtype)
+    query = tile.features(query_ref[0, at, lane]).astype(tile.dtype)
+    gradient = gradient_ref[kept, at, :]
+    chunks = layout.group // layout.chunk
+    rows = [row_ref[kept, index * chunks + c] for c in range(chunks)]
+    state = tile.state(state_ref[t])
+    yield
+    weights = tile.weights_of_later(key, query)
+    scores = tile.weights_of_later(values, gradient, [row[:1] for row in rows])
+    value_grad = dot(key, state)
+    key_grad = dot(values, state, (1, 1)) + total_ref[t]
+    yield
+    state_ref[t] += dot(query, gradient, (0, 0))
+    for row, chunk in zip(rows, tile.chunks(query), strict=True):
+        total_ref[t] += dot(row.astype(tile.dtype), tile.stacked(chunk))[:1]
+    value_grad = tile.products_of_earlier(weights, gradient, value_grad)
+    key_grad = tile.products_of_earlier(scores, query, key_grad)
+    yield
+    value_grad_ref[0, at, lane] = value_grad.astype(value_grad_ref.dtype)
+    key_grad = jnp.where(raw_key.astype(jnp.float32) <= 0.0, 0.0, key_grad)
+    if mask is not None:
+        key_grad *= mask
+    key_grad_ref[0, at, lane] = key_grad.astype(key_grad_ref.dtype)

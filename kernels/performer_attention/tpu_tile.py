@@ -18,6 +18,9 @@ from clinometer.kernels.performer_attention import blocks
 from clinometer.kernels.performer_attention import reference
 from clinometer.kernels.tpu import lanes
 
+# Tiles whose steps are taken in turns: one's vector work fills another's products.
+TOGETHER = 2
+
 
 def dot(
     a: jax.Array,
@@ -81,17 +84,100 @@ class Tile:
         row, lane = _indices(x)
         return _kept(x, *(self._head(r) == self._head(lane) for r in row))
 
-    def earlier(self, x: jax.Array) -> jax.Array:
-        """Returns [C, 128], 0 where the column's position is after the row's."""
-        row, lane = _indices(x)
-        position = lane & (self.layout.chunk - 1)
-        return _kept(x, *(position <= r for r in row))
+    def some_tiles(self) -> list[range]:
+        """Returns the tiles of a program, by those that are taken together."""
+        tiles = self.layout.tiles
+        starts = range(0, tiles, TOGETHER)
+        return [range(t, min(t + TOGETHER, tiles)) for t in starts]
 
-    def later(self, x: jax.Array) -> jax.Array:
-        """Returns [C, 128], 0 where the column's position is before the row's."""
-        row, lane = _indices(x)
-        position = lane & (self.layout.chunk - 1)
-        return _kept(x, *(position >= r for r in row))
+    def chunks(self, x: jax.Array) -> list[jax.Array]:
+        """Returns the chunks of [R, lanes]."""
+        size = self.layout.chunk
+        return [x[start : start + size] for start in range(0, x.shape[0], size)]
+
+    # Of a group, the weights of a chunk of columns with all rows from that chunk on (or
+    # up to it) are one product; only those of the chunk itself are masked.
+
+    def weights_of_earlier(
+        self, rows: jax.Array, columns: jax.Array, added: jax.Array | float = 0.0
+    ) -> list[list[jax.Array]]:
+        """Returns the chunks of rows' weights of each chunk of columns, float32.
+
+        Args:
+            rows: [R, tile].
+            columns: [R, tile].
+            added: [R, 128], to the weights of all columns.
+        """
+        weights = []
+        size = self.layout.chunk
+        for c, chunk in enumerate(self.chunks(columns)):
+            product = dot(rows[c * size :], self.stacked(chunk), (1, 1))
+            if not isinstance(added, float):
+                product += added[c * size :]
+            row, lane = _indices(product[:size])
+            position = lane & (size - 1)
+            own = _kept(product[:size], *(position <= r for r in row))
+            weights.append([own, *self.chunks(product)[1:]])
+        return weights
+
+    def weights_of_later(
+        self,
+        rows: jax.Array,
+        columns: jax.Array,
+        added: list[jax.Array] | None = None,
+    ) -> list[list[jax.Array]]:
+        """Returns the chunks of rows' weights of each chunk of columns, float32.
+
+        Args:
+            rows: [R, tile].
+            columns: [R, tile].
+            added: [1, 128] of each chunk.
+        """
+        weights = []
+        size = self.layout.chunk
+        for c, chunk in enumerate(self.chunks(columns)):
+            product = dot(rows[: (c + 1) * size], self.stacked(chunk), (1, 1))
+            if added is not None:
+                product += added[c]
+            row, lane = _indices(product[:size])
+            position = lane & (size - 1)
+            own = _kept(product[c * size :], *(position >= r for r in row))
+            weights.append([*self.chunks(product)[:-1], own])
+        return weights
+
+    def sum_of_later(
+        self, weights: list[list[jax.Array]], total: jax.Array
+    ) -> jax.Array:
+        """Adds the weights of all chunks of earlier columns to [R, 128]."""
+        parts = self.chunks(total)
+        for c, x in enumerate(weights):
+            for i, part in enumerate(x):
+                parts[c + i] += part
+        return jnp.concatenate(parts)
+
+    def products_of_later(
+        self, weights: list[list[jax.Array]], columns: jax.Array, total: jax.Array
+    ) -> jax.Array:
+        """Adds weights of earlier columns times the columns to [R, tile]."""
+        parts = self.chunks(total)
+        for c, (x, chunk) in enumerate(zip(weights, self.chunks(columns), strict=True)):
+            x = jnp.concatenate(x).astype(self.dtype)
+            product = dot(x, self.stacked(chunk))
+            for i, part in enumerate(self.chunks(product)):
+                parts[c + i] += part
+        return jnp.concatenate(parts)
+
+    def products_of_earlier(
+        self, weights: list[list[jax.Array]], columns: jax.Array, total: jax.Array
+    ) -> jax.Array:
+        """Adds weights of later columns times the columns to [R, tile]."""
+        parts = self.chunks(total)
+        for x, chunk in zip(weights, self.chunks(columns), strict=True):
+            x = jnp.concatenate(x).astype(self.dtype)
+            product = dot(x, self.stacked(chunk))
+            for i, part in enumerate(self.chunks(product)):
+                parts[i] += part
+        return jnp.concatenate(parts)
 
     def inverse(self, x: jax.Array) -> jax.Array:
         """Returns 1 / x, and 0 for 0; of bfloat16 operands, to 16 bits or more."""
