@@ -1,5 +1,6 @@
 """Fast operations behind one API; they import nothing else of Clinometer."""
 
+from clinometer.kernels.convolution import ConvolutionBlocks
 from clinometer.kernels.convolution import dynamic_conv
 from clinometer.kernels.convolution import light_conv
 from clinometer.kernels.dispatch import IMPLEMENTATIONS
@@ -8,6 +9,7 @@ from clinometer.kernels.dispatch import block_sizes
 from clinometer.kernels.dispatch import choices
 from clinometer.kernels.dispatch import interpret
 from clinometer.kernels.dispatch import target
+from clinometer.kernels.performer_attention import PerformerBlocks
 from clinometer.kernels.performer_attention import PerformerState
 from clinometer.kernels.performer_attention import performer_attention
 from clinometer.kernels.performer_attention import performer_read
@@ -28,7 +30,9 @@ from clinometer.kernels.switch import switch_route
 
 __all__ = [
     "IMPLEMENTATIONS",
+    "ConvolutionBlocks",
     "NotSupportedError",
+    "PerformerBlocks",
     "PerformerState",
     "Route",
     "block_sizes",
