@@ -26,6 +26,7 @@ import math
 from typing import Any
 
 import jax
+import jax.experimental
 from jax.extend import core
 from jax.interpreters import ad
 from jax.interpreters import batching
@@ -362,8 +363,23 @@ def _lower(
     run = functools.partial(
         kernel.implementations[choice.implementation].run, **dict(settings)
     )
+    if context.interpret is not None:
+        rule = rule.replace(tokens_in=mlir.TokenSet.create(_ordered_effects()))
     with context.entered():
         return mlir.lower_fun(run, multiple_results=True)(rule, *operands)
+
+
+@functools.cache
+def _ordered_effects() -> frozenset[Any]:
+    """The effects of interpreted kernels, whose callbacks come in order.
+
+    They are hidden in the primitive, as custom gradients accept none.
+    """
+
+    def callback() -> None:
+        return jax.experimental.io_callback(lambda: None, None, ordered=True)
+
+    return frozenset(jax.make_jaxpr(callback)().effects)
 
 
 def _abstract(*shapes: Any, kernel: Kernel, settings: tuple, **_: Any) -> Any:
