@@ -21,7 +21,12 @@ from clinometer.kernels.tpu_cost.case import Form
 from clinometer.kernels.tpu_cost.case import Operand
 
 # Where each operation's least cycles are worked out; {} is the pass.
-_ROOFLINES: dict[str, str] = {}
+_ROOFLINES = {
+    "switch_route": "clinometer.kernels.switch.roofline:route_{}",
+    "switch_dispatch": "clinometer.kernels.switch.roofline:dispatch_{}",
+    "switch_combine": "clinometer.kernels.switch.roofline:combine_{}",
+    "expert_matmul": "clinometer.kernels.switch.roofline:expert_matmul_{}",
+}
 _NUM_BUCKETS = 32
 _CAPACITY_FACTOR = 1.25
 
@@ -91,8 +96,7 @@ def attention(
             "given-bias": Form(given, (query, key, key, bias)),
         }
     keys = "" if num_keys == length else f"k{num_keys}"
-    named = {"causal": causal, "nobias": not biased, "masked": masked}
-    marks = "".join(f"-{name}" for name, is_so in named.items() if is_so)
+    marks = _marks(causal=causal, nobias=not biased, masked=masked)
     yield from _both(
         "relative_attention",
         f"b{batch}h{num_heads}s{length}{keys}d{width}{marks}",
@@ -105,21 +109,28 @@ def attention(
 
 
 def performer(
-    batch: int, length: int, num_heads: int, width: int, *, causal: bool
+    batch: int,
+    length: int,
+    num_heads: int,
+    width: int,
+    *,
+    causal: bool,
+    masked: bool = False,
 ) -> Iterator[Case]:
     """Yields Performer's attention, forward and backward."""
     x = _heads(batch, length, num_heads, width)
-    operands = (x, x, x, Operand((1, 0), "float32"))
+    mask = Operand((batch, length) if masked else (1, 0), "float32")
+    operands = (x, x, x, mask)
     residuals = (x, Operand((batch, num_heads, length), "float32"))
     forms = {}
-    if causal:
+    if causal and not masked:
         forms = {
             "chunk64": Form(baselines.performer_chunk64, (x, x, x)),
             "quadratic": Form(baselines.performer_quadratic, (x, x, x)),
         }
     yield from _both(
         "performer_attention",
-        f"b{batch}h{num_heads}s{length}d{width}" + ("-causal" if causal else ""),
+        f"b{batch}h{num_heads}s{length}d{width}{_marks(causal=causal, masked=masked)}",
         (performer_api.FORWARD, performer_api.BACKWARD),
         (operands, (*operands, *residuals, x)),
         {"causal": causal, "epsilon": baselines.EPSILON},
@@ -129,7 +140,13 @@ def performer(
 
 
 def light_conv(
-    batch: int, length: int, channels: int, num_heads: int, taps: int
+    batch: int,
+    length: int,
+    channels: int,
+    num_heads: int,
+    taps: int,
+    *,
+    causal: bool = True,
 ) -> Iterator[Case]:
     """Yields light convolution, forward and backward."""
     x = Operand((batch, length, channels))
@@ -137,20 +154,28 @@ def light_conv(
     filters = Operand((num_heads, taps))
     yield from _both(
         "light_conv",
-        f"b{batch}s{length}d{channels}h{num_heads}k{taps}-causal",
+        f"b{batch}s{length}d{channels}h{num_heads}k{taps}{_marks(causal=causal)}",
         (light.FORWARD, light.BACKWARD),
         ((x, weights), (x, weights, x)),
-        {"causal": True, "groups": 1},
+        {"causal": causal, "groups": 1},
         {
             "shift-sum": Form(baselines.light_shift_sum, (x, filters)),
             "lax-grouped-conv": Form(baselines.light_grouped_conv, (x, filters)),
-        },
+        }
+        if causal
+        else {},
         x,
     )
 
 
 def dynamic_conv(
-    batch: int, length: int, channels: int, num_heads: int, taps: int
+    batch: int,
+    length: int,
+    channels: int,
+    num_heads: int,
+    taps: int,
+    *,
+    causal: bool = True,
 ) -> Iterator[Case]:
     """Yields dynamic convolution, forward and backward."""
     x = Operand((batch, length, channels))
@@ -159,14 +184,16 @@ def dynamic_conv(
     )
     yield from _both(
         "dynamic_conv",
-        f"b{batch}s{length}d{channels}h{num_heads}k{taps}-causal",
+        f"b{batch}s{length}d{channels}h{num_heads}k{taps}{_marks(causal=causal)}",
         (dynamic.FORWARD, dynamic.BACKWARD),
         ((x, weights), (x, weights, x)),
-        {"causal": True},
+        {"causal": causal},
         {
             "shift-sum": Form(baselines.dynamic_shift_sum, (x, weights)),
             "unfold": Form(baselines.dynamic_unfold, (x, weights)),
-        },
+        }
+        if causal
+        else {},
         x,
     )
 
@@ -220,14 +247,20 @@ def switch(
 
 
 def route(
-    groups: int, num_tokens: int, num_experts: int, capacity: int, masked: bool = False
+    groups: int,
+    num_tokens: int,
+    num_experts: int,
+    capacity: int,
+    *,
+    masked: bool = False,
+    dtype: str | None = "float32",
 ) -> Iterator[Case]:
-    """Yields routing, of float32 logits, forward and backward."""
-    logits = Operand((groups, num_tokens, num_experts), "float32")
+    """Yields routing, forward and backward; a model's router has float32 logits."""
+    logits = Operand((groups, num_tokens, num_experts), dtype)
     mask = Operand((groups if masked else 1, num_tokens), "bool")
     tokens = Operand((groups, num_tokens), "float32")
     label = f"n{num_tokens}e{num_experts}c{capacity}"
-    label = (f"g{groups}" if groups > 1 else "") + label + "-masked" * masked
+    label = (f"g{groups}" if groups > 1 else "") + label + _marks(masked=masked)
     one_hot = functools.partial(baselines.route_one_hot_cumsum, capacity=capacity)
     yield _case(
         "switch_route",
@@ -247,6 +280,10 @@ def route(
         Operand((groups,), "float32"),
     )
     yield _case("switch_route", label, routing.BACKWARD, operands, {})
+
+
+def _marks(**named: bool) -> str:
+    return "".join(f"-{name}" for name, is_so in named.items() if is_so)
 
 
 def _heads(batch: int, length: int, num_heads: int, width: int) -> Operand:

@@ -59,14 +59,15 @@ class Outcome:
     Attributes:
         job: what was asked.
         reason: why there is no compiled program, or why the process ended; else None.
-        folder: with what the compiler wrote, even where it then failed.
+        folder: with what the compiler wrote, even where it then failed; None where it
+            was not asked.
         values: numbers of the compiled program, by name; empty without one.
         lost: the process ended or was ended, so that it did not tell.
     """
 
     job: Job
     reason: str | None
-    folder: pathlib.Path
+    folder: pathlib.Path | None
     values: dict[str, Any]
     lost: bool = False
 

@@ -54,7 +54,14 @@ def measure(
     jobs = [
         compiler_lib.Job(case.key, name, dtype, topology) for name in implementations
     ]
-    compiled = list(compiler.run(jobs, "bundles"))
+    refused = _refusal(case, chip, dtype)
+    compiled = [
+        compiler_lib.Outcome(job, refused, None, {})
+        for job in jobs
+        if refused and job.implementation == case_lib.OURS
+    ]
+    jobs = jobs[len(compiled) :]
+    compiled += compiler.run(jobs, "bundles")
     # What was lost for want of time, or by what is written, may compile without.
     lost = [x.job for x in compiled if x.lost]
     again = {x.job: x for x in compiler.run(lost, "compile")}
@@ -111,6 +118,14 @@ def _record(
         **_costs(lines, bool(values)),
     }
     return record | _against_roofline(case, chip, job.dtype, record)
+
+
+def _refusal(case: case_lib.Case, chip: chips.Chip, dtype: str) -> str | None:
+    """Returns why our kernel does not take the case on a chip, or None."""
+    if case_lib.OURS not in case.kernel.implementations:
+        return None
+    refuse = case.kernel.implementations[case_lib.OURS].refuse
+    return refuse(chip.device_kind, *case.shapes(dtype), **case.settings)
 
 
 def _auto(case: case_lib.Case, chip: chips.Chip, dtype: str) -> str | None:
@@ -207,6 +222,8 @@ def _against_roofline(
     cores = record["cores"] or 1
     units = {name: x / cores for name, x in dataclasses.asdict(least).items()}
     fraction = least.cycles / cores / record["cycles"] if record["cycles"] else None
+    if fraction and fraction > 1 and record["implementation"] != case_lib.OURS:
+        fraction = None  # XLA moves operands to VMEM beside what is counted
     return dict(zip(names, (least.cycles / cores, units, least.binds, fraction)))
 
 
@@ -260,6 +277,8 @@ def table(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _around(instructions: Sequence[Record]) -> Iterator[str]:
+    if all(x["kind"] != "pallas" for x in instructions):
+        return
     for x in instructions:
         if x["kind"] != "pallas":
             yield (

@@ -12,6 +12,7 @@ from clinometer import kernels
 from clinometer.kernels import switch_route
 from clinometer.kernels.switch import RouteBlocks
 from clinometer.kernels.switch import routing
+from clinometer.kernels.switch import rows
 from clinometer.tests.kernels import child
 from clinometer.tests.kernels.switch import truth
 
@@ -42,8 +43,8 @@ def compare(found, want, tolerance=2e-6):
 
 
 SHAPES = [
-    ((1, 1, 1), 4, False),
-    ((3, 7, 2), 2, True),
+    pytest.param((1, 1, 1), 4, False, marks=pytest.mark.slow),
+    pytest.param((3, 7, 2), 2, True, marks=pytest.mark.slow),
     ((2, 130, 37), 3, True),
     pytest.param((2, 65, 3), 9, True, marks=pytest.mark.slow),
     pytest.param((1, 128, 8), 4, False, marks=pytest.mark.slow),
@@ -65,8 +66,8 @@ def test_values(shape, capacity, masked, dtype):
 
 
 def test_a_group_of_several_blocks():
-    logits = truth.f32(3 * truth.normal(0, 2, 300, 9))
-    mask = truth.normal(1, 2, 300) > -0.5
+    logits = truth.f32(3 * truth.normal(0, 2, 200, 9))
+    mask = truth.normal(1, 2, 200) > -0.5
     with kernels.block_sizes(RouteBlocks(tokens=128)):
         compare(route(logits, mask, capacity=17), truth.route(logits, 17, mask))
         wanted = {
@@ -92,7 +93,9 @@ def gradient(logits, mask, wanted, implementation):
     return jax.grad(loss)(logits)
 
 
-@pytest.mark.parametrize("shape", [(2, 21, 5), (1, 140, 16)])
+@pytest.mark.parametrize(
+    "shape", [(2, 21, 5), pytest.param((1, 140, 16), marks=pytest.mark.slow)]
+)
 def test_gradients_by_finite_differences(shape):
     logits = truth.normal(7, *shape)
     mask = truth.normal(8, *shape[:2]) > -1
@@ -113,6 +116,7 @@ def test_gradients_by_finite_differences(shape):
         np.testing.assert_allclose(np.sum(grad * direction), slope, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_logits_have_a_bfloat16_gradient():
     logits = jnp.asarray(truth.normal(2, 1, 50, 8), jnp.bfloat16)
     grad = jax.grad(lambda x: route(x, None, capacity=5).gate.sum())(logits)
@@ -151,7 +155,7 @@ def test_padding_and_impossible_experts_change_nothing():
         assert not np.any(np.asarray(getattr(nothing, name)))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [pytest.param(np.nan, marks=pytest.mark.slow), np.inf])
 def test_nan_goes_in_and_comes_out(bad):
     logits = truth.f32(truth.normal(5, 1, 9, 11)).at[0, 4, 7].set(bad)
     found = route(logits, None, capacity=9)
@@ -173,6 +177,7 @@ def test_vmap_with_a_shared_mask_equals_a_loop():
         )
 
 
+@pytest.mark.slow
 def test_groups_are_divided_over_devices():
     code = """
 import json, jax, numpy as np
@@ -222,3 +227,45 @@ def test_what_it_refuses_is_left_to_xla_for_a_reason(kind, shape, reason):
     assert choice.implementation == "reference"
     assert reason in choice.passed_over[0]
     assert routing.FORWARD.implementations["tpu"].executed_flops(logits) == 0
+
+
+@pytest.mark.parametrize(
+    ("groups", "num_tokens", "num_experts", "capacity"),
+    [(1, 1, 1, 1), (2, 7, 3, 4), (3, 70, 5, 29), (1, 600, 4, 200)],
+)
+def test_rows_are_moved_to_their_slots_and_back(
+    groups, num_tokens, num_experts, capacity
+):
+    slot = truth.random_slots(0, groups, num_tokens, num_experts * capacity)
+    x = truth.f32(truth.normal(1, groups, num_tokens, 8))
+    sizes = {"num_experts": num_experts, "capacity": capacity}
+    run = functools.partial(kernels.switch_dispatch, **sizes, implementation="tpu")
+    found = jax.jit(run)(x, slot)
+    np.testing.assert_array_equal(found, truth.dispatch(x, slot, **sizes).astype("f"))
+    gate = truth.f32(truth.normal(2, groups, num_tokens))
+    y = truth.f32(truth.normal(3, groups, num_experts, capacity, 8))
+    output_grad = truth.f32(truth.normal(4, groups, num_tokens, 8))
+    y_grad, gate_grad = jax.jit(rows.COMBINE_BACKWARD.implementations["tpu"].run)(
+        y, slot, gate, output_grad
+    )
+    want = truth.dispatch(output_grad * gate[..., None], slot, **sizes)
+    np.testing.assert_allclose(y_grad, want, rtol=1e-6)
+    moved = truth.combine(y, slot, np.ones_like(gate))
+    want = np.sum(moved * np.asarray(output_grad), axis=-1)
+    np.testing.assert_allclose(gate_grad, want, rtol=1e-5, atol=1e-6)
+
+
+def test_many_tokens_are_told_apart_by_three_digits():
+    num_tokens = 66_000
+    slot = np.full((1, num_tokens), -1, np.int32)
+    slot[0, [0, 255, 256, 65_535, 65_536, 65_999]] = [63, 2, 16, 0, 17, 40]
+    x = jnp.arange(num_tokens, dtype=jnp.float32)[None, :, None]
+    found = rows.DISPATCH_FORWARD.implementations["tpu"].run(
+        x, slot, num_experts=4, capacity=16
+    )[0]
+    np.testing.assert_array_equal(found, truth.dispatch(x, slot, 4, 16))
+    run = functools.partial(kernels.switch_dispatch, num_experts=4, capacity=16)
+    with kernels.target("TPU v5e"), kernels.interpret(None):
+        (choice,) = kernels.choices(run, x, jnp.asarray(slot), platform="tpu")
+    assert choice.implementation == "reference"
+    assert "66000 tokens and their slots need more memory" in choice.passed_over[0]
