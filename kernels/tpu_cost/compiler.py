@@ -28,6 +28,9 @@ _DUMP = (
 )
 _SIMULATE = ("--xla_jf_dump_static_llo_profile_to={}",)
 FLAGS = {"compile": (), "bundles": _DUMP, "simulate": _SIMULATE}
+# Large programs of XLA's own would be simulated for minutes, in gigabytes; what was
+# simulated until then is kept.
+SIMULATION_PART = 1 / 3
 START_SECONDS = 120.0  # until a child's first event: JAX is imported, libtpu loaded
 _ERROR = re.compile(
     r"Check failed|LLO_CHECK|INTERNAL|UNIMPLEMENTED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED"
@@ -92,7 +95,7 @@ class Compiler:
 
     Attributes:
         table: "module:function" that makes the cases.
-        timeout: seconds that a job may take.
+        timeout: seconds that a job may take, and `SIMULATION_PART` of it to simulate.
     """
 
     def __init__(self, table: str, timeout: float) -> None:
@@ -131,13 +134,14 @@ class Compiler:
             StoppedError: `stop` was called.
         """
         left = list(enumerate(jobs))
+        limit = self.timeout * (SIMULATION_PART if mode == "simulate" else 1)
         folders = pathlib.Path(tempfile.mkdtemp(prefix=mode, dir=self._work.name))
         process: _Child | None = None
         try:
             while left:
                 process = process or self._start(left, mode, folders)
                 place, job = left.pop(0)
-                values, reason = process.outcome(self.timeout)
+                values, reason = process.outcome(limit)
                 if self._stopped:
                     raise StoppedError
                 folder = folders / str(place)

@@ -202,15 +202,15 @@ def _parser() -> argparse.ArgumentParser:
         type=_at_least_one,
         default=1,
         metavar="N",
-        help="compilers at work at once, each of about 1 GiB; default 1",
+        help="compilers at work at once, each of 1 to 4 GiB; default 1",
     )
     parser.add_argument(
         "--timeout",
         type=_at_least_one,
         default=180,
         metavar="SECONDS",
-        help="for one form; what is not simulated by then counts by its bundles; "
-        "default 180",
+        help="for one form to compile, and a third of it to be simulated; what is not "
+        "simulated by then counts by its bundles; default 180",
     )
     return parser
 
@@ -222,14 +222,18 @@ def _at_least_one(text: str) -> int:
 
 
 class _Progress:
-    """One line on standard error that is written over, where it is a terminal."""
+    """A line on standard error that is written over; if no terminal, now and then."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
+        self._last = time.monotonic()
 
     def say(self, text: str) -> None:
         if self._live:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - self._last > 30:
+            _say(text)
+            self._last = time.monotonic()
 
     def clear(self) -> None:
         if self._live:
