@@ -20,6 +20,7 @@ from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
 from clinometer.kernels.sharded import shard_over
 from clinometer.kernels.switch import Route
+from clinometer.kernels.switch import RouteBlocks
 from clinometer.kernels.switch import expert_capacity
 from clinometer.kernels.switch import expert_feed_forward
 from clinometer.kernels.switch import expert_matmul
@@ -35,6 +36,7 @@ __all__ = [
     "PerformerBlocks",
     "PerformerState",
     "Route",
+    "RouteBlocks",
     "block_sizes",
     "choices",
     "dynamic_conv",
