@@ -109,9 +109,7 @@ def backward(
             out_specs=[spec for _, spec in results.values()],
             scratch_shapes=list(scratch.values()),
         ),
-        out_shape=[
-            jax.ShapeDtypeStruct(x.shape, x.dtype) for x, _ in results.values()
-        ],
+        out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype) for x, _ in results.values()],
         dimension_semantics=("parallel", *["arbitrary"] * 4),
         vmem_limit_bytes=tpu_tiling.vmem_limit_bytes(t, "backward", query.dtype),
     )(tpu_tiling.offsets(offset, flag), *(x for x, _ in operands.values()))

@@ -20,6 +20,14 @@ from typing import Any
 
 from clinometer.kernels.tpu_cost import child
 
+# What libtpu must be told to compile on a machine that has no TPU.
+ENVIRONMENT = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process fails at a lock
+    "JAX_PLATFORMS": "cpu",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # of a host that is not there
+    "TPU_SKIP_MDS_QUERY": "1",  # there is no metadata server to ask
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
 _DUMP = (
     "--xla_jf_dump_to={}",
     "--xla_jf_dump_llo_text=true",
@@ -245,15 +253,14 @@ class _Child:
 
 
 def _environment(mode: str, dump: pathlib.Path) -> dict[str, str]:
-    return os.environ | {
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process fails at a lock
-        "JAX_PLATFORMS": "cpu",
-        "LIBTPU_INIT_ARGS": " ".join(flag.format(dump) for flag in FLAGS[mode]),
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # of a host that is not there
-        "TPU_SKIP_MDS_QUERY": "1",  # there is no metadata server to ask
-        "TPU_WORKER_HOSTNAMES": "localhost",
-    }
+    return (
+        os.environ
+        | ENVIRONMENT
+        | {
+            "LIBTPU_INIT_ARGS": " ".join(flag.format(dump) for flag in FLAGS[mode]),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
+    )
 
 
 def _short(reason: str) -> str:
