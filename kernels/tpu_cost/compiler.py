@@ -11,6 +11,7 @@ import os
 import pathlib
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,11 @@ class Outcome:
     folder: pathlib.Path | None
     values: dict[str, Any]
     lost: bool = False
+
+    def discard(self) -> None:
+        """Removes what the compiler wrote, which may be tens of megabytes."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class StoppedError(Exception):

@@ -72,6 +72,8 @@ def measure(
     records = [
         _record(case, chip, x, again.get(x.job), simulated.get(x.job)) for x in compiled
     ]
+    for outcome in (*compiled, *again.values(), *simulated.values()):
+        outcome.discard()
     return _with_ratios(records)
 
 

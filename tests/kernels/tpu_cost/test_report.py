@@ -46,6 +46,13 @@ CASE = case_lib.Case(
 )
 
 
+class Kept(compiler_lib.Outcome):
+    """What is not to be removed."""
+
+    def discard(self):
+        pass
+
+
 class Stored:
     """A compiler that has the stored dumps for one implementation."""
 
@@ -65,7 +72,7 @@ class Stored:
             elif job.implementation == "other":
                 lost = mode == "bundles"
                 values, reason = ({}, "not done") if lost else (VALUES, None)
-            yield compiler_lib.Outcome(job, reason, folder, values, lost)
+            yield Kept(job, reason, folder, values, lost)
 
 
 def measure(compiler, chip=V5E):
