@@ -1,5 +1,6 @@
 """Records, their status and ratios, from stored dumps; children that fail."""
 
+import dataclasses
 from xml.etree import ElementTree
 
 import jax
@@ -103,6 +104,23 @@ def test_every_record_has_its_status(tmp_path):
     assert unread["compiled"] and unread["reason"] == "no schedule: not done"
 
 
+def test_what_the_kernel_refuses_is_not_compiled(tmp_path):
+    implementations = {
+        "reference": dispatch.Implementation(run),
+        "tpu": dispatch.Implementation(run, lambda kind, x, **settings: "too small"),
+    }
+    kernel = dataclasses.replace(KERNEL, implementations=implementations)
+    case = dataclasses.replace(CASE, kernel=kernel)
+    names = ["tpu", "other"]
+    records = report.measure(Stored(tmp_path), case, V5E, "v5e:2x2", "float32", names)
+    ours, other = records
+    assert (ours["refused"], ours["reason"]) == (True, "too small")
+    assert ours["status"] == "failed" and not ours["compiled"]
+    assert ours["auto"] == "reference" and not other["refused"]
+    shown = "\n".join(report.table(records))
+    assert "left to XLA" in shown and "too small" in shown
+
+
 def test_rooflines_are_of_one_core(tmp_path):
     ours = measure(Stored(tmp_path))["tpu"]
     assert ours["roofline_cycles"] == 2000 and ours["binds"] == "hbm"
@@ -164,7 +182,8 @@ def test_a_child_that_dies_is_a_reason_and_the_next_job_runs():
     assert len(found) == 2
     for outcome in found:
         assert outcome.lost and not outcome.values
-        assert outcome.reason.startswith("the compiler's process ended with -6: Check")
+        said = "the compiler's process ended with -6: Check failed: of a test"
+        assert outcome.reason == said
 
 
 def test_what_cannot_be_compiled_is_a_reason():
