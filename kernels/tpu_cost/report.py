@@ -220,7 +220,7 @@ def _against_roofline(
 ) -> Record:
     names = ("roofline_cycles", "roofline", "binds", "fraction_of_roofline")
     least = case.least(chip, dtype)
-    if least is None:
+    if least is None or not record["compiled"]:  # its cores are not known either
         return dict.fromkeys(names)
     # A device of several cores divides its work; cycles are those of one core.
     cores = record["cores"] or 1
