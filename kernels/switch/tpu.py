@@ -2,8 +2,8 @@
 
 Tokens lie in lanes and experts in sublanes, [E, N]: that is how XLA itself stores
 logits of few experts, all reductions over experts are within registers' sublanes, and
-what is kept of a token is a dense row. Dispatch, combine and the experts' products are
-XLA's.
+what is kept of a token is a dense row. Logits of 128 experts lie the other way round,
+and are turned tile by tile.
 """
 
 import functools
@@ -28,22 +28,21 @@ def _route_forward(
 ) -> tuple[jax.Array, ...]:
     """Returns the fields of a `Route`; see `reference.route_forward`."""
     groups, num_tokens, num_experts = logits.shape
-    sizes = blocks.choose(wrap.chip(), num_tokens, num_experts)
-    x = _experts_by_tokens(logits, sizes.tokens)
-    experts, padded = x.shape[1:]
-    grid = (groups, padded // sizes.tokens)
-    row = pl.BlockSpec((1, 1, sizes.tokens), lambda g, i: (g, 0, i))
-    whole = pl.BlockSpec((1, 1, experts), lambda g, i: (g, 0, 0))
-    one = pl.BlockSpec((1, 1, 1), lambda g, i: (g, 0, 0))
+    sizes = blocks.choose(wrap.chip(), *logits.shape)
+    x = _laid_out(logits, sizes)
+    padded, experts = x.shape[1:] if _is_by_token(num_experts) else x.shape[:0:-1]
+    at_once = sizes.groups
+    row = pl.BlockSpec((at_once, 1, sizes.tokens), lambda g, i: (g, 0, i))
+    whole = pl.BlockSpec((at_once, 1, experts), lambda g, i: (g, 0, 0))
+    one = pl.BlockSpec((at_once, 1, 1), lambda g, i: (g, 0, 0))
     call = wrap.call(
-        functools.partial(_forward_kernel, capacity=capacity),
+        functools.partial(
+            _forward_kernel, capacity=capacity, by_token=_is_by_token(num_experts)
+        ),
         "switch_route_forward",
         dimension_semantics=("parallel", "arbitrary"),
-        grid=grid,
-        in_specs=[
-            pl.BlockSpec((1, experts, sizes.tokens), lambda g, i: (g, 0, i)),
-            _mask_spec(mask, sizes.tokens),
-        ],
+        grid=(groups // at_once, padded // sizes.tokens),
+        in_specs=[_logits_spec(x, sizes, num_experts), _mask_spec(mask, sizes)],
         out_specs=[row, row, row, whole, whole, whole, one],
         out_shape=[
             jax.ShapeDtypeStruct((groups, 1, padded), jnp.int32),
@@ -55,36 +54,41 @@ def _route_forward(
             jax.ShapeDtypeStruct((groups, 1, 1), jnp.float32),
         ],
         scratch_shapes=[
-            pltpu.VMEM((experts, _TILE), jnp.float32),
-            pltpu.VMEM((experts, _TILE), jnp.float32),
-            pltpu.VMEM((1, _TILE), jnp.float32),
+            pltpu.VMEM((at_once, experts, _TILE), jnp.float32),
+            pltpu.VMEM((at_once, experts, _TILE), jnp.float32),
+            pltpu.VMEM((at_once, 1, _TILE), jnp.float32),
         ],
     )
     *rows, counts, load, probability, z = call(x, _row(mask, padded, jnp.int32))
     return (
-        *(y[:, 0, :num_tokens] for y in rows),
-        *(y[:, 0, :num_experts] for y in (counts, load, probability)),
-        z[:, 0, 0],
+        *(y.reshape(groups, padded)[:, :num_tokens] for y in rows),
+        *(
+            y.reshape(groups, experts)[:, :num_experts]
+            for y in (counts, load, probability)
+        ),
+        z.reshape(groups),
     )
 
 
 def _forward_kernel(
-    logits_ref: Any,  # [1, E, N of a block]
-    mask_ref: Any,  # [1, 1, N of a block]
-    expert_ref: Any,
+    logits_ref: Any,  # [G, E, N] of a block, or [G, N, E]
+    mask_ref: Any,  # [1 or G, 1, N]
+    expert_ref: Any,  # [G, 1, N]
     slot_ref: Any,
     gate_ref: Any,
-    counts_ref: Any,  # [1, 1, E]
+    counts_ref: Any,  # [G, 1, E]
     load_ref: Any,
     probability_ref: Any,
-    z_ref: Any,  # [1, 1, 1]
-    before_ref: Any,  # [E, _TILE] tokens of each expert in earlier tiles, in every lane
-    p_ref: Any,  # [E, _TILE] sums of probabilities by lane
-    z_sum_ref: Any,  # [1, _TILE]
+    z_ref: Any,  # [G, 1, 1]
+    before_ref: Any,  # [G, E, _TILE] tokens of earlier tiles, the same in every lane
+    p_ref: Any,  # [G, E, _TILE] sums of probabilities by lane
+    z_sum_ref: Any,  # [G, 1, _TILE]
     *,
     capacity: int,
+    by_token: bool,
 ) -> None:
-    experts, num_tokens = logits_ref.shape[1:]
+    groups, experts, _ = before_ref.shape
+    num_tokens = gate_ref.shape[2]
 
     @pl.when(pl.program_id(1) == 0)
     def _() -> None:
@@ -97,44 +101,47 @@ def _forward_kernel(
     counting = jax.lax.broadcasted_iota(jnp.int32, (_TILE, 2 * _TILE), 0)
     counting = counting <= jax.lax.broadcasted_iota(jnp.int32, counting.shape, 1)
     counting = counting.astype(jnp.bfloat16)
-    before, p_sum, z_sum = before_ref[...], p_ref[...], z_sum_ref[...]
-    for start in range(0, num_tokens, _TILE):
-        here = pl.ds(start, _TILE)
-        x = logits_ref[0, :, here].astype(jnp.float32)
-        valid = mask_ref[0, :, here] > 0
-        most, key = _most(x)
-        first = jnp.min(jnp.where(key == most, expert, experts), axis=0, keepdims=True)
-        weights = jnp.exp(x - most)
-        total = jnp.sum(weights, axis=0, keepdims=True)
-        gate = jnp.where(valid, 1.0 / total, 0.0)
-        p_sum += jnp.where(valid, weights * gate, 0.0)
-        z_sum += jnp.square(jnp.where(valid, most + jnp.log(total), 0.0))
-        chosen = (expert == first) & valid
-        counted = jnp.dot(
-            jnp.where(chosen, 1.0, 0.0).astype(jnp.bfloat16),
-            counting,
-            preferred_element_type=jnp.float32,
-        )
-        place = jnp.where(chosen, counted[:, :_TILE] + before, 0.0)
-        place = jnp.sum(place, axis=0, keepdims=True).astype(jnp.int32) - 1
-        before += counted[:, _TILE:]
-        index = first.astype(jnp.int32)
-        expert_ref[0, :, here] = index
-        slot_ref[0, :, here] = jnp.where(
-            valid & (place < capacity), index * capacity + place, -1
-        )
-        gate_ref[0, :, here] = gate
-    before_ref[...], p_ref[...], z_sum_ref[...] = before, p_sum, z_sum
+    for g in range(groups):
+        before, p_sum, z_sum = before_ref[g], p_ref[g], z_sum_ref[g]
+        for start in range(0, num_tokens, _TILE):
+            here = pl.ds(start, _TILE)
+            x = _tile(logits_ref, g, here, by_token)
+            valid = mask_ref[g % mask_ref.shape[0], :, here] > 0
+            most, key = _most(x)
+            first = jnp.where(key == most, expert, experts)
+            first = jnp.min(first, axis=0, keepdims=True)
+            weights = jnp.exp(x - most)
+            total = jnp.sum(weights, axis=0, keepdims=True)
+            gate = jnp.where(valid, 1.0 / total, 0.0)
+            p_sum += jnp.where(valid, weights * gate, 0.0)
+            z_sum += jnp.square(jnp.where(valid, most + jnp.log(total), 0.0))
+            chosen = (expert == first) & valid
+            counted = jnp.dot(
+                jnp.where(chosen, 1.0, 0.0).astype(jnp.bfloat16),
+                counting,
+                preferred_element_type=jnp.float32,
+            )
+            place = jnp.where(chosen, counted[:, :_TILE] + before, 0.0)
+            place = jnp.sum(place, axis=0, keepdims=True).astype(jnp.int32) - 1
+            before += counted[:, _TILE:]
+            index = first.astype(jnp.int32)
+            expert_ref[g, :, here] = index
+            slot_ref[g, :, here] = jnp.where(
+                valid & (place < capacity), index * capacity + place, -1
+            )
+            gate_ref[g, :, here] = gate
+        before_ref[g], p_ref[g], z_sum_ref[g] = before, p_sum, z_sum
 
     @pl.when(pl.program_id(1) == pl.num_programs(1) - 1)
     def _() -> None:
-        tokens_of = jnp.transpose(before_ref[...])[:1]
-        share = 1.0 / jnp.maximum(jnp.sum(tokens_of, axis=1, keepdims=True), 1.0)
-        counts_ref[0] = jnp.minimum(tokens_of, capacity).astype(jnp.int32)
-        load_ref[0] = tokens_of * share
-        p = jnp.sum(jnp.transpose(p_ref[...]), axis=0, keepdims=True)
-        probability_ref[0] = p * share
-        z_ref[0] = jnp.sum(z_sum_ref[...], axis=1, keepdims=True) * share
+        for g in range(groups):
+            tokens_of = jnp.transpose(before_ref[g])[:1]
+            share = 1.0 / jnp.maximum(jnp.sum(tokens_of, axis=1, keepdims=True), 1.0)
+            counts_ref[g] = jnp.minimum(tokens_of, capacity).astype(jnp.int32)
+            load_ref[g] = tokens_of * share
+            p = jnp.sum(jnp.transpose(p_ref[g]), axis=0, keepdims=True)
+            probability_ref[g] = p * share
+            z_ref[g] = jnp.sum(z_sum_ref[g], axis=1, keepdims=True) * share
 
 
 def _route_backward(
@@ -148,23 +155,24 @@ def _route_backward(
 ) -> tuple[jax.Array]:
     """Returns the gradient of the logits; see `reference.route_backward`."""
     groups, num_tokens, num_experts = logits.shape
-    sizes = blocks.choose(wrap.chip(), num_tokens, num_experts)
-    x = _experts_by_tokens(logits, sizes.tokens)
-    experts, padded = x.shape[1:]
+    sizes = blocks.choose(wrap.chip(), *logits.shape)
+    by_token = _is_by_token(num_experts)
+    x = _laid_out(logits, sizes)
+    padded, experts = x.shape[1:] if by_token else x.shape[:0:-1]
     p_grad = jnp.pad(probability_grad, ((0, 0), (0, experts - num_experts)))
-    block = pl.BlockSpec((1, experts, sizes.tokens), lambda g, i: (g, 0, i))
-    row = pl.BlockSpec((1, 1, sizes.tokens), lambda g, i: (g, 0, i))
+    block = _logits_spec(x, sizes, num_experts)
+    row = pl.BlockSpec((sizes.groups, 1, sizes.tokens), lambda g, i: (g, 0, i))
     call = wrap.call(
-        _backward_kernel,
+        functools.partial(_backward_kernel, by_token=by_token),
         "switch_route_backward",
         dimension_semantics=("parallel", "arbitrary"),
-        grid=(groups, padded // sizes.tokens),
+        grid=(groups // sizes.groups, padded // sizes.tokens),
         in_specs=[
             block,
-            _mask_spec(mask, padded, blocks_of=False),
+            _mask_spec(mask, sizes, whole=padded),
             *(row, row, row),
-            pl.BlockSpec((1, 1, experts), lambda g, i: (g, 0, 0)),
-            pl.BlockSpec((1, 1, 1), lambda g, i: (g, 0, 0)),
+            pl.BlockSpec((sizes.groups, 1, experts), lambda g, i: (g, 0, 0)),
+            pl.BlockSpec((sizes.groups, 1, 1), lambda g, i: (g, 0, 0)),
         ],
         out_specs=block,
         out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype),
@@ -178,47 +186,66 @@ def _route_backward(
         p_grad[:, None],
         z_grad[:, None, None],
     )
+    if by_token:
+        return (grad[:, :num_tokens],)
     return (jnp.swapaxes(grad[:, :num_experts, :num_tokens], 1, 2),)
 
 
 def _backward_kernel(
-    logits_ref: Any,  # [1, E, N of a block]
-    mask_ref: Any,  # [1, 1, N]
-    expert_ref: Any,  # [1, 1, N of a block]
+    logits_ref: Any,  # [G, E, N] of a block, or [G, N, E]
+    mask_ref: Any,  # [1 or G, 1, N], all of a group
+    expert_ref: Any,  # [G, 1, N]
     gate_ref: Any,
     gate_grad_ref: Any,
-    p_grad_ref: Any,  # [1, 1, E]
-    z_grad_ref: Any,  # [1, 1, 1]
-    grad_ref: Any,  # [1, E, N of a block]
+    p_grad_ref: Any,  # [G, 1, E]
+    z_grad_ref: Any,  # [G, 1, 1]
+    grad_ref: Any,  # as the logits
+    *,
+    by_token: bool,
 ) -> None:
-    experts, num_tokens = logits_ref.shape[1:]
+    groups, _, experts = p_grad_ref.shape
+    num_tokens = gate_ref.shape[2]
     expert = _expert_index(experts)
-    tokens = jnp.sum(mask_ref[0].astype(jnp.float32), axis=1, keepdims=True)
-    share = 1.0 / jnp.maximum(tokens, 1.0)
-    p_grad = jnp.broadcast_to(p_grad_ref[0] * share, (_TILE, experts))
-    p_grad = jnp.transpose(p_grad)
-    z_grad = 2.0 * z_grad_ref[0] * share
-    first = pl.program_id(1) * num_tokens
-    for start in range(0, num_tokens, _TILE):
-        here = pl.ds(start, _TILE)
-        x = logits_ref[0, :, here].astype(jnp.float32)
-        there = pl.ds(pl.multiple_of(first + start, _TILE), _TILE)
-        valid = mask_ref[0, :, there] > 0
-        gate = gate_ref[0, :, here]
-        most, _ = _most(x)
-        p = jnp.exp(x - most) * gate
-        # The log-sum-exp again, from the gate: the gate is exp(most - log_sum_exp).
-        log_sum_exp = most - jnp.log(jnp.where(valid, gate, 1.0))
-        gate_part = gate_grad_ref[0, :, here] * gate
-        shared = z_grad * log_sum_exp - gate_part
-        shared -= jnp.sum(p * p_grad, axis=0, keepdims=True)
-        grad = p * (p_grad + shared)
-        grad += jnp.where(expert == expert_ref[0, :, here], gate_part, 0.0)
-        grad_ref[0, :, here] = jnp.where(valid, grad, 0.0).astype(grad_ref.dtype)
+    block = pl.program_id(1) * num_tokens
+    for g in range(groups):
+        masked = g % mask_ref.shape[0]
+        tokens = mask_ref[masked].astype(jnp.float32)
+        tokens = jnp.sum(tokens, axis=1, keepdims=True)
+        share = 1.0 / jnp.maximum(tokens, 1.0)
+        p_grad = jnp.broadcast_to(p_grad_ref[g] * share, (_TILE, experts))
+        p_grad = jnp.transpose(p_grad)
+        z_grad = 2.0 * z_grad_ref[g] * share
+        for start in range(0, num_tokens, _TILE):
+            here = pl.ds(start, _TILE)
+            there = pl.ds(pl.multiple_of(block + start, _TILE), _TILE)
+            x = _tile(logits_ref, g, here, by_token)
+            valid = mask_ref[masked, :, there] > 0
+            gate = gate_ref[g, :, here]
+            most, _ = _most(x)
+            p = jnp.exp(x - most) * gate
+            # The log-sum-exp again, from the gate, which is exp(most - log_sum_exp).
+            log_sum_exp = most - jnp.log(jnp.where(valid, gate, 1.0))
+            gate_part = gate_grad_ref[g, :, here] * gate
+            shared = z_grad * log_sum_exp - gate_part
+            shared -= jnp.sum(p * p_grad, axis=0, keepdims=True)
+            grad = p * (p_grad + shared)
+            grad += jnp.where(expert == expert_ref[g, :, here], gate_part, 0.0)
+            grad = jnp.where(valid, grad, 0.0)
+            if by_token:
+                grad_ref[g, here, :] = jnp.transpose(grad).astype(grad_ref.dtype)
+            else:
+                grad_ref[g, :, here] = grad.astype(grad_ref.dtype)
 
 
 def _expert_index(experts: int) -> jax.Array:
     return jax.lax.broadcasted_iota(jnp.int32, (experts, _TILE), 0)
+
+
+def _tile(logits_ref: Any, g: int, here: Any, by_token: bool) -> jax.Array:
+    """Returns the logits of a tile of tokens, float32 [E, _TILE]."""
+    if by_token:
+        return jnp.transpose(logits_ref[g, here, :].astype(jnp.float32))
+    return logits_ref[g, :, here].astype(jnp.float32)
 
 
 def _most(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -231,26 +258,47 @@ def _most(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.max(key, axis=0, keepdims=True), key
 
 
-def _experts_by_tokens(logits: jax.Array, tokens: int) -> jax.Array:
-    """Returns [G, E, N]; experts that nobody chooses and tokens to whole blocks."""
+def _is_by_token(num_experts: int) -> bool:
+    """Whether experts fill lanes, so that XLA stores logits as [N, E]."""
+    return num_experts % lanes.LANES == 0
+
+
+def _laid_out(logits: jax.Array, sizes: blocks.RouteBlocks) -> jax.Array:
+    """Returns [G, E, N], or [G, N, E]; with experts that nobody chooses, to tiles."""
     _, num_tokens, num_experts = logits.shape
-    x = jnp.swapaxes(logits, 1, 2)
+    tokens = (0, -num_tokens % sizes.tokens)
+    if _is_by_token(num_experts):
+        return jnp.pad(logits, ((0, 0), tokens, (0, 0)))
     rows = 32 // logits.dtype.itemsize  # of a tile
-    more = (-num_experts % rows, -num_tokens % tokens)
-    x = jnp.pad(x, ((0, 0), (0, 0), (0, more[1])))
-    return jnp.pad(x, ((0, 0), (0, more[0]), (0, 0)), constant_values=-jnp.inf)
+    x = jnp.pad(jnp.swapaxes(logits, 1, 2), ((0, 0), (0, 0), tokens))
+    more = ((0, 0), (0, -num_experts % rows), (0, 0))
+    return jnp.pad(x, more, constant_values=-jnp.inf)
+
+
+def _logits_spec(
+    x: jax.Array, sizes: blocks.RouteBlocks, num_experts: int
+) -> pl.BlockSpec:
+    if _is_by_token(num_experts):
+        shape = (sizes.groups, sizes.tokens, x.shape[2])
+        return pl.BlockSpec(shape, lambda g, i: (g, i, 0))
+    shape = (sizes.groups, x.shape[1], sizes.tokens)
+    return pl.BlockSpec(shape, lambda g, i: (g, 0, i))
+
+
+def _mask_spec(
+    mask: jax.Array, sizes: blocks.RouteBlocks, whole: int | None = None
+) -> pl.BlockSpec:
+    """Returns the blocks of a mask [1 or G, 1, N]; or all `whole` of a group's."""
+    groups = 1 if mask.shape[0] == 1 else sizes.groups
+    shape = (groups, 1, whole or sizes.tokens)
+    each_group, each_block = int(mask.shape[0] > 1), int(whole is None)
+    return pl.BlockSpec(shape, lambda g, i: (g * each_group, 0, i * each_block))
 
 
 def _row(x: jax.Array, length: int, dtype: Any = None) -> jax.Array:
     """Returns [G, N] as [G, 1, length], zeros in what is added."""
     x = x if dtype is None else x.astype(dtype)
     return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))[:, None]
-
-
-def _mask_spec(mask: jax.Array, tokens: int, blocks_of: bool = True) -> pl.BlockSpec:
-    """Returns the blocks of a mask [1 or G, 1, N]; or all of a group at once."""
-    group = 0 if mask.shape[0] == 1 else 1
-    return pl.BlockSpec((1, 1, tokens), lambda g, i: (g * group, 0, i * blocks_of))
 
 
 def _refuse(chip: chips.Chip, logits: Any, *_: Any, **settings: Any) -> str | None:

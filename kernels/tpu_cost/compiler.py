@@ -11,6 +11,7 @@ import os
 import pathlib
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,9 @@ _ERROR = re.compile(
     r"Check failed|LLO_CHECK|INTERNAL|UNIMPLEMENTED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED"
     r"|[Uu]nsupported|[Nn]ot implemented|Error"
 )
+
+# Severity, time, thread, file and line, before what is logged.
+_LOGGED = re.compile(r"^[FEWI]\d{4} [\d:.]+\s+\d+ \S+\] ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +85,11 @@ class Outcome:
     folder: pathlib.Path | None
     values: dict[str, Any]
     lost: bool = False
+
+    def discard(self) -> None:
+        """Removes what the compiler wrote, which may be tens of megabytes."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class StoppedError(Exception):
@@ -247,9 +256,10 @@ class _Child:
     def _last_words(self) -> str:
         code = self._process.wait()
         lines = self._errors.read_text("utf-8", "replace").splitlines()
+        fatal = [line for line in lines if _LOGGED.match(line) and line[0] == "F"]
         telling = [line for line in lines if _ERROR.search(line)]
-        said = telling[0] if telling else lines[-1] if lines else "nothing"
-        return _short(f"the compiler's process ended with {code}: {said}")
+        said = (fatal or telling or lines or ["nothing"])[-1]
+        return f"the compiler's process ended with {code}: {_short(said)}"
 
 
 def _environment(mode: str, dump: pathlib.Path) -> dict[str, str]:
@@ -266,9 +276,7 @@ def _environment(mode: str, dump: pathlib.Path) -> dict[str, str]:
 def _short(reason: str) -> str:
     """Returns a message without the compiler's stack and paths."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()]
-    text = (
-        re.sub(r"^[FEWI]\d{4} [\d:.]+\s+\d+ ", "", lines[0]) if lines else "no reason"
-    )
+    text = _LOGGED.sub("", lines[0]) if lines else "no reason"
     # Mosaic's reason comes after a heading.
     more = next((line for line in lines[1:] if _ERROR.search(line)), "")
     return f"{text} {more}".strip()[:600]

@@ -6,7 +6,8 @@ A record's `status` tells what its `cycles` are worth:
     bundles only  it did not run some: those count their bundles, loops times trips,
                   which leaves out what is waited for
     compile only  the program compiled; no schedule was found
-    failed        it did not compile, `reason` tells why
+    failed        it did not compile, `reason` tells why; or it is `refused`: left to
+                  XLA, for the reason that the kernel gives, without compiling
 """
 
 from collections.abc import Iterator
@@ -72,6 +73,8 @@ def measure(
     records = [
         _record(case, chip, x, again.get(x.job), simulated.get(x.job)) for x in compiled
     ]
+    for outcome in (*compiled, *again.values(), *simulated.values()):
+        outcome.discard()
     return _with_ratios(records)
 
 
@@ -102,6 +105,7 @@ def _record(
         "topology": job.topology,
         "chip": chip.name,
         "compiled": bool(values),
+        "refused": bundles.folder is None,
         "reason": reason,
         "simulator_reason": simulated.reason if simulated else None,
         "auto": _auto(case, chip, job.dtype),
@@ -216,7 +220,7 @@ def _against_roofline(
 ) -> Record:
     names = ("roofline_cycles", "roofline", "binds", "fraction_of_roofline")
     least = case.least(chip, dtype)
-    if least is None:
+    if least is None or not record["compiled"]:  # its cores are not known either
         return dict.fromkeys(names)
     # A device of several cores divides its work; cycles are those of one core.
     cores = record["cores"] or 1
@@ -259,7 +263,7 @@ def table(records: Sequence[Record]) -> Iterator[str]:
         best = record["implementation"] == record["best_xla"]
         yield (
             f"  {record['implementation']:<22}{_number(record['cycles']):>9}"
-            f"  {record['status']:<13}{_number(record['bundles']):>9}"
+            f"  {shown_status(record):<13}{_number(record['bundles']):>9}"
             f"{_number(record['roofline_cycles']):>9}"
             f"{_number(record['fraction_of_roofline'], '.0%'):>6}"
             f"{_number(record['around_cycles']):>8}"
@@ -273,7 +277,14 @@ def table(records: Sequence[Record]) -> Iterator[str]:
         if record["reason"]:
             yield f"      {record['reason']}"
         if record["implementation"] == case_lib.OURS:
+            if record["status"] == BUNDLES and record["simulator_reason"]:
+                yield f"      not simulated: {record['simulator_reason'][:160]}"
             yield from _around(record["instructions"])
+
+
+def shown_status(record: Record) -> str:
+    """Returns the status in words; what we do not take has not failed."""
+    return "left to XLA" if record["refused"] else record["status"]
 
 
 def _around(instructions: Sequence[Record]) -> Iterator[str]:

@@ -200,15 +200,22 @@ print(json.dumps(same))
     assert child.printed(child.run(code, XLA_FLAGS=flags)) == [True] * 7
 
 
-def test_block_sizes_that_do_not_fit_are_named():
-    logits = jnp.zeros((1, 40, 5))
-    for tokens in (0, 100, 1 << 20):
-        message = f"RouteBlocks: tokens: got {tokens}; accepted are multiples of 128 up"
-        with (
-            kernels.block_sizes(RouteBlocks(tokens=tokens)),
-            pytest.raises(ValueError, match=message),
-        ):
-            switch_route(logits, capacity=4, implementation="tpu")
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"tokens": 0}, "tokens: got 0; accepted are multiples of 128 up to 8192"),
+        ({"tokens": 100}, "tokens: got 100; accepted are multiples of 128"),
+        ({"tokens": 1 << 20}, "tokens: got 1048576; accepted are multiples of 128"),
+        ({"tokens": 256, "groups": 2}, "groups: got 2; accepted are divisors of 3"),
+        ({"tokens": 128, "groups": 3}, "groups: got 3 in blocks of 128 tokens"),
+    ],
+)
+def test_block_sizes_that_do_not_fit_are_named(sizes, message):
+    with (
+        kernels.block_sizes(RouteBlocks(**sizes)),
+        pytest.raises(ValueError, match=f"RouteBlocks: {message}"),
+    ):
+        switch_route(jnp.zeros((3, 200, 5)), capacity=4, implementation="tpu")
 
 
 @pytest.mark.parametrize(

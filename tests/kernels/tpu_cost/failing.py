@@ -6,7 +6,9 @@ import time
 
 
 def dies():
-    print("Check failed: of a test", file=sys.stderr, flush=True)
+    print("W1121 12:31:16.1  7 x.cc:1] Error: not this", file=sys.stderr)
+    print("F1121 12:31:16.2  7 x.cc:2] Check failed: of a test", file=sys.stderr)
+    print("*** SIGABRT Error ***", file=sys.stderr, flush=True)
     os.abort()
 
 

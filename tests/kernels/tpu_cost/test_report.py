@@ -1,5 +1,6 @@
 """Records, their status and ratios, from stored dumps; children that fail."""
 
+import dataclasses
 from xml.etree import ElementTree
 
 import jax
@@ -46,6 +47,13 @@ CASE = case_lib.Case(
 )
 
 
+class Kept(compiler_lib.Outcome):
+    """What is not to be removed."""
+
+    def discard(self):
+        pass
+
+
 class Stored:
     """A compiler that has the stored dumps for one implementation."""
 
@@ -65,7 +73,7 @@ class Stored:
             elif job.implementation == "other":
                 lost = mode == "bundles"
                 values, reason = ({}, "not done") if lost else (VALUES, None)
-            yield compiler_lib.Outcome(job, reason, folder, values, lost)
+            yield Kept(job, reason, folder, values, lost)
 
 
 def measure(compiler, chip=V5E):
@@ -94,6 +102,23 @@ def test_every_record_has_its_status(tmp_path):
     assert not refused["compiled"] and refused["reason"] == "VMEM is full"
     assert refused["cycles"] is None and refused["ratio_to_best_xla"] is None
     assert unread["compiled"] and unread["reason"] == "no schedule: not done"
+
+
+def test_what_the_kernel_refuses_is_not_compiled(tmp_path):
+    implementations = {
+        "reference": dispatch.Implementation(run),
+        "tpu": dispatch.Implementation(run, lambda kind, x, **settings: "too small"),
+    }
+    kernel = dataclasses.replace(KERNEL, implementations=implementations)
+    case = dataclasses.replace(CASE, kernel=kernel)
+    names = ["tpu", "other"]
+    records = report.measure(Stored(tmp_path), case, V5E, "v5e:2x2", "float32", names)
+    ours, other = records
+    assert (ours["refused"], ours["reason"]) == (True, "too small")
+    assert ours["status"] == "failed" and not ours["compiled"]
+    assert ours["auto"] == "reference" and not other["refused"]
+    shown = "\n".join(report.table(records))
+    assert "left to XLA" in shown and "too small" in shown
 
 
 def test_rooflines_are_of_one_core(tmp_path):
@@ -157,7 +182,8 @@ def test_a_child_that_dies_is_a_reason_and_the_next_job_runs():
     assert len(found) == 2
     for outcome in found:
         assert outcome.lost and not outcome.values
-        assert outcome.reason.startswith("the compiler's process ended with -6: Check")
+        said = "the compiler's process ended with -6: Check failed: of a test"
+        assert outcome.reason == said
 
 
 def test_what_cannot_be_compiled_is_a_reason():
