@@ -14,6 +14,7 @@ from jax.experimental import pallas as pl
 import jax.numpy as jnp
 
 from clinometer.kernels.convolution import blocks
+from clinometer.kernels.tpu import bits
 from clinometer.kernels.tpu import lanes
 
 _UNROLLED = 8  # blocks of outputs in one run of instructions; more are a loop of such
@@ -75,9 +76,11 @@ def stacked(x: jax.Array, layout: blocks.Layout) -> jax.Array:
     """Returns [heads * R, tile]: a copy of [R, tile] for each head, else 0."""
     if layout.heads == 1:
         return x
-    zero = jnp.zeros((), x.dtype)
-    masks = [lanes.head_mask(head, layout.lanes) for head in range(layout.heads)]
-    return jnp.concatenate([jnp.where(mask, x, zero) for mask in masks])
+    shift = (layout.lanes - 1).bit_length()
+    heads = range(layout.heads)
+    return jnp.concatenate(
+        [bits.kept(x, lambda _, lane, h=h: lane >> shift == h) for h in heads]
+    )
 
 
 def selected(x: jax.Array, layout: blocks.Layout) -> jax.Array:

@@ -6,6 +6,7 @@ one lane further, and a gradient's diagonals back. They may lie across two regis
 what one roll needs is picked out of both, by lanes, beforehand.
 """
 
+from collections.abc import Iterator
 import functools
 from typing import Any
 
@@ -16,8 +17,10 @@ import jax.numpy as jnp
 
 from clinometer.kernels.convolution import blocks
 from clinometer.kernels.convolution import tpu_band
+from clinometer.kernels.tpu import bits
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import skew
+from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
 
 dot = tpu_band.dot
@@ -95,18 +98,20 @@ class _Taps:
                 tile = jnp.concatenate([tile, zeros], axis=1)
             self._tiles.append(tpu_band.padded_rows(tile, band.rows))
 
-    def band(self, head: int) -> jax.Array:
-        """Returns the band of a head, [rows, 128], float32."""
+    def band(self, head: int, dtype: jnp.dtype) -> jax.Array:
+        """Returns the band of a head, [rows, 128]."""
         band = self._band
         tile, at = divmod(head * band.taps, lanes.LANES)
         taps = self._tiles[tile]
         if at + band.taps > lanes.LANES:
             taps = jnp.where(_lane() >= at, taps, self._tiles[tile + 1])
-        taps = skew.skew(taps, band.offset - at)
-        shape = (band.rows, lanes.LANES)
-        row = jax.lax.broadcasted_iota(jnp.int32, shape, 0)
-        tap = jax.lax.broadcasted_iota(jnp.int32, shape, 1) - row - band.offset
-        return jnp.where((tap >= 0) & (tap < band.taps), taps, 0.0)
+        taps = skew.skew(taps, band.offset - at).astype(dtype)
+
+        def is_tap(row: jax.Array, lane: jax.Array) -> jax.Array:
+            tap = lane - row - band.offset
+            return (tap >= 0) & (tap < band.taps)
+
+        return bits.kept(taps, is_tap)
 
 
 def _bands(
@@ -114,7 +119,7 @@ def _bands(
 ) -> jax.Array | None:
     """Returns the stacked bands of a tile's heads, or None for a tile without."""
     heads = range(t * layout.heads, min((t + 1) * layout.heads, layout.num_heads))
-    bands = [taps.band(head).astype(dtype) for head in heads]
+    bands = [taps.band(head, dtype) for head in heads]
     bands += [jnp.zeros_like(bands[0])] * (layout.heads - len(bands))
     return jnp.concatenate(bands)
 
@@ -132,13 +137,18 @@ def _forward_kernel(
 
     def block(start: Any, rows: int) -> None:
         taps = _Taps(weights_ref, start, rows, band)
-        for t in range(layout.num_tiles):
+
+        def step(t: int) -> Iterator[None]:
             lane = slice(t * layout.tile, (t + 1) * layout.tile)
             bands = _bands(taps, t, layout, window_ref.dtype)
+            yield
             window = window_ref[pl.ds(start, lanes.LANES), lane]
-            output = tpu_band.selected(dot(bands, window), layout)
-            output = output[:rows].astype(output_ref.dtype)
-            output_ref[0, pl.ds(start, rows), lane] = output
+            output = dot(bands, window)
+            yield
+            output = tpu_band.selected(output, layout)[:rows]
+            output_ref[0, pl.ds(start, rows), lane] = output.astype(output_ref.dtype)
+
+        turns.together([step(t) for t in range(layout.num_tiles)])
 
     tpu_band.each(layout.length, band.rows, block)
 
@@ -164,23 +174,28 @@ def _backward_kernel(
         taps = _Taps(weights_ref, start, rows, band)
         flip = _exchange(band.rows)
         columns = [0.0] * -(-width // lanes.LANES)  # of the weights' gradients
-        for t in range(layout.num_tiles):
+
+        def step(t: int) -> Iterator[None]:
             lane = slice(t * layout.tile, (t + 1) * layout.tile)
             gradient = output_grad_ref[0, pl.ds(start, rows), lane]
             gradient = tpu_band.padded_rows(gradient, band.rows)
+            # A roll goes to the right only: of rows in reverse, diagonals stand up.
+            reverse = _flipped(flip, gradient).astype(x_ref.dtype)
             bands = _bands(taps, t, layout, dtype)
+            yield
             spread = tpu_band.stacked(gradient.astype(dtype), layout)
             window = pl.ds(start, lanes.LANES)
             x_sum_ref[window, lane] += dot(bands, spread, (0, 0))
-            # A roll goes to the right only: of rows in reverse, diagonals stand up.
-            gradient = _flipped(flip, gradient).astype(x_ref.dtype)
-            gradient = tpu_band.stacked(gradient, layout)
-            products = dot(gradient, window_ref[window, lane], (1, 1))
+            reverse = tpu_band.stacked(reverse, layout)
+            products = dot(reverse, window_ref[window, lane], (1, 1))
+            yield
             for h in range(layout.heads):
                 head = t * layout.heads + h
                 if head < layout.num_heads:
                     product = products[h * band.rows : (h + 1) * band.rows]
                     _add_taps(columns, product, head, band)
+
+        turns.together([step(t) for t in range(layout.num_tiles)])
         for i, column in enumerate(columns):
             left = i * lanes.LANES
             right = min(left + lanes.LANES, width)
