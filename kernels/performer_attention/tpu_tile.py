@@ -112,9 +112,7 @@ class Tile:
             product = dot(rows[c * size :], self.stacked(chunk), (1, 1))
             if not isinstance(added, float):
                 product += added[c * size :]
-            own = bits.kept(
-                product[:size], lambda row, lane: lane & (size - 1) <= row
-            )
+            own = bits.kept(product[:size], lambda row, lane: lane & (size - 1) <= row)
             weights.append([own, *self.chunks(product)[1:]])
         return weights
 
@@ -239,4 +237,3 @@ class Tile:
 
     def _head(self, lane: jax.Array) -> jax.Array:
         return lane >> (self.layout.lanes - 1).bit_length()
-
