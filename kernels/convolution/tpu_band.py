@@ -15,7 +15,6 @@ import jax.numpy as jnp
 
 from clinometer.kernels.convolution import blocks
 from clinometer.kernels.tpu import bits
-from clinometer.kernels.tpu import lanes
 
 _UNROLLED = 8  # blocks of outputs in one run of instructions; more are a loop of such
 
