@@ -1,7 +1,7 @@
 """What the Performer kernels for TPUs do to one tile of heads.
 
 A tile is 128 lanes: two heads of 64, say. Heads are never sliced out: copies of an
-with all but one head zeroed are stacked along the positions, so that one product gives
+array with all but one head zeroed are stacked along the positions. So one product gives
 the weights of all heads side by side, [chunk, heads * chunk], and another takes them
 back to the heads' lanes. A chunk is as long as a head is wide: then the lanes of a head
 and the keys of its weights are the same ones. Wider heads are alone in their tile.
