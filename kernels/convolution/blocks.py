@@ -1,4 +1,4 @@
-"""How much of a sequence a program of the TPU convolutions takes, and of the channels."""
+"""How much of a sequence and its channels a program of the TPU convolutions takes."""
 
 import dataclasses
 
@@ -150,15 +150,15 @@ def choose(
         rows = max(256, min(size, budget // least // UNIT * UNIT))
     elif rows % UNIT or not min(size, 256) <= rows:
         raise ValueError(
-            f"ConvolutionBlocks: rows: got {rows}; accepted are multiples of {UNIT}, at "
-            f"least 256 or the padded length of {size}"
+            f"ConvolutionBlocks: rows: got {rows}; accepted are multiples of {UNIT}, "
+            f"at least 256 or the padded length of {size}"
         )
     rows = min(rows, size)
     tiles = least
     if asked.tiles is not None and (asked.tiles < 1 or num_tiles % asked.tiles):
         raise ValueError(
-            f"ConvolutionBlocks: tiles: got {asked.tiles}; accepted are divisors of the "
-            f"{num_tiles} tiles of {num_heads} heads"
+            f"ConvolutionBlocks: tiles: got {asked.tiles}; accepted are divisors of "
+            f"the {num_tiles} tiles of {num_heads} heads"
         )
     if not whole and asked.tiles is None:
         some = min(budget, _PROGRAM_BYTES // (2 * tile))

@@ -71,7 +71,7 @@ def dynamic_forward(
     layout = _layout(x, num_heads, taps, size, whole=True)
     batch = max(x.shape[0], weights.shape[0])
     pieces = _pieces(x, batch, num_heads, layout)
-    filters = _cut(_broadcast(weights.reshape(*weights.shape[:2], -1), batch), layout)
+    filters = _cut(_broadcast(_padded_taps(weights), batch), layout)
     return (_joined(tpu_dynamic.forward(pieces, filters, band, layout), x, layout),)
 
 
@@ -85,15 +85,15 @@ def dynamic_backward(
     layout = _layout(x, num_heads, taps, size, whole=True)
     batch = max(x.shape[0], weights.shape[0], output_grad.shape[0])
     arrays = [_pieces(a, batch, num_heads, layout) for a in (x, output_grad)]
-    filters = _cut(_broadcast(weights.reshape(*weights.shape[:2], -1), batch), layout)
+    filters = _cut(_broadcast(_padded_taps(weights), batch), layout)
     x_grad, weights_grad = tpu_dynamic.backward(
         arrays[0], filters, arrays[1], band, layout
     )
     weights_grad = _uncut(weights_grad, x.shape[1], layout)
-    return (
-        _joined(x_grad, x, layout),
-        weights_grad.reshape(batch, *weights.shape[1:]),
+    weights_grad = weights_grad.reshape(
+        *weights_grad.shape[:2], -1, tpu_dynamic.taps_lanes(taps)
     )
+    return _joined(x_grad, x, layout), weights_grad[:, :, :num_heads, :taps]
 
 
 def uses_bands(num_heads: int, channels: int, taps: int) -> bool:
@@ -118,9 +118,20 @@ def _dynamic_bytes(
     x: jax.Array, weights: jax.Array, arrays: int, filters: int, scratch: int
 ) -> int:
     """Returns the bytes of VMEM for a position and lane, its share of weights too."""
-    share = math.ceil(weights.shape[2] * weights.shape[3] / x.shape[2])
+    num_heads, taps = weights.shape[2:]
+    width = max(lanes.LANES, num_heads * tpu_dynamic.taps_lanes(taps))
+    share = math.ceil(width / x.shape[2])
     size = weights.dtype.itemsize * share
     return 2 * (arrays * x.dtype.itemsize + filters * size) + scratch
+
+
+def _padded_taps(weights: jax.Array) -> jax.Array:
+    """Returns [B, S, whole tiles of heads' taps] of [B, S, H, K]."""
+    batch, length, num_heads, taps = weights.shape
+    width = tpu_dynamic.taps_lanes(taps)
+    added = -num_heads % (lanes.LANES // width)
+    weights = jnp.pad(weights, ((0, 0), (0, 0), (0, added), (0, width - taps)))
+    return weights.reshape(batch, length, -1)
 
 
 def _broadcast(x: jax.Array, batch: int) -> jax.Array:

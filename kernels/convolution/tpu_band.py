@@ -14,7 +14,7 @@ from jax.experimental import pallas as pl
 import jax.numpy as jnp
 
 from clinometer.kernels.convolution import blocks
-from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import bits
 
 _UNROLLED = 8  # blocks of outputs in one run of instructions; more are a loop of such
 
@@ -71,22 +71,25 @@ def extend(ref: Any, x: jax.Array, before: int) -> None:
         ref[before + length :, :] = jnp.zeros((after, width), ref.dtype)
 
 
-def stacked(x: jax.Array, layout: blocks.Layout) -> jax.Array:
-    """Returns [heads * R, tile]: a copy of [R, tile] for each head, else 0."""
+def of_head(x: jax.Array, head: int, layout: blocks.Layout) -> jax.Array:
+    """Returns [R, tile], 0 in the lanes of other heads than this one of the tile."""
     if layout.heads == 1:
         return x
-    zero = jnp.zeros((), x.dtype)
-    masks = [lanes.head_mask(head, layout.lanes) for head in range(layout.heads)]
-    return jnp.concatenate([jnp.where(mask, x, zero) for mask in masks])
+    shift = (layout.lanes - 1).bit_length()
+    return bits.kept(x, lambda _, lane: lane >> shift == head)
 
 
-def selected(x: jax.Array, layout: blocks.Layout) -> jax.Array:
-    """Returns [R, tile] of [heads * R, tile]: in each head's lanes its rows."""
-    rows = x.shape[0] // layout.heads
-    result = x[:rows]
-    for head in range(1, layout.heads):
-        lane = jax.lax.broadcasted_iota(jnp.int32, (1, layout.tile), 1)
-        part = x[head * rows : (head + 1) * rows]
+def stacked(x: jax.Array, layout: blocks.Layout) -> jax.Array:
+    """Returns [heads * R, tile]: a copy of [R, tile] for each head, else 0."""
+    heads = range(layout.heads)
+    return jnp.concatenate([of_head(x, head, layout) for head in heads])
+
+
+def selected(parts: list[jax.Array], layout: blocks.Layout) -> jax.Array:
+    """Returns [R, tile]: in each head's lanes the part [R, tile] of the head."""
+    result = parts[0]
+    lane = jax.lax.broadcasted_iota(jnp.int32, (1, layout.tile), 1)
+    for head, part in enumerate(parts[1:], 1):
         result = jnp.where(lane >= head * layout.lanes, part, result)
     return result
 

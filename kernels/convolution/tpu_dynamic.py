@@ -1,11 +1,14 @@
 """dynamic_conv on TPUs as products with bands of each position's own weights.
 
-Shapes as in `blocks.Layout`: x [B, length, lanes], weights [B, length, H * K], the taps
-of a head side by side. A head's taps are rolled to where the band has them, each row
-one lane further, and a gradient's diagonals back. They may lie across two registers:
-what one roll needs is picked out of both, by lanes, beforehand.
+Shapes as in `blocks.Layout`: x [B, length, lanes], weights [B, length, W], the taps of
+a head padded to 16, 32 or 64 lanes (`taps_lanes`), heads side by side in tiles of 128.
+
+One roll of a tile, each row one lane further, makes the bands of all its heads, only
+that those of its later heads lie further to the right and around the end. So it is the
+window that is turned for them: by whole registers, which costs nothing.
 """
 
+from collections.abc import Iterator
 import functools
 from typing import Any
 
@@ -16,8 +19,10 @@ import jax.numpy as jnp
 
 from clinometer.kernels.convolution import blocks
 from clinometer.kernels.convolution import tpu_band
+from clinometer.kernels.tpu import bits
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import skew
+from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
 
 dot = tpu_band.dot
@@ -73,50 +78,63 @@ def _whole(x: jax.Array) -> pl.BlockSpec:
     return pl.BlockSpec((1, *x.shape[1:]), lambda b: (b, 0, 0))
 
 
-class _Taps:
-    """The weights of a block of rows, as they lie, and their bands.
+def taps_lanes(taps: int) -> int:
+    """Returns the lanes that a head's taps take: whole registers of positions."""
+    return max(blocks.UNIT, 1 << (taps - 1).bit_length())
+
+
+class _Bands:
+    """The bands of a block of rows, of all heads.
 
     Args:
-        ref: [1, length, H * K].
+        ref: [1, length, W].
         start: first row.
-        rows: how many there are; the band's others are 0.
+        rows: how many there are; the bands' others are 0.
         band: geometry.
     """
 
     def __init__(self, ref: Any, start: Any, rows: int, band: blocks.Band) -> None:
         self._band = band
-        width = ref.shape[2]
         self._tiles = []
-        for left in range(0, width, lanes.LANES):
-            right = min(left + lanes.LANES, width)
-            tile = ref[0, pl.ds(start, rows), left:right].astype(jnp.float32)
-            if right - left < lanes.LANES:
-                zeros = jnp.zeros((rows, lanes.LANES - right + left), jnp.float32)
-                tile = jnp.concatenate([tile, zeros], axis=1)
-            self._tiles.append(tpu_band.padded_rows(tile, band.rows))
+        for left in range(0, ref.shape[2], lanes.LANES):
+            tile = ref[0, pl.ds(start, rows), left : left + lanes.LANES]
+            tile = tpu_band.padded_rows(tile.astype(jnp.float32), band.rows)
+            self._tiles.append(skew.skew(tile, band.offset))
 
-    def band(self, head: int) -> jax.Array:
-        """Returns the band of a head, [rows, 128], float32."""
-        band = self._band
-        tile, at = divmod(head * band.taps, lanes.LANES)
-        taps = self._tiles[tile]
-        if at + band.taps > lanes.LANES:
-            taps = jnp.where(_lane() >= at, taps, self._tiles[tile + 1])
-        taps = skew.skew(taps, band.offset - at)
-        shape = (band.rows, lanes.LANES)
-        row = jax.lax.broadcasted_iota(jnp.int32, shape, 0)
-        tap = jax.lax.broadcasted_iota(jnp.int32, shape, 1) - row - band.offset
-        return jnp.where((tap >= 0) & (tap < band.taps), taps, 0.0)
+    def band(self, head: int, dtype: jnp.dtype) -> jax.Array:
+        """Returns a head's band [rows, 128] for a window turned by `turn(head)`."""
+        tile, at = _place(head, self._band)
+        return _own_taps(self._tiles[tile], at, self._band).astype(dtype)
 
 
-def _bands(
-    taps: _Taps, t: int, layout: blocks.Layout, dtype: jnp.dtype
-) -> jax.Array | None:
-    """Returns the stacked bands of a tile's heads, or None for a tile without."""
-    heads = range(t * layout.heads, min((t + 1) * layout.heads, layout.num_heads))
-    bands = [taps.band(head).astype(dtype) for head in heads]
-    bands += [jnp.zeros_like(bands[0])] * (layout.heads - len(bands))
-    return jnp.concatenate(bands)
+def _place(head: int, band: blocks.Band) -> tuple[int, int]:
+    """Returns the tile and the first lane of a head's taps."""
+    return divmod(head * taps_lanes(band.taps), lanes.LANES)
+
+
+def _own_taps(
+    x: jax.Array, at: int, band: blocks.Band, is_reverse: bool = False
+) -> jax.Array:
+    """Returns [rows, 128], 0 where a skewed tile has not the head's taps."""
+
+    def is_tap(row: jax.Array, lane: jax.Array) -> jax.Array:
+        row = band.rows - 1 - row if is_reverse else row
+        tap = (lane - row - band.offset - at) & (lanes.LANES - 1)
+        return tap < band.taps
+
+    return bits.kept(x, is_tap)
+
+
+def _turned(x: jax.Array, count: int) -> jax.Array:
+    """Returns [128, lanes] with its rows moved down by `count`, around the end."""
+    if not count:
+        return x
+    return jnp.concatenate([x[-count:], x[:-count]])
+
+
+def _heads(t: int, layout: blocks.Layout) -> range:
+    """Returns the heads of a tile of x."""
+    return range(t * layout.heads, min((t + 1) * layout.heads, layout.num_heads))
 
 
 def _forward_kernel(
@@ -131,14 +149,23 @@ def _forward_kernel(
     tpu_band.extend(window_ref, x_ref[0], band.before)
 
     def block(start: Any, rows: int) -> None:
-        taps = _Taps(weights_ref, start, rows, band)
-        for t in range(layout.num_tiles):
+        bands = _Bands(weights_ref, start, rows, band)
+
+        def step(t: int) -> Iterator[None]:
             lane = slice(t * layout.tile, (t + 1) * layout.tile)
-            bands = _bands(taps, t, layout, window_ref.dtype)
+            heads = _heads(t, layout)
+            some = [bands.band(head, window_ref.dtype) for head in heads]
+            yield
             window = window_ref[pl.ds(start, lanes.LANES), lane]
-            output = tpu_band.selected(dot(bands, window), layout)
-            output = output[:rows].astype(output_ref.dtype)
-            output_ref[0, pl.ds(start, rows), lane] = output
+            outputs = [
+                dot(one, _turned(window, _place(head, band)[1]))
+                for head, one in zip(heads, some, strict=True)
+            ]
+            yield
+            output = tpu_band.selected(outputs, layout)[:rows]
+            output_ref[0, pl.ds(start, rows), lane] = output.astype(output_ref.dtype)
+
+        turns.together([step(t) for t in range(layout.num_tiles)])
 
     tpu_band.each(layout.length, band.rows, block)
 
@@ -158,53 +185,50 @@ def _backward_kernel(
     tpu_band.extend(window_ref, x_ref[0], band.before)
     x_sum_ref[...] = jnp.zeros_like(x_sum_ref)
     dtype = jnp.promote_types(output_grad_ref.dtype, weights_ref.dtype)
-    width = weights_ref.shape[2]
 
     def block(start: Any, rows: int) -> None:
-        taps = _Taps(weights_ref, start, rows, band)
+        bands = _Bands(weights_ref, start, rows, band)
         flip = _exchange(band.rows)
-        columns = [0.0] * -(-width // lanes.LANES)  # of the weights' gradients
-        for t in range(layout.num_tiles):
+        columns = [0.0] * (weights_ref.shape[2] // lanes.LANES)
+        place = pl.ds(start, lanes.LANES)
+
+        def step(t: int) -> Iterator[None]:
             lane = slice(t * layout.tile, (t + 1) * layout.tile)
+            heads = _heads(t, layout)
             gradient = output_grad_ref[0, pl.ds(start, rows), lane]
             gradient = tpu_band.padded_rows(gradient, band.rows)
-            bands = _bands(taps, t, layout, dtype)
-            spread = tpu_band.stacked(gradient.astype(dtype), layout)
-            window = pl.ds(start, lanes.LANES)
-            x_sum_ref[window, lane] += dot(bands, spread, (0, 0))
             # A roll goes to the right only: of rows in reverse, diagonals stand up.
-            gradient = _flipped(flip, gradient).astype(x_ref.dtype)
-            gradient = tpu_band.stacked(gradient, layout)
-            products = dot(gradient, window_ref[window, lane], (1, 1))
-            for h in range(layout.heads):
-                head = t * layout.heads + h
-                if head < layout.num_heads:
-                    product = products[h * band.rows : (h + 1) * band.rows]
-                    _add_taps(columns, product, head, band)
+            reverse = _flipped(flip, gradient).astype(x_ref.dtype)
+            some = [bands.band(head, dtype) for head in heads]
+            yield
+            gradient = gradient.astype(dtype)
+            window = window_ref[place, lane]
+            x_grads, products = [], []
+            for h, head in enumerate(heads):
+                _, at = _place(head, band)
+                own = tpu_band.of_head(gradient, h, layout)
+                x_grads.append(_turned(dot(some[h], own, (0, 0)), -at))
+                own = tpu_band.of_head(reverse, h, layout)
+                products.append(dot(own, _turned(window, at), (1, 1)))
+            yield
+            x_sum_ref[place, lane] += sum(x_grads)
+            for head, product in zip(heads, products, strict=True):
+                tile, at = _place(head, band)
+                columns[tile] += _own_taps(product, at, band, is_reverse=True)
+
+        turns.together([step(t) for t in range(layout.num_tiles)])
         for i, column in enumerate(columns):
-            left = i * lanes.LANES
-            right = min(left + lanes.LANES, width)
-            column = _flipped(flip, column.astype(weights_grad_ref.dtype))
-            column = column[:rows, : right - left].astype(weights_grad_ref.dtype)
-            weights_grad_ref[0, pl.ds(start, rows), left:right] = column
+            if not isinstance(column, float):
+                column = skew.skew(column, -band.offset - (band.rows - 1))
+                column = _flipped(flip, column.astype(weights_grad_ref.dtype))[:rows]
+                lane = slice(i * lanes.LANES, (i + 1) * lanes.LANES)
+                weights_grad_ref[0, pl.ds(start, rows), lane] = column.astype(
+                    weights_grad_ref.dtype
+                )
 
     tpu_band.each(layout.length, band.rows, block)
     x_grad = x_sum_ref[band.before : band.before + layout.length, :]
     x_grad_ref[0] = x_grad.astype(x_grad_ref.dtype)
-
-
-def _add_taps(
-    columns: list[Any], product: jax.Array, head: int, band: blocks.Band
-) -> None:
-    """Adds the diagonals of a head's products [rows, 128], rows in reverse."""
-    tile, at = divmod(head * band.taps, lanes.LANES)
-    upright = skew.skew(product, at - band.offset - (band.rows - 1))
-    end = at + band.taps
-    is_tap = (_lane() >= at) & (_lane() < end)
-    columns[tile] = jnp.where(is_tap, upright, columns[tile])
-    if end > lanes.LANES:
-        is_tap = _lane() < end - lanes.LANES
-        columns[tile + 1] = jnp.where(is_tap, upright, columns[tile + 1])
 
 
 def _exchange(size: int) -> jax.Array:
@@ -217,7 +241,3 @@ def _flipped(flip: jax.Array, x: jax.Array) -> jax.Array:
     """Returns x with its rows in reverse, float32 without a rounding."""
     exact = jax.lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
     return dot(flip.astype(x.dtype), x, precision=exact)
-
-
-def _lane() -> jax.Array:
-    return jax.lax.broadcasted_iota(jnp.int32, (1, lanes.LANES), 1)

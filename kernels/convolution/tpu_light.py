@@ -156,8 +156,10 @@ def _convolve(
 
         def block(start: Any, rows: int, t: int = t, lane: slice = lane) -> None:
             window = window_ref[pl.ds(start, lanes.LANES), lane]
-            output = tpu_band.selected(dot(bands_ref[t], window), layout)
-            output = output[:rows].astype(output_ref.dtype)
+            output = dot(bands_ref[t], window)
+            starts = range(0, output.shape[0], band.rows)
+            parts = [output[i : i + rows] for i in starts]
+            output = tpu_band.selected(parts, layout).astype(output_ref.dtype)
             output_ref[0, pl.ds(start, rows), lane] = output
 
         tpu_band.each(layout.length, band.rows, block)

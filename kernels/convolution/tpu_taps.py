@@ -99,8 +99,16 @@ def _weights_spec(weights: jax.Array, width: int, index: Any) -> pl.BlockSpec:
 
 
 def _extended(band: blocks.Band, layout: blocks.Layout) -> Any:
+    # Registers apart: there, rows that begin within one are one load, as they lie in a
+    # row in memory.
     rows = band.before + layout.length + -(-band.right // _SUBLANES) * _SUBLANES
-    return pltpu.VMEM((rows, layout.tiles * layout.tile), jnp.float32)
+    count = layout.tiles * layout.tile // lanes.LANES
+    return pltpu.VMEM((count, rows, lanes.LANES), jnp.float32)
+
+
+def _extend(window_ref: Any, x_ref: Any, band: blocks.Band) -> None:
+    for i, lane in enumerate(_tiles(x_ref.shape[2])):
+        tpu_band.extend(window_ref.at[i], x_ref[0, :, lane], band.before)
 
 
 def _tiles(width: int) -> list[slice]:
@@ -112,12 +120,12 @@ def _convolve(
     window_ref: Any, weights_ref: Any, output_ref: Any, band: blocks.Band
 ) -> None:
     _, length, width = output_ref.shape
-    for lane in _tiles(width):
+    for i, lane in enumerate(_tiles(width)):
 
-        def block(start: Any, rows: int, lane: slice = lane) -> None:
+        def block(start: Any, rows: int, i: int = i, lane: slice = lane) -> None:
             total = jnp.zeros((rows, lanes.LANES), jnp.float32)
             for j in range(band.taps):
-                x = window_ref[pl.ds(start + band.offset + j, rows), lane]
+                x = window_ref[i, pl.ds(start + band.offset + j, rows), :]
                 total += weights_ref[0, j : j + 1, lane] * x
             total = total.astype(output_ref.dtype)
             output_ref[0, pl.ds(start, rows), lane] = total
@@ -133,7 +141,7 @@ def _forward_kernel(
     *,
     band: blocks.Band,
 ) -> None:
-    tpu_band.extend(window_ref, x_ref[0], band.before)
+    _extend(window_ref, x_ref, band)
     _convolve(window_ref, weights_ref, output_ref, band)
 
 
@@ -151,23 +159,23 @@ def _backward_kernel(
     layout: blocks.Layout,
 ) -> None:
     mirrored = band.mirrored
-    tpu_band.extend(gradient_ref, output_grad_ref[0], mirrored.before)
+    _extend(gradient_ref, output_grad_ref, mirrored)
     _convolve(gradient_ref, weights_ref, x_grad_ref, mirrored)
 
     @pl.when(pl.program_id(2) == 0)
     def _start() -> None:
         sums_ref[...] = jnp.zeros_like(sums_ref)
 
-    tpu_band.extend(window_ref, x_ref[0], band.before)
+    _extend(window_ref, x_ref, band)
     # Of the positions that are the piece's own.
     first, last = layout.halo, layout.length - layout.halo
-    for lane in _tiles(x_ref.shape[2]):
+    for i, lane in enumerate(_tiles(x_ref.shape[2])):
 
-        def block(start: Any, rows: int, lane: slice = lane) -> None:
+        def block(start: Any, rows: int, i: int = i, lane: slice = lane) -> None:
             start = start + first
-            gradient = gradient_ref[pl.ds(start + mirrored.before, rows), lane]
+            gradient = gradient_ref[i, pl.ds(start + mirrored.before, rows), :]
             for j in range(band.taps):
-                x = window_ref[pl.ds(start + band.offset + j, rows), lane]
+                x = window_ref[i, pl.ds(start + band.offset + j, rows), :]
                 product = (gradient * x).reshape(-1, _SUBLANES, lanes.LANES)
                 sums_ref[j, :, lane] += product.sum(axis=0)
 

@@ -21,7 +21,7 @@ class PerformerBlocks:
     """Sizes of what one program takes; None leaves a size to the heuristic.
 
     Attributes:
-        rows: positions, a multiple of 128.
+        rows: positions of causal attention, a multiple of 128.
         tiles: groups of heads that fill 128 lanes (or a wider head).
     """
 
@@ -82,12 +82,24 @@ def padded(length: int, width: int) -> int:
     return -(-length // unit) * unit
 
 
+def most_rows(width: int, row_bytes: int) -> int:
+    """Returns the positions that a program takes at most, of one tile.
+
+    Args:
+        width: of a head.
+        row_bytes: of one position and lane of all operands and results.
+    """
+    tile = lanes.tile_lanes(head_lanes(width))
+    return min(_ROWS, _VMEM_BYTES // (2 * row_bytes * tile) // GROUP * GROUP)
+
+
 def choose(
     chip: chips.Chip,
     length: int,
     num_heads: int,
     width: int,
     row_bytes: int,
+    whole: bool = False,
 ) -> Layout:
     """Returns the layout of a sequence.
 
@@ -101,6 +113,7 @@ def choose(
         num_heads: heads.
         width: of a head.
         row_bytes: of one position and lane of all operands and results.
+        whole: a program takes all positions.
 
     Raises:
         ValueError: sizes that were asked for do not fit; says which.
@@ -110,18 +123,18 @@ def choose(
     tile = lanes.tile_lanes(head)
     num_tiles = -(-num_heads // lanes.heads_per_tile(head))
     asked = wrap.blocks(PerformerBlocks) or PerformerBlocks()
-    whole = padded(length, width)
+    size = padded(length, width)
     budget = _VMEM_BYTES // (2 * row_bytes * tile)  # rows of a tile
-    rows = asked.rows
+    rows = size if whole else asked.rows
     if rows is None:
-        count = -(-whole // max(GROUP, min(_ROWS, budget)))
-        rows = padded(-(-whole // count), width)
-    elif rows % GROUP or not GROUP <= rows <= max(GROUP, whole):
+        count = -(-size // max(GROUP, most_rows(width, row_bytes)))
+        rows = padded(-(-size // count), width)
+    elif not whole and (rows % GROUP or not GROUP <= rows <= max(GROUP, size)):
         raise ValueError(
             f"PerformerBlocks: rows: got {rows}; accepted are multiples of {GROUP} up "
-            f"to the padded length of {whole}"
+            f"to the padded length of {size}"
         )
-    whole = -(-whole // rows) * rows
+    size = -(-size // rows) * rows
     tiles = asked.tiles
     if tiles is None:
         fitting = [n for n in range(1, num_tiles + 1) if not num_tiles % n]
@@ -137,4 +150,4 @@ def choose(
             f"{2 * row_bytes * tile * tiles * rows >> 20} MiB of VMEM; accepted are "
             f"sizes for {_VMEM_BYTES >> 20} MiB"
         )
-    return Layout(width, head, num_tiles, tiles, whole, rows)
+    return Layout(width, head, num_tiles, tiles, size, rows)

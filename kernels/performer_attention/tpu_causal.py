@@ -7,11 +7,9 @@ vectors; within the chunk, the weights of its positions are made.
 """
 
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import functools
-import itertools
 from typing import Any
 
 import jax
@@ -23,6 +21,7 @@ from clinometer.kernels.performer_attention import blocks
 from clinometer.kernels.performer_attention import reference
 from clinometer.kernels.performer_attention import tpu_tile
 from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
 
 # Groups of positions whose chunks are one run of instructions; more are a loop of such.
@@ -217,15 +216,6 @@ def scan(count: int, step: Callable[[Any], None], backwards: bool = False) -> No
             step(i)
 
 
-def together(steps: Iterable[Iterator[None]]) -> None:
-    """Runs steps that do not depend on each other in turns, up to their next `yield`.
-
-    The compiler keeps much of the order: what one waits for, another fills.
-    """
-    for _ in itertools.zip_longest(*steps):
-        pass
-
-
 def span(index: Any, size: int) -> pl.Slice:
     """Returns `size` positions from index * size on."""
     start = index * size
@@ -290,7 +280,7 @@ def _forward_kernel(
     for some in tile.some_tiles():
         scan(
             layout.rows // layout.group,
-            lambda index, some=some: together([step(t, index) for t in some]),
+            lambda index, some=some: turns.together([step(t, index) for t in some]),
         )
 
 
@@ -313,7 +303,7 @@ def _backward_kernel(
 
         def run(step: Any, *args: Any, some: Any = some, **kwargs: Any) -> None:
             def each(index: Any) -> None:
-                together([step(tile, t, index, arrays, *args) for t in some])
+                turns.together([step(tile, t, index, arrays, *args) for t in some])
 
             scan(count, each, **kwargs)
 

@@ -1,25 +1,23 @@
 """What the Performer kernels for TPUs do to one tile of heads.
 
-A tile is 128 lanes: two heads of 64, say. Heads are never sliced out. Copies of an array
-with all but one head zeroed are stacked along the positions, so that one product gives
+A tile is 128 lanes: two heads of 64, say. Heads are never sliced out: copies of an
+array with all but one head zeroed are stacked along the positions. So one product gives
 the weights of all heads side by side, [chunk, heads * chunk], and another takes them
 back to the heads' lanes. A chunk is as long as a head is wide: then the lanes of a head
 and the keys of its weights are the same ones. Wider heads are alone in their tile.
 """
 
-from typing import Any
-
 import jax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 
 from clinometer.kernels.performer_attention import blocks
 from clinometer.kernels.performer_attention import reference
+from clinometer.kernels.tpu import bits
 from clinometer.kernels.tpu import lanes
 
 # Tiles whose steps are taken in turns: one's vector work fills another's products.
-TOGETHER = 2
+TOGETHER = 4
 
 
 def dot(
@@ -73,16 +71,16 @@ class Tile:
         heads = range(self.layout.heads)
         if len(heads) == 1:
             return x
-        masks = [lanes.head_mask(head, self.layout.lanes) for head in heads]
-        return jnp.concatenate([_kept(x, mask, mask) for mask in masks])
+        return jnp.concatenate(
+            [bits.kept(x, lambda _, lane, h=h: self._head(lane) == h) for h in heads]
+        )
 
     def state(self, x: jax.Array) -> jax.Array:
         """Returns a state [tile, tile] for products, 0 for two different heads."""
         x = x.astype(self.dtype)
         if self.layout.heads == 1:
             return x
-        row, lane = _indices(x)
-        return _kept(x, *(self._head(r) == self._head(lane) for r in row))
+        return bits.kept(x, lambda row, lane: self._head(row) == self._head(lane))
 
     def some_tiles(self) -> list[range]:
         """Returns the tiles of a program, by those that are taken together."""
@@ -114,9 +112,7 @@ class Tile:
             product = dot(rows[c * size :], self.stacked(chunk), (1, 1))
             if not isinstance(added, float):
                 product += added[c * size :]
-            row, lane = _indices(product[:size])
-            position = lane & (size - 1)
-            own = _kept(product[:size], *(position <= r for r in row))
+            own = bits.kept(product[:size], lambda row, lane: lane & (size - 1) <= row)
             weights.append([own, *self.chunks(product)[1:]])
         return weights
 
@@ -139,9 +135,9 @@ class Tile:
             product = dot(rows[: (c + 1) * size], self.stacked(chunk), (1, 1))
             if added is not None:
                 product += added[c]
-            row, lane = _indices(product[:size])
-            position = lane & (size - 1)
-            own = _kept(product[c * size :], *(position >= r for r in row))
+            own = bits.kept(
+                product[c * size :], lambda row, lane: lane & (size - 1) >= row
+            )
             weights.append([*self.chunks(product)[:-1], own])
         return weights
 
@@ -241,27 +237,3 @@ class Tile:
 
     def _head(self, lane: jax.Array) -> jax.Array:
         return lane >> (self.layout.lanes - 1).bit_length()
-
-
-def _indices(x: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
-    """Returns the rows' and lanes' indices of x as it lies in registers.
-
-    There, bfloat16 lies as 32-bit words, each of two rows.
-    """
-    shape = (x.shape[0] * x.dtype.itemsize // 4, x.shape[1])
-    row = jax.lax.broadcasted_iota(jnp.int32, shape, 0)
-    lane = jax.lax.broadcasted_iota(jnp.int32, shape, 1)
-    return ((row,) if x.dtype.itemsize == 4 else (2 * row, 2 * row + 1)), lane
-
-
-def _kept(x: jax.Array, mask: jax.Array, mask_of_odd_rows: Any = None) -> jax.Array:
-    """Returns x, 0 where the mask of its words is False.
-
-    By their bits: masks of many registers live in registers, predicates do not.
-    """
-    if x.dtype.itemsize == 4:
-        bits = jnp.where(mask, -1, 0)
-        words = jax.lax.bitcast_convert_type(x, jnp.int32)
-        return jax.lax.bitcast_convert_type(words & bits, x.dtype)
-    bits = jnp.where(mask, 0xFFFF, 0) | jnp.where(mask_of_odd_rows, -0x10000, 0)
-    return pltpu.bitcast(pltpu.bitcast(x, jnp.int32) & bits, x.dtype)

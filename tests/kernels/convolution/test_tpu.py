@@ -12,6 +12,7 @@ from clinometer import kernels
 from clinometer.kernels.convolution import blocks
 from clinometer.kernels.convolution import dynamic
 from clinometer.kernels.convolution import light
+from clinometer.kernels.convolution import roofline
 from clinometer.kernels.convolution import tpu
 from clinometer.kernels.tpu import chips
 from clinometer.tests.kernels.convolution import direct
@@ -244,3 +245,28 @@ def test_the_kernels_lower_for_tpus_without_one():
                 traced = jax.jit(step(op, True)).trace(x, filters, output_grad)
                 text = traced.lower(lowering_platforms=("tpu",)).as_text()
             assert len(re.findall("tpu_custom_call", text)) == 2
+
+
+def test_the_rooflines_are_those_worked_by_hand():
+    # spec/kernels.md 2.1: 8.4 MB in and out are 15k cycles of v5e's memory. Bands of 8
+    # heads: 8 * 8 * 512 rows, 4 units. Taps: 2 * 7 operations of 2048 registers, 4 a
+    # cycle.
+    v5e = chips.CHIPS["v5e"]
+    x = jax.ShapeDtypeStruct((8, 512, 512), jnp.bfloat16)
+    settings = {"causal": True, "groups": 1}
+
+    def filters(*shape):
+        return jax.ShapeDtypeStruct(shape, jnp.bfloat16)
+
+    many = roofline.light_forward(v5e, x, filters(1, 8, 31), **settings)
+    assert many.binds == "hbm" and many.hbm == pytest.approx(15.4e3, rel=0.01)
+    assert many.mxu == pytest.approx(8 * 8 * 512 / 4, rel=0.01)
+    few = roofline.light_forward(v5e, x, filters(1, 8, 7), **settings)
+    assert few.vpu == 14 * 2048 / 4 and few.mxu == 0
+    back = roofline.light_backward(v5e, x, filters(1, 8, 7), x, **settings)
+    assert back.vpu == 2 * few.vpu and back.hbm > 1.49 * few.hbm
+    dynamic = roofline.dynamic_forward(v5e, x, filters(8, 512, 8, 31), causal=True)
+    assert dynamic.mxu == many.mxu
+    assert dynamic.hbm == pytest.approx(15.4e3 * (1 + 248 / 1024), rel=0.01)
+    back = roofline.dynamic_backward(v5e, x, filters(8, 512, 8, 31), x, causal=True)
+    assert back.mxu == 2 * dynamic.mxu
