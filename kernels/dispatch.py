@@ -26,6 +26,7 @@ import math
 from typing import Any
 
 import jax
+import jax.experimental
 from jax.extend import core
 from jax.interpreters import ad
 from jax.interpreters import batching
@@ -253,17 +254,17 @@ def choices(
         platform: "cpu", "tpu", ...; None for JAX's default backend.
     """
     platform = platform or jax.default_backend()
-    found: list[Choice] = []
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return [_choice_of(equation, platform) for equation in calls(jaxpr)]
 
-    def visit(jaxpr: Any) -> None:
-        for equation in jaxpr.eqns:
-            if equation.primitive is _primitive:
-                found.append(_choice_of(equation, platform))
-            for inner in core.jaxprs_in_params(equation.params):
-                visit(inner)
 
-    visit(jax.make_jaxpr(function)(*args).jaxpr)
-    return found
+def calls(jaxpr: Any) -> Iterator[Any]:
+    """Yields the equations of kernel calls in a jaxpr, at whatever depth."""
+    for equation in jaxpr.eqns:
+        if equation.primitive is _primitive:
+            yield equation
+        for inner in core.jaxprs_in_params(equation.params):
+            yield from calls(inner)
 
 
 def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) -> int:
@@ -362,8 +363,23 @@ def _lower(
     run = functools.partial(
         kernel.implementations[choice.implementation].run, **dict(settings)
     )
+    if context.interpret is not None:
+        rule = rule.replace(tokens_in=mlir.TokenSet.create(_ordered_effects()))
     with context.entered():
         return mlir.lower_fun(run, multiple_results=True)(rule, *operands)
+
+
+@functools.cache
+def _ordered_effects() -> frozenset[Any]:
+    """The effects of interpreted kernels, whose callbacks come in order.
+
+    They are hidden in the primitive, as custom gradients accept none.
+    """
+
+    def callback() -> None:
+        return jax.experimental.io_callback(lambda: None, None, ordered=True)
+
+    return frozenset(jax.make_jaxpr(callback)().effects)
 
 
 def _abstract(*shapes: Any, kernel: Kernel, settings: tuple, **_: Any) -> Any:
