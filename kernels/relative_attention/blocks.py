@@ -27,17 +27,26 @@ class AttentionBlocks:
 
 @dataclasses.dataclass(frozen=True)
 class _Limits:
-    """What a pass takes by itself: measured on v5e by simulated cycles."""
+    """What a pass takes by itself: the fewest simulated cycles on v5e.
 
-    query: int  # most queries of a block
-    key: int  # most keys of a block
-    causal: int  # most of either where causal: a finer staircase skips more
-    scores: int  # most queries x keys x heads of a program; its code is unrolled
+    Attributes:
+        query: most queries of a block.
+        key: most keys of a block.
+        causal: most of either where causal; squares are skipped whole.
+        scores: most queries x keys x heads of a block; its code is unrolled.
+        program: most of them in a program of more than one example.
+    """
+
+    query: int
+    key: int
+    causal: int
+    scores: int
+    program: int
 
 
 _LIMITS = {
-    "forward": _Limits(query=512, key=2048, causal=1024, scores=1 << 21),
-    "backward": _Limits(query=512, key=512, causal=512, scores=1 << 20),
+    "forward": _Limits(512, 2048, 1024, scores=1 << 21, program=1 << 21),
+    "backward": _Limits(1024, 1024, 1024, scores=1 << 21, program=1 << 20),
 }
 
 
@@ -50,6 +59,7 @@ def choose(
     heads: int,
     causal: bool,
     shares_bias: bool,
+    smaller: int = 1,
 ) -> AttentionBlocks:
     """Returns the blocks of a call, all sizes set.
 
@@ -65,6 +75,7 @@ def choose(
         heads: that share a tile of lanes.
         causal: blocks above the diagonal are skipped.
         shares_bias: all examples have the same bias, or none.
+        smaller: divides what is taken by itself, for chips of little memory; 1, 2, 4.
 
     Raises:
         ValueError: `wrap.blocks` names a size that does not fit; says which.
@@ -74,7 +85,7 @@ def choose(
     query = _given("query", given.query, num_queries)
     key = _given("key", given.key, num_keys)
     if causal:
-        side = limits.causal
+        side = limits.causal // smaller
         while side * side * heads > limits.scores:
             side //= 2
         query = query or _even(num_queries, side)
@@ -83,11 +94,11 @@ def choose(
         key = key or (min(query, _round_up(num_keys)) if is_cut else 0)
         key = key or _even(num_keys, side)
     else:
-        key = key or _even(num_keys, limits.key)
+        key = key or _even(num_keys, limits.key // smaller)
         most = max(_LANES, limits.scores // (key * heads) // _LANES * _LANES)
-        query = query or _even(num_queries, min(limits.query, most))
+        query = query or _even(num_queries, min(limits.query // smaller, most))
     per_example = query * key * heads
-    most_examples = max(1, limits.scores // per_example)
+    most_examples = max(1, limits.program // smaller**2 // per_example)
     if given.batch is not None:
         if given.batch < 1 or batch % given.batch or not shares_bias:
             accepted = f"a divisor of {batch}" if shares_bias else "1"

@@ -135,51 +135,63 @@ def tiling(
     num_keys = key.shape[1]
     width = lanes.padded_width(max(width, _LEAST_WIDTH))
     own_bias = bias.shape[0] > 1
-    found = blocks.choose(
-        pass_name,
-        batch=batch // groups,
-        num_queries=num_queries,
-        num_keys=num_keys,
-        heads=lanes.heads_per_tile(width),
-        causal=causal,
-        shares_bias=not own_bias,
-    )
-    assert found.batch and found.query and found.key
-    return Tiling(
-        batch=batch,
-        groups=groups,
-        num_queries=num_queries,
-        num_keys=num_keys,
-        num_heads=num_heads,
-        width=width,
-        examples=found.batch,
-        query=found.query,
-        key=found.key,
-        causal=causal,
-        masked=masked,
-        own_segments=(query_segments.shape[0] > 1, key_segments.shape[0] > 1),
-        own_offset=offset.shape[0] > 1,
-        has_bias=bias.shape[2] > 0,
-        own_bias=own_bias,
-    )
+    made = None
+    for smaller in (1, 2, 4):
+        found = blocks.choose(
+            pass_name,
+            batch=batch // groups,
+            num_queries=num_queries,
+            num_keys=num_keys,
+            heads=lanes.heads_per_tile(width),
+            causal=causal,
+            shares_bias=not own_bias,
+            smaller=smaller,
+        )
+        assert found.batch and found.query and found.key
+        made = Tiling(
+            batch=batch,
+            groups=groups,
+            num_queries=num_queries,
+            num_keys=num_keys,
+            num_heads=num_heads,
+            width=width,
+            examples=found.batch,
+            query=found.query,
+            key=found.key,
+            causal=causal,
+            masked=masked,
+            own_segments=(query_segments.shape[0] > 1, key_segments.shape[0] > 1),
+            own_offset=offset.shape[0] > 1,
+            has_bias=bias.shape[2] > 0,
+            own_bias=own_bias,
+        )
+        # The compiler takes some for itself.
+        if vmem_bytes(made, pass_name, query.dtype) < 0.75 * _vmem_capacity():
+            break
+    assert made
+    return made
+
+
+def _vmem_capacity() -> int:
+    return wrap.chip().info.vmem_capacity_bytes
 
 
 def check_fits(made: Tiling, pass_name: str, dtype: Any) -> None:
     """Raises ValueError if a program needs more VMEM than the chip at hand has."""
-    needed, chip = vmem_bytes(made, pass_name, dtype), wrap.chip()
-    if needed > chip.info.vmem_capacity_bytes:
+    needed = vmem_bytes(made, pass_name, dtype)
+    if needed > _vmem_capacity():
         raise ValueError(
             f"AttentionBlocks: query={made.query}, key={made.key}, "
             f"batch={made.examples} need about {needed >> 20} MiB of VMEM in the "
-            f"{pass_name} pass, TPU {chip.name} has "
-            f"{chip.info.vmem_capacity_bytes >> 20}; give smaller ones"
+            f"{pass_name} pass, TPU {wrap.chip().name} has {_vmem_capacity() >> 20}; "
+            "give smaller ones"
         )
 
 
 def vmem_limit_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
     """Returns how much VMEM a kernel asks for: with room for what the compiler adds."""
     needed = vmem_bytes(tiling, pass_name, dtype)
-    return min(2 * needed + (4 << 20), wrap.chip().info.vmem_capacity_bytes)
+    return min(2 * needed + (4 << 20), _vmem_capacity())
 
 
 def vmem_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:

@@ -312,4 +312,6 @@ def test_blocks_are_chosen_by_shape():
     assert chosen("forward", 1024, 1024, causal=True) == (1024, 1024, 1)
     assert chosen("forward", 2048, 2048, causal=True) == (1024, 1024, 1)
     assert chosen("backward", 512, 512) == (512, 512, 2)
-    assert chosen("backward", 2048, 2048, causal=True) == (512, 512, 1)
+    assert chosen("backward", 2048, 2048, causal=True) == (1024, 1024, 1)
+    assert chosen("backward", 2048, 2048, heads=4) == (512, 1024, 1)
+    assert chosen("backward", 2048, 2048, smaller=2) == (512, 512, 1)
