@@ -16,6 +16,7 @@ from clinometer.kernels.performer_attention import performer_read
 from clinometer.kernels.performer_attention import performer_state
 from clinometer.kernels.performer_attention import performer_step
 from clinometer.kernels.performer_attention import performer_sums
+from clinometer.kernels.relative_attention import AttentionBlocks
 from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
 from clinometer.kernels.sharded import shard_over
@@ -31,6 +32,7 @@ from clinometer.kernels.switch import switch_route
 
 __all__ = [
     "IMPLEMENTATIONS",
+    "AttentionBlocks",
     "ConvolutionBlocks",
     "NotSupportedError",
     "PerformerBlocks",

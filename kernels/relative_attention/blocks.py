@@ -3,7 +3,6 @@
 import dataclasses
 import math
 
-from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
@@ -28,32 +27,39 @@ class AttentionBlocks:
 
 @dataclasses.dataclass(frozen=True)
 class _Limits:
-    """What a pass takes by itself: measured on v5e by simulated cycles."""
+    """What a pass takes by itself: the fewest simulated cycles on v5e.
 
-    query: int  # most queries of a block
-    key: int  # most keys of a block
-    causal: int  # most of either where causal: a finer staircase skips more
-    scores: int  # most queries x keys x heads of a program; its code is unrolled
+    Attributes:
+        query: most queries of a block.
+        key: most keys of a block.
+        causal: most of either where causal; squares are skipped whole.
+        scores: most queries x keys x heads of a block; its code is unrolled.
+        program: most of them in a program of more than one example.
+    """
+
+    query: int
+    key: int
+    causal: int
+    scores: int
+    program: int
 
 
-LIMITS = {
-    "forward": _Limits(query=512, key=2048, causal=1024, scores=1 << 21),
-    "backward": _Limits(query=512, key=512, causal=512, scores=1 << 20),
+_LIMITS = {
+    "forward": _Limits(512, 2048, 1024, scores=1 << 21, program=1 << 21),
+    "backward": _Limits(1024, 1024, 1024, scores=1 << 21, program=1 << 20),
 }
 
 
 def choose(
-    chip: chips.Chip,
     pass_name: str,
     *,
     batch: int,
     num_queries: int,
     num_keys: int,
     heads: int,
-    lane_width: int,
-    item_bytes: int,
     causal: bool,
     shares_bias: bool,
+    smaller: int = 1,
 ) -> AttentionBlocks:
     """Returns the blocks of a call, all sizes set.
 
@@ -62,34 +68,37 @@ def choose(
     causal, blocks are square, so that those above the diagonal are skipped whole.
 
     Args:
-        chip: whose memory they must fit.
         pass_name: "forward" or "backward".
         batch: examples whose gradient of the bias is summed together.
         num_queries: T.
         num_keys: S.
         heads: that share a tile of lanes.
-        lane_width: lanes of a tile.
-        item_bytes: of an element.
         causal: blocks above the diagonal are skipped.
         shares_bias: all examples have the same bias, or none.
+        smaller: divides what is taken by itself, for chips of little memory; 1, 2, 4.
 
     Raises:
         ValueError: `wrap.blocks` names a size that does not fit; says which.
     """
-    limits = LIMITS[pass_name]
-    most_queries = limits.causal if causal else limits.query
-    most_keys = limits.causal if causal else limits.key
+    limits = _LIMITS[pass_name]
     given = wrap.blocks(AttentionBlocks) or AttentionBlocks()
-    query = _given("query", given.query, num_queries) or _even(
-        num_queries, most_queries
-    )
+    query = _given("query", given.query, num_queries)
     key = _given("key", given.key, num_keys)
-    if key is None:
-        key = _even(num_keys, most_keys)
-        if causal and query < _round_up(num_queries):
-            key = min(query, _round_up(num_keys))
+    if causal:
+        side = limits.causal // smaller
+        while side * side * heads > limits.scores:
+            side //= 2
+        query = query or _even(num_queries, side)
+        # One block of each, or square ones.
+        is_cut = query < num_queries
+        key = key or (min(query, _round_up(num_keys)) if is_cut else 0)
+        key = key or _even(num_keys, side)
+    else:
+        key = key or _even(num_keys, limits.key // smaller)
+        most = max(_LANES, limits.scores // (key * heads) // _LANES * _LANES)
+        query = query or _even(num_queries, min(limits.query // smaller, most))
     per_example = query * key * heads
-    most_examples = max(1, limits.scores // per_example)
+    most_examples = max(1, limits.program // smaller**2 // per_example)
     if given.batch is not None:
         if given.batch < 1 or batch % given.batch or not shares_bias:
             accepted = f"a divisor of {batch}" if shares_bias else "1"
@@ -102,37 +111,7 @@ def choose(
         examples = 1
         if is_whole and shares_bias:
             examples = max(n for n in range(1, most_examples + 1) if batch % n == 0)
-    found = AttentionBlocks(query, key, examples)
-    needed = vmem_bytes(found, pass_name, num_queries, heads, lane_width, item_bytes)
-    if needed > chip.info.vmem_capacity_bytes:
-        raise ValueError(
-            f"AttentionBlocks: query={query}, key={key}, batch={examples} need about "
-            f"{needed >> 20} MiB of VMEM, TPU {chip.name} has "
-            f"{chip.info.vmem_capacity_bytes >> 20}; give smaller ones"
-        )
-    return found
-
-
-def vmem_bytes(
-    blocks: AttentionBlocks,
-    pass_name: str,
-    num_queries: int,
-    heads: int,
-    lane_width: int,
-    item_bytes: int,
-) -> int:
-    """Returns about how much VMEM a program of these blocks needs."""
-    query, key, examples = blocks.query, blocks.key, blocks.batch
-    assert query and key and examples
-    rows = {"forward": 2 * query + 2 * key, "backward": 4 * query + 4 * key}[pass_name]
-    buffers = 2 * examples * rows * lane_width * item_bytes
-    band = heads * _LANES * (query + key) * 4
-    scores = 2 * key * min(query, 256) * 4
-    running = lane_width * query * 4
-    if pass_name == "backward":
-        band *= 2
-        running = lane_width * (_round_up(num_queries) + 2 * key) * 4
-    return buffers + band + 2 * scores + running
+    return AttentionBlocks(query, key, examples)
 
 
 def _round_up(size: int, multiple: int = _LANES) -> int:

@@ -52,8 +52,9 @@ def backward(
         masked=masked,
         groups=groups,
     )
+    tpu_tiling.check_fits(t, "backward", query.dtype)
     steps = t.batch // groups // t.examples
-    specs = tpu_tiling.Specs(t, lambda n, g, b, j, i, _: (g * steps + b, n, i, j))
+    specs = tpu_tiling.Specs(t, lambda n, g, b, j, i: (g * steps + b, n, i, j))
     by_query, by_key = specs.rows("query"), specs.rows("key")
     operands = {
         "query": (tpu_tiling.to_lanes(query, t.queries), by_query),
@@ -77,11 +78,16 @@ def backward(
         operands["vector"] = (vector, specs.vector())
         group = jax.ShapeDtypeStruct((groups, *vector.shape[1:]), jnp.float32)
         block = pl.BlockSpec(
-            (None, None, *vector.shape[2:]), lambda n, g, b, j, i, _: (g, n, 0, 0)
+            (None, None, *vector.shape[2:]), lambda n, g, b, j, i: (g, n, 0, 0)
         )
         results["vector_grad"] = (group, block)
         band = (t.heads, tpu_band.ROWS, t.diagonals - tpu_band.ROWS)
         scratch["band"] = scratch["band_grad"] = pltpu.VMEM(band, jnp.float32)
+    if causal:
+        flag: jax.Array | int = 0
+        if masked:
+            flag = jnp.any(tpu_tile.nothing_attended(log_sum_exp)).astype(jnp.int32)
+        operands["offsets"] = (tpu_tiling.offsets(offset, flag), tpu_tiling.SCALARS)
     if masked:
         for of, x, length in (
             ("query", query_segments, t.queries),
@@ -95,24 +101,18 @@ def backward(
         for of, length in (("query", t.queries), ("key", t.key), ("value", t.key)):
             shape = (t.examples, t.lanes, length)
             scratch[f"{of}_sum"] = pltpu.VMEM(shape, jnp.float32)
-    flag: jax.Array | int = 0
-    if causal and masked:
-        flag = jnp.any(tpu_tile.nothing_attended(log_sum_exp)).astype(jnp.int32)
-    names = ("offsets", *operands, *results, *scratch)
+    names = (*operands, *results, *scratch)
     query_grad, key_grad, value_grad, *rest = wrap.call(
         functools.partial(_kernel, t, names),
         "relative_attention_backward",
-        grid_spec=pltpu.PrefetchScalarGridSpec(
-            num_scalar_prefetch=1,
-            grid=(t.tiles, groups, steps, t.key_blocks, t.query_blocks),
-            in_specs=[spec for _, spec in operands.values()],
-            out_specs=[spec for _, spec in results.values()],
-            scratch_shapes=list(scratch.values()),
-        ),
+        grid=(t.tiles, groups, steps, t.key_blocks, t.query_blocks),
+        in_specs=[spec for _, spec in operands.values()],
+        out_specs=[spec for _, spec in results.values()],
+        scratch_shapes=list(scratch.values()),
         out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype) for x, _ in results.values()],
         dimension_semantics=("parallel", *["arbitrary"] * 4),
         vmem_limit_bytes=tpu_tiling.vmem_limit_bytes(t, "backward", query.dtype),
-    )(tpu_tiling.offsets(offset, flag), *(x for x, _ in operands.values()))
+    )(*(x for x, _ in operands.values()))
     bias_grad = jnp.zeros((groups, *bias.shape[1:]), jnp.float32)
     if t.has_bias:
         heads = rest[0].reshape(groups, -1, t.queries + t.keys)[:, : t.num_heads]
@@ -132,7 +132,7 @@ def _kernel(t: tpu_tiling.Tiling, names: tuple[str, ...], *refs: Any) -> None:
     steps = t.batch // t.groups // t.examples
     block = tpu_tile.Block(
         t,
-        r.offsets,
+        r.offsets if t.causal else None,
         first_example=(group * steps + examples) * t.examples,
         query_block=query_block if t.query_blocks > 1 else 0,
         key_block=key_block if t.key_blocks > 1 else 0,
@@ -167,7 +167,7 @@ def _kernel(t: tpu_tiling.Tiling, names: tuple[str, ...], *refs: Any) -> None:
             r.value_sum[...] = jnp.zeros(r.value_sum.shape, jnp.float32)
 
     skips = False
-    if not t.is_one_block:
+    if t.causal and not t.is_one_block:
         skips = r.offsets[r.offsets.shape[0] - 1] == 0
     block.run(functools.partial(_differentiate, r, block, columns), skips)
     if not t.is_one_block:

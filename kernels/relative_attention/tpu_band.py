@@ -11,9 +11,8 @@ by multiples of 8. The gradient takes the same way back, and no roll is repeated
 """
 
 import jax
-import jax.numpy as jnp
-
 from jax.experimental.pallas import tpu as pltpu
+import jax.numpy as jnp
 
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import skew

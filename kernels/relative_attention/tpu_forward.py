@@ -49,7 +49,8 @@ def forward(
         masked=masked,
         groups=1,
     )
-    specs = tpu_tiling.Specs(t, lambda n, i, b, j, _: (b, n, i, j))
+    tpu_tiling.check_fits(t, "forward", query.dtype)
+    specs = tpu_tiling.Specs(t, lambda n, i, b, j: (b, n, i, j))
     operands = {
         "query": (tpu_tiling.to_lanes(query, t.queries), specs.rows("query")),
         "key": (tpu_tiling.to_lanes(key, t.keys), specs.rows("key")),
@@ -60,6 +61,8 @@ def forward(
         operands["vector"] = (tpu_tiling.bias_vector(bias, t), specs.vector())
         band = (t.heads, tpu_band.ROWS, t.diagonals - tpu_band.ROWS)
         scratch["band"] = pltpu.VMEM(band, jnp.float32)
+    if causal:
+        operands["offsets"] = (tpu_tiling.offsets(offset), tpu_tiling.SCALARS)
     if masked:
         for of, x, length in (
             ("query", query_segments, t.queries),
@@ -73,30 +76,27 @@ def forward(
         # Queries that attend to nothing take the mean of all values, of blocks that
         # are skipped too.
         mean = jnp.mean(value, axis=1, keepdims=True, dtype=jnp.float32)
-        index = pl.BlockSpec((t.examples, 1, t.lanes), lambda n, i, b, j, _: (b, 0, n))
+        index = pl.BlockSpec((t.examples, 1, t.lanes), lambda n, i, b, j: (b, 0, n))
         operands["mean"] = (tpu_tiling.to_lanes(mean, 1), index)
     if t.key_blocks > 1:
         statistics = pltpu.VMEM((t.examples, t.heads, t.query), jnp.float32)
         scratch["maximum"] = scratch["total"] = statistics
         scratch["sum"] = pltpu.VMEM((t.examples, t.lanes, t.query), jnp.float32)
-    names = ("offsets", *operands, "output", "log_sum_exp", *scratch)
+    names = (*operands, "output", "log_sum_exp", *scratch)
     output, log_sum_exp = wrap.call(
         functools.partial(_kernel, t, names),
         "relative_attention_forward",
-        grid_spec=pltpu.PrefetchScalarGridSpec(
-            num_scalar_prefetch=1,
-            grid=(t.tiles, t.query_blocks, t.batch // t.examples, t.key_blocks),
-            in_specs=[spec for _, spec in operands.values()],
-            out_specs=[specs.rows("query"), specs.statistics()],
-            scratch_shapes=list(scratch.values()),
-        ),
+        grid=(t.tiles, t.query_blocks, t.batch // t.examples, t.key_blocks),
+        in_specs=[spec for _, spec in operands.values()],
+        out_specs=[specs.rows("query"), specs.statistics()],
+        scratch_shapes=list(scratch.values()),
         out_shape=[
             jax.ShapeDtypeStruct(operands["query"][0].shape, query.dtype),
             jax.ShapeDtypeStruct((t.batch, t.tiles, t.heads, t.queries), jnp.float32),
         ],
         dimension_semantics=("parallel", "arbitrary", "arbitrary", "arbitrary"),
         vmem_limit_bytes=tpu_tiling.vmem_limit_bytes(t, "forward", query.dtype),
-    )(tpu_tiling.offsets(offset), *(x for x, _ in operands.values()))
+    )(*(x for x, _ in operands.values()))
     return (
         tpu_tiling.from_lanes(output, query),
         tpu_tiling.rows_from_tiles(log_sum_exp, t),
@@ -108,7 +108,7 @@ def _kernel(t: tpu_tiling.Tiling, names: tuple[str, ...], *refs: Any) -> None:
     examples, key_block = pl.program_id(2), pl.program_id(3)
     block = tpu_tile.Block(
         t,
-        r.offsets,
+        r.offsets if t.causal else None,
         first_example=examples * t.examples,
         query_block=pl.program_id(1) if t.query_blocks > 1 else 0,
         key_block=key_block if t.key_blocks > 1 else 0,
@@ -239,7 +239,7 @@ class _Columns:
         self.logits.append((start, stop, logits))
 
     def add_values(self) -> None:
-        """Weighs the values of the next keys, if there are more; all logits are there."""
+        """Weighs the values of the next keys, if there are more."""
         if not self.logits:
             return
         if self.maximum is None:

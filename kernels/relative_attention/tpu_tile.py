@@ -13,10 +13,8 @@ import enum
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
+import jax.numpy as jnp
 
 from clinometer.kernels.relative_attention import reference
 from clinometer.kernels.relative_attention import tpu_band
@@ -104,6 +102,15 @@ class Block:
             pl.when(before)(lambda: body(Causal.NONE))
             done |= before
         pl.when(jnp.logical_not(done))(lambda: body(Causal.ANY))
+
+    def static_form(self) -> Causal | None:
+        """Returns the form in a call without offset, of a block known by number."""
+        t = self.tiling
+        if not t.causal or self.ahead >= t.key - 1:
+            return Causal.NONE
+        if self.ahead == 0:
+            return Causal.DIAGONAL
+        return None if self.ahead + t.query - 1 < 0 else Causal.ANY
 
     def chunks(self, column: int, causal: Causal) -> Iterator[tuple[int, int]]:
         """Yields start and stop of the keys that queries from `column` on attend to."""

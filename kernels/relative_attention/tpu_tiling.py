@@ -4,9 +4,9 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-
 from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+import jax.numpy as jnp
 
 from clinometer.kernels.relative_attention import blocks
 from clinometer.kernels.relative_attention import tpu_band
@@ -73,10 +73,12 @@ class Tiling:
 
     @property
     def query_blocks(self) -> int:
+        """Blocks of queries."""
         return -(-self.num_queries // self.query)
 
     @property
     def key_blocks(self) -> int:
+        """Blocks of keys."""
         return -(-self.num_keys // self.key)
 
     @property
@@ -102,7 +104,8 @@ class Tiling:
     @property
     def rows(self) -> int:
         """Keys whose logits a product makes at once."""
-        return 256 if self.key % 256 == 0 else 128
+        sizes = (512, 256, 128) if self.causal else (256, 128)
+        return next(size for size in sizes if self.key % size == 0)
 
     @property
     def diagonals(self) -> int:
@@ -132,50 +135,81 @@ def tiling(
     num_keys = key.shape[1]
     width = lanes.padded_width(max(width, _LEAST_WIDTH))
     own_bias = bias.shape[0] > 1
-    found = blocks.choose(
-        wrap.chip(),
-        pass_name,
-        batch=batch // groups,
-        num_queries=num_queries,
-        num_keys=num_keys,
-        heads=lanes.heads_per_tile(width),
-        lane_width=lanes.tile_lanes(width),
-        item_bytes=query.dtype.itemsize,
-        causal=causal,
-        shares_bias=not own_bias,
-    )
-    assert found.batch and found.query and found.key
-    return Tiling(
-        batch=batch,
-        groups=groups,
-        num_queries=num_queries,
-        num_keys=num_keys,
-        num_heads=num_heads,
-        width=width,
-        examples=found.batch,
-        query=found.query,
-        key=found.key,
-        causal=causal,
-        masked=masked,
-        own_segments=(query_segments.shape[0] > 1, key_segments.shape[0] > 1),
-        own_offset=offset.shape[0] > 1,
-        has_bias=bias.shape[2] > 0,
-        own_bias=own_bias,
-    )
+    made = None
+    for smaller in (1, 2, 4):
+        found = blocks.choose(
+            pass_name,
+            batch=batch // groups,
+            num_queries=num_queries,
+            num_keys=num_keys,
+            heads=lanes.heads_per_tile(width),
+            causal=causal,
+            shares_bias=not own_bias,
+            smaller=smaller,
+        )
+        assert found.batch and found.query and found.key
+        made = Tiling(
+            batch=batch,
+            groups=groups,
+            num_queries=num_queries,
+            num_keys=num_keys,
+            num_heads=num_heads,
+            width=width,
+            examples=found.batch,
+            query=found.query,
+            key=found.key,
+            causal=causal,
+            masked=masked,
+            own_segments=(query_segments.shape[0] > 1, key_segments.shape[0] > 1),
+            own_offset=offset.shape[0] > 1,
+            has_bias=bias.shape[2] > 0,
+            own_bias=own_bias,
+        )
+        # The compiler takes some for itself.
+        if vmem_bytes(made, pass_name, query.dtype) < 0.75 * _vmem_capacity():
+            break
+    assert made
+    return made
+
+
+def _vmem_capacity() -> int:
+    return wrap.chip().info.vmem_capacity_bytes
+
+
+def check_fits(made: Tiling, pass_name: str, dtype: Any) -> None:
+    """Raises ValueError if a program needs more VMEM than the chip at hand has."""
+    needed = vmem_bytes(made, pass_name, dtype)
+    if needed > _vmem_capacity():
+        raise ValueError(
+            f"AttentionBlocks: query={made.query}, key={made.key}, "
+            f"batch={made.examples} need about {needed >> 20} MiB of VMEM in the "
+            f"{pass_name} pass, TPU {wrap.chip().name} has {_vmem_capacity() >> 20}; "
+            "give smaller ones"
+        )
 
 
 def vmem_limit_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
     """Returns how much VMEM a kernel asks for: with room for what the compiler adds."""
-    sizes = blocks.AttentionBlocks(tiling.query, tiling.key, tiling.examples)
-    needed = blocks.vmem_bytes(
-        sizes,
-        pass_name,
-        tiling.num_queries,
-        tiling.heads,
-        tiling.lanes,
-        jnp.dtype(dtype).itemsize,
-    )
-    return min(2 * needed + (4 << 20), wrap.chip().info.vmem_capacity_bytes)
+    needed = vmem_bytes(tiling, pass_name, dtype)
+    return min(2 * needed + (4 << 20), _vmem_capacity())
+
+
+def vmem_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
+    """Returns about how much VMEM a program needs."""
+    t, size = tiling, jnp.dtype(dtype).itemsize
+    blocks_of = {"forward": (2, 2), "backward": (4, 4)}[pass_name]
+    rows = blocks_of[0] * t.query + blocks_of[1] * t.key
+    # Two buffers each: while one is worked on, the other is moved.
+    buffers = 2 * t.examples * rows * t.lanes * size
+    scores = 4 * t.key * t.columns * 4
+    # A vector of every head of the tile takes whole registers.
+    band = t.heads * tpu_band.ROWS * t.diagonals * 4
+    vector = 2 * max(8, t.heads) * (t.queries + t.keys) * 4
+    sums = t.lanes * t.query * 4
+    if pass_name == "backward":
+        band, vector = 2 * band, 2 * vector
+        sums = t.examples * t.lanes * (t.queries + 2 * t.key) * 4
+    return buffers + scores + (band + vector) * t.has_bias + sums
 
 
 def to_lanes(x: jax.Array, length: int) -> jax.Array:
@@ -221,8 +255,11 @@ def segments(x: jax.Array, length: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))[:, None]
 
 
+SCALARS = pl.BlockSpec(memory_space=pltpu.SMEM)
+
+
 def offsets(offset: jax.Array, flag: jax.Array | int = 0) -> jax.Array:
-    """Returns int32 [(1 or B) + 1], which a kernel knows before it loads anything.
+    """Returns int32 [(1 or B) + 1], in scalar memory, of causal calls.
 
     One more than the offsets: a flag. The compiler's simulator takes an array in scalar
     memory for zeros, and so counts what a call without an offset costs.

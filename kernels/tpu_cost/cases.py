@@ -22,6 +22,8 @@ from clinometer.kernels.tpu_cost.case import Operand
 
 # Where each operation's least cycles are worked out; {} is the pass.
 _ROOFLINES = {
+    "relative_attention": "clinometer.kernels.relative_attention.roofline:{}",
+    "performer_attention": "clinometer.kernels.performer_attention.roofline:{}",
     "switch_route": "clinometer.kernels.switch.roofline:route_{}",
     "switch_dispatch": "clinometer.kernels.switch.roofline:dispatch_{}",
     "switch_combine": "clinometer.kernels.switch.roofline:combine_{}",
