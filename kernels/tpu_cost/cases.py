@@ -24,6 +24,8 @@ from clinometer.kernels.tpu_cost.case import Operand
 _ROOFLINES = {
     "relative_attention": "clinometer.kernels.relative_attention.roofline:{}",
     "performer_attention": "clinometer.kernels.performer_attention.roofline:{}",
+    "light_conv": "clinometer.kernels.convolution.roofline:light_{}",
+    "dynamic_conv": "clinometer.kernels.convolution.roofline:dynamic_{}",
     "switch_route": "clinometer.kernels.switch.roofline:route_{}",
     "switch_dispatch": "clinometer.kernels.switch.roofline:dispatch_{}",
     "switch_combine": "clinometer.kernels.switch.roofline:combine_{}",
