@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from clinometer.kernels.performer_attention import blocks
 from clinometer.kernels.performer_attention import reference
-from clinometer.kernels.performer_attention import tpu_causal
+from clinometer.kernels.performer_attention import tpu_rows
 from clinometer.kernels.performer_attention import tpu_tile
 from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
@@ -21,7 +21,7 @@ from clinometer.kernels.tpu import wrap
 Layouts = tuple[blocks.Layout, blocks.Layout]  # of queries and of keys
 
 dot = tpu_tile.dot
-span = tpu_causal.span
+span = tpu_rows.span
 
 
 def forward(
@@ -42,7 +42,7 @@ def forward(
         _forward_kernel, layouts=layouts, epsilon=epsilon, masked=mask is not None
     )
     batch = arrays[0].shape[0]
-    queries, keys = (tpu_causal.Specs(layout, batch) for layout in layouts)
+    queries, keys = (tpu_rows.Specs(layout, batch) for layout in layouts)
     return wrap.call(
         body,
         "performer_bidirectional_forward",
@@ -78,7 +78,7 @@ def backward(
         _backward_kernel, layouts=layouts, epsilon=epsilon, masked=mask is not None
     )
     batch = arrays[0].shape[0]
-    queries, keys = (tpu_causal.Specs(layout, batch) for layout in layouts)
+    queries, keys = (tpu_rows.Specs(layout, batch) for layout in layouts)
     query, key = queries.array(), keys.array()
     specs = [query, key, key, query, query, queries.denominator(), *keys.masks(mask)]
     return wrap.call(
@@ -116,7 +116,7 @@ class _Body:
                 at = span(index, layout.group)
                 turns.together([step(tile, t, at, *args) for t in some])
 
-            tpu_causal.scan(layout.rows // layout.group, each)
+            tpu_rows.scan(layout.rows // layout.group, each)
 
 
 def _lane(tile: tpu_tile.Tile, t: int) -> slice:
@@ -138,7 +138,7 @@ def _gather(
 ) -> Iterator[None]:
     """Adds a group of keys to the state, of keys by values, and to their sum."""
     state_ref, total_ref = states
-    mask = tpu_causal.mask_column(tile, mask_ref, at)
+    mask = tpu_rows.mask_column(tile, mask_ref, at)
     keys = tile.key_features(key_ref[0, at, _lane(tile, t)], mask)
     values = value_ref[0, at, _lane(tile, t)]
     yield
@@ -151,7 +151,7 @@ def _forward_kernel(*refs: Any, layouts: Layouts, epsilon: float, masked: bool) 
     mask_ref = refs.pop(0) if masked else None
     output_ref, denominator_ref, *states = refs
     body = _Body(layouts, query_ref.dtype, epsilon)
-    tpu_causal.start_states(states)
+    tpu_rows.start_states(states)
     body.run(_gather, body.keys, key_ref, value_ref, mask_ref, states)
     state_ref, total_ref = states
 
@@ -179,7 +179,7 @@ def _backward_kernel(
     query_grad_ref, key_grad_ref, value_grad_ref, *refs = refs
     states, gradient_states = refs[:2], refs[2:]
     body = _Body(layouts, query_ref.dtype, epsilon)
-    tpu_causal.start_states(refs)
+    tpu_rows.start_states(refs)
     body.run(_gather, body.keys, key_ref, value_ref, mask_ref, states)
 
     def of_queries(tile: tpu_tile.Tile, t: int, at: Any) -> Iterator[None]:
@@ -207,7 +207,7 @@ def _backward_kernel(
 
     def of_keys(tile: tpu_tile.Tile, t: int, at: Any) -> Iterator[None]:
         lane = _lane(tile, t)
-        mask = tpu_causal.mask_column(tile, mask_ref, at)
+        mask = tpu_rows.mask_column(tile, mask_ref, at)
         key, values = key_ref[0, at, lane], value_ref[0, at, lane]
         keys = tile.key_features(key, mask).astype(tile.dtype)
         yield

@@ -6,26 +6,20 @@ positions before a chunk (after it, where a scan goes backwards) of products of 
 vectors; within the chunk, the weights of its positions are made.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
 import functools
 from typing import Any
 
 import jax
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 
 from clinometer.kernels.performer_attention import blocks
 from clinometer.kernels.performer_attention import reference
+from clinometer.kernels.performer_attention import tpu_rows
 from clinometer.kernels.performer_attention import tpu_tile
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
-
-# Groups of positions whose chunks are one run of instructions; more are a loop of such.
-_UNROLLED = 4
 
 dot = tpu_tile.dot
 
@@ -50,7 +44,7 @@ def forward(
         epsilon=epsilon,
         masked=mask is not None,
     )
-    specs = Specs(layout, arrays[0].shape[0])
+    specs = tpu_rows.Specs(layout, arrays[0].shape[0])
     return wrap.call(
         body,
         "performer_causal_forward",
@@ -85,13 +79,13 @@ def backward(
         layout: of the arrays.
         epsilon: of phi.
     """
-    specs = Specs(layout, arrays[0].shape[0])
+    specs = tpu_rows.Specs(layout, arrays[0].shape[0])
     shape = jax.ShapeDtypeStruct(arrays[0].shape, arrays[0].dtype)
     is_one = layout.rows == layout.length
     operands = (*arrays, denominator, *([] if mask is None else [mask]))
 
     def run(name: str, query: bool, key: bool) -> Any:
-        here = Specs(layout, arrays[0].shape[0], backwards=not query)
+        here = tpu_rows.Specs(layout, arrays[0].shape[0], backwards=not query)
         body = functools.partial(
             _backward_kernel,
             layout=layout,
@@ -118,127 +112,6 @@ def backward(
     return query_grad, *run("performer_causal_backward_key", False, True)
 
 
-class Specs:
-    """Blocks of the arrays: grid (batch, part of the tiles, rows).
-
-    Args:
-        layout: of the arrays.
-        batch: B.
-        backwards: the rows are visited from the last to the first.
-    """
-
-    def __init__(
-        self, layout: blocks.Layout, batch: int, backwards: bool = False
-    ) -> None:
-        self._layout = layout
-        self._batch = batch
-        parts = layout.num_tiles // layout.tiles
-        self._num_rows = layout.length // layout.rows
-        self._backwards = backwards
-        self.grid = (batch, parts, self._num_rows)
-
-    def _row(self, i: Any) -> Any:
-        return self._num_rows - 1 - i if self._backwards else i
-
-    def array(self) -> pl.BlockSpec:
-        """Of [B, length, lanes]."""
-        layout = self._layout
-        shape = (1, layout.rows, layout.tiles * layout.tile)
-        return pl.BlockSpec(shape, lambda b, p, i: (b, self._row(i), p))
-
-    def denominator(self) -> pl.BlockSpec:
-        """Of the denominators."""
-        layout = self._layout
-        shape = (1, 1, layout.tiles * layout.heads, layout.rows)
-        return pl.BlockSpec(shape, lambda b, p, i: (b, p, 0, self._row(i)))
-
-    def denominators(self) -> jax.ShapeDtypeStruct:
-        """Shape of the denominators of all."""
-        layout = self._layout
-        heads = layout.tiles * layout.heads
-        shape = (self._batch, self.grid[1], heads, layout.length)
-        return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-    def masks(self, mask: jax.Array | None) -> list[pl.BlockSpec]:
-        """Of a mask [1 or B, 1, length], if there is one."""
-        if mask is None:
-            return []
-        one = mask.shape[0] == 1
-        shape = (1, 1, self._layout.rows)
-        return [pl.BlockSpec(shape, lambda b, p, i: (0 if one else b, 0, self._row(i)))]
-
-    def states(self) -> list[Any]:
-        """Scratch for the state of each tile, and a sum of vectors."""
-        layout = self._layout
-        shape = (layout.tiles, layout.tile, layout.tile)
-        return [
-            pltpu.VMEM(shape, jnp.float32),
-            pltpu.VMEM((layout.tiles, 1, layout.tile), jnp.float32),
-        ]
-
-    def prepared(self, dtype: jnp.dtype) -> list[Any]:
-        """Scratch for what both scans of the backward pass use."""
-        layout = self._layout
-        some = min(tpu_tile.TOGETHER, layout.tiles)
-        chunks = layout.rows // layout.chunk
-        return [
-            pltpu.VMEM((some, layout.rows, layout.tile), dtype),
-            pltpu.VMEM((some, layout.rows, lanes.LANES), jnp.float32),
-            pltpu.VMEM((some, chunks, 8, lanes.LANES), jnp.float32),
-        ]
-
-
-def scan(count: int, step: Callable[[Any], None], backwards: bool = False) -> None:
-    """Calls `step(i)` for all i below count, in order or from the last to the first.
-
-    Args:
-        count: how many steps.
-        step: of an index, a number or a scalar.
-        backwards: from the last to the first.
-    """
-    loops = count // _UNROLLED if count > _UNROLLED else 0
-    rest = range(loops * _UNROLLED, count)
-
-    def several(i: jax.Array, carry: Any) -> Any:
-        first = (loops - 1 - i if backwards else i) * _UNROLLED
-        inner = range(_UNROLLED)
-        for j in reversed(inner) if backwards else inner:
-            step(first + j)
-        return carry
-
-    if backwards:
-        for i in reversed(rest):
-            step(i)
-    if loops:
-        jax.lax.fori_loop(0, loops, several, None)
-    if not backwards:
-        for i in rest:
-            step(i)
-
-
-def span(index: Any, size: int) -> pl.Slice:
-    """Returns `size` positions from index * size on."""
-    start = index * size
-    return pl.ds(start if isinstance(start, int) else pl.multiple_of(start, size), size)
-
-
-def start_states(refs: Sequence[Any]) -> None:
-    """Zeroes the states before the first rows of a sequence."""
-
-    @pl.when(pl.program_id(2) == 0)
-    def _start() -> None:
-        for ref in refs:
-            ref[...] = jnp.zeros_like(ref)
-
-
-def mask_column(tile: tpu_tile.Tile, mask_ref: Any, at: pl.Slice) -> jax.Array | None:
-    """Returns the mask [R, lanes of the tile] of some positions, or None."""
-    if mask_ref is None:
-        return None
-    row = mask_ref[0, :, at]
-    return tile.widened(tile.columns(jnp.concatenate([row] * tile.layout.heads)))
-
-
 def _forward_kernel(
     *refs: Any, layout: blocks.Layout, epsilon: float, masked: bool
 ) -> None:
@@ -247,13 +120,13 @@ def _forward_kernel(
     output_ref, denominator_ref, state_ref, total_ref = refs
     dtype = query_ref.dtype
     tile = tpu_tile.Tile(layout, dtype, epsilon)
-    start_states((state_ref, total_ref))
+    tpu_rows.start_states((state_ref, total_ref))
 
     def step(t: int, index: Any) -> Iterator[None]:
         lane = slice(t * layout.tile, (t + 1) * layout.tile)
-        at = span(index, layout.group)
+        at = tpu_rows.span(index, layout.group)
         queries = tile.features(query_ref[0, at, lane])
-        mask = mask_column(tile, mask_ref, at)
+        mask = tpu_rows.mask_column(tile, mask_ref, at)
         keys = tile.key_features(key_ref[0, at, lane], mask)
         values = value_ref[0, at, lane]
         query, key = queries.astype(dtype), keys.astype(dtype)
@@ -278,7 +151,7 @@ def _forward_kernel(
         denominator_ref[0, 0, heads, at] = rows
 
     for some in tile.some_tiles():
-        scan(
+        tpu_rows.scan(
             layout.rows // layout.group,
             lambda index, some=some: turns.together([step(t, index) for t in some]),
         )
@@ -305,14 +178,14 @@ def _backward_kernel(
             def each(index: Any) -> None:
                 turns.together([step(tile, t, index, arrays, *args) for t in some])
 
-            scan(count, each, **kwargs)
+            tpu_rows.scan(count, each, **kwargs)
 
         run(_prepare, denominator_ref, prepared)
         if query:
-            start_states(states)
+            tpu_rows.start_states(states)
             run(_query_step, mask_ref, prepared, states, query_grad_ref)
         if key:
-            start_states(states)
+            tpu_rows.start_states(states)
             run(_key_step, mask_ref, prepared, states, *key_grad_refs, backwards=True)
 
 
@@ -333,7 +206,7 @@ def _prepare(
     layout = tile.layout
     lane = slice(t * layout.tile, (t + 1) * layout.tile)
     heads = slice(t * layout.heads, (t + 1) * layout.heads)
-    at, kept = span(index, layout.group), t % tpu_tile.TOGETHER
+    at, kept = tpu_rows.span(index, layout.group), t % tpu_tile.TOGETHER
     rows = reference.inverse(denominator_ref[0, 0, heads, at])
     scale = tile.widened(tile.columns(rows))
     yield
@@ -366,8 +239,8 @@ def _query_step(
     state_ref, total_ref = states  # of values by keys, of keys
     layout = tile.layout
     lane = slice(t * layout.tile, (t + 1) * layout.tile)
-    at, kept = span(index, layout.group), t % tpu_tile.TOGETHER
-    mask = mask_column(tile, mask_ref, at)
+    at, kept = tpu_rows.span(index, layout.group), t % tpu_tile.TOGETHER
+    mask = tpu_rows.mask_column(tile, mask_ref, at)
     keys = tile.key_features(key_ref[0, at, lane], mask)
     key, values = keys.astype(tile.dtype), value_ref[0, at, lane]
     gradient, column = gradient_ref[kept, at, :], column_ref[kept, at, :]
@@ -402,8 +275,8 @@ def _key_step(
     state_ref, total_ref = states  # of queries by gradients; of denominators
     layout = tile.layout
     lane = slice(t * layout.tile, (t + 1) * layout.tile)
-    at, kept = span(index, layout.group), t % tpu_tile.TOGETHER
-    mask = mask_column(tile, mask_ref, at)
+    at, kept = tpu_rows.span(index, layout.group), t % tpu_tile.TOGETHER
+    mask = tpu_rows.mask_column(tile, mask_ref, at)
     raw_key, values = key_ref[0, at, lane], value_ref[0, at, lane]
     key = tile.key_features(raw_key, mask).astype(tile.dtype)
     query = tile.features(query_ref[0, at, lane]).astype(tile.dtype)
