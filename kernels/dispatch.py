@@ -280,8 +280,18 @@ def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) ->
     chosen = kernel.implementations[_choice_of(equation, platform).implementation]
     if chosen.executed_flops is not None:
         return chosen.executed_flops(*shapes, **settings)
-    run = functools.partial(chosen.run, **settings)
-    return count(jax.make_jaxpr(run)(*shapes).jaxpr)
+    return count(implementation_jaxpr(equation, platform))
+
+
+def implementation_jaxpr(equation: Any, platform: str) -> Any:
+    """Returns the jaxpr of what a kernel's equation runs on a platform."""
+    params = equation.params
+    chosen = params["kernel"].implementations[
+        _choice_of(equation, platform).implementation
+    ]
+    run = functools.partial(chosen.run, **dict(params["settings"]))
+    with params["context"].entered():
+        return jax.make_jaxpr(run)(*(x.aval for x in equation.invars)).jaxpr
 
 
 def declared_cost(equation: Any) -> Cost:

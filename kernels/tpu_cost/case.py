@@ -1,13 +1,16 @@
 """One kernel at one shape, as a program that the TPU compiler takes."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import functools
 import importlib
 from typing import Any
 
 import jax
+from jax.extend import core
 import jax.numpy as jnp
 
 from clinometer.kernels import dispatch
@@ -130,6 +133,38 @@ def program(
 
     run.__name__ = f"{case.op}_{case.pass_name}"  # in the compiler's messages
     return run, [_struct(x.stored or x.shape, x, dtype) for x in operands]
+
+
+def kernel(
+    function: Callable[..., Any], shapes: Sequence[jax.ShapeDtypeStruct], name: str
+) -> tuple[Callable[..., Any], list[jax.ShapeDtypeStruct]]:
+    """Returns a Pallas call of a program by itself, and its operands.
+
+    Args:
+        function: of arrays of these shapes, traced for the target that is set.
+        shapes: of its operands.
+        name: of the instruction, which begins with that of the call.
+
+    Raises:
+        KeyError: the program has no such call.
+    """
+
+    def calls(jaxpr: Any) -> Iterator[Any]:
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "pallas_call":
+                yield equation
+            elif equation.primitive.name == dispatch.PRIMITIVE_NAME:
+                yield from calls(dispatch.implementation_jaxpr(equation, "tpu"))
+            else:
+                for inner in core.jaxprs_in_params(equation.params):
+                    yield from calls(inner)
+
+    for equation in calls(jax.make_jaxpr(function)(*shapes).jaxpr):
+        if name.startswith(equation.params["name"] or "?"):
+            bind = functools.partial(equation.primitive.bind, **equation.params)
+            avals = [variable.aval for variable in equation.invars]
+            return bind, [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in avals]
+    raise KeyError(f"no Pallas call is {name}")
 
 
 def find(cases: Sequence[Case], key: Sequence[str]) -> Case:

@@ -59,12 +59,14 @@ class Job:
         implementation: of the case.
         dtype: of operands without their own.
         topology: the compiler's name, e.g. "v5e:2x2".
+        kernel: the Pallas call of the program to compile alone; "" for all of it.
     """
 
     case: tuple[str, str, str]
     implementation: str
     dtype: str
     topology: str
+    kernel: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

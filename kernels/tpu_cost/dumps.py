@@ -165,19 +165,24 @@ def estimates(text: str) -> dict[str, int]:
     return {name: int(cycles) for name, cycles in _ESTIMATE.findall(text)}
 
 
-def read(bundles: pathlib.Path, simulation: pathlib.Path | None) -> list[Line]:
+def simulated(folder: pathlib.Path | None) -> dict[str, int]:
+    """Reads a folder of `--xla_jf_dump_static_llo_profile_to`, where there is one."""
+    cycles: dict[str, int] = {}
+    for path in sorted(folder.glob("*.textproto")) if folder else ():
+        cycles.update(estimates(_text(path)))
+    return cycles
+
+
+def read(bundles: pathlib.Path, cycles: Mapping[str, int]) -> list[Line]:
     """Reads the dumps of one program.
 
     Args:
         bundles: the folder of `--xla_jf_dump_to`.
-        simulation: the folder of `--xla_jf_dump_static_llo_profile_to`, if any.
+        cycles: of instructions that were simulated.
 
     Raises:
         ValueError: a file is missing or is not as it was when this was written.
     """
-    cycles: dict[str, int] = {}
-    for path in sorted(simulation.glob("*.textproto")) if simulation else ():
-        cycles.update(estimates(_text(path)))
     costs = {
         name: dataclasses.replace(cost, sim_cycles=cycles.get(name))
         for name, cost in _costs(bundles)

@@ -70,12 +70,47 @@ def measure(
     simulated = {}
     if chip.name not in _NOT_SIMULATED:
         simulated = {x.job: x for x in compiler.run(done, "simulate")}
+    alone = {
+        x.job: dict(_alone(compiler, x))
+        for x in compiled
+        if x.job in simulated and x.job.implementation == case_lib.OURS
+    }
     records = [
-        _record(case, chip, x, again.get(x.job), simulated.get(x.job)) for x in compiled
+        _record(
+            case,
+            chip,
+            x,
+            again.get(x.job),
+            simulated.get(x.job),
+            alone.get(x.job, {}),
+        )
+        for x in compiled
     ]
     for outcome in (*compiled, *again.values(), *simulated.values()):
         outcome.discard()
     return _with_ratios(records)
+
+
+def _alone(
+    compiler: compiler_lib.Compiler, compiled: compiler_lib.Outcome
+) -> Iterator[tuple[str, int]]:
+    """Yields the simulated cycles of a program's Pallas calls, each by itself.
+
+    Beside other instructions the compiler may lay a call's operands into VMEM before
+    it, and the simulator may end before it has written what it found.
+    """
+    try:
+        lines = dumps.read(compiled.folder, {})
+    except ValueError:
+        return  # `_record` tells why
+    names = [line.name for line in lines if line.kind == "pallas"]
+    jobs = [dataclasses.replace(compiled.job, kernel=name) for name in names]
+    for outcome in compiler.run(jobs, "simulate"):
+        stem = outcome.job.kernel.partition(".")[0]
+        for name, cycles in dumps.simulated(outcome.folder).items():
+            if name.partition(".")[0] == stem:
+                yield outcome.job.kernel, cycles
+        outcome.discard()
 
 
 def _record(
@@ -84,6 +119,7 @@ def _record(
     bundles: compiler_lib.Outcome,
     again: compiler_lib.Outcome | None,
     simulated: compiler_lib.Outcome | None,
+    alone: Mapping[str, int],
 ) -> Record:
     job = bundles.job
     values = bundles.values or (again.values if again else {})
@@ -91,7 +127,8 @@ def _record(
     lines: list[dumps.Line] = []
     if bundles.values:
         try:
-            lines = dumps.read(bundles.folder, simulated.folder if simulated else None)
+            cycles = dumps.simulated(simulated.folder) if simulated else {}
+            lines = dumps.read(bundles.folder, cycles | alone)
         except ValueError as error:
             reason = f"the compiler's dumps are not understood: {error}"
     elif again is not None:

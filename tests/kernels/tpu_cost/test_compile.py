@@ -54,7 +54,7 @@ def problems(case, outcome, dtype):
     most = 3 * size + 2**18
     if (temp := outcome.values["hbm_temp_bytes"]) > most:
         yield f"{name}: {temp} bytes of temporary HBM, more than {most}"
-    for line in dumps.read(outcome.folder, None):
+    for line in dumps.read(outcome.folder, {}):
         spills = line.cost.spills
         if line.kind == "pallas" and spills > MOST_SPILLS.get(case.op, SPILLS):
             yield f"{name}: {line.name} spills {spills} registers"

@@ -48,7 +48,7 @@ def test_bundles_are_counted_as_often_as_their_loops_turn():
 
 
 def test_every_instruction_of_a_program_has_its_cost():
-    lines = {line.name: line for line in dumps.read(stored.BUNDLES, stored.SIMULATION)}
+    lines = {line.name: line for line in dumps.read(stored.BUNDLES, dumps.simulated(stored.SIMULATION))}
     seen = {
         name: (x.kind, x.times, x.cost.bundles, x.cost.sim_cycles)
         for name, x in lines.items()
@@ -74,7 +74,7 @@ def test_every_instruction_of_a_program_has_its_cost():
 
 
 def test_without_a_simulation_only_bundles_are_known():
-    lines = dumps.read(stored.BUNDLES, None)
+    lines = dumps.read(stored.BUNDLES, {})
     assert {line.cost.sim_cycles for line in lines} == {None}
 
 
@@ -102,14 +102,14 @@ def test_an_allocation_counts_once_however_often_it_is_named():
 
 def test_missing_or_strange_files_are_an_error(tmp_path):
     with pytest.raises(ValueError, match="0 files are \\*-TLP-hlo.txt"):
-        dumps.read(tmp_path, None)
+        dumps.read(tmp_path, {})
     for path in stored.BUNDLES.iterdir():
         text = path.read_text()
         if path.name.endswith("utilization.txt"):
             text += "0 " * len(dumps.SLOTS) + "\n"
         (tmp_path / path.name).write_text(text)
     with pytest.raises(ValueError, match="bundles"):
-        dumps.read(tmp_path, None)
+        dumps.read(tmp_path, {})
 
 
 def test_loops_turn_as_often_as_they_say():
