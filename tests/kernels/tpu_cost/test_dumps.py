@@ -48,7 +48,8 @@ def test_bundles_are_counted_as_often_as_their_loops_turn():
 
 
 def test_every_instruction_of_a_program_has_its_cost():
-    lines = {line.name: line for line in dumps.read(stored.BUNDLES, dumps.simulated(stored.SIMULATION))}
+    cycles = dumps.simulated(stored.SIMULATION)
+    lines = {line.name: line for line in dumps.read(stored.BUNDLES, cycles)}
     seen = {
         name: (x.kind, x.times, x.cost.bundles, x.cost.sim_cycles)
         for name, x in lines.items()
