@@ -65,6 +65,7 @@ def test_values(shape, capacity, masked, dtype):
     compare(found, truth.route(np.asarray(logits, np.float32), capacity, mask))
 
 
+@pytest.mark.slow
 def test_a_group_of_several_blocks():
     logits = truth.f32(3 * truth.normal(0, 2, 200, 9))
     mask = truth.normal(1, 2, 200) > -0.5
