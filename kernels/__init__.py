@@ -1,5 +1,6 @@
 """Fast operations behind one API; they import nothing else of Clinometer."""
 
+from clinometer.kernels.convolution import ConvolutionBlocks
 from clinometer.kernels.convolution import dynamic_conv
 from clinometer.kernels.convolution import light_conv
 from clinometer.kernels.dispatch import IMPLEMENTATIONS
@@ -8,16 +9,19 @@ from clinometer.kernels.dispatch import block_sizes
 from clinometer.kernels.dispatch import choices
 from clinometer.kernels.dispatch import interpret
 from clinometer.kernels.dispatch import target
+from clinometer.kernels.performer_attention import PerformerBlocks
 from clinometer.kernels.performer_attention import PerformerState
 from clinometer.kernels.performer_attention import performer_attention
 from clinometer.kernels.performer_attention import performer_read
 from clinometer.kernels.performer_attention import performer_state
 from clinometer.kernels.performer_attention import performer_step
 from clinometer.kernels.performer_attention import performer_sums
+from clinometer.kernels.relative_attention import AttentionBlocks
 from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
 from clinometer.kernels.sharded import shard_over
 from clinometer.kernels.switch import Route
+from clinometer.kernels.switch import RouteBlocks
 from clinometer.kernels.switch import expert_capacity
 from clinometer.kernels.switch import expert_feed_forward
 from clinometer.kernels.switch import expert_matmul
@@ -28,9 +32,13 @@ from clinometer.kernels.switch import switch_route
 
 __all__ = [
     "IMPLEMENTATIONS",
+    "AttentionBlocks",
+    "ConvolutionBlocks",
     "NotSupportedError",
+    "PerformerBlocks",
     "PerformerState",
     "Route",
+    "RouteBlocks",
     "block_sizes",
     "choices",
     "dynamic_conv",

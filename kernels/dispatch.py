@@ -26,6 +26,7 @@ import math
 from typing import Any
 
 import jax
+import jax.experimental
 from jax.extend import core
 from jax.interpreters import ad
 from jax.interpreters import batching
@@ -279,8 +280,18 @@ def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) ->
     chosen = kernel.implementations[_choice_of(equation, platform).implementation]
     if chosen.executed_flops is not None:
         return chosen.executed_flops(*shapes, **settings)
-    run = functools.partial(chosen.run, **settings)
-    return count(jax.make_jaxpr(run)(*shapes).jaxpr)
+    return count(implementation_jaxpr(equation, platform))
+
+
+def implementation_jaxpr(equation: Any, platform: str) -> Any:
+    """Returns the jaxpr of what a kernel's equation runs on a platform."""
+    params = equation.params
+    chosen = params["kernel"].implementations[
+        _choice_of(equation, platform).implementation
+    ]
+    run = functools.partial(chosen.run, **dict(params["settings"]))
+    with params["context"].entered():
+        return jax.make_jaxpr(run)(*(x.aval for x in equation.invars)).jaxpr
 
 
 def declared_cost(equation: Any) -> Cost:
@@ -362,8 +373,23 @@ def _lower(
     run = functools.partial(
         kernel.implementations[choice.implementation].run, **dict(settings)
     )
+    if context.interpret is not None:
+        rule = rule.replace(tokens_in=mlir.TokenSet.create(_ordered_effects()))
     with context.entered():
         return mlir.lower_fun(run, multiple_results=True)(rule, *operands)
+
+
+@functools.cache
+def _ordered_effects() -> frozenset[Any]:
+    """The effects of interpreted kernels, whose callbacks come in order.
+
+    They are hidden in the primitive, as custom gradients accept none.
+    """
+
+    def callback() -> None:
+        return jax.experimental.io_callback(lambda: None, None, ordered=True)
+
+    return frozenset(jax.make_jaxpr(callback)().effects)
 
 
 def _abstract(*shapes: Any, kernel: Kernel, settings: tuple, **_: Any) -> Any:

@@ -54,9 +54,9 @@ def shard_over(
     Each device runs its part of the batch, of the heads (of a convolution, the channels
     of those heads) and, in the experts' products, of the experts. Operations without
     them are divided by batch only. Gradients of what all examples share are summed over
-    the devices. Other axes of the mesh stay with the compiler. Axes that are manual
-    already, in a `jax.shard_map` of the caller's, are left alone: there, arrays are of
-    one device.
+    the devices. Along other axes of the mesh every device runs the same: a kernel
+    cannot be left to the compiler there. Axes that are manual already, in a
+    `jax.shard_map` of the caller's, are left alone: there, arrays are of one device.
 
     Args:
         mesh: whose axes are of type Auto.
@@ -105,15 +105,17 @@ def run(
         return function(*operands)
     context = jax.sharding.get_abstract_mesh()
 
+    shape = sharding.mesh.shape
+    free = {x for x in sharding.mesh.axis_names if x not in context.manual_axes}
+    if all(shape[x] == 1 for x in free):
+        return function(*operands)
+
     def divided(names: AxisNames) -> AxisNames:
-        shape, manual = sharding.mesh.shape, context.manual_axes
-        return tuple(x for x in names if shape[x] > 1 and x not in manual)
+        return tuple(x for x in names if shape[x] > 1 and x in free)
 
     batch_names = divided(sharding.batch)
     kind = next((kind for kind, found in places.items() if found), None)
     part_names = divided(getattr(sharding, kind)) if kind else ()
-    if not batch_names and not part_names:
-        return function(*operands)
     batch = max(x.shape[0] for x in operands)
     sharding.check_divides(op, "a batch", batch, batch_names)
 
@@ -144,7 +146,7 @@ def run(
         mesh=sharding.mesh if context.empty else context,
         in_specs=specs(operands, operand_axes),
         out_specs=result_specs,
-        axis_names={*batch_names, *part_names},
+        axis_names=free,  # all: compilers refuse kernels under axes of their own
         check_vma=False,  # with Auto axes, stacks of layers need it off
     )
     # Outside of jit too, where axes that stay with the compiler are refused.

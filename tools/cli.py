@@ -56,6 +56,11 @@ SUBCOMMANDS = {
         None,
         "time the kernels against plain jnp forms on this machine",
     ),
+    "tpu-cost": Subcommand(
+        "clinometer.kernels.tpu_cost.main",
+        "tpu",
+        "compile the kernels for TPUs that are not here, and say what they cost",
+    ),
     "tokenize": Subcommand(
         "clinometer.data.tokenize_main",
         "train",

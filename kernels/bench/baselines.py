@@ -26,6 +26,13 @@ def attention_gathered_table(
     return _dense_attention(query, key, value, table[:, bucket], causal)
 
 
+def attention_given_bias(
+    query: jax.Array, key: jax.Array, value: jax.Array, bias: jax.Array, *, causal: bool
+) -> jax.Array:
+    """Dense attention; the bias [H, T, S] is made elsewhere, and only read here."""
+    return _dense_attention(query, key, value, bias, causal)
+
+
 def attention_toeplitz_skew(
     query: jax.Array,
     key: jax.Array,

@@ -1,7 +1,8 @@
 """Lightweight and dynamic convolution along the sequence."""
 
+from clinometer.kernels.convolution.blocks import ConvolutionBlocks
 from clinometer.kernels.convolution.check import MAX_TAPS
 from clinometer.kernels.convolution.dynamic import dynamic_conv
 from clinometer.kernels.convolution.light import light_conv
 
-__all__ = ["MAX_TAPS", "dynamic_conv", "light_conv"]
+__all__ = ["MAX_TAPS", "ConvolutionBlocks", "dynamic_conv", "light_conv"]

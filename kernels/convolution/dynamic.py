@@ -10,6 +10,7 @@ from clinometer.kernels.convolution import cpu
 from clinometer.kernels.convolution import gradient
 from clinometer.kernels.convolution import reference
 from clinometer.kernels.convolution import specs
+from clinometer.kernels.convolution import tpu
 
 _OP = "dynamic_conv"
 
@@ -21,6 +22,7 @@ FORWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.dynamic_forward),
         "cpu": cpu.DYNAMIC_FORWARD,
+        "tpu": tpu.DYNAMIC_FORWARD,
     },
     head_axes=((2, 2), (2,)),
 )
@@ -32,6 +34,7 @@ BACKWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.dynamic_backward),
         "cpu": cpu.DYNAMIC_BACKWARD,
+        "tpu": tpu.DYNAMIC_BACKWARD,
     },
     head_axes=((2, 2, 2), (2, 2)),
 )

@@ -10,6 +10,7 @@ from clinometer.kernels.convolution import cpu
 from clinometer.kernels.convolution import gradient
 from clinometer.kernels.convolution import reference
 from clinometer.kernels.convolution import specs
+from clinometer.kernels.convolution import tpu
 
 _OP = "light_conv"
 
@@ -21,6 +22,7 @@ FORWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.light_forward),
         "cpu": cpu.LIGHT_FORWARD,
+        "tpu": tpu.LIGHT_FORWARD,
     },
     head_axes=((2, 1), (2,)),
 )
@@ -32,6 +34,7 @@ BACKWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.light_backward),
         "cpu": cpu.LIGHT_BACKWARD,
+        "tpu": tpu.LIGHT_BACKWARD,
     },
     head_axes=((2, 1, 2), (2, 1)),
 )

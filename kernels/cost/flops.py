@@ -73,8 +73,11 @@ def _count(jaxpr: Any, platform: str | None) -> int:
                 )
         elif name == "shard_map":
             # Its body is one device's part. Axes that it leaves to the compiler divide
-            # the body further, which shapes do not show.
+            # the body further, which shapes do not show. Along an axis that divides no
+            # array, devices do the same again: executed, but not needed.
             axes = params["newly_manual_axes"]
+            if platform is None:
+                axes = axes & _divided_axes(params)
             devices = math.prod(params["mesh"].shape[axis] for axis in axes)
             total += devices * count(params["jaxpr"])
         elif name == dispatch.PRIMITIVE_NAME:
@@ -96,6 +99,15 @@ def _inner_jaxprs(params: dict[str, Any]) -> Iterator[Any]:
                 yield item.jaxpr
             elif hasattr(item, "eqns"):
                 yield item
+
+
+def _divided_axes(params: dict[str, Any]) -> set[str]:
+    """Returns the axes of the mesh that divide an operand or a result."""
+    found: set[str] = set()
+    for spec in (*params["in_specs"], *params["out_specs"]):
+        for names in spec:
+            found.update((names,) if isinstance(names, str) else names or ())
+    return found
 
 
 def _dot_general(equation: Any) -> int:

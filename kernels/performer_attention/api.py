@@ -13,6 +13,7 @@ from clinometer.kernels import dispatch
 from clinometer.kernels.performer_attention import cpu
 from clinometer.kernels.performer_attention import reference
 from clinometer.kernels.performer_attention import specs
+from clinometer.kernels.performer_attention import tpu
 
 _OP = "performer_attention"
 
@@ -24,6 +25,7 @@ FORWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.forward),
         "cpu": cpu.FORWARD,
+        "tpu": tpu.FORWARD,
     },
     head_axes=((2, 2, 2, None), (2, 1)),
 )
@@ -35,6 +37,7 @@ BACKWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.backward),
         "cpu": cpu.BACKWARD,
+        "tpu": tpu.BACKWARD,
     },
     head_axes=((2, 2, 2, None, 2, 1, 2), (2, 2, 2)),
 )

@@ -14,6 +14,7 @@ from clinometer.kernels.relative_attention import buckets
 from clinometer.kernels.relative_attention import cpu
 from clinometer.kernels.relative_attention import reference
 from clinometer.kernels.relative_attention import specs
+from clinometer.kernels.relative_attention import tpu
 
 _OP = "relative_attention"
 _SHARED = (3, 4, 5, 6, 7)  # bias, segments, offset, multiplier
@@ -28,6 +29,7 @@ FORWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.forward),
         "cpu": cpu.FORWARD,
+        "tpu": tpu.FORWARD,
     },
     shared=_SHARED,
     head_axes=(_HEAD_AXES, (2, 1)),
@@ -40,6 +42,7 @@ BACKWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.backward),
         "cpu": cpu.BACKWARD,
+        "tpu": tpu.BACKWARD,
     },
     shared=_SHARED,
     head_axes=((*_HEAD_AXES, 2, 1, 2), (2, 2, 2, 1)),

@@ -1,5 +1,6 @@
 """Switch layers: top-1 routing, moving rows to experts and back, their products."""
 
+from clinometer.kernels.switch.blocks import RouteBlocks
 from clinometer.kernels.switch.experts import expert_feed_forward
 from clinometer.kernels.switch.experts import expert_matmul
 from clinometer.kernels.switch.routing import Route
@@ -11,6 +12,7 @@ from clinometer.kernels.switch.rows import switch_dispatch
 
 __all__ = [
     "Route",
+    "RouteBlocks",
     "expert_capacity",
     "expert_feed_forward",
     "expert_matmul",

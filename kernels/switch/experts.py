@@ -14,6 +14,7 @@ from clinometer.kernels import dispatch
 from clinometer.kernels.switch import cpu
 from clinometer.kernels.switch import reference
 from clinometer.kernels.switch import specs
+from clinometer.kernels.switch import tpu_experts
 
 _OP = "expert_matmul"
 _WEIGHTS = 1  # the place of w among the operands
@@ -26,6 +27,7 @@ FORWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.expert_matmul_forward),
         "cpu": cpu.EXPERT_MATMUL_FORWARD,
+        "tpu": tpu_experts.FORWARD,
     },
     shared=(_WEIGHTS,),
     expert_axes=((1, 1, 1), (1,)),
@@ -38,6 +40,7 @@ BACKWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.expert_matmul_backward),
         "cpu": cpu.EXPERT_MATMUL_BACKWARD,
+        "tpu": tpu_experts.BACKWARD,
     },
     shared=(_WEIGHTS,),
     expert_axes=((1, 1, 1, 1), (1, 1)),

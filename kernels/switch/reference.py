@@ -101,12 +101,23 @@ def combine_backward(
     output_grad: jax.Array,  # [G, N, d]
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the gradients of y and of the gate."""
+    gate_grad, scaled = combine_gradients(y, slot, gate, output_grad)
+    y_grad = _scatter_rows(scaled, slot, y.shape[1] * y.shape[2]).reshape(y.shape)
+    return y_grad, gate_grad
+
+
+def combine_gradients(
+    y: jax.Array,  # [G, E, C, d]
+    slot: jax.Array,  # [G, N]
+    gate: jax.Array,  # [G, N]
+    output_grad: jax.Array,  # [G, N, d]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the gradients of the gate, and of y by token."""
     rows, held = _gather_rows(y, slot)
     grad = output_grad.astype(jnp.float32)
     gate_grad = jnp.sum(rows.astype(jnp.float32) * grad, axis=-1)
     scaled = (grad * gate[..., None]).astype(y.dtype)
-    y_grad = _scatter_rows(scaled, slot, y.shape[1] * y.shape[2]).reshape(y.shape)
-    return y_grad, jnp.where(held, gate_grad, 0.0)
+    return jnp.where(held, gate_grad, 0.0), scaled
 
 
 def expert_matmul_forward(

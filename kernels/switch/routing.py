@@ -16,6 +16,7 @@ from clinometer.kernels.switch import check
 from clinometer.kernels.switch import cpu
 from clinometer.kernels.switch import reference
 from clinometer.kernels.switch import specs
+from clinometer.kernels.switch import tpu
 
 _OP = "switch_route"
 
@@ -27,6 +28,7 @@ FORWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.route_forward),
         "cpu": cpu.ROUTE_FORWARD,
+        "tpu": tpu.ROUTE_FORWARD,
     },
 )
 BACKWARD = dispatch.Kernel(
@@ -37,6 +39,7 @@ BACKWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.route_backward),
         "cpu": cpu.ROUTE_BACKWARD,
+        "tpu": tpu.ROUTE_BACKWARD,
     },
 )
 

@@ -14,6 +14,7 @@ from clinometer.kernels.switch import check
 from clinometer.kernels.switch import cpu
 from clinometer.kernels.switch import reference
 from clinometer.kernels.switch import specs
+from clinometer.kernels.switch import tpu_rows
 
 _DISPATCH, _COMBINE = "switch_dispatch", "switch_combine"
 
@@ -26,6 +27,7 @@ DISPATCH_FORWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.dispatch),
         "cpu": cpu.DISPATCH,
+        "tpu": tpu_rows.DISPATCH,
     },
 )
 DISPATCH_BACKWARD = dispatch.Kernel(
@@ -36,6 +38,7 @@ DISPATCH_BACKWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.combine),
         "cpu": cpu.COMBINE,
+        "tpu": tpu_rows.COMBINE,
     },
 )
 COMBINE_FORWARD = dispatch.Kernel(
@@ -46,6 +49,7 @@ COMBINE_FORWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.combine),
         "cpu": cpu.COMBINE,
+        "tpu": tpu_rows.COMBINE,
     },
 )
 COMBINE_BACKWARD = dispatch.Kernel(
@@ -56,6 +60,7 @@ COMBINE_BACKWARD = dispatch.Kernel(
     {
         "reference": dispatch.Implementation(reference.combine_backward),
         "cpu": cpu.COMBINE_BACKWARD,
+        "tpu": tpu_rows.COMBINE_BACKWARD,
     },
 )
 

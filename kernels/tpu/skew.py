@@ -8,7 +8,10 @@ import jax
 from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 
+from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
+
+_SUBLANES = 8
 
 
 def skew(x: jax.Array, shift: int = 0) -> jax.Array:
@@ -19,7 +22,12 @@ def skew(x: jax.Array, shift: int = 0) -> jax.Array:
     """
     rows, width = x.shape
     if wrap.chip().has_strided_roll:
-        return pltpu.roll(x, shift % width, 1, stride=1, stride_axis=0)
+        shift %= width
+        starts = range(shift, shift + rows, _SUBLANES)
+        if any(start % lanes.LANES + _SUBLANES - 1 > lanes.LANES for start in starts):
+            # In one instruction, a register's rows may not go around its end.
+            x, shift = pltpu.roll(x, shift, 1), 0
+        return pltpu.roll(x, shift, 1, stride=1, stride_axis=0)
     return _roll_by(x, _row(x.shape), rows, shift)
 
 

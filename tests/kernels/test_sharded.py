@@ -1,6 +1,7 @@
 """`shard_over`: several devices give what one gives, and gather nothing."""
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import pytest
 
@@ -39,10 +40,29 @@ def mesh(*sizes):
 
 def test_without_a_mesh_the_call_is_direct():
     assert "shard_map" not in str(jax.make_jaxpr(conv)(X, WEIGHTS))
-    with kernels.shard_over(mesh(3, 1)):
+    with kernels.shard_over(mesh(1, 1), batch="data"):
         assert "shard_map" not in str(jax.make_jaxpr(conv)(X, WEIGHTS))
-    with kernels.shard_over(mesh(3, 1), batch="data"):
-        assert "shard_map" in str(jax.make_jaxpr(conv)(X, WEIGHTS))
+    for axes in ({"batch": "data"}, {}):
+        with kernels.shard_over(mesh(3, 1), **axes):
+            assert "shard_map" in str(jax.make_jaxpr(conv)(X, WEIGHTS))
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 3), (3, 2)])
+def test_no_axis_is_left_to_the_compiler(shape):
+    """The TPU's compiler refuses kernels that it would have to divide."""
+    with kernels.shard_over(mesh(*shape), batch="data"):
+        jaxpr = jax.make_jaxpr(conv)(X, WEIGHTS)
+    found = []
+
+    def visit(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "shard_map":
+                found.append(equation.params["newly_manual_axes"])
+            for inner in jax.extend.core.jaxprs_in_params(equation.params):
+                visit(inner)
+
+    visit(jaxpr.jaxpr)
+    assert found == [{"data", "model"}]
 
 
 def test_what_does_not_divide_is_an_error():

@@ -178,7 +178,8 @@ def test_choices_tell_the_implementation(op):
     arguments = (x_of(), weights_of(op))
     for implementation, platform, want in [
         ("auto", "cpu", "cpu"),
-        ("auto", "tpu", "reference"),
+        ("auto", "tpu", "tpu"),
+        ("auto", "cuda", "reference"),
         ("reference", "cpu", "reference"),
         (("tpu", "cpu"), "cpu", "cpu"),
     ]:

@@ -131,7 +131,8 @@ def test_choices_and_costs():
         return [x.implementation for x in choices(attend, *operands, platform=platform)]
 
     assert taken("cpu") == ["cpu"]
-    assert taken("tpu") == ["reference"]
+    assert taken("tpu") == ["tpu"]
+    assert taken("cuda") == ["reference"]
     assert taken("cpu", implementation=("tpu", "reference")) == ["reference"]
 
     operands = (shape(1, 4, 1, 160),) * 3

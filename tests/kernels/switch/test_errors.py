@@ -98,7 +98,7 @@ def test_matmul(operands, num_tokens, message):
 
 
 def test_a_missing_implementation_says_why():
-    with pytest.raises(NotSupportedError, match="tpu: switch_route has none"):
+    with pytest.raises(NotSupportedError, match="tpu: the program is lowered"):
         jax.jit(functools.partial(switch_route, capacity=2, implementation="tpu"))(
             jnp.zeros((1, 4, 2))
         )

@@ -187,7 +187,14 @@ def test_choices_tell_the_implementation(isa, matmul, monkeypatch):
         else set()
     )
     on_tpu = choices(run, *arguments(1), platform="tpu")
-    assert {c.implementation for c in on_tpu} == {"reference"}
+    assert {c.op: c.implementation for c in on_tpu} == {
+        "expert_matmul": "reference",
+        "switch_combine": "reference",
+        "switch_dispatch": "tpu",
+        "switch_route": "tpu",
+    }
+    reasons = {r for c in on_tpu for r in c.passed_over}
+    assert all(r.startswith("tpu: XLA's own") for r in reasons) and len(reasons) == 2
 
 
 def equations(function, *operands):

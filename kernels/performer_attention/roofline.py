@@ -1,0 +1,78 @@
+"""The least cycles of Performer attention on a TPU, from its formula."""
+
+import math
+from typing import Any
+
+from clinometer.kernels.performer_attention import blocks
+from clinometer.kernels.performer_attention import specs
+from clinometer.kernels.tpu import chips
+from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import roofline
+
+
+def forward(
+    chip: chips.Chip, *shapes: Any, causal: bool, **settings: Any
+) -> roofline.Roofline:
+    """Returns the least cycles of the forward pass.
+
+    Args:
+        chip: that runs it.
+        *shapes: of the operands.
+        causal: as of the kernel.
+        **settings: the kernel's others.
+    """
+    query, key = shapes[:2]
+    within, states = _products(chip, query, key)
+    # Causal: weights and their products with the values, within a chunk. Both: every
+    # query reads a state, every key is added to one.
+    mxu = (2 * within if causal else 0.0) + within + states
+    # phi of queries and keys (2 each), the numerator's sum and its product with 1 / x;
+    # causal weights are masked.
+    operations = 6 + causal
+    results = specs.forward_results(*shapes, causal=causal, **settings)
+    return _roofline(chip, (*shapes, *results), mxu, operations)
+
+
+def backward(
+    chip: chips.Chip, *shapes: Any, causal: bool, **settings: Any
+) -> roofline.Roofline:
+    """Returns the least cycles of the backward pass; arguments as `forward`."""
+    query, key = shapes[:2]
+    within, states = _products(chip, query, key)
+    # Each of the three gradients reads a state, of which there are two. Causal: and has
+    # its product within a chunk; of the weights there are those of queries, of keys
+    # and of values.
+    mxu = (6 * within if causal else 0.0) + 3 * within + 2 * states
+    # phi as before, gradients by 1 / x and by the output (2), three sums, two masks by
+    # the sign of an operand; causal weights are masked three times.
+    operations = 4 + 2 + 3 + 2 + 3 * causal
+    results = specs.backward_results(*shapes, causal=causal, **settings)
+    return _roofline(chip, (*shapes, *results), mxu, operations)
+
+
+def _products(chip: chips.Chip, query: Any, key: Any) -> tuple[float, float]:
+    """Cycles of a product of all queries with a tile, and of all keys into a state."""
+    batch, num_queries, num_heads, width = query.shape
+    head = blocks.head_lanes(width)
+    tile = lanes.tile_lanes(head)
+    tiles = batch * -(-num_heads // lanes.heads_per_tile(head))
+    return (
+        tiles * roofline.mxu_cycles(chip, num_queries, tile, tile),
+        tiles * roofline.mxu_cycles(chip, tile, key.shape[1], tile),
+    )
+
+
+def _roofline(
+    chip: chips.Chip, arrays: tuple[Any, ...], mxu: float, operations: int
+) -> roofline.Roofline:
+    query = arrays[0]
+    batch, num_queries, num_heads, width = query.shape
+    elements = batch * num_queries * num_heads * blocks.head_lanes(width)
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
+    return roofline.Roofline(
+        mxu=mxu,
+        vpu=roofline.vpu_cycles(elements, operations),
+        # 1 / x of a query and head.
+        eup=roofline.eup_cycles(batch * num_queries * num_heads),
+        hbm=roofline.hbm_cycles(chip, size),
+    )

@@ -1,0 +1,85 @@
+"""Relative attention as Pallas TPU kernels: when, and at what cost."""
+
+import functools
+from typing import Any
+
+from clinometer.kernels import dispatch
+from clinometer.kernels.relative_attention import tpu_backward
+from clinometer.kernels.relative_attention import tpu_forward
+from clinometer.kernels.relative_attention import tpu_tile
+from clinometer.kernels.relative_attention import tpu_tiling
+from clinometer.kernels.tpu import chips
+from clinometer.kernels.tpu import wrap
+
+# Queries are padded to 128: fewer than these, and most of the work is for nothing.
+_FEW_QUERIES = 16
+
+# Products that sum over a head's width, and over queries or keys. The former take all
+# lanes of a tile, other heads' as zeros.
+_PRODUCTS = {"forward": (1, 1), "backward": (2, 3)}
+
+
+def _refuse(
+    pass_name: str, chip: chips.Chip, *operands: Any, **settings: Any
+) -> str | None:
+    if operands[7].size:
+        return "dropout that is not shared along the queries needs all weights at once"
+    t = _heuristic_tiling(pass_name, chip, operands, settings)
+    needed = tpu_tiling.vmem_bytes(t, pass_name, operands[0].dtype)
+    if needed > chip.info.vmem_capacity_bytes:
+        return (
+            f"{t.num_queries} queries of width {operands[0].shape[3]} need about "
+            f"{needed >> 20} MiB of VMEM, TPU {chip.name} has "
+            f"{chip.info.vmem_capacity_bytes >> 20}"
+        )
+    return None
+
+
+def _avoid(chip: chips.Chip, query: Any, *_: Any, **settings: Any) -> str | None:
+    if query.shape[1] < _FEW_QUERIES:
+        return f"{query.shape[1]} queries are padded to 128, which XLA need not"
+    return None
+
+
+def _heuristic_tiling(
+    pass_name: str, chip: chips.Chip, operands: Any, settings: Any
+) -> tpu_tiling.Tiling:
+    with dispatch.block_sizes(()), dispatch.target(chip.device_kind):
+        return _tiling(pass_name, operands, settings)
+
+
+def _tiling(pass_name: str, operands: Any, settings: Any) -> tpu_tiling.Tiling:
+    query, key, _, bias, *segments, offset = operands[:7]
+    if pass_name == "forward":
+        settings = {**settings, "groups": 1}
+    return tpu_tiling.tiling(pass_name, query, key, bias, *segments, offset, **settings)
+
+
+def _executed(pass_name: str, *operands: Any, **settings: Any) -> int:
+    """FLOPs of the products, of padding too; where causal, of a call without offset."""
+    t = _tiling(pass_name, operands, settings)
+    scores = 0
+    for i in range(t.query_blocks):
+        for j in range(t.key_blocks):
+            block = tpu_tile.Block(t, None, 0, i, j)
+            form = block.static_form()
+            for column in range(0, t.query, t.columns) if form else ():
+                chunks = block.chunks(column, form)
+                scores += t.columns * sum(stop - start for start, stop in chunks)
+    whole, own = _PRODUCTS[pass_name]
+    heads = t.tiles * t.heads
+    return 2 * t.batch * heads * scores * (whole * t.lanes + own * t.width)
+
+
+FORWARD = wrap.implementation(
+    tpu_forward.forward,
+    functools.partial(_executed, "forward"),
+    functools.partial(_refuse, "forward"),
+    _avoid,
+)
+BACKWARD = wrap.implementation(
+    tpu_backward.backward,
+    functools.partial(_executed, "backward"),
+    functools.partial(_refuse, "backward"),
+    _avoid,
+)

@@ -1,0 +1,229 @@
+"""One block of transposed logits in VMEM: heads masked, bias, and what is not attended.
+
+Keys lie along sublanes and queries along lanes. So sums and maxima over keys are plain
+vector operations, statistics of queries are rows, dense in lanes, and weights go into
+the matrix units as the operand that stays, 64 rows of a head moving past: a 64-wide
+head then fills them, save in the products that sum over its width.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import dataclasses
+import enum
+from typing import Any
+
+import jax
+from jax.experimental import pallas as pl
+import jax.numpy as jnp
+
+from clinometer.kernels.relative_attention import reference
+from clinometer.kernels.relative_attention import tpu_band
+from clinometer.kernels.relative_attention import tpu_tiling
+from clinometer.kernels.tpu import lanes
+
+# Of keys that are only padding: also where a query may attend to nothing, and takes all
+# real keys alike, these have no weight.
+PADDING_LOGIT = -3e38
+
+BY_LAST = (((1,), (1,)), ((), ()))  # a product that sums over both last axes
+_LANES = lanes.LANES
+
+
+class Causal(enum.Enum):
+    """Which keys of a block come after a query.
+
+    Attributes:
+        NONE: none.
+        DIAGONAL: the block's first query and key stand at the same position.
+        ANY: told by the offset.
+    """
+
+    NONE = enum.auto()
+    DIAGONAL = enum.auto()
+    ANY = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One program's block of queries and keys.
+
+    Attributes:
+        tiling: of the call.
+        offsets: reference to `tpu_tiling.offsets`.
+        first_example: of the program, in the batch.
+        query_block: index of the block of queries.
+        key_block: index of the block of keys.
+    """
+
+    tiling: tpu_tiling.Tiling
+    offsets: Any
+    first_example: Any
+    query_block: Any
+    key_block: Any
+
+    @property
+    def ahead(self) -> Any:
+        """Position of the first query less that of the first key, without offset."""
+        t = self.tiling
+        return self.query_block * t.query - self.key_block * t.key
+
+    def offset(self, example: int) -> Any:
+        """Returns the offset of an example of the program."""
+        if not self.tiling.own_offset:
+            return self.offsets[0]
+        return self.offsets[self.first_example + example]
+
+    def run(self, body: Callable[[Causal], None], skips: Any = True) -> None:
+        """Runs `body` in the one form that the block needs, or not at all.
+
+        Args:
+            body: takes the form.
+            skips: whether a block may be left out where all its keys come after all
+                its queries, and no query is before every key.
+        """
+        t = self.tiling
+        if not t.causal:
+            body(Causal.NONE)
+            return
+        least = most = self.offset(0)
+        if t.own_offset:
+            for example in range(1, t.examples):
+                least = jnp.minimum(least, self.offset(example))
+                most = jnp.maximum(most, self.offset(example))
+        diagonal = (least == 0) & (most == 0) & (self.ahead == 0)
+        before = self.ahead + least >= t.key - 1
+        after = self.ahead + most + t.query - 1 < 0
+        if not t.masked:
+            # Else these queries, too, are told by their statistics.
+            after &= least >= 0
+        pl.when(diagonal)(lambda: body(Causal.DIAGONAL))
+        done = diagonal | (after & skips)
+        if t.query_blocks > 1:
+            pl.when(before)(lambda: body(Causal.NONE))
+            done |= before
+        pl.when(jnp.logical_not(done))(lambda: body(Causal.ANY))
+
+    def static_form(self) -> Causal | None:
+        """Returns the form in a call without offset, of a block known by number."""
+        t = self.tiling
+        if not t.causal or self.ahead >= t.key - 1:
+            return Causal.NONE
+        if self.ahead == 0:
+            return Causal.DIAGONAL
+        return None if self.ahead + t.query - 1 < 0 else Causal.ANY
+
+    def chunks(self, column: int, causal: Causal) -> Iterator[tuple[int, int]]:
+        """Yields start and stop of the keys that queries from `column` on attend to."""
+        t = self.tiling
+        stop = t.key
+        if causal is Causal.DIAGONAL:
+            stop = min(stop, column + t.columns)
+        for start in range(0, stop, t.rows):
+            yield start, min(start + t.rows, stop)
+
+    def mask(
+        self,
+        example: int,
+        column: int,
+        start: int,
+        stop: int,
+        causal: Causal,
+        query_segments: Any,
+        key_segments: Any,
+    ) -> jax.Array | None:
+        """Returns bool [stop - start, columns]: keys that may be attended, or None."""
+        t = self.tiling
+        shape = (stop - start, t.columns)
+        masks = []
+        if t.masked:
+            own_queries, own_keys = t.own_segments
+            row = query_segments[
+                example if own_queries else 0, :, column : column + t.columns
+            ]
+            tile = key_segments[example if own_keys else 0, start:stop]
+            masks.append(jnp.concatenate([tile] * (t.columns // _LANES), 1) == row)
+        crosses = causal is Causal.DIAGONAL and stop - 1 > column
+        if causal is Causal.ANY or crosses:
+            ahead: Any = column - start
+            if causal is Causal.ANY:
+                ahead = ahead + self.ahead + self.offset(example)
+            lead = jax.lax.broadcasted_iota(jnp.int32, (1, t.columns), 1) + ahead
+            masks.append(jax.lax.broadcasted_iota(jnp.int32, shape, 0) <= lead)
+        return masks[0] & masks[1] if len(masks) > 1 else (masks or [None])[0]
+
+    def padding(self, start: int, stop: int) -> jax.Array | None:
+        """Returns bool [stop - start, columns]: keys that are real, or None for all."""
+        t = self.tiling
+        in_last = t.num_keys - (t.key_blocks - 1) * t.key
+        if stop <= in_last:
+            return None
+        limit = t.num_keys - start
+        if t.key_blocks > 1:
+            limit = limit - self.key_block * t.key
+        shape = (stop - start, t.columns)
+        return jax.lax.broadcasted_iota(jnp.int32, shape, 0) < limit
+
+
+def band_tile(band_ref: Any, t: Any, head: int, column: int, rows: Any) -> jax.Array:
+    """Returns the bias [stop - start, columns] of keys `rows` (start, stop)."""
+    tiles = []
+    for row in range(*rows, _LANES):
+        x = tpu_band.window(row, column, t.key)
+        tiles.append(band_ref[head, :, x : x + t.columns])
+    return tiles[0] if len(tiles) == 1 else jnp.concatenate(tiles, axis=0)
+
+
+def prepare_band(block: Block, vector_ref: Any, band_ref: Any, is_first: Any) -> None:
+    """Builds the block's bands, where the last program's were others."""
+    t = block.tiling
+
+    def build() -> None:
+        start = block.ahead + t.keys - t.key
+        if isinstance(start, int):
+            vector = vector_ref[:, start : start + t.diagonals]
+        else:
+            start = pl.multiple_of(start, _LANES)
+            vector = vector_ref[:, pl.ds(start, t.diagonals)]
+        tpu_band.build(band_ref, vector)
+
+    if t.own_bias or t.key_blocks > 1:
+        build()
+    else:
+        pl.when(is_first)(build)
+
+
+def prepare_segments(t: Any, segments_ref: Any, column_ref: Any) -> None:
+    """Turns key segments [n, 1, keys] to columns, the same in all lanes."""
+    for example in range(segments_ref.shape[0]):
+        for start in range(0, t.key, _LANES):
+            row = segments_ref[example, :, start : start + _LANES]
+            tile = jnp.broadcast_to(row, (_LANES, _LANES)).T
+            column_ref[example, start : start + _LANES] = tile
+
+
+def only_head(x: jax.Array, t: Any, head: int) -> jax.Array:
+    """Returns [n, lanes] with zeros in the lanes of other heads."""
+    if t.heads == 1:
+        return x
+    mask = lanes.head_mask(head, t.width)
+    return jnp.where(mask, x.astype(jnp.float32), 0.0).astype(x.dtype)
+
+
+def head_rows(x: jax.Array, t: Any, head: int) -> jax.Array:
+    """Returns the rows of a head of a transposed tile, [lanes, n]."""
+    return x[head * t.width : (head + 1) * t.width]
+
+
+def transpose(x: jax.Array, dtype: Any) -> jax.Array:
+    """Returns x transposed, of a dtype; 16 bits go by way of 32."""
+    return x.astype(jnp.float32).T.astype(dtype)
+
+
+def nothing_attended(log_sum_exp: jax.Array) -> jax.Array:
+    """Returns which queries attend to no key; of a maximum or a log-sum-exp."""
+    return log_sum_exp <= 0.5 * reference.MASKED_LOGIT
+
+
+def over_rows(x: jax.Array, reduce: Callable[..., jax.Array]) -> jax.Array:
+    """Reduces [n, columns] to [8, columns], a register's rows apart."""
+    return reduce(x.reshape(x.shape[0] // 8, 8, x.shape[1]), axis=0)

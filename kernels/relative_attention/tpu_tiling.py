@@ -1,0 +1,331 @@
+"""How the TPU kernels of relative attention cut a call, and lay out its operands."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+import jax.numpy as jnp
+
+from clinometer.kernels.relative_attention import blocks
+from clinometer.kernels.relative_attention import tpu_band
+from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import wrap
+
+# A head's lanes are the rows of a product with 128 rows of weights: with fewer than
+# these, loading the weights would take longer than the product.
+_LEAST_WIDTH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """One call, cut into blocks of queries and keys; shapes are those after padding.
+
+    Attributes:
+        batch: B.
+        groups: G, of the bias gradient; 1 in the forward pass.
+        num_queries: T, without padding.
+        num_keys: S, without padding.
+        num_heads: H, without padding.
+        width: lanes of a head.
+        examples: of a program.
+        query: queries of a block.
+        key: keys of a block.
+        causal: keys after the query are masked.
+        masked: other segments are masked.
+        own_segments: each example has its own, of queries and of keys.
+        own_offset: each example has its own.
+        has_bias: there is a bias.
+        own_bias: each example has its own.
+    """
+
+    batch: int
+    groups: int
+    num_queries: int
+    num_keys: int
+    num_heads: int
+    width: int
+    examples: int
+    query: int
+    key: int
+    causal: bool
+    masked: bool
+    own_segments: tuple[bool, bool]
+    own_offset: bool
+    has_bias: bool
+    own_bias: bool
+
+    @property
+    def heads(self) -> int:
+        """Heads that share a tile of lanes."""
+        return lanes.heads_per_tile(self.width)
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of a tile."""
+        return lanes.tile_lanes(self.width)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of lanes."""
+        return -(-self.num_heads // self.heads)
+
+    @property
+    def query_blocks(self) -> int:
+        """Blocks of queries."""
+        return -(-self.num_queries // self.query)
+
+    @property
+    def key_blocks(self) -> int:
+        """Blocks of keys."""
+        return -(-self.num_keys // self.key)
+
+    @property
+    def is_one_block(self) -> bool:
+        """All queries and keys are in one block."""
+        return self.query_blocks == self.key_blocks == 1
+
+    @property
+    def queries(self) -> int:
+        """Queries with padding."""
+        return self.query_blocks * self.query
+
+    @property
+    def keys(self) -> int:
+        """Keys with padding."""
+        return self.key_blocks * self.key
+
+    @property
+    def columns(self) -> int:
+        """Queries whose logits a product makes at once."""
+        return 256 if self.query % 256 == 0 else 128
+
+    @property
+    def rows(self) -> int:
+        """Keys whose logits a product makes at once."""
+        sizes = (512, 256, 128) if self.causal else (256, 128)
+        return next(size for size in sizes if self.key % size == 0)
+
+    @property
+    def diagonals(self) -> int:
+        """Width of the bias vector of one block: its queries and keys."""
+        return self.query + self.key
+
+
+def tiling(
+    pass_name: str,
+    query: Any,
+    key: Any,
+    bias: Any,
+    query_segments: Any,
+    key_segments: Any,
+    offset: Any,
+    *,
+    causal: bool,
+    masked: bool,
+    groups: int,
+) -> Tiling:
+    """Returns how a pass is cut for the chip at hand; operands by their shapes.
+
+    Raises:
+        ValueError: block sizes that were asked for do not fit.
+    """
+    batch, num_queries, num_heads, width = query.shape
+    num_keys = key.shape[1]
+    width = lanes.padded_width(max(width, _LEAST_WIDTH))
+    own_bias = bias.shape[0] > 1
+    made = None
+    for smaller in (1, 2, 4):
+        found = blocks.choose(
+            pass_name,
+            batch=batch // groups,
+            num_queries=num_queries,
+            num_keys=num_keys,
+            heads=lanes.heads_per_tile(width),
+            causal=causal,
+            shares_bias=not own_bias,
+            smaller=smaller,
+        )
+        assert found.batch and found.query and found.key
+        made = Tiling(
+            batch=batch,
+            groups=groups,
+            num_queries=num_queries,
+            num_keys=num_keys,
+            num_heads=num_heads,
+            width=width,
+            examples=found.batch,
+            query=found.query,
+            key=found.key,
+            causal=causal,
+            masked=masked,
+            own_segments=(query_segments.shape[0] > 1, key_segments.shape[0] > 1),
+            own_offset=offset.shape[0] > 1,
+            has_bias=bias.shape[2] > 0,
+            own_bias=own_bias,
+        )
+        # The compiler takes some for itself.
+        if vmem_bytes(made, pass_name, query.dtype) < 0.75 * _vmem_capacity():
+            break
+    assert made
+    return made
+
+
+def _vmem_capacity() -> int:
+    return wrap.chip().info.vmem_capacity_bytes
+
+
+def check_fits(made: Tiling, pass_name: str, dtype: Any) -> None:
+    """Raises ValueError if a program needs more VMEM than the chip at hand has."""
+    needed = vmem_bytes(made, pass_name, dtype)
+    if needed > _vmem_capacity():
+        raise ValueError(
+            f"AttentionBlocks: query={made.query}, key={made.key}, "
+            f"batch={made.examples} need about {needed >> 20} MiB of VMEM in the "
+            f"{pass_name} pass, TPU {wrap.chip().name} has {_vmem_capacity() >> 20}; "
+            "give smaller ones"
+        )
+
+
+def vmem_limit_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
+    """Returns how much VMEM a kernel asks for: with room for what the compiler adds."""
+    needed = vmem_bytes(tiling, pass_name, dtype)
+    return min(2 * needed + (4 << 20), _vmem_capacity())
+
+
+def vmem_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
+    """Returns about how much VMEM a program needs."""
+    t, size = tiling, jnp.dtype(dtype).itemsize
+    blocks_of = {"forward": (2, 2), "backward": (4, 4)}[pass_name]
+    rows = blocks_of[0] * t.query + blocks_of[1] * t.key
+    # Two buffers each: while one is worked on, the other is moved.
+    buffers = 2 * t.examples * rows * t.lanes * size
+    scores = 4 * t.key * t.columns * 4
+    # A vector of every head of the tile takes whole registers.
+    band = t.heads * tpu_band.ROWS * t.diagonals * 4
+    vector = 2 * max(8, t.heads) * (t.queries + t.keys) * 4
+    sums = t.lanes * t.query * 4
+    if pass_name == "backward":
+        band, vector = 2 * band, 2 * vector
+        sums = t.examples * t.lanes * (t.queries + 2 * t.key) * 4
+    return buffers + scores + (band + vector) * t.has_bias + sums
+
+
+def to_lanes(x: jax.Array, length: int) -> jax.Array:
+    """Reshapes [B, S, H, D] to [B, length, lanes]; zeros in what is added."""
+    if x.shape[3] < _LEAST_WIDTH:
+        x = jnp.pad(x, ((0, 0),) * 3 + ((0, _LEAST_WIDTH - x.shape[3]),))
+    return lanes.to_lanes(x, length)
+
+
+def from_lanes(x: jax.Array, like: jax.Array) -> jax.Array:
+    """Reshapes [B, length, lanes] to the shape of `like`, [B, S, H, D]."""
+    _, length, num_heads, width = like.shape
+    x = lanes.from_lanes(x, length, num_heads, max(width, _LEAST_WIDTH))
+    return x[..., :width]
+
+
+def rows_to_tiles(x: jax.Array, tiling: Tiling, fill: float) -> jax.Array:
+    """Reshapes [B, H, T] to [B, tiles, heads, queries]; `fill` in what is added."""
+    heads = tiling.tiles * tiling.heads - tiling.num_heads
+    queries = tiling.queries - tiling.num_queries
+    if heads or queries:
+        padding = ((0, 0), (0, heads), (0, queries))
+        x = jnp.pad(x, padding, constant_values=fill)
+    return x.reshape(x.shape[0], tiling.tiles, tiling.heads, tiling.queries)
+
+
+def rows_from_tiles(x: jax.Array, tiling: Tiling) -> jax.Array:
+    """Reshapes [B, tiles, heads, queries] to [B, H, T]."""
+    x = x.reshape(x.shape[0], -1, tiling.queries)
+    return x[:, : tiling.num_heads, : tiling.num_queries]
+
+
+def bias_vector(bias: jax.Array, tiling: Tiling) -> jax.Array:
+    """Returns [1 or B, tiles, heads, queries + keys], float32, as the bands take it."""
+    more = tiling.tiles * tiling.heads - tiling.num_heads
+    vector = tpu_band.to_vector(bias, tiling.num_keys, tiling.queries, tiling.keys)
+    vector = jnp.pad(vector, ((0, 0), (0, more), (0, 0)))
+    return vector.reshape(bias.shape[0], tiling.tiles, tiling.heads, -1)
+
+
+def segments(x: jax.Array, length: int) -> jax.Array:
+    """Returns [1 or B, 1, length], int32."""
+    return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))[:, None]
+
+
+SCALARS = pl.BlockSpec(memory_space=pltpu.SMEM)
+
+
+def offsets(offset: jax.Array, flag: jax.Array | int = 0) -> jax.Array:
+    """Returns int32 [(1 or B) + 1], in scalar memory, of causal calls.
+
+    One more than the offsets: a flag. The compiler's simulator takes an array in scalar
+    memory for zeros, and so counts what a call without an offset costs.
+    """
+    return jnp.pad(offset, (0, 1), constant_values=flag)
+
+
+@dataclasses.dataclass(frozen=True)
+class Specs:
+    """Block specifications for a grid; its index names the places.
+
+    Attributes:
+        tiling: of the call.
+        place: grid indices to (example block, tile, query block, key block).
+    """
+
+    tiling: Tiling
+    place: Any
+
+    def rows(self, of: str) -> pl.BlockSpec:
+        """Of [B, queries or keys, lanes]; `of` is "query" or "key"."""
+        t = self.tiling
+
+        def index(*args: Any) -> tuple[Any, ...]:
+            b, n, i, j = self.place(*args)
+            return b, (i if of == "query" else j), n
+
+        return pl.BlockSpec((t.examples, getattr(t, of), t.lanes), index)
+
+    def rows_of_last_key_block(self) -> pl.BlockSpec:
+        """As rows("query"), but written once, while at the last block of keys."""
+        t = self.tiling
+
+        def index(*args: Any) -> tuple[Any, ...]:
+            b, n, i, j = self.place(*args)
+            return b, jnp.where(j == t.key_blocks - 1, i, 0), n
+
+        return pl.BlockSpec((t.examples, t.query, t.lanes), index)
+
+    def statistics(self) -> pl.BlockSpec:
+        """Of [B, tiles, heads, queries]."""
+        t = self.tiling
+
+        def index(*args: Any) -> tuple[Any, ...]:
+            b, n, i, _ = self.place(*args)
+            return b, n, 0, i
+
+        return pl.BlockSpec((t.examples, None, t.heads, t.query), index)
+
+    def vector(self) -> pl.BlockSpec:
+        """Of [1 or B, tiles, heads, queries + keys]."""
+        t = self.tiling
+
+        def index(*args: Any) -> tuple[Any, ...]:
+            b, n, _, _ = self.place(*args)
+            return (b if t.own_bias else 0), n, 0, 0
+
+        return pl.BlockSpec((None, None, t.heads, t.queries + t.keys), index)
+
+    def segments(self, of: str) -> pl.BlockSpec:
+        """Of [1 or B, 1, queries or keys]; `of` is "query" or "key"."""
+        t = self.tiling
+        own = t.own_segments[of == "key"]
+
+        def index(*args: Any) -> tuple[Any, ...]:
+            b, _, i, j = self.place(*args)
+            return (b if own else 0), 0, (i if of == "query" else j)
+
+        return pl.BlockSpec((t.examples if own else 1, 1, getattr(t, of)), index)

@@ -1,0 +1,71 @@
+"""How many tokens a program of the routing kernels takes."""
+
+import dataclasses
+
+from clinometer.kernels.tpu import chips
+from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import wrap
+
+# Logits of a program. On v5e 4096 tokens of 32 experts cost as much in one program as
+# in two, and more in four; each register of a block is some 25 instructions of code.
+_MOST_ELEMENTS = 1 << 16
+_MOST_EXPERTS = _MOST_ELEMENTS // lanes.LANES
+
+
+@dataclasses.dataclass(frozen=True)
+class RouteBlocks:
+    """Block sizes of `switch_route` on a TPU.
+
+    Attributes:
+        tokens: of a group that one program takes, a multiple of 128.
+        groups: that one program takes, a divisor of all; several only whole.
+    """
+
+    tokens: int
+    groups: int = 1
+
+
+def choose(
+    chip: chips.Chip, groups: int, num_tokens: int, num_experts: int
+) -> RouteBlocks:
+    """Returns what `kernels.block_sizes` names, or as many tokens as fit.
+
+    A program takes up to 2^16 logits, on every chip, of several groups if they are
+    short: a program costs hundreds of cycles to start, so few do better than many.
+
+    Raises:
+        ValueError: the sizes that are named do not fit; says which.
+    """
+    del chip
+    lane = lanes.LANES
+    most = _MOST_ELEMENTS // (-(-num_experts // 8) * 8) // lane * lane
+    whole = -(-num_tokens // lane) * lane
+    given = wrap.blocks(RouteBlocks)
+    if given is None:
+        at_once = min(groups, max(1, most // whole))
+        while groups % at_once:
+            at_once -= 1
+        return RouteBlocks(min(most, whole), at_once)
+    if given.tokens < 1 or given.tokens % lane or given.tokens > most:
+        raise ValueError(
+            f"RouteBlocks: tokens: got {given.tokens}; accepted are multiples of "
+            f"{lane} up to {most}, with {num_experts} experts"
+        )
+    if given.groups < 1 or groups % given.groups:
+        raise ValueError(
+            f"RouteBlocks: groups: got {given.groups}; accepted are divisors of "
+            f"{groups}"
+        )
+    if given.groups > 1 and given.tokens < num_tokens:
+        raise ValueError(
+            f"RouteBlocks: groups: got {given.groups} in blocks of {given.tokens} "
+            f"tokens; accepted is 1, or tokens from {num_tokens} on"
+        )
+    return given
+
+
+def refusal(num_experts: int) -> str | None:
+    """Why the kernels do not take so many experts, or None."""
+    if num_experts > _MOST_EXPERTS:
+        return f"it takes up to {_MOST_EXPERTS} experts, got {num_experts}"
+    return None

@@ -1,0 +1,177 @@
+"""Reads a compiled program's text: which instructions run, and how often."""
+
+from collections.abc import Iterator
+import dataclasses
+import re
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) .*\{$")
+_NAME = re.compile(r"^\s+(?:ROOT )?%([\w.-]+) = ")
+_REFERENCE = re.compile(r"%([\w.-]+)")
+_CALLED = re.compile(r"\b(?:calls|to_apply|body)=%([\w.-]+)")
+_CONSTANT = re.compile(r"s32\[\]\S* constant\((\d+)\)")
+_TRIPS = re.compile(r'known_trip_count"?[:=]\s*\{"?n"?:\s*"?(\d+)')
+# What follows says nothing of the work that an instruction does.
+_REMARKS = re.compile(
+    r", (?:sharding|frontend_attributes|metadata|backend_config|origin)=.*"
+)
+_COPIES = ("copy", "transpose", "reshape", "bitcast-convert")
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+    """An instruction that runs as one kernel.
+
+    Attributes:
+        name: in the program.
+        kind: "pallas", "copy", or "xla" for all others.
+        times: how often it runs.
+        equal: its name, then those of instructions that do the same work.
+    """
+
+    name: str
+    kind: str
+    times: int
+    equal: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parsed:
+    name: str
+    type: str
+    opcode: str
+    operands: tuple[str, ...]
+    attributes: str  # without those of `_REMARKS`
+    line: str
+
+    @property
+    def kind(self) -> str:
+        if self.opcode == "custom-call":
+            return "pallas" if "tpu_custom_call" in self.line else "xla"
+        return "copy" if self.opcode in _COPIES else "xla"
+
+
+_Computations = dict[str, list[_Parsed]]
+
+
+def instructions(text: str) -> list[Instruction]:
+    """Returns the instructions of a scheduled module that are reached from its entry.
+
+    Those of fused computations belong to their fusion. A loop's body runs as often as
+    its condition's constant says, as counted loops do.
+
+    Raises:
+        ValueError: the text has no entry.
+    """
+    computations, entry = _parse(text)
+    if entry is None:
+        raise ValueError("the program's text has no ENTRY")
+    reached = list(_reached(computations, entry, 1))
+    work = {
+        parsed.name: _work(computations, name, parsed) for name, parsed, _ in reached
+    }
+    names: dict[str, list[str]] = {}
+    for name, key in work.items():
+        names.setdefault(key, []).append(name)
+    return [
+        Instruction(
+            parsed.name,
+            parsed.kind,
+            times,
+            (parsed.name, *(n for n in names[work[parsed.name]] if n != parsed.name)),
+        )
+        for _, parsed, times in reached
+    ]
+
+
+def _parse(text: str) -> tuple[_Computations, str | None]:
+    computations: _Computations = {}
+    entry = current = None
+    for line in text.splitlines():
+        if match := _COMPUTATION.match(line):
+            current = match.group(2)
+            computations[current] = []
+            entry = current if match.group(1) else entry
+        elif line.startswith("}"):
+            current = None
+        elif current is not None and (match := _NAME.match(line)):
+            computations[current].append(_instruction(match.group(1), line))
+    return computations, entry
+
+
+def _instruction(name: str, line: str) -> _Parsed:
+    rest = line.split(" = ", 1)[1]
+    end = _closing(rest, 0) + 1 if rest.startswith("(") else rest.index(" ")
+    type_, rest = rest[:end], rest[end:].lstrip()
+    opening = rest.index("(")
+    closing = _closing(rest, opening)
+    return _Parsed(
+        name,
+        type_,
+        rest[:opening],
+        tuple(_REFERENCE.findall(rest[opening:closing])),
+        _REMARKS.sub("", rest[closing + 1 :]),
+        line,
+    )
+
+
+def _closing(text: str, opening: int) -> int:
+    """Returns the place of the parenthesis that closes the one at `opening`."""
+    depth = 0
+    for place in range(opening, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[place], 0)
+        if depth == 0:
+            return place
+    return len(text)
+
+
+def _reached(
+    computations: _Computations, name: str, times: int
+) -> Iterator[tuple[str, _Parsed, int]]:
+    for parsed in computations.get(name, ()):
+        if parsed.opcode == "while":
+            trips = _trips(computations, parsed.line)
+            for body in _CALLED.findall(parsed.attributes):
+                yield from _reached(computations, body, times * trips)
+        elif parsed.opcode in ("call", "conditional"):
+            for branch in _REFERENCE.findall(parsed.attributes):
+                yield from _reached(computations, branch, times)
+        else:
+            yield name, parsed, times
+
+
+def _trips(computations: _Computations, line: str) -> int:
+    if match := _TRIPS.search(line):
+        return int(match.group(1))
+    condition = re.search(r"condition=%([\w.-]+)", line)
+    bounds = [
+        int(n)
+        for parsed in computations.get(condition.group(1) if condition else "", ())
+        for n in _CONSTANT.findall(parsed.line)
+    ]
+    return bounds[0] if len(bounds) == 1 else 1
+
+
+def _work(computations: _Computations, computation: str, parsed: _Parsed) -> str:
+    """Returns a text that is the same for instructions that do the same work."""
+    types = {p.name: p.type for p in computations[computation]}
+    operands = [types.get(name, "") for name in parsed.operands]
+    called = _CALLED.findall(parsed.attributes)
+    attributes = _CALLED.sub("", parsed.attributes)
+    bodies = [_body(computations, name) for name in called]
+    return "\n".join([parsed.type, parsed.opcode, *operands, attributes, *bodies])
+
+
+def _body(computations: _Computations, name: str) -> str:
+    """Returns a computation's text, its names replaced by their order."""
+    order: dict[str, str] = {}
+    lines = []
+    for parsed in computations.get(name, ()):
+        inner = [_body(computations, n) for n in _CALLED.findall(parsed.attributes)]
+        text = _CALLED.sub("", _REMARKS.sub("", parsed.line)).replace("ROOT ", "")
+        lines.append(
+            _REFERENCE.sub(
+                lambda match: order.setdefault(match.group(1), f"%{len(order)}"), text
+            )
+        )
+        lines += inner
+    return "\n".join(lines)

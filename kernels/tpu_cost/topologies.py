@@ -1,0 +1,34 @@
+"""Names of what to compile for: a chip, or a whole topology."""
+
+import re
+
+from clinometer.kernels.tpu import chips
+
+# v2 and v3 take XLA's forms only, and are compiled for where they are named.
+DEFAULT = ("v4", "v5e", "v5p", "v6e", "7x")
+_SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*){1,2}")
+
+
+def resolve(name: str) -> tuple[chips.Chip, str]:
+    """Returns the chip and the compiler's name of a topology.
+
+    Args:
+        name: of a chip, e.g. "v5e", for the smallest topology that has it; or of a
+            topology, e.g. "v5e:4x4".
+
+    Raises:
+        ValueError: it names none; says which there are.
+    """
+    wanted, colon, shape = name.partition(":")
+    for chip in chips.CHIPS.values():
+        prefix = chip.topology.partition(":")[0]
+        if wanted not in (chip.name, prefix):
+            continue
+        if not colon:
+            return chip, chip.topology
+        if _SHAPE.fullmatch(shape):
+            return chip, f"{prefix}:{shape}"
+    raise ValueError(
+        f"--topology: got {name!r}; known are {', '.join(chips.CHIPS)}, or one of them "
+        "with a shape, such as v5e:4x4 or v5p:2x2x1"
+    )

@@ -1,0 +1,63 @@
+"""Shapes at which a TPU kernel takes another path: what must lower and compile.
+
+Lengths that fill no block, of one position, and past the long kernels' bounds; heads
+that fill no tile of lanes, and that need several; masks, crossed lengths, few and many
+taps.
+"""
+
+from collections.abc import Iterator
+import functools
+
+from clinometer.kernels.tpu_cost import cases as cases_lib
+from clinometer.kernels.tpu_cost.case import Case
+
+
+def cases() -> list[Case]:
+    """Returns forward and backward of every shape class."""
+    return [*_attention(), *_performer(), *_convolutions(), *_switch()]
+
+
+def _attention() -> Iterator[Case]:
+    attention = cases_lib.attention
+    yield from attention(8, 512, 8, 64, causal=False)
+    yield from attention(8, 512, 8, 64, causal=True)
+    yield from attention(1, 2048, 8, 64, causal=False)
+    yield from attention(1, 4096, 2, 64, causal=True)
+    yield from attention(2, 200, 3, 24, causal=True, masked=True)
+    yield from attention(1, 127, 1, 128, causal=False, masked=True)
+    yield from attention(1, 64, 2, 160, causal=False)
+    yield from attention(1, 1, 2, 32, causal=True)
+    yield from attention(
+        2, 114, 8, 64, causal=False, num_keys=512, biased=False, masked=True
+    )
+    yield from attention(1, 600, 2, 64, causal=False, num_keys=2500, biased=False)
+    yield from attention(2, 1, 8, 64, causal=True, num_keys=130)
+
+
+def _performer() -> Iterator[Case]:
+    performer = cases_lib.performer
+    yield from performer(8, 512, 8, 64, causal=True)
+    yield from performer(1, 2500, 2, 64, causal=True)
+    yield from performer(2, 200, 3, 24, causal=True, masked=True)
+    yield from performer(1, 127, 1, 128, causal=True)
+    yield from performer(1, 1, 2, 32, causal=True)
+    yield from performer(2, 200, 8, 64, causal=False, masked=True)
+
+
+def _convolutions() -> Iterator[Case]:
+    for convolution in (cases_lib.light_conv, cases_lib.dynamic_conv):
+        yield from convolution(8, 512, 512, 8, 31)
+        yield from convolution(8, 512, 512, 8, 7)
+        yield from convolution(2, 200, 96, 4, 3, causal=False)
+        yield from convolution(1, 7, 64, 1, 31)
+        yield from convolution(1, 1500, 256, 16, 63, causal=False)
+        yield from convolution(1, 64, 24, 24, 5)
+
+
+def _switch() -> Iterator[Case]:
+    yield from cases_lib.switch(4096, 32, 512, 2048)
+    route = functools.partial(cases_lib.route, dtype=None)
+    yield from route(8, 512, 32, 20, masked=True)
+    yield from route(1, 7, 1, 7)
+    yield from route(2, 130, 37, 4)
+    yield from route(1, 16384, 128, 160)

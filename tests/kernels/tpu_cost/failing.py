@@ -1,0 +1,20 @@
+"""Tables of cases whose making goes wrong, for children of the compiler."""
+
+import os
+import sys
+import time
+
+
+def dies():
+    print("W1121 12:31:16.1  7 x.cc:1] Error: not this", file=sys.stderr)
+    print("F1121 12:31:16.2  7 x.cc:2] Check failed: of a test", file=sys.stderr)
+    print("*** SIGABRT Error ***", file=sys.stderr, flush=True)
+    os.abort()
+
+
+def hangs():
+    time.sleep(600)
+
+
+def nothing():
+    return []

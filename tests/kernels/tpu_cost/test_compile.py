@@ -1,0 +1,85 @@
+"""Every TPU kernel compiles for every chip, without hidden arrays and heaps of spills.
+
+Children compile, many cases each, so that their start is paid once. Without libtpu
+nothing can be said.
+"""
+
+import importlib.util
+import math
+
+import pytest
+
+from clinometer.kernels.tpu import chips
+from clinometer.kernels.tpu_cost import case as case_lib
+from clinometer.kernels.tpu_cost import compiler as compiler_lib
+from clinometer.kernels.tpu_cost import dumps
+from clinometer.tests.kernels.tpu import shape_classes
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
+)
+
+CHIPS = ("v4", "v5e", "v5p", "v6e", "7x")
+DTYPES = ("bfloat16", "float32")
+TABLE = f"{shape_classes.__name__}:cases"
+CASES = [x for x in shape_classes.cases() if case_lib.OURS in x.kernel.implementations]
+# Spilled registers in the code of a kernel: a tile that is too large has thousands.
+MOST_SPILLS = {"switch_route": 900}
+SPILLS = 4000
+
+
+def compiled(chip, dtype, cases):
+    """Yields each case that the kernel takes on a chip, and what came of it."""
+    jobs = {}
+    for case in cases:
+        refuse = case.kernel.implementations[case_lib.OURS].refuse
+        if refuse(chip.device_kind, *case.shapes(dtype), **case.settings) is None:
+            job = compiler_lib.Job(case.key, case_lib.OURS, dtype, chip.topology)
+            jobs[job] = case
+    with compiler_lib.Compiler(TABLE, 300) as compiler:
+        for outcome in compiler.run(list(jobs), "bundles"):
+            yield jobs[outcome.job], outcome
+
+
+def problems(case, outcome, dtype):
+    """Yields what is wrong with a compiled kernel."""
+    name = " ".join((*case.key, dtype, outcome.job.topology))
+    if not outcome.values:
+        yield f"{name}: {outcome.reason}"
+        return
+    shapes = case.shapes(dtype)
+    arrays = (*shapes, *case.kernel.results(*shapes, **case.settings))
+    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
+    # Padded and converted copies of operands and results, and no more.
+    most = 3 * size + 2**18
+    if (temp := outcome.values["hbm_temp_bytes"]) > most:
+        yield f"{name}: {temp} bytes of temporary HBM, more than {most}"
+    for line in dumps.read(outcome.folder, {}):
+        spills = line.cost.spills
+        if line.kind == "pallas" and spills > MOST_SPILLS.get(case.op, SPILLS):
+            yield f"{name}: {line.name} spills {spills} registers"
+
+
+def check(chip, dtype, cases):
+    found = []
+    for case, outcome in compiled(chips.CHIPS[chip], dtype, cases):
+        found += problems(case, outcome, dtype)
+        outcome.discard()
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(("chip", "place"), [("v5e", 0), ("v4", 1)])
+def test_some_cases_compile(chip, place):
+    # Of each kernel the first two classes: one for each chip, in either dtype.
+    kernels = {}
+    for case in CASES:
+        kernels.setdefault(case.kernel, []).append(case)
+    few = [cases[place % len(cases)] for cases in kernels.values()]
+    check(chip, DTYPES[place], few)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("chip", CHIPS)
+def test_all_cases_compile(chip, dtype):
+    check(chip, dtype, CASES)
