@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process fails at a lock
     "JAX_PLATFORMS": "cpu",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # of a host that is not there
+    "TPU_LOG_DIR": "disabled",  # else a file a process in /tmp, of gigabytes in all
     "TPU_SKIP_MDS_QUERY": "1",  # there is no metadata server to ask
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
