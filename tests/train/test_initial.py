@@ -58,6 +58,7 @@ def test_parameters_and_slots_are_taken(pretrained, make_config, slots):
     )
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_another_and_says_so(pretrained, arguments, tmp_path):
     command = [
         *arguments(f"initial.run={pretrained}", "train_steps=4"),
