@@ -262,8 +262,8 @@ def _against_roofline(
     cores = record["cores"] or 1
     units = {name: x / cores for name, x in dataclasses.asdict(least).items()}
     fraction = least.cycles / cores / record["cycles"] if record["cycles"] else None
-    if fraction and fraction > 1 and record["implementation"] != case_lib.OURS:
-        fraction = None  # XLA moves operands to VMEM beside what is counted
+    if fraction and fraction > 1:
+        fraction = None  # operands were moved to VMEM before what is counted
     return dict(zip(names, (least.cycles / cores, units, least.binds, fraction)))
 
 

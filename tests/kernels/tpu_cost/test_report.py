@@ -12,6 +12,7 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import roofline
 from clinometer.kernels.tpu_cost import case as case_lib
 from clinometer.kernels.tpu_cost import compiler as compiler_lib
+from clinometer.kernels.tpu_cost import dumps
 from clinometer.kernels.tpu_cost import page
 from clinometer.kernels.tpu_cost import report
 from clinometer.tests.kernels.tpu_cost import failing
@@ -19,7 +20,9 @@ from clinometer.tests.kernels.tpu_cost import stored
 
 V5E = chips.CHIPS["v5e"]
 VALUES = {"hbm_temp_bytes": 64, "cores": 1}
-CYCLES = 2580 + 118 + 1219 + 5 * 137 + 5 * 98 + 2 * 996 + 35
+ALONE = 7  # cycles more of a call by itself
+KERNELS = 2580 + 118 + 2 * ALONE
+CYCLES = KERNELS + 1219 + 5 * 137 + 5 * 98 + 2 * 996 + 35
 
 
 def least(chip, x, **settings):
@@ -61,6 +64,15 @@ class Stored:
         self.empty = tmp_path
         self.simulates = simulates
 
+    def alone(self, kernel):
+        """A folder of what the simulator says of one call, under another name."""
+        cycles = dumps.simulated(stored.SIMULATION)[kernel] + ALONE
+        folder = self.empty / kernel
+        folder.mkdir(exist_ok=True)
+        text = f'hlo_op_name: "bind.1"\n  estimated_cycles: {cycles}\n'
+        (folder / "alone.textproto").write_text(text)
+        return folder
+
     def run(self, jobs, mode):
         for job in jobs:
             folder, values, reason, lost = self.empty, VALUES, None, False
@@ -68,6 +80,8 @@ class Stored:
                 folder = stored.BUNDLES
                 if mode == "simulate":
                     folder = stored.SIMULATION if self.simulates else self.empty
+                if job.kernel and self.simulates:
+                    folder = self.alone(job.kernel)
             elif job.implementation == "reference":
                 values, reason = {}, "VMEM is full"
             elif job.implementation == "other":
@@ -92,8 +106,9 @@ def test_every_record_has_its_status(tmp_path):
     }
     ours = found["tpu"]
     assert ours["sim_cycles"] == ours["cycles"] == CYCLES
-    assert ours["kernel_cycles"] == 2580 + 118
-    assert ours["around_cycles"] == CYCLES - 2580 - 118
+    # The calls count as they are by themselves, what is around them as it is beside.
+    assert ours["kernel_cycles"] == KERNELS
+    assert ours["around_cycles"] == CYCLES - KERNELS
     assert ours["vmem_bytes"] == 393216 and ours["hbm_temp_bytes"] == 64
     assert (ours["op"], ours["pass"], ours["shape"]) == CASE.key[:1] + CASE.key[1:]
     assert ours["dtype"] == "bfloat16" and ours["topology"] == "v5e:2x2"
@@ -132,6 +147,15 @@ def test_rooflines_are_of_one_core(tmp_path):
         VALUES["cores"] = 1
     assert halved["roofline_cycles"] == 1000
     assert halved["roofline"]["vpu"] == 500
+
+
+def test_more_than_all_of_a_roofline_is_not_told(tmp_path, monkeypatch):
+    """Operands lay in VMEM before what is counted: the part would be no part."""
+    more = roofline.Roofline(hbm=2.0 * CYCLES)
+    monkeypatch.setattr(case_lib.Case, "least", lambda *_: more)
+    ours = measure(Stored(tmp_path))["tpu"]
+    assert ours["roofline_cycles"] == 2 * CYCLES
+    assert ours["fraction_of_roofline"] is None
 
 
 def test_without_simulation_cycles_are_bundles(tmp_path):
