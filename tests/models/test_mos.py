@@ -108,6 +108,7 @@ def test_gradients_do_not_depend_on_the_chunks_which_save_memory():
     assert small < all_at_once < large
 
 
+@pytest.mark.slow
 def test_the_first_loss_is_large_unless_contexts_begin_small():
     def first_loss(scale):
         example = every.Example("mos-EL1-DL1-DM128-PI", {"context_init_scale": scale})

@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
+
 from clinometer.train import benchmark
 
 SMALL = ["--batch-size", "2", "--encoder-length", "8", "--decoder-length", "5"]
 
 
+@pytest.mark.slow
 def test_json_of_a_small_model(capsys):
     argv = ["transformer-pico", *SMALL, "--vocab-size", "64", "--rounds", "3", "--json"]
     assert benchmark.main(argv) == 0

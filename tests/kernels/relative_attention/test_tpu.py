@@ -114,12 +114,14 @@ def test_encoder_of_any_length():
     check(*draw(1, 7, 130, 3, 24))
 
 
+@pytest.mark.slow
 def test_causal_with_padding_and_a_query_without_keys():
     arrays, weight = draw(2, 70, 70, 2, 64)
     key_mask = np.arange(70) < np.array([[70], [0]])
     check(arrays, weight, causal=True, key_mask=key_mask, chip="TPU v4")
 
 
+@pytest.mark.slow
 def test_blocks_with_a_running_maximum():
     arrays, weight = draw(1, 140, 200, 1, 128)
     check(arrays, weight, causal=True, query_offset=30, block_sizes=SMALL)
