@@ -37,6 +37,8 @@ def problems(root: pathlib.Path) -> list[str]:
         if not (root / folder / "BUILD").is_file():
             found.append(f"{folder}/BUILD is missing")
     for target in targets:
+        if len(set(target.deps)) < len(target.deps):
+            found.append(f"{target.label}: names one of its deps twice")
         if len(target.sources) != 1:
             found.append(f"{target.label}: one target has one file in srcs")
         for source in target.sources:
