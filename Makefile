@@ -52,7 +52,8 @@ test-slow: $(STAMP) ## run the slow tests only
 	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m slow $(ARGS)
 
 test-tpu: setup-tpu ## run the tests that need the TPU compiler, without the slow ones
-	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m 'not slow' tests/kernels/tpu_cost $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m 'not slow' tests/kernels/tpu_cost \
+	  tests/train/test_ahead_of_time.py $(ARGS)
 
 lint: $(STAMP) ## check style: ruff and clang-format
 	@$(BIN)/ruff check .
