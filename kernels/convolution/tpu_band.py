@@ -19,22 +19,6 @@ from clinometer.kernels.tpu import bits
 _UNROLLED = 8  # blocks of outputs in one run of instructions; more are a loop of such
 
 
-def dot(
-    a: jax.Array,
-    b: jax.Array,
-    over: tuple[int, int] = (1, 0),
-    precision: jax.lax.Precision | None = None,
-) -> jax.Array:
-    """Product over an axis of each, float32."""
-    return jax.lax.dot_general(
-        a,
-        b,
-        (((over[0],), (over[1],)), ((), ())),
-        precision=precision,
-        preferred_element_type=jnp.float32,
-    )
-
-
 def each(length: int, size: int, body: Callable[[Any, int], None]) -> None:
     """Calls `body(start, rows)` for blocks of `size` rows, and what is left.
 

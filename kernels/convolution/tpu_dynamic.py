@@ -21,11 +21,10 @@ from clinometer.kernels.convolution import blocks
 from clinometer.kernels.convolution import tpu_band
 from clinometer.kernels.tpu import bits
 from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import products
 from clinometer.kernels.tpu import skew
 from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
-
-dot = tpu_band.dot
 
 
 def forward(
@@ -158,7 +157,7 @@ def _forward_kernel(
             yield
             window = window_ref[pl.ds(start, lanes.LANES), lane]
             outputs = [
-                dot(one, _turned(window, _place(head, band)[1]))
+                products.dot(one, _turned(window, _place(head, band)[1]))
                 for head, one in zip(heads, some, strict=True)
             ]
             yield
@@ -203,16 +202,16 @@ def _backward_kernel(
             yield
             gradient = gradient.astype(dtype)
             window = window_ref[place, lane]
-            x_grads, products = [], []
+            x_grads, squares = [], []
             for h, head in enumerate(heads):
                 _, at = _place(head, band)
                 own = tpu_band.of_head(gradient, h, layout)
-                x_grads.append(_turned(dot(some[h], own, (0, 0)), -at))
+                x_grads.append(_turned(products.dot(some[h], own, (0, 0)), -at))
                 own = tpu_band.of_head(reverse, h, layout)
-                products.append(dot(own, _turned(window, at), (1, 1)))
+                squares.append(products.dot(own, _turned(window, at), (1, 1)))
             yield
             x_sum_ref[place, lane] += sum(x_grads)
-            for head, product in zip(heads, products, strict=True):
+            for head, product in zip(heads, squares, strict=True):
                 tile, at = _place(head, band)
                 columns[tile] += _own_taps(product, at, band, is_reverse=True)
 
@@ -240,4 +239,4 @@ def _exchange(size: int) -> jax.Array:
 def _flipped(flip: jax.Array, x: jax.Array) -> jax.Array:
     """Returns x with its rows in reverse, float32 without a rounding."""
     exact = jax.lax.Precision.HIGHEST if x.dtype == jnp.float32 else None
-    return dot(flip.astype(x.dtype), x, precision=exact)
+    return products.dot(flip.astype(x.dtype), x, precision=exact)

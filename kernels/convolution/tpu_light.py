@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from clinometer.kernels.convolution import blocks
 from clinometer.kernels.convolution import tpu_band
 from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import products
 from clinometer.kernels.tpu import skew
 from clinometer.kernels.tpu import wrap
-
-dot = tpu_band.dot
 
 
 def forward(
@@ -156,7 +155,7 @@ def _convolve(
 
         def block(start: Any, rows: int, t: int = t, lane: slice = lane) -> None:
             window = window_ref[pl.ds(start, lanes.LANES), lane]
-            output = dot(bands_ref[t], window)
+            output = products.dot(bands_ref[t], window)
             starts = range(0, output.shape[0], band.rows)
             parts = [output[i : i + rows] for i in starts]
             output = tpu_band.selected(parts, layout).astype(output_ref.dtype)
@@ -220,7 +219,7 @@ def _backward_kernel(
             window = window_ref[pl.ds(start, lanes.LANES), lane]
             # Every product of a gradient and a position; those of a tap lie on a
             # diagonal, the same one in all blocks.
-            sums_ref[t] += dot(gradient, window, (1, 1))
+            sums_ref[t] += products.dot(gradient, window, (1, 1))
 
         tpu_band.each(last - first, band.rows, block)
 

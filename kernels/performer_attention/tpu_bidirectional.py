@@ -15,12 +15,12 @@ from clinometer.kernels.performer_attention import blocks
 from clinometer.kernels.performer_attention import reference
 from clinometer.kernels.performer_attention import tpu_rows
 from clinometer.kernels.performer_attention import tpu_tile
+from clinometer.kernels.tpu import products
 from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
 
 Layouts = tuple[blocks.Layout, blocks.Layout]  # of queries and of keys
 
-dot = tpu_tile.dot
 span = tpu_rows.span
 
 
@@ -142,7 +142,7 @@ def _gather(
     keys = tile.key_features(key_ref[0, at, _lane(tile, t)], mask)
     values = value_ref[0, at, _lane(tile, t)]
     yield
-    state_ref[t] += dot(keys.astype(tile.dtype), values, (0, 0))
+    state_ref[t] += products.dot(keys.astype(tile.dtype), values, (0, 0))
     total_ref[t] += jnp.sum(keys, axis=0, keepdims=True)
 
 
@@ -158,7 +158,7 @@ def _forward_kernel(*refs: Any, layouts: Layouts, epsilon: float, masked: bool) 
     def read(tile: tpu_tile.Tile, t: int, at: Any) -> Iterator[None]:
         queries = tile.features(query_ref[0, at, _lane(tile, t)])
         yield
-        numerator = dot(queries.astype(tile.dtype), tile.state(state_ref[t]))
+        numerator = products.dot(queries.astype(tile.dtype), tile.state(state_ref[t]))
         weights = tile.folded(queries * total_ref[t])
         denominator = tile.head_sums(weights)
         rows = tile.head_rows(weights)[: tile.layout.heads]
@@ -195,9 +195,11 @@ def _backward_kernel(
         yield
         query = query_ref[0, at, lane]
         queries = tile.features(query)
-        result = dot(gradient, tile.state(states[0][t]), (1, 1))
+        result = products.dot(gradient, tile.state(states[0][t]), (1, 1))
         result += column * states[1][t]
-        gradient_states[0][t] += dot(queries.astype(tile.dtype), gradient, (0, 0))
+        gradient_states[0][t] += products.dot(
+            queries.astype(tile.dtype), gradient, (0, 0)
+        )
         gradient_states[1][t] += jnp.sum(queries * column, axis=0, keepdims=True)
         yield
         result = jnp.where(query.astype(jnp.float32) <= 0.0, 0.0, result)
@@ -212,8 +214,8 @@ def _backward_kernel(
         keys = tile.key_features(key, mask).astype(tile.dtype)
         yield
         state = tile.state(gradient_states[0][t])
-        value_grad = dot(keys, state)
-        key_grad = dot(values, state, (1, 1)) + gradient_states[1][t]
+        value_grad = products.dot(keys, state)
+        key_grad = products.dot(values, state, (1, 1)) + gradient_states[1][t]
         yield
         value_grad_ref[0, at, lane] = value_grad.astype(value_grad_ref.dtype)
         key_grad = jnp.where(key.astype(jnp.float32) <= 0.0, 0.0, key_grad)

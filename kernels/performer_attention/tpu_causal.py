@@ -18,10 +18,9 @@ from clinometer.kernels.performer_attention import reference
 from clinometer.kernels.performer_attention import tpu_rows
 from clinometer.kernels.performer_attention import tpu_tile
 from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import products
 from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
-
-dot = tpu_tile.dot
 
 
 def forward(
@@ -132,7 +131,7 @@ def _forward_kernel(
         query, key = queries.astype(dtype), keys.astype(dtype)
         yield
         within = tile.weights_of_earlier(query, key)
-        before = dot(query, tile.state(state_ref[t]))
+        before = products.dot(query, tile.state(state_ref[t]))
         yield
         # Of the weights of all keys, as many lanes as a head has: their sum is the
         # denominator.
@@ -140,7 +139,7 @@ def _forward_kernel(
         weights = tile.sum_of_later(within, weights)
         denominator = tile.head_sums(weights)
         rows = tile.head_rows(weights)[: layout.heads]
-        state_ref[t] += dot(key, values, (0, 0))
+        state_ref[t] += products.dot(key, values, (0, 0))
         total_ref[t] += jnp.sum(keys, axis=0, keepdims=True)
         yield
         numerator = tile.products_of_later(within, values, before)
@@ -219,7 +218,7 @@ def _prepare(
     ones = jnp.ones((8, lanes.LANES), tile.dtype)
     chunks = tile.chunks(terms.astype(tile.dtype))
     for c, chunk in enumerate(chunks):
-        row = dot(ones, tile.stacked(chunk), (1, 1), precision=tile.exact)
+        row = products.dot(ones, tile.stacked(chunk), (1, 1), precision=tile.exact)
         row_ref[kept, index * len(chunks) + c] = row
 
 
@@ -246,10 +245,10 @@ def _query_step(
     gradient, column = gradient_ref[kept, at, :], column_ref[kept, at, :]
     yield
     scores = tile.weights_of_earlier(gradient, values, column)
-    result = dot(gradient, tile.state(state_ref[t]))
+    result = products.dot(gradient, tile.state(state_ref[t]))
     result += tile.widened(column) * total_ref[t]
     yield
-    state_ref[t] += dot(values, key, (0, 0))
+    state_ref[t] += products.dot(values, key, (0, 0))
     total_ref[t] += jnp.sum(keys, axis=0, keepdims=True)
     result = tile.products_of_later(scores, key, result)
     yield
@@ -287,12 +286,12 @@ def _key_step(
     yield
     weights = tile.weights_of_later(key, query)
     scores = tile.weights_of_later(values, gradient, [row[:1] for row in rows])
-    value_grad = dot(key, state)
-    key_grad = dot(values, state, (1, 1)) + total_ref[t]
+    value_grad = products.dot(key, state)
+    key_grad = products.dot(values, state, (1, 1)) + total_ref[t]
     yield
-    state_ref[t] += dot(query, gradient, (0, 0))
+    state_ref[t] += products.dot(query, gradient, (0, 0))
     for row, chunk in zip(rows, tile.chunks(query), strict=True):
-        total_ref[t] += dot(row.astype(tile.dtype), tile.stacked(chunk))[:1]
+        total_ref[t] += products.dot(row.astype(tile.dtype), tile.stacked(chunk))[:1]
     value_grad = tile.products_of_earlier(weights, gradient, value_grad)
     key_grad = tile.products_of_earlier(scores, query, key_grad)
     yield

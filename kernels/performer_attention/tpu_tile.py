@@ -15,25 +15,10 @@ from clinometer.kernels.performer_attention import blocks
 from clinometer.kernels.performer_attention import reference
 from clinometer.kernels.tpu import bits
 from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import products
 
 # Tiles whose steps are taken in turns: one's vector work fills another's products.
 TOGETHER = 4
-
-
-def dot(
-    a: jax.Array,
-    b: jax.Array,
-    over: tuple[int, int] = (1, 0),
-    precision: jax.lax.Precision | None = None,
-) -> jax.Array:
-    """Product over an axis of each, float32."""
-    return jax.lax.dot_general(
-        a,
-        b,
-        (((over[0],), (over[1],)), ((), ())),
-        precision=precision,
-        preferred_element_type=jnp.float32,
-    )
 
 
 class Tile:
@@ -109,7 +94,7 @@ class Tile:
         weights = []
         size = self.layout.chunk
         for c, chunk in enumerate(self.chunks(columns)):
-            product = dot(rows[c * size :], self.stacked(chunk), (1, 1))
+            product = products.dot(rows[c * size :], self.stacked(chunk), (1, 1))
             if not isinstance(added, float):
                 product += added[c * size :]
             own = bits.kept(product[:size], lambda row, lane: lane & (size - 1) <= row)
@@ -132,7 +117,7 @@ class Tile:
         weights = []
         size = self.layout.chunk
         for c, chunk in enumerate(self.chunks(columns)):
-            product = dot(rows[: (c + 1) * size], self.stacked(chunk), (1, 1))
+            product = products.dot(rows[: (c + 1) * size], self.stacked(chunk), (1, 1))
             if added is not None:
                 product += added[c]
             own = bits.kept(
@@ -158,7 +143,7 @@ class Tile:
         parts = self.chunks(total)
         for c, (x, chunk) in enumerate(zip(weights, self.chunks(columns), strict=True)):
             x = jnp.concatenate(x).astype(self.dtype)
-            product = dot(x, self.stacked(chunk))
+            product = products.dot(x, self.stacked(chunk))
             for i, part in enumerate(self.chunks(product)):
                 parts[c + i] += part
         return jnp.concatenate(parts)
@@ -170,7 +155,7 @@ class Tile:
         parts = self.chunks(total)
         for x, chunk in zip(weights, self.chunks(columns), strict=True):
             x = jnp.concatenate(x).astype(self.dtype)
-            product = dot(x, self.stacked(chunk))
+            product = products.dot(x, self.stacked(chunk))
             for i, part in enumerate(self.chunks(product)):
                 parts[i] += part
         return jnp.concatenate(parts)
@@ -196,11 +181,11 @@ class Tile:
     def head_sums(self, x: jax.Array) -> jax.Array:
         """Sums the lanes of each head of [R, 128], to each of them."""
         ones = jnp.where(self._same_head(lanes.LANES), 1.0, 0.0).astype(self.dtype)
-        return dot(x.astype(self.dtype), ones, precision=self.exact)
+        return products.dot(x.astype(self.dtype), ones, precision=self.exact)
 
     def head_rows(self, x: jax.Array) -> jax.Array:
         """Sums the lanes of each head of [R, 128], to rows [8 or more, R]."""
-        return dot(
+        return products.dot(
             self._selector().astype(self.dtype),
             x.astype(self.dtype),
             (1, 1),
@@ -217,11 +202,11 @@ class Tile:
         rows = jnp.concatenate([rows, zeros])
         selector = self._selector().astype(self.dtype)
         high = rows.astype(self.dtype)
-        columns = dot(high, selector, (0, 0), precision=self.exact)
+        columns = products.dot(high, selector, (0, 0), precision=self.exact)
         if self.dtype == jnp.float32:
             return columns
         low = (rows - high.astype(jnp.float32)).astype(self.dtype)
-        return columns + dot(low, selector, (0, 0))
+        return columns + products.dot(low, selector, (0, 0))
 
     def _selector(self) -> jax.Array:
         """Returns [8 or more, 128], 1 where the row is the lane's head."""
