@@ -89,14 +89,8 @@ def backward(
             flag = jnp.any(tpu_tile.nothing_attended(log_sum_exp)).astype(jnp.int32)
         operands["offsets"] = (tpu_tiling.offsets(offset, flag), tpu_tiling.SCALARS)
     if masked:
-        for of, x, length in (
-            ("query", query_segments, t.queries),
-            ("key", key_segments, t.keys),
-        ):
-            rows = tpu_tiling.segments(x, length)
-            operands[f"{of}_segments"] = (rows, specs.segments(of))
-        owners = t.examples if t.own_segments[1] else 1
-        scratch["key_column"] = pltpu.VMEM((owners, t.key, _LANES), jnp.int32)
+        operands |= tpu_tiling.segment_operands(specs, query_segments, key_segments)
+        scratch["key_column"] = tpu_tiling.key_column(t)
     if not t.is_one_block:
         for of, length in (("query", t.queries), ("key", t.key), ("value", t.key)):
             shape = (t.examples, t.lanes, length)

@@ -64,14 +64,8 @@ def forward(
     if causal:
         operands["offsets"] = (tpu_tiling.offsets(offset), tpu_tiling.SCALARS)
     if masked:
-        for of, x, length in (
-            ("query", query_segments, t.queries),
-            ("key", key_segments, t.keys),
-        ):
-            rows = tpu_tiling.segments(x, length)
-            operands[f"{of}_segments"] = (rows, specs.segments(of))
-        owners = t.examples if t.own_segments[1] else 1
-        scratch["key_column"] = pltpu.VMEM((owners, t.key, _LANES), jnp.int32)
+        operands |= tpu_tiling.segment_operands(specs, query_segments, key_segments)
+        scratch["key_column"] = tpu_tiling.key_column(t)
     if causal and masked:
         # Queries that attend to nothing take the mean of all values, of blocks that
         # are skipped too.

@@ -329,3 +329,23 @@ class Specs:
             return (b if own else 0), 0, (i if of == "query" else j)
 
         return pl.BlockSpec((t.examples if own else 1, 1, getattr(t, of)), index)
+
+
+def segment_operands(
+    specs: Specs, query_segments: jax.Array, key_segments: jax.Array
+) -> dict[str, tuple[jax.Array, pl.BlockSpec]]:
+    """Returns both segments, padded to whole blocks, with their specs, by name."""
+    of = {
+        "query": (query_segments, specs.tiling.queries),
+        "key": (key_segments, specs.tiling.keys),
+    }
+    return {
+        f"{name}_segments": (segments(x, length), specs.segments(name))
+        for name, (x, length) in of.items()
+    }
+
+
+def key_column(tiling: Tiling) -> Any:
+    """Returns the scratch for the keys' segments, turned to lie along sublanes."""
+    owners = tiling.examples if tiling.own_segments[1] else 1
+    return pltpu.VMEM((owners, tiling.key, lanes.LANES), jnp.int32)
