@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Sequence
 import os
 import sys
-import time
 from typing import Any
 
 from clinometer.kernels.bench import cases as cases_lib
 from clinometer.kernels.bench import environment as environment_lib
 from clinometer.kernels.bench import figure
+from clinometer.kernels.bench import progress as progress_lib
 from clinometer.kernels.bench import records as records_lib
 from clinometer.kernels.bench import runner
 from clinometer.kernels.bench import timer
@@ -64,10 +64,10 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return _fail(error, _USAGE)
     environment = environment_lib.describe()
-    _say(_heading(environment, args.dtype))
+    line = progress_lib.Line(seconds=5)
+    line.note(_heading(environment, args.dtype))
     if not torch_baselines.is_installed():
-        _say("torch is not installed: PyTorch's own operations are left out")
-    progress = _Progress()
+        line.note("torch is not installed: PyTorch's own operations are left out")
     found: list[dict[str, Any]] = []
     passes = [p for p in runner.PASSES if p in (args.passes or runner.PASSES)]
     try:
@@ -80,10 +80,10 @@ def main(argv: Sequence[str]) -> int:
                     names,
                     args.rounds,
                     environment,
-                    progress.say,
+                    line,
                 )
                 found += records
-                progress.clear()
+                line.clear()
                 if args.out:  # After each, so that an interrupted run is kept.
                     records_lib.write(args.out, records_lib.dumps(found))
                 print(
@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
                     flush=True,
                 )
     except timer.DisagreementError as error:
-        progress.clear()
+        line.clear()
         return _fail(error, 1)
     except OSError as error:
         return _fail(error, _USAGE)
@@ -235,31 +235,6 @@ def _percentage(text: str) -> float:
     if not 0.0 <= value < 100.0:
         raise argparse.ArgumentTypeError(f"must be from 0 to 100, got {text!r}")
     return value
-
-
-class _Progress:
-    """One line on standard error that is written over; whole lines if no terminal."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._last = time.monotonic()
-
-    def say(self, text: str) -> None:
-        if self._live:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif "left out" in text or time.monotonic() - self._last > 5:
-            print(text, file=sys.stderr, flush=True)
-            self._last = time.monotonic()
-        if self._live and "left out" in text:
-            print(file=sys.stderr)
-
-    def clear(self) -> None:
-        if self._live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _fail(error: Exception, code: int) -> int:

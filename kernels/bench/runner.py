@@ -12,6 +12,7 @@ import numpy as np
 
 from clinometer.kernels import dispatch
 from clinometer.kernels.bench import cases as cases_lib
+from clinometer.kernels.bench import progress as progress_lib
 from clinometer.kernels.bench import timer
 from clinometer.kernels.bench import torch_baselines
 from clinometer.kernels.bench import yardsticks
@@ -37,7 +38,7 @@ def run_case(
     names: Sequence[str],
     rounds: int,
     environment: dict[str, Any],
-    say: Callable[[str], None],
+    line: progress_lib.Line,
 ) -> list[Record]:
     """Measures the forms of a case.
 
@@ -48,7 +49,7 @@ def run_case(
         names: forms to measure besides the reference; others are left out.
         rounds: samples of each form.
         environment: from `environment.describe`, a part of each record.
-        say: told what is going on.
+        line: shows what is going on.
 
     Raises:
         timer.DisagreementError: a form gives other results than the reference.
@@ -70,14 +71,14 @@ def run_case(
     for name in wanted:
         if name not in ("reference", *names):
             continue
-        say(f"{what}: {name}: compiling, checking")
+        line.say(f"{what}: {name}: compiling, checking")
         try:
             if name in case.torch:
                 form = _torch_form(case, name, arguments, gradients, environment)
             else:
                 form = _jax_form(case, functions[name], arguments, gradients)
         except dispatch.NotSupportedError as error:
-            say(f"{what}: {name}: left out, {error}")
+            line.note(f"{what}: {name}: left out, {error}")
             continue
         given = form.to_numpy(form.run())
         expected = expected or given
@@ -94,7 +95,7 @@ def run_case(
     timings = timer.interleave(
         {name: form.run for name, form in forms.items()} | yardstick,
         rounds,
-        progress=lambda done: say(f"{what}: round {done} of {rounds}"),
+        progress=lambda done: line.say(f"{what}: round {done} of {rounds}"),
     )
     jnp_forms = [
         name for name in forms if name == "reference" or name in case.baselines

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from clinometer.kernels.bench import environment
+from clinometer.kernels.bench import progress as progress_lib
 from clinometer.kernels.bench import records as records_lib
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu_cost import case as case_lib
@@ -75,13 +76,14 @@ def main(argv: Sequence[str]) -> int:
         for chip, topology in targets
         if (names := _implementations(case, args.form))
     ]
-    _say(
+    line = progress_lib.Line(seconds=30)
+    line.note(
         f"libtpu {versions['libtpu_version']}, jax {versions['jax_version']}; "
         f"{len(work)} kernels and topologies"
     )
     found: list[dict[str, Any]] = []
     with compiler_lib.Compiler(_TABLE, args.timeout) as compiler:
-        for records in _measured(compiler, work, args.dtype, args.jobs):
+        for records in _measured(compiler, work, args.dtype, args.jobs, line):
             records = [record | versions for record in records]
             found += records
             if args.out:  # After each, so that an interrupted run is kept.
@@ -103,10 +105,10 @@ def _measured(
     work: Sequence[tuple[case_lib.Case, chips.Chip, str, list[str]]],
     dtype: str,
     jobs: int,
+    line: progress_lib.Line,
 ) -> Iterator[list[dict[str, Any]]]:
     """Yields each case's records for a topology, in order, while others compile."""
     started = time.monotonic()
-    progress = _Progress()
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         waiting = {
             pool.submit(
@@ -117,14 +119,14 @@ def _measured(
         try:
             for done, (future, what) in enumerate(waiting.items()):
                 elapsed = time.monotonic() - started
-                progress.say(f"{done} of {len(waiting)}, {elapsed:.0f} s: {what}")
+                line.say(f"{done} of {len(waiting)}, {elapsed:.0f} s: {what}")
                 records = future.result()
-                progress.clear()
+                line.clear()
                 yield records
         except BaseException:
             compiler.stop()
             pool.shutdown(wait=True, cancel_futures=True)
-            progress.clear()
+            line.clear()
             raise
 
 
@@ -219,29 +221,6 @@ def _at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a number from 1 on, got {text!r}")
     return int(text)
-
-
-class _Progress:
-    """A line on standard error that is written over; if no terminal, now and then."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._last = time.monotonic()
-
-    def say(self, text: str) -> None:
-        if self._live:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - self._last > 30:
-            _say(text)
-            self._last = time.monotonic()
-
-    def clear(self) -> None:
-        if self._live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
