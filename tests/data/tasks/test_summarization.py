@@ -116,7 +116,6 @@ def test_a_row_without_a_document(read):
 
 
 def test_rouge():
-    pytest.importorskip("rouge_score")
     example = Example("", "", "the cat sat on the mat")
     found = registry.get("xsum").score([example], ["the cat sat"])
     # 3 words of 6 and of 3; 2 pairs of 5 and of 2.
