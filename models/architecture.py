@@ -29,6 +29,7 @@ class Architecture:
         refused_operators: scaling operators that mean nothing here -> why.
         length_field: field of the config that is the one length of input that its
             encoder takes; none for encoders that take any.
+        packs: examples that share a row, told apart by segments, do not see each other.
     """
 
     config: type
@@ -38,3 +39,4 @@ class Architecture:
     size_fields: Callable[[str], dict[str, Any]] = _no_fields
     refused_operators: Mapping[str, str] = dataclasses.field(default_factory=dict)
     length_field: str = ""
+    packs: bool = True

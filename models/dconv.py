@@ -74,4 +74,5 @@ ARCHITECTURE = architecture.Architecture(
     param_counts,
     forward_macs,
     refused_operators=lconv.REFUSED_OPERATORS,
+    packs=False,
 )

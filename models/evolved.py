@@ -204,5 +204,5 @@ def _cells(config: Config) -> config_lib.TransformerConfig:
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs
+    Config, make_network, param_counts, forward_macs, packs=False
 )

@@ -213,4 +213,5 @@ ARCHITECTURE = architecture.Architecture(
     param_counts,
     forward_macs,
     refused_operators=REFUSED_OPERATORS,
+    packs=False,
 )

@@ -187,4 +187,5 @@ ARCHITECTURE = architecture.Architecture(
     forward_macs,
     size_fields,
     length_field="sequence_length",
+    packs=False,
 )

@@ -222,5 +222,5 @@ def _linear_attention_macs(config: Config, num_queries: int, num_keys: int) -> i
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs
+    Config, make_network, param_counts, forward_macs, packs=False
 )

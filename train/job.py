@@ -102,6 +102,8 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
             f"{vocabulary.size} ids of the store {config.data.store}; leave it "
             f"out to get {vocabulary.padded_size(128)}"
         )
+    if is_finetuning:
+        _check_packing(config, model)
     source = (
         sources.finetuning(config, model)
         if is_finetuning
@@ -160,6 +162,18 @@ def _build(name: str, overrides: Mapping[str, Any]) -> models.Model:
         raise errors.RunError(f"config.model.name: {error}") from error
     except models.ConfigError as error:
         raise errors.RunError(f"config.model: {error}") from error
+
+
+def _check_packing(config: config_dict.ConfigDict, model: models.Model) -> None:
+    """Raises RunError where examples of one row would see each other."""
+    apart = [name for name, kind in models.ARCHITECTURES.items() if kind.packs]
+    architecture = model.name.partition("-")[0]
+    if config.data.packing and architecture not in apart:
+        raise errors.RunError(
+            f"config.data.packing: {architecture} mixes all positions of a row: packed "
+            "examples would see each other; set it to false, or take one of "
+            f"{', '.join(apart)}"
+        )
 
 
 def _check_lengths(

@@ -110,6 +110,33 @@ def test_padding_changes_no_real_position(example):
 
 
 @all_examples_slowly
+def test_packed_examples_see_each_other_where_it_is_said(example):
+    segments = [np.repeat([[1, 2]], n, axis=1)[:, -m:] for n, m in ((6, 12), (4, 7))]
+
+    @jax.jit
+    def second(params, inputs, outputs):
+        """The logits of the last four outputs, which are a row's second example."""
+        logits = example.build().forward(
+            params,
+            jnp.concatenate([inputs, ENCODER[:1, 6:]], axis=1),
+            jnp.concatenate([outputs, DECODER[:1, 3:]], axis=1),
+            encoder_segment_ids=jnp.asarray(segments[0]),
+            decoder_segment_ids=jnp.asarray(segments[1]),
+        )
+        return logits.logits[:, 3:]
+
+    one, other = (
+        second(example.params(), inputs[:1, :6], outputs[:1, :3])
+        for inputs, outputs in (
+            (ENCODER, DECODER),
+            (every.encoder_tokens(8), every.decoder_tokens(9)),
+        )
+    )
+    same = np.allclose(one, other, rtol=1e-4, atol=2e-5)
+    assert same == models.ARCHITECTURES[example.name.partition("-")[0]].packs
+
+
+@all_examples_slowly
 def test_no_gradient_comes_from_a_later_target(example):
     # One private row of the table a position tells the positions' gradients apart. A
     # twin that is no token has what a row gets as an output of normalised logits.

@@ -10,6 +10,7 @@ from clinometer.train import checkpoints
 from clinometer.train import errors
 from clinometer.train import job as job_lib
 from clinometer.train import main
+from clinometer.train.configs import finetune
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,15 @@ def test_bad_input(arguments, tmp_path, capsys, monkeypatch, override, message):
 
     assert re.search(message, error), error
     assert not workdir.exists()
+
+
+def test_packing_is_refused_where_examples_would_see_each_other(store):
+    config = finetune.get_config("performer-pico")
+    config.data.store, config.data.mixture = str(store), "rte"
+    config.data.packing = True
+    with pytest.raises(errors.RunError, match="data.packing: performer mixes") as info:
+        job_lib.prepare(config)
+    assert "transformer, universal, switch, funnel, albert, mos, glu" in str(info.value)
 
 
 @pytest.mark.parametrize(
