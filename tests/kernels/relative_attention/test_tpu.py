@@ -103,10 +103,17 @@ def check(arrays, weight, dtype="float32", chip="TPU v5e", block_sizes=(), **set
     masks = {name: np.asarray(x) for name, x in masks.items()}
     want_output, want = truth(exact, weight, **settings, **masks)
     error = 2e-5 if dtype == "float32" else 0.02
+    # With one key the gradients of logits are differences of equal products of these
+    # rows: nothing remains but the rounding of float32.
+    rows = [np.linalg.norm(x, axis=-1).max() for x in (weight, exact[2], exact[1])]
+    rounding = np.finfo(np.float32).eps * np.prod(rows)
     for x, expected in zip(got, (want_output, *want), strict=True):
         scale = np.abs(expected).max() + 1e-3
         np.testing.assert_allclose(
-            np.asarray(x, np.float64), expected, rtol=error, atol=error * scale
+            np.asarray(x, np.float64),
+            expected,
+            rtol=error,
+            atol=error * scale + rounding,
         )
 
 
