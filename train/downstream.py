@@ -1,5 +1,6 @@
 """Scores a model on downstream tasks: decodes, compares, and says how sure it is."""
 
+import collections
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from clinometer.train import errors
 METHODS = ("greedy", "beam", "sample", "rank")
 PREFIX = "downstream/"
 SPLIT = "validation"
+_COMMON = 1e-3  # part of the training examples that a majority's target has at least
 # Names in a log that are no task's. SQuAD's average is its one task.
 _AVERAGES = {*aggregates.AVERAGES, "avg"} - {*aggregates.SQUAD}
 
@@ -181,6 +183,24 @@ class Scorer:
     def names(self) -> tuple[str, ...]:
         """The tasks' names."""
         return tuple(self._tasks)
+
+    def majority(self, name: str, train: Sequence[task_lib.Example]) -> float | None:
+        """The number of a task for who always gives the commonest target of training.
+
+        Args:
+            name: of the task.
+            train: its examples for training.
+
+        Returns:
+            In percent; None where targets hardly come twice, as summaries do.
+        """
+        counts = collections.Counter(example.targets for example in train)
+        target, count = counts.most_common(1)[0]
+        if count < max(2, _COMMON * len(train)):
+            return None
+        task, examples = self._tasks[name], self._examples[name]
+        metrics = task.score(examples, [target] * len(examples))
+        return float(aggregates.task_number(metrics, task.averaged))
 
     def __call__(
         self,

@@ -26,6 +26,7 @@ command resumes what was stopped or killed. Examples:
   clinometer finetune --from runs/base --mixture superglue_rte --data DIR \\
       --seeds "0 1 2" --learning-rates "1e-3 5e-4" --config.train_steps=2000
   clinometer finetune --from runs/base --mixture probes --steps "1000 2000 4000"
+  clinometer finetune --from runs/base --mixture probes --from-scratch
 
 With several seeds, learning rates or pretraining steps there is a run of each, in a
 folder of its own, and a table of all with the errors of the scores.
@@ -47,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     source = pathlib.Path(arguments.source)
-    workdir = pathlib.Path(
-        arguments.workdir or source / "finetune" / _folder_name(arguments.mixture)
-    )
+    if arguments.from_scratch and arguments.steps:
+        raise errors.RunError("--steps: from scratch there are no checkpoints")
+    name = _folder_name(arguments.mixture) + "-scratch" * arguments.from_scratch
+    workdir = pathlib.Path(arguments.workdir or source / "finetune" / name)
     grid = list(
         itertools.product(
             _numbers("--steps", arguments.steps, int) or [None],
@@ -67,6 +69,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
             step=step,
             learning_rate=learning_rate,
             seed=seed,
+            from_scratch=arguments.from_scratch,
             overrides=overrides,
         )
         parts = {"step": step, "lr": learning_rate, "seed": seed}
@@ -94,6 +97,7 @@ def make_config(
     step: int | None = None,
     learning_rate: float | None = None,
     seed: int | None = None,
+    from_scratch: bool = False,
     overrides: Sequence[str] = (),
 ) -> Any:
     """Returns the configuration of one fine-tuning.
@@ -105,6 +109,7 @@ def make_config(
         step: of the run's checkpoint; None for the newest.
         learning_rate: None for the default.
         seed: of dropout and of the examples' order; None for the default.
+        from_scratch: take the run's model and vocabulary, but not its parameters.
         overrides: `--config.x=y`.
 
     Raises:
@@ -122,8 +127,9 @@ def make_config(
     config.data.store = record["data"]["store"]
     config.data.mixture = mixture
     config.data.folder = folder
-    config.initial.run = source
-    config.initial.step = step
+    if not from_scratch:
+        config.initial.run = source
+        config.initial.step = step
     if learning_rate is not None:
         config.schedule.learning_rate = learning_rate
     if seed is not None:
@@ -163,6 +169,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rates", help='such as "1e-3 5e-4"')
     parser.add_argument(
         "--steps", help='checkpoints of the pretrained run, such as "1000 2000"'
+    )
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="start from drawn parameters instead, to see what pretraining gives; "
+        "default folder RUN/finetune/MIXTURE-scratch",
     )
     return parser
 

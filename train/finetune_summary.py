@@ -33,14 +33,15 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         runs: records of `run.json`.
 
     Returns:
-        One entry a group: `pretraining_step`, `learning_rate`, `seeds`, and for each
-        task `score` (the mean over seeds of the best step's, in percent),
-        `standard_error` (the larger of that of the evaluation set and that between
-        seeds) and `examples_error` and `seeds_error`, which it is the larger of.
+        One entry a group: `pretraining_step` (None from scratch), `learning_rate`,
+        `seeds`, and for each task `score` (the mean over seeds of the best step's, in
+        percent), `standard_error` (the larger of that of the evaluation set and that
+        between seeds), `examples_error` and `seeds_error`, the two of them.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for run in runs:
-        key = (run["initial"]["step"], run["config"]["schedule"]["learning_rate"])
+        initial = run["initial"] or {"step": None}
+        key = (initial["step"], run["config"]["schedule"]["learning_rate"])
         groups.setdefault(key, []).append(run)
     summary = []
     for (step, learning_rate), members in groups.items():
@@ -83,10 +84,14 @@ def different(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     return abs(one["score"] - other["score"]) > _APART * error
 
 
+def _start(step: int | None) -> str:
+    return "from scratch" if step is None else f"step {step}"
+
+
 def table(summary: Sequence[Mapping[str, Any]]) -> str:
     """Returns the scores as text; below, which groups differ from the best."""
     heads = [
-        f"step {entry['pretraining_step']}, lr {entry['learning_rate']:g}"
+        f"{_start(entry['pretraining_step'])}, lr {entry['learning_rate']:g}"
         + (f", {len(entry['seeds'])} seeds" if len(entry["seeds"]) > 1 else "")
         for entry in summary
     ]

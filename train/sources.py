@@ -196,6 +196,9 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
         **lengths,
         options=options,
     )
+    majority = {
+        name: scorer.majority(name, of) for name, of in examples["train"].items()
+    }
 
     def describe(step: int) -> dict[str, Any]:
         return {
@@ -207,6 +210,7 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
                 name: {
                     "rate": float(rates[name]),
                     "train_examples": len(train[name]),
+                    "majority": majority[name],
                     "truncated_inputs": train[name].truncated_inputs,
                     "truncated_targets": train[name].truncated_targets,
                     "epochs": epochs,
@@ -216,8 +220,8 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
         }
 
     digest = hashlib.sha256()
-    for name, examples in train.items():
-        for part in (examples.inputs, examples.targets):
+    for name, tokenized in train.items():
+        for part in (tokenized.inputs, tokenized.targets):
             digest.update(name.encode() + part.offsets.tobytes() + part.flat.tobytes())
     return Source(
         vocabulary=vocabulary,

@@ -94,7 +94,7 @@ ACCEPTABILITY = Task(
     labels=_ACCEPTABLE,
     score=classes.score(_ACCEPTABLE, "matthews"),
     averaged=("matthews",),
-    train_examples=7416,
+    train_examples=3708,
 )
 
 SAME_DOCUMENT = Task(
@@ -118,7 +118,7 @@ CLOZE = Task(
     labels=(),
     score=_cloze_score,
     averaged=("em", "f1"),
-    train_examples=7068,
+    train_examples=2776,
 )
 
 TASKS = (ACCEPTABILITY, SAME_DOCUMENT, CLOZE)

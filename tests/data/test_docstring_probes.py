@@ -112,29 +112,22 @@ def test_every_task_has_rows_and_labels_are_balanced(made):
 
 
 def test_swapped_sentences_have_their_words_in_swapped_pairs(made):
-    starts = collections.Counter()
     for split in docstring_probes.SPLITS:
         rows = made["acceptability", split]
-        for right, wrong in zip(rows[::2], rows[1::2]):
+        for right, wrong in zip(rows[::2], rows[1::2], strict=True):
             assert (right["label"], wrong["label"]) == (1, 0)
             words, swapped = right["sentence"].split(), wrong["sentence"].split()
-            start = int(words[0] == swapped[0])
-            starts[split, start] += 1
-            for k in range(start, len(words) - 1, 2):
+            for k in range(0, len(words) - 1, 2):
                 assert swapped[k : k + 2] == [words[k + 1], words[k]]
-            if (len(words) - start) % 2:
+            if len(words) % 2:
                 assert swapped[-1] == words[-1]
-    assert starts["train", 0] == starts["train", 1]
-    assert min(starts["validation", 0], starts["validation", 1]) > 5
 
 
-def test_swapping_by_hand(made):
-    rows = docstring_probes._acceptability([["One two three four five."]], "train")
-    assert [row["sentence"] for row in rows] == [
-        "One two three four five.",
-        "two One four three five.",
-        "One two three four five.",
-        "One three two five. four",
+def test_swapping_by_hand():
+    rows = docstring_probes._acceptability([["One two three four five."]])
+    assert list(rows) == [
+        {"sentence": "One two three four five.", "label": 1},
+        {"sentence": "two One four three five.", "label": 0},
     ]
 
 
@@ -162,5 +155,18 @@ def test_the_answer_follows_the_phrase_which_stands_once(made):
 
 def test_rows_depend_on_the_documents_alone(documents, made):
     assert docstring_probes.make(documents) == made
-    some = docstring_probes.make(documents[:400])["cloze", "train"]
-    assert some == made["cloze", "train"][: len(some)]
+    some = docstring_probes.make(documents[:400])["acceptability", "train"]
+    assert some == made["acceptability", "train"][: len(some)]
+
+
+def test_answers_are_common_words_each_about_as_often(documents, made):
+    counts = collections.Counter()
+    for text in documents:
+        if tokenized_units.split_of(text, embedded.VALIDATION_FRACTION) == "train":
+            words = re.findall(r"(?<=\s)[a-z]{3,}(?=\s)", text)
+            counts.update(word for word in words if word != "the")
+    common = sorted(counts.values(), reverse=True)[:64]
+    for split, most in (("train", 128), ("validation", 8)):
+        asked = collections.Counter(row["answer"] for row in made["cloze", split])
+        assert max(asked.values()) == most
+        assert all(counts[word] >= common[-1] for word in asked)

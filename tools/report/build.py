@@ -1,4 +1,4 @@
-"""Builds runs.csv, report.html and figures/ from a folder of runs."""
+"""Builds runs.csv, downstream.csv, report.html and figures/ from a folder of runs."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -8,6 +8,8 @@ import os
 import pathlib
 
 from clinometer.tools.report import analysis
+from clinometer.tools.report import downstream
+from clinometer.tools.report import downstream_figures
 from clinometer.tools.report import figures
 from clinometer.tools.report import health
 from clinometer.tools.report import page
@@ -32,14 +34,19 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
 
     Args:
       directory: a study, a folder of runs, or one run.
-      out: folder for runs.csv, report.html and figures/; default: `directory`.
+      out: folder for runs.csv, report.html and figures/, and for downstream.csv where
+        runs were fine-tuned; default: `directory`.
 
     Raises:
       RecordError: no runs, none finished, or a record that cannot be read.
       FitError: the runs differ in corpus or vocabulary.
     """
     runs = records.load_runs(directory)
-    rows = sorted((rows_lib.make_row(run) for run in runs), key=rows_lib.order)
+    scores = downstream.read(runs)
+    rows = sorted(
+        (rows_lib.make_row(run, downstream.by_task(scores, run.name)) for run in runs),
+        key=rows_lib.order,
+    )
     if not analysis.finished_rows(rows):
         listed = ", ".join(f"{row['run']} ({row['status']})" for row in rows)
         raise records.RecordError(
@@ -49,10 +56,11 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
     fits = analysis.fit_all(rows)
     by_name = {run.name: run for run in runs}
     metrics = {row["run"]: by_name[row["run"]].metrics() for row in rows}
-    drawn = _draw(rows, fits, metrics)
+    drawn = _draw(rows, fits, metrics) | downstream_figures.draw(scores)
     content = page.Content(
         rows=rows,
         fits=fits,
+        downstream=scores,
         figures={
             key: figures.inline(svg, html.escape(key.replace("_", " ")))
             for key, svg in drawn.items()
@@ -65,6 +73,8 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
     for key, svg in drawn.items():
         write_text(out / "figures" / f"{key}.svg", svg)
     write_text(out / "runs.csv", rows_lib.write_csv(rows))
+    if scores:
+        write_text(out / "downstream.csv", downstream.write_csv(scores))
     write_text(out / "report.html", page.render(content))
     return Report(out / "report.html", out / "runs.csv", rows, fits)
 

@@ -3,8 +3,10 @@
 Text stays text (searchable, and small); colours and sizes match the page's style.
 """
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import io
 import re
 
@@ -21,7 +23,7 @@ from clinometer.tools.report import analysis
 from clinometer.tools.report import formats
 from clinometer.tools.report import rows as rows_lib
 
-_INK, _MUTED, _GRID = "#1f2933", "#616e7c", "#e4e7eb"
+_INK, MUTED, _GRID = "#1f2933", "#616e7c", "#e4e7eb"
 # Okabe and Ito's palette, told apart by colour-blind readers.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8d6e00")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -40,8 +42,8 @@ _STYLE = {
     "axes.axisbelow": True,
     "grid.color": _GRID,
     "grid.linewidth": 0.8,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
     "legend.frameon": False,
     "legend.fontsize": 9,
     "lines.linewidth": 1.8,
@@ -51,7 +53,12 @@ _WALL_COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#9aa5b1
 _MAX_CURVE_POINTS = 300
 
 
-def colours(names: Sequence[str]) -> dict[str, str]:
+def style(name: str) -> contextlib.AbstractContextManager[None]:
+    """The style of all figures; equal names give equal ids in the SVG."""
+    return matplotlib.rc_context({**_STYLE, "svg.hashsalt": name})
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
     """A colour per architecture, by sorted name."""
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(sorted(names))}
 
@@ -64,7 +71,7 @@ def loss_against_cost(fits: Sequence[analysis.CostFit]) -> str:
     """
     cost = fits[0].cost
     palette = colours([fit.architecture for fit in fits])
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": cost.key}):
+    with style(cost.key):
         figure = mpl_figure.Figure(figsize=(5.6, 4.9), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
         top.set_xscale("log")
@@ -82,7 +89,7 @@ def loss_against_cost(fits: Sequence[analysis.CostFit]) -> str:
         _log_ticks(bottom, [row[cost.column] for fit in fits for row in fit.rows])
         top.legend(loc="best")
         figure.align_ylabels((top, bottom))
-        return _svg(figure)
+        return svg(figure)
 
 
 def _draw_fit(
@@ -136,7 +143,7 @@ def _draw_fit(
                 ha="left" if offset[0] > 0 else "right",
                 textcoords="offset points",
                 fontsize=9,
-                color=_MUTED,
+                color=MUTED,
             )
 
 
@@ -150,7 +157,7 @@ def loss_curves(
       curves: run -> (step, training loss in nats per token).
       validation: run -> (step, validation loss in nats per token).
     """
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "curves"}):
+    with style("curves"):
         figure = mpl_figure.Figure(figsize=(6.2, 4.1), layout="constrained")
         axes = figure.subplots()
         ends = []
@@ -171,13 +178,13 @@ def loss_curves(
             axes.set_ylim(min(values) - 0.05 * (high - min(values)), high)
         if len(curves) <= 14:
             axes.legend(loc="upper right", ncols=1 + (len(curves) > 7))
-        return _svg(figure)
+        return svg(figure)
 
 
 def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
     """Where the wall time of each run went, as stacked bars in seconds."""
     height = 1.3 + 0.34 * len(rows)
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "time"}):
+    with style("time"):
         figure = mpl_figure.Figure(figsize=(6.4, height), layout="constrained")
         axes = figure.subplots()
         axes.grid(visible=False, axis="y")
@@ -200,7 +207,7 @@ def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
         axes.invert_yaxis()
         axes.set_xlabel("wall time, seconds")
         figure.legend(loc="outside upper center", ncols=6, columnspacing=1.2)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _log_ticks(axes: mpl_axes.Axes, values: Sequence[float]) -> None:
@@ -224,7 +231,7 @@ def _thin(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
     return [(float(part[-1, 0]), float(part[:, 1].mean())) for part in parts]
 
 
-def _svg(figure: mpl_figure.Figure) -> str:
+def svg(figure: mpl_figure.Figure) -> str:
     """SVG without date, creator or other marks of the moment; one trailing newline."""
     out = io.StringIO()
     figure.savefig(

@@ -49,3 +49,10 @@ def duration(seconds: float | None) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(whole / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """53.3 ± 2.9, both with one decimal; the value alone where its error is unknown."""
+    if value is None or error is None or not math.isfinite(error):
+        return fixed(value, 1)
+    return f"{value:.1f} ± {error:.1f}"

@@ -14,8 +14,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="clinometer report",
         description="Writes runs.csv (one row per run), report.html (one page, no "
-        "network needed) and figures/*.svg from the run directories of a study. The "
-        "same runs give the same bytes.",
+        "network needed) and figures/*.svg from the run directories of a study, and "
+        "downstream.csv where they were fine-tuned. The same runs give the same bytes.",
     )
     parser.add_argument(
         "directory",

@@ -7,6 +7,7 @@ import html
 from typing import Any
 
 from clinometer.tools.report import analysis
+from clinometer.tools.report import downstream
 from clinometer.tools.report import formats
 from clinometer.tools.report import page_assets
 from clinometer.tools.report import page_tables
@@ -19,6 +20,7 @@ class Content:
 
     rows: Sequence[rows_lib.Row]
     fits: Sequence[analysis.CostFit]
+    downstream: Sequence[downstream.Score]
     figures: Mapping[str, str]  # Key -> inline SVG.
     warnings: Sequence[str]
     command: str | None  # That started the study, if it was one.
@@ -33,6 +35,7 @@ def render(content: Content) -> str:
         _section("Loss against cost", _cost_figures(content)),
         _section("Runs", page_tables.runs(content.rows)),
         _section("Is each size better than the one before?", _separation(content.rows)),
+        _section("Upstream and downstream", _downstream(content)),
         _section("Loss curves", _wide(content.figures.get("loss_curves"), _CURVES)),
         _section(
             "Speed", page_tables.speed(content.rows) + f'<p class="note">{_SPEED}</p>'
@@ -78,6 +81,17 @@ _CURVES = (
 _TIME = (
     "Compile, input wait, steps, evaluation, checkpoints and the rest, as the trainer "
     "measured them."
+)
+_DOWNSTREAM = (
+    "Score after fine-tuning, in percent, against the validation loss before it, which "
+    "is lower to the right. Bars: one standard error of the evaluation set. Dashes: "
+    "what always giving the commonest target of training would score."
+)
+_BY_STEP = "The same, fine-tuned from checkpoints along the pretraining."
+_DOWNSTREAM_NOTE = (
+    "Each task at its best step. Two scores are called different where they lie more "
+    "than two standard errors of their difference apart; a smaller distance says "
+    "nothing."
 )
 _SPEED = (
     "Median and interquartile range over windows that end in a device sync; compile, "
@@ -180,6 +194,20 @@ def _wide(figure: str | None, caption: str) -> str:
         f'<figure class="wide">{figure}<figcaption>{html.escape(caption)}</figcaption>'
         "</figure>"
     )
+
+
+def _downstream(content: Content) -> str:
+    if not content.downstream:
+        return (
+            '<p class="note">No run was fine-tuned: <code>clinometer finetune --from '
+            "RUN</code> does it.</p>"
+        )
+    parts = [_wide(content.figures.get("downstream"), _DOWNSTREAM)]
+    if "downstream_by_step" in content.figures:
+        parts.append(_wide(content.figures["downstream_by_step"], _BY_STEP))
+    parts.append(f'<p class="note">{html.escape(_DOWNSTREAM_NOTE)}</p>')
+    parts.append(page_tables.downstream(content.downstream))
+    return "".join(parts)
 
 
 def _separation(rows: Sequence[rows_lib.Row]) -> str:

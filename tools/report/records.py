@@ -28,6 +28,11 @@ class Run:
         """Whether the run reached its last step."""
         return self.record["status"] == "finished"
 
+    @property
+    def is_finetuning(self) -> bool:
+        """Whether it learned tasks, so that its loss is none of a text's."""
+        return self.get("data.tasks") is not None
+
     def get(self, dotted: str, default: Any = None) -> Any:
         """The record's value at `a.b.c`, or default; keys may hold `/` but no dot."""
         value: Any = self.record
@@ -95,13 +100,14 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
 
 
 def load_runs(directory: pathlib.Path) -> list[Run]:
-    """All runs of a folder: itself, its subfolders, or those of its folder `runs`.
+    """All pretraining runs of a folder: itself, its subfolders, or those of `runs`.
 
     Returns:
       Runs sorted by name.
 
     Raises:
-      RecordError: no such folder, no run in it, or a record that cannot be read.
+      RecordError: no such folder, no pretraining run in it, or a record that cannot be
+        read.
     """
     if not directory.is_dir():
         raise RecordError(f"{directory}: no such folder")
@@ -122,4 +128,10 @@ def load_runs(directory: pathlib.Path) -> list[Run]:
         relative = path.parent.relative_to(directory).as_posix()
         name = relative.removeprefix("runs/") if relative != "." else "run"
         runs.append(Run(name, path.parent, read_record(path)))
-    return sorted(runs, key=lambda run: run.name)
+    pretrained = [run for run in runs if not run.is_finetuning]
+    if not pretrained:
+        raise RecordError(
+            f"{directory}: holds fine-tunings only; give the folder of the pretrained "
+            "runs, whose report shows theirs too"
+        )
+    return sorted(pretrained, key=lambda run: run.name)

@@ -4,7 +4,8 @@
 lookup as a one-hot product, targets padded to `macs_decoder_length`).
 `flops_forward_non_embedding` is the true forward FLOPs without the logits' product.
 `tokens_per_second_median` counts encoder and decoder positions, batch * (S + T).
-Losses are in nats per token. Missing values are empty.
+Losses are in nats per token. `downstream_score` is the mean over the tasks that the run
+was fine-tuned on, in percent. Missing values are empty.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import io
 import json
 from typing import Any
 
+from clinometer.tools.report import downstream
 from clinometer.tools.report import records
 
 # Column -> where run.json holds it.
@@ -48,6 +50,9 @@ _FIELDS = {
     "validation_neg_log_perplexity": "metrics.validation/neg_log_perplexity",
     "validation_accuracy": "metrics.validation/accuracy",
     "validation_tokens": "metrics.validation/tokens",
+    "downstream_score": None,
+    "downstream_standard_error": None,
+    "downstream_tasks": None,
     "steps_per_second_median": "speed.steps_per_second_median",
     "steps_per_second_iqr": "speed.steps_per_second_iqr",
     "tokens_per_second_median": "speed.tokens_per_second_median",
@@ -85,13 +90,24 @@ COLUMNS = ("run", *_FIELDS)
 Row = Mapping[str, Any]
 
 
-def make_row(run: records.Run) -> dict[str, Any]:
-    """The tidy row of a run; values as in run.json, None where it has none."""
+def make_row(
+    run: records.Run, tasks: Mapping[str, downstream.Mean] | None = None
+) -> dict[str, Any]:
+    """The tidy row of a run; values as in run.json, None where it has none.
+
+    Args:
+      run: of pretraining.
+      tasks: its downstream scores, if it has any.
+    """
     row: dict[str, Any] = {"run": run.name}
     for column, field in _FIELDS.items():
         row[column] = run.get(field) if field else None
     architecture, _, size = str(row["model"]).partition("-")
     row["architecture"], row["size"] = architecture, size
+    if mean := downstream.over_tasks(tasks or {}):
+        row["downstream_score"] = mean.score
+        row["downstream_standard_error"] = mean.standard_error
+        row["downstream_tasks"] = " ".join(tasks)
     return row
 
 

@@ -14,8 +14,8 @@ from clinometer.tools.study import errors
 
 # Fields that say how a run is watched and kept, not what it computes.
 _FREE_PREFIXES = ("log.", "checkpoint.", "profile.")
-# The text is compared by its hash: the same store may lie elsewhere.
-_FREE_FIELDS = ("data.store",)
+# What these hold is compared by its hash: it may lie elsewhere.
+_FREE_FIELDS = ("data.store", "data.folder", "initial.run")
 
 
 @contextlib.contextmanager
@@ -70,6 +70,12 @@ def write_settings(
     """Notes the command and the shared settings in OUT/study.json."""
     contents = {"format_version": 1, "command": command, "settings": dict(settings)}
     build.write_text(out / "study.json", json.dumps(contents, indent=2) + "\n")
+
+
+def has_finished(run: pathlib.Path) -> bool:
+    """Whether the run directory holds a run, finished."""
+    path = run / "run.json"
+    return path.is_file() and records.read_record(path)["status"] == "finished"
 
 
 def is_finished(

@@ -15,12 +15,12 @@ from clinometer.tools.study import errors
 from clinometer.tools.study import executor as executor_lib
 from clinometer.tools.study import folder
 from clinometer.tools.study import options as options_lib
+from clinometer.tools.study import phases
 from clinometer.tools.study import plan
 from clinometer.tools.study import progress as progress_lib
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.tools.study import runner
 from clinometer.tools.study import summary
-from clinometer.train import config as config_lib
 from clinometer.train import errors as train_errors
 
 EXIT_STOPPED = 42
@@ -39,9 +39,13 @@ def main(argv: list[str]) -> int:
     try:
         runs = _plan(options)
         if options.dry_run:
+            store = str(options.store or "EMBEDDED_STORE")
             for run in runs:
-                store = str(options.store or "EMBEDDED_STORE")
-                print(f"{run.name}: {shlex.join(_command(run, options, store))}")
+                work = [phases.pretraining(options, run, store)]
+                if options.downstream:
+                    work.append(phases.finetuning(options, run))
+                for one in work:
+                    print(f"{one.name}: {shlex.join(one.command)}")
             return 0
         with folder.locked(options.out) as lock:
             return _study(options, runs, command, lock)
@@ -64,30 +68,46 @@ def _study(
     options: argparse.Namespace, runs: list[plan.PlannedRun], command: str, lock: int
 ) -> int:
     """The study itself, with the folder's lock held."""
-    settings = _protocol(options).settings()
+    settings = phases.protocol(options).settings()
     folder.check_settings(options.out, settings)
+    phases.check_downstream(options)
     store = _store(options)
-    pending = _pending(options, runs, store)
-    finished = len(runs) - len(pending)
-    print(f"{len(runs)} runs, {finished} finished before, {len(pending)} to do")
+    stages = (
+        ("runs", options.steps, lambda: phases.pretrainings(options, runs, store)),
+        (
+            "fine-tunings",
+            options.downstream_steps,
+            lambda: phases.finetunings(options, runs),
+        ),
+    )
     failed, unfinished = [], 0
-    if pending:
+    for what, steps, find in stages:
+        work = find()
+        pending = [one for one in work if not one.finished]
+        if work:
+            finished = len(work) - len(pending)
+            print(
+                f"{len(work)} {what}, {finished} finished before, {len(pending)} to do"
+            )
+        if not pending:
+            continue
         folder.write_settings(options.out, command, settings)
-        state = _carry_out(options, pending, store, lock)
-        codes = state.exit_codes.values()
-        unfinished = len(pending) - sum(code == 0 for code in codes)
+        state = _carry_out(options, pending, steps, lock)
+        unfinished += sum(state.exit_codes.get(one.name) != 0 for one in pending)
         if state.interrupted and unfinished:
-            print(f"Stopped, {unfinished} runs to go. To continue:\n  {command}")
+            print(f"Stopped, {unfinished} {what} to go. To continue:\n  {command}")
             return EXIT_STOPPED
-        failed = [n for n, c in state.exit_codes.items() if c not in (0, EXIT_STOPPED)]
-    if unfinished < len(runs):
+        failed += [n for n, c in state.exit_codes.items() if c not in (0, EXIT_STOPPED)]
+        if failed and not options.keep_going:
+            break
+    if any(folder.has_finished(phases.run_folder(options, run)) for run in runs):
         report = build.build(options.out)
         print(summary.render(report))
     if failed:
         print(f"Failed: {', '.join(failed)}", file=sys.stderr)
         return 1
     if unfinished:
-        print(f"{unfinished} runs to go. To continue:\n  {command}")
+        print(f"{unfinished} to go. To continue:\n  {command}")
         return EXIT_STOPPED
     return 0
 
@@ -111,12 +131,6 @@ def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
     return list(dict.fromkeys(named))
 
 
-def _protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
-    return protocol_lib.Protocol(
-        train_steps=options.steps, learning_rate=options.learning_rate
-    )
-
-
 def _store(options: argparse.Namespace) -> str:
     """The path of the token store; the embedded one is made on first use."""
     # Imported late: it loads what reads and tokenises corpora.
@@ -127,87 +141,20 @@ def _store(options: argparse.Namespace) -> str:
     return str(embedded.ensure_store(vocab_size=protocol_lib.VOCAB_SIZE))
 
 
-def _pending(
-    options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
-) -> list[plan.PlannedRun]:
-    """The runs not finished yet; refuses a folder that holds others by these names."""
-    from clinometer.data import token_store
-
-    manifest = token_store.TokenStore.open(store).manifest
-    corpus = {
-        "corpus_hash": manifest.corpus_hash,
-        "vocabulary_sha256": manifest.vocabulary["sha256"],
-    }
-    pending = []
-    for run in runs:
-        config = config_lib.load(
-            protocol_lib.config_argument(run),
-            protocol_lib.overrides(_protocol(options), run, store),
-        )
-        flat = config_lib.flatten(config_lib.to_dict(config))
-        if not folder.is_finished(_run_folder(options, run), flat, corpus):
-            pending.append(run)
-    return pending
-
-
-def _run_folder(options: argparse.Namespace, run: plan.PlannedRun) -> pathlib.Path:
-    return options.out / "runs" / run.name
-
-
-def _command(
-    run: plan.PlannedRun, options: argparse.Namespace, store: str
-) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "clinometer.train.main",
-        f"--config={protocol_lib.config_argument(run)}",
-        f"--workdir={_run_folder(options, run)}",
-        *protocol_lib.overrides(_protocol(options), run, store),
-    ]
-
-
-def _costs(
-    options: argparse.Namespace, pending: list[plan.PlannedRun]
-) -> dict[str, float]:
-    """Train-step FLOPs of each run, at the study's batch; checks every model."""
-    from clinometer.models import counts
-
-    shape = _protocol(options)
-    by_model = {
-        model: counts.count(
-            model,
-            batch_size=shape.batch_size,
-            encoder_length=shape.encoder_length,
-            vocab_size=protocol_lib.VOCAB_SIZE,
-        ).flops_train_step
-        for model in {run.model for run in pending}
-    }
-    return {run.name: float(by_model[run.model]) for run in pending}
-
-
 def _carry_out(
-    options: argparse.Namespace,
-    pending: list[plan.PlannedRun],
-    store: str,
-    lock: int,
+    options: argparse.Namespace, pending: list[phases.Work], steps: int, lock: int
 ) -> runner.State:
-    """Runs what is pending, longest first, telling how it goes."""
-    costs = _costs(options, pending)
-    folders = {run.name: _run_folder(options, run) for run in pending}
+    """Does what is pending, longest first, telling how it goes."""
+    costs = phases.costs(options, pending)
+    folders = {one.name: one.folder for one in pending}
     for path in folders.values():
         path.mkdir(parents=True, exist_ok=True)
-    order = sorted(pending, key=lambda run: (-costs[run.name], run.name))
+    order = sorted(pending, key=lambda one: (-costs[one.name], one.name))
     tasks = [
-        runner.Task(
-            run.name,
-            tuple(_command(run, options, store)),
-            folders[run.name] / "log.txt",
-        )
-        for run in order
+        runner.Task(one.name, one.command, one.folder / "log.txt") for one in order
     ]
     progress = progress_lib.Progress(
-        folders, costs, steps=options.steps, jobs=options.jobs, out=sys.stdout
+        folders, costs, steps=steps, jobs=options.jobs, out=sys.stdout
     )
 
     def on_start(task: runner.Task) -> None:
@@ -245,13 +192,20 @@ def _carry_out(
 
 
 def _result(run: pathlib.Path, code: int) -> str:
-    """Validation loss and time of a run that finished."""
+    """Validation loss or scores, and time, of a run that finished."""
     if code != 0:
         return ""
     record = records.read_record(run / "run.json")
     loss = record.get("metrics", {}).get("validation/loss")
-    total = record.get("wall_seconds", {}).get("total")
-    return f", validation loss {formats.fixed(loss, 4)}, {formats.duration(total)}"
+    total = formats.duration(record.get("wall_seconds", {}).get("total"))
+    scores = (record.get("downstream") or {}).get("tasks", {})
+    if scores:
+        listed = (
+            f"{task} {formats.with_error(found['best'], found['standard_error'])}"
+            for task, found in sorted(scores.items())
+        )
+        return f", {', '.join(listed)}, {total}"
+    return f", validation loss {formats.fixed(loss, 4)}, {total}"
 
 
 def _tail(log: pathlib.Path) -> str:

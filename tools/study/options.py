@@ -12,11 +12,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The options; exits with a message on a bad one, as argparse does."""
     parser = argparse.ArgumentParser(
         prog="clinometer study",
-        description="Trains a list of runs (architecture x size x seed), measures "
-        "each, and writes OUT/runs.csv and OUT/report.html. Finished runs are skipped, "
-        "interrupted ones continue: the same command carries on. Ctrl-C lets the runs "
-        "save and stops; a second Ctrl-C kills them. Without options: the first study, "
-        "the plain Transformer at four laptop sizes on the embedded corpus.",
+        description="Trains a list of runs (architecture x size x seed), measures and "
+        "fine-tunes each, and writes OUT/runs.csv and OUT/report.html. Finished runs "
+        "are skipped, interrupted ones continue: the same command carries on. Ctrl-C "
+        "lets the runs save and stops; a second one kills them. Without options: the "
+        "first study, the plain Transformer at four laptop sizes on the embedded "
+        "corpus.",
         epilog="Lists are separated by blanks or commas. Exit codes: 0 all finished; "
         "1 a run failed or the study cannot start; 2 bad options; 42 stopped, runs "
         "saved.",
@@ -91,6 +92,27 @@ def parse(argv: list[str]) -> argparse.Namespace:
         metavar="DIR",
         help="token store to train on, from `clinometer tokenize` (default: the "
         "embedded corpus, tokenised into the cache on first use)",
+    )
+    add(
+        "--downstream",
+        default=protocol.Downstream.mixture,
+        metavar="MIXTURE",
+        help="tasks that each run is fine-tuned on at its end, scored in the report; "
+        'as `clinometer finetune --mixture`; "" for none (default: three probes made '
+        'from the embedded corpus, "%(default)s")',
+    )
+    add(
+        "--downstream-steps",
+        type=_positive,
+        default=protocol.Downstream.train_steps,
+        metavar="N",
+        help="steps of each fine-tuning (default: %(default)s)",
+    )
+    add(
+        "--data",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="folder of the downstream tasks' releases; the probes need none",
     )
     add(
         "--keep-going",

@@ -22,6 +22,7 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
         "FLOPs/batch",
         "steps/s",
         "val. loss",
+        "downstream",
         "time",
     )
     body = [
@@ -35,6 +36,9 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
             formats.fixed(row["validation_loss_nats"], 4)
             if row["status"] == "finished"
             else row["status"],
+            formats.with_error(
+                row["downstream_score"], row["downstream_standard_error"]
+            ),
             formats.duration(row["wall_total_seconds"]),
         )
         for row in rows

@@ -130,3 +130,32 @@ def write_study(directory: pathlib.Path) -> pathlib.Path:
         )
     (directory / "study.json").write_text(json.dumps({"command": "clinometer study"}))
     return directory
+
+
+def write_finetuning(
+    run: pathlib.Path, scores: dict, name="study", step=600, seed=0, **changes
+) -> pathlib.Path:
+    """Writes a fine-tuning below a run; `scores` are (best, standard error) by task."""
+    contents = {
+        "format_version": 1,
+        "model": "transformer-pico",
+        "status": "finished",
+        "seed": seed,
+        "config": {
+            "data": {"mixture": ",".join(scores)},
+            "schedule": {"learning_rate": 0.01},
+        },
+        "initial": None if step is None else {"run": str(run), "step": step},
+        "data": {"tasks": {task: {"majority": 50.0} for task in scores}},
+        "downstream": {
+            "tasks": {
+                task: {"best": best, "best_step": 80, "standard_error": error}
+                for task, (best, error) in scores.items()
+            }
+        },
+        **changes,
+    }
+    folder = run / "finetune" / name
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(contents))
+    return folder

@@ -21,11 +21,18 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
         "transformer-pico-s0",
+        "transformer-pico-s0 fine-tuning",
         "transformer-pico-s1",
+        "transformer-pico-s1 fine-tuning",
         "transformer-NL4-NA-s0",
+        "transformer-NL4-NA-s0 fine-tuning",
     ]
     assert "-m clinometer.train.main" in lines[0]
     assert "--config.schedule.learning_rate=0.006" in lines[0]
+    assert "-m clinometer.train.finetune" in lines[1]
+    assert f"--from={out}/runs/transformer-pico-s0" in lines[1]
+    assert main.main(["--dry-run", "--out", str(out), "--downstream", ""]) == 0
+    assert "finetune" not in capsys.readouterr().out
     assert not out.exists()
 
 
@@ -36,6 +43,9 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
         (["--archs", "transfomer"], "transformer"),
         (["--sizes", ""], "no sizes"),
         (["--store", "nowhere/at/all"], "nowhere"),
+        (["--downstream", "rtee"], "did you mean 'rte'"),
+        (["--downstream", "rte"], "rte needs its release's files; say where"),
+        (["--downstream", "rte", "--data", "nowhere"], "looked for"),
     ],
 )
 def test_bad_input_is_told_before_anything_runs(tmp_path, capsys, argv, words):
@@ -53,6 +63,18 @@ def _corpus(path):
     path.write_text(
         "".join(" ".join(rng.choices(words, k=60)) + ".\n" for _ in range(600))
     )
+
+
+def _rte(folder):
+    """A few rows in the release's format, written by hand."""
+    (folder / "RTE").mkdir(parents=True)
+    for name, count in (("train", 200), ("dev", 6)):
+        rows = ["index\tsentence1\tsentence2\tlabel"]
+        for i in range(count):
+            label = "entailment" if i % 2 else "not_entailment"
+            rows.append(f"{i}\tabcd {i} efg.\thij {i} ab.\t{label}")
+        (folder / f"RTE/{name}.tsv").write_text("\n".join(rows) + "\n")
+    return folder
 
 
 def _python(*arguments, **kwargs):
@@ -87,6 +109,9 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
         f"--store={store}",
         "--sizes=pico nano",
         "--replicate=",
+        "--downstream=rte",
+        f"--data={_rte(tmp_path / 'data')}",
+        "--downstream-steps=6",
         "--steps=2000",  # Long enough to be stopped midway.
     ]
     first = _python(*command)
@@ -117,6 +142,10 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == ["finished"] * 2
     assert [row["step"] for row in rows] == ["2000"] * 2
+    assert [row["downstream_tasks"] for row in rows] == ["rte"] * 2
+    assert {row["downstream_score"] for row in rows} <= {
+        str(100 * n / 6) for n in range(7)
+    }
     page = (out / "report.html").read_bytes()
     records = [(log.parent / "run.json").read_bytes() for log in logs]
 
@@ -124,6 +153,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     said = third.communicate()[0]
     assert third.returncode == 0, said
     assert "2 runs, 2 finished before, 0 to do" in said
+    assert "2 fine-tunings, 2 finished before, 0 to do" in said
     assert (out / "report.html").read_bytes() == page
     assert [(log.parent / "run.json").read_bytes() for log in logs] == records
 

@@ -1,8 +1,11 @@
 """The first study's protocol, field by field, as the trainer's own config reads it."""
 
+import pytest
+
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol
 from clinometer.train import config as config_lib
+from clinometer.train.configs import finetune
 
 
 def _config(run, settings=None):
@@ -44,3 +47,25 @@ def test_short_runs_keep_whole_intervals():
     )
     for field in ("eval.every_steps", "checkpoint.every_steps", "log.every_steps"):
         assert config[field] == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "packing", "batch_size"),
+    [("transformer-pico", True, 8), ("performer-pico", False, 32)],
+)
+def test_fine_tuning_reads_its_part(model, packing, batch_size):
+    run = plan.PlannedRun(model, 1)
+    overrides = protocol.downstream_overrides(protocol.Protocol(), run)
+    config = config_lib.overridden(finetune.get_config(model), overrides)
+    flat = config_lib.flatten(config_lib.to_dict(config))
+    expected = {
+        "seed": 1,
+        "train_steps": 900,
+        "model.dropout_rate": 0.0,
+        "schedule.name": "constant",
+        "schedule.learning_rate": 0.01,
+        "data.encoder_length": 128,
+        "data.packing": packing,
+        "data.batch_size": batch_size,
+    }
+    assert {field: flat[field] for field in expected} == expected

@@ -1,0 +1,144 @@
+"""Downstream scores of a study's runs: what `clinometer finetune` left beside them.
+
+A fine-tuning of the run RUN lies in RUN/finetune/NAME, or with several seeds, rates or
+checkpoints in folders of that one.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import csv
+import dataclasses
+import io
+import math
+import statistics
+
+from clinometer.tools.report import records
+
+FOLDER = "finetune"
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One task of one fine-tuning, at its best step; scores in percent."""
+
+    run: str  # the pretrained run's name
+    model: str
+    architecture: str
+    finetuning: str  # its folder below RUN/finetune
+    mixture: str
+    task: str
+    score: float
+    standard_error: float | None  # of the evaluation set's sampling
+    majority: float | None  # the score of always giving the commonest target
+    best_step: int
+    pretraining_step: int | None  # None: from scratch
+    learning_rate: float
+    seed: int
+    validation_loss_nats: float | None  # of the pretrained run
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Score))
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """A mean of scores in percent, and its standard error where it is known."""
+
+    score: float
+    standard_error: float | None
+
+
+def read(runs: Iterable[records.Run]) -> list[Score]:
+    """Returns the scores of all finished fine-tunings of these runs.
+
+    Raises:
+      RecordError: a record cannot be read.
+    """
+    scores = []
+    for run in runs:
+        folder = run.path / FOLDER
+        for path in sorted(folder.glob("**/run.json")):
+            name = path.parent.relative_to(folder).as_posix()
+            tuned = records.Run(name, path.parent, records.read_record(path))
+            if tuned.finished and tuned.is_finetuning:
+                scores += _scores(run, tuned)
+    return scores
+
+
+def _scores(run: records.Run, tuned: records.Run) -> list[Score]:
+    model = str(run.get("model"))
+    tasks = tuned.get("data.tasks")
+    return [
+        Score(
+            run=run.name,
+            model=model,
+            architecture=model.partition("-")[0],
+            finetuning=tuned.name,
+            mixture=tuned.get("config.data.mixture"),
+            task=task,
+            score=found["best"],
+            standard_error=found.get("standard_error"),
+            majority=tasks.get(task, {}).get("majority"),
+            best_step=found["best_step"],
+            pretraining_step=tuned.get("initial.step"),
+            learning_rate=tuned.get("config.schedule.learning_rate"),
+            seed=tuned.get("seed"),
+            validation_loss_nats=run.get("metrics.validation/loss"),
+        )
+        for task, found in (tuned.get("downstream.tasks") or {}).items()
+    ]
+
+
+def write_csv(scores: Sequence[Score]) -> str:
+    """The text of downstream.csv, one row a score, numbers in full precision."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for score in scores:
+        values = dataclasses.astuple(score)
+        writer.writerow(["" if value is None else value for value in values])
+    return out.getvalue()
+
+
+def final(scores: Iterable[Score]) -> list[Score]:
+    """Returns those of the last pretraining checkpoint that a run was tuned from."""
+    scores = [score for score in scores if score.pretraining_step is not None]
+    last: dict[str, int] = {}
+    for score in scores:
+        last[score.run] = max(last.get(score.run, 0), score.pretraining_step)
+    return [score for score in scores if score.pretraining_step == last[score.run]]
+
+
+def mean(scores: Sequence[Score]) -> Mean:
+    """The mean of scores of one task and one run, over seeds and rates.
+
+    They see the same examples, so that the examples' error does not fall; where seeds
+    scatter more than that, their error is the mean's.
+    """
+    values = [score.score for score in scores]
+    known = [s.standard_error for s in scores if s.standard_error is not None]
+    errors = [statistics.fmean(known)] if known else []
+    if len(values) > 1:
+        errors.append(statistics.stdev(values) / math.sqrt(len(values)))
+    return Mean(statistics.fmean(values), max(errors, default=None))
+
+
+def by_task(scores: Iterable[Score], run: str) -> dict[str, Mean]:
+    """The scores of a run's last checkpoint, by task; empty where it was not tuned."""
+    groups: dict[str, list[Score]] = {}
+    for score in final(scores):
+        if score.run == run:
+            groups.setdefault(score.task, []).append(score)
+    return {task: mean(group) for task, group in sorted(groups.items())}
+
+
+def over_tasks(tasks: Mapping[str, Mean]) -> Mean | None:
+    """The unweighted mean of tasks, whose errors are independent; None of none."""
+    if not tasks:
+        return None
+    errors = [task.standard_error for task in tasks.values()]
+    error = None
+    if all(value is not None for value in errors):
+        error = math.hypot(*errors) / len(errors)
+    return Mean(statistics.fmean(task.score for task in tasks.values()), error)

@@ -1,0 +1,171 @@
+"""What a study has to do: pretrain each run, then fine-tune it."""
+
+import argparse
+from collections.abc import Mapping
+import dataclasses
+import pathlib
+import sys
+
+from ml_collections import config_dict
+
+from clinometer.data import errors as data_errors
+from clinometer.data import mixtures
+from clinometer.data import token_store
+from clinometer.data.tasks import load
+from clinometer.data.tasks import probes
+from clinometer.data.tasks import registry
+from clinometer.models import counts
+from clinometer.tools.report import downstream
+from clinometer.tools.study import errors
+from clinometer.tools.study import folder
+from clinometer.tools.study import plan
+from clinometer.tools.study import protocol as protocol_lib
+from clinometer.train import config as config_lib
+from clinometer.train import finetune
+
+# The folder of a study's own fine-tuning, beside those that its user makes.
+FINETUNING = "study"
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A command that fills a folder with a run."""
+
+    name: str
+    folder: pathlib.Path
+    command: tuple[str, ...]
+    model: str
+    finished: bool = False  # before this study
+
+
+def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
+    """What the options make of the protocol."""
+    return protocol_lib.Protocol(
+        train_steps=options.steps,
+        learning_rate=options.learning_rate,
+        downstream=protocol_lib.Downstream(
+            mixture=options.downstream,
+            data=None if options.data is None else str(options.data.resolve()),
+            train_steps=options.downstream_steps,
+        ),
+    )
+
+
+def pretraining(options: argparse.Namespace, run: plan.PlannedRun, store: str) -> Work:
+    """The pretraining of a run."""
+    command = (
+        sys.executable,
+        "-m",
+        "clinometer.train.main",
+        f"--config={protocol_lib.config_argument(run)}",
+        f"--workdir={run_folder(options, run)}",
+        *protocol_lib.overrides(protocol(options), run, store),
+    )
+    return Work(run.name, run_folder(options, run), command, run.model)
+
+
+def finetuning(options: argparse.Namespace, run: plan.PlannedRun) -> Work:
+    """The fine-tuning of a run."""
+    settings = protocol(options).downstream
+    source = run_folder(options, run)
+    workdir = source / downstream.FOLDER / FINETUNING
+    command = (
+        sys.executable,
+        "-m",
+        "clinometer.train.finetune",
+        f"--from={source}",
+        f"--mixture={settings.mixture}",
+        *([f"--data={settings.data}"] if settings.data else []),
+        f"--workdir={workdir}",
+        *protocol_lib.downstream_overrides(protocol(options), run),
+    )
+    return Work(f"{run.name} fine-tuning", workdir, command, run.model)
+
+
+def pretrainings(
+    options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
+) -> list[Work]:
+    """Those of all runs; refuses a folder that holds others by these names."""
+    manifest = token_store.TokenStore.open(store).manifest
+    corpus = {
+        "corpus_hash": manifest.corpus_hash,
+        "vocabulary_sha256": manifest.vocabulary["sha256"],
+    }
+    found = []
+    for run in runs:
+        config = config_lib.load(
+            protocol_lib.config_argument(run),
+            protocol_lib.overrides(protocol(options), run, store),
+        )
+        found.append(_compared(pretraining(options, run, store), config, corpus))
+    return found
+
+
+def finetunings(options: argparse.Namespace, runs: list[plan.PlannedRun]) -> list[Work]:
+    """Those of the finished runs; refuses others in their folders."""
+    settings = protocol(options).downstream
+    found = []
+    for run in runs if settings.mixture else ():
+        source = run_folder(options, run)
+        if folder.has_finished(source):
+            config = finetune.make_config(
+                str(source),
+                settings.mixture,
+                settings.data,
+                overrides=protocol_lib.downstream_overrides(protocol(options), run),
+            )
+            found.append(_compared(finetuning(options, run), config, {}))
+    return found
+
+
+def _compared(
+    work: Work, config: config_dict.ConfigDict, corpus: Mapping[str, str]
+) -> Work:
+    flat = config_lib.flatten(config_lib.to_dict(config))
+    finished = folder.is_finished(work.folder, flat, corpus)
+    return dataclasses.replace(work, finished=finished)
+
+
+def check_downstream(options: argparse.Namespace) -> None:
+    """Looks for the downstream tasks and their files, before anything is trained.
+
+    Raises:
+      StudyError: a task is unknown, or its files are not there.
+    """
+    settings = protocol(options).downstream
+    if not settings.mixture:
+        return
+    try:
+        for name in mixtures.expand(settings.mixture, registry.names()):
+            task = registry.get(name)
+            if task.benchmark == probes.BENCHMARK:
+                continue
+            if settings.data is None:
+                raise errors.StudyError(
+                    f"--downstream {settings.mixture}: {name} needs its release's "
+                    "files; say where they lie with --data DIR"
+                )
+            for split in ("train", "validation"):
+                load.find(task, settings.data, split)
+    except data_errors.DataError as error:
+        raise errors.StudyError(f"--downstream {settings.mixture}: {error}") from error
+
+
+def costs(options: argparse.Namespace, work: list[Work]) -> dict[str, float]:
+    """Train-step FLOPs of each, at the study's batch; checks every model."""
+    shape = protocol(options)
+    by_model = {
+        model: counts.count(
+            model,
+            batch_size=shape.batch_size,
+            encoder_length=shape.encoder_length,
+            vocab_size=protocol_lib.VOCAB_SIZE,
+        ).flops_train_step
+        for model in {one.model for one in work}
+    }
+    return {one.name: float(by_model[one.model]) for one in work}
+
+
+def run_folder(options: argparse.Namespace, run: plan.PlannedRun) -> pathlib.Path:
+    """Where a run lies."""
+    return options.out / "runs" / run.name
