@@ -56,9 +56,9 @@ def _against_loss(scores: Sequence[downstream.Score]) -> str:
                         fontsize=8,
                         color=figures.MUTED,
                     )
+        axes.margins(x=0.2, y=0.12)  # room for the labels
         axes.invert_xaxis()
         axes.set_xlabel("validation loss, nats per token")
-        axes.margins(x=0.15)
 
     return _panels(scores, "downstream", panel, list(palette))
 
