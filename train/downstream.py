@@ -184,24 +184,6 @@ class Scorer:
         """The tasks' names."""
         return tuple(self._tasks)
 
-    def majority(self, name: str, train: Sequence[task_lib.Example]) -> float | None:
-        """The number of a task for who always gives the commonest target of training.
-
-        Args:
-            name: of the task.
-            train: its examples for training.
-
-        Returns:
-            In percent; None where targets hardly come twice, as summaries do.
-        """
-        counts = collections.Counter(example.targets for example in train)
-        target, count = counts.most_common(1)[0]
-        if count < max(2, _COMMON * len(train)):
-            return None
-        task, examples = self._tasks[name], self._examples[name]
-        metrics = task.score(examples, [target] * len(examples))
-        return float(aggregates.task_number(metrics, task.averaged))
-
     def __call__(
         self,
         params: Any,
@@ -312,6 +294,29 @@ class Scorer:
         return lambda params, inputs, rows: decoding.greedy(
             model, params, inputs, length
         )
+
+
+def majority(
+    task: task_lib.Task,
+    train: Sequence[task_lib.Example],
+    examples: Sequence[task_lib.Example],
+) -> float | None:
+    """A task's number for who always gives the commonest target of training.
+
+    Args:
+        task: whose number it is.
+        train: its examples for training.
+        examples: those that are scored.
+
+    Returns:
+        In percent; None where targets hardly come twice, as summaries do.
+    """
+    counts = collections.Counter(example.targets for example in train)
+    target, count = counts.most_common(1)[0]
+    if count < max(2, _COMMON * len(train)):
+        return None
+    metrics = task.score(examples, [target] * len(examples))
+    return float(aggregates.task_number(metrics, task.averaged))
 
 
 def averages(numbers: Mapping[str, float]) -> dict[str, aggregates.Average]:

@@ -197,7 +197,10 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
         options=options,
     )
     majority = {
-        name: scorer.majority(name, of) for name, of in examples["train"].items()
+        name: downstream.majority(
+            task, examples["train"][name], examples[downstream.SPLIT][name]
+        )
+        for name, task in tasks.items()
     }
 
     def describe(step: int) -> dict[str, Any]:

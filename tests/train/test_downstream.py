@@ -2,6 +2,7 @@
 
 import pytest
 
+from clinometer.data.tasks import registry
 from clinometer.data.tasks import task as task_lib
 from clinometer.train import downstream
 from clinometer.train import errors
@@ -47,6 +48,18 @@ def test_groups_stay_whole_when_few_are_taken():
     assert downstream.spread(alone, None) == alone
 
 
+def test_the_majority_gives_the_commonest_target_of_training():
+    rte = registry.get("rte")
+
+    def rows(*answers):
+        return [task_lib.Example("", rte.labels[a], a) for a in answers]
+
+    assert downstream.majority(rte, rows(0, 1, 1), rows(1, 0, 0, 0)) == 25.0
+    assert downstream.majority(rte, rows(0, 0, 1), rows(1, 0, 0, 0)) == 75.0
+    summaries = [task_lib.Example("", f"summary {i}", "") for i in range(9)]
+    assert downstream.majority(registry.get("xsum"), summaries, summaries) is None
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("decoding", "beams"), ("batch_size", 0), ("top_p", 1.5), ("max_examples", 0)],
@@ -65,6 +78,13 @@ def run(seed, learning_rate, score, error):
         "config": {"schedule": {"learning_rate": learning_rate}},
         "downstream": {"tasks": {"rte": entry}},
     }
+
+
+def test_from_scratch_is_a_group_of_its_own():
+    scratch = {**run(0, 0.001, 50.0, 2.0), "initial": None}
+    summary = finetune_summary.summarise([run(0, 0.001, 60.0, 2.0), scratch])
+    assert [entry["pretraining_step"] for entry in summary][1] is None
+    assert "from scratch, lr 0.001" in finetune_summary.table(summary)
 
 
 def test_no_difference_is_one_within_its_error():

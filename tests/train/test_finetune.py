@@ -83,6 +83,9 @@ def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
     assert tasks["rte"]["epochs"] * 12 == pytest.approx(7.2, abs=1)
     found = record["downstream"]["tasks"]
     assert set(found) == {"rte", "cola"}
+    # Of 6 rows each: entailment where i % 3 is not 0; half of CoLA's are acceptable.
+    assert tasks["rte"]["majority"] == pytest.approx(100 * 4 / 6)
+    assert tasks["cola"]["majority"] == 0
     log = metrics_log.read(finetuned / "metrics.jsonl")
     values = [r["downstream/rte"] for r in log if "downstream/rte" in r]
     assert len(values) == 2 and found["rte"]["best"] == max(values)
@@ -100,6 +103,16 @@ def test_scores_are_those_of_the_predictions(finetuned):
     right = [r["prediction"] == r["targets"] for r in map(json.loads, lines)]
     metric = record["metrics"]["downstream/rte/accuracy"]
     assert metric == pytest.approx(100 * sum(right) / len(right))
+
+
+def test_from_scratch_takes_the_model_but_no_parameters(pretrained):
+    scratch, tuned = (
+        finetune.make_config(str(pretrained), "rte", None, from_scratch=value)
+        for value in (True, False)
+    )
+    assert (scratch.initial.run, tuned.initial.run) == (None, str(pretrained))
+    assert scratch.model.d_model == 16
+    assert scratch.data == tuned.data
 
 
 @pytest.mark.slow
@@ -183,6 +196,8 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
     assert "--seeds: got 'one'" in of(flags=["--seeds=one"])
     assert "eval.decoding: got 'best'" in of("eval.decoding=best")
     assert "has no checkpoint of step 3; it has 4, 8" in of(flags=["--steps=3"])
+    both = ["--steps=4", "--from-scratch"]
+    assert "--steps: from scratch there are no checkpoints" in of(flags=both)
     (folder / "bad/RTE").mkdir(parents=True)
     (folder / "bad/RTE/train.tsv").write_text("index\tsentence1\tlabel\n0\ta\tb\n")
     argv = command(pretrained, folder / "bad", tmp_path / "run", mixture="rte")
