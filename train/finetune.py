@@ -18,6 +18,8 @@ from clinometer.train import loop
 from clinometer.train import main as train_main
 from clinometer.train.configs import finetune as finetune_config
 
+# Fields of the model that fine-tuning has its own values of.
+_DROPOUT = ("dropout_rate", "expert_dropout_rate")
 _DESCRIPTION = """\
 Fine-tunes a pretrained run on a mixture of text-to-text tasks, and scores it. The same
 command resumes what was stopped or killed. Examples:
@@ -118,12 +120,11 @@ def make_config(
     record = initial.read_record(source)
     model = {k: v for k, v in record["config"]["model"].items() if v is not None}
     config = finetune_config.get_config(model["name"])
-    dropout_rate = config.model.dropout_rate
+    own = {*_DROPOUT, "sequence_length"}  # the last follows the data's
     with config.unlocked():
         for field, value in model.items():
-            if field != "sequence_length":  # it follows the data's
+            if field not in own:
                 config.model[field] = value
-    config.model.dropout_rate = dropout_rate
     config.data.store = record["data"]["store"]
     config.data.mixture = mixture
     config.data.folder = folder

@@ -110,14 +110,16 @@ def overrides(protocol: Protocol, run: plan.PlannedRun, store: str) -> list[str]
 
 def downstream_overrides(protocol: Protocol, run: plan.PlannedRun) -> list[str]:
     """The arguments of `clinometer finetune` for a run, after its flags."""
-    packs = models.ARCHITECTURES[registry.parse(run.model).architecture].packs
+    kind = models.ARCHITECTURES[registry.parse(run.model).architecture]
     downstream = protocol.downstream
     values = {
         "seed": run.seed,
         **downstream.settings(),
         "data.encoder_length": protocol.encoder_length,
-        "data.packing": packs,
-        "data.batch_size": downstream.rows if packs else downstream.examples,
+        "data.packing": kind.packs,
+        "data.batch_size": downstream.rows if kind.packs else downstream.examples,
         "model.dropout_rate": protocol.dropout_rate,
     }
+    if "expert_dropout_rate" in {f.name for f in dataclasses.fields(kind.config)}:
+        values["model.expert_dropout_rate"] = protocol.dropout_rate
     return [f"--config.{key}={value}" for key, value in values.items()]

@@ -15,6 +15,8 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config = pretrain.get_config(model)
     config.train_steps = 100_000
     config.model.dropout_rate = 0.1
+    if model.lower().startswith("switch"):
+        config.model.expert_dropout_rate = 0.4  # spec §4
     config.schedule.name = "constant"
     config.schedule.learning_rate = 1e-3
 

@@ -69,3 +69,13 @@ def test_fine_tuning_reads_its_part(model, packing, batch_size):
         "data.batch_size": batch_size,
     }
     assert {field: flat[field] for field in expected} == expected
+
+
+def test_experts_have_a_dropout_of_their_own():
+    config = finetune.get_config("switch-pico")
+    assert config.model.dropout_rate == 0.1
+    assert config.model.expert_dropout_rate == 0.4  # spec §4
+    run = plan.PlannedRun("switch-pico", 0)
+    overrides = protocol.downstream_overrides(protocol.Protocol(), run)
+    config = config_lib.overridden(config, overrides)
+    assert config.model.expert_dropout_rate == config.model.dropout_rate == 0.0
