@@ -1,0 +1,60 @@
+"""What is left to do of a study, from what its folders hold."""
+
+import pytest
+
+from clinometer.tests.tools.report import synthetic_study
+from clinometer.tools.study import errors
+from clinometer.tools.study import options as options_lib
+from clinometer.tools.study import phases
+from clinometer.tools.study import plan
+from clinometer.train import config as config_lib
+from clinometer.train import finetune
+
+PICO, NANO = (plan.PlannedRun(f"transformer-{size}", 0) for size in ("pico", "nano"))
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Of a study in which pico is pretrained and nano is not."""
+    options = options_lib.parse(["--out", str(tmp_path), "--downstream-steps", "30"])
+    for run, status in ((PICO, "finished"), (NANO, "running")):
+        record = synthetic_study.record(run.model.split("-")[1], status=status)
+        synthetic_study.write_run(phases.run_folder(options, run), record)
+    return options
+
+
+def test_finished_runs_are_fine_tuned_and_those_not_again(options):
+    (work,) = phases.finetunings(options, [PICO, NANO])
+    assert (work.name, work.finished) == ("transformer-pico-s0 fine-tuning", False)
+    pico = phases.run_folder(options, PICO)
+    assert work.folder == pico / "finetune" / "study"
+    assert "--config.train_steps=30" in work.command
+
+    config = finetune.make_config(
+        str(pico),
+        options.downstream,
+        None,
+        overrides=[x for x in work.command if x.startswith("--config.")],
+    )
+    contents = config_lib.to_dict(config)
+    synthetic_study.write_finetuning(pico, {"cloze": (9, 1)}, config=contents)
+    (work,) = phases.finetunings(options, [PICO, NANO])
+    assert work.finished
+    options.downstream_steps = 31
+    with pytest.raises(errors.StudyError, match="train_steps = 30; this study has 31"):
+        phases.finetunings(options, [PICO])
+
+
+def test_without_tasks_there_is_nothing_to_tune(options, tmp_path):
+    options.downstream = ""
+    assert phases.finetunings(options, [PICO]) == []
+    phases.check_downstream(options)
+
+
+def test_missing_files_are_told_before_anything_runs(options, tmp_path):
+    options.downstream = "acceptability,rte"
+    with pytest.raises(errors.StudyError, match="rte needs .* --data DIR"):
+        phases.check_downstream(options)
+    options.data = tmp_path
+    with pytest.raises(errors.StudyError, match="looked for glue/RTE/train.tsv"):
+        phases.check_downstream(options)
