@@ -48,6 +48,18 @@ def _strict_rank_promotion() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs() -> Iterator[None]:
+    """Forgets compiled programs before the kernel's limit of maps ends the process."""
+    yield
+    maps, jax = pathlib.Path("/proc/self/maps"), sys.modules.get("jax")
+    if jax is None or not maps.exists():
+        return
+    # Some 20 maps a program; Linux allows 65,530, beyond which the compiler crashes.
+    if maps.read_bytes().count(b"\n") > 16_000:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> pathlib.Path:
     """The folder `shared` beside the checkout (papers, specs, data), or a skip."""
