@@ -48,7 +48,7 @@ def _strict_rank_promotion() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _room_for_programs() -> Iterator[None]:
     """Forgets compiled programs before the kernel's limit of maps ends the process."""
     yield
