@@ -23,11 +23,22 @@ CHIPS = ("v4", "v5e", "v5p", "v6e", "7x")
 DTYPES = ("bfloat16", "float32")
 TABLE = f"{shape_classes.__name__}:cases"
 CASES = [x for x in shape_classes.cases() if case_lib.OURS in x.kernel.implementations]
-# Spilled registers in the code of a kernel: a tile that is too large has thousands.
-# Attention's code holds each block up to three times, by where the diagonal crosses it,
-# and logits that wait for their softmax: 8,784 were seen, on v4 in float32.
-MOST_SPILLS = {"switch_route": 900, "relative_attention": 10_000}
-SPILLS = 4000
+# Spilled registers in the code of a kernel: a tile that is too large has thousands
+# more. Code that holds a block several times (attention's by where the diagonal crosses
+# it, a convolution's by its shifts) has them in each. Seen: attention 15,500 on v4 and
+# 10,921 on v5e; dynamic convolution of 63 taps 14,181 and 6,356; Performer 8,848 on v4.
+MOST_SPILLS = {
+    "relative_attention": 12_000,
+    "dynamic_conv": 7_000,
+    "switch_route": 900,
+}
+# v4 has longer forms, as it rolls by powers of two only.
+MOST_SPILLS_ON_V4 = MOST_SPILLS | {
+    "relative_attention": 17_000,
+    "performer_attention": 10_000,
+    "dynamic_conv": 15_500,
+}
+SPILLS = 4000  # of the others
 
 
 def compiled(chip, dtype, cases):
@@ -56,9 +67,11 @@ def problems(case, outcome, dtype):
     most = 3 * size + 2**18
     if (temp := outcome.values["hbm_temp_bytes"]) > most:
         yield f"{name}: {temp} bytes of temporary HBM, more than {most}"
+    on_v4 = outcome.job.topology.startswith("v4")
+    bounds = MOST_SPILLS_ON_V4 if on_v4 else MOST_SPILLS
     for line in dumps.read(outcome.folder, {}):
         spills = line.cost.spills
-        if line.kind == "pallas" and spills > MOST_SPILLS.get(case.op, SPILLS):
+        if line.kind == "pallas" and spills > bounds.get(case.op, SPILLS):
             yield f"{name}: {line.name} spills {spills} registers"
 
 
