@@ -40,7 +40,7 @@ class Downstream:
             "schedule.name": "constant",
             "schedule.learning_rate": self.learning_rate,
             "optimizer.min_dim_size_to_factor": NEVER_FACTOR,
-            "eval.every_steps": max(1, steps // 3),
+            "eval.every_steps": steps,  # decoding takes as long as a hundred steps
             "checkpoint.every_steps": max(1, steps // 3),
             "log.every_steps": max(1, steps // 30),
             "log.health_every_steps": max(1, steps // 6),
