@@ -109,7 +109,9 @@ def is_finished(
     for field, value in corpus.items():
         if data.get(field) is not None:
             pairs[f"data.{field}"] = (data[field], value)
-    for field, (there, here) in pairs.items():
+    # Cadences follow from the length, which is what to name.
+    for field in sorted(pairs, key=lambda field: field != "train_steps"):
+        there, here = pairs[field]
         if there != here:
             raise errors.StudyError(
                 f"{run} holds a run with {field} = {there!r}; this study has {here!r}. "
