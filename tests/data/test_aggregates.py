@@ -64,9 +64,9 @@ def test_table_4(row):
     assert (abs((glue + superglue + squad) / 3 - printed) > 0.0101) == (
         row in NOT_THE_MEAN
     )
-    # The parts are rounded too: half a unit of the last place, and as much again.
     expected = NOT_THE_MEAN.get(row, printed)
-    assert made["avg"].value == pytest.approx(expected, abs=0.0101)
+    rounding = 0.0101  # half a unit of the last place, and as much again of the parts
+    assert made["avg"].value == pytest.approx(expected, abs=rounding)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_table_4(row):
 def test_table_6(column, computed, printed):
     numbers = {task: values[column] for task, values in TABLE_6.items()}
     value = aggregates.summary(numbers)["twelve"].value
-    assert value == pytest.approx(computed, abs=0.005)
+    assert value == pytest.approx(computed, abs=0.005)  # its last place
     assert round(value, 1) == printed
 
 
