@@ -18,6 +18,7 @@ from clinometer.data import scores
 from clinometer.data.tasks import registry
 from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import downstream
+from clinometer.train import downstream_examples
 from clinometer.train import errors
 from clinometer.train import initial
 from clinometer.train import lease
@@ -88,7 +89,7 @@ def evaluate(request: Request) -> dict[str, Any]:
     scorer = downstream.Scorer(
         model,
         store.vocabulary,
-        downstream.labelled(names, folder),
+        downstream_examples.labelled(names, folder),
         encoder_length=request.encoder_length or data["encoder_length"],
         decoder_length=request.decoder_length
         or data.get("decoder_length")

@@ -24,6 +24,7 @@ from clinometer.data import vocabulary as vocabulary_lib
 from clinometer.data.tasks import registry
 from clinometer.train import checkpoints
 from clinometer.train import downstream
+from clinometer.train import downstream_examples
 from clinometer.train import errors
 
 Batch = dict[str, np.ndarray]
@@ -170,8 +171,8 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
         }
 
         examples = {
-            split: downstream.labelled(list(given), data.folder, split)
-            for split in ("train", downstream.SPLIT)
+            split: downstream_examples.labelled(list(given), data.folder, split)
+            for split in ("train", downstream_examples.SPLIT)
         }
         train, validation = (
             {
@@ -192,13 +193,13 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
     scorer = downstream.Scorer(
         model,
         vocabulary,
-        examples[downstream.SPLIT],
+        examples[downstream_examples.SPLIT],
         **lengths,
         options=options,
     )
     majority = {
-        name: downstream.majority(
-            task, examples["train"][name], examples[downstream.SPLIT][name]
+        name: downstream_examples.majority(
+            task, examples["train"][name], examples[downstream_examples.SPLIT][name]
         )
         for name, task in tasks.items()
     }

@@ -5,6 +5,7 @@ import pytest
 from clinometer.data.tasks import registry
 from clinometer.data.tasks import task as task_lib
 from clinometer.train import downstream
+from clinometer.train import downstream_examples
 from clinometer.train import errors
 from clinometer.train import finetune_summary
 
@@ -40,12 +41,12 @@ def test_best_and_last_of_a_log():
 
 def test_groups_stay_whole_when_few_are_taken():
     examples = [task_lib.Example(f"{i}", "", 0, group=i // 3) for i in range(30)]
-    chosen = downstream.spread(examples, 9)
+    chosen = downstream_examples.spread(examples, 9)
     assert len(chosen) == 9
     assert len({x.group for x in chosen}) == 3
     alone = [task_lib.Example(f"{i}", "", 0) for i in range(10)]
-    assert [x.inputs for x in downstream.spread(alone, 5)] == list("02468")
-    assert downstream.spread(alone, None) == alone
+    assert [x.inputs for x in downstream_examples.spread(alone, 5)] == list("02468")
+    assert downstream_examples.spread(alone, None) == alone
 
 
 def test_the_majority_gives_the_commonest_target_of_training():
@@ -54,10 +55,12 @@ def test_the_majority_gives_the_commonest_target_of_training():
     def rows(*answers):
         return [task_lib.Example("", rte.labels[a], a) for a in answers]
 
-    assert downstream.majority(rte, rows(0, 1, 1), rows(1, 0, 0, 0)) == 25.0
-    assert downstream.majority(rte, rows(0, 0, 1), rows(1, 0, 0, 0)) == 75.0
+    assert downstream_examples.majority(rte, rows(0, 1, 1), rows(1, 0, 0, 0)) == 25.0
+    assert downstream_examples.majority(rte, rows(0, 0, 1), rows(1, 0, 0, 0)) == 75.0
     summaries = [task_lib.Example("", f"summary {i}", "") for i in range(9)]
-    assert downstream.majority(registry.get("xsum"), summaries, summaries) is None
+    assert (
+        downstream_examples.majority(registry.get("xsum"), summaries, summaries) is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""The examples of downstream tasks: which are read, and which are scored."""
+
+import collections
+from collections.abc import Sequence
+import os
+from typing import Any
+
+from clinometer.data import aggregates
+from clinometer.data import errors as data_errors
+from clinometer.data.tasks import load
+from clinometer.data.tasks import probes
+from clinometer.data.tasks import registry
+from clinometer.data.tasks import task as task_lib
+from clinometer.train import errors
+
+SPLIT = "validation"
+_COMMON = 1e-3  # part of the training examples that a majority's target has at least
+
+
+def labelled(
+    names: Sequence[str], folder: str | os.PathLike[str] | None, split: str = SPLIT
+) -> dict[str, list[task_lib.Example]]:
+    """Reads the tasks' examples that have an answer.
+
+    Args:
+        names: of tasks.
+        folder: with the releases' files; the embedded corpus's probes need none.
+        split: of the tasks.
+
+    Raises:
+        RunError: files are missing or wrong, or no example has an answer.
+    """
+    found = {}
+    for name in names:
+        try:
+            task = registry.get(name)
+            here = folder
+            if task.benchmark == probes.BENCHMARK:
+                here = probes.ensure_folder()
+            if here is None:
+                raise errors.RunError(
+                    f"{name}: no folder of data given; say where its files lie "
+                    "(--data DIR, config.data.folder)"
+                )
+            examples = load.load(task, here, split)
+        except data_errors.DataError as error:
+            raise errors.RunError(f"{name}: {error}") from error
+        examples = [example for example in examples if example.answer is not None]
+        if not examples:
+            raise errors.RunError(f"{name}: the {split} split has no answers to score")
+        found[name] = examples
+    return found
+
+
+def spread(
+    examples: Sequence[task_lib.Example], most: int | None
+) -> list[task_lib.Example]:
+    """Returns so many examples, evenly from all, whole groups of those that belong."""
+    if most is None or most >= len(examples):
+        return list(examples)
+    groups: dict[Any, list[task_lib.Example]] = {}
+    for place, example in enumerate(examples):
+        key = (place,) if example.group is None else example.group
+        groups.setdefault(key, []).append(example)
+    whole = list(groups.values())
+    count = max(1, most * len(whole) // len(examples))
+    return [x for k in range(count) for x in whole[k * len(whole) // count]]
+
+
+def majority(
+    task: task_lib.Task,
+    train: Sequence[task_lib.Example],
+    examples: Sequence[task_lib.Example],
+) -> float | None:
+    """A task's number for who always gives the commonest target of training.
+
+    Args:
+        task: whose number it is.
+        train: its examples for training.
+        examples: those that are scored.
+
+    Returns:
+        In percent; None where targets hardly come twice, as summaries do.
+    """
+    counts = collections.Counter(example.targets for example in train)
+    target, count = counts.most_common(1)[0]
+    if count < max(2, _COMMON * len(train)):
+        return None
+    metrics = task.score(examples, [target] * len(examples))
+    return float(aggregates.task_number(metrics, task.averaged))
