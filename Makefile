@@ -10,6 +10,7 @@ PYTHON ?= python3
 TEST_JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -q -n $(TEST_JOBS)
 # Scripts in a virtual environment hold its path: a moved checkout has no stamp.
 STAMP := $(VENV)/ready-$(shell pwd | cksum | cut -d' ' -f1)
 CXX_FILES := $(wildcard kernels/cpu/*.cc kernels/cpu/*.h)
@@ -46,13 +47,14 @@ study: $(STAMP) ## pretrain the size ladder, fit the slope, write the report [AR
 	  $(if $(STEPS),--steps '$(STEPS)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
 
 test: $(STAMP) ## run the tests, without the slow ones
-	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m 'not slow' $(ARGS)
+	@# Tests of one file share what they compile, so they stay in one process.
+	@$(PYTEST) --dist loadfile -m 'not slow' $(ARGS)
 
 test-slow: $(STAMP) ## run the slow tests only
-	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m slow $(ARGS)
+	@$(PYTEST) -m slow $(ARGS)
 
 test-tpu: setup-tpu ## run the tests that need the TPU compiler, without the slow ones
-	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m 'not slow' tests/kernels/tpu_cost \
+	@$(PYTEST) -m 'not slow' tests/kernels/tpu_cost \
 	  tests/train/test_ahead_of_time.py $(ARGS)
 
 lint: $(STAMP) ## check style: ruff and clang-format

@@ -157,6 +157,7 @@ def test_the_model_s_own_loss_joins_the_objective():
     assert loss == pytest.approx(np.mean(parts), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_stacked_layers_train_as_a_loop():
     optimizer = optimizer_lib.make(pretrain.get_config().optimizer)
     options = {"num_steps": 3, "health_every_steps": 1}
