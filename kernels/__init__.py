@@ -1,14 +1,14 @@
 """Fast operations behind one API; they import nothing else of Clinometer."""
 
+from clinometer.kernels.context import block_sizes
+from clinometer.kernels.context import interpret
+from clinometer.kernels.context import target
 from clinometer.kernels.convolution import ConvolutionBlocks
 from clinometer.kernels.convolution import dynamic_conv
 from clinometer.kernels.convolution import light_conv
 from clinometer.kernels.dispatch import IMPLEMENTATIONS
 from clinometer.kernels.dispatch import NotSupportedError
-from clinometer.kernels.dispatch import block_sizes
-from clinometer.kernels.dispatch import choices
-from clinometer.kernels.dispatch import interpret
-from clinometer.kernels.dispatch import target
+from clinometer.kernels.equations import choices
 from clinometer.kernels.performer_attention import PerformerBlocks
 from clinometer.kernels.performer_attention import PerformerState
 from clinometer.kernels.performer_attention import performer_attention

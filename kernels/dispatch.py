@@ -15,10 +15,8 @@ under `vmap`; group i sums the i-th part of the batch.
 """
 
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-import contextlib
 import dataclasses
 import functools
 import logging
@@ -33,6 +31,7 @@ from jax.interpreters import batching
 from jax.interpreters import mlir
 import jax.numpy as jnp
 
+from clinometer.kernels import context as context_lib
 from clinometer.kernels import sharded
 
 IMPLEMENTATIONS = ("reference", "cpu", "tpu")
@@ -41,43 +40,9 @@ PRIMITIVE_NAME = "clinometer_kernel"
 
 Settings = dict[str, Any]  # hashable values by name
 
-# The device kind that programs are lowered for, e.g. `with target("TPU v5e"):`; None
-# stands for that of the program's devices. A part of jit's cache key, as the others.
-target = jax.make_user_context(default_value=None)
-
-# `with interpret(pltpu.InterpretParams()):` lets "tpu" run anywhere, slowly, on a
-# simulated memory: to test kernels where there is no TPU.
-interpret = jax.make_user_context(default_value=None)
-
-# `with block_sizes(AttentionBlocks(query=256)):` names sizes in place of what a
-# kernel's heuristic takes. A tuple, or one alone, of the operations' own dataclasses.
-block_sizes = jax.make_user_context(default_value=())
-
 
 class NotSupportedError(NotImplementedError):
     """An implementation cannot run this call; the message says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Context:
-    """What was set around a call when it was traced."""
-
-    target: str | None
-    interpret: Any
-    block_sizes: Any
-
-    @classmethod
-    def here(cls) -> "_Context":
-        return cls(target.value, interpret.value, block_sizes.value)
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        with (
-            target(self.target),
-            interpret(self.interpret),
-            block_sizes(self.block_sizes),
-        ):
-            yield
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +155,7 @@ def call(
         kernel=kernel,
         settings=tuple(sorted(settings.items())),
         implementation=check_implementation(kernel.op, implementation),
-        context=_Context.here(),
+        context=context_lib.Context.here(),
     )
     results = kernel.results(*operands, **settings)
     places = {"heads": kernel.head_axes, "experts": kernel.expert_axes}
@@ -243,76 +208,6 @@ def choose(
     )
 
 
-def choices(
-    function: Callable[..., Any], *args: Any, platform: str | None = None
-) -> list[Choice]:
-    """Tells which implementation each kernel call in `function` takes.
-
-    Args:
-        function: a traceable function.
-        *args: arrays or `jax.ShapeDtypeStruct`s; nothing is run.
-        platform: "cpu", "tpu", ...; None for JAX's default backend.
-    """
-    platform = platform or jax.default_backend()
-    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
-    return [_choice_of(equation, platform) for equation in calls(jaxpr)]
-
-
-def calls(jaxpr: Any) -> Iterator[Any]:
-    """Yields the equations of kernel calls in a jaxpr, at whatever depth."""
-    for equation in jaxpr.eqns:
-        if equation.primitive is _primitive:
-            yield equation
-        for inner in core.jaxprs_in_params(equation.params):
-            yield from calls(inner)
-
-
-def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) -> int:
-    """FLOPs that the chosen implementation of a kernel's equation executes.
-
-    Args:
-        equation: of `PRIMITIVE_NAME`.
-        platform: as `choose`.
-        count: FLOPs of a jaxpr.
-    """
-    kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
-    shapes = [variable.aval for variable in equation.invars]
-    chosen = kernel.implementations[_choice_of(equation, platform).implementation]
-    if chosen.executed_flops is not None:
-        return chosen.executed_flops(*shapes, **settings)
-    return count(implementation_jaxpr(equation, platform))
-
-
-def implementation_jaxpr(equation: Any, platform: str) -> Any:
-    """Returns the jaxpr of what a kernel's equation runs on a platform."""
-    params = equation.params
-    chosen = params["kernel"].implementations[
-        _choice_of(equation, platform).implementation
-    ]
-    run = functools.partial(chosen.run, **dict(params["settings"]))
-    with params["context"].entered():
-        return jax.make_jaxpr(run)(*(x.aval for x in equation.invars)).jaxpr
-
-
-def declared_cost(equation: Any) -> Cost:
-    """The declared cost of a kernel's equation, of `PRIMITIVE_NAME`."""
-    shapes = [variable.aval for variable in equation.invars]
-    return equation.params["kernel"].cost(*shapes, **dict(equation.params["settings"]))
-
-
-def _choice_of(equation: Any, platform: str) -> Choice:
-    params = equation.params
-    return choose(
-        params["kernel"],
-        [variable.aval for variable in equation.invars],
-        dict(params["settings"]),
-        params["implementation"],
-        platform,
-        params["context"].target,
-        params["context"].interpret is not None,
-    )
-
-
 def _refusal(
     kernel: Kernel,
     name: str,
@@ -352,7 +247,7 @@ def _lower(
     kernel: Kernel,
     settings: tuple,
     implementation: str | tuple[str, ...],
-    context: _Context,
+    context: context_lib.Context,
 ) -> Any:
     if context.target is None:
         context = dataclasses.replace(context, target=_device_kind(rule, platform))

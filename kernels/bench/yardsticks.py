@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import equations
 from clinometer.kernels.bench import timer
 from clinometer.kernels.cost import flops
 
@@ -38,7 +38,7 @@ class Work:
     def of(cls, function: Callable[..., Any], arguments: Sequence[Any]) -> "Work":
         """Counts a traceable function of these arguments; nothing is run."""
         jaxpr = jax.make_jaxpr(function)(*arguments)
-        costs = [dispatch.declared_cost(call) for call in dispatch.calls(jaxpr.jaxpr)]
+        costs = [equations.declared_cost(call) for call in equations.calls(jaxpr.jaxpr)]
         executed = flops.count_jaxpr(jaxpr, platform="cpu")
         return cls(executed, sum(cost.bytes for cost in costs))
 

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from clinometer.kernels import dispatch
+from clinometer.kernels import equations
 
 
 class UncountableError(ValueError):
@@ -82,9 +83,9 @@ def _count(jaxpr: Any, platform: str | None) -> int:
             total += devices * count(params["jaxpr"])
         elif name == dispatch.PRIMITIVE_NAME:
             if platform is None:
-                total += dispatch.declared_cost(equation).flops
+                total += equations.declared_cost(equation).flops
             else:
-                total += dispatch.executed_flops(equation, platform, count)
+                total += equations.executed_flops(equation, platform, count)
         elif name in _OPAQUE:
             raise UncountableError(f"count_flops: `{name}` is opaque to the count")
         else:

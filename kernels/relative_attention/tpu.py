@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import context
 from clinometer.kernels.relative_attention import tpu_backward
 from clinometer.kernels.relative_attention import tpu_forward
 from clinometer.kernels.relative_attention import tpu_tile
@@ -44,7 +44,7 @@ def _avoid(chip: chips.Chip, query: Any, *_: Any, **settings: Any) -> str | None
 def _heuristic_tiling(
     pass_name: str, chip: chips.Chip, operands: Any, settings: Any
 ) -> tpu_tiling.Tiling:
-    with dispatch.block_sizes(()), dispatch.target(chip.device_kind):
+    with context.block_sizes(()), context.target(chip.device_kind):
         return _tiling(pass_name, operands, settings)
 
 

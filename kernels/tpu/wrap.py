@@ -8,6 +8,7 @@ import jax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from clinometer.kernels import context
 from clinometer.kernels import dispatch
 from clinometer.kernels.tpu import chips
 
@@ -41,12 +42,12 @@ def implementation(
 
 def chip() -> chips.Chip:
     """Returns the chip that the kernel which is traced now is lowered for."""
-    return chips.of_device_kind(dispatch.target.value)
+    return chips.of_device_kind(context.target.value)
 
 
 def blocks(kind: type[T]) -> T | None:
     """Returns what `kernels.block_sizes` names for an operation, or None."""
-    given = dispatch.block_sizes.value
+    given = context.block_sizes.value
     for sizes in given if isinstance(given, tuple) else (given,):
         if isinstance(sizes, kind):
             return sizes
@@ -70,7 +71,7 @@ def call(
         vmem_limit_bytes: for blocks that need more than the compiler's default.
         **kwargs: of `pl.pallas_call`.
     """
-    interpret = dispatch.interpret.value
+    interpret = context.interpret.value
     return pl.pallas_call(
         kernel,
         name=name,

@@ -14,6 +14,7 @@ from jax.extend import core
 import jax.numpy as jnp
 
 from clinometer.kernels import dispatch
+from clinometer.kernels import equations
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import roofline as roofline_lib
 
@@ -154,7 +155,7 @@ def kernel(
             if equation.primitive.name == "pallas_call":
                 yield equation
             elif equation.primitive.name == dispatch.PRIMITIVE_NAME:
-                yield from calls(dispatch.implementation_jaxpr(equation, "tpu"))
+                yield from calls(equations.implementation_jaxpr(equation, "tpu"))
             else:
                 for inner in core.jaxprs_in_params(equation.params):
                     yield from calls(inner)

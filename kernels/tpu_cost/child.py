@@ -18,7 +18,7 @@ import jax
 from jax.experimental import topologies
 import numpy as np
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import context
 from clinometer.kernels.tpu_cost import case as case_lib
 
 
@@ -65,7 +65,7 @@ def _compile(table: Sequence[case_lib.Case], job: dict[str, Any]) -> dict[str, A
         case_lib.find(table, job["case"]), job["implementation"], job["dtype"]
     )
     if job["kernel"]:
-        with dispatch.target(device.device_kind):
+        with context.target(device.device_kind):
             run, shapes = case_lib.kernel(run, shapes, job["kernel"])
     arrays = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for x in shapes]
     compiled = jax.jit(run).lower(*arrays).compile()

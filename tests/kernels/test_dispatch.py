@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from clinometer.kernels import context
 from clinometer.kernels import dispatch
+from clinometer.kernels import equations
 
 
 def kernel(cpu_reason=None, avoided=None):
@@ -45,7 +47,7 @@ def run(made, implementation="auto"):
 
 
 def taken(made, implementation="auto", platform="cpu"):
-    choice = dispatch.choices(
+    choice = equations.choices(
         lambda x: dispatch.call(made, (x,), {}, implementation), X, platform=platform
     )
     return [(c.implementation, c.passed_over) for c in choice]
@@ -84,11 +86,11 @@ def test_the_target_is_chosen_not_the_machine():
     function = jax.jit(lambda x: dispatch.call(kernel(), (x,), {}, "auto"))
     text = function.trace(X).lower(lowering_platforms=("tpu",)).as_text()
     assert "1.000000e+03" in text
-    with dispatch.target("TPU v3"):
+    with context.target("TPU v3"):
         assert taken(kernel(), platform="tpu") == [("reference", ("tpu: too old",))]
         text = function.trace(X).lower(lowering_platforms=("tpu",)).as_text()
     assert "1.000000e+03" not in text
-    with dispatch.target("TPU v5e"):
+    with context.target("TPU v5e"):
         assert taken(kernel(), platform="tpu") == [("tpu", ())]
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import context
 from clinometer.kernels.relative_attention import tpu_band
 from clinometer.kernels.tpu import wrap
 
@@ -14,7 +14,7 @@ T, S, QUERIES, KEYS = 200, 150, 256, 256
 
 
 def run(body, result, *args, chip):
-    with dispatch.target(chip), dispatch.interpret(pltpu.InterpretParams()):
+    with context.target(chip), context.interpret(pltpu.InterpretParams()):
         call = wrap.call(body, "band", dimension_semantics=(), out_shape=result)
         return np.asarray(call(*args))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clinometer.kernels import choices
-from clinometer.kernels import dispatch
+from clinometer.kernels import equations
 from clinometer.kernels import expert_feed_forward
 from clinometer.kernels import expert_matmul
 from clinometer.kernels import switch_combine
@@ -197,28 +197,18 @@ def test_choices_tell_the_implementation(isa, matmul, monkeypatch):
     assert all(r.startswith("tpu: XLA's own") for r in reasons) and len(reasons) == 2
 
 
-def equations(function, *operands):
+def kernel_equations(function, *operands):
     """The kernels' equations of a function, by operation and pass."""
-    found = {}
-
-    def visit(jaxpr):
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == dispatch.PRIMITIVE_NAME:
-                kernel = equation.params["kernel"]
-                found[kernel.op, kernel.pass_name] = equation
-            for inner in jax.extend.core.jaxprs_in_params(equation.params):
-                visit(inner)
-
-    visit(jax.make_jaxpr(function)(*operands).jaxpr)
-    return found
+    found = equations.calls(jax.make_jaxpr(function)(*operands).jaxpr)
+    return {(e.params["kernel"].op, e.params["kernel"].pass_name): e for e in found}
 
 
 def test_declared_costs_equal_the_closed_forms():
     def run(*operands):
         return loss(*operands, implementation="cpu")
 
-    found = equations(jax.grad(run, (0, 1, 2, 3)), *arguments(2))
-    costs = {key: dispatch.declared_cost(e) for key, e in found.items()}
+    found = kernel_equations(jax.grad(run, (0, 1, 2, 3)), *arguments(2))
+    costs = {key: equations.declared_cost(e) for key, e in found.items()}
     product = 2 * 2 * N * D * F
     for (op, pass_name), cost in costs.items():
         passes = {"forward": 1, "backward": 2}[pass_name]
@@ -231,7 +221,7 @@ def test_declared_costs_equal_the_closed_forms():
     assert costs["switch_dispatch", "forward"].bytes == dispatched
     # The most that can be executed: the reference multiplies every slot.
     matmul = found["expert_matmul", "forward"]
-    executed = dispatch.executed_flops(matmul, "cpu", lambda jaxpr: -1)
+    executed = equations.executed_flops(matmul, "cpu", lambda jaxpr: -1)
     assert executed == 2 * 2 * min(N, E * C) * D * F
 
 

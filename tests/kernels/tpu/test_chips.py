@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import context
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
@@ -40,10 +40,10 @@ def test_device_kinds_by_every_name():
 
 def test_block_sizes_are_found_by_their_kind():
     assert wrap.blocks(int) is None
-    with dispatch.block_sizes((2.5, 7)):
+    with context.block_sizes((2.5, 7)):
         assert wrap.blocks(int) == 7
         assert wrap.blocks(str) is None
-    with dispatch.block_sizes(7):
+    with context.block_sizes(7):
         assert wrap.blocks(int) == 7
 
 

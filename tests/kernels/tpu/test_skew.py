@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import context
 from clinometer.kernels.tpu import skew
 from clinometer.kernels.tpu import wrap
 
@@ -18,7 +18,7 @@ def run(function, x, chip):
         y_ref[...] = function(x_ref[...])
 
     shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
-    with dispatch.target(chip), dispatch.interpret(pltpu.InterpretParams()):
+    with context.target(chip), context.interpret(pltpu.InterpretParams()):
         call = wrap.call(body, "skew", dimension_semantics=(), out_shape=shape)
         return np.asarray(call(x))
 

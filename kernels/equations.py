@@ -1,0 +1,81 @@
+"""The kernel calls in a traced program: what each takes, executes and declares."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import functools
+from typing import Any
+
+import jax
+from jax.extend import core
+
+from clinometer.kernels import dispatch
+
+
+def choices(
+    function: Callable[..., Any], *args: Any, platform: str | None = None
+) -> list[dispatch.Choice]:
+    """Tells which implementation each kernel call in `function` takes.
+
+    Args:
+        function: a traceable function.
+        *args: arrays or `jax.ShapeDtypeStruct`s; nothing is run.
+        platform: "cpu", "tpu", ...; None for JAX's default backend.
+    """
+    platform = platform or jax.default_backend()
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return [_choice_of(equation, platform) for equation in calls(jaxpr)]
+
+
+def calls(jaxpr: Any) -> Iterator[Any]:
+    """Yields the equations of kernel calls in a jaxpr, at whatever depth."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == dispatch.PRIMITIVE_NAME:
+            yield equation
+        for inner in core.jaxprs_in_params(equation.params):
+            yield from calls(inner)
+
+
+def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) -> int:
+    """FLOPs that the chosen implementation of a kernel's equation executes.
+
+    Args:
+        equation: of `dispatch.PRIMITIVE_NAME`.
+        platform: as `dispatch.choose`.
+        count: FLOPs of a jaxpr.
+    """
+    kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
+    shapes = [variable.aval for variable in equation.invars]
+    chosen = kernel.implementations[_choice_of(equation, platform).implementation]
+    if chosen.executed_flops is not None:
+        return chosen.executed_flops(*shapes, **settings)
+    return count(implementation_jaxpr(equation, platform))
+
+
+def implementation_jaxpr(equation: Any, platform: str) -> Any:
+    """Returns the jaxpr of what a kernel's equation runs on a platform."""
+    params = equation.params
+    chosen = params["kernel"].implementations[
+        _choice_of(equation, platform).implementation
+    ]
+    run = functools.partial(chosen.run, **dict(params["settings"]))
+    with params["context"].entered():
+        return jax.make_jaxpr(run)(*(x.aval for x in equation.invars)).jaxpr
+
+
+def declared_cost(equation: Any) -> dispatch.Cost:
+    """The declared cost of a kernel's equation, of `dispatch.PRIMITIVE_NAME`."""
+    shapes = [variable.aval for variable in equation.invars]
+    return equation.params["kernel"].cost(*shapes, **dict(equation.params["settings"]))
+
+
+def _choice_of(equation: Any, platform: str) -> dispatch.Choice:
+    params = equation.params
+    return dispatch.choose(
+        params["kernel"],
+        [variable.aval for variable in equation.invars],
+        dict(params["settings"]),
+        params["implementation"],
+        platform,
+        params["context"].target,
+        params["context"].interpret is not None,
+    )
