@@ -47,6 +47,8 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
         (rows_lib.make_row(run, downstream.by_task(scores, run.name)) for run in runs),
         key=rows_lib.order,
     )
+    place = {row["run"]: index for index, row in enumerate(rows)}
+    scores.sort(key=lambda score: place[score.run])
     if not analysis.finished_rows(rows):
         listed = ", ".join(f"{row['run']} ({row['status']})" for row in rows)
         raise records.RecordError(

@@ -60,6 +60,9 @@ def test_the_report_shows_them_and_no_fit_knows_them(study, tmp_path):
     with open(study / "downstream.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 10
+    # By cost, as in the other tables.
+    runs = list(dict.fromkeys(line["run"] for line in lines))
+    assert runs == ["transformer-pico-s0", "transformer-nano-s0"]
     assert tuple(lines[0]) == downstream.COLUMNS
     scratch = [line for line in lines if line["finetuning"] == "scratch"]
     assert [line["pretraining_step"] for line in scratch] == ["", ""]
