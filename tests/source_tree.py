@@ -54,6 +54,25 @@ def module_file(root: pathlib.Path, dotted: str) -> str | None:
     return None
 
 
+def imported_file(root: pathlib.Path, package: str, name: str) -> str | None:
+    """Returns the file that `from package import name` needs, or None if not ours.
+
+    A name that the package binds itself hides a module of that name.
+    """
+    own = module_file(root, package)
+    if own and own.endswith("/__init__.py"):
+        tree = ast.parse((root / own).read_text(encoding="utf-8"), own)
+        bound = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module != package
+            for alias in node.names
+        }
+        if name in bound:
+            return own
+    return module_file(root, f"{package}.{name}") or own
+
+
 def imports(root: pathlib.Path, name: str) -> Imports:
     """Returns what the file `name` imports, also inside functions."""
     tree = ast.parse((root / name).read_text(encoding="utf-8"), name)
@@ -62,8 +81,7 @@ def imports(root: pathlib.Path, name: str) -> Imports:
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             if node.module.split(".")[0] == "clinometer":
                 for alias in node.names:
-                    inner = module_file(root, f"{node.module}.{alias.name}")
-                    needed.add(inner or module_file(root, node.module))
+                    needed.add(imported_file(root, node.module, alias.name))
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.split(".")[0] == "clinometer":

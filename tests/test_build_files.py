@@ -129,6 +129,13 @@ def test_a_conftest_is_needed_by_the_tests_of_its_folder(small_tree):
     assert any("//tests/data:test_a: add to deps" in p for p in problems(small_tree))
 
 
+def test_a_name_that_a_package_binds_hides_its_module(small_tree):
+    (small_tree / "data/c.py").write_text("from clinometer.data import b\n")
+    assert any('deps = ["//data:b"]' in problem for problem in problems(small_tree))
+    (small_tree / "data/__init__.py").write_text("from clinometer.data.a import b\n")
+    assert any('deps = ["//data"]' in problem for problem in problems(small_tree))
+
+
 def test_a_folder_without_build_is_seen(small_tree):
     (small_tree / "data/BUILD").unlink()
     assert "data/BUILD is missing" in problems(small_tree)
