@@ -95,7 +95,7 @@ def imports(root: pathlib.Path, name: str) -> Imports:
                 pattern = r"from (clinometer[\w.]*) import (\w+(?:, \w+)*)"
                 for match in re.finditer(pattern, node.value):
                     for inner in match.group(2).split(", "):
-                        mentioned.add(module_file(root, f"{match.group(1)}.{inner}"))
+                        mentioned.add(imported_file(root, match.group(1), inner))
     nothing = {None, "__init__.py", name}
     return Imports(frozenset(needed - nothing), frozenset(mentioned - nothing))
 
