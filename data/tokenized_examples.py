@@ -79,6 +79,7 @@ def tokenize(
     encoder_length: int,
     decoder_length: int,
     num_threads: int | None = None,
+    parse_sentinels: bool = False,
 ) -> TokenizedExamples:
     """Encodes examples; one that is too long loses its end, never its EOS.
 
@@ -88,6 +89,7 @@ def tokenize(
       encoder_length: S.
       decoder_length: T.
       num_threads: of SentencePiece; None => one for each core.
+      parse_sentinels: `<extra_id_N>` is a sentinel; else plain text.
 
     Raises:
       DataError: a length below 2, which leaves no room for a token.
@@ -99,12 +101,14 @@ def tokenize(
         vocabulary,
         encoder_length,
         num_threads,
+        parse_sentinels,
     )
     targets, cut_targets = encode(
         (example.targets for example in examples),
         vocabulary,
         decoder_length,
         num_threads,
+        parse_sentinels,
     )
     return TokenizedExamples(inputs, targets, cut_inputs, cut_targets)
 
@@ -114,6 +118,7 @@ def encode(
     vocabulary: Vocabulary,
     length: int,
     num_threads: int | None = None,
+    parse_sentinels: bool = False,
 ) -> tuple[Ragged, int]:
     """Token ids of texts, at most `length` with EOS; and how many had to be cut."""
     num_threads = num_threads or len(os.sched_getaffinity(0))
@@ -121,7 +126,9 @@ def encode(
     parts, lengths, cut, chunk = [np.zeros(0, vocabulary.dtype)], [], 0, []
 
     def flush() -> int:
-        encoded = vocabulary.encode_batch(chunk, num_threads)
+        encoded = vocabulary.encode_batch(
+            chunk, num_threads, parse_sentinels=parse_sentinels
+        )
         kept = [ids[: length - 1] for ids in encoded]
         for ids in kept:
             parts.extend((ids, end))

@@ -107,10 +107,23 @@ class Vocabulary:
         return ids
 
     def encode_batch(
-        self, texts: Sequence[str], num_threads: int = 1
+        self,
+        texts: Sequence[str],
+        num_threads: int = 1,
+        *,
+        parse_sentinels: bool = False,
     ) -> list[np.ndarray]:
-        """Token ids of many texts, in order, on SentencePiece's own threads."""
-        encoded = self._processor.Encode(list(texts), num_threads=num_threads)
+        """Token ids of many texts, in order.
+
+        Args:
+          texts: any texts.
+          num_threads: of SentencePiece, for texts without sentinels.
+          parse_sentinels: as of `encode`.
+        """
+        if parse_sentinels:
+            encoded = [self.encode(text, parse_sentinels=True) for text in texts]
+        else:
+            encoded = self._processor.Encode(list(texts), num_threads=num_threads)
         return [np.array(ids, self.dtype) for ids in encoded]
 
     def decode_batch(self, sequences: Iterable[np.ndarray]) -> list[str]:

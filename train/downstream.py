@@ -159,7 +159,10 @@ class Scorer:
             chosen = downstream_examples.spread(found, options.max_examples)
             texts = [example.inputs for example in chosen]
             tokens, truncated = tokenized_examples.encode(
-                texts, vocabulary, encoder_length
+                texts,
+                vocabulary,
+                encoder_length,
+                parse_sentinels=task.sentinels,
             )
             self._tasks[task.name], self._examples[task.name] = task, chosen
             self._inputs[task.name], self._truncated[task.name] = tokens, truncated
@@ -255,7 +258,10 @@ class Scorer:
     ) -> decoding.runner.Function:
         options = self._options
         if self._ranks(task):
-            labels = [self._vocabulary.encode(label) for label in task.labels]
+            labels = [
+                self._vocabulary.encode(label, parse_sentinels=task.sentinels)
+                for label in task.labels
+            ]
             targets = decoding.pack_targets(labels, model.config.vocab_size)
             return lambda params, inputs, rows: decoding.score_targets(
                 model, params, inputs, targets

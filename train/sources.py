@@ -176,7 +176,12 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
         }
         train, validation = (
             {
-                name: tokenized_examples.tokenize(found, vocabulary, **lengths)
+                name: tokenized_examples.tokenize(
+                    found,
+                    vocabulary,
+                    parse_sentinels=tasks[name].sentinels,
+                    **lengths,
+                )
                 for name, found in of_split.items()
             }
             for of_split in examples.values()

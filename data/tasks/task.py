@@ -146,6 +146,8 @@ class Task:
       averaged: the metrics whose mean is the task's one number.
       train_examples: the size of the release's training set, for mixture rates;
         0 => not for training.
+      sentinels: `<extra_id_N>` in its texts is a sentinel, as in pretraining; else
+        it is plain text, as nobody may write sentinels in a release.
     """
 
     name: str
@@ -157,6 +159,7 @@ class Task:
     score: Score
     averaged: tuple[str, ...]
     train_examples: int
+    sentinels: bool = False
 
 
 def places(folders: Sequence[str], *names: str) -> tuple[str, ...]:

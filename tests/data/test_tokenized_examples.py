@@ -59,6 +59,23 @@ def test_a_long_example_loses_its_end_and_keeps_eos(small_vocabulary):
     assert (made.truncated_inputs, made.truncated_targets) == (0, 1)
 
 
+def test_sentinels_in_inputs_and_targets(small_vocabulary):
+    examples = [Text("the <extra_id_0> of", "<extra_id_0> value")]
+    the, of, value = map(small_vocabulary.encode, ("the", "of", "value"))
+    for parse in (True, False):
+        made = tokenized_examples.tokenize(
+            examples,
+            small_vocabulary,
+            encoder_length=64,
+            decoder_length=64,
+            parse_sentinels=parse,
+        )
+        assert (399 in made.inputs[0]) == (399 in made.targets[0]) == parse
+        if parse:
+            assert made.inputs[0].tolist() == [*the, 399, *of, 1]
+            assert made.targets[0].tolist() == [399, *value, 1]
+
+
 def test_parts_and_threads_change_nothing(small_vocabulary, texts, monkeypatch):
     whole, cut = tokenized_examples.encode(texts[:60], small_vocabulary, 300, 1)
     assert 0 < cut < 60

@@ -53,6 +53,16 @@ def test_encode_batch_equals_encode_for_any_number_of_threads(small_vocabulary, 
         assert all(ids.dtype == np.uint16 for ids in encoded)
 
 
+def test_encode_batch_parses_sentinels_where_asked(small_vocabulary):
+    texts = ["the <extra_id_1> of", "a value", ""]
+    encoded = small_vocabulary.encode_batch(texts, parse_sentinels=True)
+    the, of, value = map(small_vocabulary.encode, ("the", "of", "a value"))
+    assert [ids.tolist() for ids in encoded] == [[*the, 398, *of], value, []]
+    assert all(ids.dtype == np.uint16 for ids in encoded)
+    plain = np.concatenate(small_vocabulary.encode_batch(texts))
+    assert plain.max() < 300  # no sentinel
+
+
 def test_training_twice_gives_the_same_bytes(small_vocabulary, texts):
     assert vocabulary.train(texts, 400).model == small_vocabulary.model
     assert vocabulary.train(texts[1:], 400).model != small_vocabulary.model

@@ -153,6 +153,47 @@ def test_ranking_takes_a_label(finetuned, capsys):
     assert added["tasks"]["rte"]["score"] == pytest.approx(100 * right / 6)
 
 
+_BLANKS = """
+from clinometer.data.tasks import classes
+from clinometer.data.tasks import readers
+from clinometer.data.tasks.task import Task
+
+LABELS = ("<extra_id_1> b", "<extra_id_0> a")
+TASK = Task(
+    name="blanks",
+    benchmark=None,
+    files={"train": ("blanks.jsonl",), "validation": ("blanks.jsonl",)},
+    read=readers.jsonl,
+    examples=classes.template("", ["<extra_id_2>"], LABELS),
+    labels=LABELS,
+    score=classes.score(LABELS, "accuracy"),
+    averaged=("accuracy",),
+    train_examples=6,
+    sentinels=True,
+)
+"""
+
+
+def test_a_users_task_has_sentinels(pretrained, tmp_path, capsys):
+    """Each is one token, so that a blank and its filling fit in 4 with EOS."""
+    (tmp_path / "blanks.py").write_text(_BLANKS)
+    row = {"<extra_id_2>": "a", "label": 1}
+    (tmp_path / "blanks.jsonl").write_text(6 * f"{json.dumps(row)}\n")
+    workdir, task = tmp_path / "run", str(tmp_path / "blanks.py")
+    lengths = ("data.encoder_length=8", "data.decoder_length=4")
+    learned = ("train_steps=24", "eval.every_steps=24", "schedule.learning_rate=0.1")
+    argv = command(pretrained, tmp_path, workdir, *learned, *lengths, mixture=task)
+    assert finetune.main(argv) == 0
+    (taught,) = run_record.read(workdir)["data"]["tasks"].values()
+    assert (taught["truncated_inputs"], taught["truncated_targets"]) == (0, 0)
+    for decoding in ("greedy", "rank"):
+        argv = [str(workdir), "--mixture", task, "--batch-size=4", "--json"]
+        capsys.readouterr()
+        assert evaluation.main([*argv, f"--decoding={decoding}"]) == 0
+        found = json.loads(capsys.readouterr().out)["tasks"]["blanks"]
+        assert (found["score"], found["truncated"]) == (100, 0)
+
+
 @pytest.mark.slow
 def test_several_seeds_and_rates_are_one_command(pretrained, folder, tmp_path, capsys):
     flags = ["--seeds=0 1", "--learning-rates=1e-3 5e-3"]

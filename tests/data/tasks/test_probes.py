@@ -10,6 +10,7 @@ from clinometer.data import embedded
 from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
+from clinometer.data.tasks.task import Row
 
 WORDS = ("returns", "sets", "reads", "writes", "checks", "opens", "closes", "finds")
 
@@ -69,9 +70,12 @@ def test_examples(folder):
     assert " sentence2: This function " in example.inputs
     assert (example.targets, example.answer) == ("different", 0)
     example = load.load(probes.CLOZE, folder, "train")[0]
-    phrase, context = example.inputs.removeprefix("cloze phrase: ").split(" context: ")
-    assert context.split(phrase)[1].split()[0] == example.targets
-    assert example.answer == (example.targets,)
+    asked = example.inputs.removeprefix("cloze phrase: ")
+    phrase, context = asked.split(" <extra_id_0> context: ")
+    (answer,) = example.answer
+    assert context.split(phrase)[1].split()[0] == answer
+    assert example.targets == f"<extra_id_0> {answer}"
+    assert [task.name for task in probes.TASKS if task.sentinels] == ["cloze"]
 
 
 @pytest.mark.parametrize(
@@ -88,3 +92,15 @@ def test_scores(folder, task, wrong, metrics):
     constant = task.score(examples, [wrong] * len(examples))
     assert {name: (right[name], constant[name]) for name in right} == metrics
     assert set(task.averaged) == set(metrics)
+
+
+def test_cloze_by_hand():
+    """Of 3 answers 2 are right, one of them without the sentinel."""
+    rows = [{"phrase": "p", "context": "c", "answer": w} for w in ("of", "and", "in")]
+    examples = [
+        example for row in rows for example in probes.CLOZE.examples(Row(row, "here"))
+    ]
+    assert examples[0].inputs == "cloze phrase: p <extra_id_0> context: c"
+    predictions = ["<extra_id_0> of", "and", "<extra_id_0> to <extra_id_1>"]
+    scores = probes.CLOZE.score(examples, predictions)
+    assert scores == pytest.approx({"em": 200 / 3, "f1": 200 / 3})

@@ -63,7 +63,7 @@ def test_fine_tuning_reads_its_part(model, packing, batch_size):
         "train_steps": 900,
         "model.dropout_rate": 0.0,
         "schedule.name": "constant",
-        "schedule.learning_rate": 0.01,
+        "schedule.learning_rate": 0.006,
         "data.encoder_length": 128,
         "data.packing": packing,
         "data.batch_size": batch_size,
