@@ -23,17 +23,20 @@ def labelled(
     """Reads the tasks' examples that have an answer.
 
     Args:
-        names: of tasks.
+        names: of tasks, or files that declare one.
         folder: with the releases' files; the embedded corpus's probes need none.
         split: of the tasks.
 
+    Returns:
+        The examples by the names as they were given.
+
     Raises:
-        RunError: files are missing or wrong, or no example has an answer.
+        RunError: files are missing or wrong, no example has an answer, or two tasks
+            have one name.
     """
     found = {}
-    for name in names:
+    for name, task in _different(names).items():
         try:
-            task = registry.get(name)
             here = folder
             if task.benchmark == probes.BENCHMARK:
                 here = probes.ensure_folder()
@@ -50,6 +53,24 @@ def labelled(
             raise errors.RunError(f"{name}: the {split} split has no answers to score")
         found[name] = examples
     return found
+
+
+def _different(names: Sequence[str]) -> dict[str, task_lib.Task]:
+    """Returns the tasks by the names as they were given; none may be like another's."""
+    tasks: dict[str, task_lib.Task] = {}
+    given: dict[str, str] = {}
+    for name in names:
+        try:
+            tasks[name] = registry.get(name)
+        except data_errors.DataError as error:
+            raise errors.RunError(f"{name}: {error}") from error
+        other = given.setdefault(tasks[name].name, name)
+        if other != name:
+            raise errors.RunError(
+                f"{other} and {name} both declare a task named {tasks[name].name!r}; "
+                "scores are kept by that name, so each needs one of its own"
+            )
+    return tasks
 
 
 def spread(

@@ -216,7 +216,7 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
             "vocabulary_sha256": vocabulary.sha256,
             "epochs": batches.epoch(step),
             "tasks": {
-                name: {
+                tasks[name].name: {
                     "rate": float(rates[name]),
                     "train_examples": len(train[name]),
                     "majority": majority[name],

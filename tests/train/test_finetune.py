@@ -184,8 +184,10 @@ def test_a_users_task_has_sentinels(pretrained, tmp_path, capsys):
     learned = ("train_steps=24", "eval.every_steps=24", "schedule.learning_rate=0.1")
     argv = command(pretrained, tmp_path, workdir, *learned, *lengths, mixture=task)
     assert finetune.main(argv) == 0
-    (taught,) = run_record.read(workdir)["data"]["tasks"].values()
+    record = run_record.read(workdir)
+    taught = record["data"]["tasks"]["blanks"]
     assert (taught["truncated_inputs"], taught["truncated_targets"]) == (0, 0)
+    assert taught["majority"] == record["downstream"]["tasks"]["blanks"]["best"] == 100
     for decoding in ("greedy", "rank"):
         argv = [str(workdir), "--mixture", task, "--batch-size=4", "--json"]
         capsys.readouterr()
@@ -232,6 +234,10 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
 
     assert "No task or mixture 'rtee' (did you mean 'rte'?)" in of(mixture="rtee")
     assert "has the rate 0" in of(mixture="rte=0,cola")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(_BLANKS)
+    message = of(mixture=f"{tmp_path / 'a.py'},{tmp_path / 'b.py'}")
+    assert "b.py both declare a task named 'blanks'" in message
     message = of(mixture="boolq")
     assert "boolq" in message and "BoolQ/train.jsonl" in message
     assert "--seeds: got 'one'" in of(flags=["--seeds=one"])
