@@ -26,7 +26,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-tpu study test test-slow test-tpu lint format lock bazel clean
+.PHONY: FORCE help setup setup-tpu study test test-slow test-matrix test-tpu lint format lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -48,13 +48,16 @@ study: $(STAMP) ## pretrain the size ladder, fit the slope, write the report [AR
 
 test: $(STAMP) ## run the tests, without the slow ones
 	@# Tests of one file share what they compile, so they stay in one process.
-	@$(PYTEST) --dist loadfile -m 'not slow' $(ARGS)
+	@$(PYTEST) --dist loadfile -m 'not slow and not matrix' $(ARGS)
 
 test-slow: $(STAMP) ## run the slow tests only
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -m 'slow and not matrix' $(ARGS)
+
+test-matrix: $(STAMP) ## run the larger matrices (hours), and write tests/MATRIX.md
+	@$(PYTEST) -p tests.matrix_report --matrix-report tests/MATRIX.md -m matrix $(ARGS)
 
 test-tpu: setup-tpu ## run the tests that need the TPU compiler, without the slow ones
-	@$(PYTEST) -m 'not slow' tests/kernels/tpu_cost \
+	@$(PYTEST) -m 'not slow and not matrix' tests/kernels/tpu_cost \
 	  tests/train/test_ahead_of_time.py $(ARGS)
 
 lint: $(STAMP) ## check style: ruff and clang-format

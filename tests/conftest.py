@@ -29,8 +29,9 @@ os.environ["MPLCONFIGDIR"] = os.path.join(_cache.name, "matplotlib")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Registers the marker for plain `pytest` calls and for Bazel alike."""
-    config.addinivalue_line("markers", "slow: runs in `make test-slow` only")
+    """Registers the markers for plain `pytest` calls and for Bazel alike."""
+    for name in ("slow", "matrix"):
+        config.addinivalue_line("markers", f"{name}: runs in `make test-{name}` only")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""Runs one pytest file as a Bazel test, without its slow cases."""
+"""Runs one pytest file as a Bazel test, without its slow and matrix cases."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ class _Deselected:
 def main(argv: list[str]) -> int:
     """Runs the file named in `argv`; returns Bazel's exit code.
 
-    An empty selection counts as success only if slow cases are all there is.
+    An empty selection counts as success only if slow and matrix cases are all there is.
     """
     root = os.path.dirname(os.path.abspath("pyproject.toml"))
     deselected = _Deselected()
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
             "-c",
             os.path.join(root, "pyproject.toml"),
             "-m",
-            "not slow",
+            "not slow and not matrix",
             "--basetemp",
             os.path.join(os.environ["TEST_TMPDIR"], "pytest"),
             "--junit-xml",
