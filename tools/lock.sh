@@ -4,7 +4,7 @@
 # TPU compiler, which few need and whose size would double the set-up. Run by `make lock`.
 # Name packages to move only those (`tools/lock.sh optax`); none moves them all.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 readonly UV_VERSION=0.13.8
 # The compiler's reports change with its version: the parser is for this one.

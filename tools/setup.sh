@@ -2,7 +2,7 @@
 # Makes the virtual environment of this checkout. Run by `make setup` as
 # tools/setup.sh PYTHON VENV; safe to run again, it then only adds what is missing.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 readonly PYTHON=$1
 readonly VENV=$2

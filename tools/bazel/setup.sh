@@ -7,7 +7,7 @@
 # other Bazel (6 or 7, such as bazelisk's) fetches its own and needs none of that.
 # Without a Bazel, root on a Debian system gets Debian's.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+CDPATH='' cd -- "$(dirname -- "$0")/../.."
 root=$(pwd)
 readonly root
 readonly python=${CLINOMETER_PYTHON:-${root}/.venv/bin/python3}

@@ -1,0 +1,75 @@
+"""The shell scripts work on their own checkout, whatever the caller's shell is set to.
+
+With `CDPATH` set, a plain `cd tools/..` goes to another folder's `tools`: a script that
+then remakes a virtual environment would remove one that is not ours.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+# Each script, and the arguments that it needs before it does anything.
+SCRIPTS = {
+    ".ci/run": (),
+    "tools/setup.sh": ("python3", ".venv"),
+    "tools/lock.sh": (),
+    "tools/bazel/setup.sh": (),
+}
+# What a script calls first says where it stands, and fails.
+STAND_IN = '#!/bin/sh\npwd >"$SEEN"\nexit 1\n'
+
+
+def shell_scripts(root: pathlib.Path) -> set[str]:
+    """Returns the scripts of the checkout, by their first line."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    paths = [name for name in listed.stdout.split("\0") if (root / name).is_file()]
+    return {p for p in paths if (root / p).read_bytes().startswith(b"#!/bin/bash")}
+
+
+def test_every_script_is_tried(repo_root):
+    assert shell_scripts(repo_root) == set(SCRIPTS)
+
+
+@pytest.mark.parametrize("cdpath", ["{elsewhere}", ".:{elsewhere}", "{elsewhere}:"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_cdpath_leads_nowhere_else(script, cdpath, repo_root, tmp_path):
+    here, elsewhere, commands = (
+        tmp_path / name for name in ("my checkout", "elsewhere", "commands")
+    )
+    for folder in (here, elsewhere):  # A decoy of the same shape, with an environment.
+        (folder / script).parent.mkdir(parents=True)
+        shutil.copy(repo_root / script, folder / script)
+    theirs = elsewhere / ".venv" / "precious"
+    theirs.parent.mkdir()
+    theirs.touch()
+    commands.mkdir()
+    for name in ("make", "python3", "bazel"):
+        (commands / name).write_text(STAND_IN)
+        (commands / name).chmod(0o755)
+    seen = tmp_path / "seen"
+    environment = {
+        **os.environ,
+        "PATH": f"{commands}:{os.environ['PATH']}",
+        "CDPATH": cdpath.format(elsewhere=elsewhere),
+        "CLINOMETER_PYTHON": str(commands / "python3"),
+        "SEEN": str(seen),
+    }
+    subprocess.run(
+        [script, *SCRIPTS[script]],
+        cwd=here,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert seen.read_text().strip() == str(here)
+    assert theirs.exists()
+    assert sorted(path.name for path in elsewhere.iterdir()) == sorted(
+        {".venv", script.split("/")[0]}
+    )
