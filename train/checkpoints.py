@@ -25,6 +25,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from clinometer import models
 from clinometer.train import errors
+from clinometer.train import preservation
 from clinometer.train import state as state_lib
 
 FOLDER = "checkpoints"  # of a run directory
@@ -147,15 +148,8 @@ class Checkpoints:
         """
         self.directory = pathlib.Path(directory).resolve()
         policies: list[Any] = [checkpoint_managers.LatestN(keep_last)]
-        for name, best in best_by.items():
-            policies.append(
-                checkpoint_managers.BestN(
-                    get_metric_fn=operator.itemgetter(name),
-                    reverse=best == "min",
-                    n=keep_best,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
+        for name, mode in best_by.items():
+            policies.append(preservation.Best(name, mode, keep_best))
         if keep_every_steps:
             policies.append(checkpoint_managers.EveryNStepsClosest(keep_every_steps))
         policy = checkpoint_managers.AnyPreservationPolicy(policies)

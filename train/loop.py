@@ -197,6 +197,7 @@ def _train(
                 if job.source.scorer is not None:
                     measured |= run.score(job.source.scorer, step, state.params)
             run.write(step, measured)
+            saves = saves or run.is_best_of_a_task(step)
         if saves:
             with stopwatch.charge("checkpoint"):
                 run.save(checkpoints, step, state, measured)
@@ -319,6 +320,14 @@ class _Run:
         scorer.write_predictions(result, self._workdir / PREDICTIONS / str(step))
         return result.flat()
 
+    def is_best_of_a_task(self, step: int) -> bool:
+        """Whether a task had its best score at this step, so that it is to be kept."""
+        found = downstream.best(self._log.records) or {"tasks": {}}
+        kept = self._job.config.checkpoint.keep_best > 0
+        return kept and any(
+            entry["best_step"] == step for entry in found["tasks"].values()
+        )
+
     def save(
         self,
         checkpoints: checkpoints_lib.Checkpoints,
@@ -339,9 +348,11 @@ class _Run:
             },
             metrics=measured,
         )
-        # Those of checkpoints that are gone say little, and take room.
-        for folder in (self._workdir / PREDICTIONS).glob("*"):
-            if int(folder.name) not in (*checkpoints.steps, step):
+        # Those of checkpoints that are gone say little, and take room. What has not the
+        # name of a step is somebody else's.
+        kept = {str(kept) for kept in (*checkpoints.steps, step)}
+        for folder in (self._workdir / PREDICTIONS).glob("[0-9]*"):
+            if folder.name not in kept and str.isdecimal(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def write_record(self, status: str, error: str | None = None) -> None:

@@ -17,11 +17,15 @@ _SMALL = (
     "data.decoder_length=8",
     "eval.every_steps=4",
     "eval.batch_size=4",
-    "checkpoint.every_steps=4",
+    "checkpoint.every_steps=100",  # Best scores are kept all the same.
+    "checkpoint.keep_last=1",
     "log.every_steps=4",
     "log.health_every_steps=0",
     "log.tensorboard=false",
 )
+
+# What may lie among a run's predictions and is not its own.
+_STRAY = (".ipynb_checkpoints", "3b", "8 copy", "notes.txt", "\u0663")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,8 @@ def command(pretrained, folder, workdir, *overrides, flags=(), mixture="rte,cola
 def finetuned(pretrained, folder, tmp_path_factory):
     """A fine-tuning of 8 steps; not to be changed."""
     workdir = tmp_path_factory.mktemp("finetuned") / "run"
+    for name in _STRAY:
+        (workdir / "predictions" / name).mkdir(parents=True)
     assert finetune.main(command(pretrained, folder, workdir)) == 0
     return workdir
 
@@ -95,6 +101,17 @@ def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
     first = json.loads(predictions[0])
     assert first["inputs"] == "rte sentence1: abc 0 def. sentence2: ghi 0 jkl."
     assert first["targets"] == "not_entailment"
+
+
+def test_each_task_s_best_is_kept_whatever_is_saved_when(finetuned):
+    """Both tasks score the same at every step, and the earliest is their best."""
+    best = run_record.read(finetuned)["downstream"]["tasks"]
+    steps = {entry["best_step"] for entry in best.values()}
+    assert steps == {4}
+    kept = {path.name for path in (finetuned / "checkpoints").iterdir()}
+    assert kept == {"4", "8"}
+    predictions = {path.name for path in (finetuned / "predictions").iterdir()}
+    assert predictions == {*kept, *_STRAY}
 
 
 def test_scores_are_those_of_the_predictions(finetuned):

@@ -67,7 +67,9 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.checkpoint = config_dict.ConfigDict()
     config.checkpoint.every_steps = 5_000  # and after the last step
     config.checkpoint.keep_last = 2
-    config.checkpoint.keep_best = 1  # by validation loss
+    # By validation loss, among those saved; in fine-tuning by each task's score, which
+    # saves whenever one is a new best.
+    config.checkpoint.keep_best = 1
     # Keep for good the ones next to the multiples of this; None => none of them.
     config.checkpoint.keep_every_steps = config_dict.placeholder(int)
 
