@@ -54,8 +54,15 @@ def git_revision(root: pathlib.Path) -> dict[str, Any]:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
+        # In a hook, GIT_DIR and its like name the repository that the hook is of.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         return subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=20
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env=inherited,
         ).stdout.strip()
 
     nothing = {"git_revision": None, "git_dirty": None}

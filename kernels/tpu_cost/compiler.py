@@ -14,11 +14,11 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from typing import Any
 
+from clinometer.kernels import python_child
 from clinometer.kernels.tpu_cost import child
 
 # What libtpu must be told to compile on a machine that has no TPU.
@@ -214,7 +214,7 @@ class _Child:
         self._errors = home / "stderr"
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", child.__name__, str(request)],
+                python_child.module(child.__name__, str(request)),
                 env=_environment(mode, self.dump),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -266,14 +266,9 @@ class _Child:
 
 
 def _environment(mode: str, dump: pathlib.Path) -> dict[str, str]:
-    return (
-        os.environ
-        | ENVIRONMENT
-        | {
-            "LIBTPU_INIT_ARGS": " ".join(flag.format(dump) for flag in FLAGS[mode]),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        }
-    )
+    flags = " ".join(flag.format(dump) for flag in FLAGS[mode])
+    own = ENVIRONMENT | {"LIBTPU_INIT_ARGS": flags}
+    return python_child.environment(os.environ) | own
 
 
 def _short(reason: str) -> str:

@@ -4,6 +4,7 @@ Text stays text (searchable, and small); colours and sizes match the page's styl
 """
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
@@ -11,9 +12,6 @@ import io
 import re
 
 import matplotlib
-
-matplotlib.use("agg")
-
 from matplotlib import axes as mpl_axes
 from matplotlib import figure as mpl_figure
 from matplotlib import ticker
@@ -53,9 +51,17 @@ _WALL_COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#9aa5b1
 _MAX_CURVE_POINTS = 300
 
 
-def style(name: str) -> contextlib.AbstractContextManager[None]:
-    """The style of all figures; equal names give equal ids in the SVG."""
-    return matplotlib.rc_context({**_STYLE, "svg.hashsalt": name})
+@contextlib.contextmanager
+def style(name: str) -> Iterator[None]:
+    """The style of all figures; equal names give equal ids in the SVG.
+
+    Built on matplotlib's own defaults: a `matplotlibrc` of the user's, or one in the
+    working directory, has no say.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": name})
+        yield
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:

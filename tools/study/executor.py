@@ -10,10 +10,10 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 from typing import Any
 from typing import Protocol
 
+from clinometer.kernels import python_child
 from clinometer.tools.study import child
 
 
@@ -64,7 +64,7 @@ class LocalExecutor:
         slot = self._slots.pop(0)
         with open(log, "ab") as output:
             process = subprocess.Popen(
-                [sys.executable, child.__file__, str(os.getpid()), slot, *command],
+                python_child.script(child.__file__, str(os.getpid()), slot, *command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -111,9 +111,8 @@ def one_core_environment(environment: Mapping[str, str]) -> dict[str, str]:
         flags = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {
-        **environment,
+        **python_child.environment(environment),
         **dict.fromkeys(threads, "1"),
         "XLA_FLAGS": flags,
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
     }

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Mapping
 import dataclasses
 import pathlib
-import sys
 
 from ml_collections import config_dict
 
@@ -14,6 +13,7 @@ from clinometer.data import token_store
 from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
+from clinometer.kernels import python_child
 from clinometer.models import counts
 from clinometer.tools.report import downstream
 from clinometer.tools.study import errors
@@ -53,9 +53,7 @@ def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
 
 def pretraining(options: argparse.Namespace, run: plan.PlannedRun, store: str) -> Work:
     """The pretraining of a run."""
-    command = (
-        sys.executable,
-        "-m",
+    command = python_child.module(
         "clinometer.train.main",
         f"--config={protocol_lib.config_argument(run)}",
         f"--workdir={run_folder(options, run)}",
@@ -69,9 +67,7 @@ def finetuning(options: argparse.Namespace, run: plan.PlannedRun) -> Work:
     settings = protocol(options).downstream
     source = run_folder(options, run)
     workdir = source / downstream.FOLDER / FINETUNING
-    command = (
-        sys.executable,
-        "-m",
+    command = python_child.module(
         "clinometer.train.finetune",
         f"--from={source}",
         f"--mixture={settings.mixture}",

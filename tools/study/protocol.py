@@ -11,8 +11,9 @@ import dataclasses
 from clinometer import models
 from clinometer.models import registry
 from clinometer.tools.study import plan
+from clinometer.train.configs import pretrain
 
-CONFIG = "train/configs/pretrain.py"
+CONFIG = pretrain.__file__  # not one of that name in the working directory
 VOCAB_SIZE = 2048
 NEVER_FACTOR = 1 << 20
 

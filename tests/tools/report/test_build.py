@@ -1,10 +1,14 @@
 """The report: equal bytes from equal runs, whole and safe HTML, every case covered."""
 
 import html.parser
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
+from clinometer.kernels import python_child
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.fit import errors
 from clinometer.tools.report import build
@@ -41,6 +45,27 @@ def _bytes(folder):
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_matplotlib_settings_of_the_user_change_nothing(tmp_path):
+    study = synthetic_study.write_study(tmp_path / "study")
+    (tmp_path / "matplotlibrc").write_text(
+        "backend: svg\nlines.linewidth: 9\naxes.facecolor: black\nfigure.dpi: 300\n"
+        "font.size: 30\naxes.formatter.use_locale: True\nsavefig.bbox: tight\n"
+        "svg.image_inline: False\naxes.prop_cycle: cycler('color', ['r'])\n"
+    )
+    code = (
+        "import pathlib, sys; from clinometer.tools.report import build;"
+        "build.build(*map(pathlib.Path, sys.argv[1:]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, study, tmp_path / "other"],
+        cwd=tmp_path,
+        env=python_child.environment(os.environ) | {"MPLBACKEND": "nonsense"},
+        check=True,
+    )
+    build.build(study, tmp_path / "usual")
+    assert _bytes(tmp_path / "other") == _bytes(tmp_path / "usual")
 
 
 def test_same_input_same_bytes_in_any_folder(tmp_path):

@@ -102,6 +102,11 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     )
     assert tokenize.wait() == 0, tokenize.stdout.read()
 
+    # A working directory whose names are those of Python's own modules, and of ours.
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "train" / "configs").mkdir(parents=True)
+    for name in ("random", "json", "types", "queue", "train/configs/pretrain"):
+        (elsewhere / f"{name}.py").write_text("raise SystemExit(__file__)")
     out = tmp_path / "study"
     command = [
         "clinometer.tools.study.main",
@@ -114,7 +119,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
         "--downstream-steps=6",
         "--steps=2000",  # Long enough to be stopped midway.
     ]
-    first = _python(*command)
+    first = _python(*command, cwd=elsewhere)
     logs = [
         out / "runs" / f"transformer-{s}-s0" / "metrics.jsonl" for s in ("pico", "nano")
     ]
@@ -124,7 +129,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
         assert time.monotonic() < end
         time.sleep(0.05)
 
-    second = _python(*command)
+    second = _python(*command, cwd=elsewhere)
     assert second.wait() == 1
     assert "another study is running" in second.stdout.read()
 
@@ -135,7 +140,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     states = [json.loads((log.parent / "run.json").read_text()) for log in logs]
     assert "stopped" in {state["status"] for state in states}
 
-    again = _python(*command)
+    again = _python(*command, cwd=elsewhere)
     said = again.communicate()[0]
     assert again.returncode == 0, said
     with open(out / "runs.csv", newline="") as file:
@@ -149,7 +154,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     page = (out / "report.html").read_bytes()
     records = [(log.parent / "run.json").read_bytes() for log in logs]
 
-    third = _python(*command)
+    third = _python(*command, cwd=elsewhere)
     said = third.communicate()[0]
     assert third.returncode == 0, said
     assert "2 runs, 2 finished before, 0 to do" in said
