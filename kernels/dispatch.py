@@ -15,6 +15,7 @@ under `vmap`; group i sums the i-th part of the batch.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -229,15 +230,23 @@ def _log_once(message: str) -> None:
     logging.getLogger(__name__).info(message)
 
 
-def _device_kind(rule: Any, platform: str) -> str | None:
-    """Returns the kind of the devices that a program is lowered for, if it has any."""
-    axis_context = rule.module_context.axis_context
-    if mesh := getattr(axis_context, "mesh", None):
-        devices = mesh.devices.flat
-    else:
-        devices = getattr(axis_context, "device_assignment", None) or ()
-    kinds = [device.device_kind for device in devices if device.platform == platform]
-    return kinds[0] if kinds else None
+def device_kind(devices: Iterable[Any], platform: str) -> str | None:
+    """Returns the kind of those devices that are of a platform; None if none is."""
+    return next((x.device_kind for x in devices if x.platform == platform), None)
+
+
+def _lowered_kind(rule: Any, platform: str) -> str | None:
+    """Returns the kind of the devices that a program is lowered for, if it is known.
+
+    An abstract mesh may describe them. Else they are those of the client, which are of
+    one kind: under plain `jit`, JAX hands over the program's own devices only for
+    primitives that it then refuses to lower under an abstract mesh.
+    """
+    meshes = [jax.sharding.get_abstract_mesh()]
+    meshes += [x.sharding.mesh for x in rule.avals_in]
+    described = [x.abstract_device for x in meshes if x.abstract_device]
+    backend = rule.module_context.backend
+    return device_kind(described or (backend.devices() if backend else ()), platform)
 
 
 def _lower(
@@ -250,7 +259,7 @@ def _lower(
     context: context_lib.Context,
 ) -> Any:
     if context.target is None:
-        context = dataclasses.replace(context, target=_device_kind(rule, platform))
+        context = dataclasses.replace(context, target=_lowered_kind(rule, platform))
     choice = choose(
         kernel,
         rule.avals_in,

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import dataclasses
 import functools
 from typing import Any
 
 import jax
 from jax.extend import core
 
+from clinometer.kernels import context as context_lib
 from clinometer.kernels import dispatch
 
 
@@ -19,7 +21,8 @@ def choices(
     Args:
         function: a traceable function.
         *args: arrays or `jax.ShapeDtypeStruct`s; nothing is run.
-        platform: "cpu", "tpu", ...; None for JAX's default backend.
+        platform: "cpu", "tpu", ...; None for JAX's default backend. The kind of device
+            is the one that `kernels.target` names, else that of the devices here.
     """
     platform = platform or jax.default_backend()
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
@@ -58,7 +61,7 @@ def implementation_jaxpr(equation: Any, platform: str) -> Any:
         _choice_of(equation, platform).implementation
     ]
     run = functools.partial(chosen.run, **dict(params["settings"]))
-    with params["context"].entered():
+    with _context_of(equation, platform).entered():
         return jax.make_jaxpr(run)(*(x.aval for x in equation.invars)).jaxpr
 
 
@@ -68,14 +71,21 @@ def declared_cost(equation: Any) -> dispatch.Cost:
     return equation.params["kernel"].cost(*shapes, **dict(equation.params["settings"]))
 
 
+def _context_of(equation: Any, platform: str) -> context_lib.Context:
+    """Returns what was set around a call; its target is what runs it here, if any."""
+    context = equation.params["context"]
+    here = dispatch.device_kind(jax.local_devices(), platform)
+    return dataclasses.replace(context, target=context.target or here)
+
+
 def _choice_of(equation: Any, platform: str) -> dispatch.Choice:
-    params = equation.params
+    params, context = equation.params, _context_of(equation, platform)
     return dispatch.choose(
         params["kernel"],
         [variable.aval for variable in equation.invars],
         dict(params["settings"]),
         params["implementation"],
         platform,
-        params["context"].target,
-        params["context"].interpret is not None,
+        context.target,
+        context.interpret is not None,
     )
