@@ -9,6 +9,7 @@ Scores of the same N units are drawn alike, so that their mean has the right err
 from collections.abc import Callable
 from collections.abc import Sequence
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -141,6 +142,25 @@ def average(scores: Sequence[float]) -> float:
 def standard_error(score: float) -> float:
     """A score's standard error; NaN if it is a plain number, which has none."""
     return getattr(score, "standard_error", float("nan"))
+
+
+def describe_error(score: float) -> dict[str, float | str | None]:
+    """What a record says of a score's `standard_error`.
+
+    Null where there is none, with the reason as `no_standard_error`: NaN is not JSON.
+    """
+    error = standard_error(score)
+    if not math.isnan(error):
+        return {"standard_error": error}
+    reason = "a plain number: its examples are not known"
+    if isinstance(score, Score):
+        reason = f"{score.num_units} scored example says nothing of its spread"
+    return {"standard_error": None, "no_standard_error": reason}
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value, None where JSON has no number for it."""
+    return value if math.isfinite(value) else None
 
 
 def _check_some(num_units: int) -> None:

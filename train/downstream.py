@@ -22,57 +22,12 @@ from clinometer.data.tasks import registry
 from clinometer.data.tasks import task as task_lib
 from clinometer.models import decoding
 from clinometer.train import downstream_examples
+from clinometer.train import downstream_options
 from clinometer.train import errors
 
-METHODS = ("greedy", "beam", "sample", "rank")
 PREFIX = "downstream/"
 # Names in a log that are no task's. SQuAD's average is its one task.
 _AVERAGES = {*aggregates.AVERAGES, "avg"} - {*aggregates.SQUAD}
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How predictions are made.
-
-    Attributes:
-        decoding: of `METHODS`; "rank" takes the likeliest of a task's labels, and is
-            greedy where the answer is free text.
-        beam_size: of "beam".
-        length_penalty: alpha, of "beam".
-        temperature: of "sample".
-        top_k: of "sample"; 0 for all.
-        top_p: of "sample".
-        seed: of "sample".
-        batch_size: examples decoded at once.
-        max_examples: of a task, spread over its set; None for all.
-    """
-
-    decoding: str = "greedy"
-    beam_size: int = 4
-    length_penalty: float = 0.6
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-    batch_size: int = 32
-    max_examples: int | None = None
-
-    def check(self, place: str) -> None:
-        """Raises RunError, naming `place`'s field, where a value is out of range."""
-        if self.decoding not in METHODS:
-            raise errors.RunError(
-                f"{place}decoding: got {self.decoding!r}; accepted: "
-                f"{', '.join(METHODS)}"
-            )
-        for name in ("beam_size", "batch_size", "max_examples"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise errors.RunError(f"{place}{name}: must be at least 1, got {value}")
-        if not self.temperature > 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
-            raise errors.RunError(
-                f"{place}temperature, top_p, top_k: must be above 0, in (0, 1], and "
-                f"not negative; got {self.temperature}, {self.top_p}, {self.top_k}"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,13 +91,13 @@ class Scorer:
         *,
         encoder_length: int,
         decoder_length: int,
-        options: Options,
+        options: downstream_options.Options,
     ):
         """Tokenises; compiles nothing yet.
 
         Args:
             model: whose predictions they are.
-            vocabulary: of the model.
+            vocabulary: of the model, whose tables may be padded to more.
             examples: labelled, by the task's name.
             encoder_length: S; longer inputs are cut.
             decoder_length: T, tokens of a prediction.
@@ -166,6 +121,7 @@ class Scorer:
             )
             self._tasks[task.name], self._examples[task.name] = task, chosen
             self._inputs[task.name], self._truncated[task.name] = tokens, truncated
+        model = decoding.Restricted(model, vocabulary.size)
         for name, task in self._tasks.items():
             # One program serves all tasks that decode alike.
             key = name if self._ranks(task) else ""
@@ -254,7 +210,7 @@ class Scorer:
         return self._options.decoding == "rank" and bool(task.labels)
 
     def _function(
-        self, model: models.Model, task: task_lib.Task, length: int
+        self, model: decoding.Restricted, task: task_lib.Task, length: int
     ) -> decoding.runner.Function:
         options = self._options
         if self._ranks(task):
@@ -262,7 +218,13 @@ class Scorer:
                 self._vocabulary.encode(label, parse_sentinels=task.sentinels)
                 for label in task.labels
             ]
-            targets = decoding.pack_targets(labels, model.config.vocab_size)
+            try:
+                targets = decoding.pack_targets(labels, self._vocabulary.size)
+            except ValueError as error:
+                raise errors.RunError(
+                    f"{task.name}: its labels {', '.join(task.labels)} cannot be "
+                    f"ranked with this vocabulary: {error}"
+                ) from error
             return lambda params, inputs, rows: decoding.score_targets(
                 model, params, inputs, targets
             )

@@ -11,7 +11,9 @@ import sys
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from clinometer import models
 from clinometer.data import errors as data_errors
 from clinometer.data import mixtures
 from clinometer.data import scores
@@ -19,6 +21,7 @@ from clinometer.data.tasks import registry
 from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import downstream
 from clinometer.train import downstream_examples
+from clinometer.train import downstream_options
 from clinometer.train import errors
 from clinometer.train import initial
 from clinometer.train import lease
@@ -28,10 +31,12 @@ from clinometer.train import sources
 from clinometer.train import state as state_lib
 
 BEST = "best"
+_MOST_TOKENS = 1 << 20  # of an input or output
 
 _DESCRIPTION = """\
 Scores checkpoints of a run on downstream tasks, as T5 does. Writes the scores into the
-run's record (run.json, "evaluations") and the predictions into its folder. Examples:
+run's record (run.json, "evaluations") and the predictions into its folder; where these
+cannot be written, the scores are printed all the same. Examples:
 
   clinometer evaluate runs/base/finetune/glue --mixture glue --data DIR --step best
   clinometer evaluate runs/base/finetune/boolq --mixture boolq --data DIR \\
@@ -59,16 +64,17 @@ class Request:
     step: int | str | None
     encoder_length: int | None
     decoder_length: int | None
-    options: downstream.Options
+    options: downstream_options.Options
 
 
 def evaluate(request: Request) -> dict[str, Any]:
-    """Scores a run, writes its record, and returns what was added to it.
+    """Scores a run, writes its predictions, and returns what `record` adds.
 
     Raises:
-        RunError: no such run, checkpoint, task or file; another process trains it.
+        RunError: no such run, checkpoint, task or file; an option out of range.
     """
-    request.options.check("--")
+    _check_length("--encoder-length", request.encoder_length, least=2)
+    _check_length("--decoder-length", request.decoder_length, least=1)
     record = initial.read_record(str(request.run))
     model, optimizer = initial.built(record)
     data = record["config"]["data"]
@@ -81,16 +87,20 @@ def evaluate(request: Request) -> dict[str, Any]:
             f"the store {record['data']['store']} has another vocabulary than the run "
             "learned with; has it been made anew?"
         )
+    request.options.check("--", store.vocabulary.size)
     folder = request.folder or data.get("folder")
     try:
         names = list(mixtures.expand(mixture, registry.names()))
     except data_errors.DataError as error:
         raise errors.RunError(f"--mixture: {error}") from error
+    abstract = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
+    encoder_length = request.encoder_length or data["encoder_length"]
+    _check_takes(model, abstract.params, encoder_length)
     scorer = downstream.Scorer(
         model,
         store.vocabulary,
         downstream_examples.labelled(names, folder),
-        encoder_length=request.encoder_length or data["encoder_length"],
+        encoder_length=encoder_length,
         decoder_length=request.decoder_length
         or data.get("decoder_length")
         or record["counts"]["decoder_length"],
@@ -100,7 +110,6 @@ def evaluate(request: Request) -> dict[str, Any]:
         request.run / checkpoints_lib.FOLDER, read_only=True
     )
     steps = _steps(request, record, reader, scorer.names)
-    abstract = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
     added: dict[str, Any] = {
         "mixture": mixture,
         "options": dataclasses.asdict(request.options),
@@ -112,19 +121,38 @@ def evaluate(request: Request) -> dict[str, Any]:
     for step in sorted(set(steps.values())):
         tasks = [name for name in scorer.names if steps[name] == step]
         result = scorer(reader.read(step, abstract).params, say, tasks)
-        folder_name = f"evaluation-{request.options.decoding}-{step}"
-        scorer.write_predictions(result, request.run / folder_name)
+        place = request.run / f"evaluation-{request.options.decoding}-{step}"
+        try:
+            scorer.write_predictions(result, place)
+        except OSError as error:
+            logging.warning("%s: the predictions are not written: %s", place, error)
         added["sequences_per_second"] = result.sequences_per_second
         for name, found in result.tasks.items():
             numbers[name] = found.number
             added["tasks"][name] = {"step": step, **_described(found)}
-    averages = downstream.averages(numbers)
-    added["averages"] = {name: average._asdict() for name, average in averages.items()}
-    with lease.Lease(request.run):  # The trainer writes the record, too.
-        record = initial.read_record(str(request.run))
-        record.setdefault("evaluations", []).append(added)
-        run_record.write(request.run, record)
+    added["averages"] = {
+        name: {
+            "value": average.value,
+            "standard_error": scores.finite_or_none(average.standard_error),
+        }
+        for name, average in downstream.averages(numbers).items()
+    }
     return added
+
+
+def record(run: pathlib.Path, added: Mapping[str, Any]) -> None:
+    """Adds an evaluation to a run's record; warns where that cannot be written.
+
+    Raises:
+        RunHeldError: another process trains the run, and writes its record.
+    """
+    try:
+        with lease.Lease(run):  # The trainer writes the record, too.
+            found = initial.read_record(str(run))
+            found.setdefault("evaluations", []).append(added)
+            run_record.write(run, found)
+    except OSError as error:
+        logging.warning("%s: the scores are printed, not recorded: %s", run, error)
 
 
 def table(added: Mapping[str, Any]) -> str:
@@ -133,13 +161,13 @@ def table(added: Mapping[str, Any]) -> str:
     for name, found in added["tasks"].items():
         metrics = ", ".join(f"{k} {v:.2f}" for k, v in found["metrics"].items())
         lines.append(
-            f"{name:<18}{found['score']:>8.2f}{found['standard_error']:>6.2f}"
+            f"{name:<18}{found['score']:>8.2f}{_error(found):>6}"
             f"{found['step']:>9}{found['examples']:>10}  {metrics}"
             + (f"; {found['truncated']} inputs cut" if found["truncated"] else "")
         )
     for name, average in added["averages"].items():
-        error = average["standard_error"]
-        lines.append(f"{name + ' (mean)':<18}{average['value']:>8.2f}{error:>6.2f}")
+        mean = f"{name + ' (mean)':<18}{average['value']:>8.2f}{_error(average):>6}"
+        lines.append(mean)
     rate = added["sequences_per_second"]
     lines.append(
         f"percent; +- is one standard error; {rate:,.1f} sequences/s, "
@@ -148,10 +176,33 @@ def table(added: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _error(found: Mapping[str, Any]) -> str:
+    error = found["standard_error"]
+    return "-" if error is None else f"{error:.2f}"
+
+
+def _check_length(option: str, length: int | None, least: int) -> None:
+    if length is not None and not least <= length <= _MOST_TOKENS:
+        raise errors.RunError(
+            f"{option}: got {length}; accepted: {least} to {_MOST_TOKENS} tokens"
+        )
+
+
+def _check_takes(model: models.Model, params: Any, encoder_length: int) -> None:
+    """Raises RunError where the model does not take inputs of this length."""
+    tokens = jax.ShapeDtypeStruct((1, encoder_length), jnp.int32)
+    try:
+        jax.eval_shape(model.encode, params, tokens)
+    except models.ConfigError as error:
+        raise errors.RunError(
+            f"--encoder-length: {encoder_length} does not suit {model.name}: {error}"
+        ) from error
+
+
 def _described(found: downstream.TaskResult) -> dict[str, Any]:
     return {
         "score": float(found.number),
-        "standard_error": scores.standard_error(found.number),
+        **scores.describe_error(found.number),
         "metrics": {k: float(v) for k, v in found.metrics.items()},
         "examples": found.examples,
         "truncated": found.truncated,
@@ -179,10 +230,11 @@ def _steps(
     else:
         step = request.step if request.step is not None else max(kept, default=None)
         steps = dict.fromkeys(names, step)
-    absent = sorted({step for step in steps.values() if step not in kept}, key=str)
-    if absent:
+    absent = {name: step for name, step in steps.items() if step not in kept}
+    for name, step in absent.items():
+        best_of = f", the best of {name}" if request.step == BEST else ""
         raise errors.RunError(
-            f"--step: {request.run} has no checkpoint of step {absent[0]}; it has "
+            f"--step: {request.run} has no checkpoint of step {step}{best_of}; it has "
             f"{listed}"
         )
     return steps
@@ -194,7 +246,7 @@ def _say(text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
-    defaults = downstream.Options()
+    defaults = downstream_options.Options()
     parser = argparse.ArgumentParser(
         prog="clinometer evaluate",
         description=_DESCRIPTION,
@@ -209,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--encoder-length", type=int, help="default the run's own")
     parser.add_argument("--decoder-length", type=int, help="default the run's own")
     parser.add_argument(
-        "--decoding", choices=downstream.METHODS, default=defaults.decoding
+        "--decoding", choices=downstream_options.METHODS, default=defaults.decoding
     )
     for field in dataclasses.fields(defaults):
         if field.name != "decoding":
@@ -224,9 +276,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
-    options = downstream.Options(
+    options = downstream_options.Options(
         **{f.name: getattr(arguments, f.name) for f in dataclasses.fields(defaults)}
     )
+    run = pathlib.Path(arguments.run).resolve()
     try:
         if arguments.step not in (None, BEST) and not arguments.step.isdecimal():
             raise errors.RunError(
@@ -235,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         step = arguments.step
         added = evaluate(
             Request(
-                pathlib.Path(arguments.run).resolve(),
+                run,
                 arguments.mixture,
                 arguments.data,
                 step if step in (None, BEST) else int(step),
@@ -246,11 +299,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (errors.RunError, data_errors.DataError) as error:
         print(f"clinometer evaluate: error: {error}", file=sys.stderr)
-        held = isinstance(error, errors.RunHeldError)
-        return train_main.EXIT_HELD if held else train_main.EXIT_ERROR
+        return train_main.EXIT_ERROR
     if sys.stderr.isatty():
         print("\r\x1b[2K", end="", file=sys.stderr)
     print(json.dumps(added, indent=1) if arguments.json else table(added))
+    try:
+        record(run, added)
+    except errors.RunHeldError as error:
+        print(f"clinometer evaluate: not recorded: {error}", file=sys.stderr)
+        return train_main.EXIT_HELD
     return 0
 
 

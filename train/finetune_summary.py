@@ -21,7 +21,8 @@ def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
     summary = summarise([run_record.read(folder) or {} for folder in folders])
     path = workdir / FILE_NAME
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(summary, indent=1, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, path)
     return f"{table(summary)}\nwritten to {path}"
 
@@ -36,7 +37,8 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         One entry a group: `pretraining_step` (None from scratch), `learning_rate`,
         `seeds`, and for each task `score` (the mean over seeds of the best step's, in
         percent), `standard_error` (the larger of that of the evaluation set and that
-        between seeds), `examples_error` and `seeds_error`, the two of them.
+        between seeds), `examples_error` and `seeds_error`, the two of them. An error
+        that nobody knows is None, with the reason as `no_examples_error`.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for run in runs:
@@ -65,23 +67,30 @@ def _entry(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     given = [entry["standard_error"] for entry in found]
     errors = [error for error in given if error is not None]
     # The seeds are scored on the same examples: their mean knows them no better.
-    examples_error = statistics.fmean(errors) if errors else math.nan
+    examples_error = statistics.fmean(errors) if errors else None
     seeds_error = 0.0
     if len(values) > 1:
         seeds_error = statistics.stdev(values) / math.sqrt(len(values))
-    return {
+    entry = {
         "score": statistics.fmean(values),
-        "standard_error": max(examples_error, seeds_error),
+        "standard_error": max(examples_error or 0.0, seeds_error),
         "examples_error": examples_error,
         "seeds_error": seeds_error,
         "best_steps": [entry["best_step"] for entry in found],
     }
+    if examples_error is None:
+        entry["no_examples_error"] = "the evaluation set's score has none"
+        if len(values) == 1:
+            entry["standard_error"] = None
+    return entry
 
 
-def different(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two entries lie further apart than their errors explain."""
-    error = math.hypot(one["standard_error"], other["standard_error"])
-    return abs(one["score"] - other["score"]) > _APART * error
+    errors = [one["standard_error"], other["standard_error"]]
+    if None in errors:
+        return False
+    return abs(one["score"] - other["score"]) > _APART * math.hypot(*errors)
 
 
 def _start(step: int | None) -> str:
@@ -103,7 +112,9 @@ def table(summary: Sequence[Mapping[str, Any]]) -> str:
         cells = []
         for entry in entries:
             mark = " <" if different(entry, best) else "  "
-            text = f"{entry['score']:.1f} +- {entry['standard_error']:.1f}"
+            error = entry["standard_error"]
+            known = "-" if error is None else f"{error:.1f}"
+            text = f"{entry['score']:.1f} +- {known}"
             cells.append(f"  {text:>22}{mark}")
         lines.append(f"{name:<{width}}" + "".join(cells))
     if len(summary) > 1:

@@ -25,6 +25,7 @@ from clinometer.data.tasks import registry
 from clinometer.train import checkpoints
 from clinometer.train import downstream
 from clinometer.train import downstream_examples
+from clinometer.train import downstream_options
 from clinometer.train import errors
 
 Batch = dict[str, np.ndarray]
@@ -143,14 +144,14 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
         RunError: `config.data` or `config.eval` is wrong, or files are, and how.
     """
     data, evaluation = config.data, config.eval
-    options = downstream.Options(
+    options = downstream_options.Options(
         **{
             field.name: evaluation[field.name]
-            for field in dataclasses.fields(downstream.Options)
+            for field in dataclasses.fields(downstream_options.Options)
         }
     )
-    options.check("config.eval.")
     vocabulary = open_store(data.store).vocabulary
+    options.check("config.eval.", vocabulary.size)
     if not data.mixture:
         raise errors.RunError(
             "config.data.mixture: missing; give names of mixtures "

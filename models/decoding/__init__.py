@@ -6,6 +6,7 @@ from clinometer.models.decoding.cache import row_axes
 from clinometer.models.decoding.cache import take_rows
 from clinometer.models.decoding.rank import pack_targets
 from clinometer.models.decoding.rank import score_targets
+from clinometer.models.decoding.restricted import Restricted
 from clinometer.models.decoding.runner import Report
 from clinometer.models.decoding.runner import Runner
 from clinometer.models.decoding.sampling import sample
@@ -20,6 +21,7 @@ __all__ = [
     "START_ID",
     "Decoded",
     "Report",
+    "Restricted",
     "Runner",
     "beam_search",
     "generate",

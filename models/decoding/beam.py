@@ -10,6 +10,7 @@ fall, and no penalty is larger than that of T. One beam is greedy decoding.
 Shapes: B batch, S encoder length, T decoder length, K beams, V vocabulary.
 """
 
+import math
 from typing import Any
 from typing import NamedTuple
 
@@ -68,8 +69,10 @@ def beam_search(
     stepwise.check("beam_search", encoder_input_tokens, max_decode_length)
     if beam_size < 1:
         raise ValueError(f"beam_search: beam_size: must be at least 1, got {beam_size}")
-    if alpha < 0:
-        raise ValueError(f"beam_search: alpha: must not be negative, got {alpha}")
+    if not 0 <= alpha < math.inf:
+        raise ValueError(
+            f"beam_search: alpha: must be finite and not negative, got {alpha}"
+        )
     if beam_size == 1:
         decoded = stepwise.generate(
             model, params, encoder_input_tokens, max_decode_length, eos_id=eos_id

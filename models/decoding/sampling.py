@@ -3,11 +3,16 @@
 Shapes: B batch, S encoder length, T decoder length, V vocabulary.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from clinometer.models import seq2seq
 from clinometer.models.decoding import stepwise
+
+# Divided by less, logits overflow.
+LEAST_TEMPERATURE = 1e-6
 
 
 def sample(
@@ -34,7 +39,8 @@ def sample(
         max_decode_length: T, at least 1.
         key: random key.
         row_ids: int [B], a name for each row; None for 0, 1, 2, ...
-        temperature: logits are divided by it; more is more even.
+        temperature: logits are divided by it, `LEAST_TEMPERATURE` or more; more is
+            more even.
         top_k: take the k likeliest tokens only; 0 for all.
         top_p: take the fewest likeliest tokens that have at least this probability
             together, behind temperature and `top_k`; 1 for all.
@@ -48,10 +54,10 @@ def sample(
         ValueError: an option is out of range; names it.
     """
     stepwise.check("sample", encoder_input_tokens, max_decode_length)
-    if temperature <= 0:
+    if not LEAST_TEMPERATURE <= temperature < math.inf:
         raise ValueError(
-            f"sample: temperature: must be positive, got {temperature}; see greedy for "
-            "the likeliest tokens"
+            f"sample: temperature: must be at least {LEAST_TEMPERATURE:g} and finite, "
+            f"got {temperature}; see greedy for the likeliest tokens"
         )
     if not 0 < top_p <= 1:
         raise ValueError(f"sample: top_p: must lie in (0, 1], got {top_p}")

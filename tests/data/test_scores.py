@@ -84,3 +84,12 @@ def test_stored_it_is_its_value():
     score = scores.mean([1, 0, 1, 1])
     assert json.dumps({"em": score}) == '{"em": 75.0}'
     assert pickle.loads(pickle.dumps(score)) == 75.0
+
+
+def test_a_record_says_why_a_score_has_no_error():
+    known = scores.describe_error(scores.mean([1.0, 0.0]))
+    assert known == {"standard_error": scores.mean([1.0, 0.0]).standard_error}
+    for score, reason in ((scores.mean([1.0]), "1 scored example"), (50.0, "plain")):
+        found = scores.describe_error(score)
+        assert found["standard_error"] is None
+        assert reason in found["no_standard_error"]

@@ -1,12 +1,13 @@
 """Scores of tasks: what is drawn from a log, and which examples are taken."""
 
+import json
+
 import pytest
 
 from clinometer.data.tasks import registry
 from clinometer.data.tasks import task as task_lib
 from clinometer.train import downstream
 from clinometer.train import downstream_examples
-from clinometer.train import errors
 from clinometer.train import finetune_summary
 
 
@@ -63,16 +64,6 @@ def test_the_majority_gives_the_commonest_target_of_training():
     )
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("decoding", "beams"), ("batch_size", 0), ("top_p", 1.5), ("max_examples", 0)],
-)
-def test_options_out_of_range_are_named(field, value):
-    options = downstream.Options(**{field: value})
-    with pytest.raises(errors.RunError, match=field):
-        options.check("config.eval.")
-
-
 def run(seed, learning_rate, score, error):
     entry = {"best": score, "best_step": 5, "last": score, "standard_error": error}
     return {
@@ -109,3 +100,15 @@ def test_no_difference_is_one_within_its_error():
     assert finetune_summary.different(entries[1], entries[2])
     text = finetune_summary.table(summary)
     assert "61.0 +- 3.0  " in text and "50.0 +- 3.0 <" in text
+
+
+def test_an_error_that_nobody_knows_is_null_with_its_reason():
+    summary = finetune_summary.summarise([run(0, 1e-3, 60.0, None)])
+    (entry,) = [entry["tasks"]["rte"] for entry in summary]
+    assert entry["standard_error"] is entry["examples_error"] is None
+    assert entry["no_examples_error"]
+    json.dumps(summary, allow_nan=False)
+    assert "60.0 +- -" in finetune_summary.table(summary)
+    two = finetune_summary.summarise([run(0, 1e-3, 60.0, None), run(1, 1e-3, 62, None)])
+    assert two[0]["tasks"]["rte"]["standard_error"] == pytest.approx(1.0)
+    assert not finetune_summary.different(entry, two[0]["tasks"]["rte"])

@@ -6,6 +6,7 @@ import pytest
 
 from clinometer.train import evaluation
 from clinometer.train import finetune
+from clinometer.train import lease
 from clinometer.train import main
 from clinometer.train import metrics_log
 from clinometer.train import run_record
@@ -213,6 +214,30 @@ def test_a_users_task_has_sentinels(pretrained, tmp_path, capsys):
         assert (found["score"], found["truncated"]) == (100, 0)
 
 
+def test_what_cannot_be_recorded_is_printed(finetuned, tmp_path, capsys, caplog):
+    """A file where a folder should be is refused to root, too."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("run.json", "checkpoints"):
+        (run / name).symlink_to(finetuned / name)
+    (run / "evaluation-sample-8").touch()
+    (run / "lease.json").mkdir()
+    before = run_record.read(finetuned)
+    argv = [str(run), "--decoding=sample", "--json", "--batch-size=4", "--step=8"]
+    assert evaluation.main(argv) == 0
+    found = json.loads(capsys.readouterr().out)["tasks"]
+    assert set(found) == {"rte", "cola"}
+    assert f"{run / 'evaluation-sample-8'}: the predictions are not" in caplog.text
+    assert f"{run}: the scores are printed, not recorded" in caplog.text
+    assert run_record.read(finetuned) == before
+    with lease.Lease(finetuned):
+        assert evaluation.main([str(finetuned), *argv[1:]]) == 43
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["tasks"] == found
+    assert "not recorded" in captured.err and "is being trained by" in captured.err
+    assert run_record.read(finetuned) == before
+
+
 @pytest.mark.slow
 def test_several_seeds_and_rates_are_one_command(pretrained, folder, tmp_path, capsys):
     flags = ["--seeds=0 1", "--learning-rates=1e-3 5e-3"]
@@ -273,7 +298,11 @@ def test_evaluation_refuses_bad_input(finetuned, capsys):
     for flags, message in (
         (["--step=7"], "has no checkpoint of step 7; it has"),
         (["--step=first"], "accepted: a number or best"),
-        (["--beam-size=0"], "--beam_size: must be at least 1, got 0"),
+        (["--beam-size=0"], "--beam-size: got 0; accepted: 1 to 200"),
+        (["--length-penalty=nan"], "--length-penalty: got nan; accepted: 0 to 5"),
+        (["--decoder-length=0"], "--decoder-length: got 0; accepted: 1 to"),
+        (["--encoder-length=1"], "--encoder-length: got 1; accepted: 2 to"),
+        (["--top-k=201"], "--top-k: got 201; accepted: 1 to 200"),
         (["--mixture=copaa"], "did you mean 'copa'"),
     ):
         assert evaluation.main([str(finetuned), *flags]) == 1

@@ -1,6 +1,7 @@
 """Beam search equals enumeration and its own definition, walked without caches."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -151,7 +152,9 @@ def test_length_penalty():
     ("options", "message"),
     [
         ({"beam_size": 0}, "beam_size: must be at least 1, got 0"),
-        ({"alpha": -0.1}, "alpha: must not be negative, got -0.1"),
+        ({"alpha": -0.1}, "alpha: must be finite and not negative, got -0.1"),
+        ({"alpha": math.nan}, "alpha: must be finite and not negative, got nan"),
+        ({"alpha": math.inf}, "alpha: must be finite and not negative, got inf"),
         ({"max_decode_length": 0}, "max_decode_length: must be at least 1, got 0"),
     ],
 )

@@ -1,6 +1,7 @@
 """Samples have the distribution that was asked for, whatever the batch."""
 
 import functools
+import math
 
 import jax
 import numpy as np
@@ -122,7 +123,14 @@ def test_draws_differ_from_step_to_step():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, "temperature: must be positive, got 0.0; see greedy"),
+        (
+            {"temperature": 0.0},
+            "temperature: must be at least 1e-06 .* got 0.0; see gr",
+        ),
+        ({"temperature": 1e-40}, "temperature: must be at least 1e-06 .* got 1e-40"),
+        ({"temperature": math.nan}, "temperature: .* finite, got nan"),
+        ({"temperature": math.inf}, "temperature: .* finite, got inf"),
+        ({"top_p": math.nan}, r"top_p: must lie in \(0, 1\], got nan"),
         ({"top_p": 0.0}, r"top_p: must lie in \(0, 1\], got 0.0"),
         ({"top_p": 1.1}, r"top_p: must lie in \(0, 1\], got 1.1"),
         ({"top_k": -1}, r"top_k: must lie in \[0, 6\], .* got -1"),
