@@ -104,12 +104,28 @@ def check_space(directory: pathlib.Path, needed: int) -> None:
 
 
 def check_identity(
-    saved: Mapping[str, Any], own: Mapping[str, Any], place: str
+    saved: Mapping[str, Any],
+    own: Mapping[str, Any],
+    place: str,
+    earlier: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raises RunError naming every field in which a checkpoint is of another run."""
+    """Raises RunError naming every field in which a checkpoint is of another run.
+
+    Args:
+        saved: the checkpoint's fields.
+        own: this run's.
+        place: the checkpoint's, for the message.
+        earlier: values of this run's fields in earlier versions.
+    """
     fields = sorted(set(saved) | set(own))
     missing = "(absent)"
-    different = [f for f in fields if saved.get(f, missing) != own.get(f, missing)]
+    formerly = {**own, **(earlier or {})}
+    different = [
+        field
+        for field in fields
+        if saved.get(field, missing)
+        not in (own.get(field, missing), formerly.get(field, missing))
+    ]
     if not different:
         return
     listed = "; ".join(
@@ -250,7 +266,10 @@ class Checkpoints:
         return None
 
     def restore(
-        self, abstract_state: state_lib.TrainState, identity: Mapping[str, Any]
+        self,
+        abstract_state: state_lib.TrainState,
+        identity: Mapping[str, Any],
+        earlier_identity: Mapping[str, Any] | None = None,
     ) -> tuple[state_lib.TrainState, dict[str, Any]] | None:
         """Returns (state, progress) of the newest whole checkpoint, or None.
 
@@ -260,6 +279,7 @@ class Checkpoints:
         Args:
             abstract_state: shapes, dtypes and optionally shardings to restore to.
             identity: see `save`.
+            earlier_identity: values of its fields in earlier versions.
 
         Raises:
             RunError: the checkpoint is of another run; names the fields.
@@ -272,7 +292,7 @@ class Checkpoints:
                 self._set_aside(step, error)
                 continue
             place = f"the checkpoint {self.directory / str(step)}"
-            check_identity(saved_identity, identity, place)
+            check_identity(saved_identity, identity, place, earlier_identity)
             try:
                 tree = self._read_state(step, abstract_state, meta["digests"])
             except _BROKEN as error:
@@ -294,11 +314,21 @@ class Checkpoints:
             digests_there = self._read_meta(step)["digests"]
             tree = self._read_state(step, abstract_state, digests_there)
         except _BROKEN as error:
-            reason = str(error).split("\n")[0][:300]
-            raise errors.RunError(
-                f"the checkpoint {self.directory / str(step)} cannot be read: {reason}"
-            ) from error
+            raise self._unreadable(step, error) from error
         return from_canonical(tree, abstract_state)
+
+    def saved_digests(self, step: int) -> dict[str, int]:
+        """Returns `digests` of a step as saved; raises RunError if it is broken."""
+        try:
+            return self._read_meta(step)["digests"]
+        except _BROKEN as error:
+            raise self._unreadable(step, error) from error
+
+    def _unreadable(self, step: int, error: Exception) -> errors.RunError:
+        reason = str(error).split("\n")[0][:300]
+        return errors.RunError(
+            f"the checkpoint {self.directory / str(step)} cannot be read: {reason}"
+        )
 
     def _read_meta(self, step: int) -> dict[str, Any]:
         items = orbax_args.Composite(**{_META: orbax_args.JsonRestore()})

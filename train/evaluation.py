@@ -29,6 +29,7 @@ from clinometer.train import main as train_main
 from clinometer.train import run_record
 from clinometer.train import sources
 from clinometer.train import state as state_lib
+from clinometer.train import store_search
 
 BEST = "best"
 _MOST_TOKENS = 1 << 20  # of an input or output
@@ -52,6 +53,7 @@ class Request:
         run: the run's directory.
         mixture: names of mixtures and tasks; None for the run's own.
         folder: of the releases' files; None for the run's own.
+        store: where the run's store lies; None to look where it was and beside.
         step: of a checkpoint; None for the newest; "best" for each task's best.
         encoder_length: S; None for the run's own.
         decoder_length: T; None for the run's own.
@@ -61,6 +63,7 @@ class Request:
     run: pathlib.Path
     mixture: str | None
     folder: str | None
+    store: str | None
     step: int | str | None
     encoder_length: int | None
     decoder_length: int | None
@@ -81,14 +84,10 @@ def evaluate(request: Request) -> dict[str, Any]:
     mixture = request.mixture or data.get("mixture")
     if not mixture:
         raise errors.RunError("--mixture: missing; this run has none of its own")
-    store = sources.open_store(record["data"]["store"])
-    if store.vocabulary.sha256 != record["data"]["vocabulary_sha256"]:
-        raise errors.RunError(
-            f"the store {record['data']['store']} has another vocabulary than the run "
-            "learned with; has it been made anew?"
-        )
+    path = store_search.of_run(record, request.run, request.store)
+    store = sources.open_store(path)
     request.options.check("--", store.vocabulary.size)
-    folder = request.folder or data.get("folder")
+    folder = request.folder or record["data"].get("folder")
     try:
         names = list(mixtures.expand(mixture, registry.names()))
     except data_errors.DataError as error:
@@ -256,6 +255,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mixture", help="tasks and mixtures; default the run's own")
     parser.add_argument("--data", metavar="DIR", help="folder of the releases")
     parser.add_argument(
+        "--store",
+        metavar="DIR",
+        help="where the run's token store lies, if neither where it was nor moved "
+        "together with the run",
+    )
+    parser.add_argument(
         "--step", help='of a checkpoint, or "best" for each task\'s; default the newest'
     )
     parser.add_argument("--encoder-length", type=int, help="default the run's own")
@@ -291,6 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 run,
                 arguments.mixture,
                 arguments.data,
+                arguments.store,
                 step if step in (None, BEST) else int(step),
                 arguments.encoder_length,
                 arguments.decoder_length,

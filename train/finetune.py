@@ -16,6 +16,7 @@ from clinometer.train import initial
 from clinometer.train import job as job_lib
 from clinometer.train import loop
 from clinometer.train import main as train_main
+from clinometer.train import store_search
 from clinometer.train.configs import finetune as finetune_config
 
 # Fields of the model that fine-tuning has its own values of.
@@ -72,6 +73,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
             learning_rate=learning_rate,
             seed=seed,
             from_scratch=arguments.from_scratch,
+            store=arguments.store,
             overrides=overrides,
         )
         parts = {"step": step, "lr": learning_rate, "seed": seed}
@@ -100,6 +102,7 @@ def make_config(
     learning_rate: float | None = None,
     seed: int | None = None,
     from_scratch: bool = False,
+    store: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Any:
     """Returns the configuration of one fine-tuning.
@@ -112,10 +115,11 @@ def make_config(
         learning_rate: None for the default.
         seed: of dropout and of the examples' order; None for the default.
         from_scratch: take the run's model and vocabulary, but not its parameters.
+        store: where the run's store lies, if not where it was.
         overrides: `--config.x=y`.
 
     Raises:
-        RunError: there is no such run, or an override is wrong.
+        RunError: there is no such run or store, or an override is wrong.
     """
     record = initial.read_record(source)
     model = {k: v for k, v in record["config"]["model"].items() if v is not None}
@@ -125,7 +129,7 @@ def make_config(
         for field, value in model.items():
             if field not in own:
                 config.model[field] = value
-    config.data.store = record["data"]["store"]
+    config.data.store = store_search.of_run(record, source, store)
     config.data.mixture = mixture
     config.data.folder = folder
     if not from_scratch:
@@ -162,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--data", metavar="DIR", help="folder of the releases; probes need none"
+    )
+    parser.add_argument(
+        "--store",
+        metavar="DIR",
+        help="where the run's token store lies, if neither where it was nor moved "
+        "together with the run",
     )
     parser.add_argument(
         "--workdir", help="of the run, or of all; default RUN/finetune/MIXTURE"

@@ -28,13 +28,15 @@ class Initial:
         run: the other run's directory.
         step: of its checkpoint.
         slots: "keep" the optimizer's state, or "reset" it to that of step 0.
-        fingerprint: of what the other run is.
+        fingerprint: of what the checkpoint holds.
+        earlier_fingerprint: as earlier versions took it, of the other run's record.
     """
 
     run: pathlib.Path
     step: int
     slots: str
     fingerprint: str
+    earlier_fingerprint: str
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -44,6 +46,11 @@ class Initial:
             "initial.step": self.step,
             "initial.optimizer_slots": self.slots,
         }
+
+    @property
+    def earlier_identity(self) -> dict[str, Any]:
+        """Values of those fields in checkpoints of earlier versions."""
+        return {"initial.fingerprint": self.earlier_fingerprint}
 
     def describe(self) -> dict[str, Any]:
         """Returns the run record's account of it."""
@@ -96,7 +103,8 @@ def find(
         return None
     run = pathlib.Path(config.run).resolve()
     record = read_record(str(run))
-    steps = _open(run).steps
+    reader = _open(run)
+    steps = reader.steps
     step = config.step if config.step is not None else max(steps, default=None)
     if step not in steps:
         raise errors.RunError(
@@ -116,9 +124,13 @@ def find(
     other = _canonical(*built(record))
     for part in parts:
         _check_shapes(run, part, own[part], other[part])
-    identity = json.dumps(record["config"], sort_keys=True) + theirs
-    fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    return Initial(run, step, config.optimizer_slots, fingerprint)
+    return Initial(
+        run,
+        step,
+        config.optimizer_slots,
+        _short_hash(json.dumps(reader.saved_digests(step), sort_keys=True)),
+        _short_hash(json.dumps(record["config"], sort_keys=True) + theirs),
+    )
 
 
 def load(
@@ -150,6 +162,10 @@ def _open(run: pathlib.Path) -> checkpoints_lib.Checkpoints:
     if not folder.is_dir():
         raise errors.RunError(f"config.initial.run: {run} has no checkpoints")
     return checkpoints_lib.Checkpoints(folder, read_only=True)
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _canonical(

@@ -51,6 +51,7 @@ class Job:
         optimizer: pure functions over the parameters.
         schedule: learning rate of the 0-based step.
         identity: flat fields that a run which resumes must share.
+        earlier_identity: values that some of them had in earlier versions.
     """
 
     config: config_dict.FrozenConfigDict
@@ -61,6 +62,7 @@ class Job:
     optimizer: optimizer_lib.Optimizer
     schedule: schedules.Schedule
     identity: Mapping[str, Any]
+    earlier_identity: Mapping[str, Any]
 
 
 def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
@@ -113,6 +115,10 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
     full.model.vocab_size = model.config.vocab_size
+    # What is recorded holds from any working directory.
+    for group, field in (("data", "store"), ("data", "folder"), ("initial", "run")):
+        if full[group].get(field):
+            full[group][field] = os.path.abspath(full[group][field])
     return Job(
         config=config_dict.FrozenConfigDict(full),
         model=model,
@@ -123,6 +129,7 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
         schedule=schedule,
         identity=_identity(config, model, source)
         | (initial.identity if initial else {}),
+        earlier_identity=initial.earlier_identity if initial else {},
     )
 
 
@@ -148,7 +155,9 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
         return
     step, meta = latest
     place = f"the checkpoint {directory / str(step)}"
-    checkpoints.check_identity(meta["identity"], job.identity, place)
+    checkpoints.check_identity(
+        meta["identity"], job.identity, place, job.earlier_identity
+    )
     if step > job.config.train_steps:
         raise errors.RunError(
             f"config.train_steps: {job.config.train_steps}, but {place} has done {step}"

@@ -128,7 +128,9 @@ def _train(
             keep_every_steps=config.checkpoint.keep_every_steps,
         )
         stack.callback(checkpoints.close)
-        restored = checkpoints.restore(abstract_state, job.identity)
+        restored = checkpoints.restore(
+            abstract_state, job.identity, job.earlier_identity
+        )
     with stopwatch.charge("compile"):
         if restored is not None:
             state, progress = restored

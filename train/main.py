@@ -10,6 +10,7 @@ from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import job as job_lib
 from clinometer.train import loop
+from clinometer.train import store_search
 from clinometer.train.configs import pretrain
 
 EXIT_CODES = {"finished": 0, "stopped": 42}
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
-        job = job_lib.prepare(config_lib.load(arguments.config, overrides))
+        config = config_lib.load(arguments.config, overrides)
+        job = job_lib.prepare(store_search.located(config, arguments.workdir))
         job_lib.check_workdir(job, arguments.workdir)
         return EXIT_CODES[loop.train(job, arguments.workdir)]
     except (errors.RunError, data_errors.DataError) as error:

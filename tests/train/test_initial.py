@@ -1,6 +1,9 @@
 """Runs that start from another run's checkpoint."""
 
+import contextlib
+import hashlib
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -72,6 +75,41 @@ def test_a_run_goes_on_from_another_and_says_so(pretrained, arguments, tmp_path)
     scratch = json.loads((pretrained / "metrics.jsonl").read_text().splitlines()[0])
     assert first["step"] == scratch["step"] == 3
     assert first["train/loss"] < scratch["train/loss"] - 0.05
+
+
+def test_paths_and_cadences_do_not_matter(pretrained, make_config, tmp_path):
+    def identity(run):
+        return job_lib.prepare(make_config(f"initial.run={run}")).identity
+
+    moved = shutil.copytree(pretrained, tmp_path / "moved")
+    record = run_record.read(moved)
+    record["config"]["data"]["store"] = record["data"]["store"] = "/gone/store"
+    record["config"]["log"]["every_steps"] = 1
+    run_record.write(moved, record)
+    assert identity(moved) == identity(pretrained)
+    earlier_step = make_config(f"initial.run={moved}", "initial.step=4")
+    assert job_lib.prepare(earlier_step).identity != identity(moved)
+
+
+def test_a_checkpoint_knows_the_earlier_fingerprint(pretrained, make_config, tmp_path):
+    job = job_lib.prepare(make_config(f"initial.run={pretrained}"))
+    record = run_record.read(pretrained)
+    contents = json.dumps(record["config"], sort_keys=True)
+    contents += record["data"]["vocabulary_sha256"]
+    earlier = hashlib.sha256(contents.encode()).hexdigest()[:16]
+    for fingerprint, accepted in ((earlier, True), ("0" * 16, False)):
+        manager = checkpoints.Checkpoints(tmp_path / fingerprint / "checkpoints")
+        leaves = {"m": {"w": jax.numpy.zeros(2)}}
+        manager.save(
+            4,
+            state_lib.TrainState(jax.numpy.int32(4), leaves, leaves),
+            identity=job.identity | {"initial.fingerprint": fingerprint},
+            progress={},
+        )
+        manager.close()
+        refusal = pytest.raises(errors.RunError, match="initial.fingerprint is")
+        with contextlib.nullcontext() if accepted else refusal:
+            job_lib.check_workdir(job, tmp_path / fingerprint)
 
 
 def refused(make_config, *overrides):

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
             for run in runs:
                 work = [phases.pretraining(options, run, store)]
                 if options.downstream:
-                    work.append(phases.finetuning(options, run))
+                    work.append(phases.finetuning(options, run, store))
                 for one in work:
                     print(f"{one.name}: {shlex.join(one.command)}")
             return 0
@@ -77,7 +77,7 @@ def _study(
         (
             "fine-tunings",
             options.downstream_steps,
-            lambda: phases.finetunings(options, runs),
+            lambda: phases.finetunings(options, runs, store),
         ),
     )
     failed, unfinished = [], 0
@@ -137,7 +137,7 @@ def _store(options: argparse.Namespace) -> str:
     from clinometer.data import embedded
 
     if options.store is not None:
-        return str(options.store.resolve())
+        return str(options.store)
     return str(embedded.ensure_store(vocab_size=protocol_lib.VOCAB_SIZE))
 
 

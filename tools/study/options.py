@@ -1,6 +1,7 @@
 """The command line of `clinometer study`."""
 
 import argparse
+import os
 import pathlib
 import re
 
@@ -25,8 +26,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add(
         "--out",
-        type=pathlib.Path,
-        default=pathlib.Path("runs/study"),
+        type=_folder,
+        default="runs/study",
         help="folder of the study (default: %(default)s)",
     )
     add(
@@ -88,7 +89,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--store",
-        type=pathlib.Path,
+        type=_folder,
         metavar="DIR",
         help="token store to train on, from `clinometer tokenize` (default: the "
         "embedded corpus, tokenised into the cache on first use)",
@@ -110,7 +111,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--data",
-        type=pathlib.Path,
+        type=_folder,
         metavar="DIR",
         help="folder of the downstream tasks' releases; the probes need none",
     )
@@ -126,6 +127,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="print the runs and their commands, and start nothing",
     )
     return parser.parse_args(argv)
+
+
+def _folder(text: str) -> pathlib.Path:
+    # Absolute from here on: it is passed on, and recorded.
+    return pathlib.Path(os.path.abspath(text))
 
 
 def _names(text: str) -> list[str]:

@@ -45,7 +45,7 @@ def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
         learning_rate=options.learning_rate,
         downstream=protocol_lib.Downstream(
             mixture=options.downstream,
-            data=None if options.data is None else str(options.data.resolve()),
+            data=None if options.data is None else str(options.data),
             train_steps=options.downstream_steps,
         ),
     )
@@ -62,7 +62,7 @@ def pretraining(options: argparse.Namespace, run: plan.PlannedRun, store: str) -
     return Work(run.name, run_folder(options, run), command, run.model)
 
 
-def finetuning(options: argparse.Namespace, run: plan.PlannedRun) -> Work:
+def finetuning(options: argparse.Namespace, run: plan.PlannedRun, store: str) -> Work:
     """The fine-tuning of a run."""
     settings = protocol(options).downstream
     source = run_folder(options, run)
@@ -72,6 +72,7 @@ def finetuning(options: argparse.Namespace, run: plan.PlannedRun) -> Work:
         f"--from={source}",
         f"--mixture={settings.mixture}",
         *([f"--data={settings.data}"] if settings.data else []),
+        f"--store={store}",
         f"--workdir={workdir}",
         *protocol_lib.downstream_overrides(protocol(options), run),
     )
@@ -97,7 +98,9 @@ def pretrainings(
     return found
 
 
-def finetunings(options: argparse.Namespace, runs: list[plan.PlannedRun]) -> list[Work]:
+def finetunings(
+    options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
+) -> list[Work]:
     """Those of the finished runs; refuses others in their folders."""
     settings = protocol(options).downstream
     found = []
@@ -108,9 +111,10 @@ def finetunings(options: argparse.Namespace, runs: list[plan.PlannedRun]) -> lis
                 str(source),
                 settings.mixture,
                 settings.data,
+                store=store,
                 overrides=protocol_lib.downstream_overrides(protocol(options), run),
             )
-            found.append(_compared(finetuning(options, run), config, {}))
+            found.append(_compared(finetuning(options, run, store), config, {}))
     return found
 
 

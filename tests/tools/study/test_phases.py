@@ -1,7 +1,11 @@
 """What is left to do of a study, from what its folders hold."""
 
+import dataclasses
+import json
+
 import pytest
 
+from clinometer.data import token_store
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.study import errors
 from clinometer.tools.study import options as options_lib
@@ -14,6 +18,18 @@ PICO, NANO = (plan.PlannedRun(f"transformer-{size}", 0) for size in ("pico", "na
 
 
 @pytest.fixture
+def store(tmp_path):
+    """The manifest of the store that the synthetic runs learned from."""
+    data = synthetic_study.record("pico")["data"]
+    fields = dict.fromkeys(f.name for f in dataclasses.fields(token_store.Manifest))
+    vocabulary = {"sha256": data["vocabulary_sha256"]}
+    manifest = fields | {"format_version": 1, "vocabulary": vocabulary}
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / token_store.MANIFEST).write_text(json.dumps(manifest))
+    return str(tmp_path / "store")
+
+
+@pytest.fixture
 def options(tmp_path):
     """Of a study in which pico is pretrained and nano is not."""
     options = options_lib.parse(["--out", str(tmp_path), "--downstream-steps", "30"])
@@ -23,31 +39,33 @@ def options(tmp_path):
     return options
 
 
-def test_finished_runs_are_fine_tuned_and_those_not_again(options):
-    (work,) = phases.finetunings(options, [PICO, NANO])
+def test_finished_runs_are_fine_tuned_and_those_not_again(options, store):
+    (work,) = phases.finetunings(options, [PICO, NANO], store)
     assert (work.name, work.finished) == ("transformer-pico-s0 fine-tuning", False)
     pico = phases.run_folder(options, PICO)
     assert work.folder == pico / "finetune" / "study"
     assert "--config.train_steps=30" in work.command
+    assert f"--store={store}" in work.command
 
     config = finetune.make_config(
         str(pico),
         options.downstream,
         None,
+        store=store,
         overrides=[x for x in work.command if x.startswith("--config.")],
     )
     contents = config_lib.to_dict(config)
     synthetic_study.write_finetuning(pico, {"cloze": (9, 1)}, config=contents)
-    (work,) = phases.finetunings(options, [PICO, NANO])
+    (work,) = phases.finetunings(options, [PICO, NANO], store)
     assert work.finished
     options.downstream_steps = 31
     with pytest.raises(errors.StudyError, match="train_steps = 30; this study has 31"):
-        phases.finetunings(options, [PICO])
+        phases.finetunings(options, [PICO], store)
 
 
 def test_without_tasks_there_is_nothing_to_tune(options, tmp_path):
     options.downstream = ""
-    assert phases.finetunings(options, [PICO]) == []
+    assert phases.finetunings(options, [PICO], store="") == []
     phases.check_downstream(options)
 
 
