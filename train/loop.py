@@ -266,6 +266,7 @@ class _Run:
         self._validation_loss = self._log.latest().get("validation/loss")
         self.stopwatch.add_earlier(progress.get("wall_seconds", {}))
         self.meter.windows.extend(progress.get("speed_windows", ()))
+        self.meter.contention.add_earlier(progress.get("contention", {}))
         self._step_log = step_log.StepLog(
             every_steps=config.log.every_steps,
             last_step=config.train_steps,
@@ -346,6 +347,7 @@ class _Run:
             progress={
                 "wall_seconds": self.stopwatch.snapshot(),
                 "speed_windows": self.meter.windows,
+                "contention": self.meter.contention.sums,
                 "step_log": self._step_log.pending,
             },
             metrics=measured,

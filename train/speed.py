@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from clinometer.train import contention
+
 # What the clock is charged to; `compile` is all set-up.
 CATEGORIES = (
     "compile",
@@ -23,7 +25,8 @@ _EXCLUDED = ("compile", "evaluation", "checkpoint")
 
 DROPPED_WINDOWS = 2
 MIN_WINDOWS = 20
-# A run whose windows scatter more than this, IQR / median, is no base for a fit.
+# A run whose windows scatter more than this, IQR / median, is no base for a fit; nor is
+# one that lost more than this part of its processor time to other processes.
 NOISY_ABOVE = 0.1
 
 # Peak FLOPs/s of dense bfloat16 matrix products per JAX device, by the device's kind.
@@ -111,6 +114,7 @@ class SpeedMeter:
     Attributes:
         window_steps: W.
         windows: steps/s of every window that counts, earlier processes included.
+        contention: what other processes took of the cores in those windows.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class SpeedMeter:
         self._stopwatch = stopwatch
         self.window_steps = window_steps
         self.windows = list(windows)
+        self.contention = contention.Contention()
         self._started: float | None = None
         self._to_drop = DROPPED_WINDOWS
 
@@ -128,11 +133,12 @@ class SpeedMeter:
         if step % self.window_steps:
             return
         now = self._stopwatch.training_seconds()
-        if self._started is not None:
-            if self._to_drop:
-                self._to_drop -= 1
-            else:
-                self.windows.append(self.window_steps / (now - self._started))
+        counts = self._started is not None and not self._to_drop
+        if counts:
+            self.windows.append(self.window_steps / (now - self._started))
+        elif self._started is not None:
+            self._to_drop -= 1
+        self.contention.interval_done(counts)
         self._started = now
 
     def summary(
@@ -149,6 +155,7 @@ class SpeedMeter:
             peak_flops_per_second: of all devices together, or None.
         """
         median = iqr = mfu = None
+        shared = self.contention.fraction
         if self.windows:
             low, median, high = np.percentile(self.windows, [25, 50, 75]).tolist()
             iqr = high - low
@@ -160,7 +167,8 @@ class SpeedMeter:
             "tokens_per_second_median": median and median * tokens_per_step,
             "num_windows": len(self.windows),
             "window_steps": self.window_steps,
-            "noisy": median is None or iqr / median > NOISY_ABOVE,
+            "noisy": median is None or max(iqr / median, shared or 0) > NOISY_ABOVE,
+            "processor_lost_to_others": shared,
             "mfu": mfu,
             "peak_flops_per_second": peak_flops_per_second,
         }

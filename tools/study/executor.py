@@ -4,17 +4,20 @@ Nothing of a study is kept in an executor: a run's truth lies in its directory, 
 same command continues it. So another executor (Ray, Slurm) costs nothing but this.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import os
 import pathlib
 import signal
 import subprocess
+import sys
 from typing import Any
 from typing import Protocol
 
 from clinometer.kernels import python_child
 from clinometer.tools.study import child
+from clinometer.tools.study import cores
 
 
 class Executor(Protocol):
@@ -37,6 +40,7 @@ class LocalExecutor:
         self,
         jobs: int,
         *,
+        warn: Callable[[str], None] = print,
         environment: Mapping[str, str] | None = None,
         keep_open: Sequence[int] = (),
     ):
@@ -44,43 +48,52 @@ class LocalExecutor:
 
         Args:
           jobs: how many commands run at a time, at most.
+          warn: told once where a command finds no core free of other studies.
           environment: of the commands; default: this process's, see
             `one_core_environment`.
           keep_open: file descriptors the commands inherit (a lock lives with them).
         """
-        cores = usable_cores()
         # With more jobs than cores, pinning would put two on one and leave none free.
-        self._slots: list[str] = (
-            [str(core) for core in cores[:jobs]] if jobs <= len(cores) else ["-"] * jobs
-        )
-        self._held: dict[int, str] = {}
+        self._pins = jobs <= len(cores.usable()) and sys.platform == "linux"
+        self._crowded = jobs > cores.count()
+        self._warn: Callable[[str], None] | None = warn
+        self._claims: dict[int, cores.Claim] = {}
         self._environment = dict(environment or one_core_environment(os.environ))
         self._keep_open = tuple(keep_open)
 
     def submit(
         self, command: Sequence[str], log: pathlib.Path
     ) -> subprocess.Popen[bytes]:
-        """Starts the command in a free slot; at most `jobs` may be unfinished."""
-        slot = self._slots.pop(0)
+        """Starts the command on a free core; at most `jobs` may be unfinished."""
+        claim = cores.claim() if self._pins else None
+        self._crowded = self._crowded or (self._pins and claim is None)
+        if self._crowded and self._warn:
+            self._warn("Not every run has a core of its own: speeds will be noisy.")
+            self._warn = None
+        core = "-" if claim is None else str(claim.core)
+        kept = (
+            self._keep_open if claim is None else (*self._keep_open, claim.descriptor)
+        )
         with open(log, "ab") as output:
             process = subprocess.Popen(
-                python_child.script(child.__file__, str(os.getpid()), slot, *command),
+                python_child.script(child.__file__, str(os.getpid()), core, *command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                pass_fds=self._keep_open,
+                pass_fds=kept,
                 # A Ctrl-C reaches the study alone, which then asks the runs to save.
                 start_new_session=True,
             )
-        self._held[process.pid] = slot
+        if claim is not None:
+            self._claims[process.pid] = claim
         return process
 
     def poll(self, handle: subprocess.Popen[bytes]) -> int | None:
-        """The exit code, or None; an ended process gives its slot back."""
+        """The exit code, or None; an ended process gives its core back."""
         code = handle.poll()
-        if code is not None and handle.pid in self._held:
-            self._slots.append(self._held.pop(handle.pid))
+        if code is not None and handle.pid in self._claims:
+            self._claims.pop(handle.pid).close()
         return code
 
     def cancel(self, handle: subprocess.Popen[bytes], *, force: bool = False) -> None:
@@ -91,13 +104,6 @@ class LocalExecutor:
             os.killpg(handle.pid, signal.SIGKILL)
         else:
             handle.send_signal(signal.SIGTERM)
-
-
-def usable_cores() -> list[int]:
-    """Numbers of the cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def one_core_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -178,7 +178,9 @@ def _carry_out(
         progress.tick(list(state.running), [task.name for task in state.waiting])
 
     with interrupts.catch():
-        executor = executor_lib.LocalExecutor(options.jobs, keep_open=(lock,))
+        executor = executor_lib.LocalExecutor(
+            options.jobs, warn=progress.say, keep_open=(lock,)
+        )
         return runner.run_all(
             tasks,
             executor,

@@ -6,6 +6,7 @@ import pathlib
 import re
 
 from clinometer import models
+from clinometer.tools.study import cores
 from clinometer.tools.study import protocol
 
 
@@ -68,9 +69,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add(
         "--jobs",
         type=_positive,
-        default=2,
+        default=min(2, cores.count()),
         metavar="N",
-        help="runs at a time, each on one core (default: %(default)s)",
+        help="runs at a time, each on a core of its own where no other study holds it "
+        "(default: 2, or 1 where there is one CPU or a container is allowed one; here "
+        "%(default)s)",
     )
     add(
         "--steps",

@@ -10,9 +10,15 @@ import time
 
 import pytest
 
+from clinometer.tools.study import cores
 from clinometer.tools.study import executor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+
+
+@pytest.fixture(autouse=True)
+def _cores_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(cores, "_SOCKET", "\0" + str(tmp_path) + "{}")
 
 
 def _wait(condition, seconds=20):
@@ -45,12 +51,45 @@ def test_one_core_log_and_exit_code(tmp_path):
 
 
 def test_more_jobs_than_cores_are_not_pinned(tmp_path):
-    cores = len(executor.usable_cores())
-    local = executor.LocalExecutor(cores + 1)
+    usable = len(cores.usable())
+    said = []
+    local = executor.LocalExecutor(usable + 1, warn=said.append)
     code = "import os; print(len(os.sched_getaffinity(0)))"
     handle = local.submit(_python(code), tmp_path / "log")
     assert _wait(lambda: local.poll(handle) == 0)
-    assert (tmp_path / "log").read_text() == f"{cores}\n"
+    assert (tmp_path / "log").read_text() == f"{usable}\n"
+    assert said == ["Not every run has a core of its own: speeds will be noisy."]
+
+
+def test_two_studies_take_different_cores(tmp_path):
+    usable = cores.usable()
+    code = """
+        import os, time
+        print(*os.sched_getaffinity(0), flush=True)
+        time.sleep(60)
+    """
+    studies = [executor.LocalExecutor(1, warn=print) for _ in usable]
+    handles = [
+        study.submit(_python(code), tmp_path / f"{i}.txt")
+        for i, study in enumerate(studies)
+    ]
+    logs = [tmp_path / f"{i}.txt" for i in range(len(studies))]
+    _wait(lambda: all(log.read_text() for log in logs))
+    assert sorted(int(log.read_text()) for log in logs) == sorted(usable)
+    # One more finds none, and says so; one that ends gives its own back.
+    said = []
+    more = executor.LocalExecutor(1, warn=said.append)
+    handle = more.submit(_python("pass"), tmp_path / "more.txt")
+    _wait(lambda: more.poll(handle) == 0)
+    assert len(said) == 1
+    studies[0].cancel(handles[0], force=True)
+    _wait(lambda: studies[0].poll(handles[0]) is not None)
+    free = cores.claim()
+    assert free.core == int(logs[0].read_text())
+    free.close()
+    for study, handle in zip(studies[1:], handles[1:]):
+        study.cancel(handle, force=True)
+        _wait(lambda study=study, handle=handle: study.poll(handle) is not None)
 
 
 def test_cancel_asks_then_kills(tmp_path):
