@@ -7,9 +7,13 @@ import jax.numpy as jnp
 
 from clinometer import kernels
 from clinometer.models import feed_forward
+from clinometer.models import limits
 from clinometer.models import norm
+from clinometer.options import numbers
+from clinometer.options.errors import OptionError
 
 DTYPES = ("float32", "bfloat16")
+_FINITE = numbers.Real(-numbers.MOST_REAL)
 
 
 class ConfigError(ValueError):
@@ -72,11 +76,13 @@ class TransformerConfig:
                 raise ConfigError(
                     f"{field.name}: expected {field.type.__name__}, got {value!r}"
                 )
-            least = 0 if field.name == "num_kv_heads" else 1
-            if field.type is int and value < least:
-                raise ConfigError(
-                    f"{field.name}: must be at least {least}, got {value}"
-                )
+            try:
+                if field.type is int:
+                    limits.whole(field.name).check(value)
+                elif field.type is float:
+                    _FINITE.check(value)
+            except OptionError as error:
+                raise ConfigError(f"{field.name}: {error}") from None
         if self.num_heads % self.kv_heads:
             raise ConfigError(
                 f"num_kv_heads: {self.num_kv_heads} does not divide num_heads, "

@@ -18,14 +18,19 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.kernels import cost
+from clinometer.models import config as config_lib
+from clinometer.models import limits
 from clinometer.models import loss as loss_lib
 from clinometer.models import registry
 from clinometer.models import seq2seq
 from clinometer.models import stack
+from clinometer.options import numbers
+from clinometer.options.errors import OptionError
 
 PAPER_DECODER_LENGTH = 128
 # Forward, and the gradients by both operands of every product.
 TRAIN_STEP_FORWARDS = 3
+_LENGTH = numbers.Whole(1)
 
 
 class CountError(AssertionError):
@@ -103,7 +108,9 @@ def count(
         **overrides: as for `registry.build`.
 
     Raises:
-        ModelNameError, ConfigError: as `registry.build`.
+        ModelNameError, ConfigError: as `registry.build`; more than
+            `limits.PARAMETERS` parameters.
+        OptionError: a batch or length is out of range.
         CountError: closed form and jaxpr disagree.
     """
     for key, value in (
@@ -112,8 +119,10 @@ def count(
         ("decoder_length", decoder_length),
         ("macs_decoder_length", macs_decoder_length),
     ):
-        if value < 1:
-            raise ValueError(f"{key}: must be at least 1, got {value}")
+        try:
+            _LENGTH.check(value)
+        except OptionError as error:
+            raise OptionError(f"{key}: {error}") from None
     architecture = registry.ARCHITECTURES[registry.parse(name).architecture]
     if architecture.length_field:
         overrides = {architecture.length_field: encoder_length, **overrides}
@@ -123,6 +132,11 @@ def count(
     config = model.config
 
     params = architecture.param_counts(config)
+    if params.total > limits.PARAMETERS:
+        raise config_lib.ConfigError(
+            f"{model.name}: {params.total:,} parameters; at most "
+            f"{limits.PARAMETERS:,} are accepted"
+        )
     macs = architecture.forward_macs(config, encoder_length, decoder_length)
     paper_macs = architecture.forward_macs(config, encoder_length, macs_decoder_length)
     flops_forward = 2 * batch_size * (macs.body + macs.logits)

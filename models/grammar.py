@@ -11,7 +11,9 @@ import dataclasses
 import difflib
 import re
 
+from clinometer.models import limits
 from clinometer.models import sizes
+from clinometer.options.errors import OptionError
 
 # Operator -> the config fields that it sets. SH and SKV take no number.
 OPERATORS = {
@@ -82,6 +84,11 @@ def parse(name: str, architectures: Collection[str]) -> ModelName:
     Raises:
         ModelNameError: naming the part that is wrong, and what is accepted.
     """
+    if len(name) > limits.NAME_CHARACTERS:
+        raise ModelNameError(
+            f"model {name[:40]!r}...: {len(name):,} characters; a name has at most "
+            f"{limits.NAME_CHARACTERS}"
+        )
     parts = [part for part in re.split(r"[-_\s]+", name.strip()) if part]
     if not parts or parts[0].lower() not in architectures:
         given = parts[0] if parts else name
@@ -140,8 +147,11 @@ def _parse_operator(name: str, part: str) -> tuple[str, int | bool]:
             f"model {name!r}: operator {operator} needs a number, e.g. {operator}32"
         )
     value = _number(number)
-    if value < 1:
-        raise ModelNameError(f"model {name!r}: {part!r} must be at least 1")
+    for field in OPERATORS[operator]:
+        try:
+            limits.whole(field).check(value)
+        except OptionError as error:
+            raise ModelNameError(f"model {name!r}: {part!r} {error}") from None
     return operator, value
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from clinometer.tests import source_tree
 
-SHIPPED = ("kernels", "models", "data", "train", "tools")
+SHIPPED = ("options", "kernels", "models", "data", "train", "tools")
 pytestmark = pytest.mark.slow
 
 

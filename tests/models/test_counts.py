@@ -247,3 +247,20 @@ def test_closed_forms_equal_the_traced_model_at_every_size(architecture):
     for size in models.SIZES:
         # Raises CountError where they do not.
         assert counts.count(f"{architecture}-{size}").flops_forward_executed > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["transformer-NL1K-DM64K-FF1024K-pico", "switch-NL1K-FF1024K-DM64K-pico"],
+)
+def test_a_model_has_its_limit_in_all(name):
+    with pytest.raises(models.ConfigError, match="parameters; at most 100,000,"):
+        counts.count(name)
+
+
+def test_lengths_have_limits():
+    for field in ("batch_size", "encoder_length", "decoder_length"):
+        with pytest.raises(ValueError, match=f"{field}: must be at most 2147483647"):
+            counts.count("transformer-pico", **{field: 2**64})
+        with pytest.raises(ValueError, match=f"{field}: must be at least 1, got 0"):
+            counts.count("transformer-pico", **{field: 0})

@@ -108,8 +108,20 @@ def test_one_spelling(name, canonical):
         ("transformer-NL3-EL4-SM", "NL sets both stacks"),
         ("transformer-small-base", "two sizes"),
         ("transformer-NL1.5-SM", "neither a size nor an operator"),
+        ("transformer-NL99999999999-pico", "'NL99999999999' must be at most 1024"),
+        ("transformer-EL1025-pico", "'EL1025' must be at most 1024"),
+        ("transformer-DL9K-pico", "must be at most 1024"),
+        ("transformer-L2000-pico", "must be at most 1024"),
+        ("transformer-FF9999K-pico", "must be at most 1048576"),
+        ("transformer-DM65537-pico", "must be at most 65536"),
+        ("transformer-NH4097-pico", "must be at most 4096"),
+        ("transformer-KV18446744073709551616-pico", "must be at most 65536"),
+        ("transformer-" + "NL2-" * 3000 + "pico", "12,016 characters; .* at most 200"),
+        ("x" * 10_000, "10,000 characters"),
+        ("transformer-FF" + "9" * 150 + "-pico", "more than 40 digits"),
     ],
 )
 def test_bad_names_say_what_is_wrong(name, message):
-    with pytest.raises(grammar.ModelNameError, match=message):
+    with pytest.raises(grammar.ModelNameError, match=message) as caught:
         grammar.parse(name, ARCHITECTURES)
+    assert len(str(caught.value)) < 500

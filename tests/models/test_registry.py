@@ -36,8 +36,33 @@ def test_printed_d_kv_is_a_switch():
         ({"ffn_activation": "tanh"}, "ffn_activation: unknown 'tanh'; accepted: relu"),
         ({"dtype": "float16"}, "dtype: unknown 'float16'"),
         ({"remat": 1}, "remat: expected bool"),
+        ({"num_encoder_layers": 1025}, "num_encoder_layers: must be at most 1024"),
+        ({"vocab_size": 2**64}, "vocab_size: must be at most 16777216"),
+        ({"dropout_rate": float("nan")}, "dropout_rate: must be a finite number"),
+        ({"d_ff": -(2**64)}, "d_ff: must be at least 1"),
     ],
 )
 def test_bad_options_name_the_field(options, message):
     with pytest.raises(models.ConfigError, match=message):
         models.build("transformer-small", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("switch-pico", {"num_experts": 2**17}),
+        ("switch-pico", {"capacity_factor": float("inf")}),
+        ("mos-pico", {"num_softmaxes": 2**13}),
+        ("funnel-pico", {"num_blocks": 2**64}),
+        ("universal-pico", {"num_inrecurrence_layers": 2000}),
+        ("universal-pico", {"halting_bias_init": float("nan")}),
+        ("albert-pico", {"d_embedding": 2**64}),
+        ("mixer-pico", {"mixing_width": 2**64}),
+        ("performer-pico", {"kernel_epsilon": 1e300}),
+        ("lconv-pico", {"kernel_size": 2**64}),
+    ],
+)
+def test_every_architecture_has_limits(name, option):
+    (field,) = option
+    with pytest.raises(models.ConfigError, match=f"{field}: must be"):
+        models.build(name, **option)

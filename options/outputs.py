@@ -1,0 +1,52 @@
+"""Where results go, checked before there are any."""
+
+import os
+
+from clinometer.options.errors import OptionError
+
+# A file is written beside its place under a longer name, then renamed.
+_ROOM_IN_NAME = 20
+_ROOM_IN_PATH = 200  # For what lies in a folder.
+
+
+def check_folder(option: str, path: str | os.PathLike[str]) -> None:
+    """Raises OptionError, naming the option, where no folder can be made or written."""
+    path = os.path.abspath(path)
+    _check_length(option, path)
+    existing = path
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise OptionError(f"{option}: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OptionError(f"{option}: no permission to write in {existing}")
+
+
+def check_file(option: str, path: str | os.PathLike[str]) -> None:
+    """Raises OptionError, naming the option, where a file cannot be written."""
+    folder = os.path.dirname(path) or "."
+    path = os.path.abspath(path)
+    _check_length(option, path)
+    if not os.path.isdir(folder):
+        raise OptionError(f"{option}: {path}: there is no folder {folder}")
+    # Written by rename, which would put a file in the place of a device.
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise OptionError(f"{option}: {path} is not a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OptionError(f"{option}: no permission to write in {folder}")
+
+
+def _check_length(option: str, path: str) -> None:
+    longest = max(path.split(os.sep), key=lambda part: len(os.fsencode(part)))
+    most_name = os.pathconf("/", "PC_NAME_MAX") - _ROOM_IN_NAME
+    most_path = os.pathconf("/", "PC_PATH_MAX") - _ROOM_IN_PATH
+    if len(os.fsencode(longest)) > most_name:
+        raise OptionError(
+            f"{option}: {longest[:30]}... has {len(os.fsencode(longest))} bytes; a "
+            f"name may have {most_name}"
+        )
+    if len(os.fsencode(path)) > most_path:
+        raise OptionError(
+            f"{option}: {path[:60]}... has {len(os.fsencode(path))} bytes; a path may "
+            f"have {most_path}"
+        )

@@ -1,0 +1,53 @@
+"""Output paths: what cannot be written is refused while there is nothing to lose."""
+
+import os
+
+import pytest
+
+from clinometer.options import outputs
+from clinometer.options.errors import OptionError
+
+
+def test_what_can_be_written_passes(tmp_path):
+    outputs.check_folder("--out", tmp_path / "new" / "deep")
+    outputs.check_file("--out", tmp_path / "new.json")
+    (tmp_path / "old.json").touch()
+    outputs.check_file("--out", tmp_path / "old.json")
+    outputs.check_folder("--out", "a-relative/one")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.json"]
+
+
+def _cases(folder):
+    (folder / "file").touch()
+    (folder / "loose").symlink_to(folder / "nowhere")
+    return {
+        "is a file, not a folder": folder / "file" / "x" / "y",
+        "has 300 bytes": folder / ("x" * 300) / "y",
+        "has 400 bytes": folder / ("\xe9" * 200),
+        "a path may have": folder / "/".join(["x" * 200] * 25),
+        "not a f": folder / "loose",
+    }
+
+
+@pytest.mark.parametrize("check", [outputs.check_folder, outputs.check_file])
+@pytest.mark.parametrize("number", range(5))
+def test_what_cannot_is_refused(check, number, tmp_path):
+    words, path = list(_cases(tmp_path).items())[number]
+    with pytest.raises(OptionError, match=r"^--out: ") as caught:
+        check("--out", path)
+    if check is outputs.check_folder or "bytes" in words:
+        assert words in str(caught.value)
+
+
+def test_no_file_takes_the_place_of_a_device(tmp_path):
+    for path in (os.devnull, tmp_path):
+        with pytest.raises(OptionError, match="is not a file"):
+            outputs.check_file("--out", path)
+
+
+def test_permissions(tmp_path, monkeypatch):
+    # Root may write everywhere, so what the kernel would answer a user stands in.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for check in (outputs.check_folder, outputs.check_file):
+        with pytest.raises(OptionError, match="no permission to write in"):
+            check("--out", tmp_path / "x")
