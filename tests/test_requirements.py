@@ -11,7 +11,7 @@ import pytest
 # Extras that the set-up commands install, and those that they leave out.
 LOCKED = ("train", "downstream", "study", "dev")
 UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "pandas")
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13")
 
 
 def environment(python: str) -> dict[str, str]:
@@ -65,14 +65,34 @@ def test_lock_meets_the_ranges(lock, project, python):
     asked += project["build-system"]["requires"]
     for text in asked:
         wanted = requirements.Requirement(text)
-        if wanted.name == "clinometer":
+        here = wanted.marker is None or wanted.marker.evaluate(environment(python))
+        if wanted.name == "clinometer" or not here:
             continue
         name = utils.canonicalize_name(wanted.name)
         assert name in locked, f"{name} is not in requirements.lock; run `make lock`"
         assert wanted.specifier.contains(version(locked[name])), text
 
 
-@pytest.mark.parametrize(("python", "jax"), [("3.11", "0.10."), ("3.12", "0.11.")])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_kernels_are_built_for_the_jaxlib_that_they_run_with(project, python):
+    """Of one range each, in which XLA's FFI has one version: 0.3, then 0.4."""
+    asked = project["build-system"]["requires"], project["project"]["dependencies"]
+    found = [
+        {
+            str(wanted.specifier)
+            for wanted in map(requirements.Requirement, texts)
+            if wanted.name == "jaxlib"
+            and (wanted.marker is None or wanted.marker.evaluate(environment(python)))
+        }
+        for texts in asked
+    ]
+    expected = "<0.11,>=0.10.2" if python == "3.11" else "<0.12,>=0.11.1"
+    assert found == [{expected}] * 2
+
+
+@pytest.mark.parametrize(
+    ("python", "jax"), [("3.11", "0.10."), ("3.12", "0.11."), ("3.13", "0.11.")]
+)
 def test_each_python_has_its_newest_jax(lock, python, jax):
     locked = pins(lock, python)
     assert version(locked["jax"]).startswith(jax)

@@ -17,6 +17,11 @@ _BUILD_HINT = (
     "build it with `pip install -e .` in the checkout (needs g++ and the Python "
     "headers), with `make setup`, or with `bazel build //kernels/cpu:native`"
 )
+_BUILD_AGAIN_HINT = (
+    "compile it again for the jaxlib that is installed: `pip install setuptools "
+    "pybind11`, then `pip install --force-reinstall --no-deps --no-build-isolation "
+    "SOURCE`, where SOURCE is the checkout or the .tar.gz"
+)
 
 try:
     from clinometer.kernels.cpu import _native
@@ -54,7 +59,7 @@ def check_api_version(built: tuple[int, int], running: tuple[int, int]) -> None:
         raise ImportError(
             f"clinometer's C++ extension was built for version {built[0]}.{built[1]} "
             f"of XLA's FFI, but the installed jaxlib {jax.lib.__version__} has "
-            f"{running[0]}.{running[1]}; {_BUILD_HINT}"
+            f"{running[0]}.{running[1]}; {_BUILD_AGAIN_HINT}"
         )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 import functools
+import logging
 from typing import Any
 
 import jax
@@ -20,6 +21,17 @@ def unavailable() -> str | None:
     except ImportError as error:
         return str(error)
     return None
+
+
+@functools.cache
+def _unavailable_told() -> str | None:
+    """As `unavailable`, and logged, once: "auto" would go on without a word."""
+    reason = unavailable()
+    if reason is not None:
+        logging.getLogger(__name__).warning(
+            "the plain jnp forms run in place of the C++ kernels: %s", reason
+        )
+    return reason
 
 
 def implementation(
@@ -71,7 +83,7 @@ def implementation(
         )
 
     def refuse_here(_: str | None, *shapes: Any, **settings: Any) -> str | None:
-        return unavailable() or refuse(*shapes, **settings)
+        return _unavailable_told() or refuse(*shapes, **settings)
 
     def avoid_here(_: str | None, *shapes: Any, **settings: Any) -> str | None:
         return avoid(*shapes, **settings)

@@ -129,6 +129,27 @@ def test_headers_of_another_version_are_refused(tmp_path):
     native.check_api_version((7, 12), running)
 
 
+def test_auto_says_once_what_is_wrong_with_the_extension():
+    code = """
+import jax
+from clinometer import kernels
+from clinometer.kernels.cpu import _native
+
+_native.FFI_API_VERSION = (0, 99)
+x, weights = jax.numpy.ones((1, 8, 4)), jax.numpy.ones((2, 3))
+for _ in range(2):
+    for implementation in ("reference", "auto"):
+        jax.clear_caches()
+        kernels.light_conv(x, weights, causal=True, implementation=implementation)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    (line,) = result.stderr.splitlines()
+    assert "built for version 0.99" in line and "jnp forms run in place" in line
+    assert "--no-build-isolation" in line
+
+
 def test_unreadable_headers_are_refused(tmp_path):
     with pytest.raises(ImportError, match="cannot read"):
         native.header_api_version(str(tmp_path))
