@@ -1,19 +1,18 @@
 """Checkpoints: the one wrapper over Orbax.
 
 A checkpoint holds the state in canonical form (a name per layer, whatever form the run
-uses), and beside it, as JSON, a CRC-32 of every leaf, what the run is (`identity`), and
-the host's own running values (`progress`). Orbax writes in the background under a
-temporary name and renames, so a crash leaves the earlier checkpoints as they were.
+uses), and beside it, as JSON (`meta`), a CRC-32 of every leaf, what the run is
+(`identity`), the host's own running values (`progress`), what was measured (`metrics`),
+and a CRC-32 of all that. Orbax writes in the background under a temporary name and
+renames, so a crash leaves the earlier checkpoints as they were.
 """
 
 from collections.abc import Mapping
 import errno
 import logging
-import operator
 import os
 import pathlib
 import shutil
-import sys
 from typing import Any
 import zlib
 
@@ -24,16 +23,17 @@ from orbax.checkpoint import args as orbax_args
 from orbax.checkpoint import checkpoint_managers
 
 from clinometer import models
+from clinometer.train import checkpoint_meta
 from clinometer.train import errors
+from clinometer.train import library_noise
 from clinometer.train import preservation
 from clinometer.train import state as state_lib
 
 FOLDER = "checkpoints"  # of a run directory
 VALIDATION_LOSS = {"validation/loss": "min"}
-_STATE, _META = "state", "meta"
-_FORMAT_VERSION = 1
-# Orbax and tensorstore report a broken file by these.
-_BROKEN = (ValueError, OSError, KeyError, TypeError)
+_STATE = "state"
+# Orbax and tensorstore report a broken file by these, or by a bare Exception from one.
+_BROKEN = (ValueError, OSError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 def to_canonical(state: state_lib.TrainState) -> dict[str, Any]:
@@ -103,40 +103,15 @@ def check_space(directory: pathlib.Path, needed: int) -> None:
         )
 
 
-def check_identity(
-    saved: Mapping[str, Any],
-    own: Mapping[str, Any],
-    place: str,
-    earlier: Mapping[str, Any] | None = None,
-) -> None:
-    """Raises RunError naming every field in which a checkpoint is of another run.
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, which finds what was measured under the digest of our meta."""
 
-    Args:
-        saved: the checkpoint's fields.
-        own: this run's.
-        place: the checkpoint's, for the message.
-        earlier: values of this run's fields in earlier versions.
-    """
-    fields = sorted(set(saved) | set(own))
-    missing = "(absent)"
-    formerly = {**own, **(earlier or {})}
-    different = [
-        field
-        for field in fields
-        if saved.get(field, missing)
-        not in (own.get(field, missing), formerly.get(field, missing))
-    ]
-    if not different:
-        return
-    listed = "; ".join(
-        f"{field} is {own.get(field, missing)!r} here, "
-        f"{saved.get(field, missing)!r} there"
-        for field in different
-    )
-    raise errors.RunError(
-        f"{place} is of another run: {listed}. Use the same values, or another "
-        "--workdir"
-    )
+    def metrics(self, step: int) -> dict[str, Any] | None:
+        """Returns what was measured at a step, for the choice of the best."""
+        try:
+            return checkpoint_meta.measured(pathlib.Path(self.directory) / str(step))
+        except checkpoint_meta.BrokenError:  # Since it was opened.
+            return None
 
 
 class Checkpoints:
@@ -152,7 +127,7 @@ class Checkpoints:
         keep_every_steps: int | None = None,
         read_only: bool = False,
     ):
-        """Opens the folder.
+        """Opens the folder; sets checkpoints with a broken meta aside.
 
         Args:
             directory: made when it is missing, unless `read_only`.
@@ -161,37 +136,44 @@ class Checkpoints:
             best_by: metrics, and whether the "min" or the "max" is best.
             keep_every_steps: keep those of multiples of this, too.
             read_only: write nothing.
+
+        Raises:
+            RunError: the folder cannot be read.
         """
         self.directory = pathlib.Path(directory).resolve()
+        self._manager: ocp.CheckpointManager | None = None
+        self._in_flight: int | None = None
         policies: list[Any] = [checkpoint_managers.LatestN(keep_last)]
         for name, mode in best_by.items():
             policies.append(preservation.Best(name, mode, keep_best))
         if keep_every_steps:
             policies.append(checkpoint_managers.EveryNStepsClosest(keep_every_steps))
         policy = checkpoint_managers.AnyPreservationPolicy(policies)
-        first = next(iter(best_by))
         self._options = ocp.CheckpointManagerOptions(
-            # Without it Orbax would not store the metrics.
-            best_fn=operator.itemgetter(first),
-            best_mode=best_by[first],
-            preservation_policy=None if read_only else policy,
-            cleanup_tmp_directories=not read_only,
-            create=not read_only,
-            read_only=read_only,
+            preservation_policy=policy, cleanup_tmp_directories=True, create=True
         )
+        if read_only:
+            return
+        for step in self.steps:
+            try:
+                checkpoint_meta.check(self.directory / str(step))
+            except checkpoint_meta.BrokenError as error:
+                self._set_aside(step, error)
         self._manager = self._open()
-        self._in_flight: int | None = None
-        self._unraisable_hook = sys.unraisablehook
 
     def _open(self) -> ocp.CheckpointManager:
-        return ocp.CheckpointManager(
-            self.directory, options=self._options, item_names=(_STATE, _META)
+        return _Manager(
+            self.directory,
+            options=self._options,
+            item_names=(_STATE, checkpoint_meta.ITEM),
         )
 
     @property
     def steps(self) -> list[int]:
         """Steps of the checkpoints, oldest first."""
-        return sorted(self._manager.all_steps())
+        folder = self.directory
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(int(path.name) for path in found if path.name.isdecimal())
 
     def save(
         self,
@@ -218,31 +200,33 @@ class Checkpoints:
             return
         self.wait()
         tree = jax.tree.map(_to_host, to_canonical(state))
-        meta = {
-            "format_version": _FORMAT_VERSION,
-            "identity": dict(identity),
-            "progress": dict(progress),
-            "digests": digests(tree),
-        }
+        meta = checkpoint_meta.make(
+            identity=identity,
+            progress=progress,
+            metrics=metrics,
+            digests=digests(tree),
+        )
         self._in_flight = step
         try:
-            self._manager.save(
-                step,
-                args=orbax_args.Composite(
-                    **{
-                        _STATE: orbax_args.StandardSave(tree),
-                        _META: orbax_args.JsonSave(meta),
-                    }
-                ),
-                metrics=metrics and dict(metrics),
-            )
+            with library_noise.muted():
+                self._manager.save(
+                    step,
+                    args=orbax_args.Composite(
+                        **{
+                            _STATE: orbax_args.StandardSave(tree),
+                            checkpoint_meta.ITEM: orbax_args.JsonSave(meta),
+                        }
+                    ),
+                    metrics=meta["metrics"],
+                )
         except (OSError, ValueError, RuntimeError) as error:
             raise self._failure(error) from error
 
     def wait(self) -> None:
         """Waits for the save in flight; raises RunError if it failed."""
         try:
-            self._manager.wait_until_finished()
+            with library_noise.muted():
+                self._manager.wait_until_finished()
         except (OSError, ValueError, RuntimeError) as error:
             raise self._failure(error) from error
         self._in_flight = None
@@ -261,7 +245,7 @@ class Checkpoints:
         for step in reversed(self.steps):
             try:
                 return step, self._read_meta(step)
-            except _BROKEN:
+            except checkpoint_meta.BrokenError:
                 continue
         return None
 
@@ -284,21 +268,23 @@ class Checkpoints:
         Raises:
             RunError: the checkpoint is of another run; names the fields.
         """
+        if self._manager is not None:
+            self.wait()
         for step in reversed(self.steps):
             try:
                 meta = self._read_meta(step)
-                saved_identity, progress = meta["identity"], meta["progress"]
-            except _BROKEN as error:
-                self._set_aside(step, error)
-                continue
-            place = f"the checkpoint {self.directory / str(step)}"
-            check_identity(saved_identity, identity, place, earlier_identity)
-            try:
+                place = f"the checkpoint {self.directory / str(step)}"
+                checkpoint_meta.check_identity(
+                    meta["identity"], identity, place, earlier_identity
+                )
                 tree = self._read_state(step, abstract_state, meta["digests"])
-            except _BROKEN as error:
+            except checkpoint_meta.BrokenError as error:
                 self._set_aside(step, error)
+                with library_noise.muted():
+                    self._manager.close()
+                self._manager = self._open()
                 continue
-            return from_canonical(tree, abstract_state), progress
+            return from_canonical(tree, abstract_state), meta["progress"]
         return None
 
     def read(
@@ -313,7 +299,7 @@ class Checkpoints:
         try:
             digests_there = self._read_meta(step)["digests"]
             tree = self._read_state(step, abstract_state, digests_there)
-        except _BROKEN as error:
+        except checkpoint_meta.BrokenError as error:
             raise self._unreadable(step, error) from error
         return from_canonical(tree, abstract_state)
 
@@ -321,23 +307,22 @@ class Checkpoints:
         """Returns `digests` of a step as saved; raises RunError if it is broken."""
         try:
             return self._read_meta(step)["digests"]
-        except _BROKEN as error:
+        except checkpoint_meta.BrokenError as error:
             raise self._unreadable(step, error) from error
 
-    def _unreadable(self, step: int, error: Exception) -> errors.RunError:
-        reason = str(error).split("\n")[0][:300]
+    def _unreadable(
+        self, step: int, error: checkpoint_meta.BrokenError
+    ) -> errors.RunError:
         return errors.RunError(
-            f"the checkpoint {self.directory / str(step)} cannot be read: {reason}"
+            f"the checkpoint {self.directory / str(step)} cannot be read: {error}"
         )
 
     def _read_meta(self, step: int) -> dict[str, Any]:
-        items = orbax_args.Composite(**{_META: orbax_args.JsonRestore()})
-        return self._manager.restore(step, args=items)[_META]
+        return checkpoint_meta.read(self.directory / str(step))
 
     def _read_state(
         self, step: int, abstract_state: state_lib.TrainState, expected: Any
     ) -> dict[str, Any]:
-        self._quieten()
         default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(
@@ -345,45 +330,41 @@ class Checkpoints:
             ),
             jax.eval_shape(to_canonical, abstract_state),
         )
-        items = orbax_args.Composite(**{_STATE: orbax_args.StandardRestore(target)})
-        tree = self._manager.restore(step, args=items)[_STATE]
+        with library_noise.muted(), ocp.StandardCheckpointer() as reader:
+            try:
+                tree = reader.restore(self.directory / str(step) / _STATE, target)
+            except Exception as error:
+                # Orbax wraps what a read raised in a bare Exception.
+                cause = error.__cause__ if type(error) is Exception else error
+                if not isinstance(cause, _BROKEN):
+                    raise
+                reason = str(cause).split("\n")[0][:300]
+                raise checkpoint_meta.BrokenError(reason) from error
         for place, digest in digests(tree).items():
             if place in expected and expected[place] != digest:
-                raise ValueError(f"the digest of {place} differs from the saved one")
+                raise checkpoint_meta.BrokenError(
+                    f"the digest of {place} differs from the saved one"
+                )
         return tree
 
-    def _quieten(self) -> None:
-        # When one of many reads fails, Orbax closes their event loop; the others then
-        # complain one by one on standard error, and would bury our own warning.
-        def hook(unraisable: Any) -> None:
-            if "Event loop is closed" not in str(unraisable.exc_value):
-                self._unraisable_hook(unraisable)
-
-        sys.unraisablehook = hook
-
-    def _set_aside(self, step: int, error: Exception) -> None:
-        if isinstance(error, PermissionError):
-            raise errors.RunError(f"cannot read {self.directory}: {error}") from error
+    def _set_aside(self, step: int, error: checkpoint_meta.BrokenError) -> None:
         path = self.directory / str(step)
         aside = self.directory / f"{step}.corrupt"
         if aside.exists():
             shutil.rmtree(aside)
         os.replace(path, aside)
-        reason = str(error).split("\n")[0][:300]
         logging.warning(
             "checkpoint %s is corrupt (%s); renamed to %s, trying the one before",
             path,
-            reason,
+            error,
             aside.name,
         )
-        self._manager.close()
-        self._manager = self._open()
 
     def close(self) -> None:
         """Waits for the save in flight and lets the folder go."""
-        self.wait()
-        self._manager.close()
-        sys.unraisablehook = self._unraisable_hook
+        if self._manager is not None:
+            self.wait()
+            self._manager.close()
 
 
 def _to_host(leaf: jax.Array) -> np.ndarray | jax.Array:

@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
+from clinometer.train import checkpoint_meta
 from clinometer.train import checkpoints
 from clinometer.train import config as config_lib
 from clinometer.train import errors
@@ -155,7 +156,7 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
         return
     step, meta = latest
     place = f"the checkpoint {directory / str(step)}"
-    checkpoints.check_identity(
+    checkpoint_meta.check_identity(
         meta["identity"], job.identity, place, job.earlier_identity
     )
     if step > job.config.train_steps:

@@ -4,27 +4,74 @@ Every field is a function of the step alone, except those under `wall/`, which s
 what the clock said. So a run that was cut off and resumed writes the same lines.
 """
 
+import bisect
 from collections.abc import Mapping
-import json
+from collections.abc import Sequence
+import dataclasses
+import logging
 import os
 import pathlib
 from typing import Any
 
+from clinometer.train import json_file
+
+FILE_NAME = "metrics.jsonl"
 WALL_PREFIX = "wall/"
 
 
+@dataclasses.dataclass(frozen=True)
+class BadLine:
+    """A line that no run writes.
+
+    Attributes:
+        number: 1-based.
+        text: as it stands in the file, without its end.
+        reason: what is wrong.
+    """
+
+    number: int
+    text: bytes
+    reason: str
+
+
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Returns the records of a log; a last line cut off by a crash is left out."""
-    records = []
-    path = pathlib.Path(path)
-    if not path.exists():
-        return records
-    for line in path.read_bytes().split(b"\n")[:-1]:  # A whole line ends in \n.
+    """Returns the records of a log, without its bad lines; empty if there is none."""
+    return parse(_bytes(path))[0]
+
+
+def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
+    """Returns the records of a log, and the lines that are none.
+
+    A record is an object with a whole number as its `step`; steps do not fall, and of
+    one step no field is said twice.
+    """
+    found: list[tuple[int, bytes, dict[str, Any]]] = []
+    bad: list[BadLine] = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
         try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
+            found.append((number, line, _record(line)))
+        except ValueError as error:
+            bad.append(BadLine(number, line, str(error)))
+    kept = _longest_rise([record["step"] for _, _, record in found])
+    records: list[dict[str, Any]] = []
+    said: set[str] = set()
+    for place, (number, line, record) in enumerate(found):
+        step = record["step"]
+        fields = set(without_wall(record)) - {"step", json_file.NOT_FINITE}
+        if place not in kept:
+            bad.append(BadLine(number, line, f"step {step} is out of order"))
+            continue
+        if records and records[-1]["step"] != step:
+            said = set()
+        if fields & said:
+            name = min(fields & said)
+            bad.append(BadLine(number, line, f"step {step} has {name} twice"))
+            continue
+        said |= fields
+        records.append(record)
+    return records, sorted(bad, key=lambda line: line.number)
 
 
 def without_wall(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,9 +87,15 @@ class MetricsLog:
     """
 
     def __init__(self, path: str | os.PathLike[str], resume_step: int):
-        """Opens the log, dropping what an earlier process wrote after `resume_step`."""
+        """Opens the log, dropping what an earlier process wrote after `resume_step`.
+
+        Bad lines are moved to PATH.corrupt, with a warning.
+        """
         self._path = pathlib.Path(path)
-        self.records = [r for r in read(self._path) if r["step"] <= resume_step]
+        records, bad = parse(_bytes(self._path))
+        if bad:
+            self._keep_aside(bad, len(records))
+        self.records = [r for r in records if r["step"] <= resume_step]
         temporary = self._path.with_name(self._path.name + ".tmp")
         with open(temporary, "w", encoding="utf-8") as file:
             file.writelines(_line(record) for record in self.records)
@@ -50,6 +103,24 @@ class MetricsLog:
             os.fsync(file.fileno())
         os.replace(temporary, self._path)
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+
+    def _keep_aside(self, bad: Sequence[BadLine], num_good: int) -> None:
+        aside = self._path.with_name(self._path.name + ".corrupt")
+        with open(aside, "ab") as file:
+            file.writelines(line.text + b"\n" for line in bad)
+            file.flush()
+            os.fsync(file.fileno())
+        listed = "; ".join(f"line {line.number}: {line.reason}" for line in bad[:5])
+        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+        logging.warning(
+            "%s has %d bad lines (%s%s), moved to %s; the other %d stay",
+            self._path,
+            len(bad),
+            listed,
+            more,
+            aside.name,
+            num_good,
+        )
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Appends one record; floats keep every digit."""
@@ -63,8 +134,9 @@ class MetricsLog:
         os.fsync(self._file.fileno())
 
     def history(self, name: str) -> list[float]:
-        """Returns all values of a field, oldest first."""
-        return [record[name] for record in self.records if name in record]
+        """Returns all values of a field that are numbers, oldest first."""
+        found = (record.get(name) for record in self.records)
+        return [value for value in found if value is not None]
 
     def latest(self) -> dict[str, Any]:
         """Returns the last value of every field, the clock's left out."""
@@ -78,5 +150,53 @@ class MetricsLog:
         self._file.close()
 
 
+def _bytes(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return pathlib.Path(path).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    record = json_file.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError(f"a {type(record).__name__}, not an object")
+    step = record.get("step")
+    if type(step) is not int or step < 0:
+        raise ValueError(f"step is {step!r:.40}, not a whole number from 0 on")
+    for name, value in record.items():
+        if name != json_file.NOT_FINITE and not _is_measured(value):
+            raise ValueError(f"{name} is {value!r:.40}, no number")
+    return record
+
+
+def _is_measured(value: Any) -> bool:
+    """Whether a run may have measured it: a number, a truth value, null, or a list."""
+    if isinstance(value, list):
+        return all(map(_is_measured, value))
+    return value is None or isinstance(value, int | float)
+
+
+def _longest_rise(steps: Sequence[int]) -> set[int]:
+    """Returns the places of a longest subsequence that does not fall.
+
+    One wrong step, however high, so costs its own line and no other.
+    """
+    last_steps: list[int] = []  # Of the best rise of each length, its least last step,
+    last_places: list[int] = []  # and where that stands.
+    before: list[int | None] = []
+    for place, step in enumerate(steps):
+        length = bisect.bisect_right(last_steps, step)
+        before.append(last_places[length - 1] if length else None)
+        last_steps[length : length + 1] = [step]
+        last_places[length : length + 1] = [place]
+    rise: set[int] = set()
+    place = last_places[-1] if last_places else None
+    while place is not None:
+        rise.add(place)
+        place = before[place]
+    return rise
+
+
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, allow_nan=False) + "\n"
+    return json_file.dumps(record) + "\n"

@@ -12,7 +12,8 @@ class Best(checkpoint_managers.PreservationPolicy):
     """Keeps the best checkpoints by one metric, of equal ones the earliest.
 
     Orbax's own keeps the latest of equal ones, which is not the one that a run's record
-    calls the best. A checkpoint without the metric, or where it is NaN, is not kept.
+    calls the best. A checkpoint without the metric, or with null or NaN for it, is not
+    kept.
 
     Attributes:
         metric: its name among a checkpoint's metrics.
@@ -36,10 +37,10 @@ class Best(checkpoint_managers.PreservationPolicy):
         costs = {
             place: sign * value
             for place, value in enumerate(
-                (checkpoint.metrics or {}).get(self.metric, math.nan)
+                (checkpoint.metrics or {}).get(self.metric)
                 for checkpoint in checkpoints
             )
-            if not math.isnan(value)
+            if isinstance(value, int | float) and not math.isnan(value)
         }
         kept = sorted(costs, key=costs.__getitem__)[: self.count]
         return [place in kept for place in range(len(checkpoints))]

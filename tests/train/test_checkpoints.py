@@ -1,6 +1,8 @@
 """Checkpoints: what is kept, what is refused, what is set aside."""
 
 import errno
+import gc
+import json
 import logging
 import shutil
 
@@ -149,3 +151,110 @@ def test_space_is_checked_beforehand(tmp_path):
     with pytest.raises(errors.RunError, match=r"need 1,000,000,000,000 MB more"):
         checkpoints.check_space(tmp_path, 10**18)
     assert checkpoints.num_bytes(_ABSTRACT) == 4 + 4 * 12 + 4 + 4 * 3
+
+
+def _meta(checkpoint):
+    return checkpoint / "meta/metadata"
+
+
+def _make_older(checkpoint):
+    """Turns a checkpoint into one as they were before meta had a digest."""
+    meta = json.loads(_meta(checkpoint).read_text())
+    del meta["digest"]
+    metrics = meta.pop("metrics")
+    _meta(checkpoint).write_text(json.dumps(meta))
+    if metrics is not None:
+        (checkpoint / "metrics").mkdir()
+        (checkpoint / "metrics/metrics").write_text(json.dumps(metrics))
+
+
+def test_older_checkpoints_are_restored_and_compared(tmp_path):
+    _fill(tmp_path / "c", [5.0, 1.0, 4.0, 3.0], keep_last=1, keep_best=1)
+    for step in (2, 4):
+        _make_older(tmp_path / "c" / str(step))
+    manager = _open(tmp_path / "c", keep_last=1, keep_best=1)
+    state, progress = manager.restore(_ABSTRACT, _IDENTITY)
+    assert (int(state.step), progress) == (4, {"x": 0.1 * 4})
+    metrics = {"validation/loss": 2.0}
+    manager.save(5, _state(5), identity=_IDENTITY, progress={}, metrics=metrics)
+    manager.close()
+    assert manager.steps == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"x": 0.2', '"x": 0.3'),  # another clock
+        ('"validation/loss": 4.0', '"validation/loss": 0.4'),  # another best
+        ('"seed": 0', '"seed": 1'),
+        ('"digest": ', '"digests2": '),
+        ('"metrics"', '"metrocs"'),
+        ('"format_version": 1', '"format_version": 9'),
+    ],
+)
+def test_one_wrong_byte_beside_the_state_is_seen(tmp_path, caplog, old, new):
+    _fill(tmp_path / "c", [5.0, 4.0])
+    text = _meta(tmp_path / "c/2").read_text()
+    assert text.count(old) == 1
+    _meta(tmp_path / "c/2").write_text(text.replace(old, new))
+    manager = _open(tmp_path / "c")
+    state, progress = manager.restore(_ABSTRACT, _IDENTITY)
+    manager.close()
+    assert (int(state.step), progress) == (1, {"x": 0.1})
+    assert "meta/metadata: its " in caplog.text
+
+
+def test_a_later_format_is_refused_not_set_aside(tmp_path):
+    _fill(tmp_path / "c", [None])
+    meta = {**json.loads(_meta(tmp_path / "c/1").read_text()), "format_version": 2}
+    _meta(tmp_path / "c/1").write_text(json.dumps({**meta, "more": 0, "digest": None}))
+    del meta["digest"]
+    _meta(tmp_path / "c/1").write_text(json.dumps({**meta, "more": 0}))
+    with pytest.raises(errors.RunError, match="format_version is 2; this version"):
+        _open(tmp_path / "c")
+    assert (tmp_path / "c/1").is_dir()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "7", '{"validation/loss": '])
+def test_an_older_record_of_metrics_that_is_broken(tmp_path, caplog, text):
+    _fill(tmp_path / "c", [5.0, 4.0])
+    _make_older(tmp_path / "c/2")
+    (tmp_path / "c/2/metrics/metrics").write_text(text)
+    manager = _open(tmp_path / "c")
+    state, _ = manager.restore(_ABSTRACT, _IDENTITY)
+    manager.close()
+    assert int(state.step) == 1
+    assert "2 is corrupt (metrics/metrics: " in caplog.text
+
+
+def test_a_missing_chunk_gives_one_line(tmp_path, caplog, capfd):
+    """Orbax raises a bare Exception, and its other reads complain when they can."""
+    noise = np.random.default_rng(0).normal(size=(64, 64))
+    state = jax.tree.map(lambda x: jnp.float32(noise), _state(0))
+    manager = _open(tmp_path / "c")
+    manager.save(3, state, identity=_IDENTITY, progress={})
+    manager.close()
+    chunks = (tmp_path / "c/3/state/ocdbt.process_0/d").iterdir()
+    max(chunks, key=lambda path: path.stat().st_size).unlink()
+    manager = _open(tmp_path / "c")
+    abstract = jax.eval_shape(lambda: state)
+    assert manager.restore(abstract, _IDENTITY) is None
+    manager.close()
+    gc.collect()
+    assert "3 is corrupt" in caplog.text
+    assert capfd.readouterr().err == ""
+    assert {record.name for record in caplog.records} == {"root"}
+
+
+def test_an_error_of_ours_keeps_its_traceback(tmp_path, monkeypatch):
+    _fill(tmp_path / "c", [None])
+    manager = _open(tmp_path / "c")
+
+    def mistaken(*unused, **also_unused):
+        raise AssertionError("a mistake")
+
+    monkeypatch.setattr(checkpoints.ocp.StandardCheckpointer, "restore", mistaken)
+    with pytest.raises(AssertionError, match="a mistake"):
+        manager.restore(_ABSTRACT, _IDENTITY)
+    manager.close()
+    assert (tmp_path / "c/1").is_dir()

@@ -1,0 +1,57 @@
+"""Keeps what Orbax prints of errors that it raises, too, from burying our own message.
+
+One unreadable file otherwise gives a thousand lines.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import logging
+import os
+import sys
+import traceback
+import types
+from typing import Any
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Drops what Orbax logs inside, and what its broken reads print then and later."""
+    if not isinstance(sys.unraisablehook, _LateReads):
+        sys.unraisablehook = _LateReads(sys.unraisablehook)
+    logging.getLogger("asyncio").addFilter(_is_no_late_read)  # Once and for all.
+    logging.getLogger("absl").addFilter(_drop)
+    try:
+        yield
+    finally:
+        logging.getLogger("absl").removeFilter(_drop)
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    del record
+    return False
+
+
+class _LateReads:
+    """A hook for exceptions that nobody can catch, which ignores late reads.
+
+    When one of many reads fails, Orbax leaves the others and closes their event loop;
+    they complain when they end or are collected, which may be much later.
+    """
+
+    def __init__(self, otherwise: Callable[[Any], Any]):
+        self._otherwise = otherwise
+
+    def __call__(self, unraisable: Any) -> None:
+        late = "Event loop is closed" in str(unraisable.exc_value)
+        if not late and not _passed_orbax(unraisable.exc_traceback):
+            self._otherwise(unraisable)
+
+
+def _is_no_late_read(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and _passed_orbax(record.exc_info[2]))
+
+
+def _passed_orbax(trace: types.TracebackType | None) -> bool:
+    files = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace))
+    return any(f"{os.sep}orbax{os.sep}" in file for file in files)
