@@ -1,64 +1,121 @@
-"""Streams of gzip, xz and Zstandard files, by file name."""
+"""Streams of gzip, xz and Zstandard files, by file name.
 
-import gzip
+A file may be several gzip members, xz streams or Zstandard frames, one after the
+other; what lies between and after them is padding that the format allows, or an error.
+"""
+
+from collections.abc import Callable
 import io
 import lzma
+import os
+from typing import Any
 from typing import BinaryIO
+from typing import NamedTuple
 import zlib
 
 import zstandard
 
-SUFFIXES = (".gz", ".xz", ".zst")
 # What a truncated or corrupt stream raises.
-BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError)
+BROKEN = (EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 _CHUNK_BYTES = 1 << 18
 
 
+class _Format(NamedTuple):
+    """How the parts of a file of some format follow each other."""
+
+    part: str
+    decompressor: Callable[[], Any]  # of one part
+    padding: int | None  # zeros after a part come in multiples of it; None => never
+
+
+_FORMATS = {
+    ".gz": _Format("gzip member", lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), 1),
+    ".xz": _Format("xz stream", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), 4),
+    ".zst": _Format(
+        "Zstandard frame", lambda: zstandard.ZstdDecompressor().decompressobj(), None
+    ),
+}
+SUFFIXES = tuple(_FORMATS)
+
+
 def strip_suffix(name: str) -> str:
-    """The file name without its suffix of compression."""
-    for suffix in SUFFIXES:
-        name = name.removesuffix(suffix)
-    return name
+    """The file name without its suffix of compression, in lower or upper case."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in _FORMATS else name
 
 
 def decompress(name: str, raw: BinaryIO) -> BinaryIO:
     """A stream of the file's contents; `raw` itself if it is not compressed."""
-    if name.endswith(".gz"):
-        return gzip.GzipFile(fileobj=raw)
-    if name.endswith(".xz"):
-        return lzma.LZMAFile(raw)
-    if name.endswith(".zst"):
-        return io.BufferedReader(_ZstdStream(raw), buffer_size=_CHUNK_BYTES)
-    return raw
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in _FORMATS:
+        return raw
+    return io.BufferedReader(_Parts(raw, _FORMATS[suffix]), buffer_size=_CHUNK_BYTES)
 
 
-class _ZstdStream(io.RawIOBase):
-    """Reads frame after frame; zstandard's own reader takes a cut frame for whole."""
+class _Parts(io.RawIOBase):
+    """Reads part after part.
 
-    def __init__(self, raw: BinaryIO):
-        self._raw = raw
-        self._decompressor = None  # of the frame being read
+    The libraries' own readers take a cut frame, or a corrupt header after a whole
+    stream, for the end of the file.
+    """
+
+    def __init__(self, raw: BinaryIO, kind: _Format):
+        self._raw, self._format = raw, kind
+        self._decompressor = None  # of the part being read
+        self._begun = False  # a part has begun
+        self._zeros = 0  # of padding since the last part
         self._input = b""
         self._output = memoryview(b"")
+        self._error = None  # once broken, it stays broken
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
-        while not self._output:
-            self._input = self._input or self._raw.read(_CHUNK_BYTES)
-            if not self._input:
-                if self._decompressor is not None:
-                    raise EOFError("the last Zstandard frame is cut short")
-                return 0
-            if self._decompressor is None:
-                self._decompressor = zstandard.ZstdDecompressor().decompressobj()
-            self._output = memoryview(self._decompressor.decompress(self._input))
-            self._input = b""
-            if self._decompressor.eof:
-                self._input = self._decompressor.unused_data
-                self._decompressor = None
+        try:
+            if self._error is not None:
+                raise self._error
+            while not self._output:
+                self._input = self._input or self._raw.read(_CHUNK_BYTES)
+                if not self._input:
+                    self._check_end()
+                    return 0
+                self._decompress()
+        except BROKEN as error:
+            self._error = error
+            raise
         size = min(len(buffer), len(self._output))
         buffer[:size] = self._output[:size]
         self._output = self._output[size:]
         return size
+
+    def _decompress(self) -> None:
+        """Takes the input: padding, or what it holds of a part."""
+        if self._decompressor is None:
+            if self._begun and self._format.padding:
+                rest = self._input.lstrip(b"\0")
+                self._zeros += len(self._input) - len(rest)
+                self._input = rest
+                if not rest:
+                    return
+                self._check_padding()
+            self._begun, self._zeros = True, 0
+            self._decompressor = self._format.decompressor()
+        self._output = memoryview(self._decompressor.decompress(self._input))
+        self._input = b""
+        if self._decompressor.eof:
+            self._input = self._decompressor.unused_data
+            self._decompressor = None
+
+    def _check_end(self) -> None:
+        if not self._begun:
+            raise EOFError(f"the file is empty, without a {self._format.part}")
+        if self._decompressor is not None:
+            raise EOFError(f"the last {self._format.part} is cut short")
+        self._check_padding()
+
+    def _check_padding(self) -> None:
+        if self._zeros and self._zeros % self._format.padding:
+            raise lzma.LZMAError(
+                f"{self._zeros} zeros follow a stream, not a multiple of 4"
+            )

@@ -1,30 +1,33 @@
 """Documents from files: text, JSON lines, tar archives and ArrayRecord.
 
-A source is a folder (searched recursively), a glob or a file. Files are read in
-sorted order, as streams; a broken record is yielded as such, never skipped.
+Files are read as streams. A broken record is yielded as such, and so is what is left
+out: nothing is skipped in silence.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
 import dataclasses
-import glob
 import json
 import os
+import re
 import tarfile
 from typing import BinaryIO
 
 from array_record.python import array_record_module
 
 from clinometer.data import compressed
-from clinometer.data.errors import DataError
+from clinometer.data import tar_archives
 
 ACCEPTED = (
     ".txt, .jsonl or .json (JSON lines), .tar (all these also with .gz, .xz or .zst) "
     "and .array_record"
 )
 _BOM = b"\xef\xbb\xbf"
+_LINE_END, _BLANK = re.compile(r"\n"), re.compile(r"\s")
 _ARRAY_RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 _ARRAY_RECORD_BATCH = 1024
+# Riegeli's own, and of a name or number that it cannot take.
+_ARRAY_RECORD_ERRORS = (RuntimeError, IndexError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,8 @@ class ReadOptions:
 
     text_field: str = "text"  # the field of a JSON record that holds the text
     document_per_line: bool = False  # .txt: each line is a document, not each file
+    # Longer documents are cut into several, at line ends or blanks after so many.
+    document_characters: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,86 +56,98 @@ class BrokenRecord:
     reason: str
 
 
-def find_files(sources: Sequence[str]) -> list[str]:
-    """Expands folders and globs into a sorted list of files, each once.
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """Files that are not read, by a rule: the first one, the rule and their number."""
 
-    Raises:
-      DataError: a source is missing, holds no accepted file, or is a file of
-        another kind.
-    """
-    if not sources:
-        raise DataError(f"No data source given; accepted are {ACCEPTED}.")
-    found = set()
-    for source in map(str, sources):
-        if os.path.isdir(source):
-            files = [
-                os.path.join(folder, name)
-                for folder, _, names in os.walk(source)
-                for name in names
-                if _kind(name)
-            ]
-        elif os.path.isfile(source):
-            if not _kind(source):
-                raise DataError(
-                    f"Data file {source!r} is of an unknown kind; "
-                    f"accepted are {ACCEPTED}."
-                )
-            files = [source]
-        elif glob.has_magic(source):
-            matches = glob.glob(source, recursive=True)
-            files = [name for name in matches if os.path.isfile(name) and _kind(name)]
-        else:
-            raise DataError(
-                f"Data source {source!r} does not exist; give a folder, a glob or a "
-                f"file of these kinds: {ACCEPTED}."
-            )
-        if not files:
-            raise DataError(
-                f"Data source {source!r} holds no accepted file; "
-                f"accepted are {ACCEPTED}."
-            )
-        found.update(files)
-    return sorted(found)
+    origin: str
+    reason: str
+    count: int = 1
+
+
+Record = Document | BrokenRecord | LeftOut
+
+OTHER_KIND = "of another kind"
+HIDDEN = "hidden"
+LINK_IN_ARCHIVE = "a link or device in an archive"
+NO_DOCUMENT = "without a document"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is the system's own, not the corpus's."""
+    return name.startswith(".") and name != "." or name == "__MACOSX"
+
+
+def kind(name: str) -> str | None:
+    """txt, jsonl, tar or array_record; None for any other file name."""
+    name = name.lower()
+    if name.endswith(_ARRAY_RECORD_SUFFIXES):
+        return "array_record"
+    suffix = os.path.splitext(compressed.strip_suffix(name))[1].removeprefix(".")
+    if suffix == "json":  # C4's own name for JSON lines
+        return "jsonl"
+    return suffix if suffix in ("txt", "jsonl", "tar") else None
 
 
 def read_file(
-    path: str, options: ReadOptions = ReadOptions(), raw: BinaryIO | None = None
-) -> Iterator[Document | BrokenRecord]:
+    path: str,
+    options: ReadOptions = ReadOptions(),
+    on_open: Callable[[BinaryIO], None] = lambda raw: None,
+) -> Iterator[Record]:
     """Yields a file's documents in order, and its broken records in their places.
 
     Args:
       path: a file of an accepted kind.
       options: how to read it.
-      raw: the open file; its `tell()` shows progress. None => opened here.
+      on_open: called with the open file, whose `tell()` shows progress.
     """
-    if _kind(path) == "array_record":
+    empty = True
+    for record in _read(path, options, on_open):
+        empty = False
+        if options.document_characters and isinstance(record, Document):
+            yield from _cut(record, options.document_characters)
+        else:
+            yield record
+    if empty:
+        yield LeftOut(path, NO_DOCUMENT)
+
+
+def _cut(document: Document, characters: int) -> Iterator[Document]:
+    text, start = document.text, 0
+    while len(text) - start > characters:
+        first = start + characters
+        end = _LINE_END.search(text, first, first + characters)
+        end = end or _BLANK.search(text, first)
+        if end is None:
+            break
+        yield Document(text[start : end.end()], document.origin)
+        start = end.end()
+    yield Document(text[start:], document.origin)
+
+
+def _read(
+    path: str, options: ReadOptions, on_open: Callable[[BinaryIO], None]
+) -> Iterator[Record]:
+    if kind(path) == "array_record":
         yield from _read_array_record(path, options)
-    elif raw is None:
+        return
+    try:
         with open(path, "rb") as opened:
+            on_open(opened)
             yield from _read_stream(path, path, opened, options)
-    else:
-        yield from _read_stream(path, path, raw, options)
-
-
-def _kind(name: str) -> str | None:
-    """txt, jsonl, tar or array_record; None for any other file name."""
-    if name.endswith(_ARRAY_RECORD_SUFFIXES):
-        return "array_record"
-    kind = os.path.splitext(compressed.strip_suffix(name))[1].removeprefix(".")
-    if kind == "json":  # C4's own name for JSON lines
-        return "jsonl"
-    return kind if kind in ("txt", "jsonl", "tar") else None
+    except OSError as error:
+        yield BrokenRecord(path, f"cannot be read: {error.strerror}")
 
 
 def _read_stream(
     name: str, origin: str, raw: BinaryIO, options: ReadOptions
-) -> Iterator[Document | BrokenRecord]:
+) -> Iterator[Record]:
     try:
         stream = compressed.decompress(name, raw)
-        kind = _kind(name)
-        if kind == "tar":
+        what = kind(name)
+        if what == "tar":
             yield from _read_tar(origin, stream, options)
-        elif kind == "jsonl":
+        elif what == "jsonl":
             yield from _read_jsonl(origin, stream, options)
         elif options.document_per_line:
             yield from _read_lines(origin, stream)
@@ -138,72 +155,96 @@ def _read_stream(
             yield _text_document(origin, stream.read())
     except compressed.BROKEN as error:
         yield BrokenRecord(origin, f"truncated or corrupt: {error}")
+    except OSError as error:
+        yield BrokenRecord(origin, f"cannot be read: {error.strerror}")
 
 
-def _read_tar(
-    origin: str, stream: BinaryIO, options: ReadOptions
-) -> Iterator[Document | BrokenRecord]:
-    accepted = 0
+def _read_tar(origin: str, stream: BinaryIO, options: ReadOptions) -> Iterator[Record]:
+    accepted, left_out = 0, {}
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                if not member.isfile() or _kind(member.name) not in ("txt", "jsonl"):
-                    continue
-                accepted += 1
-                yield from _read_stream(
-                    member.name,
-                    f"{origin}!{member.name}",
-                    archive.extractfile(member),
-                    options,
-                )
+        for member, contents in tar_archives.members(stream):
+            if member.isdir():
+                continue
+            place = f"{origin}!{member.name}"
+            reason = _left_out_of_archive(member)
+            if reason:
+                first, count = left_out.get(reason, (place, 0))
+                left_out[reason] = (first, count + 1)
+                continue
+            accepted += 1
+            yield from _read_stream(member.name, place, contents, options)
     except tarfile.TarError as error:
         yield BrokenRecord(origin, f"truncated or corrupt archive: {error}")
     else:
         if not accepted:
             yield BrokenRecord(origin, "archive holds no .txt or .jsonl file")
+    for reason, (first, count) in left_out.items():
+        yield LeftOut(first, reason, count)
+
+
+def _left_out_of_archive(member: tarfile.TarInfo) -> str | None:
+    """Why a member is not read."""
+    if any(map(is_hidden, member.name.split("/"))):
+        return HIDDEN
+    if not member.isfile():
+        return LINK_IN_ARCHIVE
+    return None if kind(member.name) in ("txt", "jsonl") else OTHER_KIND
 
 
 def _read_jsonl(
     origin: str, stream: BinaryIO, options: ReadOptions
-) -> Iterator[Document | BrokenRecord]:
+) -> Iterator[Record]:
     for number, line in enumerate(stream, start=1):
         line = line.removeprefix(_BOM) if number == 1 else line
         if line.strip():
             yield _json_document(f"{origin}:{number}", line, options)
 
 
-def _read_lines(origin: str, stream: BinaryIO) -> Iterator[Document | BrokenRecord]:
+def _read_lines(origin: str, stream: BinaryIO) -> Iterator[Record]:
     for number, line in enumerate(stream, start=1):
         if line.strip():
             yield _text_document(f"{origin}:{number}", line.rstrip(b"\r\n"))
 
 
-def _read_array_record(
-    path: str, options: ReadOptions
-) -> Iterator[Document | BrokenRecord]:
+def _read_array_record(path: str, options: ReadOptions) -> Iterator[Record]:
     try:
         reader = array_record_module.ArrayRecordReader(path)
-    except (RuntimeError, ValueError) as error:
+    except _ARRAY_RECORD_ERRORS as error:
         yield BrokenRecord(path, f"not a whole ArrayRecord file: {error}")
         return
     try:
         total = reader.num_records()
         for start in range(0, total, _ARRAY_RECORD_BATCH):
             stop = min(start + _ARRAY_RECORD_BATCH, total)
-            try:
-                records = reader.read(start, stop)
-            except (RuntimeError, IndexError, ValueError) as error:
-                reason = f"records {start} to {stop - 1} are corrupt: {error}"
-                yield BrokenRecord(f"{path}:{start}", reason)
-                continue
-            for number, record in enumerate(records, start=start):
-                # A record that starts with a brace is JSON, any other is text.
-                if record.lstrip().startswith(b"{"):
-                    yield _json_document(f"{path}:{number}", record, options)
-                else:
-                    yield _text_document(f"{path}:{number}", record)
+            yield from _read_array_records(path, reader, range(start, stop), options)
     finally:
         reader.close()
+
+
+def _read_array_records(
+    path: str,
+    reader: array_record_module.ArrayRecordReader,
+    numbers: range,
+    options: ReadOptions,
+) -> Iterator[Record]:
+    """Reads records together or, if one of them is corrupt, each by itself."""
+    try:
+        records = reader.read(numbers.start, numbers.stop)
+    except _ARRAY_RECORD_ERRORS as error:
+        if len(numbers) > 1:
+            for number in numbers:
+                yield from _read_array_records(
+                    path, reader, range(number, number + 1), options
+                )
+        else:
+            yield BrokenRecord(f"{path}:{numbers.start}", f"corrupt: {error}")
+        return
+    for number, record in zip(numbers, records, strict=True):
+        # A record that starts with a brace is JSON, any other is text.
+        if record.lstrip().startswith(b"{"):
+            yield _json_document(f"{path}:{number}", record, options)
+        else:
+            yield _text_document(f"{path}:{number}", record)
 
 
 def _json_document(
@@ -211,6 +252,8 @@ def _json_document(
 ) -> Document | BrokenRecord:
     try:
         record = json.loads(line)
+    except RecursionError:
+        return BrokenRecord(origin, "JSON that is nested too deeply")
     except ValueError as error:
         return BrokenRecord(origin, f"not valid JSON: {error}")
     field = options.text_field

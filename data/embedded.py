@@ -113,6 +113,7 @@ def ensure_store(
                 options=tokenization.Options(
                     vocab_size=vocab_size,
                     vocabulary_bytes=_VOCABULARY_BYTES,
+                    character_coverage=None,  # with it the numbers were measured
                     validation_fraction=VALIDATION_FRACTION,
                 ),
                 name="embedded",

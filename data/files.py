@@ -5,8 +5,25 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 
 from clinometer.data.errors import DataError
+
+# Why a disk or a path does not take a file.
+_REFUSED = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+)
 
 
 def write_whole(path: str, data: bytes) -> None:
@@ -30,11 +47,19 @@ def lock(path: str, *, wait: bool) -> Iterator[None]:
     The file goes when the lock does; one left by a dead process locks nobody out.
 
     Raises:
-      DataError: another process holds it and `wait` is False.
+      DataError: another process holds it and `wait` is False, or there is a file of
+        that name which is no lock.
     """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     while True:
-        with open(path, "a") as file:
+        # Opening a FIFO for reading and writing does not wait for its other end.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with open(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size:
+                raise DataError(
+                    f"{path!r} is in the way of a lock file, which is empty; move it."
+                )
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
@@ -59,13 +84,12 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 @contextlib.contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Turns a full disk, or one that refuses writing, into a DataError."""
-    codes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
+    """Turns a full disk, or a place that cannot be written, into a DataError."""
     try:
         yield
     except (OSError, RuntimeError) as error:
         # ArrayRecord raises RuntimeError, with the system's words in its message.
-        reasons = [os.strerror(code) for code in codes]
+        reasons = map(os.strerror, _REFUSED)
         reason = next((reason for reason in reasons if reason in str(error)), None)
         if reason is None:
             raise

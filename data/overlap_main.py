@@ -4,12 +4,14 @@ import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
+import itertools
 import json
 import os
 import sys
 from typing import Any
 
 from clinometer.data import corpus
+from clinometer.data import corpus_files
 from clinometer.data import mixtures
 from clinometer.data import overlap
 from clinometer.data import token_store
@@ -21,6 +23,7 @@ from clinometer.data.tasks import registry
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Task
 
+_SHOWN_BROKEN = 5
 _EPILOG = """\
 A row of an evaluation set is one record of its release; its n-grams are those of its
 texts as released, without the task's template. "any" is the share of rows of which the
@@ -110,24 +113,27 @@ def _documents(arguments: argparse.Namespace) -> Iterator[str]:
     options = corpus.ReadOptions(
         text_field=arguments.text_field, document_per_line=arguments.document_per_line
     )
-    return _text_documents(corpus.find_files(arguments.corpus), options)
+    return _text_documents(corpus_files.find(arguments.corpus), options)
 
 
-def _text_documents(paths: Sequence[str], options: corpus.ReadOptions) -> Iterator[str]:
-    broken = 0
-    for path in paths:
-        for record in corpus.read_file(path, options):
-            if isinstance(record, corpus.BrokenRecord):
-                broken += 1
-                if broken <= 5:
-                    print(
-                        f"overlap: left out {record.origin}: {record.reason}",
-                        file=sys.stderr,
-                    )
-            else:
-                yield record.text
+def _text_documents(
+    found: corpus_files.Found, options: corpus.ReadOptions
+) -> Iterator[str]:
+    broken, left_out, line = 0, list(found.left_out), Progress("overlap")
+    files = (corpus.read_file(path, options) for path in found.files)
+    for record in itertools.chain(found.broken, itertools.chain.from_iterable(files)):
+        if isinstance(record, corpus.Document):
+            yield record.text
+        elif isinstance(record, corpus.LeftOut):
+            left_out.append(record)
+        else:
+            broken += 1
+            if broken <= _SHOWN_BROKEN:
+                line.message(f"overlap: left out {record.origin}: {record.reason}")
     if broken:
-        print(f"overlap: {broken:,} broken records were left out", file=sys.stderr)
+        line.message(f"overlap: {broken:,} broken records were left out")
+    for text in corpus_files.summary(left_out):
+        line.message(f"overlap: {text}")
 
 
 def _table(found: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """A progress line with rate and time left; plain lines where there is no terminal."""
 
+import contextlib
 import sys
 import time
 from typing import TextIO
@@ -26,8 +27,9 @@ class Progress:
         stream: TextIO | None = None,
     ):
         self._label, self._total, self._unit = label, total, unit
+        # Standard error is None in a process that was started without one.
         self._stream = sys.stderr if stream is None else stream
-        self._terminal = self._stream.isatty()
+        self._terminal = self._stream is not None and self._stream.isatty()
         self._start = self._shown = time.monotonic()
         self._first_done = None  # work done before the first update: not our speed
 
@@ -65,5 +67,8 @@ class Progress:
             text = f"\r\x1b[K{text}" + ("\n" if final else "")
         else:
             text += "\n"
-        self._stream.write(text)
-        self._stream.flush()
+        # Who reads it may have left (`2>&1 | head`); the job goes on.
+        with contextlib.suppress(BrokenPipeError):
+            if self._stream is not None:
+                self._stream.write(text)
+                self._stream.flush()

@@ -1,7 +1,7 @@
 """Writes a token store from tokenised units."""
 
-from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
 import dataclasses
 import hashlib
 import os
@@ -12,6 +12,7 @@ import numpy as np
 
 from clinometer.data import files
 from clinometer.data import token_store
+from clinometer.data.corpus import BrokenRecord
 from clinometer.data.errors import DataError
 from clinometer.data.tokenized_units import SPLITS
 from clinometer.data.tokenized_units import Unit
@@ -44,11 +45,19 @@ def write_store(
     *,
     name: str,
     source: dict,
-    on_unit: Callable[[Unit], None] = lambda unit: None,
+    broken: Sequence[BrokenRecord] = (),
 ) -> token_store.Manifest:
     """Writes a store into `folder`, its manifest last.
 
     Finished files of an earlier, cut-off call with the same units are kept.
+
+    Args:
+      folder: of the store, which exists.
+      units: all of them, in order.
+      vocabulary: which they were tokenised with.
+      name: of the corpus.
+      source: what it was read from, and how.
+      broken: what could not be read besides the units' own broken records.
 
     Raises:
       DataError: there is no token to train on.
@@ -58,7 +67,10 @@ def write_store(
         for split in SPLITS
         for kind in ("tokens", "documents")
     }
-    totals, digest = _Totals(), hashlib.sha256()
+    totals = _Totals(
+        broken=len(broken), first_broken=[[r.origin, r.reason] for r in broken]
+    )
+    digest = hashlib.sha256()
     for unit in units:
         digest.update(unit.digest.encode())
         for split in SPLITS:
@@ -69,7 +81,6 @@ def write_store(
         totals.empty += unit.empty
         totals.broken += unit.broken
         totals.first_broken += unit.first_broken
-        on_unit(unit)
     for writer in writers.values():
         writer.close()
     if not writers["train", "tokens"].count:

@@ -1,32 +1,37 @@
 """From files of text to a token store.
 
-Work lies in `OUTPUT.partial` until the store is whole, then takes its place by a
-rename. A run that was cut off goes on from its last finished unit, if it is called
-with the same files, options and vocabulary.
+A run that was cut off goes on from its last finished unit, if it is called with the
+same files, options and vocabulary; `store_folder` says where its work lies.
 """
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import contextlib
 import dataclasses
 import glob
 import json
 import os
-import shutil
 from typing import TextIO
 
 from clinometer.data import corpus
+from clinometer.data import corpus_files
 from clinometer.data import files
 from clinometer.data import store_writer
 from clinometer.data import token_store
 from clinometer.data import tokenized_units
 from clinometer.data import vocabulary as vocabulary_lib
+from clinometer.data import vocabulary_sample
 from clinometer.data.errors import DataError
 from clinometer.data.progress import Progress
+from clinometer.data.store_folder import Folder
 from clinometer.data.tokenized_units import SourceFile
 
-_JOB_VERSION = 1
+_JOB_VERSION = 2
 _SHOWN_BROKEN = 5
+# A larger share of unknown tokens than this is warned of: so much is no longer rare
+# characters, but digits or brackets that the vocabulary lacks.
+_UNKNOWN_SHARE = 5e-3
+_MAX_THREADS = 1024
+_MIN_TOKENS = 2  # of a split: the shortest row, one of text and one of noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,10 @@ class Options:
 
     vocab_size: int = 32100  # of a vocabulary to be trained, sentinels included
     vocabulary_bytes: int = 32 << 20  # text to train it on
+    # Of a vocabulary to be trained; None => SentencePiece's 0.9995, which is made for
+    # scripts of many characters and loses digits and brackets of prose.
+    character_coverage: float | None = 0.99995
+    byte_fallback: bool = False  # of a vocabulary to be trained
     validation_fraction: float = 0.01  # by document hash; unused with own sources
     read: corpus.ReadOptions = corpus.ReadOptions()
 
@@ -75,27 +84,34 @@ def tokenize_corpus(
       DataError: bad sources or options, no text, `output` is taken, the disk is full.
     """
     output = os.path.abspath(output)
-    if not 0 <= options.validation_fraction < 1:
-        raise DataError(
-            f"validation_fraction is {options.validation_fraction}; accepted is [0, 1)."
-        )
-    inputs = _source_files(sources, validation_sources)
+    _check_options(options, num_threads)
+    inputs, found = _inputs(sources, validation_sources)
     fraction = 0.0 if validation_sources else options.validation_fraction
-    _check_output(output, overwrite)
     job = _describe_job(inputs, options, fraction, vocabulary)
-    partial = output + ".partial"
+    folder = Folder(output)
     num_threads = num_threads or len(os.sched_getaffinity(0))
     with (
         files.disk_errors(f"token store {output!r}"),
         files.lock(output + ".lock", wait=False),
     ):
-        _start_or_continue(partial, job, progress)
+        if folder.begin(job, overwrite):
+            Progress("tokenize", stream=progress).message(
+                f"tokenize: continuing the run that was cut off for {output}"
+            )
         vocabulary = _vocabulary(
-            partial, vocabulary, inputs, options, fraction, progress
+            folder, vocabulary, inputs, options, fraction, progress
         )
-        units = _Units(os.path.join(partial, "units"))
-        _tokenize_rest(
-            units, inputs, options, fraction, vocabulary, strict, num_threads, progress
+        units = _Units(folder.units)
+        left_out = _tokenize_rest(
+            units,
+            inputs,
+            found,
+            options,
+            fraction,
+            vocabulary,
+            strict,
+            num_threads,
+            progress,
         )
         source = {
             "sources": [str(source) for source in sources],
@@ -103,51 +119,69 @@ def tokenize_corpus(
             "validation_fraction": fraction,
             "files": len(inputs),
             "bytes": sum(source.bytes for source in inputs),
+            "left_out": corpus_files.summary(left_out),
             **dataclasses.asdict(options.read),
             **(description or {}),
         }
-        store = os.path.join(partial, "store")
-        os.makedirs(store, exist_ok=True)
+        os.makedirs(folder.store, exist_ok=True)
         manifest = store_writer.write_store(
-            store,
+            folder.store,
             units,
             vocabulary,
             name=name or os.path.basename(output),
             source=source,
+            broken=found.broken,
         )
-        _put_in_place(store, output, partial)
+        folder.finish()
     _report(manifest, output, progress)
     return output
 
 
-def _source_files(
+def _check_options(options: Options, num_threads: int | None) -> None:
+    """Raises DataError for what no run can have."""
+    if not 0 <= options.validation_fraction < 1:
+        raise DataError(
+            f"validation_fraction is {options.validation_fraction}; accepted is [0, 1)."
+        )
+    if options.vocabulary_bytes < 1:
+        raise DataError(
+            f"vocabulary_bytes is {options.vocabulary_bytes}; accepted is 1 or more."
+        )
+    if num_threads is not None and not 1 <= num_threads <= _MAX_THREADS:
+        raise DataError(
+            f"num_threads is {num_threads}; accepted is 1 to {_MAX_THREADS}."
+        )
+    coverage = options.character_coverage
+    if coverage is not None and not 0 < coverage <= 1:
+        raise DataError(f"character_coverage is {coverage}; accepted is (0, 1].")
+    longest = options.read.document_characters
+    if longest is not None and longest < 1:
+        raise DataError(
+            f"document_characters is {longest}; accepted is 1 or more, or none."
+        )
+
+
+def _inputs(
     sources: Sequence[str], validation_sources: Sequence[str]
-) -> list[SourceFile]:
+) -> tuple[list[SourceFile], corpus_files.Found]:
+    """The files to read, and what else the sources hold."""
+    found = corpus_files.find(sources)
     if not validation_sources:
-        return tokenized_units.source_files(corpus.find_files(sources), None)
-    train = corpus.find_files(sources)
-    validation = corpus.find_files(validation_sources)
-    both = set(map(os.path.abspath, train)) & set(map(os.path.abspath, validation))
-    if both:
-        raise DataError(f"{min(both)!r} is a train and a validation source at once.")
-    return tokenized_units.source_files(train, "train") + tokenized_units.source_files(
-        validation, "validation"
+        return tokenized_units.source_files(found.files, None), found
+    held_out = corpus_files.find(validation_sources)
+    train = {os.stat(path)[1:3]: path for path in found.files}
+    for path in held_out.files:
+        if (same := train.get(os.stat(path)[1:3])) is not None:
+            names = f"{path!r}" if path == same else f"{same!r} and {path!r}"
+            raise DataError(f"{names}: a train and a validation source at once.")
+    inputs = tokenized_units.source_files(
+        found.files, "train"
+    ) + tokenized_units.source_files(held_out.files, "validation")
+    return inputs, corpus_files.Found(
+        files=found.files + held_out.files,
+        left_out=found.left_out + held_out.left_out,
+        broken=found.broken + held_out.broken,
     )
-
-
-def _check_output(output: str, overwrite: bool) -> None:
-    if not os.path.lexists(output):
-        return
-    is_store = os.path.isfile(os.path.join(output, token_store.MANIFEST))
-    if not is_store and (not os.path.isdir(output) or os.listdir(output)):
-        raise DataError(
-            f"{output!r} exists and is not a token store; give another folder."
-        )
-    if is_store and not overwrite:
-        raise DataError(
-            f"{output!r} holds a token store already; give another folder, or "
-            "overwrite it (--overwrite)."
-        )
 
 
 def _describe_job(
@@ -169,23 +203,8 @@ def _describe_job(
     return json.dumps(job, indent=1)
 
 
-def _start_or_continue(partial: str, job: str, stream: TextIO | None) -> None:
-    """Keeps an earlier run's work if it was the same job, else clears it away."""
-    file = os.path.join(partial, "job.json")
-    if os.path.isdir(partial):
-        with contextlib.suppress(OSError), open(file, encoding="utf-8") as opened:
-            if opened.read() == job:
-                Progress("tokenize", stream=stream).message(
-                    f"tokenize: continuing the run that was cut off in {partial}"
-                )
-                return
-        shutil.rmtree(partial)
-    os.makedirs(os.path.join(partial, "units"))
-    files.write_whole(file, job.encode())
-
-
 def _vocabulary(
-    partial: str,
+    folder: Folder,
     given: vocabulary_lib.Vocabulary | None,
     inputs: list[SourceFile],
     options: Options,
@@ -194,37 +213,43 @@ def _vocabulary(
 ) -> vocabulary_lib.Vocabulary:
     if given is not None:
         return given
-    file = os.path.join(partial, token_store.VOCABULARY)
-    if os.path.isfile(file):
-        return vocabulary_lib.Vocabulary.load(file)
+    if os.path.isfile(folder.vocabulary):
+        return vocabulary_lib.Vocabulary.load(folder.vocabulary)
+    texts = _training_texts(inputs, options, fraction, stream)
     progress = Progress("vocabulary", stream=stream)
     progress.message(f"vocabulary: training {options.vocab_size} ids")
-    texts = _training_texts(inputs, options, fraction)
-    trained = vocabulary_lib.train(texts, options.vocab_size, options.vocabulary_bytes)
-    files.write_whole(file, trained.model)
+    trained = vocabulary_lib.train(
+        texts,
+        options.vocab_size,
+        options.vocabulary_bytes,
+        character_coverage=options.character_coverage,
+        byte_fallback=options.byte_fallback,
+    )
+    files.write_whole(folder.vocabulary, trained.model)
     progress.finish(f"{trained.size} ids, sha256 {trained.sha256[:12]}")
     return trained
 
 
 def _training_texts(
-    inputs: list[SourceFile], options: Options, fraction: float
-) -> Iterator[str]:
-    """Train documents: from the start of each file, an even share of the bytes."""
+    inputs: list[SourceFile], options: Options, fraction: float, stream: TextIO | None
+) -> list[str]:
+    """A sample of the train documents, by their bytes."""
     train = [source for source in inputs if source.split != "validation"]
-    left = options.vocabulary_bytes
-    for number, source in enumerate(train):
-        share = left / (len(train) - number)
-        taken = 0
-        for _, item, _ in tokenized_units.read([source], options.read):
-            if isinstance(item, corpus.BrokenRecord):
-                continue  # reported when it is tokenised
-            split = source.split or tokenized_units.split_of(item.text, fraction)
-            if split == "train":
-                yield item.text
-                taken += len(item.text.encode("utf-8"))
-            if taken >= share:
-                break
-        left = max(0, left - taken)
+    progress = Progress(
+        "vocabulary", sum(source.bytes for source in train), "documents", stream
+    )
+    sample, documents = vocabulary_sample.Sample(options.vocabulary_bytes), 0
+    for source, item, position in tokenized_units.read(train, options.read):
+        if not isinstance(item, corpus.Document):
+            continue  # reported when it is tokenised
+        split = source.split or tokenized_units.split_of(item.text, fraction)
+        if split == "train":
+            sample.add(item.text)
+            documents += 1
+        progress.update(position.bytes, documents)
+    if not documents:
+        raise DataError(_no_split("train", options, fraction))
+    return sample.texts()
 
 
 class _Units:
@@ -246,26 +271,25 @@ class _Units:
 def _tokenize_rest(
     units: _Units,
     inputs: list[SourceFile],
+    found: corpus_files.Found,
     options: Options,
     fraction: float,
     vocabulary: vocabulary_lib.Vocabulary,
     strict: bool,
     num_threads: int,
     stream: TextIO | None,
-) -> None:
-    """Adds units until the sources are at their end."""
+) -> list[corpus.LeftOut]:
+    """Adds units until the sources are at their end; returns what was left out."""
     total = sum(source.bytes for source in inputs)
     progress = Progress("tokenize", total, "tokens", stream)
-    start, tokens, broken = tokenized_units.Position(), 0, 0
-    for unit in units:
-        start, tokens = unit.end, tokens + unit.num_tokens()
-        broken += unit.broken
-    if strict and broken:
-        raise DataError(
-            f"{broken} broken records were found before this run was cut off, and "
-            "strict is set; run without it, or mend the files."
-        )
-    progress.update(start.bytes, tokens)
+    start, broken, left_out = tokenized_units.Position(), 0, list(found.left_out)
+    tokens = dict.fromkeys(tokenized_units.SPLITS, 0)
+
+    def add(unit: tokenized_units.Unit) -> None:
+        for split, ids in unit.tokens.items():
+            tokens[split] += len(ids)
+        left_out.extend(corpus.LeftOut(*item) for item in unit.left_out)
+        progress.update(unit.end.bytes, sum(tokens.values()))
 
     def on_broken(record: corpus.BrokenRecord) -> None:
         nonlocal broken
@@ -275,6 +299,16 @@ def _tokenize_rest(
         if broken <= _SHOWN_BROKEN:
             progress.message(f"broken record: {record.origin}: {record.reason}")
 
+    for record in found.broken:
+        on_broken(record)
+    for unit in units:
+        add(unit)
+        start, broken = unit.end, broken + unit.broken
+    if strict and broken:
+        raise DataError(
+            f"{broken} broken records were found before this run was cut off, and "
+            "strict is set; run without it, or mend the files."
+        )
     rest = tokenized_units.tokenize(
         inputs,
         options.read,
@@ -286,31 +320,53 @@ def _tokenize_rest(
     )
     for unit in rest:
         units.add(unit)
-        tokens += unit.num_tokens()
-        progress.update(unit.end.bytes, tokens)
-    progress.finish(f"{tokens:,} tokens, {broken} broken records")
+        add(unit)
+    progress.finish(f"{sum(tokens.values()):,} tokens, {broken:,} broken records")
+    for line in corpus_files.summary(left_out):
+        progress.message(line)
+    for split, count in tokens.items():
+        wanted = split == "train" or fraction or inputs[-1].split == split
+        if count < _MIN_TOKENS and wanted:
+            raise DataError(_no_split(split, options, fraction))
+    return left_out
 
 
-def _put_in_place(store: str, output: str, partial: str) -> None:
-    """Moves the finished store to `output`; an old store goes only after that."""
-    if os.path.isdir(output) and not os.listdir(output):
-        os.rmdir(output)
-    if os.path.isdir(output):
-        replaced = os.path.join(partial, "replaced")
-        if os.path.isdir(replaced):
-            shutil.rmtree(replaced)
-        os.rename(output, replaced)
-    os.rename(store, output)
-    shutil.rmtree(partial)
+def _no_split(split: str, options: Options, fraction: float) -> str:
+    """The error for a split without text, and which options help."""
+    if not fraction:
+        return f"The sources hold no text for the {split} split; nothing was written."
+    ways = [
+        "give documents for validation (--validation-source)",
+        "another share of them (--validation-fraction)",
+    ]
+    if not options.read.document_characters:
+        ways.append("cut long documents into several (--document-characters 10000)")
+    if not options.read.document_per_line:
+        ways.append("take each line of .txt files as a document (--document-per-line)")
+    return (
+        f"The sources hold no text for the {split} split, which training needs; a "
+        f"share of {fraction} of the documents, by the hash of their text, is for "
+        f"validation. With few documents, {', '.join(ways[:-1])}, or {ways[-1]}."
+    )
 
 
 def _report(manifest: token_store.Manifest, output: str, stream: TextIO | None) -> None:
     splits = ", ".join(
-        f"{split} {entry['documents']:,} documents {entry['tokens']:,} tokens"
+        f"{split} {entry['documents']:,} documents {entry['tokens']:,} tokens "
+        f"({100 * entry['unknown_tokens'] / entry['tokens']:.3f} % unknown)"
         for split, entry in manifest.splits.items()
     )
     progress = Progress("tokenize", stream=stream)
     progress.message(f"wrote {output}: {splits}")
+    for split, entry in manifest.splits.items():
+        share = entry["unknown_tokens"] / entry["tokens"]
+        if share > _UNKNOWN_SHARE:
+            progress.message(
+                f"tokenize: warning: the vocabulary does not know {100 * share:.2f} % "
+                f"of the {split} tokens; train one with a larger "
+                "--character-coverage or with --byte-fallback, or give one that suits "
+                "this text"
+            )
     if "validation" not in manifest.splits:
         progress.message(
             "tokenize: no document is for validation, which training needs; give "

@@ -1,6 +1,7 @@
 """`clinometer tokenize`: text files to a token store."""
 
 import argparse
+import math
 import sys
 
 from clinometer.data import corpus
@@ -33,10 +34,13 @@ def main(argv: list[str]) -> int:
             options=tokenization.Options(
                 vocab_size=arguments.vocab_size,
                 vocabulary_bytes=int(arguments.vocabulary_megabytes * 1e6),
+                character_coverage=arguments.character_coverage,
+                byte_fallback=arguments.byte_fallback,
                 validation_fraction=arguments.validation_fraction,
                 read=corpus.ReadOptions(
                     text_field=arguments.text_field,
                     document_per_line=arguments.document_per_line,
+                    document_characters=arguments.document_characters,
                 ),
             ),
             name=arguments.name,
@@ -56,7 +60,15 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _megabytes(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
+    defaults = tokenization.Options()
     parser = argparse.ArgumentParser(
         prog="clinometer tokenize",
         description="Tokenises text files into a token store, from which models train.",
@@ -86,6 +98,14 @@ def _parser() -> argparse.ArgumentParser:
         "--document-per-line",
         action="store_true",
         help=".txt files: each line is a document (default: each file is one)",
+    )
+    group.add_argument(
+        "--document-characters",
+        type=int,
+        metavar="N",
+        help="cut longer documents into several of about N characters, at line ends or "
+        "blanks, so that a few long ones give a validation split, too (default: none "
+        "is cut)",
     )
     group.add_argument(
         "--strict",
@@ -124,10 +144,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--vocabulary-megabytes",
-        type=float,
+        type=_megabytes,
         default=32,
         metavar="N",
-        help="text to train it on, shared evenly by the files (default: %(default)s)",
+        help="text to train it on, of each file by its share of the bytes "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--character-coverage",
+        type=float,
+        default=defaults.character_coverage,
+        metavar="X",
+        help="share of the text's characters, the commonest first, that the trained "
+        "vocabulary knows; lower it for scripts of many characters "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--byte-fallback",
+        action="store_true",
+        help="the trained vocabulary spells other characters in bytes, for which 256 "
+        "of its ids go (default: they are unknown)",
     )
     parser.add_argument(
         "--threads", type=int, metavar="N", help="threads (default: one for each core)"

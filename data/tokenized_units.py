@@ -57,6 +57,7 @@ class Unit:
     empty: int
     broken: int
     first_broken: list[list[str]]  # [origin, reason]
+    left_out: list[list]  # [origin, reason, count]
     end: Position
 
     def num_tokens(self) -> int:
@@ -98,17 +99,18 @@ def split_of(text: str, validation_fraction: float) -> str:
 
 def read(
     sources: list[SourceFile], options: corpus.ReadOptions, start: Position = Position()
-) -> Iterator[tuple[SourceFile, corpus.Document | corpus.BrokenRecord, Position]]:
+) -> Iterator[tuple[SourceFile, corpus.Record, Position]]:
     """All records from `start` on, each with its file and the position after it."""
     before = sum(source.bytes for source in sources[: start.file])
     for number in range(start.file, len(sources)):
         source = sources[number]
         skip = start.record if number == start.file else 0
-        with open(source.path, "rb") as raw:
-            records = enumerate(corpus.read_file(source.path, options, raw))
-            for record, item in itertools.islice(records, skip, None):
-                done = before + min(raw.tell(), source.bytes)
-                yield source, item, Position(number, record + 1, done)
+        opened = []  # the file, while it is read
+        records = enumerate(corpus.read_file(source.path, options, opened.append))
+        for record, item in itertools.islice(records, skip, None):
+            read_bytes = sum(raw.tell() for raw in opened if not raw.closed)
+            done = before + min(read_bytes, source.bytes)
+            yield source, item, Position(number, record + 1, done)
         before += source.bytes
 
 
@@ -125,12 +127,15 @@ def tokenize(
     """Yields units from `start` to the end; `on_broken` sees every broken record."""
     records = read(sources, options, start)
     while True:
-        documents, broken, characters, end = [], [], 0, None
+        documents, broken, left_out, characters, end = [], [], [], 0, None
         for source, item, position in records:
             end = position
             if isinstance(item, corpus.BrokenRecord):
                 broken.append(item)
                 on_broken(item)
+                continue
+            if isinstance(item, corpus.LeftOut):
+                left_out.append(item)
                 continue
             split = source.split or split_of(item.text, validation_fraction)
             documents.append((split, item.text))
@@ -139,17 +144,18 @@ def tokenize(
                 break
         if end is None:
             return
-        yield _encode(documents, broken, end, vocabulary, num_threads)
+        yield _encode(documents, broken, left_out, end, vocabulary, num_threads)
 
 
 def _encode(
     documents: list[tuple[str, str]],
     broken: list[corpus.BrokenRecord],
+    left_out: list[corpus.LeftOut],
     end: Position,
     vocabulary: Vocabulary,
     num_threads: int,
 ) -> Unit:
-    chunks = [_chunks(text) for _, text in documents]
+    chunks = [cut(text) for _, text in documents]
     encoded = iter(
         vocabulary.encode_batch([c for parts in chunks for c in parts], num_threads)
     )
@@ -180,12 +186,13 @@ def _encode(
         empty=empty,
         broken=len(broken),
         first_broken=[[r.origin, r.reason] for r in broken[:_KEPT_BROKEN]],
+        left_out=[[item.origin, item.reason, item.count] for item in left_out],
         end=end,
     )
 
 
-def _chunks(text: str) -> list[str]:
-    """The text, cut after line ends; a line end is a blank to the vocabulary."""
+def cut(text: str) -> list[str]:
+    """A long text, cut after line ends; a line end is a blank to the vocabulary."""
     chunks, start = [], 0
     while len(text) - start > _CHUNK_CHARACTERS:
         stop = text.find("\n", start + _CHUNK_CHARACTERS) + 1

@@ -21,6 +21,7 @@ from clinometer.data.errors import DataError
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 NUM_SENTINELS = 100
 _SENTINEL = re.compile(r"<extra_id_(\d{1,2})>")
+_MAX_SIZE = 1 << 22
 _MAX_LINE_BYTES = 4192  # SentencePiece skips longer lines in training
 # Fixed: the sums of the trainer's threads are rounded in an order set by their number.
 _TRAINING_THREADS = 16
@@ -149,13 +150,24 @@ class Vocabulary:
         return " ".join(part for part in parts if part)
 
 
-def train(texts: Iterable[str], size: int, max_bytes: int = 32 << 20) -> Vocabulary:
-    """Trains a unigram model; the same texts and size give the same bytes.
+def train(
+    texts: Iterable[str],
+    size: int,
+    max_bytes: int = 32 << 20,
+    *,
+    character_coverage: float | None = None,
+    byte_fallback: bool = False,
+) -> Vocabulary:
+    """Trains a unigram model; the same texts and options give the same bytes.
 
     Args:
       texts: documents; read until `max_bytes` of UTF-8 have been taken.
       size: ids of the vocabulary, sentinels included (32100 for T5's 32000 pieces).
       max_bytes: how much text to train on.
+      character_coverage: share of the text's characters, the commonest first, that
+        have a piece of their own; None => SentencePiece's, 0.9995.
+      byte_fallback: spell characters without a piece in 256 pieces for bytes, so that
+        nothing is unknown.
 
     Raises:
       DataError: the text is too small for that many pieces, or `size` too small.
@@ -166,6 +178,12 @@ def train(texts: Iterable[str], size: int, max_bytes: int = 32 << 20) -> Vocabul
             f"vocab_size {size} is too small: 100 ids are sentinels, "
             "and at least 16 pieces are needed."
         )
+    if size > _MAX_SIZE:
+        raise DataError(f"vocab_size is {size}; accepted is up to {_MAX_SIZE}.")
+    # A model records the options that it was given, those of the default value, too.
+    options = {"byte_fallback": True} if byte_fallback else {}
+    if character_coverage is not None:
+        options["character_coverage"] = character_coverage
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.Train(
@@ -180,6 +198,7 @@ def train(texts: Iterable[str], size: int, max_bytes: int = 32 << 20) -> Vocabul
             max_sentence_length=_MAX_LINE_BYTES,
             num_threads=_TRAINING_THREADS,
             minloglevel=2,
+            **options,
         )
     except RuntimeError as error:
         raise DataError(

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from clinometer.data import corpus
-from clinometer.data.errors import DataError
+from clinometer.data import corpus_files
 
 _COMPRESS = {
     "": lambda data: data,
@@ -59,7 +59,9 @@ def test_tar_is_read_in_place(tmp_path, suffix):
             archive.addfile(info, io.BytesIO(data))
     path = tmp_path / f"c.tar{suffix}"
     path.write_bytes(_COMPRESS[suffix](buffer.getvalue()))
-    assert _texts(path) == ["bee", "one", "twö"]
+    *texts, left_out = _texts(path)
+    assert texts == ["bee", "one", "twö"]
+    assert left_out == corpus.LeftOut(f"{path}!notes.pdf", corpus.OTHER_KIND, 1)
     first = next(corpus.read_file(str(path)))
     assert first.origin == f"{path}!d/b.txt"
 
@@ -91,6 +93,8 @@ def test_text_field_option(tmp_path):
         (b'{"text": 3}', "not a string but int"),
         (b'{"text": "\\ud800"}', "not valid Unicode"),
         (b'{"text": "\xff"}', "not valid JSON"),
+        (b'{"text": ' + b"[" * 100000, "nested too deeply"),
+        (b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "not valid JSON"),
     ],
 )
 def test_broken_line_is_reported_with_its_number(tmp_path, line, reason):
@@ -139,27 +143,11 @@ def test_several_zstandard_frames(tmp_path):
     assert _texts(path) == ["one two"]
 
 
-def test_files_are_found_sorted_and_once(tmp_path):
-    for name in ("b.txt", "a.jsonl.gz", "sub/c.tar.xz", "skip.pdf"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    expected = [str(tmp_path / n) for n in ("a.jsonl.gz", "b.txt", "sub/c.tar.xz")]
-    assert corpus.find_files([str(tmp_path), str(tmp_path / "*.txt")]) == expected
-
-
-@pytest.mark.parametrize("source", ["missing", "empty", "*.txt", "x.pdf"])
-def test_bad_sources_say_what_is_accepted(tmp_path, source):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "x.pdf").write_bytes(b"")
-    with pytest.raises(DataError, match=r"\.jsonl.*\.array_record"):
-        corpus.find_files([str(tmp_path / source)])
-
-
 def test_real_samples(shared_dir):
     samples = shared_dir / "data/hf_samples"
-    (c4,) = corpus.find_files([str(samples / "c4")])
+    (c4,) = corpus_files.find([str(samples / "c4")]).files
     assert len(list(corpus.read_file(c4))) == 3
-    pages = corpus.find_files([str(samples / "openwebtext")])
+    pages = corpus_files.find([str(samples / "openwebtext")]).files
     documents = [d for page in pages for d in corpus.read_file(page)]
     assert len(documents) == 4
     assert all(isinstance(d, corpus.Document) for d in documents)

@@ -1,15 +1,20 @@
 """Tokenising: whole, killed and continued, refused, on a full disk."""
 
+import dataclasses
 import filecmp
+import gzip
 import io
 import json
+import lzma
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from clinometer.data import corpus
@@ -23,11 +28,12 @@ _OPTIONS = tokenization.Options(vocab_size=400, validation_fraction=0.1)
 # Tokenises in small units and kills itself at the given call of one function.
 _KILLED = """
 import os, signal, sys
-from clinometer.data import files, store_writer, tokenization, tokenized_units
+from clinometer.data import files, store_folder, store_writer
+from clinometer.data import tokenization, tokenized_units
 tokenized_units.UNIT_CHARACTERS = 20000
 source, output, module, function, call = sys.argv[1:]
-owner = {"files": files, "store_writer": store_writer, "tokenization": tokenization,
-         "os": os}[module]
+owner = {"files": files, "store_writer": store_writer, "os": os,
+         "Folder": store_folder.Folder}[module]
 original, calls = getattr(owner, function), 0
 def counted(*args, **kwargs):
     global calls
@@ -80,7 +86,7 @@ def uninterrupted(corpus_file, tmp_path_factory):
         ("files", "write_whole", 5),  # between units
         ("os", "replace", 8),  # in the midst of saving a unit
         ("store_writer", "_describe", 1),  # tokens written, no manifest yet
-        ("tokenization", "_put_in_place", 1),  # whole, in the wrong place
+        ("Folder", "finish", 1),  # whole, in the wrong place
     ],
 )
 def test_killed_and_continued_gives_the_same_bytes(
@@ -259,3 +265,220 @@ def test_help_explains_itself(capsys):
     assert "--vocab-size" in text
     assert "examples:" in text
     assert json.dumps(text).isascii()
+
+
+def _tokenize(sources, output, **options):
+    """Tokenises, and returns the manifest and what was said."""
+    log = io.StringIO()
+    settings = {
+        key: options.pop(key) for key in list(options) if hasattr(_OPTIONS, key)
+    }
+    path = tokenization.tokenize_corpus(
+        list(map(str, sources)),
+        str(output),
+        options=dataclasses.replace(_OPTIONS, **settings),
+        progress=log,
+        **options,
+    )
+    return token_store.read_manifest(path), log.getvalue()
+
+
+def test_what_is_not_read_is_said_and_recorded(
+    texts, corpus_file, small_vocabulary, tmp_path
+):
+    folder = tmp_path / "c"
+    (folder / ".git").mkdir(parents=True)
+    shutil.copy(corpus_file, folder / "A.JSONL")
+    (folder / "empty.jsonl").write_text("\n\n")
+    (folder / "zero.txt.gz").write_bytes(b"")
+    (folder / "notes.pdf").write_bytes(b"%PDF")
+    (folder / "gone.txt").symlink_to("nowhere")
+    (folder / "again.jsonl").symlink_to("A.JSONL")
+    os.mkfifo(folder / "fifo.txt")
+    manifest, log = _tokenize([folder], tmp_path / "store", vocabulary=small_vocabulary)
+    documents = sum(entry["documents"] for entry in manifest.splits.values())
+    assert documents == len(texts)
+    assert manifest.broken_records == {
+        "count": 2,
+        "first": [
+            [f"{folder}/gone.txt", "a link to nothing"],
+            [
+                f"{folder}/zero.txt.gz",
+                "truncated or corrupt: the file is empty, without a gzip member",
+            ],
+        ],
+    }
+    assert manifest.source["left_out"] == [
+        f"left out, a FIFO, socket or device: 1 ({folder}/fifo.txt)",
+        f"left out, another name of what is read: 1 ({folder}/again.jsonl)",
+        f"left out, hidden: 1 ({folder}/.git)",
+        f"left out, of another kind: 1 ({folder}/notes.pdf)",
+        f"left out, without a document: 1 ({folder}/empty.jsonl)",
+    ]
+    for line in manifest.source["left_out"]:
+        assert f"{line}\n" in log
+    for origin, reason in manifest.broken_records["first"]:
+        assert f"broken record: {origin}: {reason}\n" in log
+    with pytest.raises(DataError, match=r"gone\.txt: a link to nothing"):
+        _tokenize([folder], tmp_path / "s", vocabulary=small_vocabulary, strict=True)
+
+
+def test_a_file_and_its_link_are_no_train_and_validation(
+    corpus_file, small_vocabulary, tmp_path
+):
+    for make in (os.link, os.symlink):
+        other = tmp_path / f"{make.__name__}.jsonl"
+        make(corpus_file, other)
+        with pytest.raises(DataError, match="a train and a validation source at once"):
+            _tokenize(
+                [corpus_file],
+                tmp_path / "store",
+                vocabulary=small_vocabulary,
+                validation_sources=[str(other)],
+            )
+
+
+def test_no_stream_of_a_file_is_dropped_in_silence(small_vocabulary, tmp_path, texts):
+    one, two = (
+        lzma.compress("".join(json.dumps({"text": t}) + "\n" for t in part).encode())
+        for part in (texts[:200], texts[200:])
+    )
+    (tmp_path / "whole.jsonl.xz").write_bytes(one + bytes(8) + two + bytes(4))
+    manifest, _ = _tokenize(
+        [tmp_path / "whole.jsonl.xz"], tmp_path / "whole", vocabulary=small_vocabulary
+    )
+    assert sum(e["documents"] for e in manifest.splits.values()) == len(texts)
+    (tmp_path / "spoilt.jsonl.xz").write_bytes(one + b"\xfe" + two[1:])
+    with pytest.raises(DataError, match=r"spoilt\.jsonl\.xz: truncated or corrupt"):
+        _tokenize(
+            [tmp_path / "spoilt.jsonl.xz"],
+            tmp_path / "spoilt",
+            vocabulary=small_vocabulary,
+            strict=True,
+        )
+
+
+def test_few_documents_are_refused_with_what_helps(tmp_path, small_vocabulary, texts):
+    path = tmp_path / "input.txt"
+    path.write_text("\n".join(texts))
+    with pytest.raises(DataError, match="no text for the validation split") as caught:
+        _tokenize(
+            [path],
+            tmp_path / "store",
+            vocabulary=small_vocabulary,
+            validation_fraction=0.01,
+        )
+    for option in ("validation-source", "document-characters", "document-per-line"):
+        assert f"--{option}" in str(caught.value)
+    assert not (tmp_path / "store").exists()
+    read = corpus.ReadOptions(document_characters=2000)
+    manifest, _ = _tokenize(
+        [path], tmp_path / "store", vocabulary=small_vocabulary, read=read
+    )
+    whole = path.read_text()
+    counts = [manifest.splits[split]["documents"] for split in ("train", "validation")]
+    assert sum(counts) > len(whole) / 4000 and min(counts) >= 1
+    assert sum(e["text_bytes"] for e in manifest.splits.values()) == len(whole)
+    # All in validation, which a hash may also say, is refused as well.
+    with pytest.raises(DataError, match="no text for the train split, which training"):
+        _tokenize(
+            [path],
+            tmp_path / "other",
+            validation_fraction=1 - 2**-53,
+        )
+
+
+def test_unknown_tokens_are_said_and_warned_of(tmp_path, texts, small_vocabulary):
+    path = tmp_path / "mixed.jsonl"
+    mixed = [f"{text} 0123 [{{" for text in texts]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in mixed))
+    manifest, log = _tokenize([path], tmp_path / "a", vocabulary=small_vocabulary)
+    entry = manifest.splits["train"]
+    share = 100 * entry["unknown_tokens"] / entry["tokens"]
+    assert share > 0.9
+    assert f"({share:.3f} % unknown)" in log
+    assert f"warning: the vocabulary does not know {share:.2f} % of the train" in log
+    assert "--character-coverage" in log and "--byte-fallback" in log
+    # Trained on the text, it knows all of it.
+    manifest, log = _tokenize([path], tmp_path / "b")
+    assert manifest.splits["train"]["unknown_tokens"] == 0
+    assert "(0.000 % unknown)" in log and "warning" not in log
+
+
+def test_byte_fallback_leaves_nothing_unknown(tmp_path, texts):
+    rare = "".join(map(chr, range(0x4E00, 0x4E80)))
+    path = tmp_path / "mixed.jsonl"
+    lines = [*texts, f"the {rare} of"]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in lines))
+    unknown = {}
+    for byte_fallback in (False, True):
+        manifest, _ = _tokenize(
+            [path],
+            tmp_path / str(byte_fallback),
+            vocab_size=500,
+            byte_fallback=byte_fallback,
+            character_coverage=0.999,
+        )
+        unknown[byte_fallback] = sum(
+            entry["unknown_tokens"] for entry in manifest.splits.values()
+        )
+    assert unknown == {False: 1, True: 0}
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_files_give_to_the_vocabulary_by_their_bytes_of_text(tmp_path, suffix):
+    """Fifty small files and one with 37 % of the bytes, which packs well."""
+    for number in range(50):
+        lines = [json.dumps({"text": f"small {number} {k:040}"}) for k in range(126)]
+        (tmp_path / f"{number}.jsonl").write_text("\n".join(lines))
+    lines = [json.dumps({"text": f"large {number:043}"}) for number in range(3700)]
+    data = "\n".join(lines).encode()
+    (tmp_path / f"z.jsonl{suffix}").write_bytes(gzip.compress(data) if suffix else data)
+    inputs, _ = tokenization._inputs([str(tmp_path)], [])
+    options = tokenization.Options(vocabulary_bytes=100_000)
+    sample = tokenization._training_texts(inputs, options, 0.01, io.StringIO())
+    assert sum(map(len, sample)) == pytest.approx(100_000, abs=50)
+    share = np.mean([text.startswith("large") for text in sample])
+    assert share == pytest.approx(0.37, abs=0.04)  # of 2,000: standard deviation 0.01
+
+
+@pytest.mark.parametrize(
+    "name", ["file/store", "x" * 300, "link/store", "a\0b", "\udce9"]
+)
+def test_impossible_outputs_are_refused(name, corpus_file, small_vocabulary, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(DataError, match=r"token store|must be UTF-8"):
+        _tokenize([corpus_file], tmp_path / name, vocabulary=small_vocabulary)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--threads", "0"], "num_threads is 0"),
+        (["--threads", "-1"], "num_threads is -1"),
+        (["--validation-fraction", "nan"], "validation_fraction is nan"),
+        (["--character-coverage", "nan"], "character_coverage is nan"),
+        (["--character-coverage", "0"], "character_coverage is 0"),
+        (["--document-characters", "0"], "document_characters is 0"),
+        (["--vocab-size", "-5"], "vocab_size -5 is too small"),
+        (["--vocab-size", str(2**64)], "vocab_size"),
+        (["--vocab-size", str(2**31)], "vocab_size"),
+    ],
+)
+def test_numbers_out_of_range_are_named(arguments, message, corpus_file, capsys):
+    output = str(pathlib.Path(corpus_file).parent / "never")
+    assert tokenize_main.main([corpus_file, "--output", output, *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not os.path.exists(output)
+
+
+@pytest.mark.parametrize("number", ["nan", "1e999", "-1", "0", "many"])
+def test_megabytes_are_a_positive_number(number, corpus_file, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        tokenize_main.main(
+            [corpus_file, "--output", "x", "--vocabulary-megabytes", number]
+        )
+    assert stopped.value.code == 2
+    assert "--vocabulary-megabytes" in capsys.readouterr().err
