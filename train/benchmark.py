@@ -16,6 +16,7 @@ import numpy as np
 
 from clinometer import models
 from clinometer.kernels.bench import environment
+from clinometer.kernels.bench import matmul_rate
 from clinometer.kernels.bench import timer
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
@@ -44,7 +45,8 @@ def measure(
 
     Returns:
         Shapes; for both implementations the median and the interquartile range in
-        seconds; and `ratio`, the reference's median over the kernels'.
+        seconds, and the part of the measured rate of matrix products that the
+        algorithm's FLOPs reach; and `ratio`, the reference's median over the kernels'.
 
     Raises:
         ModelNameError, ConfigError: as `models.build`.
@@ -70,7 +72,15 @@ def measure(
         functions[implementation] = function
         losses[implementation] = [np.asarray(function()[1].loss.loss_sum)]
     timer.check_agreement("loss", losses[BASELINE], losses["auto"], 1e-3)
+    matmul = matmul_rate.measure(model.config.dtype)
     timings = timer.interleave(functions, rounds)
+    flops = models.counts.count(
+        name,
+        batch_size=batch_size,
+        encoder_length=encoder_length,
+        decoder_length=decoder_length,
+        **overrides,
+    ).flops_train_step
     return {
         "model": models.build(name).name,
         "batch_size": batch_size,
@@ -82,6 +92,13 @@ def measure(
             for implementation, timing in timings.items()
             for what in ("median", "iqr")
         },
+        **{
+            f"{implementation}_fraction_of_measured_matmul": (
+                flops / timing.median / matmul
+            )
+            for implementation, timing in timings.items()
+        },
+        "measured_matmul_flops_per_second": matmul,
         "ratio": timings[BASELINE].median / timings["auto"].median,
         **environment.describe(),
     }
@@ -138,7 +155,8 @@ def main(argv: Sequence[str]) -> int:
         records.append(record)
         parts = (
             f"{implementation} {1e3 * record[f'{implementation}_median_seconds']:.1f} "
-            f"ms (IQR {1e3 * record[f'{implementation}_iqr_seconds']:.1f})"
+            f"ms (IQR {1e3 * record[f'{implementation}_iqr_seconds']:.1f}, "
+            f"{record[f'{implementation}_fraction_of_measured_matmul']:.0%} of matmul)"
             for implementation in (BASELINE, "auto")
         )
         line = f"{record['model']}: {', '.join(parts)}, ratio {record['ratio']:.2f}"

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from clinometer import models
+from clinometer.kernels.bench import matmul_rate
 from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import config as config_lib
 from clinometer.train import downstream
@@ -152,6 +153,8 @@ def _train(
             stack.callback(tensorboard.close)
             run.tensorboard = tensorboard
         jax.block_until_ready(state)
+    if start_step < config.train_steps:
+        run.calibrate(state)
 
     ################################### The loop ##################################
 
@@ -253,6 +256,8 @@ class _Run:
                 **job.model_overrides,
             ).to_dict()
             self._environment = run_record.environment()
+            self._environment["device"]["training"] = None  # until there is a state
+            self._matmul_flops_per_second: float | None = None  # of one device
             earlier = run_record.read(workdir) or {}
         self._started_at = earlier.get("started_at", run_record.now())
         self._earlier_metrics = earlier.get("metrics", {})
@@ -267,6 +272,8 @@ class _Run:
         self.stopwatch.add_earlier(progress.get("wall_seconds", {}))
         self.meter.windows.extend(progress.get("speed_windows", ()))
         self.meter.contention.add_earlier(progress.get("contention", {}))
+        self._environment["device"]["training"] = progress.get("devices")
+        self._matmul_flops_per_second = progress.get("matmul_flops_per_second")
         self._step_log = step_log.StepLog(
             every_steps=config.log.every_steps,
             last_step=config.train_steps,
@@ -277,6 +284,13 @@ class _Run:
             losses=self._log.history("train/loss"),
             pending=progress.get("step_log"),
         )
+
+    def calibrate(self, state: state_lib.TrainState) -> None:
+        """Counts the devices that train; measures their rate of matrix products."""
+        self._environment["device"]["training"] = state_lib.num_devices(state)
+        with self.stopwatch.charge("calibration"):
+            dtype = self._job.model.config.dtype
+            self._matmul_flops_per_second = matmul_rate.measure(dtype)
 
     def step_done(
         self,
@@ -348,6 +362,8 @@ class _Run:
                 "wall_seconds": self.stopwatch.snapshot(),
                 "speed_windows": self.meter.windows,
                 "contention": self.meter.contention.sums,
+                "devices": self._environment["device"]["training"],
+                "matmul_flops_per_second": self._matmul_flops_per_second,
                 "step_log": self._step_log.pending,
             },
             metrics=measured,
@@ -362,6 +378,8 @@ class _Run:
     def write_record(self, status: str, error: str | None = None) -> None:
         """Writes `run.json`."""
         job, config, device = self._job, self._job.config, self._environment["device"]
+        num_devices = device["training"] or 1
+        matmul = self._matmul_flops_per_second
         latest = self._log.latest() if self._log else self._earlier_metrics
         positions = job.source.encoder_length + job.source.decoder_length
         run_record.write(
@@ -382,9 +400,10 @@ class _Run:
                     self._counts["flops_train_step"],
                     speed.peak_flops_per_second(
                         device["kind"],
-                        device["count"],
+                        num_devices,
                         config.log.peak_flops_per_second,
                     ),
+                    matmul and num_devices * matmul,
                 ),
                 "wall_seconds": self.stopwatch.snapshot(),
                 "metrics": {

@@ -16,6 +16,8 @@ FILE_NAME = "run.json"
 STATUSES = ("running", "finished", "stopped", "failed")
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+# What the compilers read besides the program.
+_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 _PACKAGES = (
     "clinometer",
     "dm-haiku",
@@ -59,11 +61,12 @@ def now() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Returns git revision, versions and device: what the numbers depend on."""
+    """Returns git revision, versions, flags and device: what the numbers depend on."""
     first = jax.devices()[0]
     return {
         **machine.git_revision(_ROOT),
         "versions": machine.versions(_PACKAGES),
+        "flags": {name: os.environ[name] for name in _FLAGS if name in os.environ},
         "device": {
             "platform": first.platform,
             "kind": first.device_kind,

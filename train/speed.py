@@ -11,9 +11,11 @@ import numpy as np
 
 from clinometer.train import contention
 
-# What the clock is charged to; `compile` is all set-up.
+# What the clock is charged to; `compile` is all set-up but `calibration`, which is how
+# the rate of matrix products is measured.
 CATEGORIES = (
     "compile",
+    "calibration",
     "input_wait",
     "step",
     "evaluation",
@@ -21,7 +23,7 @@ CATEGORIES = (
     "other",
 )
 # Not training: taken out of the windows.
-_EXCLUDED = ("compile", "evaluation", "checkpoint")
+_EXCLUDED = ("compile", "calibration", "evaluation", "checkpoint")
 
 DROPPED_WINDOWS = 2
 MIN_WINDOWS = 20
@@ -80,7 +82,7 @@ class Stopwatch:
             self._stack.pop()
 
     def training_seconds(self) -> float:
-        """Seconds so far outside compile, evaluation and checkpoints."""
+        """Seconds so far outside set-up, evaluation and checkpoints."""
         self._settle()
         return sum(s for c, s in self.seconds.items() if c not in _EXCLUDED)
 
@@ -146,21 +148,25 @@ class SpeedMeter:
         tokens_per_step: int,
         flops_per_step: int,
         peak_flops_per_second: float | None,
+        matmul_flops_per_second: float | None = None,
     ) -> dict[str, Any]:
         """Returns `run.json`'s speed; the medians are None without a window.
 
         Args:
             tokens_per_step: B (S + T), padding included.
             flops_per_step: algorithmic FLOPs of a train step.
-            peak_flops_per_second: of all devices together, or None.
+            peak_flops_per_second: of all devices that train together, or None.
+            matmul_flops_per_second: likewise, what was measured of matrix products.
         """
-        median = iqr = mfu = None
+        median = iqr = None
         shared = self.contention.fraction
         if self.windows:
             low, median, high = np.percentile(self.windows, [25, 50, 75]).tolist()
             iqr = high - low
-            if peak_flops_per_second:
-                mfu = flops_per_step * median / peak_flops_per_second
+
+        def fraction(rate: float | None) -> float | None:
+            return flops_per_step * median / rate if median and rate else None
+
         return {
             "steps_per_second_median": median,
             "steps_per_second_iqr": iqr,
@@ -169,8 +175,10 @@ class SpeedMeter:
             "window_steps": self.window_steps,
             "noisy": median is None or max(iqr / median, shared or 0) > NOISY_ABOVE,
             "processor_lost_to_others": shared,
-            "mfu": mfu,
+            "mfu": fraction(peak_flops_per_second),
             "peak_flops_per_second": peak_flops_per_second,
+            "fraction_of_measured_matmul": fraction(matmul_flops_per_second),
+            "measured_matmul_flops_per_second": matmul_flops_per_second,
         }
 
 

@@ -65,6 +65,11 @@ def initialise(
     return TrainState(jnp.zeros([], jnp.int32), params, optimizer.init(params))
 
 
+def num_devices(state: TrainState) -> int:
+    """Returns on how many devices a state lies: those that train."""
+    return len({d for leaf in jax.tree.leaves(state) for d in leaf.sharding.device_set})
+
+
 def make_train_step(
     model: models.Model,
     optimizer: optimizer_lib.Optimizer,

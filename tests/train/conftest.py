@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from clinometer.data import tokenization
+from clinometer.kernels.bench import matmul_rate
 from clinometer.train import config as config_lib
 
 _CONFIG_FILE = "train/configs/pretrain.py"
@@ -64,6 +65,14 @@ def _compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     for name, value in before.items():
         jax.config.update(name, value)
         del os.environ[name.upper()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_calibration() -> Iterator[None]:
+    """Measures the rate of small products: no test asks what it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(matmul_rate._SIZE, "cpu", (64, 1))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from clinometer.models import counts
 from clinometer.train import benchmark
 
 SMALL = ["--batch-size", "2", "--encoder-length", "8", "--decoder-length", "5"]
@@ -18,6 +19,11 @@ def test_json_of_a_small_model(capsys):
     ratio = record["reference_median_seconds"] / record["auto_median_seconds"]
     assert record["ratio"] == ratio
     assert record["auto_iqr_seconds"] >= 0
+    shape = {"batch_size": 2, "encoder_length": 8, "decoder_length": 5}
+    flops = counts.count("transformer-pico", vocab_size=64, **shape).flops_train_step
+    reached = record["auto_fraction_of_measured_matmul"] * record["auto_median_seconds"]
+    measured = record["measured_matmul_flops_per_second"]
+    assert reached * measured == pytest.approx(flops)
 
 
 def test_an_unknown_model_is_one_line(capsys):

@@ -15,6 +15,7 @@ import pytest
 
 from clinometer import models
 from clinometer.data import batches as batches_lib
+from clinometer.kernels import python_child
 from clinometer.train import checkpoints
 from clinometer.train import evaluate
 from clinometer.train import job as job_lib
@@ -94,11 +95,40 @@ def test_run_json(finished, store):
     # One step is one window here; the first two are dropped.
     assert record["speed"]["window_steps"] == 1
     assert record["speed"]["num_windows"] == 6
+    measured = record["speed"]["measured_matmul_flops_per_second"]
+    rate = record["counts"]["flops_train_step"] / measured
+    assert record["speed"]["fraction_of_measured_matmul"] == pytest.approx(
+        rate * record["speed"]["steps_per_second_median"]
+    )
+    assert record["speed"]["mfu"] is None
+    assert record["wall_seconds"]["calibration"] > 0
+    assert record["flags"]["XLA_FLAGS"] == os.environ["XLA_FLAGS"]
     assert record["metrics"]["step"] == 8
     assert record["metrics"]["validation/neg_log_perplexity"] == pytest.approx(
         -record["metrics"]["validation/loss"]
     )
     assert record["versions"]["jax"] == jax.__version__
+
+
+@pytest.mark.slow
+def test_devices_that_do_not_train_do_not_count(arguments, tmp_path):
+    subprocess.run(
+        [
+            *python_child.module("clinometer.train.main"),
+            *arguments("log.peak_flops_per_second=1e12", "train_steps=4"),
+            f"--workdir={tmp_path}",
+        ],
+        env=python_child.environment(os.environ)
+        | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        check=True,
+    )
+    record = run_record.read(tmp_path)
+    assert (record["device"]["count"], record["device"]["training"]) == (8, 1)
+    speed = record["speed"]
+    assert speed["peak_flops_per_second"] == 1e12
+    flops = record["counts"]["flops_train_step"]
+    expected = flops * speed["steps_per_second_median"] / 1e12
+    assert speed["mfu"] == pytest.approx(expected)
 
 
 def test_metrics_log(finished):

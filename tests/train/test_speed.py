@@ -30,6 +30,7 @@ def test_every_moment_is_charged_once():
     assert watch.snapshot() == {
         "total": 110.5,
         "compile": 104.0,
+        "calibration": 0.0,
         "input_wait": 0.0,
         "step": 0.0,
         "evaluation": 0.0,
@@ -86,6 +87,11 @@ def test_summary():
     assert summary["steps_per_second_iqr"] == 2.0  # 4 - 2
     assert summary["tokens_per_second_median"] == 300.0
     assert summary["mfu"] == pytest.approx(0.5)
+    assert summary["fraction_of_measured_matmul"] is None
+    measured = meter.summary(100, 10**9, None, 4e9)
+    assert measured["mfu"] is None
+    assert measured["fraction_of_measured_matmul"] == pytest.approx(0.75)
+    assert measured["measured_matmul_flops_per_second"] == 4e9
     assert summary["noisy"]
     quiet = speed.SpeedMeter(speed.Stopwatch(), 5, [1.0, 1.01, 1.02]).summary(
         1, 1, None
@@ -95,6 +101,16 @@ def test_summary():
     empty = speed.SpeedMeter(speed.Stopwatch(), 5).summary(1, 1, 1.0)
     assert empty["steps_per_second_median"] is None
     assert empty["noisy"]
+
+
+def test_a_run_that_lost_its_cores_to_others_is_noisy():
+    meter = speed.SpeedMeter(speed.Stopwatch(), 5, [1.0, 1.0, 1.0])
+    meter.contention.add_earlier({"lost": 0.9, "wanted": 10.0})
+    assert not meter.summary(1, 1, None)["noisy"]
+    meter.contention.add_earlier({"lost": 0.3, "wanted": 0.0})
+    summary = meter.summary(1, 1, None)
+    assert summary["noisy"]
+    assert summary["processor_lost_to_others"] == pytest.approx(0.12)
 
 
 def test_peak():

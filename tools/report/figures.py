@@ -46,8 +46,15 @@ _STYLE = {
     "legend.fontsize": 9,
     "lines.linewidth": 1.8,
 }
-_WALL_PARTS = ("step", "compile", "input_wait", "evaluation", "checkpoint", "other")
-_WALL_COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#9aa5b1")
+_WALL_COLOURS = {
+    "step": "#0072b2",
+    "compile": "#e69f00",
+    "calibration": "#cc79a7",
+    "input_wait": "#d55e00",
+    "evaluation": "#56b4e9",
+    "checkpoint": "#009e73",
+    "other": "#9aa5b1",
+}
 _MAX_CURVE_POINTS = 300
 
 
@@ -195,7 +202,7 @@ def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
         axes = figure.subplots()
         axes.grid(visible=False, axis="y")
         left = np.zeros(len(rows))
-        for part, colour in zip(_WALL_PARTS, _WALL_COLOURS):
+        for part, colour in _WALL_COLOURS.items():
             seconds = np.array(
                 [row[f"wall_{part}_seconds"] or 0 for row in rows], np.float64
             )
@@ -212,7 +219,7 @@ def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.set_xlabel("wall time, seconds")
-        figure.legend(loc="outside upper center", ncols=6, columnspacing=1.2)
+        figure.legend(loc="outside upper center", ncols=7, columnspacing=1.0)
         return svg(figure)
 
 

@@ -30,7 +30,8 @@ def warnings(
         if row["speed_noisy"]:
             found.append(
                 f"{row['run']}: speed is noisy (interquartile range above 10 % of the "
-                "median), so it is left out of fits against time"
+                "median, or other processes on its cores), so it is left out of fits "
+                "against time"
             )
     for row in rows:
         spikes = [line["step"] for line in metrics[row["run"]] if _is_spike(line)]

@@ -96,8 +96,11 @@ _DOWNSTREAM_NOTE = (
 _SPEED = (
     "Median and interquartile range over windows that end in a device sync; compile, "
     "evaluation and checkpoint time excluded. Tokens are encoder and decoder "
-    "positions, padding included. A run whose range exceeds 10 % of its median is "
-    "marked noisy and left out of fits against time."
+    "positions, padding included. A run whose range exceeds 10 % of its median, or "
+    "that other processes kept off its cores for more than 10 % of the time, is marked "
+    "noisy and left out of fits against time. MFU is the part of the published peak "
+    "that the train step's matrix products reach; the next column, of the rate that a "
+    "large product reached on this machine before the run began."
 )
 
 
@@ -263,7 +266,8 @@ def _revision(row: Mapping[str, Any]) -> str | None:
 _PROVENANCE = {
     "processor": lambda row: row["host_cpu"],
     "device": lambda row: (
-        f"{row['device_count']} × {row['device_kind']} ({row['device_platform']}), "
+        f"{row['device_training'] or row['device_count']} × {row['device_kind']} "
+        f"({row['device_platform']}), "
         f"{row['device_threads']} thread(s) a run"
     ),
     "versions": _versions,

@@ -67,6 +67,7 @@ def speed(rows: Sequence[rows_lib.Row]) -> str:
         "windows",
         "steps a window",
         "MFU",
+        "of matmul rate",
         "",
     )
     body = []
@@ -75,22 +76,25 @@ def speed(rows: Sequence[rows_lib.Row]) -> str:
         if median is None:
             continue
         share = None if iqr is None or not median else iqr / median
-        shown = "–" if share is None else f"{100 * share:.1f} %"
-        mfu = row["mfu"]
         body.append(
             (
                 html_table.text(row["run"]),
                 Cell(formats.significant(median), median),
                 Cell(formats.significant(iqr), _key(iqr)),
-                Cell(shown, _key(share)),
+                _percent(share),
                 _si(row["tokens_per_second_median"]),
                 Cell(str(row["speed_windows"]), _key(row["speed_windows"])),
                 Cell(str(row["speed_window_steps"]), _key(row["speed_window_steps"])),
-                Cell("–" if mfu is None else f"{100 * mfu:.1f} %", _key(mfu)),
+                _percent(row["mfu"]),
+                _percent(row["fraction_of_measured_matmul"]),
                 Cell("noisy" if row["speed_noisy"] else "", tag=True),
             )
         )
-    return html_table.table(heads, body, text_columns=(0, 8), sortable=True)
+    return html_table.table(heads, body, text_columns=(0, 9), sortable=True)
+
+
+def _percent(value: float | None) -> Cell:
+    return Cell("–" if value is None else f"{100 * value:.1f} %", _key(value))
 
 
 def downstream(scores: Sequence[downstream_lib.Score]) -> str:
