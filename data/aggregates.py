@@ -40,6 +40,7 @@ AVERAGES: dict[str, tuple[str, ...]] = {
 }
 # What paper B's "Avg" is the mean of.
 OVERALL = ("glue", "superglue", "squad")
+OVERALL_NAME = "avg"
 
 
 class Average(NamedTuple):
@@ -97,7 +98,7 @@ def summary(numbers: Mapping[str, float]) -> dict[str, Average]:
     """Every average that can be computed: those of `AVERAGES`, and `avg`, paper B's."""
     made = {name: average(numbers, tasks) for name, tasks in AVERAGES.items()}
     if all(made[name] for name in OVERALL):
-        made["avg"] = _mean([made[name] for name in OVERALL])
+        made[OVERALL_NAME] = _mean([made[name] for name in OVERALL])
     return {name: value for name, value in made.items() if value is not None}
 
 

@@ -15,6 +15,7 @@ import functools
 import hashlib
 import math
 import numbers
+import re
 
 import numpy as np
 
@@ -30,6 +31,9 @@ MIXTURES: dict[str, tuple[str, ...]] = {
 }
 # Examples of a period, at most: 6 bytes each. The 17 tasks of paper A have 1,221,051.
 _LONGEST_PERIOD = 1 << 22
+# Of a rate that a user writes.
+_MOST_DIGITS = 64
+_LARGE_EXPONENT = re.compile(r"[eE][+-]?[\d_]{3}")
 
 Rate = int | float | fractions.Fraction
 
@@ -90,8 +94,18 @@ def proportional(
     for name, count in examples.items():
         _check_rate(name, count)
         count = count if limit is None else min(count, limit)
-        rates[name] = count if temperature == 1 else count ** (1 / temperature)
+        rates[name] = count if temperature == 1 else _power(count, temperature)
     return rates
+
+
+def _power(count: int, temperature: float) -> float:
+    try:
+        return math.pow(count, 1 / temperature)
+    except OverflowError:
+        raise DataError(
+            f"Mixture temperature {temperature} is too small: {count} examples to the "
+            "power of its inverse are more than a number can hold."
+        ) from None
 
 
 class Interleaving:
@@ -193,9 +207,11 @@ def _slots(rates: Mapping[str, Rate]) -> list[int]:
 
 def _parse_rate(name: str, text: str) -> Rate:
     try:
+        if len(text) > _MOST_DIGITS or _LARGE_EXPONENT.search(text):
+            raise ValueError  # All digits would be written out.
         rate = fractions.Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise _bad_rate(name, text) from None
+        raise _bad_rate(name, text[:_MOST_DIGITS]) from None
     _check_rate(name, rate)
     return rate
 

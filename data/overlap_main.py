@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 import os
+import pathlib
 import sys
 from typing import Any
 
@@ -28,7 +29,8 @@ _EPILOG = """\
 A row of an evaluation set is one record of its release; its n-grams are those of its
 texts as released, without the task's template. "any" is the share of rows of which the
 corpus has an n-gram, "most" of which it has 70 % of them; rows that are too short to
-have an n-gram are in neither.
+have an n-gram are in neither. Sets without files are named ("missing" in the JSON), and
+an error only where none has any.
 
 examples:
   clinometer overlap stores/mine --tasks glue,squad --data DIR
@@ -45,6 +47,8 @@ def main(argv: list[str]) -> int:
         print(f"clinometer overlap: {error}", file=sys.stderr)
         return 1
     print(json.dumps(found, indent=1) if arguments.json else _table(found))
+    for name, reason in found["missing"].items():
+        print(f"overlap: left out {name}: {reason}", file=sys.stderr)
     return 0
 
 
@@ -54,11 +58,18 @@ def _find(arguments: argparse.Namespace) -> dict[str, Any]:
         registry.get(name)
         for name in mixtures.expand(arguments.tasks, registry.names())
     ]
-    sets = [
-        (f"{task.name}/{split}", _rows(task, arguments.data, split))
-        for task in tasks
-        for split in arguments.splits.split(",")
-    ]
+    sets, missing = [], {}
+    for task in tasks:
+        for split in arguments.splits.split(","):
+            name = f"{task.name}/{split}"
+            try:
+                paths = load.find(task, _folder(task, arguments.data), split)
+            except DataError as error:
+                missing[name] = str(error)
+            else:
+                sets.append((name, _rows(task, paths, split)))
+    if not sets:
+        raise DataError("\n".join(missing.values()))
     documents = _documents(arguments)
     finder = overlap.Finder(sets, arguments.ngram)
     line = Progress("overlap", unit="words")
@@ -72,33 +83,41 @@ def _find(arguments: argparse.Namespace) -> dict[str, Any]:
         "documents": finder.documents,
         "words": finder.words,
         "sets": [dataclasses.asdict(result) for result in finder.results()],
+        "missing": missing,
     }
 
 
-def _rows(task: Task, folder: str | None, split: str) -> Iterator[Sequence[str]]:
-    """The texts of each row of a split, as released."""
+def _folder(task: Task, folder: str | None) -> str:
+    """The folder of a task's files; raises DataError where none is given."""
     if task.benchmark == probes.BENCHMARK:
-        folder = str(probes.ensure_folder())
+        return str(probes.ensure_folder())
     if folder is None:
         raise DataError(
             f"Task {task.name!r} needs the folder of its files; give it with --data."
         )
-    for path in load.find(task, folder, split):
-        for row in task.read(path, split):
-            if not isinstance(row, Dropped):
-                yield [*_texts(row)]
+    return folder
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All strings of a record."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _texts(part)
+def _rows(
+    task: Task, paths: Sequence[pathlib.Path], split: str
+) -> Iterator[Sequence[str]]:
+    """The texts of each row of a split, as released."""
+    for row in load.rows(task, paths, split):
+        if not isinstance(row, Dropped):
+            yield [*_texts(row)]
+
+
+def _texts(record: Any) -> Iterator[str]:
+    """All strings of a record, in order, however deep."""
+    waiting = [record]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += reversed(value.values())
+        elif isinstance(value, list | tuple):
+            waiting += reversed(value)
 
 
 def _documents(arguments: argparse.Namespace) -> Iterator[str]:

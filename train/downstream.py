@@ -27,7 +27,7 @@ from clinometer.train import errors
 
 PREFIX = "downstream/"
 # Names in a log that are no task's. SQuAD's average is its one task.
-_AVERAGES = {*aggregates.AVERAGES, "avg"} - {*aggregates.SQUAD}
+_AVERAGES = {*aggregates.AVERAGES, aggregates.OVERALL_NAME} - {*aggregates.SQUAD}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Scorer:
         decoder_length: int,
         options: downstream_options.Options,
     ):
-        """Tokenises; compiles nothing yet.
+        """Tokenises, and scores a few examples for a trial; compiles nothing yet.
 
         Args:
             model: whose predictions they are.
@@ -112,6 +112,7 @@ class Scorer:
         for name, found in examples.items():
             task = registry.get(name)
             chosen = downstream_examples.spread(found, options.max_examples)
+            downstream_examples.try_score(task, chosen)
             texts = [example.inputs for example in chosen]
             tokens, truncated = tokenized_examples.encode(
                 texts,
@@ -174,10 +175,8 @@ class Scorer:
             else:
                 predictions = [self._vocabulary.decode(_ended(x)) for x in decoded]
             examples = self._examples[name]
-            metrics = task.score(examples, predictions)
             results[name] = TaskResult(
-                metrics,
-                aggregates.task_number(metrics, task.averaged),
+                *downstream_examples.score(task, examples, predictions),
                 len(examples),
                 self._truncated[name],
                 predictions,

@@ -1,7 +1,9 @@
 """The examples of downstream tasks: which are read, and which are scored."""
 
 import collections
+from collections.abc import Mapping
 from collections.abc import Sequence
+import numbers
 import os
 from typing import Any
 
@@ -14,6 +16,8 @@ from clinometer.data.tasks import task as task_lib
 from clinometer.train import errors
 
 SPLIT = "validation"
+# Examples that are scored for a trial, and characters of what they predict.
+_TRIED, _TRIED_LENGTH = 64, 256
 _COMMON = 1e-3  # part of the training examples that a majority's target has at least
 
 
@@ -64,11 +68,12 @@ def _different(names: Sequence[str]) -> dict[str, task_lib.Task]:
             tasks[name] = registry.get(name)
         except data_errors.DataError as error:
             raise errors.RunError(f"{name}: {error}") from error
-        other = given.setdefault(tasks[name].name, name)
+        other = given.setdefault(tasks[name].name.casefold(), name)
         if other != name:
             raise errors.RunError(
-                f"{other} and {name} both declare a task named {tasks[name].name!r}; "
-                "scores are kept by that name, so each needs one of its own"
+                f"{other} and {name} both declare a task named {tasks[name].name!r}, "
+                "but for its case perhaps; scores are kept by that name, so each needs "
+                "one of its own"
             )
     return tasks
 
@@ -107,5 +112,45 @@ def majority(
     target, count = counts.most_common(1)[0]
     if count < max(2, _COMMON * len(train)):
         return None
-    metrics = task.score(examples, [target] * len(examples))
-    return float(aggregates.task_number(metrics, task.averaged))
+    return float(score(task, examples, [target] * len(examples))[1])
+
+
+def score(
+    task: task_lib.Task,
+    examples: Sequence[task_lib.Example],
+    predictions: Sequence[str],
+) -> tuple[Mapping[str, float], float]:
+    """Returns a task's metrics and its one number.
+
+    Raises:
+        RunError: they are not what the task says. What else its own code raises goes
+            through, with a note on whose it was.
+    """
+    try:
+        metrics = task.score(examples, predictions)
+    except data_errors.DataError as error:
+        raise errors.RunError(f"{task.name}: {error}") from error
+    except Exception as error:
+        error.add_note(f"Task {task.name!r} was scoring {len(examples)} predictions.")
+        raise
+    if not isinstance(metrics, Mapping) or not all(
+        isinstance(value, numbers.Real) for value in metrics.values()
+    ):
+        raise errors.RunError(
+            f"{task.name}: its score is {task_lib.shortened(repr(metrics))}; accepted "
+            "is a mapping of metrics to numbers in percent"
+        )
+    try:
+        return metrics, aggregates.task_number(metrics, task.averaged)
+    except data_errors.DataError as error:
+        raise errors.RunError(f"{task.name}: {error}") from error
+
+
+def try_score(task: task_lib.Task, examples: Sequence[task_lib.Example]) -> None:
+    """Scores a few examples, so that what cannot be scored is found before training.
+
+    Raises:
+        RunError: as `score`.
+    """
+    some = spread(examples, _TRIED)
+    score(task, some, [example.targets[:_TRIED_LENGTH] for example in some])

@@ -150,20 +150,19 @@ def _files(path: pathlib.Path, parts: set[str]) -> Iterator[tuple[str, bytes]]:
             for file in (path / part).glob("*/*_*.txt"):
                 name = file.relative_to(path).as_posix()
                 if _REVIEW.fullmatch(name):
-                    yield name, file.read_bytes()
+                    with readers.binary(file) as stream:
+                        yield name, stream.read()
         return
     try:
         with (
-            open(path, "rb") as raw,
-            tarfile.open(
-                fileobj=compressed.decompress(str(path), raw), mode="r|"
-            ) as tar,
+            readers.binary(path) as stream,
+            tarfile.open(fileobj=stream, mode="r|") as tar,
         ):
             for member in tar:
                 match = _REVIEW.fullmatch(member.name)
                 if match and match[1] in parts and member.isfile():
                     yield member.name, tar.extractfile(member).read()
-    except (tarfile.TarError, *compressed.BROKEN) as error:
+    except tarfile.TarError as error:
         raise DataError(f"{path}: truncated or corrupt: {error}") from None
 
 

@@ -1,12 +1,14 @@
 """A task's examples from the user's folder."""
 
 import collections
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import glob
 import itertools
 import logging
+import os
 import pathlib
 import re
 
@@ -14,6 +16,7 @@ from clinometer.data import compressed
 from clinometer.data.errors import DataError
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Example
+from clinometer.data.tasks.task import Row
 from clinometer.data.tasks.task import Task
 
 # Splits whose examples must have a label, to be taught or to choose a checkpoint.
@@ -77,7 +80,7 @@ def find(task: Task, folder: str | pathlib.Path, split: str) -> list[pathlib.Pat
         found = [_matches(folder, name) for name in _alternatives(place)]
         if all(found):
             return [folder / name for name in itertools.chain(*found)]
-    missing = "" if folder.is_dir() else " (which is not a folder)"
+    missing = "" if os.path.isdir(folder) else " (which is not a folder)"
     raise DataError(
         f"No {split} data of task {task.name!r} in {str(folder)!r}{missing}; "
         f"looked for {', '.join(task.files[split])}."
@@ -86,19 +89,90 @@ def find(task: Task, folder: str | pathlib.Path, split: str) -> list[pathlib.Pat
 
 def read_files(task: Task, paths: Sequence[str | pathlib.Path], split: str) -> Loaded:
     """Returns the examples of files in a format that the task's reader knows."""
-    examples, rows, dropped = [], 0, collections.Counter()
+    examples, count, dropped = [], 0, collections.Counter()
+    for row in rows(task, paths, split):
+        count += 1
+        for example in _examples(task, row):
+            if isinstance(example, Dropped):
+                dropped[example.reason] += 1
+            elif example.answer is None and split in _LABELED:
+                raise row.error(f"no label, which a {split} set must have")
+            else:
+                examples.append(example)
+    return Loaded(examples, tuple(map(str, paths)), count, dict(dropped))
+
+
+def rows(
+    task: Task, paths: Sequence[str | pathlib.Path], split: str
+) -> Iterator[Row | Dropped]:
+    """Yields the rows of files, as the task reads them.
+
+    Raises:
+      DataError: a file cannot be read, or a row is wrong. What else the task's own code
+        raises goes through, with a note on where it was.
+    """
     for path in map(pathlib.Path, paths):
-        for row in task.read(path, split):
-            rows += 1
-            found = [row] if isinstance(row, Dropped) else task.examples(row)
-            for example in found:
-                if isinstance(example, Dropped):
-                    dropped[example.reason] += 1
-                elif example.answer is None and split in _LABELED:
-                    raise row.error(f"no label, which a {split} set must have")
-                else:
-                    examples.append(example)
-    return Loaded(examples, tuple(map(str, paths)), rows, dict(dropped))
+        origin = str(path)
+        try:
+            for row in task.read(path, split):
+                if not isinstance(row, Row | Dropped):
+                    kind = type(row).__name__
+                    raise DataError(
+                        f"{path}: `read` of task {task.name!r} yields {kind}, not "
+                        "`Row`s, which know their file and line, or `Dropped`."
+                    )
+                origin = row.origin
+                yield row
+        except DataError:
+            raise
+        except OSError as error:
+            where = error.filename or path
+            raise DataError(f"{where}: {error.strerror or error}.") from error
+        except Exception as error:
+            error.add_note(f"Task {task.name!r} was reading {path}, behind {origin}.")
+            raise
+
+
+def _examples(task: Task, row: Row | Dropped) -> Iterator[Example | Dropped]:
+    """Yields what a task makes of a row; raises as `rows`."""
+    if isinstance(row, Dropped):
+        yield row
+        return
+    try:
+        for example in task.examples(row):
+            if isinstance(example, Example):
+                _check(example, row)
+            elif not isinstance(example, Dropped):
+                kind = type(example).__name__
+                raise row.error(
+                    f"`examples` of task {task.name!r} gives {kind}, not `Example`s or "
+                    "`Dropped`"
+                )
+            yield example
+    except DataError:
+        raise
+    except Exception as error:
+        error.add_note(f"Task {task.name!r} was making examples of {row.origin}.")
+        raise
+
+
+def _check(example: Example, row: Row) -> None:
+    """Raises DataError where an example could not be taught or scored."""
+    for field in ("inputs", "targets"):
+        text = getattr(example, field)
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise row.error(f"the example's {field} are {kind}, not a text")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise row.error(
+                f"the example's {field} are no valid text: {error}"
+            ) from None
+    try:
+        hash(example.group)
+    except TypeError as error:
+        raise row.error(f"the example's group cannot be compared: {error}") from None
 
 
 def _matches(folder: pathlib.Path, name: str) -> list[str]:

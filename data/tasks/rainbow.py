@@ -60,13 +60,10 @@ def _task(
     def examples(row: Row) -> list[Example]:
         lines = [f"[{name}]:"]
         for field in fields:
-            value = row.field(field)
-            if not isinstance(value, list):
+            if not isinstance(row.field(field), list):
                 lines.append(f"<{field}>{row.text(field)}</{field}>")
                 continue
-            for index, item in enumerate(value):
-                if not isinstance(item, str):
-                    raise row.error(f"field {field!r} is not a list of texts")
+            for index, item in enumerate(row.texts(field)):
                 lines.append(f"<{field} {index}>{item}</{field} {index}>")
         answer = None
         if "label" in row:

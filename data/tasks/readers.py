@@ -8,19 +8,28 @@ release is known to have such rows does its reader leave them out, and count the
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import csv as csv_module
 import io
 import json
 import os
 import pathlib
+import re
 from typing import Any
+from typing import BinaryIO
 
 from clinometer.data import compressed
 from clinometer.data.errors import DataError
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Row
+from clinometer.data.tasks.task import shortened
 
 _BOM = "\ufeff"
+# Half of a pair of surrogates, which JSON can spell and UTF-8 cannot.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+csv_module.field_size_limit(
+    (1 << 31) - 1
+)  # The default, 131,072, is less than an article.
 
 
 def kind(path: pathlib.Path) -> str:
@@ -37,29 +46,44 @@ def beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
 def lines(path: pathlib.Path) -> Iterator[tuple[str, str]]:
     """Yields (`file:line`, line without its end) of a text file."""
     number = 0
-    try:
-        with open(path, "rb") as raw:
-            for number, data in enumerate(compressed.decompress(str(path), raw), 1):
+    with binary(path) as stream:
+        try:
+            for number, data in enumerate(stream, 1):
                 origin = f"{path}:{number}"
-                line = _decode(data, origin)
-                line = line.removesuffix("\n").removesuffix("\r")
+                line = _decode(data, origin).removesuffix("\n").removesuffix("\r")
                 yield origin, line.removeprefix(_BOM) if number == 1 else line
-    except compressed.BROKEN as error:
-        raise DataError(f"{path}:{number + 1}: truncated or corrupt: {error}") from None
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}.") from None
+        except compressed.BROKEN as error:
+            raise _broken(f"{path}:{number + 1}", error) from None
 
 
 def text(path: pathlib.Path) -> str:
     """Returns a whole file, with its line ends as they are."""
+    with binary(path) as stream:
+        return _decode(stream.read(), str(path)).removeprefix(_BOM)
+
+
+@contextlib.contextmanager
+def binary(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Opens a file, decompressed by its name.
+
+    Raises:
+      DataError: it is no file, cannot be opened or read, or its stream is broken.
+    """
     try:
+        if path.exists() and not path.is_file():
+            # Opening a pipe would wait for its other end.
+            kind = "a folder" if path.is_dir() else "a pipe or a device"
+            raise DataError(f"{path}: {kind}, not a file.")
         with open(path, "rb") as raw:
-            data = compressed.decompress(str(path), raw).read()
+            yield compressed.decompress(str(path), raw)
     except compressed.BROKEN as error:
-        raise DataError(f"{path}: truncated or corrupt: {error}") from None
+        raise _broken(str(path), error) from None
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}.") from None
-    return _decode(data, str(path)).removeprefix(_BOM)
+        raise DataError(f"{path}: {error.strerror or error}.") from None
+
+
+def _broken(origin: str, error: Exception) -> DataError:
+    return DataError(f"{origin}: truncated or corrupt: {error}")
 
 
 def tsv(
@@ -200,9 +224,21 @@ def _decode(data: bytes, origin: str) -> str:
 
 def _parse(data: str, origin: str) -> Any:
     try:
-        return json.loads(data)
+        value = json.loads(data)
+        if _SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise DataError(
+            f"{origin}: not valid text: {half!r} is half of a pair of surrogates."
+        ) from None
+    except RecursionError:
+        raise DataError(
+            f"{origin}: not valid JSON: lists or objects are nested too deeply."
+        ) from None
     except ValueError as error:
         raise DataError(f"{origin}: not valid JSON: {error}") from None
+    return value
 
 
 def _object(record: Any, origin: str) -> dict[str, Any]:
@@ -222,7 +258,7 @@ def _unknown_columns(
     accepted = "a header with " + ", ".join(release.get(n, n) for n in needed)
     for names in headerless.values():
         accepted += f"; or no header and {len(names)} columns: {', '.join(names)}"
-    shown = ", ".join(field[:40] for field in fields)
+    shown = shortened(", ".join(field[:40] for field in fields))
     return DataError(
         f"{origin}: unknown columns ({len(fields)}: {shown}); accepted are {accepted}."
     )

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 import difflib
 import importlib.util
 import itertools
-import pathlib
+import os
 import sys
+import traceback
 
+from clinometer.data import aggregates
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import classification
 from clinometer.data.tasks import glue
@@ -31,6 +33,9 @@ _TASKS: dict[str, Task] = {
         probes.TASKS,
     )
 }
+# Names in a run's log beside the tasks', whatever their case: files of two names that
+# differ in case are one on some disks.
+_TAKEN = {*_TASKS, *aggregates.AVERAGES, aggregates.OVERALL_NAME}
 
 
 def names() -> tuple[str, ...]:
@@ -54,9 +59,11 @@ def get(name: str) -> Task:
       DataError: there is none; or the file declares several, of which
         `path/to/my_task.py:name` is one.
     """
-    path, _, wanted = name.partition(".py")
-    if name.endswith(".py") or wanted.startswith(":"):
-        return _one(load_file(path + ".py"), wanted.removeprefix(":"), path + ".py")
+    path, wanted = name, ""
+    if not name.endswith(".py"):
+        path, _, wanted = name.rpartition(":")
+    if path.endswith(".py"):
+        return _one(load_file(path), wanted, path)
     return _one(_TASKS, name, "Clinometer")
 
 
@@ -64,28 +71,53 @@ def load_file(path: str) -> dict[str, Task]:
     """Returns the tasks of a Python file: its TASK, or those of its TASKS.
 
     Raises:
-      DataError: the file is missing, fails, declares no task or one that is ours.
+      DataError: the file is missing, fails (with its line, and its traceback where it
+        is not a task's declaration that is wrong), declares no task or one whose name
+        is taken.
     """
-    file = pathlib.Path(path).resolve()
-    if not file.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"Task file {path!r} does not exist.")
-    spec = importlib.util.spec_from_file_location(f"clinometer_task_{file.stem}", file)
+    file = os.path.realpath(path)
+    stem = os.path.basename(file).removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(f"clinometer_task_{stem}", file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # Dataclasses look their module up there.
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        kind = type(error).__name__
-        raise DataError(f"Task file {path!r} fails: {kind}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise DataError(_failure(path, file, error)) from error
     tasks = getattr(module, "TASKS", None) or (getattr(module, "TASK", None),)
     if not isinstance(tasks, Iterable) or not all(isinstance(t, Task) for t in tasks):
         raise DataError(
             f"Task file {path!r} must set TASK to a Task, or TASKS to a tuple of them."
         )
+    taken = {name.casefold(): name for name in _TAKEN}
     for task in tasks:
-        if task.name in _TASKS:
-            raise DataError(f"Task file {path!r}: the name {task.name!r} is taken.")
+        other = taken.get(task.name.casefold())
+        if other is not None:
+            raise DataError(
+                f"Task file {path!r}: the name {task.name!r} is taken, by {other!r}; "
+                "names that differ in case only are one."
+            )
+        taken[task.name.casefold()] = task.name
     return {task.name: task for task in tasks}
+
+
+def _failure(path: str, file: str, error: BaseException) -> str:
+    """Says where a user's file failed; only the traceback from there on is theirs."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f"Task file {path!r}, line {error.lineno}, fails: {error.msg}."
+    frames = error.__traceback__
+    while frames and frames.tb_frame.f_code.co_filename != file:
+        frames = frames.tb_next
+    reason = f"{type(error).__name__}: {error}"
+    if frames is None:  # It is not even Python.
+        return f"Task file {path!r} fails: {reason}"
+    first = f"Task file {path!r}, line {frames.tb_lineno}, fails: "
+    if isinstance(error, DataError):
+        return f"{first}{error}"
+    listed = "".join(traceback.format_tb(frames))
+    return f"{first}{reason}\nTraceback of the file:\n{listed.rstrip()}"
 
 
 def _one(tasks: dict[str, Task], name: str, where: str) -> Task:

@@ -22,7 +22,7 @@ def _read(path: pathlib.Path, split: str) -> Iterator[Row]:
         for paragraph in article.parts("paragraphs"):
             context = paragraph.text("context")
             for question in paragraph.parts("qas"):
-                origin = f"{path}#{question.text('id')}"
+                origin = f"{path}#{task_lib.shortened(question.text('id'))}"
                 yield Row({**question, "context": context}, origin)
 
 

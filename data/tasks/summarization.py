@@ -43,6 +43,7 @@ def _exports(
 
 # XSum: pages of the BBC as `[SN]NAME[SN]` and text in turns, and a list of ids.
 
+_MOST_IN_NAME = 200  # characters
 _XSUM_SPLITS = "XSum-TRAINING-DEV-TEST-SPLIT-90-5-5.json"
 # What stands around the article on a page.
 _FURNITURE = frozenset(
@@ -71,7 +72,9 @@ def _read_xsum(path: pathlib.Path, split: str) -> Iterator[Row]:
     if not found:
         raise DataError(f"{path} needs the list of its splits: no {lists[1]}.")
     splits = Row(readers.json_object(found[0]), str(found[0]))
-    for name in splits.field(split):
+    for name in splits.texts(split):
+        if "\0" in name or len(name) > _MOST_IN_NAME:
+            raise splits.error(f"{name!r} of {split!r} is no name of a file")
         page = path / f"{name}.summary"
         lines = (line for _, line in readers.lines(page))
         kept = [line for line in lines if line.strip() and line not in _FURNITURE]
@@ -125,7 +128,8 @@ def _read_cnn_dailymail(path: pathlib.Path, split: str) -> Iterator[Row | Droppe
         name = hashlib.sha1(address.encode()).hexdigest() + ".story"
         found = [folder / name for folder in folders if (folder / name).exists()]
         if not found:
-            raise DataError(f"{origin}: no story {name} for {address}.")
+            shown = task_lib.shortened(address)
+            raise DataError(f"{origin}: no story {name} for {shown}.")
         row = _story(found[0])
         yield row if all(row.values()) else Dropped(row.origin, _NO_STORY)
 

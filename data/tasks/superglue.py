@@ -135,8 +135,9 @@ def _read_multirc(path: pathlib.Path, split: str) -> Iterator[Row]:
 def _multirc_examples(row: Row) -> Iterator[Example]:
     passage = row.part("passage")
     paragraph = passage.text("text")
+    number = row.key("idx") if row.get("idx") is not None else None
     for question in passage.parts("questions"):
-        group = (row.get("idx"), question.field("idx"))
+        group = (number, question.key("idx"))
         for answer in question.parts("answers"):
             inputs = (
                 f"multirc question: {question.text('question')} "
@@ -178,15 +179,16 @@ def _record_examples(row: Row) -> Iterator[Example]:
     text = passage.text("text")
     # Offsets of an entity's first and last character.
     entities = {
-        text[entity.field("start") : entity.field("end") + 1]
+        text[entity.index("start") : entity.index("end") + 1]
         for entity in passage.parts("entities")
     }
     shown = re.sub("([.?!\"'])\n@highlight\n", r"\1 ", text)
     shown = shown.replace("\n@highlight\n", ". ")
+    number = row.key("idx") if row.get("idx") is not None else None
     end = f"entities: {', '.join(sorted(entities))} passage: {shown}"
     for query in row.parts("qas"):
         inputs = f"record query: {query.text('query')} {end}"
-        group = (row.get("idx"), query.field("idx"))
+        group = (number, query.key("idx"))
         if "answers" not in query:
             yield Example(inputs, task_lib.UNLABELED, None, group)
             continue

@@ -8,12 +8,17 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import pathlib
+import re
 from typing import Any
 
 from clinometer.data.errors import DataError
 
 # The target of an example whose release keeps the label to itself.
 UNLABELED = "<unk>"
+# Scores and predictions are filed under a task's name.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_MOST_DIGITS = 10  # of a class's number; Python refuses to read thousands
+_MOST_SHOWN = 600  # characters of an error, which may quote a field of any length
 
 
 class Row(dict):
@@ -26,8 +31,8 @@ class Row(dict):
         self.origin = origin
 
     def error(self, message: str) -> DataError:
-        """Returns the error that this row has `message`."""
-        return DataError(f"{self.origin}: {message}")
+        """Returns the error that this row has `message`, shortened."""
+        return DataError(f"{self.origin}: {shortened(message)}")
 
     def text(self, field: str) -> str:
         """Returns a field that must be there and be a text."""
@@ -42,6 +47,28 @@ class Row(dict):
         if field not in self:
             raise self.error(f"no field {field!r}; the fields are {', '.join(self)}")
         return self[field]
+
+    def key(self, field: str) -> str | int | float:
+        """Returns a field that must be a text or a number, to tell records apart."""
+        value = self.field(field)
+        if not isinstance(value, str | int | float):
+            kind = type(value).__name__
+            raise self.error(f"field {field!r} is {kind}, not a text or a number")
+        return value
+
+    def index(self, field: str) -> int:
+        """Returns a field that must be a place in a text, 0 or more."""
+        value = self.field(field)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self.error(f"{field} {value!r} is not a whole number, 0 or more")
+        return value
+
+    def texts(self, field: str) -> list[str]:
+        """Returns a field that must be a list of texts."""
+        values = self.field(field)
+        if not isinstance(values, list) or not all(isinstance(x, str) for x in values):
+            raise self.error(f"field {field!r} is not a list of texts")
+        return values
 
     def parts(self, field: str) -> "Iterator[Row]":
         """Yields the objects of a field that must be a list of them."""
@@ -66,7 +93,7 @@ class Row(dict):
         value = self.get(field)
         try:
             return None if value is None else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self.error(f"{field} {value!r} is not a number") from None
 
     def class_index(self, labels: Sequence[str], field: str = "label") -> int | None:
@@ -88,7 +115,7 @@ class Row(dict):
         if isinstance(value, str):
             if value in labels:
                 return labels.index(value)
-            if value.isdecimal():
+            if value.isdecimal() and len(value) < _MOST_DIGITS:
                 value = int(value)
         if isinstance(value, int) and 0 <= value < len(labels):
             return value
@@ -122,6 +149,14 @@ class Example:
     targets: str
     answer: Any
     group: Hashable = None
+
+
+def shortened(message: str) -> str:
+    """Returns a message that quotes somebody's text, without its middle if long."""
+    if len(message) <= _MOST_SHOWN:
+        return message
+    half = _MOST_SHOWN // 2
+    return f"{message[:half]} ... {message[-half:]}"
 
 
 Read = Callable[[pathlib.Path, str], Iterator[Row | Dropped]]
@@ -160,6 +195,56 @@ class Task:
     averaged: tuple[str, ...]
     train_examples: int
     sentinels: bool = False
+
+    def __post_init__(self):
+        """Raises DataError, naming the field, where the declaration is wrong."""
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise DataError(
+                f"Task name {shortened(repr(self.name))}; accepted are 1 to 64 ASCII "
+                "letters, digits, '_', '-' and '.', of which the last two are never "
+                "first: scores and predictions are filed under it."
+            )
+        for field, holds, accepted in (
+            (
+                "benchmark",
+                self.benchmark is None or isinstance(self.benchmark, str),
+                "a name, or None",
+            ),
+            (
+                "files",
+                isinstance(self.files, Mapping)
+                and all(map(_is_texts, self.files.values())),
+                "a mapping of splits to tuples of places",
+            ),
+            ("read", callable(self.read), "a function of (path, split)"),
+            ("examples", callable(self.examples), "a function of a row"),
+            (
+                "labels",
+                _is_texts(self.labels) and len({*self.labels}) == len(self.labels),
+                "a tuple of different texts, () for free text",
+            ),
+            ("score", callable(self.score), "a function of (examples, predictions)"),
+            (
+                "averaged",
+                _is_texts(self.averaged) and len(self.averaged) > 0,
+                "a tuple of the score's metrics",
+            ),
+            (
+                "train_examples",
+                type(self.train_examples) is int and self.train_examples >= 0,
+                "a whole number, 0 or more",
+            ),
+            ("sentinels", isinstance(self.sentinels, bool), "True or False"),
+        ):
+            if not holds:
+                value = shortened(repr(getattr(self, field)))
+                raise DataError(
+                    f"Task {self.name!r}: {field} is {value}; accepted is {accepted}."
+                )
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(x, str) for x in value)
 
 
 def places(folders: Sequence[str], *names: str) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def _wsc_rows(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
 def _wsc_examples(row: Row) -> list[Example]:
     spans = row.part("target")
     words = row.text("text").strip().split(" ")
-    starred = _star(words, spans.field("span2_index"), spans.text("span2_text"), row)
+    starred = _star(words, spans.index("span2_index"), spans.text("span2_text"), row)
     phrase = _as_in_text(spans.text("span1_text"), row.text("text"))
     return [Example(f"wsc: {starred}", phrase, row.class_index(_LABELS))]
 

@@ -2,6 +2,7 @@
 
 import collections
 import fractions
+import math
 
 import numpy as np
 import pytest
@@ -58,6 +59,11 @@ def test_named_mixtures():
         ("cola=many", "has the rate many"),
         ("cola=1/0", "has the rate 1/0"),
         ("cola=nan", "has the rate nan"),
+        ("cola=inf", "has the rate inf"),
+        ("cola=1e999999999", "has the rate 1e999999999"),  # Must not be written out.
+        ("cola=1e9_9_9_9_9_9_9", "has the rate 1e9_9_9_9"),
+        ("cola=1e-999", "has the rate 1e-999"),
+        ("cola=" + "9" * 5000, "has the rate 99999"),
         ("glue=3", "glue is a mixture"),
     ],
 )
@@ -81,6 +87,8 @@ def test_rates_are_examples_with_limit_and_temperature():
         ({"examples": {"a": 1, "b": 0}}, "Task 'b' of the mixture has the rate 0"),
         ({"examples": {"a": 1}, "limit": 0}, "limit 0; accepted is 1 or more"),
         ({"examples": {"a": 1}, "temperature": 0}, "temperature 0; accepted is above"),
+        ({"examples": {"a": 9}, "temperature": 1e-5}, "temperature 1e-05 is too small"),
+        ({"examples": {"a": 9}, "temperature": math.nan}, "temperature nan; accepted"),
     ],
 )
 def test_bad_rates(arguments, message):

@@ -162,6 +162,27 @@ def test_shorter_ngrams_find_more(corpus_file, folder, capsys):
     assert found["ngrams_found"] >= 13 * 2 + 6
 
 
+def test_sets_without_files_are_named(corpus_file, folder, capsys):
+    arguments = ["--tasks", "rte,cola,squad", "--data", folder]
+    assert _run(corpus_file, *arguments, "--splits", "validation,dev", "--json") == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["sets"] == [EXPECTED]
+    missing = ["cola/validation", "squad/validation"]
+    missing += [f"{name}/dev" for name in ("rte", "cola", "squad")]
+    assert sorted(found["missing"]) == sorted(missing)
+    for name in missing:
+        assert f"overlap: left out {name}: " in captured.err
+    assert "looked for" in found["missing"]["cola/validation"]
+
+
+def test_deep_records_have_their_texts():
+    record = "a"
+    for _ in range(5000):
+        record = [record, {"k": "b"}]
+    assert [*overlap_main._texts(record)] == ["a"] + 5000 * ["b"]
+
+
 def test_broken_records_are_reported(tmp_path, folder, capsys):
     (tmp_path / "corpus.jsonl").write_text('{"text": "some words"}\nnot json\n')
     assert (

@@ -1,5 +1,6 @@
 """Scores of tasks: what is drawn from a log, and which examples are taken."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from clinometer.data.tasks import registry
 from clinometer.data.tasks import task as task_lib
 from clinometer.train import downstream
 from clinometer.train import downstream_examples
+from clinometer.train import errors
 from clinometer.train import finetune_summary
 
 
@@ -48,6 +50,32 @@ def test_groups_stay_whole_when_few_are_taken():
     alone = [task_lib.Example(f"{i}", "", 0) for i in range(10)]
     assert [x.inputs for x in downstream_examples.spread(alone, 5)] == list("02468")
     assert downstream_examples.spread(alone, None) == alone
+
+
+def test_what_cannot_be_scored_is_found_before_training():
+    rte = registry.get("rte")
+    examples = [task_lib.Example("", "entailment", 0)]
+
+    def tried(score, averaged=("accuracy",)):
+        task = dataclasses.replace(rte, score=score, averaged=averaged)
+        downstream_examples.try_score(task, examples)
+
+    tried(rte.score)
+    for score, message in (
+        (lambda examples, said: {"f1": 1.0}, "rte: .* but accuracy is missing"),
+        (lambda examples, said: 0.5, "rte: its score is 0.5; accepted is a mapping"),
+        (lambda examples, said: {"accuracy": "1"}, "rte: its score is .* numbers"),
+    ):
+        with pytest.raises(errors.RunError, match=message):
+            tried(score)
+
+    def fails(examples, said):
+        raise KeyError("nobody expected it")
+
+    with pytest.raises(KeyError) as caught:
+        tried(fails)
+    assert caught.value.__notes__ == ["Task 'rte' was scoring 1 predictions."]
+    assert caught.traceback[-1].name == "fails"
 
 
 def test_the_majority_gives_the_commonest_target_of_training():

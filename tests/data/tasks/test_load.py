@@ -1,13 +1,17 @@
 """Files are found in their order of preference, and what is dropped is counted."""
 
+import dataclasses
 import gzip
 import logging
+import re
 
 import pytest
 
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import load
+from clinometer.data.tasks import readers
 from clinometer.data.tasks import registry
+from clinometer.data.tasks.task import Example
 
 COLA = "gj04\t1\t\tThe boy ran.\n"
 
@@ -73,6 +77,72 @@ def test_what_is_dropped_is_counted_and_said(read, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         load.load(registry.get("qqp"), tmp_path, "train")
     assert "qqp train: 1 examples of 3 rows; left out 2: a row without" in caplog.text
+
+
+def broken(**parts):
+    """A task of whose functions one does what it should not."""
+    whole = registry.get("acceptability")
+    return dataclasses.replace(whole, **parts)
+
+
+def fails(row):
+    raise KeyError("nobody expected it")
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            {"read": lambda path, split: [{"label": 1}]},
+            "`read` of task 'acceptability' yields dict, not `Row`s",
+        ),
+        (
+            {"examples": lambda row: [("in", "out", 1)]},
+            "validation.jsonl:1: `examples` of task 'acceptability' gives tuple",
+        ),
+        (
+            {"examples": lambda row: [Example("in", 1, 1)]},
+            "validation.jsonl:1: the example's targets are int, not a text",
+        ),
+        (
+            {"examples": lambda row: [Example("\ud800", "out", 1)]},
+            "validation.jsonl:1: the example's inputs are no valid text",
+        ),
+        (
+            {"examples": lambda row: [Example("in", "out", 1, group=[3])]},
+            "validation.jsonl:1: the example's group cannot be compared",
+        ),
+        (
+            {"read": lambda path, split: (path / "x").read_text()},
+            "validation.jsonl/x: Not a directory",
+        ),
+    ],
+)
+def test_a_task_s_own_code_gives_what_it_should_not(tmp_path, parts, message):
+    (tmp_path / "acceptability").mkdir()
+    path = tmp_path / "acceptability/validation.jsonl"
+    path.write_text('{"sentence": "a", "label": 1}\n')
+    with pytest.raises(DataError, match=message):
+        load.read(broken(**parts), tmp_path, "validation")
+
+
+def test_what_nobody_expected_keeps_its_traceback_and_says_where(tmp_path):
+    (tmp_path / "acceptability").mkdir()
+    path = tmp_path / "acceptability/validation.jsonl"
+    path.write_text('{"sentence": "a", "label": 1}\n')
+
+    def read(path, split):
+        yield from readers.jsonl(path)
+        fails(None)
+
+    for parts, note in (
+        ({"examples": fails}, "was making examples of .*validation.jsonl:1"),
+        ({"read": read}, "was reading .*validation.jsonl, behind .*jsonl:1"),
+    ):
+        with pytest.raises(KeyError, match="nobody expected it") as caught:
+            load.read(broken(**parts), tmp_path, "validation")
+        assert re.search(note, caught.value.__notes__[0])
+        assert caught.traceback[-1].name == "fails"
 
 
 def test_an_empty_file_is_an_error(read):

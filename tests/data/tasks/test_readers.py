@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 
 import pytest
 
@@ -22,6 +23,51 @@ def write(tmp_path):
 
 def rows(found):
     return [(row.origin.rpartition("/")[2], dict(row)) for row in found]
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling", "loop", "pipe"])
+def test_what_is_no_file_is_named(tmp_path, kind):
+    path = tmp_path / "a.jsonl"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path if kind == "loop" else tmp_path / "none")
+    with pytest.raises(
+        DataError, match=r"a\.jsonl: (a folder|a pipe|No such|Too many)"
+    ):
+        list(readers.jsonl(path))
+    with pytest.raises(DataError, match=r"a\.jsonl: "):
+        readers.text(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"s": "a\\ud800b"}', "is half of a pair of surrogates"),
+        ('{"\\uDFFF": 1}', "is half of a pair of surrogates"),
+        ('{"s": ["\\udc00\\ud800"]}', "is half of a pair of surrogates"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ('{"a": ' + "9" * 5000 + "}", "not valid JSON: Exceeds the limit"),
+        ('{"a": 1', "not valid JSON"),
+    ],
+)
+def test_json_that_is_no_text_or_too_deep(write, line, message):
+    path = write("a.jsonl", '{"s": "\\ud83d\\ude00"}\n' + line + "\n")
+    found = readers.jsonl(path)
+    assert next(found)["s"] == "\U0001f600"
+    with pytest.raises(DataError, match=f"a.jsonl:2: .*{message}"):
+        next(found)
+
+
+def test_fields_of_any_length(write):
+    text = "x" * 500_000
+    (row,) = readers.csv(write("a.csv", f's,label\n"{text}\n",1\n'), needed=["s"])
+    assert row["s"] == text + "\n"
+    (row,) = readers.tsv(write("a.tsv", f"s\tlabel\n{text}\t1\n"), needed=["s"])
+    assert row["s"] == text
 
 
 def test_tsv_by_its_header_with_byte_order_mark_and_crlf(write):

@@ -131,16 +131,92 @@ def test_a_task_of_a_file(tmp_path):
     ("text", "reason"),
     [
         ("1 / 0", "fails: ZeroDivisionError"),
+        ("\n\nx = 1 +", r"bad.py', line 3, fails: invalid syntax"),
+        ("\n  import os", r"bad.py', line 2, fails: unexpected indent"),
+        ("\nimport nothing_there", "line 2, fails: ModuleNotFoundError"),
+        ("\nraise SystemExit", "line 2, fails: SystemExit"),
+        ("x = '\udcff'", r"bad.py'.* fails: .*utf-8"),
+        ("x = '\0'", "fails: .*null bytes"),
+        ("(" * 300, r"bad.py', line 1, fails: too many nested"),
+        (
+            "def f():\n  return {}['k']\n\nf()",
+            r"(?s)line 4, fails: KeyError: 'k'\nTraceback of the file:\n"
+            r".*bad.py\", line 4, in .*bad.py\", line 2, in f",
+        ),
         ("x = 1", "must set TASK to a Task"),
         ("TASKS = ('cola',)", "must set TASK to a Task"),
-        (MINE.replace('"mine"', '"cola"'), "the name 'cola' is taken"),
+        (MINE + "TASKS = (TASK, TASK)\n", "the name 'mine' is taken, by 'mine'"),
     ],
 )
 def test_a_bad_file(tmp_path, text, reason):
     path = tmp_path / "bad.py"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(DataError, match=reason):
         registry.get(str(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "my/spam", "a b", ".x", "-x", "a\0b", "a\nb", "x" * 300]
+    + ["spam\u00e9", "\ud800", "a\\b", "a=b", "a,b"],
+)
+def test_a_name_that_no_file_may_have(tmp_path, name):
+    path = tmp_path / "bad.py"
+    path.write_text(MINE.replace('"mine"', ascii(name)))
+    with pytest.raises(DataError, match=r"bad.py', line 5, fails: Task name .*ASCII"):
+        registry.get(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("cola", "cola"),
+        ("CoLA", "cola"),
+        ("avg", "avg"),
+        ("AVG", "avg"),
+        ("glue", "glue"),
+        ("SuperGLUE", "superglue"),
+        ("probes", "probes"),
+        ("twelve", "twelve"),
+    ],
+)
+def test_a_name_that_is_taken(tmp_path, name, other):
+    path = tmp_path / "bad.py"
+    path.write_text(MINE.replace('"mine"', repr(name)))
+    with pytest.raises(DataError, match=f"name {name!r} is taken, by {other!r}"):
+        registry.get(str(path))
+
+
+@pytest.mark.parametrize(
+    ("own", "wrong", "message"),
+    [
+        ("labels=LABELS", "labels='noyes'", "labels is 'noyes'; accepted is a tuple"),
+        ("labels=LABELS", "labels=('a', 'a')", "labels is .* different texts"),
+        ('("dev.jsonl",)', '"dev.jsonl"', "files is .* tuples of places"),
+        ("read=readers.jsonl", "read='jsonl'", "read is 'jsonl'; accepted is a func"),
+        ("averaged=(", "averaged=() and (", r"averaged is \(\); accepted is a tuple"),
+        ("train_examples=2", "train_examples='2'", "train_examples is '2'; accepted"),
+        ("train_examples=2", "train_examples=-2", "train_examples is -2; accepted is"),
+    ],
+)
+def test_a_field_of_another_type(tmp_path, own, wrong, message):
+    path = tmp_path / "bad.py"
+    assert own in MINE
+    path.write_text(MINE.replace(own, wrong))
+    with pytest.raises(DataError, match=f"line 5, fails: Task 'mine': {message}"):
+        registry.get(str(path))
+
+
+def test_folders_may_be_named_like_files(tmp_path):
+    folder = tmp_path / "my.python.py:x"
+    folder.mkdir()
+    (folder / "task.py").write_text(MINE)
+    assert registry.get(f"{folder}/task.py").name == "mine"
+    assert registry.get(f"{folder}/task.py:mine").name == "mine"
+    with pytest.raises(DataError, match="does not exist"):
+        registry.get(str(folder))
+    with pytest.raises(DataError, match="does not exist"):
+        registry.get("x" * 300 + ".py")
 
 
 def test_a_missing_file():

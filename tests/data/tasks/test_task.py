@@ -72,5 +72,24 @@ def test_number():
         row(score="high").number("score")
 
 
+@pytest.mark.parametrize("value", ["nine", None, [1], {}, 10**400])
+def test_what_is_no_number_no_place_and_no_key(value):
+    if value is not None:
+        with pytest.raises(DataError, match=r"a.tsv:3: x .* is not a number"):
+            row(x=value).number("x")
+    with pytest.raises(DataError, match=r"a.tsv:3: x .* is not a whole number"):
+        row(x=-1 if value == 10**400 else value).index("x")
+    if not isinstance(value, str | int):
+        with pytest.raises(DataError, match="a.tsv:3: field 'x' is .*, not a text or"):
+            row(x=value).key("x")
+
+
+def test_long_fields_are_quoted_short():
+    for value in ("9" * 5000, "x" * 140_000, 10**4000, [[1]] * 9999):
+        with pytest.raises(DataError, match="label .* negative, positive") as caught:
+            row(label=value).class_index(LABELS)
+        assert len(str(caught.value)) < 1000
+
+
 def test_places_keep_the_order_of_preference():
     assert task.places(("a/", ""), "x", "y") == ("a/x", "x", "a/y", "y")
