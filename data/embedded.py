@@ -1,16 +1,20 @@
 """The corpus that needs no download: docstrings, scanned once and cached.
 
 The cache is `$CLINOMETER_CACHE`, else `$XDG_CACHE_HOME/clinometer`, else
-`~/.cache/clinometer`. A corpus is kept under a key of Python's and the packages'
+`~/.cache/clinometer`, else, for a user without a home, a folder of the user's among
+the temporary files. A corpus is kept under a key of Python's and the packages'
 versions, so that another lock file gets another corpus.
 """
 
+import functools
 import hashlib
 import inspect
 import json
 import os
 import platform
 import shutil
+import sys
+import tempfile
 from typing import TextIO
 
 from clinometer.data import docstrings
@@ -27,10 +31,25 @@ _FORMAT = 1
 
 def cache_directory() -> str:
     """Where corpora and stores are kept."""
-    if os.environ.get("CLINOMETER_CACHE"):
-        return os.path.abspath(os.environ["CLINOMETER_CACHE"])
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(os.path.abspath(home), "clinometer")
+    own = os.path.expanduser(os.environ.get("CLINOMETER_CACHE", ""))
+    if own and not own.startswith("~"):
+        return os.path.abspath(own)
+    # The standard says of XDG_CACHE_HOME: a relative path counts for nothing.
+    for name in (os.environ.get("XDG_CACHE_HOME", ""), "~/.cache"):
+        home = os.path.expanduser(name)
+        if os.path.isabs(home):
+            return os.path.join(home, "clinometer")
+    folder = os.path.join(tempfile.gettempdir(), f"clinometer-{os.getuid()}")
+    _say_once(
+        f"clinometer: there is no home folder for a cache; it is {folder} (set HOME or "
+        "CLINOMETER_CACHE)"
+    )
+    return folder
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def corpus_key() -> str:

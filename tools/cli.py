@@ -116,6 +116,12 @@ def missing_text(name: str, error: ModuleNotFoundError) -> str:
     )
 
 
+def _with_home(argument: str) -> str:
+    """Returns `--option=~/x` with the home folder in it, as bash leaves the ~ there."""
+    option, equals, value = argument.partition("=")
+    return option + equals + os.path.expanduser(value) if equals else argument
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the subcommand that `argv` names; returns the process's exit code.
 
@@ -132,6 +138,11 @@ def main(argv: list[str] | None = None) -> int:
     if name not in SUBCOMMANDS:
         print(unknown_text(name), file=sys.stderr)
         return USAGE
+    rest = [_with_home(argument) for argument in rest]
+    for argument in rest:
+        if "=~/" in argument:
+            print(f"clinometer {name}: {argument}: there is no home", file=sys.stderr)
+            return USAGE
     try:
         code = importlib.import_module(SUBCOMMANDS[name].module).main(rest)
         sys.stdout.flush()

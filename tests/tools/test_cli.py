@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
@@ -57,6 +58,19 @@ def test_arguments_and_exit_codes_pass_through(code, stand_in):
     stand_in(lambda argv: seen.append(argv) or code)
     assert cli.main(["count", "--model", "x", "--help"]) == code
     assert seen == [["--model", "x", "--help"]]
+
+
+def test_a_home_that_the_shell_left_in_an_option(
+    monkeypatch, stand_in, capsys, tmp_path
+):
+    seen = []
+    stand_in(lambda argv: seen.extend(argv) or 0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.main(["count", "--out=~/x", "--a.b=1~/y", "~", "--c=~"]) == 0
+    assert seen == [f"--out={tmp_path}/x", "--a.b=1~/y", "~", f"--c={tmp_path}"]
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert cli.main(["count", "--out=~/x"]) == 2
+    assert "--out=~/x: there is no home" in capsys.readouterr().err
 
 
 def test_interrupt_is_quiet_and_130(stand_in, capsys):
