@@ -48,7 +48,7 @@ class Whole:
     def __str__(self) -> str:
         """What is accepted, in words."""
         if self.most == MOST_WHOLE:
-            return f"a whole number, at least {self.least}, such as 1_000 or 1e3"
+            return f"a whole number, at least {self.least}"
         return f"a whole number from {self.least} to {self.most}"
 
 
@@ -96,7 +96,7 @@ class Real:
         if self.most < MOST_REAL:
             return f"a number in {opening}{self.least:g}, {self.most:g}{closing}"
         words = "above" if self.without_least else "at least"
-        return f"a number such as 0.1 or 1e-4, {words} {self.least:g}"
+        return f"a number, {words} {self.least:g}"
 
 
 SEED = Whole(0, MOST_SEED)

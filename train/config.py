@@ -1,11 +1,11 @@
 """Reads a run's configuration: a file of a plain function, then overrides.
 
 `FILE.py:ARGUMENT` names the file (relative to the working directory or to the
-installed package) and the argument of its `get_config`; `--config.key=value` changes
-a field. Nothing here touches a device.
+installed package) and the argument of its `get_config`; `--config.key=value`, or
+`--config.key value`, changes a field. Nothing here touches a device.
 """
 
-import ast
+from collections.abc import Iterator
 from collections.abc import Sequence
 import difflib
 import importlib.util
@@ -15,11 +15,11 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from clinometer.options import numbers
 from clinometer.train import errors
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _PREFIX = "--config."
-_FLAGS = {"true": True, "false": False}
 
 
 def load(
@@ -41,8 +41,8 @@ def overridden(
     config: config_dict.ConfigDict, overrides: Sequence[str]
 ) -> config_dict.FrozenConfigDict:
     """Returns a configuration with `--config.key=value`s; raises as `load`."""
-    for override in overrides:
-        _apply(config, override)
+    for path, text in _pairs(overrides):
+        _apply(config, path, text)
     return config_dict.FrozenConfigDict(config)
 
 
@@ -104,13 +104,26 @@ def _refuse_lists(config: config_dict.ConfigDict) -> None:
             )
 
 
-def _apply(config: config_dict.ConfigDict, override: str) -> None:
-    if not override.startswith(_PREFIX) or "=" not in override:
-        raise errors.RunError(
-            f"unknown argument {override!r}; overrides are --config.KEY=VALUE, e.g. "
-            "--config.data.batch_size=16"
-        )
-    path, _, text = override[len(_PREFIX) :].partition("=")
+def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields fields and values of `--config.KEY=VALUE` and `--config.KEY VALUE`."""
+    rest = iter(overrides)
+    for override in rest:
+        if not override.startswith(_PREFIX):
+            raise errors.RunError(
+                f"unknown argument {numbers.shown(override)}; overrides are "
+                "--config.KEY=VALUE, e.g. --config.data.batch_size=16"
+            )
+        path, equals, text = override[len(_PREFIX) :].partition("=")
+        if not equals:
+            text = next(rest, "--")
+            if text.startswith("--"):
+                raise errors.RunError(
+                    f"config.{path}: no value; write {override}=VALUE"
+                )
+        yield path, text
+
+
+def _apply(config: config_dict.ConfigDict, path: str, text: str) -> None:
     *parents, key = path.split(".")
     node = config
     for depth, parent in enumerate(parents):
@@ -134,7 +147,7 @@ def _apply(config: config_dict.ConfigDict, override: str) -> None:
     if key in node:
         node[key] = _parse(path, text, node.get_type(key), node[key])
     else:  # A field of the model's config: `models.build` knows names and types.
-        node[key] = _literal(text)
+        node[key] = numbers.literal(text)
 
 
 def _unknown(
@@ -144,35 +157,26 @@ def _unknown(
     return f"config.{path}: unknown key {name!r}{hint}; accepted: {', '.join(known)}"
 
 
-def _literal(text: str) -> Any:
-    if text.lower() in _FLAGS:
-        return _FLAGS[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
 def _parse(path: str, text: str, kind: type, default: Any) -> Any:
     """Returns `text` as a value of the field's type, or raises RunError."""
     if kind is str:
         return text
-    value = _literal(text)
+    value = numbers.literal(text)
     if text.lower() == "none" and default is None:
         return None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and type(value) is int:
         value = float(value)
     if kind is tuple and isinstance(value, list):
         value = tuple(value)
     if type(value) is not kind:
         accepted = {
-            int: "a whole number such as 1_000 (1e3 is a float)",
+            int: "a whole number such as 1_000 or 1e3",
             float: "a number such as 0.1 or 1e-4",
             bool: "true or false",
             tuple: "a tuple such as (1, 2)",
         }
         raise errors.RunError(
-            f"config.{path}: got {text!r}, accepted: "
+            f"config.{path}: got {numbers.shown(text)}, accepted: "
             f"{accepted.get(kind, kind.__name__)}"
         )
     return value

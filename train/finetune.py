@@ -11,6 +11,7 @@ from typing import Any
 from clinometer.data import errors as data_errors
 from clinometer.train import config as config_lib
 from clinometer.train import errors
+from clinometer.train import fields
 from clinometer.train import finetune_summary
 from clinometer.train import initial
 from clinometer.train import job as job_lib
@@ -143,15 +144,12 @@ def make_config(
 
 
 def _parser() -> argparse.ArgumentParser:
-    fields = config_lib.flatten(config_lib.to_dict(finetune_config.get_config()))
-    listed = "\n".join(f"  --config.{name}={value}" for name, value in fields.items())
     parser = argparse.ArgumentParser(
         prog="clinometer finetune",
         description=_DESCRIPTION,
-        epilog="fields of train/configs/finetune.py, with their defaults; the file "
-        f"says what each is, and the model's are those of the run:\n{listed}\n\n"
-        "exit codes: 0 finished, 1 error, 42 stopped by SIGTERM or Ctrl-C after "
-        "saving, 43 another process trains this run",
+        epilog="fields of train/configs/finetune.py, with their defaults; the model's "
+        f"are those of the run:\n\n{fields.describe(finetune_config.get_config())}\n\n"
+        f"{train_main.EXIT_CODES_TEXT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -13,10 +13,13 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
+from clinometer.options import outputs
+from clinometer.options.errors import OptionError
 from clinometer.train import checkpoint_meta
 from clinometer.train import checkpoints
 from clinometer.train import config as config_lib
 from clinometer.train import errors
+from clinometer.train import fields as fields_lib
 from clinometer.train import initial as initial_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
@@ -26,17 +29,6 @@ from clinometer.train import sources
 _FORM_FIELDS = ("scan_layers", "remat")
 # Where data lies; what it is has fingerprints.
 _PLACES = ("store", "folder")
-_AT_LEAST_ONE = (
-    "train_steps",
-    "num_microbatches",
-    "eval.every_steps",
-    "checkpoint.every_steps",
-    "checkpoint.keep_last",
-    "log.every_steps",
-    "log.spike_window",
-    "profile.num_steps",
-)
-_NOT_NEGATIVE = ("seed", "checkpoint.keep_best", "log.health_every_steps", "z_loss")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,17 +64,7 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     Raises:
         RunError: names the field that is wrong and what is accepted.
     """
-    flat = config_lib.flatten(config_lib.to_dict(config))
-    for field in _AT_LEAST_ONE:
-        if flat[field] < 1:
-            raise errors.RunError(
-                f"config.{field}: must be at least 1, got {flat[field]}"
-            )
-    for field in _NOT_NEGATIVE:
-        if flat[field] < 0:
-            raise errors.RunError(
-                f"config.{field}: must not be negative, got {flat[field]}"
-            )
+    fields_lib.check(config)
     parts = config.num_microbatches * num_processes
     if config.data.batch_size % parts:
         raise errors.RunError(
@@ -140,12 +122,11 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
     Raises:
         RunError: the folder cannot be written, or holds another run.
     """
+    try:
+        outputs.check_folder("--workdir", workdir)
+    except OptionError as error:
+        raise errors.RunError(str(error)) from None
     workdir = pathlib.Path(workdir).resolve()
-    existing = next(p for p in [workdir, *workdir.parents] if p.exists())
-    if not existing.is_dir():
-        raise errors.RunError(f"--workdir: {existing} is a file, not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise errors.RunError(f"--workdir: no permission to write in {existing}")
     directory = workdir / checkpoints.FOLDER
     if not directory.is_dir():
         return

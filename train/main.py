@@ -8,6 +8,7 @@ import sys
 from clinometer.data import errors as data_errors
 from clinometer.train import config as config_lib
 from clinometer.train import errors
+from clinometer.train import fields
 from clinometer.train import job as job_lib
 from clinometer.train import loop
 from clinometer.train import store_search
@@ -16,36 +17,47 @@ from clinometer.train.configs import pretrain
 EXIT_CODES = {"finished": 0, "stopped": 42}
 EXIT_ERROR = 1
 EXIT_HELD = 43
+EXIT_CODES_TEXT = (
+    "exit codes: 0 finished; 1 failed; 2 bad options; 42 stopped by SIGTERM or Ctrl-C "
+    "after saving; 43 another process trains this run"
+)
+_CONFIG = "train/configs/pretrain.py"
 
 _DESCRIPTION = """\
 Trains one model by span corruption and measures the run. The same command resumes a run
 that was stopped or killed. Example:
 
-  clinometer train --config=train/configs/pretrain.py:transformer-small \\
-      --workdir=runs/small --config.data.store=STORE --config.train_steps=1000
+  clinometer train --model transformer-small --workdir runs/small \\
+      --config.data.store STORE --config.train_steps 1000
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
-    fields = config_lib.flatten(config_lib.to_dict(pretrain.get_config()))
-    listed = "\n".join(f"  --config.{name}={value}" for name, value in fields.items())
     parser = argparse.ArgumentParser(
         prog="clinometer train",
         description=_DESCRIPTION,
-        epilog="fields of train/configs/pretrain.py, with their defaults; the file "
-        f"says what each is:\n{listed}\n\nexit codes: 0 finished, 1 error, 42 stopped "
-        "by SIGTERM or Ctrl-C after saving, 43 another process trains this run",
+        epilog="fields of train/configs/pretrain.py, with their defaults:\n\n"
+        f"{fields.describe(pretrain.get_config())}\n\n{EXIT_CODES_TEXT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, help="FILE.py:MODEL")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--model",
+        metavar="NAME",
+        help="short for --config=train/configs/pretrain.py:NAME",
+    )
+    which.add_argument(
+        "--config", metavar="FILE.py:MODEL", help="your own configuration"
+    )
     parser.add_argument("--workdir", required=True, help="folder of the run")
     arguments, overrides = parser.parse_known_args(argv)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
-        config = config_lib.load(arguments.config, overrides)
+        specification = arguments.config or f"{_CONFIG}:{arguments.model}"
+        config = config_lib.load(specification, overrides)
         job = job_lib.prepare(store_search.located(config, arguments.workdir))
         job_lib.check_workdir(job, arguments.workdir)
         return EXIT_CODES[loop.train(job, arguments.workdir)]

@@ -51,6 +51,32 @@ def test_overrides_take_the_fields_type():
     assert loaded.model.remat is True
 
 
+def test_values_may_stand_apart_and_have_exponents():
+    loaded = config.load(
+        f"{_FILE}:transformer-pico",
+        [
+            "--config.train_steps",
+            "1e3",
+            "--config.data.store",
+            "a b",
+            "--config.model.d_model",
+            "1.6e1",
+            "--config.z_loss",
+            "-1",  # Refused later: the field's range is not the parser's business.
+            "--config.data.batch_size=2E1",
+        ],
+    )
+    assert (loaded.train_steps, type(loaded.train_steps)) == (1000, int)
+    assert (loaded.data.store, loaded.data.batch_size) == ("a b", 20)
+    assert (loaded.model.d_model, type(loaded.model.d_model)) == (16, int)
+    assert loaded.z_loss == -1.0
+    for given in (["--config.data.store"], ["--config.seed", "--config.z_loss=0"]):
+        with pytest.raises(errors.RunError, match=r"config\.[a-z.]+: no value; write"):
+            config.load(_FILE, given)
+    with pytest.raises(errors.RunError, match="unknown argument 'stray'"):
+        config.load(_FILE, ["--config.seed", "1", "stray"])
+
+
 def test_a_mixer_is_as_long_as_its_inputs():
     loaded = config.load(f"{_FILE}:mixer-pico", ["--config.data.encoder_length=128"])
     assert config.to_dict(loaded)["model"]["sequence_length"] == 128
@@ -80,8 +106,8 @@ def test_a_file_beside_the_caller_comes_first(tmp_path, monkeypatch):
         ("--config.dta.batch_size=1", "did you mean 'data'"),
         ("--config.batch_size=1", r"did you mean 'data\.batch_size'"),
         (
-            "--config.train_steps=1e3",
-            "train_steps: got '1e3', accepted: a whole number",
+            "--config.train_steps=1.5",
+            "train_steps: got '1.5', accepted: a whole number",
         ),
         ("--config.train_steps=true", "train_steps: got 'true'"),
         ("--config.z_loss=tiny", "z_loss: got 'tiny', accepted: a number"),

@@ -283,7 +283,7 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
     message = of(mixture="boolq")
     assert "boolq" in message and "BoolQ/train.jsonl" in message
     assert "--seeds: got 'one'" in of(flags=["--seeds=one"])
-    assert "eval.decoding: got 'best'" in of("eval.decoding=best")
+    assert "eval.decoding: unknown 'best'" in of("eval.decoding=best")
     assert "has no checkpoint of step 3; it has 4, 8" in of(flags=["--steps=3"])
     both = ["--steps=4", "--from-scratch"]
     assert "--steps: from scratch there are no checkpoints" in of(flags=both)

@@ -1,4 +1,7 @@
-"""Fine-tuning on a mixture of text-to-text tasks; defaults are T5's (spec §17)."""
+"""Fine-tuning on a mixture of text-to-text tasks; defaults are T5's (spec §17).
+
+What each field means and takes is in `train/fields.py`, and in `finetune --help`.
+"""
 
 from ml_collections import config_dict
 
@@ -21,31 +24,26 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.schedule.learning_rate = 1e-3
 
     config.data = config_dict.ConfigDict()
-    # A token store, for its vocabulary: the one that the parameters know.
     config.data.store = config_dict.placeholder(str)
-    # Names of mixtures and tasks, with commas between them. Must be given.
     config.data.mixture = config_dict.placeholder(str)
-    # Holds the releases' files. Tasks of the embedded corpus need none.
     config.data.folder = config_dict.placeholder(str)
-    # Rates are min(examples, rate_limit) ** (1 / temperature).
     config.data.rate_limit = config_dict.placeholder(int)
     config.data.temperature = 1.0
-    config.data.packing = False  # several examples in a row, told apart by segments
+    config.data.packing = False
     config.data.batch_size = 128
     config.data.encoder_length = 512
     config.data.decoder_length = 114
-    config.data.seed = 0  # order of the examples
+    config.data.seed = 0
     if model.lower().startswith("mixer"):
         config.model.sequence_length = config.data.get_oneway_ref("encoder_length")
 
-    # Validation examples are also decoded and scored, every eval.every_steps.
-    config.eval.decoding = "greedy"  # or beam, sample, rank (labels only)
+    config.eval.decoding = "greedy"
     config.eval.beam_size = 4
     config.eval.length_penalty = 0.6
     config.eval.temperature = 1.0
     config.eval.top_k = 0
     config.eval.top_p = 1.0
-    config.eval.seed = 0  # of sampling
-    config.eval.batch_size = 32  # examples decoded at once
-    config.eval.max_examples = config_dict.placeholder(int)  # of a task; None => all
+    config.eval.seed = 0
+    config.eval.batch_size = 32
+    config.eval.max_examples = config_dict.placeholder(int)
     return config
