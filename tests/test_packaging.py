@@ -1,5 +1,7 @@
 """The sdist and the wheel hold what they should, and the wheel works."""
 
+import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -83,3 +85,50 @@ def test_wheel_works_from_elsewhere(packages, tmp_path):
     )
     # Encoder, one key 12 to the right: bucket 9 of the spec's list, plus 16.
     assert result.stdout.split() == [str(target / "clinometer/__init__.py"), "[25]"]
+
+
+def interpreter(version: str) -> str:
+    """Returns a Python of this version, from the PATH or pyenv, or skips the test."""
+    pyenv = pathlib.Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
+    found = [shutil.which(f"python{version}")]
+    found += sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python")))
+    code = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    for path in filter(None, found):
+        # pyenv's own stand-ins are there for versions that are not.
+        said = subprocess.run([path, "-c", code], capture_output=True, text=True)
+        if said.stdout.strip() == version:
+            return path
+    pytest.skip(f"no Python {version}: looked on the PATH and in {pyenv}/versions")
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_sdist_gives_working_kernels(packages, tmp_path, version):
+    """As a user has it: pip makes a wheel in an environment of its own."""
+    python = interpreter(version)
+    outside = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    outside |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True, env=outside)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+
+    def run(name: str, *arguments: str | pathlib.Path):
+        return subprocess.run(
+            [tmp_path / "venv/bin" / name, *arguments],
+            cwd=folder,
+            env=outside,
+            capture_output=True,
+            text=True,
+        )
+
+    installed = run("python", "-m", "pip", "install", "--quiet", packages[0])
+    if "Failed to establish a new connection" in installed.stderr:
+        pytest.skip("no package index can be reached")
+    assert installed.returncode == 0, installed.stderr[-3000:]
+    bench = run("clinometer", "bench", "--quick", "--rounds", "2", "--json")
+    assert bench.returncode == 0, bench.stderr[-3000:]
+    records = json.loads(bench.stdout)
+    ours = {record["op"] for record in records if record["implementation"] == "cpu"}
+    assert ours == {record["op"] for record in records}
+    assert all(record["versions"]["python"].startswith(version) for record in records)
+    assert "jnp forms run in place" not in bench.stderr
+    assert list(folder.iterdir()) == []
