@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
+from clinometer.data import embedded
 from clinometer.data import errors as data_errors
 from clinometer.data import token_store
 from clinometer.train import errors
@@ -25,7 +26,8 @@ def of_run(
     """Returns the absolute path of the store that a run learned from.
 
     Where it is no more at its recorded path, the ends of that path are tried below the
-    folders above the run: what was moved together is found.
+    folders above the run: what was moved together is found. So is the embedded corpus's
+    in the cache of another machine or user.
 
     Args:
         record: of the run.
@@ -61,8 +63,10 @@ def located(
     It is the given one where its path leads to a store, or there is no run yet.
     """
     path = config.data.store
+    if not path or _vocabulary(pathlib.Path(path)):
+        return config
     record = run_record.read(workdir)
-    if not path or _vocabulary(pathlib.Path(path)) or not record:
+    if not record:
         return config
     found = config_dict.ConfigDict(config)
     found.data.store = of_run(record, workdir)
@@ -76,6 +80,7 @@ def _candidates(recorded: pathlib.Path, run: pathlib.Path) -> Iterator[pathlib.P
     for folder in run.parents:
         for first in range(len(parts)):
             yield folder.joinpath(*parts[first:])
+    yield pathlib.Path(embedded.cache_directory(), recorded.name)
 
 
 def _vocabulary(path: pathlib.Path) -> str | None:

@@ -46,6 +46,13 @@ def test_a_store_is_found(tmp_path, recorded, now, run):
     assert found == str(store)
 
 
+def test_the_embedded_corpus_is_in_another_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLINOMETER_CACHE", str(tmp_path / "cache"))
+    store = _manifest(tmp_path / "cache" / "store-0123-v2048", "1" * 64)
+    record = _record("/somewhere/.cache/clinometer/store-0123-v2048")
+    assert store_search.of_run(record, tmp_path) == str(store)
+
+
 def test_a_store_of_another_vocabulary_is_passed_over(tmp_path):
     _manifest(tmp_path / "new/stores/mine", "2" * 64)
     right = _manifest(tmp_path / "stores/mine", "1" * 64)
