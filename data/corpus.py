@@ -207,18 +207,20 @@ def _read_lines(origin: str, stream: BinaryIO) -> Iterator[Record]:
 
 
 def _read_array_record(path: str, options: ReadOptions) -> Iterator[Record]:
+    broken = False
     try:
         reader = array_record_module.ArrayRecordReader(path)
-    except _ARRAY_RECORD_ERRORS as error:
-        yield BrokenRecord(path, f"not a whole ArrayRecord file: {error}")
-        return
-    try:
         total = reader.num_records()
         for start in range(0, total, _ARRAY_RECORD_BATCH):
             stop = min(start + _ARRAY_RECORD_BATCH, total)
-            yield from _read_array_records(path, reader, range(start, stop), options)
-    finally:
-        reader.close()
+            numbers = range(start, stop)
+            for record in _read_array_records(path, reader, numbers, options):
+                broken = broken or isinstance(record, BrokenRecord)
+                yield record
+        reader.close()  # which tells of a file that could not be opened
+    except _ARRAY_RECORD_ERRORS as error:
+        if not broken:
+            yield BrokenRecord(path, f"not a whole ArrayRecord file: {error}")
 
 
 def _read_array_records(

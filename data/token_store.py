@@ -31,6 +31,9 @@ DOCUMENTS = "documents.array_record"
 # 4,096 30 us, 65,536 180 us.
 BLOCK_TOKENS = 4096
 DOCUMENTS_PER_BLOCK = 4096
+_MAX_COUNT = 1 << 62  # of anything, so that sums are int64
+# What ArrayRecord's Riegeli raises of a damaged file, and NumPy of a bad length.
+_RECORD_ERRORS = (RuntimeError, ValueError, IndexError)
 _CACHE_BYTES = 256 << 20  # of decoded blocks, for each split
 
 
@@ -71,8 +74,8 @@ class Split:
         self._block_tokens = manifest.block_tokens
         documents = f"{split}/{DOCUMENTS}"
         tokens = sorted(set(entry["files"]) - {documents})
-        self._documents_file = os.path.join(folder, documents)
-        self._blocks = _open_records([os.path.join(folder, file) for file in tokens])
+        self._documents = _Records(folder, [documents])
+        self._blocks = _Records(folder, tokens)
         expected = -(-self.num_tokens // self._block_tokens)
         if len(self._blocks) != expected:
             raise DataError(
@@ -108,26 +111,63 @@ class Split:
 
     def document_offsets(self) -> np.ndarray:
         """Where each document starts in the stream, [documents + 1] in int64."""
-        offsets = np.zeros(self.num_documents + 1, np.int64)
-        records = _open_records([self._documents_file])
-        if self.num_documents:
-            lengths = [np.frombuffer(records[k], "<u4") for k in range(len(records))]
-            np.cumsum(np.concatenate(lengths), out=offsets[1:])
+        records = self._documents
+        lengths = [records.numbers(k, np.dtype("<u4")) for k in range(len(records))]
+        offsets = np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64)
+        if (len(offsets) - 1, offsets[-1]) != (self.num_documents, self.num_tokens):
+            raise DataError(
+                f"Token store {records.folder!r}, split {self.name!r}: "
+                f"{len(offsets) - 1} documents of {offsets[-1]} tokens where the "
+                f"manifest has {self.num_documents} of {self.num_tokens}."
+            )
         return offsets
 
     def _read_block(self, index: int) -> np.ndarray:
-        try:
-            block = np.frombuffer(self._blocks[index], self._dtype)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise self._corrupt(index) from error
+        block = self._blocks.numbers(index, self._dtype)
         expected = min(self._block_tokens, self.num_tokens - index * self._block_tokens)
         if len(block) != expected:
-            raise self._corrupt(index)
+            raise self._blocks.corrupt(index, f"{len(block)} tokens, not {expected}")
         return block
 
-    def _corrupt(self, index: int) -> DataError:
-        folder = os.path.dirname(self._documents_file)
-        return DataError(f"Token store: block {index} of {folder!r} is corrupt.")
+
+class _Records:
+    """The records of some ArrayRecord files; a bad one is an error that names it."""
+
+    def __init__(self, folder: str, files: list[str]):
+        self.folder, self._files = folder, files
+        self._source = self._open(files)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def numbers(self, index: int, dtype: np.dtype) -> np.ndarray:
+        """A record as an array of numbers."""
+        try:
+            return np.frombuffer(self._source[index], dtype)
+        except _RECORD_ERRORS as error:
+            raise self.corrupt(index, str(error)) from error
+
+    def corrupt(self, index: int, reason: str) -> DataError:
+        """The error for a record: its file, its number there and what is wrong."""
+        for file in self._files:
+            records = len(self._open([file]))
+            if index < records:
+                break
+            index -= records
+        return DataError(
+            f"Token store {self.folder!r}: record {index} of {file} is corrupt: "
+            f"{reason}. Make the store again."
+        )
+
+    def _open(self, files: list[str]) -> array_record_data_source.ArrayRecordDataSource:
+        paths = [os.path.join(self.folder, file) for file in files]
+        try:
+            return array_record_data_source.ArrayRecordDataSource(paths)
+        except _RECORD_ERRORS as error:
+            raise DataError(
+                f"Token store {self.folder!r}: cannot read {', '.join(files)}: "
+                f"{error}. Make the store again."
+            ) from error
 
 
 class TokenStore:
@@ -161,7 +201,8 @@ class TokenStore:
                 _check_file(path, file, size)
         _check_file(path, VOCABULARY, manifest.vocabulary["bytes"])
         own = Vocabulary.load(os.path.join(path, VOCABULARY))
-        if own.sha256 != manifest.vocabulary["sha256"]:
+        described = (manifest.vocabulary["sha256"], manifest.vocabulary["size"])
+        if (own.sha256, own.size) != described:
             raise DataError(
                 f"Token store {path!r}: {VOCABULARY} is not the one of the manifest."
             )
@@ -186,16 +227,21 @@ class TokenStore:
 def read_manifest(path: str) -> Manifest:
     """Reads a store's manifest; DataError where it is missing, bad or too old."""
     file = os.path.join(path, MANIFEST)
-    try:
-        with open(file, encoding="utf-8") as opened:
-            values = json.load(opened)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    if not os.path.isfile(file):
         raise DataError(
             f"{path!r} is not a token store (it has no {MANIFEST}); make one with "
             "`clinometer tokenize`."
-        ) from error
+        )
+    bad = f"Token store {path!r}: bad {MANIFEST}"
+    try:
+        with open(file, encoding="utf-8") as opened:
+            values = json.load(opened)
+    except RecursionError as error:
+        raise DataError(f"{bad}: nested too deeply") from error
     except ValueError as error:
-        raise DataError(f"Token store {path!r}: bad {MANIFEST}: {error}") from error
+        raise DataError(f"{bad}: {error}") from error
+    except OSError as error:
+        raise DataError(f"{bad}: {error.strerror}") from error
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != FORMAT_VERSION:
         raise DataError(
@@ -203,9 +249,42 @@ def read_manifest(path: str) -> Manifest:
             f"this program reads {FORMAT_VERSION}. Make it again."
         )
     try:
-        return Manifest(**values)
+        manifest = Manifest(**values)
     except TypeError as error:
-        raise DataError(f"Token store {path!r}: bad {MANIFEST}: {error}") from error
+        raise DataError(f"{bad}: {error}") from error
+    problem = _problem(manifest)
+    if problem:
+        raise DataError(f"{bad}: {problem}. Make the store again.")
+    return manifest
+
+
+def _problem(manifest: Manifest) -> str | None:
+    """The first field of a manifest that is of the wrong kind, and what it must be."""
+    for field in dataclasses.fields(Manifest):
+        if type(getattr(manifest, field.name)) is not field.type:
+            return f"{field.name} is not of type {field.type.__name__}"
+    if manifest.dtype not in ("uint16", "uint32"):
+        return f"dtype is {manifest.dtype!r}, not uint16 or uint32"
+    if manifest.block_tokens < 1:
+        return f"block_tokens is {manifest.block_tokens}, not 1 or more"
+    for name, kind in (("sha256", str), ("bytes", int), ("size", int)):
+        if type(manifest.vocabulary.get(name)) is not kind:
+            return f"vocabulary.{name} is not of type {kind.__name__}"
+    for split, entry in manifest.splits.items():
+        if not isinstance(entry, dict):
+            return f"splits.{split} is not an object"
+        for name in ("documents", "tokens", "text_bytes", "unknown_tokens"):
+            count = entry.get(name)
+            if type(count) is not int or not 0 <= count < _MAX_COUNT:
+                return f"splits.{split}.{name} is not a count"
+        files = entry.get("files")
+        if not isinstance(files, dict) or not all(
+            type(size) is int for size in files.values()
+        ):
+            return f"splits.{split}.files is not an object of sizes"
+        if len(files) < 2 or f"{split}/{DOCUMENTS}" not in files:
+            return f"splits.{split}.files lacks files of tokens or documents"
+    return None
 
 
 def _check_file(path: str, file: str, size: int) -> None:
@@ -218,10 +297,3 @@ def _check_file(path: str, file: str, size: int) -> None:
             f"Token store {path!r}: file {file} has {actual} bytes where the manifest "
             f"has {size}; it is truncated or corrupt. Make the store again."
         )
-
-
-def _open_records(files: list[str]) -> array_record_data_source.ArrayRecordDataSource:
-    try:
-        return array_record_data_source.ArrayRecordDataSource(files)
-    except (RuntimeError, ValueError) as error:
-        raise DataError(f"Token store: cannot read {files}: {error}") from error
