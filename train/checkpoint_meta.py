@@ -14,6 +14,7 @@ from clinometer.train import errors
 from clinometer.train import json_file
 
 ITEM = "meta"
+NUMERICS = "numerics."  # Prefix of the fields of an identity that are settings of JAX.
 _FORMAT_VERSION = 1
 _FIELDS = {"format_version", "identity", "progress", "digests"}
 _GUARDED_FIELDS = {"metrics", "digest"}  # Those of older checkpoints lack them.
@@ -120,7 +121,9 @@ def check_identity(
         place: the checkpoint's, for the message.
         earlier: values of this run's fields in earlier versions.
     """
-    fields = sorted(set(saved) | set(own))
+    # Those of earlier versions, and of other versions of JAX, say less of its settings.
+    settings = {f for f in saved.keys() ^ own.keys() if f.startswith(NUMERICS)}
+    fields = sorted((saved.keys() | own.keys()) - settings)
     missing = "(absent)"
     formerly = {**own, **(earlier or {})}
     different = [

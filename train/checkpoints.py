@@ -91,15 +91,23 @@ def num_bytes(abstract_state: state_lib.TrainState) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def check_space(directory: pathlib.Path, needed: int) -> None:
-    """Raises RunError if the disk of `directory` has fewer than `needed` bytes free."""
+def check_space(
+    directory: pathlib.Path, needed: int, field: str = "checkpoint.keep_last"
+) -> None:
+    """Raises RunError if the disk of a folder has too few bytes free.
+
+    Args:
+        directory: of the checkpoints; it need not exist.
+        needed: bytes.
+        field: of the configuration, which keeps most of them.
+    """
     existing = next(p for p in [directory, *directory.parents] if p.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise errors.RunError(
             f"{directory}: the checkpoints need {needed / 1e6:,.0f} MB more, and the "
             f"disk has {free / 1e6:,.0f} MB free; make room, or keep fewer "
-            "(--config.checkpoint.keep_last)"
+            f"(--config.{field})"
         )
 
 
@@ -307,6 +315,13 @@ class Checkpoints:
         """Returns `digests` of a step as saved; raises RunError if it is broken."""
         try:
             return self._read_meta(step)["digests"]
+        except checkpoint_meta.BrokenError as error:
+            raise self._unreadable(step, error) from error
+
+    def measured(self, step: int) -> dict[str, Any] | None:
+        """Returns the metrics of a step as saved, if they were measured."""
+        try:
+            return checkpoint_meta.measured(self.directory / str(step))
         except checkpoint_meta.BrokenError as error:
             raise self._unreadable(step, error) from error
 

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import json
 import logging
 import pathlib
 import sys
@@ -24,6 +23,7 @@ from clinometer.train import downstream_examples
 from clinometer.train import downstream_options
 from clinometer.train import errors
 from clinometer.train import initial
+from clinometer.train import json_file
 from clinometer.train import lease
 from clinometer.train import main as train_main
 from clinometer.train import run_record
@@ -308,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return train_main.EXIT_ERROR
     if sys.stderr.isatty():
         print("\r\x1b[2K", end="", file=sys.stderr)
-    print(json.dumps(added, indent=1) if arguments.json else table(added))
+    print(json_file.dumps(added, indent=1) if arguments.json else table(added))
     try:
         record(run, added)
     except errors.RunHeldError as error:

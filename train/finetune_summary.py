@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
-import json
 import math
-import os
 import pathlib
 import statistics
 from typing import Any
 
+from clinometer.train import json_file
 from clinometer.train import run_record
 
 FILE_NAME = "summary.json"
@@ -18,12 +17,14 @@ _APART = 2.0
 
 def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
     """Writes WORKDIR/summary.json of the runs' scores; returns the table as text."""
-    summary = summarise([run_record.read(folder) or {} for folder in folders])
+    records = []
+    for folder in folders:
+        records.append(run_record.read(folder) or {})
+        needed = ("initial", "config.schedule.learning_rate", "downstream.tasks")
+        run_record.require(records[-1], folder, *needed)
+    summary = summarise(records)
     path = workdir / FILE_NAME
-    temporary = path.with_name(path.name + ".tmp")
-    text = json.dumps(summary, indent=1, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    json_file.write(path, summary)
     return f"{table(summary)}\nwritten to {path}"
 
 

@@ -58,12 +58,14 @@ class Initial:
 
 
 def read_record(run: str) -> dict[str, Any]:
-    """Returns the record of another run; raises RunError if there is none."""
+    """Returns the record of another run; raises RunError if none can be read."""
     record = run_record.read(run)
     if record is None:
         raise errors.RunError(
             f"{run} is not a run directory: it has no {run_record.FILE_NAME}"
         )
+    needed = ("config.model.name", "config.optimizer", "config.data")
+    run_record.require(record, run, *needed, "data.store", "data.vocabulary_sha256")
     return record
 
 

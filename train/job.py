@@ -18,6 +18,7 @@ from clinometer.options.errors import OptionError
 from clinometer.train import checkpoint_meta
 from clinometer.train import checkpoints
 from clinometer.train import config as config_lib
+from clinometer.train import environment
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
 from clinometer.train import initial as initial_lib
@@ -211,4 +212,4 @@ def _identity(
     }
     for field in _FORM_FIELDS:
         groups["model"].pop(field, None)
-    return {**fields, **config_lib.flatten(groups)}
+    return {**fields, **config_lib.flatten(groups), **environment.identity()}

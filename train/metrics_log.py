@@ -5,6 +5,7 @@ what the clock said. So a run that was cut off and resumed writes the same lines
 """
 
 import bisect
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -132,6 +133,11 @@ class MetricsLog:
     def sync(self) -> None:
         """Forces the lines to the disk, so that no checkpoint is ahead of the log."""
         os.fsync(self._file.fileno())
+
+    def has(self, step: int, names: Iterable[str]) -> bool:
+        """Whether one record of a step has all these fields, except the clock's."""
+        needed = {name for name in names if not name.startswith(WALL_PREFIX)}
+        return any(r["step"] == step and needed <= r.keys() for r in self.records)
 
     def history(self, name: str) -> list[float]:
         """Returns all values of a field that are numbers, oldest first."""

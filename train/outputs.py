@@ -49,6 +49,7 @@ class ProgressLine:
         self._terminal = self._stream.isatty()
         self._first: tuple[int, float] | None = None
         self._shown = -float("inf")
+        self._unended = False
 
     def update(self, step: int, loss: float, validation_loss: float | None) -> None:
         """Shows the line if the last one is old enough, and always after the last step.
@@ -81,12 +82,14 @@ class ProgressLine:
     def _write(self, text: str) -> None:
         if self._terminal:
             self._stream.write(f"\r\x1b[2K{text}")
+            self._unended = True
         else:
             self._stream.write(text + "\n")
         self._stream.flush()
 
     def close(self) -> None:
-        """Ends the line on a terminal."""
-        if self._terminal:
+        """Ends the line on a terminal, if there is one."""
+        if self._unended:
             self._stream.write("\n")
             self._stream.flush()
+            self._unended = False

@@ -1,40 +1,159 @@
 """`run.json`: what a run is, where it ran, how fast, and how it ended."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping
 import datetime
-import json
+import logging
 import os
 import pathlib
 from typing import Any
 
-import jax
-
-from clinometer.kernels.bench import environment as machine
+from clinometer.train import errors
+from clinometer.train import json_file
+from clinometer.train import metrics_log
 
 FORMAT_VERSION = 1
 FILE_NAME = "run.json"
 STATUSES = ("running", "finished", "stopped", "failed")
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
-# What the compilers read besides the program.
-_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
-_PACKAGES = (
-    "clinometer",
-    "dm-haiku",
-    "grain",
-    "jax",
-    "jaxlib",
-    "ml_collections",
-    "numpy",
-    "optax",
-    "orbax-checkpoint",
-)
+_NUMBER = (int, float)
+_OPTIONAL = (*_NUMBER, type(None))
+# Field -> types of its value; what is not there is asked for by who needs it. A star
+# stands for every key of an object and for every item of a list.
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "model": (str,),
+    "status": (str,),
+    "seed": (int,),
+    "error": (str, type(None)),
+    "config": (dict,),
+    "config.data": (dict,),
+    "config.data.mixture": (str, type(None)),
+    "config.data.encoder_length": (int,),
+    "config.model": (dict,),
+    "config.model.name": (str,),
+    "config.optimizer": (dict,),
+    "config.schedule": (dict,),
+    "config.schedule.learning_rate": _NUMBER,
+    "config.train_steps": (int,),
+    "counts": (dict,),
+    "counts.*": (*_OPTIONAL, str),
+    "counts.params_total": _OPTIONAL,
+    "counts.decoder_length": (int,),
+    "initial": (dict, type(None)),
+    "initial.step": (int, type(None)),
+    "data": (dict,),
+    "data.store": (str,),
+    "data.vocabulary_sha256": (str,),
+    "data.tasks": (dict, type(None)),
+    "data.tasks.*": (dict,),
+    "data.tasks.*.majority": _OPTIONAL,
+    "speed": (dict,),
+    "speed.steps_per_second_median": _OPTIONAL,
+    "speed.steps_per_second_iqr": _OPTIONAL,
+    "speed.tokens_per_second_median": _OPTIONAL,
+    "speed.noisy": (bool,),
+    "wall_seconds": (dict,),
+    "wall_seconds.*": _OPTIONAL,
+    "metrics": (dict,),
+    "metrics.*": (*_OPTIONAL, bool, list, dict),
+    "metrics.step": (int,),
+    "metrics.train/loss": _OPTIONAL,
+    "metrics.validation/loss": _OPTIONAL,
+    "downstream": (dict, type(None)),
+    "downstream.tasks": (dict,),
+    "downstream.tasks.*": (dict,),
+    "downstream.tasks.*.best": _NUMBER,
+    "downstream.tasks.*.best_step": (int,),
+    "downstream.tasks.*.standard_error": _OPTIONAL,
+    "evaluations": (list,),
+    "evaluations.*": (dict,),
+    "versions": (dict,),
+    "device": (dict,),
+    "started_at": (str,),
+}
 
 
 def read(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Returns the record of a run directory, or None where there is none."""
+    """Returns the record of a run directory, or None where there is none.
+
+    Raises:
+        RunError: it cannot be read, or a field is not what a run writes; names the file
+            and the field.
+    """
     path = pathlib.Path(directory) / FILE_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        # Earlier versions wrote NaN, which is null here.
+        record = json_file.loads(path.read_bytes(), strict=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise errors.RunError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise errors.RunError(f"{path}: holds no JSON object")
+    version = record.get("format_version")
+    if version != FORMAT_VERSION:
+        raise errors.RunError(
+            f"{path}: format_version is {version!r:.40}; this version reads "
+            f"{FORMAT_VERSION}"
+        )
+    require(record, directory, "model", "status", "seed")
+    for field, types in _TYPES.items():
+        for name, value in _found(record, field.split(".")):
+            # True and False are of the type int, too.
+            fits = (
+                bool in types if isinstance(value, bool) else isinstance(value, types)
+            )
+            if not fits:
+                listed = " or ".join(
+                    "null" if kind is type(None) else kind.__name__ for kind in types
+                )
+                raise errors.RunError(
+                    f"{path}: {name} is {value!r:.40}; accepted: {listed}"
+                )
+    if record["status"] not in STATUSES:
+        raise errors.RunError(
+            f"{path}: status is {record['status']!r}; accepted: {', '.join(STATUSES)}"
+        )
+    return record
+
+
+def require(
+    record: Mapping[str, Any], directory: str | os.PathLike[str], *fields: str
+) -> None:
+    """Raises RunError, naming file and field, where a dotted field is not there."""
+    for field in fields:
+        if not list(_found(record, field.split("."))):
+            raise errors.RunError(
+                f"{pathlib.Path(directory) / FILE_NAME}: has no field {field!r}"
+            )
+
+
+def read_or_set_aside(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the record of a run that goes on; {} where there is none that serves.
+
+    Of a lost one it warns, and a broken one is renamed to run.json.corrupt: the
+    checkpoint and `metrics.jsonl` hold nearly all of it.
+
+    Raises:
+        RunError: it may not be read.
+    """
+    path = pathlib.Path(directory) / FILE_NAME
+    rest = (
+        "made anew from the checkpoint and the log, without what `clinometer evaluate` "
+        "added since that checkpoint"
+    )
+    try:
+        record = read(directory)
+    except errors.RunError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        aside = path.with_name(path.name + ".corrupt")
+        os.replace(path, aside)
+        logging.warning("%s; renamed to %s, and %s", error, aside.name, rest)
+        return {}
+    if record is None and path.with_name(metrics_log.FILE_NAME).exists():
+        logging.warning("%s is missing; %s", path, rest)
+    return record or {}
 
 
 def write(directory: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
@@ -44,14 +163,7 @@ def write(directory: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
             f"status {record['status']!r}; accepted: {', '.join(STATUSES)}"
         )
     path = pathlib.Path(directory) / FILE_NAME
-    temporary = path.with_name(path.name + ".tmp")
-    stamped = {**record, "updated_at": now()}
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(stamped, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    json_file.write(path, {**record, "updated_at": now()})
 
 
 def now() -> str:
@@ -60,18 +172,15 @@ def now() -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def environment() -> dict[str, Any]:
-    """Returns git revision, versions, flags and device: what the numbers depend on."""
-    first = jax.devices()[0]
-    return {
-        **machine.git_revision(_ROOT),
-        "versions": machine.versions(_PACKAGES),
-        "flags": {name: os.environ[name] for name in _FLAGS if name in os.environ},
-        "device": {
-            "platform": first.platform,
-            "kind": first.device_kind,
-            "count": jax.device_count(),
-            "threads": machine.threads(),
-            "host_cpu": machine.host_cpu(),
-        },
-    }
+def _found(value: Any, keys: list[str], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (name, value) of what stands at a path of keys."""
+    if not keys:
+        yield place, value
+        return
+    if isinstance(value, list):
+        items = {str(index): part for index, part in enumerate(value)}
+    else:
+        items = value if isinstance(value, dict) else {}
+    chosen = items if keys[0] == "*" else {keys[0]} & items.keys()
+    for key in chosen:
+        yield from _found(items[key], keys[1:], f"{place}.{key}" if place else key)

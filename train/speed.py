@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from clinometer.train import contention
+from clinometer.train import pauses as pauses_lib
 
 # What the clock is charged to; `compile` is all set-up but `calibration`, which is how
 # the rate of matrix products is measured.
@@ -20,10 +21,11 @@ CATEGORIES = (
     "step",
     "evaluation",
     "checkpoint",
+    "paused",
     "other",
 )
 # Not training: taken out of the windows.
-_EXCLUDED = ("compile", "calibration", "evaluation", "checkpoint")
+_EXCLUDED = ("compile", "calibration", "evaluation", "checkpoint", "paused")
 
 DROPPED_WINDOWS = 2
 MIN_WINDOWS = 20
@@ -56,11 +58,19 @@ class Stopwatch:
 
     Attributes:
         seconds: seconds by category, those of earlier processes included.
+        pauses: how often the process stood still, of which `paused` has the time.
     """
 
-    def __init__(self, clock: Any = time.perf_counter):
+    def __init__(
+        self,
+        clock: Any = time.perf_counter,
+        pause_watch: pauses_lib.PauseWatch | None = None,
+    ):
         """Starts, charging to `other` until a `charge` context is entered."""
         self._clock = clock
+        self._pause_watch = pause_watch
+        self._paused = 0.0  # As the watch had it.
+        self.pauses = 0
         self._last = clock()
         self._stack = ["other"]
         self.seconds = dict.fromkeys(CATEGORIES, 0.0)
@@ -92,9 +102,17 @@ class Stopwatch:
         return {"total": sum(self.seconds.values()), **self.seconds}
 
     def _settle(self) -> None:
-        now = self._clock()
-        self.seconds[self._stack[-1]] += now - self._last
-        self._last = now
+        elapsed = self._clock() - self._last
+        self._last += elapsed
+        paused = 0.0
+        if self._pause_watch is not None:
+            self._pause_watch.look()
+            # The clock may stand still while the machine sleeps.
+            paused = min(self._pause_watch.seconds - self._paused, elapsed)
+            self._paused = self._pause_watch.seconds
+            self.pauses = self._pause_watch.count
+        self.seconds["paused"] += paused
+        self.seconds[self._stack[-1]] += elapsed - paused
 
 
 def window_length(train_steps: int, log_every_steps: int) -> int:
@@ -116,6 +134,7 @@ class SpeedMeter:
     Attributes:
         window_steps: W.
         windows: steps/s of every window that counts, earlier processes included.
+        paused_windows: windows left out, since the process stood still in them.
         contention: what other processes took of the cores in those windows.
     """
 
@@ -126,6 +145,8 @@ class SpeedMeter:
         self._stopwatch = stopwatch
         self.window_steps = window_steps
         self.windows = list(windows)
+        self.paused_windows = 0
+        self._pauses = 0  # As the stopwatch had them.
         self.contention = contention.Contention()
         self._started: float | None = None
         self._to_drop = DROPPED_WINDOWS
@@ -135,8 +156,12 @@ class SpeedMeter:
         if step % self.window_steps:
             return
         now = self._stopwatch.training_seconds()
-        counts = self._started is not None and not self._to_drop
-        if counts:
+        paused = self._started is not None and self._stopwatch.pauses > self._pauses
+        self._pauses = self._stopwatch.pauses
+        counts = self._started is not None and not self._to_drop and not paused
+        if paused:
+            self.paused_windows += 1
+        elif counts:
             self.windows.append(self.window_steps / (now - self._started))
         elif self._started is not None:
             self._to_drop -= 1
@@ -172,6 +197,7 @@ class SpeedMeter:
             "steps_per_second_iqr": iqr,
             "tokens_per_second_median": median and median * tokens_per_step,
             "num_windows": len(self.windows),
+            "paused_windows": self.paused_windows,
             "window_steps": self.window_steps,
             "noisy": median is None or max(iqr / median, shared or 0) > NOISY_ABOVE,
             "processor_lost_to_others": shared,

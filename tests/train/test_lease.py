@@ -75,6 +75,61 @@ def test_another_host_is_believed_until_its_heartbeat_is_old(tmp_path):
         pass
 
 
+def test_a_container_with_a_new_name_goes_on_at_once(tmp_path):
+    """The kernel has dropped the lock of the dead, and its boot id says it is ours."""
+    first = lease.Lease(tmp_path, host="container-1")
+    with first:
+        content = _content(tmp_path)
+    assert len(content["boot_id"]) == 36
+    _write(tmp_path, host="container-1", boot_id=content["boot_id"])
+    with lease.Lease(tmp_path, host="container-2"):
+        assert _content(tmp_path)["host"] == "container-2"
+    # Another machine's boot id says nothing.
+    _write(tmp_path, host="container-1", boot_id="0" * 36)
+    with pytest.raises(errors.RunHeldError, match="process 7 on container-1"):
+        lease.Lease(tmp_path, host="container-2").__enter__()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"heartbeat": None},
+        {"heartbeat": "now"},
+        {"host": None},
+        {"host": 7, "boot_id": []},
+        {"host": ["elsewhere"], "released": "no"},
+        {"heartbeat": float("nan")},
+        {"heartbeat": False, "pid": {}},
+    ],
+)
+def test_what_no_process_writes_holds_nobody_up(tmp_path, fields):
+    _write(tmp_path, **fields)
+    with lease.Lease(tmp_path):
+        assert _content(tmp_path)["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("since", [None, "then", 1e300, -1e300, 10**400])
+def test_a_holder_since_no_calendar_knows(tmp_path, since):
+    _write(tmp_path, since=since)
+    with pytest.raises(errors.RunHeldError, match="since an unknown time|on elsewhere"):
+        lease.Lease(tmp_path).__enter__()
+
+
+def test_a_heartbeat_of_the_future_is_named(tmp_path):
+    _write(tmp_path, heartbeat=time.time() + 1e6)
+    words = r"lease.json: the heartbeat of elsewhere lies 1,000,000 s ahead"
+    with pytest.raises(errors.RunHeldError, match=words):
+        lease.Lease(tmp_path).__enter__()
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"null", b"\xff\x00", b"[" * 4000])
+def test_a_broken_file_holds_nobody_up(tmp_path, text):
+    (tmp_path / lease.FILE_NAME).write_bytes(text)
+    with lease.Lease(tmp_path):
+        assert _content(tmp_path)["pid"] == os.getpid()
+    assert _content(tmp_path)["released"]
+
+
 def test_the_heart_beats(tmp_path):
     with lease.Lease(tmp_path, heartbeat_seconds=0.01):
         first = _content(tmp_path)["heartbeat"]

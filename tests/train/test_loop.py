@@ -1,5 +1,8 @@
 """Whole tiny runs: what they leave behind, how they stop, and exact resumption."""
 
+import contextlib
+import io
+import itertools
 import json
 import os
 import shutil
@@ -28,10 +31,19 @@ _LONG = ("train_steps=40", "checkpoint.every_steps=5", "eval.every_steps=10")
 
 
 @pytest.fixture(scope="module")
-def finished(arguments, tmp_path_factory):
+def said():
+    """What the run of `finished` wrote to standard output and error."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def finished(arguments, tmp_path_factory, said):
     """The run directory of a run of 8 steps; not to be changed."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    said["finished"] = out.getvalue(), err.getvalue()
     return workdir
 
 
@@ -185,10 +197,28 @@ def test_evaluation_weighs_tokens_not_batches():
     assert metrics["validation/accuracy"] == 0.5
 
 
-def test_a_finished_run_stays_as_it_is(finished, arguments, tmp_path):
+def _compile_nothing(monkeypatch):
+    def refuse(*unused, **also_unused):
+        raise AssertionError("compiled something")
+
+    monkeypatch.setattr(jax, "jit", refuse)
+
+
+def test_a_finished_run_stays_as_it_is(
+    finished, arguments, tmp_path, capsys, monkeypatch
+):
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
+    before = (workdir / "run.json").read_bytes()
+    _compile_nothing(monkeypatch)
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(
+        "transformer-pico finished before; nothing to do: validation loss "
+    )
+    assert said.out.endswith(f" nats per token; results in {workdir}\n")
+    assert said.err == ""
+    assert (workdir / "run.json").read_bytes() == before
     assert (workdir / "metrics.jsonl").read_bytes() == (
         finished / "metrics.jsonl"
     ).read_bytes()
@@ -196,6 +226,143 @@ def test_a_finished_run_stays_as_it_is(finished, arguments, tmp_path):
     assert again["status"] == "finished"
     assert again["metrics"] == before["metrics"]
     assert again["speed"] == before["speed"]
+
+
+@pytest.mark.parametrize("text", [None, b"", b"{}", b"[]", b"\xff\x00", b'{"model'])
+def test_a_lost_run_json_is_made_anew(
+    finished, arguments, tmp_path, monkeypatch, caplog, text
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    if text is None:
+        (workdir / "run.json").unlink()
+    else:
+        (workdir / "run.json").write_bytes(text)
+    _compile_nothing(monkeypatch)
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    made, before = run_record.read(workdir), run_record.read(finished)
+    clocks = {"updated_at", "wall_seconds", "git_dirty", "git_revision"}
+    for field in before.keys() - clocks:
+        assert made[field] == before[field], field
+    assert f"{workdir / 'run.json'}" in caplog.text
+    if text is not None:
+        assert (workdir / "run.json.corrupt").read_bytes() == text
+
+
+def test_the_best_checkpoint_outlives_a_lost_run_json(arguments, tmp_path, monkeypatch):
+    """The first is the best; with the newest two, three are kept."""
+    losses = itertools.count(1)
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda *unused: {"validation/loss": float(next(losses))}
+    )
+    workdir = tmp_path / "run"
+    often = ("checkpoint.every_steps=2", "eval.every_steps=2")
+    assert main.main([*arguments(*often), f"--workdir={workdir}"]) == 0
+    (workdir / "run.json").write_text("{}")
+    longer = arguments(*often, "train_steps=10")
+    assert main.main([*longer, f"--workdir={workdir}"]) == 0
+    kept = {path.name for path in (workdir / "checkpoints").iterdir()}
+    assert kept == {"2", "8", "10"}
+
+
+def test_what_was_measured_comes_back_from_the_checkpoint(
+    finished, arguments, tmp_path, caplog
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    lines = (workdir / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (workdir / "metrics.jsonl").write_bytes(b"".join(lines[:-1]))
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    assert _records(workdir) == _records(finished)
+    assert "measured at step 8 is taken from the checkpoint" in caplog.text
+
+
+def test_other_settings_of_jax_are_refused_by_name(
+    finished, arguments, tmp_path, capsys
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    command = [*arguments(), f"--workdir={workdir}"]
+    for name, value in {
+        "jax_enable_x64": True,
+        "jax_default_prng_impl": "rbg",
+        "jax_threefry_partitionable": not jax.config.values[
+            "jax_threefry_partitionable"
+        ],
+        "jax_default_matmul_precision": "bfloat16",
+        "jax_random_seed_offset": 1,
+        "jax_softmax_custom_jvp": not jax.config.values["jax_softmax_custom_jvp"],
+    }.items():
+        before = jax.config.values[name]
+        jax.config.update(name, value)
+        try:
+            assert main.main(command) == 1
+        finally:
+            jax.config.update(name, before)
+        error = capsys.readouterr().err
+        assert f"numerics.{name} is {value!r} here, {before!r} there" in error
+    recorded = run_record.read(finished)["numerics"]
+    assert recorded["jax_enable_x64"] is False
+    assert recorded["jax_default_prng_impl"] == "threefry2x32"
+
+
+def test_a_checkpoint_without_settings_of_jax_goes_on(finished, arguments, tmp_path):
+    """As earlier versions saved it: without a digest, too."""
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    path = workdir / "checkpoints/8/meta/metadata"
+    meta = json.loads(path.read_text())
+    del meta["digest"], meta["metrics"]
+    identity = meta["identity"]
+    meta["identity"] = {k: v for k, v in identity.items() if "numerics" not in k}
+    assert len(meta["identity"]) < len(identity)
+    path.write_text(json.dumps(meta))
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+
+
+def test_a_disk_that_the_kept_ones_will_fill_is_refused(
+    arguments, tmp_path, capsys, monkeypatch
+):
+    _compile_nothing(monkeypatch)
+    workdir = tmp_path / "run"
+    usage = shutil._ntuple_diskusage(10**9, 0, 10 * 160_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    keep = ("checkpoint.every_steps=1", "checkpoint.keep_every_steps=1")
+    command = [*arguments("train_steps=100", *keep), f"--workdir={workdir}"]
+    assert main.main(command) == 1
+    error = capsys.readouterr().err
+    # 12,528 float32 parameters and Adafactor's as many second moments, 103 times.
+    assert "keep fewer (--config.checkpoint.keep_every_steps)" in error
+    megabytes = float(error.partition("need ")[2].partition(" MB")[0])
+    assert megabytes == pytest.approx(103 * 2 * 4 * 12_528 / 1e6, rel=0.05)
+    assert not workdir.exists()
+
+
+def test_it_says_what_it_does_and_where_it_ends(finished, said):
+    out, err = said["finished"]
+    assert err.splitlines()[0] == (
+        "transformer-pico compiling the train step and the evaluation of 12,528 "
+        f"parameters; results in {finished}"
+    )
+    loss = run_record.read(finished)["metrics"]["validation/loss"]
+    assert out == (
+        f"transformer-pico finished at step 8: validation loss {loss:.4f} nats per "
+        f"token; results in {finished}\n"
+    )
+
+
+def test_a_validation_that_is_not_finite_stops_the_run(
+    finished, arguments, tmp_path, capsys, monkeypatch
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "8")
+    nan = {"validation/loss": float("nan")}
+    monkeypatch.setattr(evaluate, "evaluate", lambda *unused: nan)
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 1
+    error = capsys.readouterr().err
+    assert "step 8: the validation loss is nan. Last good checkpoint: 4" in error
+    assert run_record.read(workdir)["status"] == "failed"
 
 
 def test_sigterm_saves_and_the_run_goes_on(

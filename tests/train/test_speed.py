@@ -1,8 +1,15 @@
 """Stop-watch and speed windows on a clock that the test turns."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
+from clinometer.train import pauses
 from clinometer.train import speed
 
 
@@ -35,6 +42,7 @@ def test_every_moment_is_charged_once():
         "step": 0.0,
         "evaluation": 0.0,
         "checkpoint": 5.0,
+        "paused": 0.0,
         "other": 1.5,
     }
 
@@ -68,6 +76,62 @@ def test_evaluation_is_not_training():
     evaluated = _measure([1.0] * 12, window_steps=3, evaluate_at=(6, 7, 9))
     np.testing.assert_allclose(plain.windows, [1.0, 1.0])
     np.testing.assert_allclose(evaluated.windows, [1.0, 1.0])
+
+
+def test_a_pause_is_marked_and_is_no_training():
+    """Between two looks the clock goes on, and the processor does not."""
+    clock, processor = _Clock(), _Clock()
+    pause_watch = pauses.PauseWatch(clock, processor)
+    watch = speed.Stopwatch(clock, pause_watch)
+    meter = speed.SpeedMeter(watch, window_steps=1)
+    meter.step_done(0)
+    for step, (seconds, worked) in enumerate(
+        [(1.0, 1.0)] * 3  # Two of them are dropped.
+        + [(31.0, 1.0)]  # SIGSTOP for 30 s.
+        + [(31.0, 29.0)]  # A long step, whose thread had no turn.
+        + [(1.5, 0.0)],  # A step of a device.
+        start=1,
+    ):
+        with watch.charge("step"):
+            clock.now += seconds
+            processor.now += worked
+        meter.step_done(step)
+    np.testing.assert_allclose(meter.windows, [1.0, 1 / 31.0, 1 / 1.5])
+    assert meter.summary(1, 1, None)["paused_windows"] == 1
+    seconds = watch.snapshot()
+    # It ran on for up to the interval of the looks.
+    assert seconds["paused"] == 31.0 - pauses.INTERVAL_SECONDS
+    assert seconds["total"] == 3.0 + 31.0 + 31.0 + 1.5
+    assert watch.training_seconds() == seconds["total"] - seconds["paused"]
+
+
+@pytest.mark.slow
+def test_a_stopped_process_sees_its_pause(tmp_path):
+    code = """
+import sys, time
+from clinometer.train import pauses
+watch = pauses.PauseWatch()
+watch.start()
+print("ready", flush=True)
+sys.stdin.readline()
+watch.look()
+print(watch.count, watch.seconds)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(4)
+    process.send_signal(signal.SIGCONT)
+    out, _ = process.communicate("\n")
+    count, seconds = out.split()
+    assert count == "1"
+    assert float(seconds) > 4 - 2 * pauses.INTERVAL_SECONDS
 
 
 @pytest.mark.parametrize(

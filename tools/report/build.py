@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 import dataclasses
 import html
-import json
 import os
 import pathlib
 
@@ -15,6 +14,7 @@ from clinometer.tools.report import health
 from clinometer.tools.report import page
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
+from clinometer.train import json_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +127,9 @@ def _command(directory: pathlib.Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("command")
-    except (ValueError, AttributeError) as error:
+        command = json_file.read_object(path).get("command")
+        if not isinstance(command, str | None):
+            raise ValueError(f"command is {command!r:.40}; accepted: str or null")
+        return command
+    except (OSError, ValueError) as error:
         raise records.RecordError(f"{path}: cannot be read ({error})") from error

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
-FORMAT_VERSION = 1
-STATUSES = ("running", "finished", "stopped", "failed")
+from clinometer.train import errors
+from clinometer.train import metrics_log
+from clinometer.train import run_record
 
 
 class RecordError(ValueError):
@@ -44,34 +44,22 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl in order; empty if the file does not exist yet."""
-        return list(read_metrics(self.path / "metrics.jsonl"))
+        return list(read_metrics(self.path / metrics_log.FILE_NAME))
 
 
 def read_record(path: pathlib.Path) -> dict[str, Any]:
     """The checked contents of a run.json.
 
     Raises:
-      RecordError: not JSON, another format, or without model, status or seed.
+      RecordError: not JSON, another format, without model, status or seed, or with a
+        field of another type.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(record, dict):
-        raise RecordError(f"{path}: holds no JSON object")
-    version = record.get("format_version")
-    if version != FORMAT_VERSION:
-        raise RecordError(
-            f"{path}: format_version is {version!r}; this version reads "
-            f"{FORMAT_VERSION}"
-        )
-    for field in ("model", "status", "seed"):
-        if field not in record:
-            raise RecordError(f"{path}: has no field {field!r}")
-    if record["status"] not in STATUSES:
-        raise RecordError(
-            f"{path}: status is {record['status']!r}; accepted: {', '.join(STATUSES)}"
-        )
+        record = run_record.read(path.parent)
+    except errors.RunError as error:
+        raise RecordError(str(error)) from error
+    if record is None:
+        raise RecordError(f"{path}: no such file")
     return record
 
 
@@ -79,24 +67,24 @@ def read_metrics(path: pathlib.Path) -> Iterator[dict[str, Any]]:
     """Lines of a metrics.jsonl; a last line still being written is left out.
 
     Raises:
-      RecordError: a line before the last is no JSON object; names file and line.
+      RecordError: the file cannot be read, or another line is none that a run writes;
+        names file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        data = path.read_bytes()
     except FileNotFoundError:
         return
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                return
-            raise RecordError(f"{path}:{number}: not JSON ({error})") from error
-        if not isinstance(entry, dict):
-            raise RecordError(f"{path}:{number}: holds no JSON object")
-        yield entry
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error})") from error
+    found, bad = metrics_log.parse(data)
+    last = data.count(b"\n") + 1  # The line after the last end.
+    for line in bad:
+        if line.number != last:
+            raise RecordError(
+                f"{path}:{line.number}: not JSON of a run ({line.reason}); the command "
+                "that trained the run sets such lines aside"
+            )
+    yield from found
 
 
 def load_runs(directory: pathlib.Path) -> list[Run]:

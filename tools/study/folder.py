@@ -8,9 +8,9 @@ import json
 import pathlib
 from typing import Any
 
-from clinometer.tools.report import build
 from clinometer.tools.report import records
 from clinometer.tools.study import errors
+from clinometer.train import json_file
 
 # Fields that say how a run is watched and kept, not what it computes.
 _FREE_PREFIXES = ("log.", "checkpoint.", "profile.")
@@ -50,9 +50,11 @@ def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
     if not path.is_file():
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.StudyError(f"{path}: cannot be read ({error!r})") from error
+        before = json_file.read_object(path).get("settings")
+        if not isinstance(before, dict):
+            raise ValueError(f"settings is {before!r:.40}; accepted: an object")
+    except (OSError, ValueError) as error:
+        raise errors.StudyError(f"{path}: cannot be read ({error})") from error
     for field in sorted({*before, *settings}):
         if field.startswith(_FREE_PREFIXES):
             continue
@@ -69,7 +71,7 @@ def write_settings(
 ) -> None:
     """Notes the command and the shared settings in OUT/study.json."""
     contents = {"format_version": 1, "command": command, "settings": dict(settings)}
-    build.write_text(out / "study.json", json.dumps(contents, indent=2) + "\n")
+    json_file.write(out / "study.json", contents)
 
 
 def has_finished(run: pathlib.Path) -> bool:

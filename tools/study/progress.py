@@ -4,13 +4,13 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import json
 import os
 import pathlib
 import time
 from typing import TextIO
 
 from clinometer.tools.report import formats
+from clinometer.train import metrics_log
 
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 20.0
@@ -28,21 +28,17 @@ class Standing:
 def read_standing(run: pathlib.Path) -> Standing:
     """The last step and training loss in the run's metrics.jsonl; zeros before any."""
     try:
-        with open(run / "metrics.jsonl", "rb") as file:
+        with open(run / metrics_log.FILE_NAME, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
-            lines = file.read().splitlines()
-    except FileNotFoundError:
+            tail = file.read()
+    except OSError:
         return Standing()
-    step, loss = 0, None
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:  # The first line cut by the seek, the last being written.
-            continue
-        step = max(step, entry.get("step", 0))
-        loss = entry.get("train/loss", loss)
-    return Standing(step, loss)
+    # Without the first line, cut by the seek, the last, being written, and bad ones.
+    records, _ = metrics_log.parse(tail)
+    losses = [loss for r in records if (loss := r.get("train/loss")) is not None]
+    step = records[-1]["step"] if records else 0
+    return Standing(step, losses[-1] if losses else None)
 
 
 def seconds_left(
