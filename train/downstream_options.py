@@ -1,16 +1,25 @@
 """How downstream tasks are decoded: the options, and which values they take."""
 
 import dataclasses
-import math
 
 from clinometer.models import decoding
+from clinometer.options import numbers
+from clinometer.options.errors import OptionError
 from clinometer.train import errors
 
 METHODS = ("greedy", "beam", "sample", "rank")
-_MOST_SEQUENCES = 1 << 16
-# The penalty of the longest output that there can be is a finite float32.
-_MOST_PENALTY = 5.0
-_MOST_SEED = (1 << 32) - 1
+# What each of the other options may be.
+RANGES: dict[str, numbers.Whole | numbers.Real] = {
+    "beam_size": numbers.Whole(1),
+    # The penalty of the longest output that there can be is a finite float32.
+    "length_penalty": numbers.Real(0, 5),
+    "temperature": numbers.Real(decoding.sampling.LEAST_TEMPERATURE),
+    "top_k": numbers.Whole(),
+    "top_p": numbers.Real(0, 1, without_least=True),
+    "seed": numbers.SEED,
+    "batch_size": numbers.Whole(1, 1 << 16),
+    "max_examples": numbers.Whole(1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,39 +59,21 @@ class Options:
         Raises:
             RunError: one is out of range; names it and what is accepted.
         """
-        least = decoding.sampling.LEAST_TEMPERATURE
-        accepted = {
-            "decoding": (self.decoding in METHODS, ", ".join(METHODS)),
-            "beam_size": (
-                1 <= self.beam_size <= vocab_size,
-                f"1 to {vocab_size}, the size of the vocabulary",
-            ),
-            "length_penalty": (
-                0 <= self.length_penalty <= _MOST_PENALTY,
-                f"0 to {_MOST_PENALTY:g}",
-            ),
-            "temperature": (
-                least <= self.temperature < math.inf,
-                f"{least:g} or more, finite",
-            ),
-            "top_k": (
-                0 <= self.top_k <= vocab_size,
-                f"1 to {vocab_size}, the size of the vocabulary, or 0 for all",
-            ),
-            "top_p": (0 < self.top_p <= 1, "above 0, up to 1"),
-            "seed": (0 <= self.seed <= _MOST_SEED, f"0 to {_MOST_SEED}"),
-            "batch_size": (
-                1 <= self.batch_size <= _MOST_SEQUENCES,
-                f"1 to {_MOST_SEQUENCES}",
-            ),
-            "max_examples": (
-                self.max_examples is None or self.max_examples >= 1,
-                "1 or more",
-            ),
+        if self.decoding not in METHODS:
+            raise errors.RunError(
+                f"{place}decoding: got {self.decoding!r}; accepted: "
+                f"{', '.join(METHODS)}"
+            )
+        # There are no more tokens to go on with, or to draw from.
+        of_vocabulary = {
+            name: dataclasses.replace(RANGES[name], most=vocab_size)
+            for name in ("beam_size", "top_k")
         }
-        for name, (holds, words) in accepted.items():
-            if not holds:
+        for name, accepted in (RANGES | of_vocabulary).items():
+            value = getattr(self, name)
+            try:
+                if value is not None or name != "max_examples":
+                    accepted.check(value)
+            except OptionError as error:
                 shown = name.replace("_", "-") if place == "--" else name
-                raise errors.RunError(
-                    f"{place}{shown}: got {getattr(self, name)!r}; accepted: {words}"
-                )
+                raise errors.RunError(f"{place}{shown}: {error}") from None

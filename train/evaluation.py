@@ -17,6 +17,8 @@ from clinometer.data import errors as data_errors
 from clinometer.data import mixtures
 from clinometer.data import scores
 from clinometer.data.tasks import registry
+from clinometer.options import numbers
+from clinometer.options.errors import OptionError
 from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import downstream
 from clinometer.train import downstream_examples
@@ -76,8 +78,6 @@ def evaluate(request: Request) -> dict[str, Any]:
     Raises:
         RunError: no such run, checkpoint, task or file; an option out of range.
     """
-    _check_length("--encoder-length", request.encoder_length, least=2)
-    _check_length("--decoder-length", request.decoder_length, least=1)
     record = initial.read_record(str(request.run))
     model, optimizer = initial.built(record)
     data = record["config"]["data"]
@@ -116,7 +116,7 @@ def evaluate(request: Request) -> dict[str, Any]:
         "tasks": {},
     }
     say = _say if sys.stderr.isatty() else lambda text: None
-    numbers: dict[str, float] = {}
+    by_task: dict[str, float] = {}
     for step in sorted(set(steps.values())):
         tasks = [name for name in scorer.names if steps[name] == step]
         result = scorer(reader.read(step, abstract).params, say, tasks)
@@ -127,14 +127,14 @@ def evaluate(request: Request) -> dict[str, Any]:
             logging.warning("%s: the predictions are not written: %s", place, error)
         added["sequences_per_second"] = result.sequences_per_second
         for name, found in result.tasks.items():
-            numbers[name] = found.number
+            by_task[name] = found.number
             added["tasks"][name] = {"step": step, **_described(found)}
     added["averages"] = {
         name: {
             "value": average.value,
             "standard_error": scores.finite_or_none(average.standard_error),
         }
-        for name, average in downstream.averages(numbers).items()
+        for name, average in downstream.averages(by_task).items()
     }
     return added
 
@@ -178,13 +178,6 @@ def table(added: Mapping[str, Any]) -> str:
 def _error(found: Mapping[str, Any]) -> str:
     error = found["standard_error"]
     return "-" if error is None else f"{error:.2f}"
-
-
-def _check_length(option: str, length: int | None, least: int) -> None:
-    if length is not None and not least <= length <= _MOST_TOKENS:
-        raise errors.RunError(
-            f"{option}: got {length}; accepted: {least} to {_MOST_TOKENS} tokens"
-        )
 
 
 def _check_takes(model: models.Model, params: Any, encoder_length: int) -> None:
@@ -239,6 +232,16 @@ def _steps(
     return steps
 
 
+def _step(text: str) -> int | str:
+    """Reads --step; raises OptionError."""
+    if text == BEST:
+        return text
+    try:
+        return numbers.Whole()(text)
+    except OptionError as error:
+        raise OptionError(f"{error}, or {BEST}") from None
+
+
 def _say(text: str) -> None:
     print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
 
@@ -261,22 +264,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         "together with the run",
     )
     parser.add_argument(
-        "--step", help='of a checkpoint, or "best" for each task\'s; default the newest'
+        "--step",
+        type=_step,
+        help='of a checkpoint, or "best" for each task\'s; default the newest',
     )
-    parser.add_argument("--encoder-length", type=int, help="default the run's own")
-    parser.add_argument("--decoder-length", type=int, help="default the run's own")
+    for name, least in (("encoder", 2), ("decoder", 1)):
+        parser.add_argument(
+            f"--{name}-length",
+            type=numbers.Whole(least, _MOST_TOKENS),
+            help="default the run's own",
+        )
     parser.add_argument(
         "--decoding", choices=downstream_options.METHODS, default=defaults.decoding
     )
-    for field in dataclasses.fields(defaults):
-        if field.name != "decoding":
-            value = getattr(defaults, field.name)
-            parser.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=int if value is None else type(value),
-                default=value,
-                help=f"default {'all' if value is None else value}",
-            )
+    for name, accepted in downstream_options.RANGES.items():
+        value = getattr(defaults, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=accepted,
+            default=value,
+            help=f"{accepted}; default {'all' if value is None else value}",
+        )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     arguments = parser.parse_args(argv)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
@@ -286,18 +294,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     run = pathlib.Path(arguments.run).resolve()
     try:
-        if arguments.step not in (None, BEST) and not arguments.step.isdecimal():
-            raise errors.RunError(
-                f"--step: got {arguments.step!r}; accepted: a number or {BEST}"
-            )
-        step = arguments.step
         added = evaluate(
             Request(
                 run,
                 arguments.mixture,
                 arguments.data,
                 arguments.store,
-                step if step in (None, BEST) else int(step),
+                arguments.step,
                 arguments.encoder_length,
                 arguments.decoder_length,
                 options,

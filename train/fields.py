@@ -83,6 +83,7 @@ _POSITIVE = numbers.Real(without_least=True)
 _SHARE = numbers.Real(0, 1)
 _BELOW_ONE = numbers.Real(0, 1, without_most=True)
 _LENGTH = numbers.Whole(1, 1 << 20)
+_RANGES = downstream_options.RANGES
 
 _COMMON = {
     "seed": Field("of initialisation and dropout", numbers.SEED),
@@ -212,17 +213,17 @@ _FINETUNING = {
         "likeliest of a task's labels",
         downstream_options.METHODS,
     ),
-    "eval.beam_size": Field(f"{_DECODING}beams, of beam", _AT_LEAST_ONE),
-    "eval.length_penalty": Field(f"{_DECODING}alpha, of beam", _NOT_NEGATIVE),
-    "eval.temperature": Field(f"{_DECODING}of sample", _POSITIVE),
-    "eval.top_k": Field(f"{_DECODING}of sample; 0 for all", numbers.Whole()),
-    "eval.top_p": Field(
-        f"{_DECODING}of sample", numbers.Real(0, 1, without_least=True)
+    "eval.beam_size": Field(f"{_DECODING}beams, of beam", _RANGES["beam_size"]),
+    "eval.length_penalty": Field(
+        f"{_DECODING}alpha, of beam", _RANGES["length_penalty"]
     ),
-    "eval.seed": Field(f"{_DECODING}of sample", numbers.SEED),
-    "eval.batch_size": Field(f"{_DECODING}decoded at once", _AT_LEAST_ONE),
+    "eval.temperature": Field(f"{_DECODING}of sample", _RANGES["temperature"]),
+    "eval.top_k": Field(f"{_DECODING}of sample; 0 for all", _RANGES["top_k"]),
+    "eval.top_p": Field(f"{_DECODING}of sample", _RANGES["top_p"]),
+    "eval.seed": Field(f"{_DECODING}of sample", _RANGES["seed"]),
+    "eval.batch_size": Field(f"{_DECODING}decoded at once", _RANGES["batch_size"]),
     "eval.max_examples": Field(
-        f"{_DECODING}of a task; none for all", _AT_LEAST_ONE, optional=True
+        f"{_DECODING}of a task; none for all", _RANGES["max_examples"], optional=True
     ),
 }
 

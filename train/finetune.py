@@ -9,6 +9,8 @@ import sys
 from typing import Any
 
 from clinometer.data import errors as data_errors
+from clinometer.options import numbers
+from clinometer.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields
@@ -20,6 +22,7 @@ from clinometer.train import main as train_main
 from clinometer.train import store_search
 from clinometer.train.configs import finetune as finetune_config
 
+_RATE = numbers.Real(without_least=True)
 # Fields of the model that fine-tuning has its own values of.
 _DROPOUT = ("dropout_rate", "expert_dropout_rate")
 _DESCRIPTION = """\
@@ -58,9 +61,9 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     workdir = pathlib.Path(arguments.workdir or source / "finetune" / name)
     grid = list(
         itertools.product(
-            _numbers("--steps", arguments.steps, int) or [None],
-            _numbers("--learning-rates", arguments.learning_rates, float) or [None],
-            _numbers("--seeds", arguments.seeds, int) or [None],
+            _numbers("--steps", arguments.steps, numbers.Whole()) or [None],
+            _numbers("--learning-rates", arguments.learning_rates, _RATE) or [None],
+            _numbers("--seeds", arguments.seeds, numbers.SEED) or [None],
         )
     )
     # All are checked before the first is trained.
@@ -188,13 +191,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _numbers(flag: str, text: str | None, kind: type) -> list[Any]:
+def _numbers(
+    flag: str, text: str | None, kind: numbers.Whole | numbers.Real
+) -> list[Any]:
     try:
-        found = [kind(part) for part in (text or "").split()]
-    except ValueError:
-        raise errors.RunError(
-            f'{flag}: got {text!r}; accepted are numbers with blanks between, "1 2"'
-        ) from None
+        found = numbers.listed(kind)(text or "")
+    except OptionError as error:
+        raise errors.RunError(f"{flag}: {error}") from None
     if len(set(found)) < len(found):
         raise errors.RunError(f"{flag}: {text!r} names one twice")
     return found

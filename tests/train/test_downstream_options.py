@@ -41,9 +41,9 @@ VOCAB_SIZE = 400
 )
 def test_options_out_of_range_are_named(field, value):
     options = downstream_options.Options(**{field: value})
-    with pytest.raises(errors.RunError, match=rf"config\.eval\.{field}: got "):
+    with pytest.raises(errors.RunError, match=rf"config\.eval\.{field}: "):
         options.check("config.eval.", VOCAB_SIZE)
-    with pytest.raises(errors.RunError, match=f"^--{field.replace('_', '-')}: got "):
+    with pytest.raises(errors.RunError, match=f"^--{field.replace('_', '-')}: "):
         options.check("--", VOCAB_SIZE)
 
 

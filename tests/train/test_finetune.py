@@ -295,17 +295,31 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
 
 
 def test_evaluation_refuses_bad_input(finetuned, capsys):
-    for flags, message in (
-        (["--step=7"], "has no checkpoint of step 7; it has"),
-        (["--step=first"], "accepted: a number or best"),
-        (["--beam-size=0"], "--beam-size: got 0; accepted: 1 to 200"),
-        (["--length-penalty=nan"], "--length-penalty: got nan; accepted: 0 to 5"),
-        (["--decoder-length=0"], "--decoder-length: got 0; accepted: 1 to"),
-        (["--encoder-length=1"], "--encoder-length: got 1; accepted: 2 to"),
-        (["--top-k=201"], "--top-k: got 201; accepted: 1 to 200"),
-        (["--mixture=copaa"], "did you mean 'copa'"),
+    for flag, message in (
+        ("--step=first", "got 'first', accepted: a whole number, at least 0, or best"),
+        ("--step=" + "9" * 5000, "got "),
+        ("--step=1e30", "must be at most 2147483647, got 1"),
+        ("--beam-size=0", "must be at least 1, got 0"),
+        ("--length-penalty=nan", "must be a finite number, got nan"),
+        ("--length-penalty=6", "must be at most 5, got 6"),
+        ("--temperature=0", "must be at least 1e-06, got 0"),
+        ("--top-p=0", "must be positive, got 0"),
+        ("--seed=4294967296", "must be at most 4294967295, got 4294967296"),
+        ("--batch-size=18446744073709551616", "must be at most 65536"),
+        ("--decoder-length=0", "must be at least 1, got 0"),
+        ("--encoder-length=1", "must be at least 2, got 1"),
     ):
-        assert evaluation.main([str(finetuned), *flags]) == 1
+        with pytest.raises(SystemExit, match="2"):
+            evaluation.main([str(finetuned), flag])
+        error = capsys.readouterr().err
+        assert f"argument {flag.partition('=')[0]}: {message}" in error
+    for flag, message in (
+        ("--step=7", "has no checkpoint of step 7; it has"),
+        ("--top-k=201", "--top-k: must be at most 200, got 201"),
+        ("--beam-size=201", "--beam-size: must be at most 200, got 201"),
+        ("--mixture=copaa", "did you mean 'copa'"),
+    ):
+        assert evaluation.main([str(finetuned), flag]) == 1
         assert message in capsys.readouterr().err
     assert evaluation.main([str(finetuned.parent)]) == 1
     assert "is not a run directory" in capsys.readouterr().err
