@@ -18,6 +18,7 @@ _REFUSED = (
     errno.EPERM,
     errno.EFBIG,
     errno.EIO,
+    errno.ENOENT,
     errno.EEXIST,
     errno.EISDIR,
     errno.ELOOP,
@@ -93,7 +94,8 @@ def disk_errors(what: str) -> Iterator[None]:
         reason = next((reason for reason in reasons if reason in str(error)), None)
         if reason is None:
             raise
+        file = f" ({error.filename})" if getattr(error, "filename", None) else ""
         raise DataError(
-            f"Could not write {what}: {reason}. Nothing that existed has been lost; "
-            "put this right and run the same command again."
+            f"Could not write {what}: {reason}{file}. Nothing that existed has been "
+            "lost; put this right and run the same command again."
         ) from error

@@ -67,8 +67,8 @@ class Progress:
             text = f"\r\x1b[K{text}" + ("\n" if final else "")
         else:
             text += "\n"
-        # Who reads it may have left (`2>&1 | head`); the job goes on.
-        with contextlib.suppress(BrokenPipeError):
+        # Its reader may have left (`2>&1 | head`), its disk be full; the job goes on.
+        with contextlib.suppress(OSError):
             if self._stream is not None:
                 self._stream.write(text)
                 self._stream.flush()

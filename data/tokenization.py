@@ -24,13 +24,26 @@ from clinometer.data.errors import DataError
 from clinometer.data.progress import Progress
 from clinometer.data.store_folder import Folder
 from clinometer.data.tokenized_units import SourceFile
+from clinometer.options import numbers
+from clinometer.options.errors import OptionError
 
+# What is accepted of the options that are numbers.
+RANGES = {
+    "vocab_size": numbers.Whole(
+        vocabulary_lib.NUM_SENTINELS + vocabulary_lib.MIN_PIECES,
+        vocabulary_lib.MAX_SIZE,
+    ),
+    "vocabulary_bytes": numbers.Whole(1, 1 << 62),
+    "character_coverage": numbers.Real(0, 1, without_least=True),
+    "validation_fraction": numbers.Real(0, 1, without_most=True),
+    "document_characters": numbers.Whole(1),
+    "num_threads": numbers.Whole(1, 1024),
+}
 _JOB_VERSION = 2
 _SHOWN_BROKEN = 5
 # A larger share of unknown tokens than this is warned of: so much is no longer rare
 # characters, but digits or brackets that the vocabulary lacks.
 _UNKNOWN_SHARE = 5e-3
-_MAX_THREADS = 1024
 _MIN_TOKENS = 2  # of a split: the shortest row, one of text and one of noise
 
 
@@ -139,26 +152,18 @@ def tokenize_corpus(
 
 def _check_options(options: Options, num_threads: int | None) -> None:
     """Raises DataError for what no run can have."""
-    if not 0 <= options.validation_fraction < 1:
-        raise DataError(
-            f"validation_fraction is {options.validation_fraction}; accepted is [0, 1)."
-        )
-    if options.vocabulary_bytes < 1:
-        raise DataError(
-            f"vocabulary_bytes is {options.vocabulary_bytes}; accepted is 1 or more."
-        )
-    if num_threads is not None and not 1 <= num_threads <= _MAX_THREADS:
-        raise DataError(
-            f"num_threads is {num_threads}; accepted is 1 to {_MAX_THREADS}."
-        )
-    coverage = options.character_coverage
-    if coverage is not None and not 0 < coverage <= 1:
-        raise DataError(f"character_coverage is {coverage}; accepted is (0, 1].")
-    longest = options.read.document_characters
-    if longest is not None and longest < 1:
-        raise DataError(
-            f"document_characters is {longest}; accepted is 1 or more, or none."
-        )
+    values = {
+        "num_threads": num_threads,
+        "document_characters": options.read.document_characters,
+    }
+    for name, accepted in RANGES.items():
+        value = values[name] if name in values else getattr(options, name)
+        if value is None:
+            continue
+        try:
+            accepted.check(value)
+        except OptionError as error:
+            raise DataError(f"{name} {error}.") from error
 
 
 def _inputs(

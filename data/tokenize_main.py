@@ -1,13 +1,15 @@
 """`clinometer tokenize`: text files to a token store."""
 
 import argparse
-import math
 import sys
 
 from clinometer.data import corpus
 from clinometer.data import tokenization
 from clinometer.data.errors import DataError
 from clinometer.data.vocabulary import Vocabulary
+from clinometer.options import numbers
+from clinometer.options import outputs
+from clinometer.options.errors import OptionError
 
 _EPILOG = """\
 A run that was killed goes on where it was when the same command is given again.
@@ -23,6 +25,7 @@ def main(argv: list[str]) -> int:
     """Runs the command with its arguments; returns its exit code."""
     arguments = _parser().parse_args(argv)
     try:
+        outputs.check_folder("--output", arguments.output)
         vocabulary = None
         if arguments.vocabulary:
             vocabulary = Vocabulary.load(arguments.vocabulary)
@@ -48,7 +51,7 @@ def main(argv: list[str]) -> int:
             overwrite=arguments.overwrite,
             num_threads=arguments.threads,
         )
-    except DataError as error:
+    except (DataError, OptionError) as error:
         print(f"clinometer tokenize: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -58,13 +61,6 @@ def main(argv: list[str]) -> int:
         )
         return 130
     return 0
-
-
-def _megabytes(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--document-characters",
-        type=int,
+        type=tokenization.RANGES["document_characters"],
         metavar="N",
         help="cut longer documents into several of about N characters, at line ends or "
         "blanks, so that a few long ones give a validation split, too (default: none "
@@ -114,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--validation-fraction",
-        type=float,
+        type=tokenization.RANGES["validation_fraction"],
         default=0.01,
         metavar="X",
         help="share of the documents for validation, chosen by the hash of their "
@@ -136,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--vocab-size",
-        type=int,
+        type=tokenization.RANGES["vocab_size"],
         default=32100,
         metavar="N",
         help="ids of the vocabulary to train, its 100 sentinels included "
@@ -144,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--vocabulary-megabytes",
-        type=_megabytes,
+        type=numbers.Real(1e-6, 1e12),
         default=32,
         metavar="N",
         help="text to train it on, of each file by its share of the bytes "
@@ -152,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--character-coverage",
-        type=float,
+        type=tokenization.RANGES["character_coverage"],
         default=defaults.character_coverage,
         metavar="X",
         help="share of the text's characters, the commonest first, that the trained "
@@ -166,7 +162,10 @@ def _parser() -> argparse.ArgumentParser:
         "of its ids go (default: they are unknown)",
     )
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="threads (default: one for each core)"
+        "--threads",
+        type=tokenization.RANGES["num_threads"],
+        metavar="N",
+        help="threads (default: one for each core)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the store at --output"

@@ -21,7 +21,7 @@ from clinometer.data.errors import DataError
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 NUM_SENTINELS = 100
 _SENTINEL = re.compile(r"<extra_id_(\d{1,2})>")
-_MAX_SIZE = 1 << 22
+MIN_PIECES, MAX_SIZE = 16, 1 << 22  # what can be trained
 _MAX_LINE_BYTES = 4192  # SentencePiece skips longer lines in training
 # Fixed: the sums of the trainer's threads are rounded in an order set by their number.
 _TRAINING_THREADS = 16
@@ -173,13 +173,13 @@ def train(
       DataError: the text is too small for that many pieces, or `size` too small.
     """
     pieces = size - NUM_SENTINELS
-    if pieces < 16:
+    if pieces < MIN_PIECES:
         raise DataError(
             f"vocab_size {size} is too small: 100 ids are sentinels, "
-            "and at least 16 pieces are needed."
+            f"and at least {MIN_PIECES} pieces are needed."
         )
-    if size > _MAX_SIZE:
-        raise DataError(f"vocab_size is {size}; accepted is up to {_MAX_SIZE}.")
+    if size > MAX_SIZE:
+        raise DataError(f"vocab_size is {size}; accepted is up to {MAX_SIZE}.")
     # A model records the options that it was given, those of the default value, too.
     options = {"byte_fallback": True} if byte_fallback else {}
     if character_coverage is not None:

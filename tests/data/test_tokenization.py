@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import math
 import os
 import pathlib
 import resource
@@ -223,7 +224,7 @@ def test_nothing_to_train_on(tmp_path, small_vocabulary):
         tokenization.tokenize_corpus(
             [str(tmp_path)], str(tmp_path / "store"), vocabulary=small_vocabulary
         )
-    with pytest.raises(DataError, match="validation_fraction is 1"):
+    with pytest.raises(DataError, match="validation_fraction must be below 1"):
         tokenization.tokenize_corpus(
             [str(tmp_path)],
             str(tmp_path / "store"),
@@ -454,31 +455,44 @@ def test_impossible_outputs_are_refused(name, corpus_file, small_vocabulary, tmp
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("option", "values"),
     [
-        (["--threads", "0"], "num_threads is 0"),
-        (["--threads", "-1"], "num_threads is -1"),
-        (["--validation-fraction", "nan"], "validation_fraction is nan"),
-        (["--character-coverage", "nan"], "character_coverage is nan"),
-        (["--character-coverage", "0"], "character_coverage is 0"),
-        (["--document-characters", "0"], "document_characters is 0"),
-        (["--vocab-size", "-5"], "vocab_size -5 is too small"),
-        (["--vocab-size", str(2**64)], "vocab_size"),
-        (["--vocab-size", str(2**31)], "vocab_size"),
+        ("threads", ["0", "-1", "1e999", "2.5", "10000"]),
+        ("validation-fraction", ["nan", "1", "-0.1", "many"]),
+        ("character-coverage", ["nan", "0", "1.5"]),
+        ("document-characters", ["0", "1e30"]),
+        ("vocab-size", ["-5", "115", str(2**31), str(2**64), "9" * 5000]),
+        ("vocabulary-megabytes", ["nan", "1e999", "-1", "0", "many"]),
     ],
 )
-def test_numbers_out_of_range_are_named(arguments, message, corpus_file, capsys):
+def test_numbers_out_of_range_are_named(option, values, corpus_file, capsys):
     output = str(pathlib.Path(corpus_file).parent / "never")
-    assert tokenize_main.main([corpus_file, "--output", output, *arguments]) == 1
-    assert message in capsys.readouterr().err
+    for value in values:
+        with pytest.raises(SystemExit) as stopped:
+            tokenize_main.main([corpus_file, "--output", output, f"--{option}={value}"])
+        assert stopped.value.code == 2
+        assert f"argument --{option}: " in capsys.readouterr().err
     assert not os.path.exists(output)
 
 
-@pytest.mark.parametrize("number", ["nan", "1e999", "-1", "0", "many"])
-def test_megabytes_are_a_positive_number(number, corpus_file, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        tokenize_main.main(
-            [corpus_file, "--output", "x", "--vocabulary-megabytes", number]
-        )
-    assert stopped.value.code == 2
-    assert "--vocabulary-megabytes" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validation_fraction": math.nan}, "validation_fraction must be a finite"),
+        ({"character_coverage": 0.0}, "character_coverage must be positive"),
+        ({"vocab_size": 1 << 31}, "vocab_size must be at most"),
+        ({"vocabulary_bytes": 0}, "vocabulary_bytes must be at least 1"),
+        ({"num_threads": 0}, "num_threads must be at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message, corpus_file, tmp_path):
+    with pytest.raises(DataError, match=message):
+        _tokenize([corpus_file], tmp_path / "store", **options)
+
+
+def test_an_output_that_cannot_be_is_refused_at_once(corpus_file, tmp_path, capsys):
+    (tmp_path / "file").write_text("precious")
+    for output in (tmp_path / "file/store", tmp_path / ("x" * 300)):
+        assert tokenize_main.main([corpus_file, "--output", str(output)]) == 1
+        assert "clinometer tokenize: --output: " in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "precious"
