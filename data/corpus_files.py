@@ -49,32 +49,12 @@ def find(sources: Sequence[str]) -> Found:
         raise DataError(f"No data source given; accepted are {corpus.ACCEPTED}.")
     walk = _Walk()
     for source in map(str, sources):
-        walk.files_of_source = 0
-        if os.path.isfile(source):
-            if not corpus.kind(source):
-                raise DataError(
-                    f"Data file {source!r} is of an unknown kind; "
-                    f"accepted are {corpus.ACCEPTED}."
-                )
-            walk.add(source)
-        elif os.path.isdir(source):
-            walk.add(source)
-        elif os.path.lexists(source):
-            what = _SPECIAL if os.path.exists(source) else "a link to nothing"
-            raise DataError(
-                f"Data source {source!r} is {what}; give a folder, a glob or a file "
-                f"of these kinds: {corpus.ACCEPTED}."
-            )
-        elif glob.has_magic(source):
-            for match in sorted(glob.glob(source, recursive=True)):
-                walk.add(match)
-        else:
-            raise DataError(
-                f"Data source {source!r} does not exist; give a folder, a glob or a "
-                f"file of these kinds: {corpus.ACCEPTED}."
-            )
+        walk.files_of_source, before = 0, len(walk.found.left_out)
+        for path in _paths(source):
+            walk.add(path)
         if not walk.files_of_source:
-            found = "; ".join([*summary(walk.found.left_out), *_reasons(walk.found)])
+            left_out = summary(walk.found.left_out[before:])
+            found = "; ".join([*left_out, *_reasons(walk.found)])
             raise DataError(
                 f"Data source {source!r} holds no accepted file; accepted are "
                 f"{corpus.ACCEPTED}." + (f" Found: {found}." if found else "")
@@ -83,6 +63,26 @@ def find(sources: Sequence[str]) -> Found:
     walk.found.left_out.sort(key=lambda item: item.origin)
     walk.found.broken.sort(key=lambda item: item.origin)
     return walk.found
+
+
+def _paths(source: str) -> list[str]:
+    """What a source stands for: itself, or what a glob matches."""
+    if os.path.isfile(source) and not corpus.kind(source):
+        raise DataError(
+            f"Data file {source!r} is of an unknown kind; "
+            f"accepted are {corpus.ACCEPTED}."
+        )
+    if os.path.isfile(source) or os.path.isdir(source):
+        return [source]
+    if glob.has_magic(source) and not os.path.lexists(source):
+        return sorted(glob.glob(source, recursive=True))
+    wrong = "does not exist"
+    if os.path.lexists(source):
+        wrong = f"is {_SPECIAL if os.path.exists(source) else 'a link to nothing'}"
+    raise DataError(
+        f"Data source {source!r} {wrong}; give a folder, a glob or a file of these "
+        f"kinds: {corpus.ACCEPTED}."
+    )
 
 
 def summary(left_out: Iterable[LeftOut]) -> list[str]:
