@@ -20,7 +20,7 @@ _STORE_FILE = (
     r"|\w+/(documents|tokens-\d{5,})\.array_record(\.tmp)?"
 )
 _PARTIAL_FILE = re.compile(
-    rf"({re.escape(_JOB)}|{re.escape(token_store.VOCABULARY)}|units/\d{{6,}}\.npz"
+    rf"({re.escape(_JOB)}|vocabulary(-\w+)?\.model|units/\d{{6,}}\.(npz|unit)"
     rf"|(store|replaced)/({_STORE_FILE}))(\.tmp-\d+)?"
 )
 
@@ -38,8 +38,8 @@ class Folder:
 
     Attributes:
       output: where the store will lie.
+      work: for what is made on the way.
       units: for the tokenised units.
-      vocabulary: for the model that was trained.
       store: for the files of the store.
     """
 
@@ -48,11 +48,10 @@ class Folder:
         if re.search("[\0\ud800-\udfff]", output):
             raise DataError(f"Output {output!r} must be UTF-8, without NUL.")
         self.output = output
-        self._partial = output + ".partial"
-        self._replaced = os.path.join(self._partial, "replaced")
-        self.units = os.path.join(self._partial, "units")
-        self.vocabulary = os.path.join(self._partial, token_store.VOCABULARY)
-        self.store = os.path.join(self._partial, "store")
+        self.work = output + ".partial"
+        self._replaced = os.path.join(self.work, "replaced")
+        self.units = os.path.join(self.work, "units")
+        self.store = os.path.join(self.work, "store")
 
     def begin(self, job: str, overwrite: bool) -> bool:
         """Makes the folders, or keeps an earlier run's work if it was the same job.
@@ -67,18 +66,18 @@ class Folder:
         Raises:
           DataError: a place is taken by what is not ours.
         """
-        if os.path.lexists(self._partial):
-            self._check_partial()
+        if os.path.lexists(self.work):
+            self._check_work()
             if os.path.isdir(self._replaced) and not os.path.lexists(self.output):
                 os.rename(self._replaced, self.output)  # killed between two renames
         self._check_output(overwrite)
-        file = os.path.join(self._partial, _JOB)
+        file = os.path.join(self.work, _JOB)
         if os.path.isfile(file):
             with open(file, "rb") as opened:
                 if opened.read() == job.encode():
                     return True
-        if os.path.isdir(self._partial):
-            shutil.rmtree(self._partial)
+        if os.path.isdir(self.work):
+            shutil.rmtree(self.work)
         os.makedirs(self.units)
         files.write_whole(file, job.encode())
         return False
@@ -92,7 +91,7 @@ class Folder:
                 shutil.rmtree(self._replaced)
             os.rename(self.output, self._replaced)
         os.rename(self.store, self.output)
-        shutil.rmtree(self._partial)
+        shutil.rmtree(self.work)
 
     def _check_output(self, overwrite: bool) -> None:
         if not os.path.lexists(self.output):
@@ -130,13 +129,13 @@ class Folder:
                     "overwritten; move that away, or give another folder."
                 )
 
-    def _check_partial(self) -> None:
+    def _check_work(self) -> None:
         """Raises DataError unless all that is there is an earlier run's."""
         foreign = None
-        if os.path.islink(self._partial) or not os.path.isdir(self._partial):
+        if os.path.islink(self.work) or not os.path.isdir(self.work):
             foreign = ""
         else:
-            names = list(_names(self._partial))
+            names = list(_names(self.work))
             jobless = _JOB not in names
             for name in names:
                 if not _PARTIAL_FILE.fullmatch(name) or (
@@ -147,14 +146,14 @@ class Folder:
                 foreign = f"a {_JOB}"
         if foreign is not None:
             raise DataError(
-                f"{self._partial!r}, where the store would be made, is there already"
+                f"{self.work!r}, where the store would be made, is there already"
                 + (f" and holds {foreign} that is not ours" if foreign else "")
                 + "; move it away, or give another output."
             )
 
     def _has_job(self) -> bool:
         try:
-            with open(os.path.join(self._partial, _JOB), "rb") as opened:
+            with open(os.path.join(self.work, _JOB), "rb") as opened:
                 job = json.load(opened)
         except (OSError, ValueError, RecursionError):
             return False

@@ -49,8 +49,6 @@ def write_store(
 ) -> token_store.Manifest:
     """Writes a store into `folder`, its manifest last.
 
-    Finished files of an earlier, cut-off call with the same units are kept.
-
     Args:
       folder: of the store, which exists.
       units: all of them, in order.
@@ -186,28 +184,14 @@ class _FileSeries:
         self.files.append(f"{self._split}/{name}")
         path = os.path.join(self._folder, self.files[-1])
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        if os.path.exists(path):
-            self._writer = _Finished()
-        else:
-            self._writer = array_record_module.ArrayRecordWriter(
-                path + ".tmp", _OPTIONS
-            )
+        self._writer = array_record_module.ArrayRecordWriter(path + ".tmp", _OPTIONS)
 
     def _finish_file(self) -> None:
         if self._writer is None:
             return
         path = os.path.join(self._folder, self.files[-1])
         self._writer.close()
-        if not isinstance(self._writer, _Finished):
-            os.replace(path + ".tmp", path)
+        with open(path + ".tmp", "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(path + ".tmp", path)
         self._writer = None
-
-
-class _Finished:
-    """Stands for a file that an earlier call has finished."""
-
-    def write(self, record: bytes) -> None:
-        """The record is in the file already."""
-
-    def close(self) -> None:
-        """The file is closed already."""

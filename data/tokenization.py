@@ -4,10 +4,10 @@ A run that was cut off goes on from its last finished unit, if it is called with
 same files, options and vocabulary; `store_folder` says where its work lies.
 """
 
-from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import glob
+import hashlib
 import json
 import os
 from typing import TextIO
@@ -107,14 +107,14 @@ def tokenize_corpus(
         files.disk_errors(f"token store {output!r}"),
         files.lock(output + ".lock", wait=False),
     ):
+        units = tokenized_units.Units(folder.units)
         if folder.begin(job, overwrite):
-            Progress("tokenize", stream=progress).message(
-                f"tokenize: continuing the run that was cut off for {output}"
-            )
-        vocabulary = _vocabulary(
-            folder, vocabulary, inputs, options, fraction, progress
-        )
-        units = _Units(folder.units)
+            line = Progress("tokenize", stream=progress)
+            line.message(f"tokenize: continuing the run that was cut off for {output}")
+            if units.drop_damaged():
+                line.message("tokenize: from where its work is whole")
+        if vocabulary is None:
+            vocabulary = _vocabulary(folder, units, inputs, options, fraction, progress)
         left_out = _tokenize_rest(
             units,
             inputs,
@@ -174,9 +174,9 @@ def _inputs(
     if not validation_sources:
         return tokenized_units.source_files(found.files, None), found
     held_out = corpus_files.find(validation_sources)
-    train = {os.stat(path)[1:3]: path for path in found.files}
+    train = {_identity(path): path for path in found.files}
     for path in held_out.files:
-        if (same := train.get(os.stat(path)[1:3])) is not None:
+        if (same := train.get(_identity(path))) is not None:
             names = f"{path!r}" if path == same else f"{same!r} and {path!r}"
             raise DataError(f"{names}: a train and a validation source at once.")
     inputs = tokenized_units.source_files(
@@ -187,6 +187,12 @@ def _inputs(
         left_out=found.left_out + held_out.left_out,
         broken=found.broken + held_out.broken,
     )
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """What a file has once, whatever its names."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _describe_job(
@@ -210,16 +216,19 @@ def _describe_job(
 
 def _vocabulary(
     folder: Folder,
-    given: vocabulary_lib.Vocabulary | None,
+    units: tokenized_units.Units,
     inputs: list[SourceFile],
     options: Options,
     fraction: float,
     stream: TextIO | None,
 ) -> vocabulary_lib.Vocabulary:
-    if given is not None:
-        return given
-    if os.path.isfile(folder.vocabulary):
-        return vocabulary_lib.Vocabulary.load(folder.vocabulary)
+    """The vocabulary that an earlier run has trained, or a new one."""
+    for file in glob.glob("vocabulary-*.model", root_dir=folder.work):
+        with open(os.path.join(folder.work, file), "rb") as opened:
+            model = opened.read()
+        if file == _model_name(model):  # it is as it was written
+            return vocabulary_lib.Vocabulary(model)
+    units.drop()
     texts = _training_texts(inputs, options, fraction, stream)
     progress = Progress("vocabulary", stream=stream)
     progress.message(f"vocabulary: training {options.vocab_size} ids")
@@ -230,9 +239,14 @@ def _vocabulary(
         character_coverage=options.character_coverage,
         byte_fallback=options.byte_fallback,
     )
-    files.write_whole(folder.vocabulary, trained.model)
+    file = os.path.join(folder.work, _model_name(trained.model))
+    files.write_whole(file, trained.model)
     progress.finish(f"{trained.size} ids, sha256 {trained.sha256[:12]}")
     return trained
+
+
+def _model_name(model: bytes) -> str:
+    return f"vocabulary-{hashlib.sha256(model).hexdigest()}.model"
 
 
 def _training_texts(
@@ -257,24 +271,8 @@ def _training_texts(
     return sample.texts()
 
 
-class _Units:
-    """The finished units in a folder, in order."""
-
-    def __init__(self, folder: str):
-        self._folder = folder
-
-    def paths(self) -> list[str]:
-        return sorted(glob.glob(os.path.join(glob.escape(self._folder), "*.npz")))
-
-    def add(self, unit: tokenized_units.Unit) -> None:
-        unit.save(os.path.join(self._folder, f"{len(self.paths()):06d}.npz"))
-
-    def __iter__(self) -> Iterator[tokenized_units.Unit]:
-        return map(tokenized_units.Unit.load, self.paths())
-
-
 def _tokenize_rest(
-    units: _Units,
+    units: tokenized_units.Units,
     inputs: list[SourceFile],
     found: corpus_files.Found,
     options: Options,

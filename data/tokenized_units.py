@@ -7,6 +7,7 @@ options and the vocabulary, so that a run in two parts gives the bytes of a run 
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
+import glob
 import hashlib
 import io
 import itertools
@@ -24,6 +25,7 @@ from clinometer.data.vocabulary import Vocabulary
 SPLITS = ("train", "validation")
 UNIT_CHARACTERS = 8 << 20
 _CHUNK_CHARACTERS = 1 << 16  # longer documents are encoded in parts, at line ends
+_DIGEST_BYTES = hashlib.sha256().digest_size
 _KEPT_BROKEN = 10  # broken records that are kept in full
 
 
@@ -77,17 +79,54 @@ class Unit:
                 arrays[f"{field}/{split}"] = array
         buffer = io.BytesIO()
         np.savez(buffer, meta=np.array(json.dumps(values)), **arrays)
-        files.write_whole(path, buffer.getvalue())
+        data = buffer.getvalue()
+        files.write_whole(path, hashlib.sha256(data).digest() + data)
 
     @classmethod
     def load(cls, path: str) -> "Unit":
-        """Reads a unit that `save` wrote."""
-        with np.load(path) as arrays:
+        """Reads a unit that `save` wrote; raises DataError if it was damaged since."""
+        with open(path, "rb") as file:
+            digest, data = file.read(_DIGEST_BYTES), file.read()
+        if hashlib.sha256(data).digest() != digest:
+            raise DataError(f"{path} is damaged.")
+        with np.load(io.BytesIO(data)) as arrays:
             values = json.loads(str(arrays["meta"]))
             values["end"] = Position(**values["end"])
             for field in ("tokens", "lengths"):
                 values[field] = {s: arrays[f"{field}/{s}"] for s in SPLITS}
         return cls(**values)
+
+
+class Units:
+    """The finished units in a folder, in order."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+
+    def _paths(self) -> list[str]:
+        return sorted(glob.glob(os.path.join(glob.escape(self._folder), "*.unit")))
+
+    def add(self, unit: Unit) -> None:
+        """Saves the next unit."""
+        unit.save(os.path.join(self._folder, f"{len(self._paths()):06d}.unit"))
+
+    def drop(self, first: int = 0) -> None:
+        """Removes the units from the first on."""
+        for path in self._paths()[first:]:
+            os.remove(path)
+
+    def drop_damaged(self) -> bool:
+        """Removes a unit that is not as it was written, and those after it."""
+        for number, path in enumerate(self._paths()):
+            try:
+                Unit.load(path)
+            except DataError:
+                self.drop(number)
+                return True
+        return False
+
+    def __iter__(self) -> Iterator[Unit]:
+        return map(Unit.load, self._paths())
 
 
 def split_of(text: str, validation_fraction: float) -> str:

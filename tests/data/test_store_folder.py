@@ -128,9 +128,9 @@ def test_our_own_partial_folders_are_continued_or_cleared(tmp_path):
     output = tmp_path / "news"
     folder = store_folder.Folder(str(output))
     assert not folder.begin(_JOB, overwrite=False)
-    (tmp_path / "news.partial/units/000000.npz").write_text("unit")
+    (tmp_path / "news.partial/units/000000.unit").write_text("unit")
     assert folder.begin(_JOB, overwrite=False)
-    assert os.listdir(folder.units) == ["000000.npz"]
+    assert os.listdir(folder.units) == ["000000.unit"]
     other = json.dumps(json.loads(_JOB) | {"version": 1})
     assert not folder.begin(other, overwrite=False)
     assert os.listdir(folder.units) == []

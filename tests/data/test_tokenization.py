@@ -108,6 +108,27 @@ def test_killed_and_continued_gives_the_same_bytes(
     assert not _same(output, uninterrupted)
 
 
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("units/000001.unit", lambda data: data[:-9] + b"x" + data[-8:]),
+        ("units/000000.unit", lambda data: b""),
+        ("vocabulary-*.model", lambda data: data[:99] + b"x" + data[100:]),
+        ("vocabulary-*.model", lambda data: b""),
+        ("store/train/tokens-00000.array_record", lambda data: data[:1000]),
+    ],
+)
+def test_damaged_work_is_done_again(corpus_file, uninterrupted, tmp_path, file, damage):
+    output = tmp_path / "news"
+    _run(corpus_file, output, "store_writer", "_describe", 1)
+    (path,) = (tmp_path / "news.partial").glob(file)
+    path.write_bytes(damage(path.read_bytes()))
+    continued = _run(corpus_file, output, "os", "replace", 0)
+    assert continued.returncode == 0, continued.stderr
+    assert "continuing the run" in continued.stderr
+    assert _same(output, uninterrupted)
+
+
 def test_another_job_does_not_continue(corpus_file, uninterrupted, tmp_path):
     output = tmp_path / "news"
     _run(corpus_file, output, "files", "write_whole", 5)
