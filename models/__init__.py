@@ -7,9 +7,20 @@
 Imports nothing of Clinometer but `kernels`.
 """
 
+import sys
+
+if sys.flags.optimize:
+    from clinometer.options.errors import OptionError
+
+    # Under -O Haiku names parameters differently, and under -OO it cannot be imported.
+    raise OptionError(
+        "Haiku does not work under python -O: unset PYTHONOPTIMIZE, and leave -O out"
+    )
+
 from clinometer.models import counts
 from clinometer.models import decoding
 from clinometer.models import loss
+from clinometer.models import own
 from clinometer.models.attention import RelativeAttention
 from clinometer.models.attention import RelativeBias
 from clinometer.models.config import ConfigError
@@ -60,3 +71,6 @@ __all__ = [
     "stack_params",
     "unstack_params",
 ]
+
+# Last, so that a file of the user's finds all of this.
+own.load(ARCHITECTURES)

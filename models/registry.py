@@ -1,6 +1,7 @@
 """Every architecture by name, and `build`, which makes a model of one.
 
-To add an architecture, write its file and add its line to `ARCHITECTURES`.
+To add an architecture, write its file and add its line to `ARCHITECTURES`; one outside
+this repository is named by an environment variable, see `own.py`.
 """
 
 import dataclasses

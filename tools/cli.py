@@ -10,7 +10,8 @@ import importlib
 import os
 import sys
 
-import clinometer
+from clinometer.options import streams
+from clinometer.options.errors import OptionError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Subcommand:
     module: str  # Its main(argv) takes what follows the subcommand's name.
     extra: str | None  # The optional dependencies that it needs, if any.
     summary: str  # One line for `clinometer --help`.
+    only_prints: bool = False  # Nothing is left undone where nobody reads on.
 
 
 SUBCOMMANDS = {
@@ -45,11 +47,13 @@ SUBCOMMANDS = {
         "clinometer.tools.report.main",
         "study",
         "fit and write the report of a study's runs",
+        only_prints=True,
     ),
     "count": Subcommand(
         "clinometer.tools.count.main",
         None,
         "count a model's parameters and FLOPs without allocating it",
+        only_prints=True,
     ),
     "bench": Subcommand(
         "clinometer.kernels.bench.main",
@@ -70,16 +74,20 @@ SUBCOMMANDS = {
         "clinometer.data.overlap_main",
         "downstream",
         "find evaluation sets' n-grams in a pretraining corpus",
+        only_prints=True,
     ),
     "version": Subcommand(
         "clinometer.tools.versions",
         None,
         "print the versions of clinometer and what it runs on",
+        only_prints=True,
     ),
 }
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
+FAILED = 1
 USAGE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
+READER_LEFT = 141  # 128 + SIGPIPE, likewise.
 
 
 def help_text() -> str:
@@ -90,11 +98,13 @@ def help_text() -> str:
         [
             "usage: clinometer SUBCOMMAND ...",
             "",
-            clinometer.__doc__.strip(),
+            "Clinometer measures how Transformer-like architectures scale.",
             "",
             *rows,
             "",
-            "`clinometer SUBCOMMAND --help` explains one of them.",
+            "`clinometer SUBCOMMAND --help` explains one of them. Exit codes: 0 done;",
+            "1 failed; 2 bad options; 130 interrupted; 141 the reader of the output",
+            "left before the work was done. Some have more, see there.",
         ]
     )
 
@@ -138,28 +148,60 @@ def main(argv: list[str] | None = None) -> int:
     if name not in SUBCOMMANDS:
         print(unknown_text(name), file=sys.stderr)
         return USAGE
+    streams.prepare()
     rest = [_with_home(argument) for argument in rest]
     for argument in rest:
         if "=~/" in argument:
             print(f"clinometer {name}: {argument}: there is no home", file=sys.stderr)
             return USAGE
     try:
+        streams.check_folder()
         code = importlib.import_module(SUBCOMMANDS[name].module).main(rest)
-        sys.stdout.flush()
-        return code
     except ModuleNotFoundError as error:
         # A missing module of our own is a broken installation, not a missing extra.
         if error.name is None or error.name.split(".")[0] == "clinometer":
             raise
         print(missing_text(name, error), file=sys.stderr)
-        return 1
+        return FAILED
+    except OptionError as error:
+        print(f"clinometer {name}: {error}", file=sys.stderr)
+        return USAGE
     except KeyboardInterrupt:
         print(f"\nclinometer {name}: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as stop:  # argparse's: --help, or bad options.
+        if isinstance(stop.code, int):
+            stop.code = _flushed(name, stop.code)
+        raise
     except BrokenPipeError:
-        # The reader of our output left (`clinometer count --all | head`): no error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        # The reader of our output left in the middle (`clinometer count --all | head`).
+        streams.abandon()
+        return 0 if SUBCOMMANDS[name].only_prints else READER_LEFT
+    except OSError as error:
+        if streams.works(sys.stdout):
+            raise
+        return _unwritten(name, error)
+    return _flushed(name, code)
+
+
+def _flushed(name: str, code: int) -> int:
+    """Writes out what is left of the output; returns the exit code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # All was done: no error.
+        streams.abandon()
+    except OSError as error:
+        return _unwritten(name, error)
+    return code
+
+
+def _unwritten(name: str, error: OSError) -> int:
+    """Says that standard output takes no more, such as a full disk."""
+    streams.abandon()
+    print(
+        f"clinometer {name}: cannot write the output: {error.strerror}", file=sys.stderr
+    )
+    return FAILED
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def versions() -> dict[str, str | None]:
 def main(argv: list[str]) -> int:
     """Prints one line a package; returns 0."""
     parser = argparse.ArgumentParser(
-        prog="clinometer version", description=__doc__.strip()
+        prog="clinometer version",
+        description="Prints the versions of Clinometer and of the packages it runs on.",
     )
     parser.parse_args(argv)
     for name, version in versions().items():

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import difflib
 import importlib.util
 import inspect
+import os
 import pathlib
 from typing import Any
 
@@ -74,11 +75,11 @@ def suggestion(name: str, known: Sequence[str]) -> str:
 def _call_file(specification: str) -> config_dict.ConfigDict:
     name, _, argument = specification.partition(":")
     candidates = [pathlib.Path(name), _PACKAGE / name]
-    path = next((path for path in candidates if path.is_file()), None)
+    path = next(filter(os.path.isfile, candidates), None)
     if path is None:
         raise errors.RunError(
-            f"--config: no file {name!r}, neither here nor in {_PACKAGE}; give "
-            "FILE.py:MODEL, e.g. train/configs/pretrain.py:transformer-small"
+            f"--config: no file {numbers.shown(name)}, neither here nor in {_PACKAGE}; "
+            "give FILE.py:MODEL, e.g. train/configs/pretrain.py:transformer-small"
         )
     module_spec = importlib.util.spec_from_file_location("clinometer_config", path)
     if module_spec is None or path.suffix != ".py":

@@ -17,6 +17,7 @@ from clinometer.data import errors as data_errors
 from clinometer.data import mixtures
 from clinometer.data import scores
 from clinometer.data.tasks import registry
+from clinometer.kernels import devices
 from clinometer.options import numbers
 from clinometer.options.errors import OptionError
 from clinometer.train import checkpoints as checkpoints_lib
@@ -294,6 +295,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     run = pathlib.Path(arguments.run).resolve()
     try:
+        devices.check()
         added = evaluate(
             Request(
                 run,
@@ -306,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 options,
             )
         )
-    except (errors.RunError, data_errors.DataError) as error:
+    except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"clinometer evaluate: error: {error}", file=sys.stderr)
         return train_main.EXIT_ERROR
     if sys.stderr.isatty():

@@ -191,6 +191,7 @@ _PRETRAINING = {
     "data.mean_noise_span_length": Field("tokens cut out in a row", numbers.Real(1)),
 }
 _DECODING = "validation examples: "
+_OF_DECODING = downstream_options.RANGES
 _FINETUNING = {
     "data.mixture": Field(
         "names of mixtures and tasks, with commas between them; must be given",
@@ -213,17 +214,19 @@ _FINETUNING = {
         "likeliest of a task's labels",
         downstream_options.METHODS,
     ),
-    "eval.beam_size": Field(f"{_DECODING}beams, of beam", _RANGES["beam_size"]),
+    "eval.beam_size": Field(f"{_DECODING}beams, of beam", _OF_DECODING["beam_size"]),
     "eval.length_penalty": Field(
-        f"{_DECODING}alpha, of beam", _RANGES["length_penalty"]
+        f"{_DECODING}alpha, of beam", _OF_DECODING["length_penalty"]
     ),
-    "eval.temperature": Field(f"{_DECODING}of sample", _RANGES["temperature"]),
-    "eval.top_k": Field(f"{_DECODING}of sample; 0 for all", _RANGES["top_k"]),
-    "eval.top_p": Field(f"{_DECODING}of sample", _RANGES["top_p"]),
-    "eval.seed": Field(f"{_DECODING}of sample", _RANGES["seed"]),
-    "eval.batch_size": Field(f"{_DECODING}decoded at once", _RANGES["batch_size"]),
+    "eval.temperature": Field(f"{_DECODING}of sample", _OF_DECODING["temperature"]),
+    "eval.top_k": Field(f"{_DECODING}of sample; 0 for all", _OF_DECODING["top_k"]),
+    "eval.top_p": Field(f"{_DECODING}of sample", _OF_DECODING["top_p"]),
+    "eval.seed": Field(f"{_DECODING}of sample", _OF_DECODING["seed"]),
+    "eval.batch_size": Field(f"{_DECODING}decoded at once", _OF_DECODING["batch_size"]),
     "eval.max_examples": Field(
-        f"{_DECODING}of a task; none for all", _RANGES["max_examples"], optional=True
+        f"{_DECODING}of a task; none for all",
+        _OF_DECODING["max_examples"],
+        optional=True,
     ),
 }
 

@@ -9,7 +9,9 @@ import sys
 from typing import Any
 
 from clinometer.data import errors as data_errors
+from clinometer.kernels import devices
 from clinometer.options import numbers
+from clinometer.options import outputs
 from clinometer.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
@@ -21,6 +23,7 @@ from clinometer.train import loop
 from clinometer.train import main as train_main
 from clinometer.train import store_search
 from clinometer.train.configs import finetune as finetune_config
+from clinometer.train.configs import pretrain as pretrain_config
 
 _RATE = numbers.Real(without_least=True)
 # Fields of the model that fine-tuning has its own values of.
@@ -46,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
+        devices.check()
         return _run(arguments, overrides)
-    except (errors.RunError, data_errors.DataError) as error:
+    except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"clinometer finetune: error: {error}", file=sys.stderr)
         held = isinstance(error, errors.RunHeldError)
         return train_main.EXIT_HELD if held else train_main.EXIT_ERROR
@@ -59,6 +63,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise errors.RunError("--steps: from scratch there are no checkpoints")
     name = _folder_name(arguments.mixture) + "-scratch" * arguments.from_scratch
     workdir = pathlib.Path(arguments.workdir or source / "finetune" / name)
+    outputs.check_folder("--workdir", workdir)
     grid = list(
         itertools.product(
             _numbers("--steps", arguments.steps, numbers.Whole()) or [None],
@@ -81,7 +86,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
             overrides=overrides,
         )
         parts = {"step": step, "lr": learning_rate, "seed": seed}
-        named = [f"{k}-{v:g}" for k, v in parts.items() if v is not None]
+        named = [f"{k}-{v}" for k, v in parts.items() if v is not None]
         folder = workdir / "_".join(named) if len(grid) > 1 else workdir
         job = job_lib.prepare(config)
         job_lib.check_workdir(job, folder)
@@ -128,7 +133,8 @@ def make_config(
     record = initial.read_record(source)
     model = {k: v for k, v in record["config"]["model"].items() if v is not None}
     config = finetune_config.get_config(model["name"])
-    own = {*_DROPOUT, "sequence_length"}  # the last follows the data's
+    # The last follows the data's.
+    own = {*_DROPOUT, pretrain_config.length_field(model["name"])}
     with config.unlocked():
         for field, value in model.items():
             if field not in own:

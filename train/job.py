@@ -13,8 +13,6 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
-from clinometer.options import outputs
-from clinometer.options.errors import OptionError
 from clinometer.train import checkpoint_meta
 from clinometer.train import checkpoints
 from clinometer.train import config as config_lib
@@ -121,12 +119,8 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
     """Checks that the run can live in a folder, which may not exist; writes nothing.
 
     Raises:
-        RunError: the folder cannot be written, or holds another run.
+        RunError: the folder holds another run.
     """
-    try:
-        outputs.check_folder("--workdir", workdir)
-    except OptionError as error:
-        raise errors.RunError(str(error)) from None
     workdir = pathlib.Path(workdir).resolve()
     directory = workdir / checkpoints.FOLDER
     if not directory.is_dir():

@@ -6,6 +6,9 @@ import logging
 import sys
 
 from clinometer.data import errors as data_errors
+from clinometer.kernels import devices
+from clinometer.options import outputs
+from clinometer.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields
@@ -56,12 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
+        devices.check()
+        outputs.check_folder("--workdir", arguments.workdir)
         specification = arguments.config or f"{_CONFIG}:{arguments.model}"
         config = config_lib.load(specification, overrides)
         job = job_lib.prepare(store_search.located(config, arguments.workdir))
         job_lib.check_workdir(job, arguments.workdir)
         return EXIT_CODES[loop.train(job, arguments.workdir)]
-    except (errors.RunError, data_errors.DataError) as error:
+    except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"clinometer train: error: {error}", file=sys.stderr)
         return EXIT_HELD if isinstance(error, errors.RunHeldError) else EXIT_ERROR
 

@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-import os
 import sys
 from typing import Any
 
+from clinometer.kernels import devices
 from clinometer.kernels.bench import cases as cases_lib
 from clinometer.kernels.bench import environment as environment_lib
 from clinometer.kernels.bench import figure
@@ -15,6 +15,8 @@ from clinometer.kernels.bench import runner
 from clinometer.kernels.bench import timer
 from clinometer.kernels.bench import torch_baselines
 from clinometer.kernels.cpu import wrap
+from clinometer.options import numbers
+from clinometer.options import outputs
 
 _DESCRIPTION = """\
 Times the kernels against plain jnp forms (and PyTorch's own operations, where torch is
@@ -50,10 +52,10 @@ def main(argv: Sequence[str]) -> int:
         chosen = _chosen(args)
         old = records_lib.read(args.compare) if args.compare else None
         names = _names(args.implementation, chosen)
-        for path in (args.out, args.figure):
-            folder = os.path.dirname(path or "") or "."
-            if not os.path.isdir(folder):
-                raise ValueError(f"{path}: there is no folder {folder}")
+        for option, path in (("--out", args.out), ("--figure", args.figure)):
+            if path:
+                outputs.check_file(option, path)
+        devices.check()
         if args.figure and "cpu" not in names:
             raise ValueError("--figure shows cpu, which --implementation leaves out")
         if "cpu" in names and wrap.unavailable():
@@ -94,8 +96,10 @@ def main(argv: Sequence[str]) -> int:
     except timer.DisagreementError as error:
         line.clear()
         return _fail(error, 1)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        return _fail(error, _USAGE)
+        return _fail(error, 1)
     if args.json:
         print(records_lib.dumps(found), end="")
     try:
@@ -141,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rounds",
-        type=_number_of_rounds,
+        type=numbers.Whole(2),
         default=7,
         metavar="N",
         help="samples of each form, at least 2; default 7",
@@ -163,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tolerance",
-        type=_percentage,
+        type=numbers.Real(0, 100, without_most=True),
         default=25.0,
         metavar="PERCENT",
         help="by which a ratio may fall with --compare; default 25",
@@ -219,22 +223,6 @@ def _heading(environment: dict[str, Any], dtype: str) -> str:
         f"{versions}\nresults must agree within {runner.TOLERANCES[dtype]:.0e} of the "
         f"largest value ({dtype})"
     )
-
-
-def _number_of_rounds(text: str) -> int:
-    if not text.isdecimal() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"must be a number from 2 on, got {text!r}")
-    return int(text)
-
-
-def _percentage(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value < 100.0:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 100, got {text!r}")
-    return value
 
 
 def _fail(error: Exception, code: int) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import concurrent.futures
 import importlib.metadata
-import os
 import pathlib
 import sys
 import time
@@ -21,6 +20,7 @@ from clinometer.kernels.tpu_cost import compiler as compiler_lib
 from clinometer.kernels.tpu_cost import page
 from clinometer.kernels.tpu_cost import report
 from clinometer.kernels.tpu_cost import topologies
+from clinometer.options import outputs
 
 _DESCRIPTION = """\
 Compiles the kernels, and plain jnp forms of the same maths, for TPUs that need not be
@@ -59,9 +59,8 @@ def main(argv: Sequence[str]) -> int:
         chosen = _chosen(args.op, args.passes)
         targets = [topologies.resolve(x) for x in args.topology or topologies.DEFAULT]
         for path in (args.out, args.page):
-            folder = os.path.dirname(path or "") or "."
-            if not os.path.isdir(folder):
-                raise ValueError(f"{path}: there is no folder {folder}")
+            if path:
+                outputs.check_file("output", path)
     except ValueError as error:
         print(f"clinometer tpu-cost: {error}", file=sys.stderr)
         return _USAGE

@@ -6,7 +6,10 @@ import json
 import sys
 
 from clinometer import models
+from clinometer.kernels import devices
 from clinometer.models import counts as counts_lib
+from clinometer.options import numbers
+from clinometer.options.errors import OptionError
 
 _DESCRIPTION = """\
 Counts what a model costs: parameters, the papers' multiply-adds (lookup as a one-hot
@@ -25,6 +28,8 @@ examples:
   clinometer count --model transformer-pico --batch-size 16 --encoder-length 128 \\
       --decoder-length 29 --override vocab_size=2048
   clinometer count --all --json
+
+exit codes: 0 done; 2 bad input
 """
 
 
@@ -45,9 +50,15 @@ def main(argv: Sequence[str]) -> int:
         "--trace", action="store_true", help="with --all: trace every model, too"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--batch-size", type=int, default=128, help="default 128")
-    parser.add_argument("--encoder-length", type=int, default=512, help="default 512")
-    parser.add_argument("--decoder-length", type=int, default=114, help="default 114")
+    parser.add_argument(
+        "--batch-size", type=numbers.Whole(1), default=128, help="default 128"
+    )
+    parser.add_argument(
+        "--encoder-length", type=numbers.Whole(1), default=512, help="default 512"
+    )
+    parser.add_argument(
+        "--decoder-length", type=numbers.Whole(1), default=114, help="default 114"
+    )
     parser.add_argument(
         "--platform",
         default="cpu",
@@ -70,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
             for size in models.SIZES
         ]
     try:
+        devices.check()
         overrides = dict(_parse_override(text) for text in args.override)
         results = [
             counts_lib.count(
@@ -85,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
         ]
     except ValueError as error:
         print(f"clinometer count: {error}", file=sys.stderr)
-        return 1
+        return 2
     if args.json:
         records = [result.to_dict() for result in results]
         print(json.dumps(records if args.all else records[0], indent=2))
@@ -99,11 +111,8 @@ def main(argv: Sequence[str]) -> int:
 def _parse_override(text: str) -> tuple[str, object]:
     field, separator, value = text.partition("=")
     if not separator:
-        raise ValueError(f"--override {text}: expected FIELD=VALUE")
-    try:
-        return field, json.loads(value)
-    except json.JSONDecodeError:
-        return field, value
+        raise OptionError(f"--override {text}: expected FIELD=VALUE")
+    return field, numbers.literal(value)
 
 
 def _print_one(counts: counts_lib.Counts) -> None:

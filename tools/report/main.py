@@ -4,6 +4,8 @@ import argparse
 import pathlib
 import sys
 
+from clinometer.options import outputs
+from clinometer.options.errors import OptionError
 from clinometer.tools.fit import errors
 from clinometer.tools.report import build
 from clinometer.tools.report import records
@@ -28,8 +30,11 @@ def main(argv: list[str]) -> int:
     )
     options = parser.parse_args(argv)
     try:
+        outputs.check_folder(
+            "--out" if options.out else "DIR", options.out or options.directory
+        )
         report = build.build(options.directory, options.out)
-    except (records.RecordError, errors.FitError, OSError) as error:
+    except (records.RecordError, errors.FitError, OptionError, OSError) as error:
         print(f"clinometer report: {error}", file=sys.stderr)
         return 1
     print(f"{report.table}\n{report.page}")

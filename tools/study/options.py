@@ -6,6 +6,9 @@ import pathlib
 import re
 
 from clinometer import models
+from clinometer.options import numbers
+from clinometer.options import outputs
+from clinometer.options.errors import OptionError
 from clinometer.tools.study import cores
 from clinometer.tools.study import protocol
 
@@ -48,14 +51,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--seeds",
-        type=_seeds,
+        type=numbers.listed(numbers.SEED),
         default="0",
         metavar="LIST",
         help='seeds of every size (default: "%(default)s")',
     )
     add(
         "--replicate",
-        type=_seeds,
+        type=numbers.listed(numbers.SEED),
         default="1",
         metavar="LIST",
         help='further seeds of the first size, for the spread between seeds; "" for '
@@ -68,7 +71,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--jobs",
-        type=_positive,
+        type=numbers.Whole(1),
         default=min(2, cores.count()),
         metavar="N",
         help="runs at a time, each on a core of its own where no other study holds it "
@@ -77,14 +80,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--steps",
-        type=_positive,
+        type=numbers.Whole(1),
         default=protocol.Protocol.train_steps,
         metavar="N",
         help="training steps of each run (default: %(default)s)",
     )
     add(
         "--learning-rate",
-        type=float,
+        type=numbers.Real(without_least=True),
         default=protocol.Protocol.learning_rate,
         metavar="X",
         help="peak of the schedule: warm-up, constant, linear decay "
@@ -107,7 +110,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--downstream-steps",
-        type=_positive,
+        type=numbers.Whole(1),
         default=protocol.Downstream.train_steps,
         metavar="N",
         help="steps of each fine-tuning (default: %(default)s)",
@@ -129,7 +132,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
         action="store_true",
         help="print the runs and their commands, and start nothing",
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if not options.dry_run:
+        try:
+            outputs.check_folder("--out", options.out)
+        except OptionError as error:
+            parser.error(str(error))
+    return options
 
 
 def _folder(text: str) -> pathlib.Path:
@@ -144,22 +153,3 @@ def _names(text: str) -> list[str]:
 def _architectures(text: str) -> list[str]:
     names = _names(text)
     return list(models.ARCHITECTURES) if names == ["all"] else names
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(part) for part in _names(text)]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: seeds are whole numbers"
-        ) from error
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number, 1 or above")
-    return value

@@ -34,8 +34,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.data.encoder_length = 512
     config.data.decoder_length = 114
     config.data.seed = 0
-    if model.lower().startswith("mixer"):
-        config.model.sequence_length = config.data.get_oneway_ref("encoder_length")
+    pretrain.follow_length(config)
 
     config.eval.decoding = "greedy"
     config.eval.beam_size = 4

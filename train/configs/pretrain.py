@@ -3,7 +3,11 @@
 What each field means and takes is in `train/fields.py`, and in `train --help`.
 """
 
+import re
+
 from ml_collections import config_dict
+
+from clinometer import models
 
 
 def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
@@ -30,9 +34,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.data.noise_density = 0.15
     config.data.mean_noise_span_length = 3.0
     config.data.seed = 0
-    if model.lower().startswith("mixer"):
-        # A Mixer takes one length only; it follows the data's.
-        config.model.sequence_length = config.data.get_oneway_ref("encoder_length")
+    follow_length(config)
 
     config.optimizer = config_dict.ConfigDict()
     config.optimizer.name = "adafactor"
@@ -84,3 +86,17 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.profile.start_step = config_dict.placeholder(int)
     config.profile.num_steps = 3
     return config
+
+
+def follow_length(config: config_dict.ConfigDict) -> None:
+    """Makes the one length that some models take, such as Mixers, follow the data's."""
+    field = length_field(config.model.name)
+    if field:
+        config.model[field] = config.data.get_oneway_ref("encoder_length")
+
+
+def length_field(model: str) -> str:
+    """Returns the field of the model's config that is its one length, or nothing."""
+    name = re.split(r"[-_\s]+", model.strip().lower())[0]
+    found = models.ARCHITECTURES.get(name)
+    return found.length_field if found else ""

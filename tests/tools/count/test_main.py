@@ -47,11 +47,31 @@ def test_all_lists_every_size_by_its_closed_forms(capsys):
         (["--model", "transformer-smal"], "did you mean 'small'"),
         (["--model", "transformer-PI", "--override", "x"], "expected FIELD=VALUE"),
         (["--model", "transformer-PI", "--override", "d_fff=3"], "did you mean 'd_ff'"),
-        (["--model", "transformer-PI", "--batch-size", "0"], "batch_size"),
+        (["--model", "transformer-NL99999999999-PI"], "must be at most 1024"),
+        (["--model", "switch-NL1K-FF1024K-DM64K-XXXL"], "parameters; at most"),
+        (["--model", "transformer-PI", "--override", "d_ff=1e999"], "d_ff: expected"),
+        (["--model", "transformer-PI", "--override", "d_ff=1e15"], "d_ff: must be"),
     ],
 )
 def test_errors_are_one_line(argv, message, capsys):
-    assert count_main.main(argv) == 1
+    assert count_main.main(argv) == 2
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1
     assert not captured.out
+
+
+@pytest.mark.parametrize("option", ["batch-size", "encoder-length", "decoder-length"])
+@pytest.mark.parametrize("value", ["0", "-1", "18446744073709551616", "1e999", "nan"])
+def test_numbers_out_of_range_are_bad_options(option, value, capsys):
+    with pytest.raises(SystemExit) as caught:
+        count_main.main(["--model", "transformer-PI", f"--{option}={value}"])
+    assert caught.value.code == 2
+    assert f"argument --{option}: " in capsys.readouterr().err
+
+
+def test_whole_numbers_may_have_exponents(capsys):
+    argv = ["--model", "transformer-PI", "--json", "--override", "vocab_size=1e3"]
+    assert count_main.main([*argv, "--batch-size", "1e1"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["batch_size"] == 10
+    assert counts["params_embedding"] == 1000 * 32

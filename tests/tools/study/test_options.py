@@ -14,7 +14,7 @@ def test_defaults_are_the_first_study():
     assert parsed.sizes == ["pico", "nano", "micro", "milli"]
     assert (parsed.seeds, parsed.replicate) == ([0], [1])
     assert (parsed.jobs, parsed.steps, parsed.learning_rate) == (2, 3000, 0.006)
-    assert parsed.out == pathlib.Path("runs/study")
+    assert parsed.out == pathlib.Path("runs/study").absolute()
     assert parsed.keep_going and not parsed.dry_run and parsed.store is None
 
 
@@ -29,9 +29,16 @@ def test_lists_take_blanks_and_commas():
 @pytest.mark.parametrize(
     "argv, words",
     [
-        (["--jobs", "0"], "1 or above"),
-        (["--steps", "many"], "1 or above"),
-        (["--seeds", "a"], "whole numbers"),
+        (["--jobs", "0"], "must be at least 1"),
+        (["--steps", "many"], "accepted: a whole number"),
+        (["--seeds", "a"], "accepted: a whole number"),
+        (["--seeds", "0 4294967296"], "must be at most 4294967295"),
+        (["--replicate", "-1"], "must not be negative"),
+        (["--learning-rate", "nan"], "must be a finite number"),
+        (["--learning-rate", "0"], "must be positive"),
+        (["--downstream-steps", "1e999"], "accepted: a whole number"),
+        (["--out", "/dev/null/x"], "--out: /dev/null is a file, not a folder"),
+        (["--out", "x" * 300], "has 300 bytes"),
         (["--stepz", "3"], "unrecognized"),
     ],
 )

@@ -1,0 +1,16 @@
+"""Whether JAX has the device that its environment asks for."""
+
+import jax
+
+from clinometer.options.errors import OptionError
+
+
+def check() -> None:
+    """Raises OptionError where JAX_PLATFORMS names a device that is not here."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # The latter of one it knows not.
+        raise OptionError(
+            f"JAX_PLATFORMS={jax.config.jax_platforms}: JAX has no such device here; "
+            "unset it, or set it to cpu"
+        ) from error
