@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from clinometer.kernels.bench import cpu_quota
 from clinometer.kernels.bench import environment as machine
 from clinometer.train import checkpoint_meta
 
@@ -63,6 +64,7 @@ def describe() -> dict[str, Any]:
             "kind": first.device_kind,
             "count": jax.device_count(),
             "threads": machine.threads(),
+            "cpu_quota": cpu_quota.cpu_quota(),  # of a container, in CPUs
             "host_cpu": machine.host_cpu(),
         },
         "numerics": numerics(),

@@ -53,6 +53,7 @@ _WALL_COLOURS = {
     "input_wait": "#d55e00",
     "evaluation": "#56b4e9",
     "checkpoint": "#009e73",
+    "paused": "#1f2933",
     "other": "#9aa5b1",
 }
 _MAX_CURVE_POINTS = 300
@@ -206,6 +207,8 @@ def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
             seconds = np.array(
                 [row[f"wall_{part}_seconds"] or 0 for row in rows], np.float64
             )
+            if not seconds.any():
+                continue
             axes.barh(
                 range(len(rows)),
                 seconds,
