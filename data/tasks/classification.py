@@ -6,6 +6,7 @@ import re
 import tarfile
 
 from clinometer.data import compressed
+from clinometer.data import tar_archives
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import classes
 from clinometer.data.tasks import readers
@@ -154,14 +155,11 @@ def _files(path: pathlib.Path, parts: set[str]) -> Iterator[tuple[str, bytes]]:
                         yield name, stream.read()
         return
     try:
-        with (
-            readers.binary(path) as stream,
-            tarfile.open(fileobj=stream, mode="r|") as tar,
-        ):
-            for member in tar:
+        with readers.binary(path) as stream:
+            for member, review in tar_archives.members(stream):
                 match = _REVIEW.fullmatch(member.name)
-                if match and match[1] in parts and member.isfile():
-                    yield member.name, tar.extractfile(member).read()
+                if match and match[1] in parts and review is not None:
+                    yield member.name, review.read()
     except tarfile.TarError as error:
         raise DataError(f"{path}: truncated or corrupt: {error}") from None
 

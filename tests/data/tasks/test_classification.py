@@ -1,6 +1,7 @@
 """Toxic comments and reviews: worked rows, and the shared data's counts."""
 
 import io
+import lzma
 import tarfile
 
 import pytest
@@ -113,6 +114,13 @@ def test_a_cut_archive(read):
     data = archive(REVIEWS)
     with pytest.raises(DataError, match="aclImdb.tar.xz: truncated or corrupt"):
         read("imdb", {"aclImdb.tar.xz": data[: len(data) // 2]}, "train")
+
+
+def test_a_corrupt_header_is_not_the_end_of_the_archive(read):
+    data = bytearray(lzma.decompress(archive(REVIEWS)))
+    data[data.rindex(b"aclImdb/")] ^= 1
+    with pytest.raises(DataError, match="aclImdb.tar: truncated or corrupt: bad check"):
+        read("imdb", {"aclImdb.tar": bytes(data)}, "train")
 
 
 @pytest.mark.parametrize(
