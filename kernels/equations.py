@@ -74,8 +74,10 @@ def declared_cost(equation: Any) -> dispatch.Cost:
 def _context_of(equation: Any, platform: str) -> context_lib.Context:
     """Returns what was set around a call; its target is what runs it here, if any."""
     context = equation.params["context"]
-    here = dispatch.device_kind(jax.local_devices(), platform)
-    return dataclasses.replace(context, target=context.target or here)
+    if context.target is None:
+        here = dispatch.device_kind(jax.local_devices(), platform)
+        context = dataclasses.replace(context, target=here)
+    return context
 
 
 def _choice_of(equation: Any, platform: str) -> dispatch.Choice:

@@ -147,17 +147,24 @@ def _program(
     """Returns what is timed, and its arguments: with gradients if any flow back."""
     if not cotangents:
         return function, arguments
-    gradients = functools.partial(_with_gradients, function, case.num_gradients)
+    gradients = functools.partial(with_gradients, function, case.num_gradients)
     return gradients, (cotangents, *arguments)
 
 
-def _with_gradients(
+def with_gradients(
     function: Callable[..., Any],
     num_gradients: int,
     cotangents: tuple[jax.Array, ...],
     *arguments: jax.Array,
 ) -> tuple[Any, Any]:
-    """Returns all results, and the gradients that the cotangents give."""
+    """Returns all results of a function, and the gradients that cotangents give.
+
+    Args:
+        function: differentiable in its first arguments.
+        num_gradients: how many of them.
+        cotangents: of its floating-point results.
+        *arguments: of the function.
+    """
 
     def split(*wanted: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
         results = jax.tree.leaves(function(*wanted, *arguments[num_gradients:]))

@@ -1,25 +1,25 @@
-"""One kernel at one shape, as a program that the TPU compiler takes."""
+"""A kernel, or an operation with its gradient, as programs for the TPU compiler."""
 
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import functools
 import importlib
 from typing import Any
 
 import jax
-from jax.extend import core
 import jax.numpy as jnp
 
+from clinometer.kernels import context
 from clinometer.kernels import dispatch
 from clinometer.kernels import equations
+from clinometer.kernels.bench import runner
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import roofline as roofline_lib
 
 OURS = "tpu"
 XLA = "reference"
+STEP = "forward+backward"  # the pass of a `Step`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +46,25 @@ class Form:
     operands: tuple[Operand, ...]
 
 
+class _Compared:
+    """What a table has a row of for each implementation."""
+
+    op: str
+    pass_name: str
+    label: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What names it in a table."""
+        return self.op, self.pass_name, self.label
+
+    def shapes(self, dtype: str) -> list[jax.ShapeDtypeStruct]:
+        """Returns the operands as the kernel takes them."""
+        return [_struct(x.shape, x, dtype) for x in self.operands]
+
+
 @dataclasses.dataclass(frozen=True)
-class Case:
+class Case(_Compared):
     """One pass of an operation at one shape.
 
     Attributes:
@@ -71,19 +88,21 @@ class Case:
     roofline: str | None = None
     forms: Mapping[str, Form] = dataclasses.field(default_factory=dict)
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What names it in a table."""
-        return self.op, self.pass_name, self.label
-
     def implementations(self) -> list[str]:
         """Names of what can be compiled: ours where there is one, then XLA's forms."""
         ours = [OURS] if OURS in self.kernel.implementations else []
         return [*ours, XLA, *self.forms]
 
-    def shapes(self, dtype: str) -> list[jax.ShapeDtypeStruct]:
-        """Returns the operands as the kernel takes them."""
-        return [_struct(x.shape, x, dtype) for x in self.operands]
+    def run(self, implementation: str, operands: Sequence[jax.Array]) -> Sequence[Any]:
+        """Returns the results of ours or of the reference."""
+        return dispatch.call(self.kernel, operands, dict(self.settings), implementation)
+
+    def refusal(self, chip: chips.Chip, dtype: str) -> str | None:
+        """Returns why ours does not run on a chip, or None."""
+        if OURS not in self.kernel.implementations:
+            return f"{self.op} ({self.pass_name}) has no form of ours"
+        refuse = self.kernel.implementations[OURS].refuse
+        return refuse(chip.device_kind, *self.shapes(dtype), **self.settings)
 
     def auto(self, chip: chips.Chip, dtype: str) -> str:
         """Returns the implementation that "auto" takes on a chip."""
@@ -105,8 +124,82 @@ class Case:
         return function(chip, *self.shapes(dtype), **self.settings)
 
 
+@dataclasses.dataclass(frozen=True)
+class Step(_Compared):
+    """An operation and its gradient in one program, as a train step has them.
+
+    Attributes:
+        op: name of the operation.
+        label: of the shape.
+        function: an implementation's name to the operation, as users call it.
+        inputs: of the operation.
+        num_gradients: so many inputs, from the first, get a gradient.
+        cotangents: of the operation's floating-point results.
+        baselines: other jnp forms than the reference, of inputs of their own, by name.
+    """
+
+    op: str
+    label: str
+    function: Callable[[str], Callable[..., Any]]
+    inputs: tuple[Operand, ...]
+    num_gradients: int
+    cotangents: tuple[Operand, ...]
+    baselines: Mapping[str, Form] = dataclasses.field(default_factory=dict)
+    pass_name: str = dataclasses.field(default=STEP, init=False)
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """The inputs, and what flows back."""
+        return (*self.inputs, *self.cotangents)
+
+    @property
+    def forms(self) -> Mapping[str, Form]:
+        """The jnp forms, with their gradients."""
+        return {
+            name: Form(self._gradients(x.function), (*x.operands, *self.cotangents))
+            for name, x in self.baselines.items()
+        }
+
+    def implementations(self) -> list[str]:
+        """As `Case.implementations`; ours is what "auto" takes."""
+        return [OURS, XLA, *self.forms]
+
+    def run(self, implementation: str, operands: Sequence[jax.Array]) -> Sequence[Any]:
+        """Returns results, then gradients, of ours or of the reference."""
+        name = "auto" if implementation == OURS else implementation
+        return jax.tree.leaves(self._gradients(self.function(name))(*operands))
+
+    def refusal(self, chip: chips.Chip, dtype: str) -> str | None:
+        """Returns why nothing in it is ours on a chip, or None."""
+        if self.auto(chip, dtype) == OURS:
+            return None
+        return f"on {chip.name} every pass of {self.op} is left to XLA"
+
+    def auto(self, chip: chips.Chip, dtype: str) -> str:
+        """Returns OURS where "auto" takes a kernel of ours for a part at least."""
+        with context.target(chip.device_kind):
+            found = equations.choices(
+                lambda *operands: self.run(OURS, operands),
+                *self.shapes(dtype),
+                platform="tpu",
+            )
+        return OURS if any(x.implementation == OURS for x in found) else XLA
+
+    def least(self, chip: chips.Chip, dtype: str) -> None:
+        """None: the passes' rooflines are those of their own cases."""
+
+    def _gradients(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def gradients(*arguments: jax.Array) -> Any:
+            last = len(arguments) - len(self.cotangents)
+            return runner.with_gradients(
+                function, self.num_gradients, arguments[last:], *arguments[:last]
+            )
+
+        return gradients
+
+
 def program(
-    case: Case, implementation: str, dtype: str
+    case: Case | Step, implementation: str, dtype: str
 ) -> tuple[Callable[..., Any], list[jax.ShapeDtypeStruct]]:
     """Returns a function of stored operands that gives stored results, and those.
 
@@ -125,50 +218,17 @@ def program(
         whole = [
             array.reshape(x.shape) for array, x in zip(arrays, operands, strict=True)
         ]
-        if form:
-            results: Sequence[jax.Array] = jax.tree.leaves(form.function(*whole))
-        else:
-            settings = dict(case.settings)
-            results = dispatch.call(case.kernel, whole, settings, implementation)
-        return [x.reshape(stored.get(x.shape, x.shape)) for x in results]
+        results = form.function(*whole) if form else case.run(implementation, whole)
+        return [
+            x.reshape(stored.get(x.shape, x.shape)) for x in jax.tree.leaves(results)
+        ]
 
-    run.__name__ = f"{case.op}_{case.pass_name}"  # in the compiler's messages
+    words = f"{case.op}_{case.pass_name}".replace("+", "_")
+    run.__name__ = words  # in the compiler's messages
     return run, [_struct(x.stored or x.shape, x, dtype) for x in operands]
 
 
-def kernel(
-    function: Callable[..., Any], shapes: Sequence[jax.ShapeDtypeStruct], name: str
-) -> tuple[Callable[..., Any], list[jax.ShapeDtypeStruct]]:
-    """Returns a Pallas call of a program by itself, and its operands.
-
-    Args:
-        function: of arrays of these shapes, traced for the target that is set.
-        shapes: of its operands.
-        name: of the instruction, which begins with that of the call.
-
-    Raises:
-        KeyError: the program has no such call.
-    """
-
-    def calls(jaxpr: Any) -> Iterator[Any]:
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == "pallas_call":
-                yield equation
-            elif equation.primitive.name == dispatch.PRIMITIVE_NAME:
-                yield from calls(equations.implementation_jaxpr(equation, "tpu"))
-            else:
-                for inner in core.jaxprs_in_params(equation.params):
-                    yield from calls(inner)
-
-    for equation in calls(jax.make_jaxpr(function)(*shapes).jaxpr):
-        if name.startswith(equation.params["name"] or "?"):
-            bind = functools.partial(equation.primitive.bind, **equation.params)
-            avals = [variable.aval for variable in equation.invars]
-            return bind, [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in avals]
-    raise KeyError(f"no Pallas call is {name}")
-
-
-def find(cases: Sequence[Case], key: Sequence[str]) -> Case:
+def find(cases: Sequence[Case | Step], key: Sequence[str]) -> Case | Step:
     """Returns the case of that key; KeyError if there is none."""
     for case in cases:
         if case.key == tuple(key):

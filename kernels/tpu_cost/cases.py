@@ -1,11 +1,8 @@
 """What `clinometer tpu-cost` compiles: the kernels at named real shapes."""
 
-from collections.abc import Callable
 from collections.abc import Iterator
 import functools
 from typing import Any
-
-import jax
 
 from clinometer.kernels import dispatch
 from clinometer.kernels.bench import baselines
@@ -16,9 +13,11 @@ from clinometer.kernels.relative_attention import api as attention_api
 from clinometer.kernels.switch import experts
 from clinometer.kernels.switch import routing
 from clinometer.kernels.switch import rows
+from clinometer.kernels.tpu_cost import steps
 from clinometer.kernels.tpu_cost.case import Case
 from clinometer.kernels.tpu_cost.case import Form
 from clinometer.kernels.tpu_cost.case import Operand
+from clinometer.kernels.tpu_cost.case import Step
 
 # Where each operation's least cycles are worked out; {} is the pass.
 _ROOFLINES = {
@@ -31,11 +30,9 @@ _ROOFLINES = {
     "switch_combine": "clinometer.kernels.switch.roofline:combine_{}",
     "expert_matmul": "clinometer.kernels.switch.roofline:expert_matmul_{}",
 }
-_NUM_BUCKETS = 32
-_CAPACITY_FACTOR = 1.25
 
 
-def cases() -> list[Case]:
+def cases() -> list[Case | Step]:
     """Returns all cases, those of the base models' layers."""
     return [
         *attention(8, 512, 8, 64, causal=False),
@@ -47,6 +44,7 @@ def cases() -> list[Case]:
         *light_conv(8, 512, 512, 8, 7),
         *dynamic_conv(8, 512, 512, 8, 31),
         *switch(4096, 32, 512, 2048),
+        *steps.steps(),
     ]
 
 
@@ -74,8 +72,8 @@ def attention(
         masked: whether keys are masked.
     """
     num_keys = num_keys or length
-    query = _heads(batch, length, num_heads, width)
-    key = _heads(batch, num_keys, num_heads, width)
+    query = steps.heads(batch, length, num_heads, width)
+    key = steps.heads(batch, num_keys, num_heads, width)
     distances = length + num_keys - 1 if biased else 0
     segments = batch if masked else 1
     operands = (
@@ -91,7 +89,7 @@ def attention(
     residuals = (query, Operand((batch, num_heads, length), "float32"))
     forms = {}
     if biased and not masked and num_keys == length:
-        table = Operand((num_heads, _NUM_BUCKETS), "float32")
+        table = Operand((num_heads, steps.NUM_BUCKETS), "float32")
         bias = Operand((num_heads, length, length))
         gathered = functools.partial(baselines.attention_gathered_table, causal=causal)
         given = functools.partial(baselines.attention_given_bias, causal=causal)
@@ -108,7 +106,6 @@ def attention(
         (operands, (*operands, *residuals, query)),
         {"causal": causal, "masked": masked, "groups": 1},
         forms,
-        query,
     )
 
 
@@ -122,7 +119,7 @@ def performer(
     masked: bool = False,
 ) -> Iterator[Case]:
     """Yields Performer's attention, forward and backward."""
-    x = _heads(batch, length, num_heads, width)
+    x = steps.heads(batch, length, num_heads, width)
     mask = Operand((batch, length) if masked else (1, 0), "float32")
     operands = (x, x, x, mask)
     residuals = (x, Operand((batch, num_heads, length), "float32"))
@@ -139,7 +136,6 @@ def performer(
         (operands, (*operands, *residuals, x)),
         {"causal": causal, "epsilon": baselines.EPSILON},
         forms,
-        x,
     )
 
 
@@ -168,7 +164,6 @@ def light_conv(
         }
         if causal
         else {},
-        x,
     )
 
 
@@ -198,7 +193,6 @@ def dynamic_conv(
         }
         if causal
         else {},
-        x,
     )
 
 
@@ -206,7 +200,7 @@ def switch(
     num_tokens: int, num_experts: int, d_model: int, d_ff: int
 ) -> Iterator[Case]:
     """Yields a Switch layer's parts, of one group of tokens, forward and backward."""
-    capacity = routing.expert_capacity(num_tokens, num_experts, _CAPACITY_FACTOR)
+    capacity = routing.expert_capacity(num_tokens, num_experts, steps.CAPACITY_FACTOR)
     slots = {"num_experts": num_experts, "capacity": capacity}
     label = f"n{num_tokens}e{num_experts}c{capacity}"
     yield from route(1, num_tokens, num_experts, capacity)
@@ -290,11 +284,6 @@ def _marks(**named: bool) -> str:
     return "".join(f"-{name}" for name, is_so in named.items() if is_so)
 
 
-def _heads(batch: int, length: int, num_heads: int, width: int) -> Operand:
-    stored = (batch, length, num_heads * width)
-    return Operand((batch, length, num_heads, width), None, stored)
-
-
 def _case(
     op: str,
     label: str,
@@ -315,20 +304,7 @@ def _both(
     operands: tuple[tuple[Operand, ...], tuple[Operand, ...]],
     settings: dict[str, Any],
     forms: dict[str, Form],
-    output: Operand,
 ) -> Iterator[Case]:
-    """Yields both passes; a form's gradient computes its forward pass again."""
-    again = {
-        f"{name}-vjp": Form(_gradient(form.function), (*form.operands, output))
-        for name, form in forms.items()
-    }
+    """Yields both passes; the forms are of the forward pass, see `steps.py`."""
     yield _case(op, label, kernels[0], operands[0], settings, forms)
-    yield _case(op, label, kernels[1], operands[1], settings, again)
-
-
-def _gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    def gradient(*arguments: jax.Array) -> Any:
-        *operands, output_grad = arguments
-        return jax.vjp(function, *operands)[1](output_grad)
-
-    return gradient
+    yield _case(op, label, kernels[1], operands[1], settings)

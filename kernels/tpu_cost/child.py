@@ -3,7 +3,8 @@
 libtpu reads its flags once, and its simulator may end the process; so `compiler.py`
 runs this module as a child. It takes the path of a request, as JSON, and prints an
 event a line, as JSON too: a job begins, a job ends. What the compiler has written
-during a job is moved to the job's folder, before the end is told.
+during a job is moved to the job's folder, before the end is told. It ends when its
+standard input does, with the process that holds the other end.
 """
 
 from collections.abc import Sequence
@@ -11,20 +12,23 @@ import importlib
 import json
 import os
 import pathlib
+import signal
 import sys
+import threading
 from typing import Any
 
 import jax
 from jax.experimental import topologies
-import numpy as np
 
-from clinometer.kernels import context
 from clinometer.kernels.tpu_cost import case as case_lib
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the jobs of the request that `argv` names."""
     request = json.loads(pathlib.Path(argv[0]).read_text(encoding="utf-8"))
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    if request["core"] is not None:
+        os.sched_setaffinity(0, [request["core"]])
     # The compiler writes to standard output too: events get a channel of their own.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -53,20 +57,20 @@ def move(dump: pathlib.Path, folder: pathlib.Path) -> None:
         path.rename(folder / path.name)
 
 
+def _end_with_input() -> None:
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _compile(table: Sequence[case_lib.Case], job: dict[str, Any]) -> dict[str, Any]:
     topology = topologies.get_topology_desc(
         platform="tpu", topology_name=job["topology"]
     )
     device = topology.devices[0]
-    # A mesh, not a single device: with it, lowering knows the device's kind.
-    mesh = jax.sharding.Mesh(np.array([device]), ("x",))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    sharding = jax.sharding.SingleDeviceSharding(device)
     run, shapes = case_lib.program(
         case_lib.find(table, job["case"]), job["implementation"], job["dtype"]
     )
-    if job["kernel"]:
-        with context.target(device.device_kind):
-            run, shapes = case_lib.kernel(run, shapes, job["kernel"])
     arrays = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for x in shapes]
     compiled = jax.jit(run).lower(*arrays).compile()
     memory = compiled.memory_analysis()

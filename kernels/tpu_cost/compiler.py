@@ -38,9 +38,6 @@ _DUMP = (
 )
 _SIMULATE = ("--xla_jf_dump_static_llo_profile_to={}",)
 FLAGS = {"compile": (), "bundles": _DUMP, "simulate": _SIMULATE}
-# Large programs of XLA's own would be simulated for minutes, in gigabytes; what was
-# simulated until then is kept.
-SIMULATION_PART = 1 / 3
 START_SECONDS = 120.0  # until a child's first event: JAX is imported, libtpu loaded
 _ERROR = re.compile(
     r"Check failed|LLO_CHECK|INTERNAL|UNIMPLEMENTED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED"
@@ -60,14 +57,12 @@ class Job:
         implementation: of the case.
         dtype: of operands without their own.
         topology: the compiler's name, e.g. "v5e:2x2".
-        kernel: the Pallas call of the program to compile alone; "" for all of it.
     """
 
     case: tuple[str, str, str]
     implementation: str
     dtype: str
     topology: str
-    kernel: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +75,9 @@ class Outcome:
         folder: with what the compiler wrote, even where it then failed; None where it
             was not asked.
         values: numbers of the compiled program, by name; empty without one.
-        lost: the process ended or was ended, so that it did not tell.
+        lost: the process ended, so that it did not tell.
+        late: it was not done in time, or was killed from outside. What it wrote until
+            then depends on the machine.
     """
 
     job: Job
@@ -88,6 +85,7 @@ class Outcome:
     folder: pathlib.Path | None
     values: dict[str, Any]
     lost: bool = False
+    late: bool = False
 
     def discard(self) -> None:
         """Removes what the compiler wrote, which may be tens of megabytes."""
@@ -115,7 +113,7 @@ class Compiler:
 
     Attributes:
         table: "module:function" that makes the cases.
-        timeout: seconds that a job may take, and `SIMULATION_PART` of it to simulate.
+        timeout: seconds that a job may take.
     """
 
     def __init__(self, table: str, timeout: float) -> None:
@@ -154,14 +152,13 @@ class Compiler:
             StoppedError: `stop` was called.
         """
         left = list(enumerate(jobs))
-        limit = self.timeout * (SIMULATION_PART if mode == "simulate" else 1)
         folders = pathlib.Path(tempfile.mkdtemp(prefix=mode, dir=self._work.name))
         process: _Child | None = None
         try:
             while left:
                 process = process or self._start(left, mode, folders)
                 place, job = left.pop(0)
-                values, reason = process.outcome(limit)
+                values, reason, late = process.outcome(self.timeout)
                 if self._stopped:
                     raise StoppedError
                 folder = folders / str(place)
@@ -169,7 +166,8 @@ class Compiler:
                     self._end(process)
                     child.move(process.dump, folder)
                     process = None
-                yield Outcome(job, reason, folder, values or {}, process is None)
+                lost = process is None and not late
+                yield Outcome(job, reason, folder, values or {}, lost, late)
         finally:
             if process is not None:
                 self._end(process)
@@ -180,7 +178,13 @@ class Compiler:
         with self._lock:
             if self._stopped:
                 raise StoppedError
-            process = _Child(jobs, mode, self.table, folders)
+            # Where the simulator ends its process, it depends on threads that run
+            # beside it what is written until then: on one core there is one thread.
+            cores = sorted(os.sched_getaffinity(0))
+            core = cores[len(self._living) % len(cores)]
+            process = _Child(
+                jobs, mode, self.table, folders, core if mode == "simulate" else None
+            )
             self._living.add(process)
             return process
 
@@ -199,6 +203,7 @@ class _Child:
         mode: str,
         table: str,
         folders: pathlib.Path,
+        core: int | None,
     ) -> None:
         home = pathlib.Path(tempfile.mkdtemp(prefix="child", dir=folders))
         self.dump = home / "dump"
@@ -208,6 +213,7 @@ class _Child:
             "table": table,
             "dump": str(self.dump),
             "folders": str(folders),
+            "core": core,
             "jobs": [(place, dataclasses.asdict(job)) for place, job in jobs],
         }
         request.write_text(json.dumps(described), encoding="utf-8")
@@ -216,7 +222,7 @@ class _Child:
             self._process = subprocess.Popen(
                 python_child.module(child.__name__, str(request)),
                 env=_environment(mode, self.dump),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # it ends with us, however we end
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -225,23 +231,25 @@ class _Child:
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def outcome(self, timeout: float) -> tuple[dict[str, Any] | None, str | None]:
+    def outcome(self, timeout: float) -> tuple[dict[str, Any] | None, str | None, bool]:
         """Waits for the next job.
 
         Returns:
             Its values, without any where it was refused, None where the process is
-            lost; and the reason, if it has no program.
+            lost; the reason, if it has no program; and whether it was not done in time.
         """
         try:
             begun = self._events.get(timeout=START_SECONDS)
             event = begun and self._events.get(timeout=timeout)
         except queue.Empty:
-            return None, f"not done after {timeout:g} seconds"
+            return None, f"not done after {timeout:g} seconds", True
         if event is None:
-            return None, self._last_words()
+            # Killed, perhaps for want of memory: that tells of the machine too.
+            killed = self._process.wait() == -signal.SIGKILL
+            return None, self._last_words(), killed
         reason = event.pop("reason")
         values = {k: v for k, v in event.items() if k not in ("event", "job")}
-        return values, reason and _short(reason)
+        return values, reason and _short(reason), False
 
     def close(self) -> None:
         """Ends the process and those that it started."""

@@ -106,12 +106,14 @@ class Line:
         kind: "pallas", "copy", or "xla" for all others.
         times: how often it runs, loops of the program included.
         cost: of one run.
+        hbm_bytes: that one run moves at the least.
     """
 
     name: str
     kind: str
     times: int
     cost: Cost
+    hbm_bytes: int
 
 
 def schedule(text: str) -> Schedule:
@@ -188,13 +190,29 @@ def read(bundles: pathlib.Path, cycles: Mapping[str, int]) -> list[Line]:
         for name, cost in _costs(bundles)
     }
     lines: dict[str, Line] = {}
-    for instruction in hlo.instructions(_text(_one(bundles, "*-TLP-hlo.txt"))):
+    for instruction in hlo.instructions(_program(bundles)):
         name = next((n for n in instruction.equal if n in costs), None)
         if name is None:
             continue  # it is free, or a part of the program's frame
         times = instruction.times + (lines[name].times if name in lines else 0)
-        lines[name] = Line(name, instruction.kind, times, costs[name])
+        lines[name] = Line(
+            name, instruction.kind, times, costs[name], instruction.hbm_bytes
+        )
     return [line for line in lines.values() if line.cost.bundles > 1]
+
+
+def hbm_bytes(bundles: pathlib.Path) -> int:
+    """Returns the bytes that a program moves between HBM and its core, at the least.
+
+    Copies beside the instructions count, also those of operands that the program before
+    has begun to fetch.
+    """
+    found = hlo.instructions(_program(bundles))
+    return sum(instruction.hbm_bytes * instruction.times for instruction in found)
+
+
+def _program(folder: pathlib.Path) -> str:
+    return _text(_one(folder, "*-TLP-hlo.txt"))
 
 
 def _costs(folder: pathlib.Path) -> Iterator[tuple[str, Cost]]:

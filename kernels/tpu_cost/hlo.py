@@ -1,7 +1,8 @@
-"""Reads a compiled program's text: which instructions run, and how often."""
+"""Reads a compiled program's text: which instructions run, how often, on what bytes."""
 
 from collections.abc import Iterator
 import dataclasses
+import math
 import re
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) .*\{$")
@@ -15,6 +16,15 @@ _REMARKS = re.compile(
     r", (?:sharding|frontend_attributes|metadata|backend_config|origin)=.*"
 )
 _COPIES = ("copy", "transpose", "reshape", "bitcast-convert")
+# An array's type: of elements, of shape, and the memory where it is other than HBM.
+_ARRAY = re.compile(r"\b[a-z]+(\d*)\w*\[([\d,]*)\](?:\{[^}]*?(S\(\d+\))?\})?")
+# Names for what lies there already, and the ends of what was started before.
+_MOVES_NOTHING = (
+    *("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "iota"),
+    *("copy-done", "slice-done", "async-done", "after-all", "partition-id"),
+)
+_PARTS = ("slice", "dynamic-slice", "gather")  # read a part of their first operand
+_STARTED = {"copy-start": 0, "slice-start": 1}  # place of what is written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +36,15 @@ class Instruction:
         kind: "pallas", "copy", or "xla" for all others.
         times: how often it runs.
         equal: its name, then those of instructions that do the same work.
+        hbm_bytes: that one run moves between HBM and the core, at the least: operands
+            read once, of sliced ones the slice, and results written once.
     """
 
     name: str
     kind: str
     times: int
     equal: tuple[str, ...]
+    hbm_bytes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +91,9 @@ def instructions(text: str) -> list[Instruction]:
             parsed.kind,
             times,
             (parsed.name, *(n for n in names[work[parsed.name]] if n != parsed.name)),
+            _hbm_bytes(computations, computation, parsed),
         )
-        for _, parsed, times in reached
+        for computation, parsed, times in reached
     ]
 
 
@@ -149,6 +163,67 @@ def _trips(computations: _Computations, line: str) -> int:
         for n in _CONSTANT.findall(parsed.line)
     ]
     return bounds[0] if len(bounds) == 1 else 1
+
+
+def _hbm_bytes(computations: _Computations, computation: str, parsed: _Parsed) -> int:
+    if parsed.opcode in _MOVES_NOTHING or '"ConcatBitcast"' in parsed.line:
+        return 0
+    types = {p.name: p.type for p in computations[computation]}
+    if parsed.opcode in _STARTED:
+        written = _arrays(parsed.type)[_STARTED[parsed.opcode]]
+        sides = _arrays(parsed.type)[:2]
+        return written[0] * sum(not space for _, space in sides)
+    called = _CALLED.findall(parsed.attributes)
+    body = computations.get(called[0], []) if parsed.opcode == "fusion" else []
+    root = body[-1] if body else parsed
+    read = 0
+    for name in dict.fromkeys(parsed.operands):
+        place = parsed.operands.index(name)
+        read += min(_in_hbm(types.get(name, "")), _part(parsed, body, place))
+    written = _in_hbm(parsed.type)
+    if root.opcode == "dynamic-update-slice" and written:  # in place
+        inside = {p.name: p.type for p in body} or types
+        written = _size(inside.get(root.operands[1], ""))
+    return read + written
+
+
+def _part(parsed: _Parsed, body: list[_Parsed], place: int) -> float:
+    """Returns the bytes that are read of an operand; infinity for all of it."""
+    users = [parsed]
+    name = parsed.operands[place]
+    if body:
+        name = next(
+            p.name
+            for p in body
+            if p.opcode == "parameter" and f" parameter({place})" in p.line
+        )
+        users = [p for p in body if name in p.operands]
+    total = 0
+    for user in users:
+        if user.operands[0] != name or name in user.operands[1:]:
+            return math.inf
+        if user.opcode in _PARTS:
+            total += _size(user.type)
+        elif user.opcode != "dynamic-update-slice":  # which overwrites a part
+            return math.inf
+    return total
+
+
+def _arrays(type_: str) -> list[tuple[int, str]]:
+    """Returns bytes and memory ("" for HBM) of every array in a type; of scalars, 0."""
+    found = []
+    for bits, shape, space in _ARRAY.findall(type_):
+        elements = math.prod(int(n) for n in shape.split(",")) if shape else 0
+        found.append((elements * max(int(bits or 8), 8) // 8, space))
+    return found
+
+
+def _size(type_: str) -> int:
+    return sum(size for size, _ in _arrays(type_))
+
+
+def _in_hbm(type_: str) -> int:
+    return sum(size for size, space in _arrays(type_) if not space)
 
 
 def _work(computations: _Computations, computation: str, parsed: _Parsed) -> str:

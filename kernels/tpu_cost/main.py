@@ -19,6 +19,7 @@ from clinometer.kernels.tpu_cost import cases as cases_lib
 from clinometer.kernels.tpu_cost import compiler as compiler_lib
 from clinometer.kernels.tpu_cost import page
 from clinometer.kernels.tpu_cost import report
+from clinometer.kernels.tpu_cost import table
 from clinometer.kernels.tpu_cost import topologies
 from clinometer.options import outputs
 
@@ -27,10 +28,12 @@ Compiles the kernels, and plain jnp forms of the same maths, for TPUs that need 
 there, and tells what the compiler says of them: whether they compile, cycles, bundles,
 memory, spilled registers, use of the slots, and the least cycles that the chip needs.
 
-"cycles" are the compiler's own: of its simulator (status "simulated"), or bundles of
-its schedule (status "bundles only"), which leave out what is waited for. They are never
-the time on a TPU. "around" are the cycles of what XLA puts beside a Pallas call, such
-as copies into another layout. "ratio" is the cycles of the best jnp form over a form's.
+A row is one program, as `jax.jit` makes it; one of the pass "forward+backward" gives
+output and gradients. "cycles" are the compiler's own: of its simulator (status
+"simulated"), or bundles of its schedule (status "bundles only"), which leave out what
+is waited for; and no fewer than the chip's memory needs. They are never the time on a
+TPU. "around" are the cycles of what XLA puts beside a Pallas call, such as copies into
+another layout. "ratio" is the cycles of the best jnp form over a form's.
 """
 
 _EPILOG = """\
@@ -58,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         chosen = _chosen(args.op, args.passes)
         targets = [topologies.resolve(x) for x in args.topology or topologies.DEFAULT]
-        for path in (args.out, args.page):
+        for path in (args.out, args.page, args.markdown):
             if path:
                 outputs.check_file("output", path)
     except ValueError as error:
@@ -89,8 +92,11 @@ def main(argv: Sequence[str]) -> int:
                 records_lib.write(args.out, records_lib.dumps(found))
             if args.page:
                 records_lib.write(args.page, page.draw(found))
+            if args.markdown:
+                lines = "\n".join(table.markdown(found)) + "\n"
+                records_lib.write(args.markdown, lines)
             print(
-                "\n".join(report.table(records)) + "\n",
+                "\n".join(table.text(records)) + "\n",
                 file=sys.stderr if args.json else sys.stdout,
                 flush=True,
             )
@@ -101,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _measured(
     compiler: compiler_lib.Compiler,
-    work: Sequence[tuple[case_lib.Case, chips.Chip, str, list[str]]],
+    work: Sequence[tuple[case_lib.Case | case_lib.Step, chips.Chip, str, list[str]]],
     dtype: str,
     jobs: int,
     line: progress_lib.Line,
@@ -137,7 +143,7 @@ def _broken(record: dict[str, Any]) -> bool:
 
 def _chosen(
     ops: Sequence[str] | None, passes: Sequence[str] | None
-) -> list[case_lib.Case]:
+) -> list[case_lib.Case | case_lib.Step]:
     listed = cases_lib.cases()
     known = list(dict.fromkeys(case.op for case in listed))
     unknown = [name for name in ops or () if name not in known]
@@ -150,7 +156,7 @@ def _chosen(
     ]
 
 
-def _implementations(case: case_lib.Case, form: str) -> list[str]:
+def _implementations(case: case_lib.Case | case_lib.Step, form: str) -> list[str]:
     wanted = {"ours": (True,), "xla": (False,), "both": (True, False)}[form]
     return [x for x in case.implementations() if (x == case_lib.OURS) in wanted]
 
@@ -172,8 +178,8 @@ def _parser() -> argparse.ArgumentParser:
         "--pass",
         dest="passes",
         action="append",
-        choices=("forward", "backward"),
-        help="repeatable; both by default",
+        choices=("forward", "backward", case_lib.STEP),
+        help="repeatable; all by default",
     )
     parser.add_argument(
         "--topology",
@@ -199,6 +205,9 @@ def _parser() -> argparse.ArgumentParser:
         "--page", metavar="FILE.html", help="draw the cycles as bars on a page"
     )
     parser.add_argument(
+        "--markdown", metavar="FILE.md", help="write one table of all, for a document"
+    )
+    parser.add_argument(
         "--jobs",
         type=_at_least_one,
         default=1,
@@ -208,10 +217,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--timeout",
         type=_at_least_one,
-        default=180,
+        default=600,
         metavar="SECONDS",
-        help="for one form to compile, and a third of it to be simulated; what is not "
-        "simulated by then counts by its bundles; default 180",
+        help="for one form to compile, and for it to be simulated; what is not done "
+        "by then has no cycles; default 600",
     )
     return parser
 

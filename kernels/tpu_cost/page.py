@@ -21,12 +21,12 @@ p, li { line-height: 1.45 } .note { color: #666; font-size: 0.9em }"""
 
 _NOTES = """\
 <p>Cycles are the TPU compiler's own, of one core. <b>Solid</b> bars were simulated by
-it; <b>hatched</b> ones are bundles of its schedule, loops times trips, without what is
-waited for, and with both sides of every branch. None of them is a time on a TPU. The
+it; <b>hatched</b> ones have bundles of its schedule, loops times trips, without what is
+waited for, and with both sides of every branch. Nothing has fewer cycles than the
+chip's memory needs for the bytes that it moves. None of them is a time on a TPU. The
 <b>red line</b> is the roofline: the largest of the cycles that the operation's formula
 needs of the matrix units at the occupancy its tiles have, of the vector units, of the
-unit of exponentials, and of the memory. XLA's forms start from operands that XLA may
-have moved to VMEM beforehand, which their cycles leave out.</p>"""
+unit of exponentials, and of the memory.</p>"""
 
 
 def draw(records: Sequence[dict[str, Any]]) -> str:
@@ -78,7 +78,7 @@ def _row(record: dict[str, Any], y: int, scale: float) -> Iterator[str]:
     cycles = record["cycles"]
     if not cycles:
         said = record["reason"] or ""
-        words = report.shown_status(record) + (f": {said}" if said else "")
+        words = record["status"] + (f": {said}" if said else "")
         yield _text(_LEFT + 4, y + _BAR - 3, words[:110], "start", "#a33")
         return
     length = cycles * scale

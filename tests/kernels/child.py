@@ -12,17 +12,22 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs Python code; an empty variable of the environment is taken away."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "tools/imports"),
-    } | environment
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={name: value for name, value in environment.items() if value},
+        env=environ(**environment),
         timeout=300,
     )
+
+
+def environ(**environment: str) -> dict[str, str]:
+    """Returns the environment of such a process; an empty variable is taken away."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "tools/imports"),
+    } | environment
+    return {name: value for name, value in environment.items() if value}
 
 
 def printed(finished: subprocess.CompletedProcess[str]) -> Any:

@@ -1,6 +1,8 @@
 """Tables of cases whose making goes wrong, for children of the compiler."""
 
 import os
+import pathlib
+import signal
 import sys
 import time
 
@@ -18,3 +20,14 @@ def hangs():
 
 def nothing():
     return []
+
+
+def is_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tells_its_pid():
+    told = pathlib.Path(os.environ["FAILING_PID"])
+    told.with_suffix(".partial").write_text(str(os.getpid()))
+    told.with_suffix(".partial").rename(told)
+    time.sleep(600)

@@ -63,6 +63,11 @@ def test_every_instruction_of_a_program_has_its_cost():
         "copy": ("copy", 2, 96, 996),  # copy.1 is equal, and has no files
         "broadcast_add_fusion": ("xla", 1, 36, 35),
     }
+    # [256, 128] of float32 read from HBM; from VMEM to HBM; from VMEM to VMEM.
+    assert lines["scale.2"].hbm_bytes == lines["copy"].hbm_bytes == 256 * 128 * 4
+    assert lines["scale.3"].hbm_bytes == 0
+    # Also a copy of x that is started beside, and one of a row.
+    assert dumps.hbm_bytes(stored.BUNDLES) == 4 * 256 * 128 * 4 + 512
     # A grid of 4 turns 6 times: its pipeline fills and drains.
     scale = lines["scale.3"].cost
     assert scale.static_bundles == 33
@@ -132,3 +137,50 @@ def test_equal_work_is_found_under_other_names():
     assert equal["broadcast_add_fusion"] == {"broadcast_add_fusion"}
     with pytest.raises(ValueError, match="no ENTRY"):
         hlo.instructions("HloModule nothing\n")
+
+
+HBM = """\
+HloModule some
+
+%fused (p.0: bf16[8,64,128], p.1: s32[]) -> bf16[1,64,128] {
+  %p.0 = bf16[8,64,128]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %p.1 = s32[]{:T(128)} parameter(1)
+  ROOT %part = bf16[1,64,128]{2,1,0:T(8,128)(2,1)S(1)} dynamic-slice(%p.0, %p.1)
+}
+
+%updated (q.0: f32[32,128], q.1: f32[2,128], q.2: s32[]) -> f32[32,128] {
+  %q.0 = f32[32,128]{1,0} parameter(0)
+  %q.1 = f32[2,128]{1,0:S(1)} parameter(1)
+  %q.2 = s32[]{:T(128)} parameter(2)
+  ROOT %in_place = f32[32,128]{1,0} dynamic-update-slice(%q.0, %q.1, %q.2)
+}
+
+ENTRY %main (w: bf16[8,64,128], b: f32[32,128], i: s32[]) -> f32[32,128] {
+  %w = bf16[8,64,128]{2,1,0:T(8,128)(2,1)} parameter(0)
+  %b = f32[32,128]{1,0} parameter(1)
+  %i = s32[]{:T(128)} parameter(2)
+  %early = (bf16[8,64,128]{2,1,0:S(1)}, bf16[8,64,128]{2,1,0}, u32[]{:S(2)}) \
+copy-start(%w), cross_program_prefetch_index=0
+  %some = ((bf16[8,64,128]{2,1,0}), bf16[2,64,128]{2,1,0:S(1)}, s32[]{:S(2)}) \
+slice-start(%w), slice={[0:2], [0:64], [0:128]}
+  %of_eight = bf16[1,64,128]{2,1,0:S(1)} fusion(%w, %i), kind=kLoop, calls=%fused
+  %few = f32[2,128]{1,0:S(1)} slice(%b), slice={[0:2], [0:128]}
+  %twice = f32[32,128]{1,0} add(%b, %b)
+  %bits = pred[32,128]{1,0} compare(%b, %twice), direction=LT
+  ROOT %last = f32[32,128]{1,0} fusion(%twice, %few, %i), kind=kLoop, calls=%updated
+}
+"""
+
+
+def test_bytes_are_those_between_hbm_and_the_core():
+    found = {x.name: x.hbm_bytes for x in hlo.instructions(HBM)}
+    assert found == {
+        **dict.fromkeys(("w", "b", "i"), 0),
+        "early": 8 * 64 * 128 * 2,  # by the program before, but by some program
+        "some": 2 * 64 * 128 * 2,
+        "of_eight": 64 * 128 * 2,  # not all of w
+        "few": 2 * 128 * 4,
+        "twice": 2 * 32 * 128 * 4,  # b is read once
+        "bits": 32 * 128 * (4 + 4 + 1),
+        "last": 2 * 128 * 4,  # in place
+    }

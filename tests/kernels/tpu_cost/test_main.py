@@ -3,11 +3,14 @@
 import importlib.util
 import json
 
+import jax
 import pytest
 
 from clinometer.kernels.tpu import chips
+from clinometer.kernels.tpu_cost import case as case_lib
 from clinometer.kernels.tpu_cost import cases
 from clinometer.kernels.tpu_cost import compiler
+from clinometer.kernels.tpu_cost import steps
 from clinometer.kernels.tpu_cost import topologies
 from clinometer.tools import cli
 
@@ -51,9 +54,37 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch, capsys):
 def test_cases_have_one_name_each():
     listed = cases.cases()
     assert len({case.key for case in listed}) == len(listed)
+    passes: dict[str, set[str]] = {}
     for case in listed:
-        assert case.kernel.pass_name == case.pass_name
-        assert case.kernel.op == case.op
+        passes.setdefault(case.op, set()).add(case.pass_name)
+        if isinstance(case, case_lib.Case):
+            assert case.kernel.pass_name == case.pass_name
+            assert case.kernel.op == case.op
+    for op, found in passes.items():
+        if op not in ("switch_dispatch", "switch_combine", "expert_matmul"):
+            assert case_lib.STEP in found, op  # those are parts of switch_layer
+
+
+@pytest.mark.parametrize("step", steps.steps(), ids=lambda x: " ".join(x.key))
+def test_steps_give_what_their_jnp_forms_give(step):
+    """Output and a gradient of every input: programs that can be compared."""
+    with jax.numpy_rank_promotion("allow"):  # as users have it, and other code
+        ours, *others = [
+            jax.eval_shape(*_called(case_lib.program(step, name, "bfloat16")))
+            for name in step.implementations()
+        ]
+    outputs = len(ours) - step.num_gradients
+    assert outputs >= 1
+    for other in others:
+        assert len(other) == len(ours)
+        # A form may take another table or bias, and its gradient is of that shape.
+        assert other[:outputs] == ours[:outputs]
+        assert len(ours[outputs:]) == step.num_gradients
+
+
+def _called(program):
+    function, shapes = program
+    return function, *shapes
 
 
 @pytest.mark.slow
@@ -65,6 +96,10 @@ def test_a_report_of_one_operation(tmp_path, capsys):
     asked = ["--op", "switch_route", "--pass", "forward", "--topology", "v5e", "--json"]
     assert cli.main(["tpu-cost", *asked, "--out", str(out), "--page", str(drawn)]) == 0
     printed = json.loads(capsys.readouterr().out)
+    again = ["tpu-cost", *asked, "--timeout", "90", "--form", "ours"]
+    assert cli.main(again) == 0
+    (ours,) = json.loads(capsys.readouterr().out)
+    assert ours["cycles"] == printed[0]["cycles"]
     assert printed == json.loads(out.read_text())
     for record in printed:
         assert all(key in record for key in NEEDED)
