@@ -65,7 +65,7 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _entry(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = [entry["best"] for entry in found]
-    given = [entry["standard_error"] for entry in found]
+    given = [entry.get("standard_error") for entry in found]
     errors = [error for error in given if error is not None]
     # The seeds are scored on the same examples: their mean knows them no better.
     examples_error = statistics.fmean(errors) if errors else None

@@ -29,11 +29,14 @@ def write(path: str | os.PathLike[str], value: Any) -> None:
     """Writes a file by rename, so that a reader sees a whole one at any moment."""
     path = pathlib.Path(path)
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(dumps(value, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(dumps(value, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # Where the disk is full.
 
 
 def loads(text: str | bytes, *, strict: bool = True) -> Any:

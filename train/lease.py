@@ -111,7 +111,8 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat_seconds):
-            self._write(released=False)
+            with contextlib.suppress(OSError):  # The next beat may succeed.
+                self._write(released=False)
 
     def _write(self, released: bool) -> None:
         # In place: a rename would leave the lock on a file without a name. One short

@@ -18,6 +18,8 @@ STATUSES = ("running", "finished", "stopped", "failed")
 
 _NUMBER = (int, float)
 _OPTIONAL = (*_NUMBER, type(None))
+_NAME = (str, type(None))
+_MOST = 1e30  # No run counts or measures more.
 # Field -> types of its value; what is not there is asked for by who needs it. A star
 # stands for every key of an object and for every item of a list.
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -36,14 +38,34 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "config.schedule.learning_rate": _NUMBER,
     "config.train_steps": (int,),
     "counts": (dict,),
-    "counts.*": (*_OPTIONAL, str),
-    "counts.params_total": _OPTIONAL,
-    "counts.decoder_length": (int,),
+    **{
+        f"counts.{name}": _OPTIONAL
+        for name in (
+            "params_total",
+            "params_embedding",
+            "params_non_embedding",
+            "params_active",
+            "batch_size",
+            "encoder_length",
+            "decoder_length",
+            "macs_forward_batch",
+            "macs_decoder_length",
+            "flops_forward",
+            "flops_forward_non_embedding",
+            "flops_train_step",
+        )
+    },
     "initial": (dict, type(None)),
     "initial.step": (int, type(None)),
     "data": (dict,),
     "data.store": (str,),
     "data.vocabulary_sha256": (str,),
+    "data.corpus_hash": _NAME,
+    "data.python_version": _NAME,
+    "data.train_tokens": _OPTIONAL,
+    "data.tokens_seen": _OPTIONAL,
+    "data.unique_tokens_seen": _OPTIONAL,
+    "data.epochs": _OPTIONAL,
     "data.tasks": (dict, type(None)),
     "data.tasks.*": (dict,),
     "data.tasks.*.majority": _OPTIONAL,
@@ -52,6 +74,9 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "speed.steps_per_second_iqr": _OPTIONAL,
     "speed.tokens_per_second_median": _OPTIONAL,
     "speed.noisy": (bool,),
+    "speed.mfu": _OPTIONAL,
+    "speed.fraction_of_measured_matmul": _OPTIONAL,
+    "speed.processor_lost_to_others": _OPTIONAL,
     "wall_seconds": (dict,),
     "wall_seconds.*": _OPTIONAL,
     "metrics": (dict,),
@@ -59,6 +84,9 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "metrics.step": (int,),
     "metrics.train/loss": _OPTIONAL,
     "metrics.validation/loss": _OPTIONAL,
+    "metrics.validation/neg_log_perplexity": _OPTIONAL,
+    "metrics.validation/accuracy": _OPTIONAL,
+    "metrics.validation/tokens": _OPTIONAL,
     "downstream": (dict, type(None)),
     "downstream.tasks": (dict,),
     "downstream.tasks.*": (dict,),
@@ -69,8 +97,12 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "evaluations.*": (dict,),
     "versions": (dict,),
     "device": (dict,),
+    "git_revision": _NAME,
+    "git_dirty": (bool, type(None)),
     "started_at": (str,),
 }
+# What is there has these fields.
+_PARTS = {"downstream.tasks.*": ("best", "best_step")}
 
 
 def read(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -99,17 +131,22 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
     require(record, directory, "model", "status", "seed")
     for field, types in _TYPES.items():
         for name, value in _found(record, field.split(".")):
-            # True and False are of the type int, too.
-            fits = (
-                bool in types if isinstance(value, bool) else isinstance(value, types)
+            # isinstance would take True for a whole number.
+            known = type(value) in types
+            if known and not (type(value) in _NUMBER and abs(value) > _MOST):
+                continue
+            accepted = " or ".join(
+                "null" if kind is type(None) else kind.__name__ for kind in types
             )
-            if not fits:
-                listed = " or ".join(
-                    "null" if kind is type(None) else kind.__name__ for kind in types
-                )
-                raise errors.RunError(
-                    f"{path}: {name} is {value!r:.40}; accepted: {listed}"
-                )
+            limit = f" of up to {_MOST:g}" if known else ""
+            raise errors.RunError(
+                f"{path}: {name} is {value!r:.40}; accepted: {accepted}{limit}"
+            )
+    for field, parts in _PARTS.items():
+        for name, value in _found(record, field.split(".")):
+            for part in parts:
+                if part not in value:
+                    raise errors.RunError(f"{path}: {name} has no field {part!r}")
     if record["status"] not in STATUSES:
         raise errors.RunError(
             f"{path}: status is {record['status']!r}; accepted: {', '.join(STATUSES)}"

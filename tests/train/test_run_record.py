@@ -54,6 +54,17 @@ _CHANGES = [
         lambda r: r.update(downstream={"tasks": {"rte": {"best": None}}}),
         "downstream.tasks.rte.best is None; accepted: int or float",
     ),
+    (
+        lambda r: r.update(downstream={"tasks": {"rte": {"best": 1.0}}}),
+        "downstream.tasks.rte has no field 'best_step'",
+    ),
+    (lambda r: r.update(git_revision=True), "git_revision is True"),
+    (lambda r: r["data"].update(corpus_hash=[]), "data.corpus_hash is ..; accepted"),
+    (lambda r: r["speed"].update(mfu={}), "speed.mfu is {}; accepted"),
+    (
+        lambda r: r["counts"].update(flops_forward=1e300),
+        r"counts.flops_forward is 1e.300; accepted: .* of up to 1e.30",
+    ),
     (lambda r: r.update(status="odd"), "status is 'odd'; accepted: running, finished"),
 ]
 

@@ -62,6 +62,7 @@ def read(runs: Iterable[records.Run]) -> list[Score]:
             name = path.parent.relative_to(folder).as_posix()
             tuned = records.Run(name, path.parent, records.read_record(path))
             if tuned.finished and tuned.is_finetuning:
+                tuned.require("config.schedule.learning_rate", "config.data.mixture")
                 scores += _scores(run, tuned)
     return scores
 

@@ -42,6 +42,13 @@ class Run:
             value = value[key]
         return value
 
+    def require(self, *fields: str) -> None:
+        """Raises RecordError, naming file and field, where one is not there."""
+        try:
+            run_record.require(self.record, self.path, *fields)
+        except errors.RunError as error:
+            raise RecordError(str(error)) from error
+
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of metrics.jsonl in order; empty if the file does not exist yet."""
         return list(read_metrics(self.path / metrics_log.FILE_NAME))
