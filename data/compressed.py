@@ -32,7 +32,9 @@ _FORMATS = {
     ".gz": _Format("gzip member", lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), 1),
     ".xz": _Format("xz stream", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), 4),
     ".zst": _Format(
-        "Zstandard frame", lambda: zstandard.ZstdDecompressor().decompressobj(), None
+        "Zstandard frame",
+        lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(),
+        None,
     ),
 }
 SUFFIXES = tuple(_FORMATS)

@@ -93,3 +93,13 @@ def test_suffixes_in_both_cases():
     assert compressed.strip_suffix("a.txt.GZ") == "a.txt"
     assert compressed.strip_suffix("a.txt.xz") == "a.txt"
     assert compressed.strip_suffix("a.TXT") == "a.TXT"
+
+
+def test_frames_of_long_windows_are_read():
+    """What `zstd --long=31` writes: the library takes 128 MiB at most by itself."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
+    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    data = stream.compress(_ONE) + stream.flush()
+    with pytest.raises(zstandard.ZstdError, match="too much memory"):
+        zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    assert _read(".zst", data) == _ONE

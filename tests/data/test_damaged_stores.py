@@ -90,7 +90,7 @@ def test_damaged_stores_are_refused_or_right(store, tmp_path):
 
 @pytest.mark.matrix
 def test_many_damaged_stores(store, tmp_path, record_property):
-    for name, count in _outcomes(store, tmp_path / "copy", 30000, seed=1).items():
+    for name, count in _outcomes(store, tmp_path / "copy", 10000, seed=1).items():
         record_property(name, count)
 
 
