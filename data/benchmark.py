@@ -14,6 +14,7 @@ import time
 from clinometer.data import batches
 from clinometer.data import token_store
 from clinometer.data.errors import DataError
+from clinometer.options import numbers
 
 _WARM_UP_WINDOWS = 2
 
@@ -57,9 +58,9 @@ def main(argv: list[str]) -> int:
         description="Measures the batch pipeline on one core, in raw tokens/s.",
     )
     parser.add_argument("store", help="a token store")
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--encoder-length", type=int, default=512)
-    parser.add_argument("--windows", type=int, default=20)
+    parser.add_argument("--batch-size", type=numbers.Whole(1), default=128)
+    parser.add_argument("--encoder-length", type=numbers.Whole(1), default=512)
+    parser.add_argument("--windows", type=numbers.Whole(1), default=20)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     try:

@@ -232,7 +232,6 @@ def test_bad_values_of_every_option_are_a_line(name, tmp_path, capsys):
             assert code in (1, 2), (option, value, said)
             last = said.err.strip().splitlines()[-1]
             assert last.startswith(f"clinometer {name}: "), (option, value, said.err)
-            assert len(last) < 1500, (option, value[:20], len(last))
             tried += 1
     assert tried >= 11
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

@@ -49,6 +49,8 @@ def main(argv: list[str]) -> int:
             return 0
         with folder.locked(options.out) as lock:
             return _study(options, runs, command, lock)
+    except BrokenPipeError:
+        raise  # The runs have saved; the command's own end says why.
     except (
         errors.StudyError,
         records.RecordError,
@@ -113,7 +115,7 @@ def _study(
 
 
 def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
-    """The planned runs with canonical model names; a bad name is an error here."""
+    """The planned runs with canonical names; a model that there is not is an error."""
     runs = plan.plan_runs(
         options.archs,
         options.sizes,
@@ -121,13 +123,14 @@ def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
         replicate_seeds=options.replicate,
         replicate_largest=options.replicate_largest,
     )
-    try:
-        named = [
-            plan.PlannedRun(registry.parse(run.model).canonical, run.seed)
-            for run in runs
-        ]
-    except ValueError as error:
-        raise errors.StudyError(str(error)) from error
+    named = []
+    for run in runs:
+        try:
+            model = registry.parse(run.model).canonical
+            phases.count(options, model)
+        except ValueError as error:
+            raise errors.StudyError(f"{run.model}: {error}") from error
+        named.append(plan.PlannedRun(model, run.seed))
     return list(dict.fromkeys(named))
 
 

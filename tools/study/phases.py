@@ -153,17 +153,25 @@ def check_downstream(options: argparse.Namespace) -> None:
 
 def costs(options: argparse.Namespace, work: list[Work]) -> dict[str, float]:
     """Train-step FLOPs of each, at the study's batch; checks every model."""
-    shape = protocol(options)
     by_model = {
-        model: counts.count(
-            model,
-            batch_size=shape.batch_size,
-            encoder_length=shape.encoder_length,
-            vocab_size=protocol_lib.VOCAB_SIZE,
-        ).flops_train_step
+        model: count(options, model, trace=True).flops_train_step
         for model in {one.model for one in work}
     }
     return {one.name: float(by_model[one.model]) for one in work}
+
+
+def count(
+    options: argparse.Namespace, model: str, *, trace: bool = False
+) -> counts.Counts:
+    """Counts a model at the study's batch; raises ValueError if there is none."""
+    shape = protocol(options)
+    return counts.count(
+        model,
+        batch_size=shape.batch_size,
+        encoder_length=shape.encoder_length,
+        trace=trace,
+        vocab_size=protocol_lib.VOCAB_SIZE,
+    )
 
 
 def run_folder(options: argparse.Namespace, run: plan.PlannedRun) -> pathlib.Path:
