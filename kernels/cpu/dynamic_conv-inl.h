@@ -26,11 +26,12 @@ struct TileWeights {
 
 // R rows and V vectors of channels: row r of the output takes rows r to r + K -
 // 1 of the window, as far as they are in [begin, end), the rows of the
-// sequence.
+// sequence. Others count as zero if they have weights.
 template <int R, int V>
 CLINOMETER_INLINE void DynamicTile(const float* window, int64_t window_row,
                                    TileWeights weights, int64_t taps,
-                                   int64_t begin, int64_t end, float* output,
+                                   int64_t begin, int64_t end,
+                                   bool weighs_outside, float* output,
                                    int64_t row, int64_t lanes) {
   Vec sum[R][V];
   for (int r = 0; r < R; ++r) {
@@ -52,10 +53,18 @@ CLINOMETER_INLINE void DynamicTile(const float* window, int64_t window_row,
     for (int i = 0; i < R - 1; ++i) add(taps + i, i + 1, R);
   } else {
     // At the ends of the sequence. What is not a tap is skipped, not multiplied
-    // by zero: it may be infinite.
-    for (int64_t i = begin; i < end; ++i) {
+    // by zero: it may be infinite. So may be the weight of a zero.
+    for (int64_t i = 0; i < taps + R - 1; ++i) {
+      const bool is_inside = begin <= i && i < end;
       for (int r = 0; r < R; ++r) {
-        if (r <= i && i < r + taps) add(i, r, r + 1);
+        if (i < r || i >= r + taps) continue;
+        if (is_inside) {
+          add(i, r, r + 1);
+        } else if (weighs_outside) {
+          const float weight =
+              weights.data[i * weights.window + r * weights.tile];
+          for (int v = 0; v < V; ++v) sum[r][v] += Set(weight) * Vec{};
+        }
       }
     }
   }
@@ -79,6 +88,7 @@ struct DynamicStrip {
   int64_t taps;
   TileWeights weights;  // of row s and the first head
   int64_t weights_row;  // from the weights of a row to those of the next
+  bool weighs_outside;  // positions outside of the sequence have weights too
   float* output;        // row s
   int64_t output_row;
 };
@@ -100,10 +110,12 @@ void DynamicTiles(const DynamicStrip& in, int64_t s, int64_t rows) {
         const int64_t lanes = in.head_width - c;
         if (lanes > kLanes) {
           DynamicTile<R, 2>(window + c, in.data_row, weights, in.taps, begin,
-                            end, output + c, in.output_row, lanes);
+                            end, in.weighs_outside, output + c, in.output_row,
+                            lanes);
         } else {
           DynamicTile<R, 1>(window + c, in.data_row, weights, in.taps, begin,
-                            end, output + c, in.output_row, lanes);
+                            end, in.weighs_outside, output + c, in.output_row,
+                            lanes);
         }
       }
     }
@@ -242,6 +254,7 @@ CLINOMETER_INLINE void DynamicForwardTask(const ConvolutionForwardArgs& args,
   strip.length = in.length;
   strip.taps = in.taps;
   strip.weights_row = weights_row;
+  strip.weighs_outside = true;
   strip.output_row = in.channels;
   for (int64_t c = 0; c < in.channels; c += strip.width) {
     if (direct) {
@@ -292,6 +305,7 @@ CLINOMETER_INLINE void DynamicBackwardTask(const ConvolutionBackwardArgs& args,
   strip.length = in.length;
   strip.taps = in.taps;
   strip.weights_row = weights_row;
+  strip.weighs_outside = false;
   strip.output_row = in.channels;
   for (int64_t c = 0; c < in.channels; c += strip.width) {
     strip.width = StripChannels(in, c);

@@ -190,6 +190,77 @@ CLINOMETER_INLINE void SetScaled(const float* x, int64_t row, float factor,
     Store(out + d, Load(x + d) * factor);
 }
 
+// Positions that are summed one by one, a multiple of all chunks. A running sum
+// of float32 over many more would lose what is small against it.
+constexpr int64_t kPart = 2016;
+
+// A sum over positions: of a part, and of the parts before it.
+class RunningSum {
+ public:
+  RunningSum(int64_t size, Carver* carver)
+      : size_(size), part_(carver->Take(size)), before_(carver->Take(size)) {}
+
+  // Floats that it takes from the carver.
+  static int64_t Size(int64_t size) { return 2 * Carver::Size(size); }
+
+  void Clear() {
+    std::fill_n(part_, size_, 0.0f);
+    has_before_ = false;
+  }
+
+  // To be called before a chunk, with the number of positions summed so far.
+  void Advance(int64_t positions) {
+    if (positions > 0 && positions % kPart == 0) Close();
+  }
+
+  // Makes `part` the sum of all.
+  void Finish() {
+    if (!has_before_) return;
+    Close();
+    std::swap(part_, before_);
+    has_before_ = false;
+  }
+
+  float* part() const { return part_; }
+  // Null where there was no part before.
+  const float* before() const { return has_before_ ? before_ : nullptr; }
+
+ private:
+  void Close() {
+    if (has_before_) {
+      AddScaled(part_, size_, 1.0f, before_);
+    } else {
+      std::copy_n(part_, size_, before_);
+    }
+    std::fill_n(part_, size_, 0.0f);
+    has_before_ = true;
+  }
+
+  const int64_t size_;
+  float* part_;
+  float* before_;
+  bool has_before_ = false;
+};
+
+// out = a total times a factor, in whole vectors.
+CLINOMETER_INLINE void SetScaledTotal(const RunningSum& total, int64_t row,
+                                      float factor, float* out) {
+  SetScaled(total.part(), row, factor, out);
+  if (total.before() != nullptr) {
+    AddScaled(total.before(), row, factor, out);
+  }
+}
+
+// As `Scan`, of a state that is a running sum.
+CLINOMETER_INLINE void ScanState(int64_t rows, int64_t width, int64_t row,
+                                 ScanRows at, const RunningSum& state,
+                                 const Ahead& ahead) {
+  at.state = state.part();
+  Scan(rows, width, row, at, ahead);
+  if (state.before() == nullptr) return;
+  ReadState(rows, width, row, at.a, state.before(), at.out, true, {});
+}
+
 }  // namespace CLINOMETER_ISA
 }  // namespace clinometer
 

@@ -15,80 +15,21 @@
 #define CLINOMETER_KERNELS_CPU_PERFORMER_ATTENTION_INL_H_
 
 #include "kernels/cpu/linear_scan-inl.h"
-#include "kernels/cpu/matmul-inl.h"
+#include "kernels/cpu/performer_head-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// Positions gathered at once, a multiple of kScanBlock: few, since rows that
-// lie a power of two apart push each other out of the first-level cache.
-constexpr int64_t kScanChunk = 12;
-// Positions gathered at once for products of matrices.
-constexpr int64_t kProductChunk = 48;
-
-// 1 / x; 0 for the denominator of a query without a key.
-CLINOMETER_INLINE float Inverse(float x) { return x == 0 ? 0.0f : 1.0f / x; }
-
-// One example and head: where its rows lie, and how they are gathered.
-struct PerformerHead {
-  PerformerHead(const PerformerAttentionInputs& inputs, int64_t b, int64_t h)
-      : in(inputs),
-        width(inputs.width),
-        row(RoundUp(inputs.width, kLanes)),
-        step(inputs.heads * inputs.width),
-        query_start((b * inputs.query_length * inputs.heads + h) *
-                    inputs.width),
-        key_start((b * inputs.key_length * inputs.heads + h) * inputs.width),
-        denominators((b * inputs.heads + h) * inputs.query_length),
-        mask(inputs.mask == nullptr ? nullptr
-                                    : inputs.mask + b * inputs.mask_stride) {}
-
-  int64_t Query(int64_t t) const { return query_start + t * step; }
-  int64_t Key(int64_t s) const { return key_start + s * step; }
-  float Mask(int64_t s) const { return mask == nullptr ? 1.0f : mask[s]; }
-
-  void QueryFeatures(int64_t t, float* out) const {
-    Features(in.query + Query(t), width, in.epsilon, 1.0f, out);
-  }
-  void KeyFeatures(int64_t s, float* out) const {
-    Features(in.key + Key(s), width, in.epsilon, Mask(s), out);
-  }
-  void Value(int64_t s, float* out) const {
-    Gather(in.value + Key(s), width, 1.0f, out);
-  }
-
-  // The keys and values of a chunk from s on.
-  Ahead KeyRows(int64_t s, int64_t chunk) const {
-    Ahead ahead{std::min(chunk, in.key_length - s), step};
-    if (ahead.rows > 0) ahead.Add(in.key + Key(s));
-    if (ahead.rows > 0) ahead.Add(in.value + Key(s));
-    return ahead;
-  }
-
-  // Fills rows up to a whole block with zeros; returns their number.
-  int64_t Pad(int64_t rows, float* x) const {
-    const int64_t padded = RoundUp(rows, kScanBlock);
-    std::fill_n(x + rows * row, (padded - rows) * row, 0.0f);
-    return padded;
-  }
-
-  const PerformerAttentionInputs& in;
-  const int64_t width;
-  const int64_t row;   // floats of a gathered row
-  const int64_t step;  // floats between positions of the inputs
-  const int64_t query_start;
-  const int64_t key_start;
-  const int64_t denominators;
-  const float* const mask;
-};
-
 // Writes a query's denominator, and its inverse to `inverse`.
 CLINOMETER_INLINE void Denominator(const PerformerAttentionForwardArgs& args,
                                    const PerformerHead& head, int64_t t,
-                                   const float* features, const float* total,
-                                   float* inverse) {
-  const float denominator = Dot(features, total, head.row);
+                                   const float* features,
+                                   const RunningSum& total, float* inverse) {
+  float denominator = Dot(features, total.part(), head.row);
+  if (total.before() != nullptr) {
+    denominator += Dot(features, total.before(), head.row);
+  }
   args.denominator[head.denominators + t] = denominator;
   *inverse = Inverse(denominator);
 }
@@ -99,36 +40,46 @@ CLINOMETER_INLINE void PerformerForwardTask(
   const PerformerHead head(in, b, h);
   const int64_t width = head.width, row = head.row;
   const int64_t chunk = in.causal ? kScanChunk : kProductChunk;
-  Carver carver(ThreadScratch(Carver::Size(width * row) + Carver::Size(row) +
-                              4 * Carver::Size(chunk * row) +
-                              Carver::Size(chunk)));
-  float* state = carver.Take(width * row);  // sum of phi(k) v^T
-  float* total = carver.Take(row);          // sum of phi(k)
+  Carver carver(
+      ThreadScratch(RunningSum::Size(width * row) + RunningSum::Size(row) +
+                    4 * Carver::Size(chunk * row) + Carver::Size(chunk)));
+  RunningSum state(width * row, &carver);  // of phi(k) v^T
+  RunningSum total(row, &carver);          // of phi(k)
   float* queries = carver.Take(chunk * row);
   float* keys = carver.Take(chunk * row);
   float* values = carver.Take(chunk * row);
   float* out = carver.Take(chunk * row);
   float* inverse = carver.Take(chunk);
-  std::fill_n(state, width * row, 0.0f);
-  std::fill_n(total, row, 0.0f);
+  state.Clear();
+  total.Clear();
 
   for (int64_t s = 0; !in.causal && s < in.key_length; s += chunk) {
     const int64_t rows = std::min(chunk, in.key_length - s);
+    state.Advance(s);
+    total.Advance(s);
     for (int64_t i = 0; i < rows; ++i) {
       head.KeyFeatures(s + i, keys + i * row);
       head.Value(s + i, values + i * row);
-      AddScaled(keys + i * row, row, 1.0f, total);
+      AddScaled(keys + i * row, row, 1.0f, total.part());
     }
     const Ahead ahead = head.KeyRows(s + rows, chunk);
-    AddOuter(rows, width, row, keys, values, state, ahead);
+    AddOuter(rows, width, row, keys, values, state.part(), ahead);
+  }
+  if (!in.causal) {
+    state.Finish();
+    total.Finish();
   }
   for (int64_t t = 0; t < in.query_length; t += chunk) {
     const int64_t rows = std::min(chunk, in.query_length - t);
+    if (in.causal) {
+      state.Advance(t);
+      total.Advance(t);
+    }
     for (int64_t i = 0; i < rows; ++i) {
       if (in.causal) {
         head.KeyFeatures(t + i, keys + i * row);
         head.Value(t + i, values + i * row);
-        AddScaled(keys + i * row, row, 1.0f, total);
+        AddScaled(keys + i * row, row, 1.0f, total.part());
       }
       head.QueryFeatures(t + i, queries + i * row);
       Denominator(args, head, t + i, queries + i * row, total, inverse + i);
@@ -139,11 +90,12 @@ CLINOMETER_INLINE void PerformerForwardTask(
       head.Pad(rows, keys);
       const int64_t padded = head.Pad(rows, values);
       std::fill_n(out, padded * row, 0.0f);
-      Scan(padded, width, row, {queries, keys, values, state, out}, ahead);
+      ScanState(padded, width, row, {queries, keys, values, nullptr, out},
+                state, ahead);
     } else {
       Ahead ahead{std::min(chunk, in.query_length - t - rows), head.step};
       ahead.Add(in.query + head.Query(t + rows));
-      ReadState(rows, width, row, queries, state, out, false, ahead);
+      ReadState(rows, width, row, queries, state.part(), out, false, ahead);
     }
     for (int64_t i = 0; i < rows; ++i) {
       StoreScaled(out + i * row, width, inverse[i],
@@ -204,12 +156,11 @@ struct PerformerBackward {
 // Working memory of a head's backward pass.
 struct PerformerBuffers {
   PerformerBuffers(const PerformerBackward& task, Carver* carver)
-      : size(task.head.width * task.head.row),
-        row(task.head.row),
-        first(carver->Take(size)),
-        second(carver->Take(size)),
-        total(carver->Take(row)),
-        query_total(carver->Take(row)),
+      : row(task.head.row),
+        first(task.head.width * row, carver),
+        second(task.head.width * row, carver),
+        total(row, carver),
+        query_total(row, carver),
         queries(carver->Take(task.chunk * row)),
         gradients(carver->Take(task.chunk * row)),
         keys(carver->Take(task.chunk * row)),
@@ -219,25 +170,30 @@ struct PerformerBuffers {
         factors(carver->Take(task.in.query_length)) {}
 
   static int64_t Size(const PerformerBackward& task) {
-    return 2 * Carver::Size(task.head.width * task.head.row) +
-           2 * Carver::Size(task.head.row) +
+    return 2 * RunningSum::Size(task.head.width * task.head.row) +
+           2 * RunningSum::Size(task.head.row) +
            6 * Carver::Size(task.chunk * task.head.row) +
            Carver::Size(task.in.query_length);
   }
 
-  void Clear() const {
-    std::fill_n(first, size, 0.0f);
-    std::fill_n(second, size, 0.0f);
-    std::fill_n(total, row, 0.0f);
-    std::fill_n(query_total, row, 0.0f);
+  void Clear() {
+    for (RunningSum* sum : {&first, &second, &total, &query_total}) {
+      sum->Clear();
+    }
   }
 
-  const int64_t size;
+  // As `RunningSum::Advance`.
+  void Advance(int64_t positions) {
+    for (RunningSum* sum : {&first, &second, &total, &query_total}) {
+      sum->Advance(positions);
+    }
+  }
+
   const int64_t row;
-  float* const first;  // states
-  float* const second;
-  float* const total;  // sum of phi(k), and of factors times phi(q)
-  float* const query_total;
+  RunningSum first;  // states
+  RunningSum second;
+  RunningSum total;  // of phi(k), and of factors times phi(q)
+  RunningSum query_total;
   float* const queries;  // phi(q), g, phi(k) and v of a chunk
   float* const gradients;
   float* const keys;
@@ -249,47 +205,51 @@ struct PerformerBuffers {
 
 // From the first position to the last: the gradient by the queries.
 CLINOMETER_INLINE void CausalQueryGradient(const PerformerBackward& task,
-                                           const PerformerBuffers& at) {
+                                           PerformerBuffers& at) {
   const PerformerAttentionInputs& in = task.in;
   const PerformerHead& head = task.head;
   const int64_t row = head.row;
   at.Clear();
   for (int64_t t = 0; t < in.query_length; t += task.chunk) {
     const int64_t rows = std::min(task.chunk, in.query_length - t);
+    at.Advance(t);
     for (int64_t i = 0; i < rows; ++i) {
       head.KeyFeatures(t + i, at.keys + i * row);
       head.Value(t + i, at.values + i * row);
-      AddScaled(at.keys + i * row, row, 1.0f, at.total);
+      AddScaled(at.keys + i * row, row, 1.0f, at.total.part());
       task.Gradient(t + i, at.gradients + i * row);
       at.factors[t + i] = task.TotalGradient(t + i);
-      SetScaled(at.total, row, at.factors[t + i], at.out + i * row);
+      SetScaledTotal(at.total, row, at.factors[t + i], at.out + i * row);
     }
     Ahead ahead = head.KeyRows(t + rows, task.chunk);
     task.AddQueryRows(t + rows, &ahead);
     head.Pad(rows, at.values);
-    Scan(head.Pad(rows, at.keys), head.width, row,
-         {at.gradients, at.values, at.keys, at.first, at.out}, ahead);
+    ScanState(head.Pad(rows, at.keys), head.width, row,
+              {at.gradients, at.values, at.keys, nullptr, at.out}, at.first,
+              ahead);
     for (int64_t i = 0; i < rows; ++i) task.StoreQuery(t + i, at.out + i * row);
   }
 }
 
 // From the last position to the first: the gradients by the keys and values.
 CLINOMETER_INLINE void CausalKeyGradient(const PerformerBackward& task,
-                                         const PerformerBuffers& at) {
+                                         PerformerBuffers& at) {
   const PerformerAttentionInputs& in = task.in;
   const PerformerHead& head = task.head;
   const int64_t row = head.row;
   at.Clear();
   for (int64_t end = in.key_length; end > 0; end -= std::min(task.chunk, end)) {
     const int64_t rows = std::min(task.chunk, end);
+    at.Advance(in.key_length - end);
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t t = end - 1 - i;
       head.QueryFeatures(t, at.queries + i * row);
       head.KeyFeatures(t, at.keys + i * row);
       head.Value(t, at.values + i * row);
       task.Gradient(t, at.gradients + i * row);
-      AddScaled(at.queries + i * row, row, at.factors[t], at.query_total);
-      SetScaled(at.query_total, row, 1.0f, at.out + i * row);
+      AddScaled(at.queries + i * row, row, at.factors[t],
+                at.query_total.part());
+      SetScaledTotal(at.query_total, row, 1.0f, at.out + i * row);
     }
     const int64_t next = std::max<int64_t>(end - rows - 1, 0);
     Ahead ahead{std::min(task.chunk, end - rows), -head.step};
@@ -301,11 +261,12 @@ CLINOMETER_INLINE void CausalKeyGradient(const PerformerBackward& task,
     head.Pad(rows, at.queries);
     const int64_t padded = head.Pad(rows, at.gradients);
     std::fill_n(at.more_out, padded * row, 0.0f);
-    Scan(padded, head.width, row,
-         {at.values, at.gradients, at.queries, at.first, at.out}, ahead);
-    Scan(padded, head.width, row,
-         {at.keys, at.queries, at.gradients, at.second, at.more_out},
-         more_ahead);
+    ScanState(padded, head.width, row,
+              {at.values, at.gradients, at.queries, nullptr, at.out}, at.first,
+              ahead);
+    ScanState(padded, head.width, row,
+              {at.keys, at.queries, at.gradients, nullptr, at.more_out},
+              at.second, more_ahead);
     for (int64_t i = 0; i < rows; ++i) {
       task.StoreKey(end - 1 - i, at.out + i * row, at.more_out + i * row);
     }
@@ -314,39 +275,51 @@ CLINOMETER_INLINE void CausalKeyGradient(const PerformerBackward& task,
 
 // Where all queries see all keys: one sum over keys, then one over queries.
 CLINOMETER_INLINE void BidirectionalGradient(const PerformerBackward& task,
-                                             const PerformerBuffers& at) {
+                                             PerformerBuffers& at) {
   const PerformerAttentionInputs& in = task.in;
   const PerformerHead& head = task.head;
   const int64_t row = head.row;
   at.Clear();
   for (int64_t s = 0; s < in.key_length; s += task.chunk) {
     const int64_t rows = std::min(task.chunk, in.key_length - s);
+    at.second.Advance(s);
+    at.total.Advance(s);
     for (int64_t i = 0; i < rows; ++i) {
       head.KeyFeatures(s + i, at.keys + i * row);
       head.Value(s + i, at.values + i * row);
-      AddScaled(at.keys + i * row, row, 1.0f, at.total);
+      AddScaled(at.keys + i * row, row, 1.0f, at.total.part());
     }
-    AddOuter(rows, head.width, row, at.values, at.keys, at.second,
+    AddOuter(rows, head.width, row, at.values, at.keys, at.second.part(),
              head.KeyRows(s + rows, task.chunk));
   }
+  at.second.Finish();
+  at.total.Finish();
   for (int64_t t = 0; t < in.query_length; t += task.chunk) {
     const int64_t rows = std::min(task.chunk, in.query_length - t);
+    at.first.Advance(t);
+    at.query_total.Advance(t);
     for (int64_t i = 0; i < rows; ++i) {
       head.QueryFeatures(t + i, at.queries + i * row);
       task.Gradient(t + i, at.gradients + i * row);
       const float factor = task.TotalGradient(t + i);
-      SetScaled(at.total, row, factor, at.out + i * row);
-      AddScaled(at.queries + i * row, row, factor, at.query_total);
+      SetScaled(at.total.part(), row, factor, at.out + i * row);
+      AddScaled(at.queries + i * row, row, factor, at.query_total.part());
     }
     Ahead ahead{std::min(task.chunk, in.query_length - t - rows), head.step};
     task.AddQueryRows(t + rows, &ahead);
-    AddOuter(rows, head.width, row, at.gradients, at.queries, at.first, ahead);
-    ReadState(rows, head.width, row, at.gradients, at.second, at.out, true, {});
+    AddOuter(rows, head.width, row, at.gradients, at.queries, at.first.part(),
+             ahead);
+    ReadState(rows, head.width, row, at.gradients, at.second.part(), at.out,
+              true, {});
     for (int64_t i = 0; i < rows; ++i) task.StoreQuery(t + i, at.out + i * row);
   }
+  at.first.Finish();
+  at.query_total.Finish();
+  const float* first = at.first.part();
+  float* second = at.second.part();  // The same, transposed.
   for (int64_t e = 0; e < head.width; ++e) {
     for (int64_t d = 0; d < head.width; ++d) {
-      at.second[d * row + e] = at.first[e * row + d];
+      second[d * row + e] = first[e * row + d];
     }
   }
   for (int64_t s = 0; s < in.key_length; s += task.chunk) {
@@ -354,12 +327,11 @@ CLINOMETER_INLINE void BidirectionalGradient(const PerformerBackward& task,
     for (int64_t i = 0; i < rows; ++i) {
       head.KeyFeatures(s + i, at.keys + i * row);
       head.Value(s + i, at.values + i * row);
-      SetScaled(at.query_total, row, 1.0f, at.out + i * row);
+      SetScaled(at.query_total.part(), row, 1.0f, at.out + i * row);
     }
-    ReadState(rows, head.width, row, at.values, at.first, at.out, true,
+    ReadState(rows, head.width, row, at.values, first, at.out, true,
               head.KeyRows(s + rows, task.chunk));
-    ReadState(rows, head.width, row, at.keys, at.second, at.more_out, false,
-              {});
+    ReadState(rows, head.width, row, at.keys, second, at.more_out, false, {});
     for (int64_t i = 0; i < rows; ++i) {
       task.StoreKey(s + i, at.out + i * row, at.more_out + i * row);
     }
@@ -380,7 +352,7 @@ void PerformerAttentionBackward(const PerformerAttentionBackwardArgs& args,
   pool.For(args.inputs.batch * heads, [&args, heads](int64_t i) {
     const PerformerBackward task(args, i / heads, i % heads);
     Carver carver(ThreadScratch(PerformerBuffers::Size(task)));
-    const PerformerBuffers buffers(task, &carver);
+    PerformerBuffers buffers(task, &carver);
     if (task.in.causal) {
       CausalQueryGradient(task, buffers);
       CausalKeyGradient(task, buffers);

@@ -5,147 +5,12 @@
 #ifndef CLINOMETER_KERNELS_CPU_RELATIVE_ATTENTION_INL_H_
 #define CLINOMETER_KERNELS_CPU_RELATIVE_ATTENTION_INL_H_
 
+#include "kernels/cpu/attention_head-inl.h"
 #include "kernels/cpu/matmul-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 namespace clinometer {
 namespace CLINOMETER_ISA {
-
-// A block's scores stay in the second-level cache, a panel of keys in the
-// first.
-constexpr int64_t kQueryBlock = 48;  // a multiple of kTileRows
-constexpr int64_t kKeyBlock = 192;   // a multiple of kTileColumns
-constexpr int64_t kScoresRow = kKeyBlock + kTileColumns;
-// Query rows of one task: enough to make packing the keys cheap.
-constexpr int64_t kTaskRows = 20 * kQueryBlock;
-constexpr float kMasked = -1e9f;  // as T5 masks
-constexpr float kOutside = -3e38f;
-
-// What the blocks of one example and head read, packed.
-struct AttentionHead {
-  AttentionHead(const RelativeAttentionInputs& inputs, int64_t b, int64_t h)
-      : in(inputs),
-        row(inputs.heads * inputs.width),
-        query(inputs.query +
-              (b * inputs.query_length * inputs.heads + h) * inputs.width),
-        key(inputs.key +
-            (b * inputs.key_length * inputs.heads + h) * inputs.width),
-        value(inputs.value +
-              (b * inputs.key_length * inputs.heads + h) * inputs.width),
-        offset(inputs.offset[b * inputs.offset_stride]),
-        query_segments(inputs.query_segments +
-                       b * inputs.query_segments_stride),
-        bias_source(inputs.bias == nullptr
-                        ? nullptr
-                        : inputs.bias + b * inputs.bias_stride +
-                              h * BiasSize(inputs)),
-        segments_source(inputs.key_segments + b * inputs.key_segments_stride) {}
-
-  static int64_t BiasSize(const RelativeAttentionInputs& in) {
-    return in.query_length + in.key_length - 1;
-  }
-
-  // Floats that `Pack` takes from the carver.
-  static int64_t Size(const RelativeAttentionInputs& in) {
-    return Carver::Size(PackedSize(in.width, in.key_length)) +
-           Carver::Size(BiasSize(in) + kTileColumns) +
-           Carver::Size(in.key_length + kTileColumns);
-  }
-
-  void Pack(Carver* carver) {
-    keys = PackColumns(key, row, in.width, in.key_length,
-                       carver->Take(PackedSize(in.width, in.key_length)));
-    // Padded copies: whole vectors are read past their ends.
-    float* padded_bias = carver->Take(BiasSize(in) + kTileColumns);
-    if (bias_source != nullptr) {
-      std::copy_n(bias_source, BiasSize(in), padded_bias);
-      std::fill_n(padded_bias + BiasSize(in), kTileColumns, 0.0f);
-      bias = padded_bias + in.query_length - 1;
-    }
-    auto* padded_segments =
-        reinterpret_cast<int32_t*>(carver->Take(in.key_length + kTileColumns));
-    // Nothing to mask if the example has one segment only.
-    masked =
-        in.masked &&
-        !(std::all_of(segments_source, segments_source + in.key_length,
-                      [this](int32_t x) { return x == query_segments[0]; }) &&
-          std::all_of(query_segments, query_segments + in.query_length,
-                      [this](int32_t x) { return x == query_segments[0]; }));
-    if (masked) {
-      std::copy_n(segments_source, in.key_length, padded_segments);
-      std::fill_n(padded_segments + in.key_length, kTileColumns, 0);
-      segments = padded_segments;
-    }
-  }
-
-  // Keys before this one may be attended by query t.
-  int64_t KeyEnd(int64_t t) const {
-    if (!in.causal) return in.key_length;
-    return std::min(std::max<int64_t>(t + offset + 1, 0), in.key_length);
-  }
-
-  const RelativeAttentionInputs& in;
-  const int64_t row;  // floats between positions
-  const float* const query;
-  const float* const key;
-  const float* const value;
-  const int64_t offset;
-  const int32_t* const query_segments;
-  const float* const bias_source;
-  const int32_t* const segments_source;
-  Panels keys{};
-  const float* bias = nullptr;  // entry s - t
-  bool masked = false;
-  const int32_t* segments = nullptr;
-};
-
-// Scores of queries [t, t + rows) and keys [s, s + columns): biased, masked,
-// and kOutside where causality forbids or a vector is padded.
-CLINOMETER_INLINE void Scores(const AttentionHead& head, int64_t t,
-                              int64_t rows, int64_t s, int64_t columns,
-                              float* scores) {
-  const Panels keys = {head.keys.data + s / kTileColumns * head.keys.panel,
-                       head.keys.panel, head.keys.row};
-  Matmul(rows, columns, head.in.width, {head.query + t * head.row, head.row, 1},
-         keys, scores, kScoresRow, false);
-  const int64_t padded = RoundUp(columns, kLanes);
-  for (int64_t r = 0; r < rows; ++r) {
-    float* row = scores + r * kScoresRow;
-    if (head.bias != nullptr) {
-      const float* bias = head.bias + s - (t + r);
-      for (int64_t j = 0; j < padded; j += kLanes) {
-        Store(row + j, Load(row + j) + Load(bias + j));
-      }
-    }
-    if (head.masked) {
-      const IntVec segment = SetInt(head.query_segments[t + r]);
-      for (int64_t j = 0; j < padded; j += kLanes) {
-        Store(row + j, LoadInt(head.segments + s + j) == segment
-                           ? Load(row + j)
-                           : Set(kMasked));
-      }
-    }
-    const int64_t end =
-        std::min(std::max<int64_t>(head.KeyEnd(t + r) - s, 0), columns);
-    for (int64_t j = end; j < padded; ++j) row[j] = kOutside;
-  }
-}
-
-// Whether a log-sum-exp or maximum says that no key could be attended.
-CLINOMETER_INLINE bool NothingAttended(float value) {
-  return value <= 0.5f * kMasked;
-}
-
-CLINOMETER_INLINE void MeanOfValues(const AttentionHead& head, float* mean) {
-  const int64_t width = head.in.width;
-  std::fill_n(mean, width, 0.0f);
-  for (int64_t s = 0; s < head.in.key_length; ++s) {
-    const float* value = head.value + s * head.row;
-    for (int64_t d = 0; d < width; ++d) mean[d] += value[d];
-  }
-  const float scale = 1.0f / static_cast<float>(head.in.key_length);
-  for (int64_t d = 0; d < width; ++d) mean[d] *= scale;
-}
 
 // Turns a row of scores into exponentials against the running maximum, and
 // rescales what was summed before.
@@ -157,7 +22,7 @@ CLINOMETER_INLINE void OnlineSoftmax(float* row, int64_t padded, float* sums,
     block_most = Max(block_most, Load(row + j));
   }
   const float next = std::max(*most, MaxLane(block_most));
-  const Vec shift = Set(next);
+  const Vec shift = Set(next == -INFINITY ? 0.0f : next);  // No key so far.
   Vec block_total = Vec{};
   for (int64_t j = 0; j < padded; j += kLanes) {
     const Vec weight = Exp(Load(row + j) - shift);
@@ -194,11 +59,13 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
   float* sums = carver.Take(kQueryBlock * padded_width);
   float* most = carver.Take(kQueryBlock);
   float* total = carver.Take(kQueryBlock);
+  const bool moderate = !head.IsPartial() ||
+                        AreModerate(head.value, in.key_length, head.row, width);
 
   for (int64_t t = begin; t < end; t += kQueryBlock) {
     const int64_t rows = std::min(kQueryBlock, end - t);
     std::fill_n(sums, rows * padded_width, 0.0f);
-    std::fill_n(most, rows, kMasked);
+    std::fill_n(most, rows, -INFINITY);
     std::fill_n(total, rows, 0.0f);
     const int64_t key_end = head.KeyEnd(t + rows - 1);
     for (int64_t s = 0; s < key_end; s += kKeyBlock) {
@@ -209,18 +76,28 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
                       sums + r * padded_width, padded_width, most + r,
                       total + r);
       }
-      Matmul(rows, width, columns, {scores, kScoresRow, 1}, values.From(s),
-             sums, padded_width, true);
+      const Strided weights = {scores, kScoresRow, 1};
+      if (moderate) {
+        Matmul(rows, width, columns, weights, values.From(s), sums,
+               padded_width, true);
+      } else {
+        ProductOfAllowed(
+            rows, width, columns, weights, head.value + s * head.row, head.row,
+            sums, padded_width,
+            [&](int64_t r, int64_t j) { return head.Sees(t + r, s + j); });
+      }
     }
     float* lse = args.log_sum_exp + (b * in.heads + h) * in.query_length + t;
     for (int64_t r = 0; r < rows; ++r) {
       float* out =
           args.output + ((b * in.query_length + t + r) * in.heads + h) * width;
-      // Scores that are not numbers leave the maximum alone, but not the total.
-      if (NothingAttended(most[r]) && !std::isnan(total[r])) {
-        MeanOfValues(head, out);
-        lse[r] = kMasked;
-        continue;
+      if (total[r] == 0) {
+        if (!head.SeesAny(t + r)) {
+          MeanOfValues(head, out);
+          lse[r] = kMasked;
+          continue;
+        }
+        total[r] = NAN;  // All scores are minus infinity.
       }
       const float scale = 1.0f / total[r];
       const float* sum = sums + r * padded_width;
@@ -231,7 +108,7 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
 }
 
 // Weights and gradients of the scores of one block, in place of scores and
-// weighted.
+// weighted. Those of masked keys and padding may be NaN unless all is moderate.
 CLINOMETER_INLINE void ScoreGradients(const AttentionHead& head, int64_t t,
                                       int64_t rows, int64_t columns,
                                       const float* lse, const float* delta,
@@ -240,7 +117,7 @@ CLINOMETER_INLINE void ScoreGradients(const AttentionHead& head, int64_t t,
   for (int64_t r = 0; r < rows; ++r) {
     float* row = scores + r * kScoresRow;
     float* gradient = weighted + r * kScoresRow;
-    if (NothingAttended(lse[t + r])) {
+    if (lse[t + r] == kMasked) {
       std::fill_n(row, padded, 0.0f);
       std::fill_n(gradient, padded, 0.0f);
       continue;
@@ -251,6 +128,18 @@ CLINOMETER_INLINE void ScoreGradients(const AttentionHead& head, int64_t t,
       const Vec weight = Exp(Load(row + j) - shift);
       Store(row + j, weight);
       Store(gradient + j, weight * (Load(gradient + j) - mean));
+    }
+  }
+}
+
+// Makes what `ScoreGradients` left of masked keys and padding 0.
+CLINOMETER_INLINE void ClearMasked(const AttentionHead& head, int64_t t,
+                                   int64_t rows, int64_t s, int64_t columns,
+                                   float* weights, float* gradients) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < RoundUp(columns, kLanes); ++j) {
+      if (j < columns && head.Sees(t + r, s + j)) continue;
+      weights[r * kScoresRow + j] = gradients[r * kScoresRow + j] = 0;
     }
   }
 }
@@ -291,6 +180,15 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
   float* bias_grad = carver.Take(bias_size + kTileColumns);
   const float* lse = args.log_sum_exp + (b * in.heads + h) * queries;
 
+  const bool moderate =
+      AreModerate(head.query, queries, head.row, width) &&
+      AreModerate(head.key, keys, head.row, width) &&
+      AreModerate(head.value, keys, head.row, width) &&
+      AreModerate(output, queries, head.row, width) &&
+      AreModerate(output_grad, queries, head.row, width) &&
+      (head.bias == nullptr ||
+       AreModerate(head.bias_source, 1, bias_size, bias_size));
+
   std::fill_n(query_grad, queries * padded_width, 0.0f);
   std::fill_n(bias_grad, bias_size + kTileColumns, 0.0f);
   for (int64_t t = 0; t < queries; ++t) {
@@ -311,12 +209,33 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
               values.row},
              weighted, kScoresRow, false);
       ScoreGradients(head, t, rows, columns, lse, delta, scores, weighted);
-      Matmul(columns, width, rows, {scores, 1, kScoresRow}, grad_rows.From(t),
-             value_grad, padded_width, true);
-      Matmul(columns, width, rows, {weighted, 1, kScoresRow},
-             query_rows.From(t), key_grad, padded_width, true);
-      Matmul(rows, width, columns, {weighted, kScoresRow, 1}, key_rows.From(s),
-             query_grad + t * padded_width, padded_width, true);
+      const Strided weights_of_keys = {scores, 1, kScoresRow};
+      const Strided of_keys = {weighted, 1, kScoresRow};
+      const Strided of_queries = {weighted, kScoresRow, 1};
+      float* query_rows_grad = query_grad + t * padded_width;
+      if (moderate) {
+        Matmul(columns, width, rows, weights_of_keys, grad_rows.From(t),
+               value_grad, padded_width, true);
+        Matmul(columns, width, rows, of_keys, query_rows.From(t), key_grad,
+               padded_width, true);
+        Matmul(rows, width, columns, of_queries, key_rows.From(s),
+               query_rows_grad, padded_width, true);
+      } else {
+        const auto sees = [&](int64_t r, int64_t j) {
+          return head.Sees(t + r, s + j);
+        };
+        const auto seen = [&](int64_t j, int64_t r) { return sees(r, j); };
+        ClearMasked(head, t, rows, s, columns, scores, weighted);
+        ProductOfAllowed(columns, width, rows, weights_of_keys,
+                         output_grad + t * head.row, head.row, value_grad,
+                         padded_width, seen);
+        ProductOfAllowed(columns, width, rows, of_keys,
+                         head.query + t * head.row, head.row, key_grad,
+                         padded_width, seen);
+        ProductOfAllowed(rows, width, columns, of_queries,
+                         head.key + s * head.row, head.row, query_rows_grad,
+                         padded_width, sees);
+      }
       if (head.bias == nullptr) continue;
       for (int64_t r = 0; r < rows; ++r) {
         const float* gradient = weighted + r * kScoresRow;
@@ -338,7 +257,7 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
   for (int64_t t = 0; t < queries; ++t) {
     std::copy_n(query_grad + t * padded_width, width,
                 args.query_grad + query_start + t * head.row);
-    if (!NothingAttended(lse[t])) continue;
+    if (lse[t] != kMasked) continue;
     // Such a query took the mean of all values.
     const float share = 1.0f / static_cast<float>(keys);
     for (int64_t s = 0; s < keys; ++s) {

@@ -38,7 +38,7 @@ struct RelativeAttentionInputs {
 struct RelativeAttentionForwardArgs {
   RelativeAttentionInputs inputs;
   float* output;       // [B, T, H, D]
-  float* log_sum_exp;  // [B, H, T]; -1e9 where no key may be attended
+  float* log_sum_exp;  // [B, H, T]; kMasked where no key may be attended
 };
 
 struct RelativeAttentionBackwardArgs {

@@ -97,6 +97,9 @@ def performer_attention(
     mask = jnp.zeros((1, 0), jnp.float32)
     if key_mask is not None:
         mask = key_mask.astype(jnp.float32)
+        # Not what weighs nothing times 0, which may be NaN.
+        seen = key_mask[:, :, None, None]
+        key, value = (jnp.where(seen, x, jnp.zeros((), x.dtype)) for x in (key, value))
     groups = query.shape[2] // key.shape[2]
     if groups > 1:
         key, value = jnp.repeat(key, groups, axis=2), jnp.repeat(value, groups, axis=2)

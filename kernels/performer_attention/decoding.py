@@ -82,7 +82,8 @@ def performer_sums(
     """
     keys = reference.features(key, epsilon)
     if key_mask is not None:
-        keys = jnp.where(key_mask[:, :, None, None], keys, 0.0)
+        seen = key_mask[:, :, None, None]
+        keys, value = jnp.where(seen, keys, 0.0), jnp.where(seen, value, 0)
     return PerformerState(
         jnp.einsum("bshd,bshe->bhde", keys, value.astype(jnp.float32)),
         jnp.sum(keys, axis=1),

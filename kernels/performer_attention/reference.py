@@ -6,8 +6,12 @@ several times faster than over strides. Causal attention goes by chunks of posit
 N chunks of C, a state for each, S/C D^2 floats in all.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+
+from clinometer.kernels import masking
 
 # Longer chunks waste products right of the diagonal, shorter ones are slow products.
 CHUNK = 64
@@ -23,8 +27,11 @@ def forward(
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the output [B, T, H, D] and the denominator [B, H, T], float32."""
-    run = _causal_forward if causal else _bidirectional_forward
-    numerator, denominator = run(*_gathered(query, key, value, mask, epsilon))
+    arrays = _gathered(query, key, value, mask, epsilon)
+    if causal:
+        numerator, denominator = masking.run(_causal_forward, arrays, arrays[2:])
+    else:
+        numerator, denominator = _bidirectional_forward(*arrays)
     output = numerator * inverse(denominator)[..., None]
     return _heads_last(output).astype(query.dtype), denominator
 
@@ -48,8 +55,13 @@ def backward(
     # Of the numerator and of the denominator.
     gradient = output_grad * scale
     dots = jnp.sum(output_grad * _heads_first(output), axis=-1, keepdims=True)
-    run = _causal_backward if causal else _bidirectional_backward
-    gradients = run(queries, keys, values, gradient, -dots * scale)
+    arrays = (queries, keys, values, gradient, -dots * scale)
+    gradients: Any
+    if causal:
+        rows = (queries, keys, gradient)
+        gradients = masking.run(_causal_backward, arrays, rows)
+    else:
+        gradients = _bidirectional_backward(*arrays)
     query_grad, key_grad, value_grad = (_heads_last(x) for x in gradients)
     query_grad = jnp.where(query <= 0, 0.0, query_grad)
     key_grad = jnp.where(key <= 0, 0.0, key_grad)
@@ -116,14 +128,18 @@ def _bidirectional_backward(
 
 
 def _causal_forward(
-    queries: jax.Array, keys: jax.Array, values: jax.Array
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    *,
+    product: masking.Product,
 ) -> tuple[jax.Array, jax.Array]:
     length = queries.shape[2]
     queries, keys, values = (_chunks(x) for x in (queries, keys, values))
     states = _before(jnp.einsum("bhncd,bhnce->bhnde", keys, values))
     totals = _before(keys.sum(axis=3))
     scores = jnp.tril(jnp.einsum("bhncd,bhnmd->bhncm", queries, keys))
-    numerator = jnp.einsum("bhncm,bhnme->bhnce", scores, values)
+    numerator = product(scores, values, _earlier(scores))
     numerator += jnp.einsum("bhncd,bhnde->bhnce", queries, states)
     denominator = scores.sum(-1) + jnp.einsum("bhncd,bhnd->bhnc", queries, totals)
     denominator = denominator.reshape(*denominator.shape[:2], -1)[..., :length]
@@ -136,6 +152,8 @@ def _causal_backward(
     values: jax.Array,
     gradient: jax.Array,
     total_grad: jax.Array,
+    *,
+    product: masking.Product,
 ) -> tuple[jax.Array, ...]:
     length = queries.shape[2]
     arrays = (queries, keys, values, gradient, total_grad)
@@ -144,17 +162,23 @@ def _causal_backward(
     totals = _before(keys.sum(axis=3))
     scores = jnp.einsum("bhnce,bhnme->bhncm", gradient, values) + total_grad
     scores = jnp.tril(scores)
-    query_grad = jnp.einsum("bhncm,bhnmd->bhncd", scores, keys)
+    earlier = _earlier(scores)
+    query_grad = product(scores, keys, earlier)
     query_grad += jnp.einsum("bhnce,bhnde->bhncd", gradient, states)
     query_grad += total_grad * totals[..., None, :]
     states = _after(jnp.einsum("bhncd,bhnce->bhnde", queries, gradient))
     totals = _after(jnp.sum(queries * total_grad, axis=3))
-    key_grad = jnp.einsum("bhncm,bhncd->bhnmd", scores, queries)
+    key_grad = product(jnp.swapaxes(scores, 3, 4), queries, earlier.T)
     key_grad += jnp.einsum("bhnme,bhnde->bhnmd", values, states) + totals[..., None, :]
     scores = jnp.tril(jnp.einsum("bhncd,bhnmd->bhncm", queries, keys))
-    value_grad = jnp.einsum("bhncm,bhnce->bhnme", scores, gradient)
+    value_grad = product(jnp.swapaxes(scores, 3, 4), gradient, earlier.T)
     value_grad += jnp.einsum("bhnmd,bhnde->bhnme", keys, states)
     return tuple(_whole(x, length) for x in (query_grad, key_grad, value_grad))
+
+
+def _earlier(scores: jax.Array) -> jax.Array:
+    """Returns bool [C, C]: which keys of a chunk come no later than its queries."""
+    return jnp.tril(jnp.ones(scores.shape[-2:], jnp.bool_))
 
 
 def _before(x: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ import numpy as np
 
 from clinometer.kernels import checks
 from clinometer.kernels import dispatch
+from clinometer.kernels import masking
 from clinometer.kernels.relative_attention import buckets
 from clinometer.kernels.relative_attention import cpu
 from clinometer.kernels.relative_attention import reference
@@ -97,7 +98,7 @@ def relative_attention(
 
     Returns:
         [B, T, H, D], of query's dtype. A query that may attend to no key takes the
-        mean of all values, as adding -1e9 to every logit does.
+        mean of all values. Masked keys that are not finite count as zero.
 
     Raises:
         ValueError: shapes, dtypes or settings do not fit; says which.
@@ -116,6 +117,8 @@ def relative_attention(
     query_segments, key_segments = _segments(
         query, key, key_mask, query_segments, key_segments
     )
+    if key_mask is not None:
+        key, value = (masking.finite_or_seen(x, key_mask) for x in (key, value))
     offset = jnp.asarray(query_offset, jnp.int32).reshape(1)
     if bias_table is None:
         bias = jnp.zeros((1, num_heads, 0), jnp.float32)

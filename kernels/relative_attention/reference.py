@@ -3,10 +3,15 @@
 Operands and settings as in `api.py`; the batch leads every operand.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-MASKED_LOGIT = -1e9  # as T5 masks
+from clinometer.kernels import masking
+
+# What the log-sum-exp says of a query that may attend to no key: no other has it.
+MASKED_LOGIT = -1e38
 
 
 def forward(
@@ -25,10 +30,33 @@ def forward(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the output [B, T, H, D] and the log-sum-exp [B, H, T], float32."""
     del groups  # of gradients only
-    logits = _logits(query, key, bias)
     mask = _mask(query_segments, key_segments, offset, causal, masked)
+    if mask is not None and query.shape[1] == 1:
+        # A step of decoding: what its one query may not see is left out beforehand.
+        seen = mask | ~jnp.any(mask, axis=-1, keepdims=True)
+        value = jnp.where(seen[:, 0, 0, :, None, None], value, 0)
+    operands = (query, key, value, bias, multiplier)
+    if mask is None or query.shape[1] == 1:
+        return _forward(*operands, mask, masking.product)
+    run = functools.partial(_forward, mask=mask)
+    return masking.run(run, operands, (value,))
+
+
+def _forward(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    multiplier: jax.Array,
+    mask: jax.Array | None,
+    product: masking.Product,
+) -> tuple[jax.Array, jax.Array]:
+    logits = _logits(query, key, bias)
+    nothing = None
     if mask is not None:
-        logits = jnp.where(mask, logits, MASKED_LOGIT)
+        nothing = ~jnp.any(mask, axis=-1, keepdims=True)
+        logits = jnp.where(mask, logits, jnp.where(nothing, 0.0, -jnp.inf))
+        mask |= nothing
     most = jnp.max(logits, axis=-1, keepdims=True)
     weights = jnp.exp(logits - most)
     total = jnp.sum(weights, axis=-1, keepdims=True)
@@ -36,17 +64,11 @@ def forward(
     weights /= total
     if multiplier.size:
         weights *= multiplier
-    output = jnp.einsum(
-        "bhts,bhsk->bhtk",
-        weights.astype(value.dtype),
-        _heads_first(value),
-        preferred_element_type=jnp.float32,
-    )
-    output = jnp.swapaxes(output, 1, 2)
-    log_sum_exp = jnp.where(
-        _nothing_attended(most), MASKED_LOGIT, most + jnp.log(total)
-    )
-    return output.astype(query.dtype), log_sum_exp[..., 0]
+    output = product(weights.astype(value.dtype), _heads_first(value), mask)
+    log_sum_exp = most + jnp.log(total)
+    if nothing is not None:
+        log_sum_exp = jnp.where(nothing, MASKED_LOGIT, log_sum_exp)
+    return jnp.swapaxes(output, 1, 2).astype(query.dtype), log_sum_exp[..., 0]
 
 
 def backward(
@@ -67,13 +89,35 @@ def backward(
     groups: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Returns the gradients of query, key, value and bias ([groups, H, T + S - 1])."""
+    mask = _mask(query_segments, key_segments, offset, causal, masked)
+    arrays = (query, key, value, bias, multiplier, output, log_sum_exp, output_grad)
+    if mask is None:
+        return _backward(*arrays, mask, groups, masking.product)
+    run = functools.partial(_backward, mask=mask, groups=groups)
+    return masking.run(run, arrays, (query, key, output_grad))
+
+
+def _backward(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    bias: jax.Array,
+    multiplier: jax.Array,
+    output: jax.Array,
+    log_sum_exp: jax.Array,
+    output_grad: jax.Array,
+    mask: jax.Array | None,
+    groups: int,
+    product: masking.Product,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     dtype, num_keys = query.dtype, key.shape[1]
     log_sum_exp = log_sum_exp[..., None]
     weights = jnp.exp(_logits(query, key, bias) - log_sum_exp)
-    mask = _mask(query_segments, key_segments, offset, causal, masked)
+    weighed = mask
     if mask is not None:
-        outside = jnp.where(_nothing_attended(log_sum_exp), 1.0 / num_keys, 0.0)
-        weights = jnp.where(mask, weights, outside)
+        nothing = log_sum_exp == MASKED_LOGIT
+        weights = jnp.where(mask, weights, jnp.where(nothing, 1.0 / num_keys, 0.0))
+        weighed = mask | nothing
     weights_grad = jnp.einsum(
         "bthk,bshk->bhts", output_grad, value, preferred_element_type=jnp.float32
     )
@@ -94,15 +138,18 @@ def backward(
         summed = logits_grad.reshape(groups, -1, *logits_grad.shape[1:]).sum(axis=1)
         bias_grad = diagonal_sums(summed)
     logits_grad = logits_grad.astype(dtype)
-    value_grad = jnp.einsum("bhts,bthk->bshk", dropped.astype(dtype), output_grad)
-    query_grad = jnp.einsum("bhts,bshk->bthk", logits_grad, key)
-    key_grad = jnp.einsum("bhts,bthk->bshk", logits_grad, query)
-    return (
-        query_grad.astype(dtype),
-        key_grad.astype(key.dtype),
-        value_grad.astype(value.dtype),
-        bias_grad,
+
+    def to_keys(x: jax.Array, rows: jax.Array, pairs: jax.Array | None) -> jax.Array:
+        pairs = None if pairs is None else jnp.swapaxes(pairs, 2, 3)
+        return product(jnp.swapaxes(x, 2, 3), _heads_first(rows), pairs)
+
+    value_grad = to_keys(dropped.astype(dtype), output_grad, weighed)
+    query_grad = product(logits_grad, _heads_first(key), mask)
+    key_grad = to_keys(logits_grad, query, mask)
+    query_grad, key_grad, value_grad = (
+        jnp.swapaxes(x, 1, 2).astype(dtype) for x in (query_grad, key_grad, value_grad)
     )
+    return query_grad, key_grad, value_grad, bias_grad
 
 
 def toeplitz(bias: jax.Array, num_queries: int) -> jax.Array:
@@ -158,7 +205,3 @@ def _mask(
         causal_mask = (ahead[None] <= offset[:, None, None])[:, None]
         mask = causal_mask if mask is None else mask & causal_mask
     return mask
-
-
-def _nothing_attended(log_sum_exp: jax.Array) -> jax.Array:
-    return log_sum_exp <= 0.5 * MASKED_LOGIT

@@ -85,9 +85,9 @@ def expert_matmul(
     if num_tokens < 1:
         raise ValueError(f"{_OP}: num_tokens: must be at least 1, got {num_tokens}")
     if num_experts == 1:
-        filled = jnp.arange(capacity, dtype=jnp.int32)[None] < counts
-        y = jnp.where(filled[..., None], jnp.dot(x[:, 0], w[0]), 0)
-        return y[:, None]
+        filled = (jnp.arange(capacity, dtype=jnp.int32)[None] < counts)[..., None]
+        rows = jnp.where(filled, x[:, 0], 0)
+        return jnp.where(filled, jnp.dot(rows, w[0]), 0)[:, None]
     return _matmul(x, w[None], counts, num_tokens, name)
 
 

@@ -147,8 +147,9 @@ def expert_matmul_backward(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the gradients of x and of w, [groups, E, d, f]."""
     del num_tokens, num_experts  # of costs
-    y_grad = jnp.where(_filled(x, counts), y_grad, 0)
-    x_grad = _product("ecf,edf->ecd", y_grad, w)
+    filled = _filled(x, counts)
+    x, y_grad = jnp.where(filled, x, 0), jnp.where(filled, y_grad, 0)
+    x_grad = jnp.where(filled, _product("ecf,edf->ecd", y_grad, w), 0.0)
     # Experts lead, and an expert's rows are one matrix: the form of a batched product.
     parts, experts = x.shape[0] // groups, x.shape[1]
     rows = [

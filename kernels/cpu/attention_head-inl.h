@@ -1,0 +1,195 @@
+// One example and head of relative attention: its scores, and products over the
+// keys that a query may attend to. Included by isa_*.cc only.
+
+#ifndef CLINOMETER_KERNELS_CPU_ATTENTION_HEAD_INL_H_
+#define CLINOMETER_KERNELS_CPU_ATTENTION_HEAD_INL_H_
+
+#include "kernels/cpu/matmul-inl.h"
+#include "kernels/cpu/simd-inl.h"
+
+namespace clinometer {
+namespace CLINOMETER_ISA {
+
+// A block's scores stay in the second-level cache, a panel of keys in the
+// first.
+constexpr int64_t kQueryBlock = 48;  // a multiple of kTileRows
+constexpr int64_t kKeyBlock = 192;   // a multiple of kTileColumns
+constexpr int64_t kScoresRow = kKeyBlock + kTileColumns;
+// Query rows of one task: enough to make packing the keys cheap.
+constexpr int64_t kTaskRows = 20 * kQueryBlock;
+// The log-sum-exp of a query that may attend to no key: no other has it.
+constexpr float kMasked = -1e38f;
+
+// What the blocks of one example and head read, packed.
+struct AttentionHead {
+  AttentionHead(const RelativeAttentionInputs& inputs, int64_t b, int64_t h)
+      : in(inputs),
+        row(inputs.heads * inputs.width),
+        query(inputs.query +
+              (b * inputs.query_length * inputs.heads + h) * inputs.width),
+        key(inputs.key +
+            (b * inputs.key_length * inputs.heads + h) * inputs.width),
+        value(inputs.value +
+              (b * inputs.key_length * inputs.heads + h) * inputs.width),
+        offset(inputs.offset[b * inputs.offset_stride]),
+        query_segments(inputs.query_segments +
+                       b * inputs.query_segments_stride),
+        bias_source(inputs.bias == nullptr
+                        ? nullptr
+                        : inputs.bias + b * inputs.bias_stride +
+                              h * BiasSize(inputs)),
+        segments_source(inputs.key_segments + b * inputs.key_segments_stride) {}
+
+  static int64_t BiasSize(const RelativeAttentionInputs& in) {
+    return in.query_length + in.key_length - 1;
+  }
+
+  // Floats that `Pack` takes from the carver.
+  static int64_t Size(const RelativeAttentionInputs& in) {
+    return Carver::Size(PackedSize(in.width, in.key_length)) +
+           Carver::Size(BiasSize(in) + kTileColumns) +
+           Carver::Size(in.key_length + kTileColumns);
+  }
+
+  void Pack(Carver* carver) {
+    keys = PackColumns(key, row, in.width, in.key_length,
+                       carver->Take(PackedSize(in.width, in.key_length)));
+    // Padded copies: whole vectors are read past their ends.
+    float* padded_bias = carver->Take(BiasSize(in) + kTileColumns);
+    if (bias_source != nullptr) {
+      std::copy_n(bias_source, BiasSize(in), padded_bias);
+      std::fill_n(padded_bias + BiasSize(in), kTileColumns, 0.0f);
+      bias = padded_bias + in.query_length - 1;
+    }
+    auto* padded_segments =
+        reinterpret_cast<int32_t*>(carver->Take(in.key_length + kTileColumns));
+    // Nothing to mask if the example has one segment only.
+    masked =
+        in.masked &&
+        !(std::all_of(segments_source, segments_source + in.key_length,
+                      [this](int32_t x) { return x == query_segments[0]; }) &&
+          std::all_of(query_segments, query_segments + in.query_length,
+                      [this](int32_t x) { return x == query_segments[0]; }));
+    if (masked) {
+      std::copy_n(segments_source, in.key_length, padded_segments);
+      std::fill_n(padded_segments + in.key_length, kTileColumns, 0);
+      segments = padded_segments;
+    }
+  }
+
+  // Whether query t may attend to key s.
+  bool Sees(int64_t t, int64_t s) const {
+    return s < KeyEnd(t) && (!masked || segments[s] == query_segments[t]);
+  }
+
+  bool SeesAny(int64_t t) const {
+    int64_t s = 0;
+    while (s < in.key_length && !Sees(t, s)) ++s;
+    return s < in.key_length;
+  }
+
+  // Whether queries of one block see different keys of theirs.
+  bool IsPartial() const {
+    return masked || (in.causal && in.query_length > 1);
+  }
+
+  // Keys before this one may be attended by query t.
+  int64_t KeyEnd(int64_t t) const {
+    if (!in.causal) return in.key_length;
+    return std::min(std::max<int64_t>(t + offset + 1, 0), in.key_length);
+  }
+
+  const RelativeAttentionInputs& in;
+  const int64_t row;  // floats between positions
+  const float* const query;
+  const float* const key;
+  const float* const value;
+  const int64_t offset;
+  const int32_t* const query_segments;
+  const float* const bias_source;
+  const int32_t* const segments_source;
+  Panels keys{};
+  const float* bias = nullptr;  // entry s - t
+  bool masked = false;
+  const int32_t* segments = nullptr;
+};
+
+// Whether all numbers of some rows are so small that products of two of them,
+// summed over a head, are finite; false with NaN.
+CLINOMETER_INLINE bool AreModerate(const float* x, int64_t rows, int64_t step,
+                                   int64_t width) {
+  const Vec infinite_from_17_digits = Set(1e21f);
+  Vec sum = Vec{};
+  for (int64_t r = 0; r < rows; ++r, x += step) {
+    int64_t d = 0;
+    for (; d + kLanes <= width; d += kLanes) {
+      sum += Load(x + d) * infinite_from_17_digits * 0.0f;
+    }
+    for (; d < width; ++d) sum += Set(x[d]) * infinite_from_17_digits * 0.0f;
+  }
+  return Sum(sum) == 0;
+}
+
+// C += A B, over the pairs of a row of A and a row of B that are allowed.
+// Others weigh 0, but what they would add is 0 times NaN or infinity.
+template <typename Allowed>
+void ProductOfAllowed(int64_t m, int64_t n, int64_t k, Strided a,
+                      const float* b, int64_t b_row, float* c, int64_t c_row,
+                      Allowed allowed) {
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t p = 0; p < k; ++p) {
+      if (!allowed(i, p)) continue;
+      const float left = a.data[i * a.row + p * a.column];
+      for (int64_t j = 0; j < n; ++j)
+        c[i * c_row + j] += left * b[p * b_row + j];
+    }
+  }
+}
+
+// Scores of queries [t, t + rows) and keys [s, s + columns): biased, and minus
+// infinity where a key is masked or a vector is padded.
+CLINOMETER_INLINE void Scores(const AttentionHead& head, int64_t t,
+                              int64_t rows, int64_t s, int64_t columns,
+                              float* scores) {
+  const Panels keys = {head.keys.data + s / kTileColumns * head.keys.panel,
+                       head.keys.panel, head.keys.row};
+  Matmul(rows, columns, head.in.width, {head.query + t * head.row, head.row, 1},
+         keys, scores, kScoresRow, false);
+  const int64_t padded = RoundUp(columns, kLanes);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = scores + r * kScoresRow;
+    if (head.bias != nullptr) {
+      const float* bias = head.bias + s - (t + r);
+      for (int64_t j = 0; j < padded; j += kLanes) {
+        Store(row + j, Load(row + j) + Load(bias + j));
+      }
+    }
+    if (head.masked) {
+      const IntVec segment = SetInt(head.query_segments[t + r]);
+      for (int64_t j = 0; j < padded; j += kLanes) {
+        Store(row + j, LoadInt(head.segments + s + j) == segment
+                           ? Load(row + j)
+                           : Set(-INFINITY));
+      }
+    }
+    const int64_t end =
+        std::min(std::max<int64_t>(head.KeyEnd(t + r) - s, 0), columns);
+    for (int64_t j = end; j < padded; ++j) row[j] = -INFINITY;
+  }
+}
+
+CLINOMETER_INLINE void MeanOfValues(const AttentionHead& head, float* mean) {
+  const int64_t width = head.in.width;
+  std::fill_n(mean, width, 0.0f);
+  for (int64_t s = 0; s < head.in.key_length; ++s) {
+    const float* value = head.value + s * head.row;
+    for (int64_t d = 0; d < width; ++d) mean[d] += value[d];
+  }
+  const float scale = 1.0f / static_cast<float>(head.in.key_length);
+  for (int64_t d = 0; d < width; ++d) mean[d] *= scale;
+}
+
+}  // namespace CLINOMETER_ISA
+}  // namespace clinometer
+
+#endif  // CLINOMETER_KERNELS_CPU_ATTENTION_HEAD_INL_H_

@@ -1,0 +1,68 @@
+"""Products over a part of all pairs, whose rows may hold what is no number.
+
+What a pair that is masked weighs is 0, but 0 times NaN is NaN: one row would reach all
+others. So where a row is not finite, masked pairs are left out, at many times the cost.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+# Weights [..., T, S], rows [..., S, D] and the allowed pairs, bool that can be
+# broadcast to the weights, to the sum over S [..., T, D]; float32. Others weigh 0.
+Product = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def run(function: Callable[..., Any], operands: Sequence[jax.Array], rows: Any) -> Any:
+    """Runs a function with the product that its rows need.
+
+    On a TPU always with the plain one: there NaN may reach other positions.
+
+    Args:
+        function: of the operands, and a `Product` by the name `product`.
+        operands: of the function.
+        rows: arrays; NaN and infinities in them call for the careful product.
+    """
+    plain = functools.partial(function, product=product)
+    careful = functools.partial(function, product=_product_of_allowed)
+
+    def choose(*operands: jax.Array) -> Any:
+        is_finite = jnp.all(jnp.stack([jnp.isfinite(x).all() for x in rows]))
+        return jax.lax.cond(is_finite, plain, careful, *operands)
+
+    return jax.lax.platform_dependent(*operands, tpu=plain, default=choose)
+
+
+def product(
+    weights: jax.Array, rows: jax.Array, allowed: jax.Array | None
+) -> jax.Array:
+    """The `Product` of finite rows."""
+    del allowed
+    return jnp.einsum(
+        "...ts,...sd->...td", weights, rows, preferred_element_type=jnp.float32
+    )
+
+
+def finite_or_seen(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns x [B, S, ...], 0 for what is masked by [B, S] and not finite."""
+    mask = mask.reshape(*mask.shape, *[1] * (x.ndim - 2))
+    return jnp.where(mask | jnp.isfinite(x), x, jnp.zeros((), x.dtype))
+
+
+def _product_of_allowed(
+    weights: jax.Array, rows: jax.Array, allowed: jax.Array
+) -> jax.Array:
+    def add(s: jax.Array, total: jax.Array) -> jax.Array:
+        weight, is_allowed = (
+            jax.lax.dynamic_index_in_dim(x, s, axis=-1) for x in (weights, allowed)
+        )
+        row = jax.lax.dynamic_index_in_dim(rows, s, axis=-2)
+        term = weight.astype(jnp.float32) * row.astype(jnp.float32)
+        return total + jnp.where(is_allowed, term, 0.0)
+
+    shape = (*weights.shape[:-1], rows.shape[-1])
+    return jax.lax.fori_loop(0, rows.shape[-2], add, jnp.zeros(shape, jnp.float32))
