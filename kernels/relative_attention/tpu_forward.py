@@ -284,7 +284,8 @@ def _finish(
     log_sum_exp = maximum + jnp.log(total)
     output = weighted * (1.0 / total)
     if t.masked or t.causal:
-        nothing = tpu_tile.nothing_attended(maximum)
+        # A maximum may pass over NaN, which the total does not.
+        nothing = tpu_tile.nothing_attended(maximum) & (total == total)
         log_sum_exp = jnp.where(nothing, reference.MASKED_LOGIT, log_sum_exp)
         if t.masked and t.causal:
             mean = jnp.broadcast_to(r.mean[example], (_LANES, t.lanes)).T

@@ -37,7 +37,7 @@ DISPATCH_BACKWARD = dispatch.Kernel(
     specs.no_flops,
     {
         "reference": dispatch.Implementation(reference.combine),
-        "cpu": cpu.COMBINE,
+        "cpu": cpu.DISPATCH_BACKWARD,
         "tpu": tpu_rows.COMBINE,
     },
 )

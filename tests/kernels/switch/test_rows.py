@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from clinometer.kernels import choices
 from clinometer.kernels import switch_combine
 from clinometer.kernels import switch_dispatch
+from clinometer.kernels.cpu import native
 from clinometer.tests.kernels.switch import truth
 
 # Groups, tokens, experts, capacity, width.
@@ -135,3 +137,26 @@ def test_nan_stays_in_its_row(implementation):
     x = x.at[0, 2:4, 1].set(jnp.nan)
     moved = np.asarray(dispatch(x, slot, 3, 4, implementation)).reshape(2, 12, 5)
     assert np.argwhere(np.isnan(moved)).tolist() == [[0, slot[0, 3], 1]]
+
+
+@pytest.mark.parametrize(
+    ("isa", "num_tokens", "implementations"),
+    [
+        ("avx2", 4096, ["cpu", "cpu"]),
+        ("avx512", 256, ["cpu", "cpu"]),
+        ("avx512", 512, ["cpu", "reference"]),
+        ("avx512", 4096, ["reference", "reference"]),
+    ],
+)
+def test_auto_takes_the_faster(isa, num_tokens, implementations, monkeypatch):
+    monkeypatch.setattr(native, "active_isa", lambda: isa)
+    x = jax.ShapeDtypeStruct((1, num_tokens, 512), jnp.float32)
+    slot = np.zeros((1, num_tokens), np.int32)
+    found = choices(
+        jax.grad(lambda x: dispatch(x, slot, 8, num_tokens // 6, "auto").sum()), x
+    )
+    assert [c.implementation for c in found] == implementations
+    for choice in found:
+        assert [r.startswith("cpu: measured slower") for r in choice.passed_over] == (
+            [True] if choice.implementation == "reference" else []
+        )
