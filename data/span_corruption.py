@@ -3,6 +3,7 @@
 Shapes: n raw tokens; `spans` noise spans; S inputs; T targets, both with EOS.
 """
 
+import bisect
 import dataclasses
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from clinometer.data.errors import DataError
 from clinometer.data.vocabulary import EOS_ID
 from clinometer.data.vocabulary import NUM_SENTINELS
+
+_MOST_RAW = 1 << 31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +69,21 @@ def raw_length(
             "accepted is 1 or more."
         )
     arguments = (noise_density, mean_noise_span_length)
-    raw = 2
-    while lengths_of(raw + 1, *arguments).inputs <= encoder_length:
-        raw += 1
+    # Inputs grow with the raw length, however little of it is not noise.
+    above = 3
+    while lengths_of(above, *arguments).inputs <= encoder_length:
+        above *= 2
+        if above > _MOST_RAW:
+            raise DataError(
+                f"noise_density is {noise_density}: what it leaves of {_MOST_RAW} raw "
+                f"tokens fits {encoder_length}; lower it."
+            )
+    raw = 1 + bisect.bisect_right(
+        range(2, above),
+        encoder_length,
+        key=lambda length: lengths_of(length, *arguments).inputs,
+    )
+    raw = max(raw, 2)
     lengths = lengths_of(raw, *arguments)
     noise, spans = noise_counts(raw, *arguments)
     if spans != max(1, round(noise / mean_noise_span_length)):

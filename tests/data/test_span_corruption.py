@@ -74,6 +74,29 @@ def test_raw_length_is_the_largest_that_fits(encoder_length, density, mean):
     assert all(inputs(n) > encoder_length for n in range(raw + 1, raw + 50))
 
 
+def test_raw_length_equals_a_search_one_by_one():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        arguments = (rng.uniform(0.01, 0.9), rng.uniform(1, 20))
+        encoder_length = int(rng.integers(2, 400))
+        raw = 2
+        while span_corruption.lengths_of(raw + 1, *arguments).inputs <= encoder_length:
+            raw += 1
+        try:
+            found = span_corruption.raw_length(encoder_length, *arguments)
+        except DataError:
+            continue
+        assert found == span_corruption.lengths_of(raw, *arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(512, 1 - 1e-9, 1e30), (512, 1 - 1e-16, 1e30), (1 << 30, 0.15, 3.0)]
+)
+def test_lengths_beyond_measure_are_refused_at_once(arguments):
+    with pytest.raises(DataError):
+        span_corruption.raw_length(*arguments)
+
+
 def test_rounding_is_half_to_even():
     # 0.15 * 30 = 4.5 -> 4 and 0.5 * 5 = 2.5 -> 2: half up would give 5 and 3.
     assert span_corruption.noise_counts(30)[0] == 4
