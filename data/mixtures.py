@@ -31,6 +31,7 @@ MIXTURES: dict[str, tuple[str, ...]] = {
 }
 # Examples of a period, at most: 6 bytes each. The 17 tasks of paper A have 1,221,051.
 _LONGEST_PERIOD = 1 << 22
+_LARGEST_RATE = 1e30
 # Of a rate that a user writes.
 _MOST_DIGITS = 64
 _LARGE_EXPONENT = re.compile(r"[eE][+-]?[\d_]{3}")
@@ -217,14 +218,14 @@ def _parse_rate(name: str, text: str) -> Rate:
 
 
 def _check_rate(name: str, rate: Rate) -> None:
-    if not isinstance(rate, numbers.Real) or not 0 < rate < math.inf:
+    if not isinstance(rate, numbers.Real) or not 0 < rate <= _LARGEST_RATE:
         raise _bad_rate(name, rate)
 
 
 def _bad_rate(name: str, rate: Rate | str) -> DataError:
     return DataError(
-        f"Task {name!r} of the mixture has the rate {rate}; accepted is a number "
-        "above 0. Leave out a task that is not to be trained on."
+        f"Task {name!r} of the mixture has the rate {rate}; accepted is a number above "
+        f"0, up to {_LARGEST_RATE:g}. Leave out a task that is not to be trained on."
     )
 
 

@@ -159,8 +159,8 @@ def describe_error(score: float) -> dict[str, float | str | None]:
 
 
 def finite_or_none(value: float) -> float | None:
-    """The value, None where JSON has no number for it."""
-    return value if math.isfinite(value) else None
+    """The value as a plain number, None where JSON has none for it."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _check_some(num_units: int) -> None:

@@ -26,6 +26,7 @@ from clinometer.train import downstream_options
 from clinometer.train import errors
 
 PREFIX = "downstream/"
+PREDICTIONS = "predictions"  # of a run directory, a folder for each step
 # Names in a log that are no task's. SQuAD's average is its one task.
 _AVERAGES = {*aggregates.AVERAGES, aggregates.OVERALL_NAME} - {*aggregates.SQUAD}
 

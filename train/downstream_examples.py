@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Mapping
 from collections.abc import Sequence
+import math
 import numbers
 import os
 from typing import Any
@@ -150,7 +151,13 @@ def try_score(task: task_lib.Task, examples: Sequence[task_lib.Example]) -> None
     """Scores a few examples, so that what cannot be scored is found before training.
 
     Raises:
-        RunError: as `score`.
+        RunError: as `score`, or the score is no number.
     """
     some = spread(examples, _TRIED)
-    score(task, some, [example.targets[:_TRIED_LENGTH] for example in some])
+    said = [example.targets[:_TRIED_LENGTH] for example in some]
+    metrics, number = score(task, some, said)
+    if not math.isfinite(number):
+        raise errors.RunError(
+            f"{task.name}: the targets themselves are scored {dict(metrics)}; accepted "
+            "are finite numbers, 0 where a metric is undefined"
+        )

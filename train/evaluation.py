@@ -82,8 +82,8 @@ def evaluate(request: Request) -> dict[str, Any]:
     record = initial.read_record(str(request.run))
     model, optimizer = initial.built(record)
     data = record["config"]["data"]
-    mixture = request.mixture or data.get("mixture")
-    if not mixture:
+    mixture = data.get("mixture") if request.mixture is None else request.mixture
+    if mixture is None:
         raise errors.RunError("--mixture: missing; this run has none of its own")
     path = store_search.of_run(record, request.run, request.store)
     store = sources.open_store(path)
@@ -132,7 +132,7 @@ def evaluate(request: Request) -> dict[str, Any]:
             added["tasks"][name] = {"step": step, **_described(found)}
     added["averages"] = {
         name: {
-            "value": average.value,
+            "value": scores.finite_or_none(average.value),
             "standard_error": scores.finite_or_none(average.standard_error),
         }
         for name, average in downstream.averages(by_task).items()
@@ -159,15 +159,15 @@ def table(added: Mapping[str, Any]) -> str:
     """Returns the scores as text, one line a task."""
     lines = [f"{'task':<18}{'score':>8}{'+-':>6}{'step':>9}{'examples':>10}  metrics"]
     for name, found in added["tasks"].items():
-        metrics = ", ".join(f"{k} {v:.2f}" for k, v in found["metrics"].items())
+        metrics = ", ".join(f"{k} {_text(v)}" for k, v in found["metrics"].items())
         lines.append(
-            f"{name:<18}{found['score']:>8.2f}{_error(found):>6}"
+            f"{name:<18}{_text(found['score']):>8}{_text(found['standard_error']):>6}"
             f"{found['step']:>9}{found['examples']:>10}  {metrics}"
             + (f"; {found['truncated']} inputs cut" if found["truncated"] else "")
         )
     for name, average in added["averages"].items():
-        mean = f"{name + ' (mean)':<18}{average['value']:>8.2f}{_error(average):>6}"
-        lines.append(mean)
+        mean, error = _text(average["value"]), _text(average["standard_error"])
+        lines.append(f"{name + ' (mean)':<18}{mean:>8}{error:>6}")
     rate = added["sequences_per_second"]
     lines.append(
         f"percent; +- is one standard error; {rate:,.1f} sequences/s, "
@@ -176,9 +176,8 @@ def table(added: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _error(found: Mapping[str, Any]) -> str:
-    error = found["standard_error"]
-    return "-" if error is None else f"{error:.2f}"
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _check_takes(model: models.Model, params: Any, encoder_length: int) -> None:
@@ -194,9 +193,9 @@ def _check_takes(model: models.Model, params: Any, encoder_length: int) -> None:
 
 def _described(found: downstream.TaskResult) -> dict[str, Any]:
     return {
-        "score": float(found.number),
+        "score": scores.finite_or_none(found.number),
         **scores.describe_error(found.number),
-        "metrics": {k: float(v) for k, v in found.metrics.items()},
+        "metrics": {k: scores.finite_or_none(v) for k, v in found.metrics.items()},
         "examples": found.examples,
         "truncated": found.truncated,
     }
@@ -223,13 +222,13 @@ def _steps(
     else:
         step = request.step if request.step is not None else max(kept, default=None)
         steps = dict.fromkeys(names, step)
-    absent = {name: step for name, step in steps.items() if step not in kept}
-    for name, step in absent.items():
-        best_of = f", the best of {name}" if request.step == BEST else ""
-        raise errors.RunError(
-            f"--step: {request.run} has no checkpoint of step {step}{best_of}; it has "
-            f"{listed}"
-        )
+    for name, step in steps.items():
+        if step not in kept:
+            best_of = f", the best of {name}" if request.step == BEST else ""
+            which = "" if step is None else f" of step {step}{best_of}"
+            raise errors.RunError(
+                f"--step: {request.run} has no checkpoint{which}; it has {listed}"
+            )
     return steps
 
 

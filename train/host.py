@@ -21,7 +21,6 @@ from clinometer.train import speed
 from clinometer.train import state as state_lib
 from clinometer.train import step_log
 
-PREDICTIONS = "predictions"
 _RECORDED = ("train/", "validation/", downstream.PREFIX)
 
 
@@ -173,9 +172,10 @@ class Run:
     def score(
         self, scorer: downstream.Scorer, step: int, params: Any
     ) -> dict[str, float]:
-        """Scores the downstream tasks; writes the predictions, as PREDICTIONS/STEP."""
+        """Scores the downstream tasks; writes the predictions of this step."""
         result = scorer(params, self._progress_line.say)
-        scorer.write_predictions(result, self._workdir / PREDICTIONS / str(step))
+        folder = self._workdir / downstream.PREDICTIONS / str(step)
+        scorer.write_predictions(result, folder)
         return result.flat()
 
     def is_best_of_a_task(self, step: int) -> bool:
@@ -215,7 +215,7 @@ class Run:
         # Those of checkpoints that are gone say little, and take room. What has not the
         # name of a step is somebody else's.
         kept = {str(kept) for kept in (*checkpoints.steps, step)}
-        for folder in (self._workdir / PREDICTIONS).glob("[0-9]*"):
+        for folder in (self._workdir / downstream.PREDICTIONS).glob("[0-9]*"):
             if folder.name not in kept and str.isdecimal(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -70,9 +70,18 @@ def read_record(run: str) -> dict[str, Any]:
 
 
 def built(record: dict[str, Any]) -> tuple[models.Model, optimizer_lib.Optimizer]:
-    """Builds a run's model and optimizer again, from its record."""
+    """Builds a run's model and optimizer again, from its record.
+
+    Raises:
+        RunError: the record names none.
+    """
     fields = {k: v for k, v in record["config"]["model"].items() if v is not None}
-    model = models.build(fields.pop("name"), **fields)
+    try:
+        model = models.build(fields.pop("name"), **fields)
+    except (models.ModelNameError, models.ConfigError) as error:
+        raise errors.RunError(
+            f"{run_record.FILE_NAME}: config.model is none of this version: {error}"
+        ) from error
     return model, optimizer_lib.make(record["config"]["optimizer"])
 
 

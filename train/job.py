@@ -13,9 +13,12 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
+from clinometer.options import outputs
+from clinometer.options.errors import OptionError
 from clinometer.train import checkpoint_meta
 from clinometer.train import checkpoints
 from clinometer.train import config as config_lib
+from clinometer.train import downstream
 from clinometer.train import environment
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
@@ -119,8 +122,14 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
     """Checks that the run can live in a folder, which may not exist; writes nothing.
 
     Raises:
-        RunError: the folder holds another run.
+        RunError: the folder holds another run, or a file where predictions belong.
     """
+    if job.source.scorer is not None:
+        predictions = os.path.join(workdir, downstream.PREDICTIONS)
+        try:
+            outputs.check_folder("--workdir", predictions)
+        except OptionError as error:
+            raise errors.RunError(str(error)) from None
     workdir = pathlib.Path(workdir).resolve()
     directory = workdir / checkpoints.FOLDER
     if not directory.is_dir():

@@ -57,6 +57,7 @@ def test_named_mixtures():
         ("cola=0", "'cola' of the mixture has the rate 0; accepted is a number above"),
         ("cola=-1", "has the rate -1"),
         ("cola=many", "has the rate many"),
+        ("cola=1e31", "has the rate 1000"),
         ("cola=1/0", "has the rate 1/0"),
         ("cola=nan", "has the rate nan"),
         ("cola=inf", "has the rate inf"),

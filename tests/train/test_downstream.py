@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -65,6 +66,7 @@ def test_what_cannot_be_scored_is_found_before_training():
         (lambda examples, said: {"f1": 1.0}, "rte: .* but accuracy is missing"),
         (lambda examples, said: 0.5, "rte: its score is 0.5; accepted is a mapping"),
         (lambda examples, said: {"accuracy": "1"}, "rte: its score is .* numbers"),
+        (lambda examples, said: {"accuracy": math.nan}, "themselves are scored .*nan"),
     ):
         with pytest.raises(errors.RunError, match=message):
             tried(score)

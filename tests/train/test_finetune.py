@@ -1,6 +1,7 @@
 """Fine-tuning and evaluation of a tiny run on hand-written tasks, end to end."""
 
 import json
+import shutil
 
 import pytest
 
@@ -287,6 +288,10 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
     assert "has no checkpoint of step 3; it has 4, 8" in of(flags=["--steps=3"])
     both = ["--steps=4", "--from-scratch"]
     assert "--steps: from scratch there are no checkpoints" in of(flags=both)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/predictions").touch()
+    assert "run/predictions is a file, not a folder" in of()
+    shutil.rmtree(tmp_path / "run")
     (folder / "bad/RTE").mkdir(parents=True)
     (folder / "bad/RTE/train.tsv").write_text("index\tsentence1\tlabel\n0\ta\tb\n")
     argv = command(pretrained, folder / "bad", tmp_path / "run", mixture="rte")
