@@ -1,19 +1,14 @@
-"""Tokenising: whole, killed and continued, refused, on a full disk."""
+"""Tokenising: whole, refused, with few documents, on a full disk."""
 
 import dataclasses
-import filecmp
 import gzip
 import io
 import json
 import lzma
 import math
 import os
-import pathlib
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,131 +16,9 @@ import pytest
 from clinometer.data import corpus
 from clinometer.data import token_store
 from clinometer.data import tokenization
-from clinometer.data import tokenize_main
 from clinometer.data.errors import DataError
 
 _OPTIONS = tokenization.Options(vocab_size=400, validation_fraction=0.1)
-
-# Tokenises in small units and kills itself at the given call of one function.
-_KILLED = """
-import os, signal, sys
-from clinometer.data import files, store_folder, store_writer
-from clinometer.data import tokenization, tokenized_units
-tokenized_units.UNIT_CHARACTERS = 20000
-source, output, module, function, call = sys.argv[1:]
-owner = {"files": files, "store_writer": store_writer, "os": os,
-         "Folder": store_folder.Folder}[module]
-original, calls = getattr(owner, function), 0
-def counted(*args, **kwargs):
-    global calls
-    calls += 1
-    if calls == int(call):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return original(*args, **kwargs)
-setattr(owner, function, counted)
-tokenization.tokenize_corpus(
-    [source], output,
-    options=tokenization.Options(vocab_size=400, validation_fraction=0.1))
-"""
-
-
-def _run(*arguments):
-    imports = [path for path in sys.path if path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(imports)}
-    return subprocess.run(
-        [sys.executable, "-c", _KILLED, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def _same(left, right):
-    """Whether two folders hold the same names and bytes."""
-    left, right = pathlib.Path(left), pathlib.Path(right)
-    names = sorted(str(p.relative_to(left)) for p in left.rglob("*") if p.is_file())
-    others = sorted(str(p.relative_to(right)) for p in right.rglob("*") if p.is_file())
-    return names == others and all(
-        filecmp.cmp(left / name, right / name, shallow=False) for name in names
-    )
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(corpus_file, tmp_path_factory):
-    output = tmp_path_factory.mktemp("whole") / "news"
-    finished = _run(corpus_file, output, "os", "replace", 0)
-    assert finished.returncode == 0, finished.stderr
-    return output
-
-
-@pytest.mark.parametrize(
-    ("module", "function", "call"),
-    [
-        ("os", "replace", 1),  # at the job's description
-        ("os", "replace", 2),  # at the vocabulary
-        ("files", "write_whole", 5),  # between units
-        ("os", "replace", 8),  # in the midst of saving a unit
-        ("store_writer", "_describe", 1),  # tokens written, no manifest yet
-        ("Folder", "finish", 1),  # whole, in the wrong place
-    ],
-)
-def test_killed_and_continued_gives_the_same_bytes(
-    corpus_file, uninterrupted, tmp_path, module, function, call
-):
-    output = tmp_path / "news"
-    killed = _run(corpus_file, output, module, function, call)
-    assert killed.returncode == -signal.SIGKILL
-    assert not output.exists()
-    continued = _run(corpus_file, output, "os", "replace", 0)
-    assert continued.returncode == 0, continued.stderr
-    if (function, call) != ("replace", 1):
-        assert "continuing the run" in continued.stderr
-    assert _same(output, uninterrupted)
-    assert os.listdir(tmp_path) == ["news"]
-    manifest = output / "manifest.json"
-    manifest.write_text(manifest.read_text() + " ")
-    assert not _same(output, uninterrupted)
-
-
-@pytest.mark.parametrize(
-    ("file", "damage"),
-    [
-        ("units/000001.unit", lambda data: data[:-9] + b"x" + data[-8:]),
-        ("units/000000.unit", lambda data: b""),
-        ("vocabulary-*.model", lambda data: data[:99] + b"x" + data[100:]),
-        ("vocabulary-*.model", lambda data: b""),
-        ("store/train/tokens-00000.array_record", lambda data: data[:1000]),
-    ],
-)
-def test_damaged_work_is_done_again(corpus_file, uninterrupted, tmp_path, file, damage):
-    output = tmp_path / "news"
-    _run(corpus_file, output, "store_writer", "_describe", 1)
-    (path,) = (tmp_path / "news.partial").glob(file)
-    path.write_bytes(damage(path.read_bytes()))
-    continued = _run(corpus_file, output, "os", "replace", 0)
-    assert continued.returncode == 0, continued.stderr
-    assert "continuing the run" in continued.stderr
-    assert _same(output, uninterrupted)
-
-
-def test_another_job_does_not_continue(corpus_file, uninterrupted, tmp_path):
-    output = tmp_path / "news"
-    _run(corpus_file, output, "files", "write_whole", 5)
-    log = io.StringIO()
-    options = tokenization.Options(vocab_size=350, validation_fraction=0.1)
-    tokenization.tokenize_corpus(
-        [corpus_file], str(output), options=options, progress=log
-    )
-    assert "continuing" not in log.getvalue()
-    assert token_store.TokenStore.open(str(output)).vocabulary.size == 350
-
-
-def test_splits_cover_all_documents(uninterrupted, texts):
-    splits = token_store.read_manifest(str(uninterrupted)).splits
-    counts = {name: entry["documents"] for name, entry in splits.items()}
-    assert sum(counts.values()) == len(texts)
-    assert 15 <= counts["validation"] <= 70  # 40 expected, standard deviation 6
 
 
 def test_own_validation_sources(corpus_file, small_vocabulary, tmp_path):
@@ -266,27 +139,6 @@ def test_long_documents_encode_as_whole_ones(tmp_path, small_vocabulary, texts):
     assert len(long) > 3 << 16
     assert split.num_documents == 1
     assert split.read(0, split.num_tokens).tolist() == small_vocabulary.encode(long)
-
-
-def test_command(corpus_file, tmp_path, capsys):
-    output = str(tmp_path / "store")
-    arguments = [corpus_file, "--output", output, "--vocab-size", "400"]
-    assert tokenize_main.main(arguments) == 0
-    assert token_store.TokenStore.open(output).vocabulary.size == 400
-    assert tokenize_main.main(arguments) == 1
-    assert "holds a token store already" in capsys.readouterr().err
-    assert tokenize_main.main([str(tmp_path / "no"), "--output", output + "2"]) == 1
-    assert corpus.ACCEPTED in capsys.readouterr().err
-
-
-def test_help_explains_itself(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        tokenize_main.main(["--help"])
-    assert stopped.value.code == 0
-    text = capsys.readouterr().out
-    assert "--vocab-size" in text
-    assert "examples:" in text
-    assert json.dumps(text).isascii()
 
 
 def _tokenize(sources, output, **options):
@@ -476,27 +328,6 @@ def test_impossible_outputs_are_refused(name, corpus_file, small_vocabulary, tmp
 
 
 @pytest.mark.parametrize(
-    ("option", "values"),
-    [
-        ("threads", ["0", "-1", "1e999", "2.5", "10000"]),
-        ("validation-fraction", ["nan", "1", "-0.1", "many"]),
-        ("character-coverage", ["nan", "0", "1.5"]),
-        ("document-characters", ["0", "1e30"]),
-        ("vocab-size", ["-5", "115", str(2**31), str(2**64), "9" * 5000]),
-        ("vocabulary-megabytes", ["nan", "1e999", "-1", "0", "many"]),
-    ],
-)
-def test_numbers_out_of_range_are_named(option, values, corpus_file, capsys):
-    output = str(pathlib.Path(corpus_file).parent / "never")
-    for value in values:
-        with pytest.raises(SystemExit) as stopped:
-            tokenize_main.main([corpus_file, "--output", output, f"--{option}={value}"])
-        assert stopped.value.code == 2
-        assert f"argument --{option}: " in capsys.readouterr().err
-    assert not os.path.exists(output)
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"validation_fraction": math.nan}, "validation_fraction must be a finite"),
@@ -509,11 +340,3 @@ def test_numbers_out_of_range_are_named(option, values, corpus_file, capsys):
 def test_options_out_of_range_are_refused(options, message, corpus_file, tmp_path):
     with pytest.raises(DataError, match=message):
         _tokenize([corpus_file], tmp_path / "store", **options)
-
-
-def test_an_output_that_cannot_be_is_refused_at_once(corpus_file, tmp_path, capsys):
-    (tmp_path / "file").write_text("precious")
-    for output in (tmp_path / "file/store", tmp_path / ("x" * 300)):
-        assert tokenize_main.main([corpus_file, "--output", str(output)]) == 1
-        assert "clinometer tokenize: --output: " in capsys.readouterr().err
-    assert (tmp_path / "file").read_text() == "precious"

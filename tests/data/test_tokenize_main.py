@@ -1,0 +1,61 @@
+"""The command `clinometer tokenize`: its options, its errors and its help."""
+
+import json
+import os
+import pathlib
+
+import pytest
+
+from clinometer.data import corpus
+from clinometer.data import token_store
+from clinometer.data import tokenize_main
+
+
+def test_command(corpus_file, tmp_path, capsys):
+    output = str(tmp_path / "store")
+    arguments = [corpus_file, "--output", output, "--vocab-size", "400"]
+    assert tokenize_main.main(arguments) == 0
+    assert token_store.TokenStore.open(output).vocabulary.size == 400
+    assert tokenize_main.main(arguments) == 1
+    assert "holds a token store already" in capsys.readouterr().err
+    assert tokenize_main.main([str(tmp_path / "no"), "--output", output + "2"]) == 1
+    assert corpus.ACCEPTED in capsys.readouterr().err
+
+
+def test_help_explains_itself(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        tokenize_main.main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert "--vocab-size" in text
+    assert "examples:" in text
+    assert json.dumps(text).isascii()
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("threads", ["0", "-1", "1e999", "2.5", "10000"]),
+        ("validation-fraction", ["nan", "1", "-0.1", "many"]),
+        ("character-coverage", ["nan", "0", "1.5"]),
+        ("document-characters", ["0", "1e30"]),
+        ("vocab-size", ["-5", "115", str(2**31), str(2**64), "9" * 5000]),
+        ("vocabulary-megabytes", ["nan", "1e999", "-1", "0", "many"]),
+    ],
+)
+def test_numbers_out_of_range_are_named(option, values, corpus_file, capsys):
+    output = str(pathlib.Path(corpus_file).parent / "never")
+    for value in values:
+        with pytest.raises(SystemExit) as stopped:
+            tokenize_main.main([corpus_file, "--output", output, f"--{option}={value}"])
+        assert stopped.value.code == 2
+        assert f"argument --{option}: " in capsys.readouterr().err
+    assert not os.path.exists(output)
+
+
+def test_an_output_that_cannot_be_is_refused_at_once(corpus_file, tmp_path, capsys):
+    (tmp_path / "file").write_text("precious")
+    for output in (tmp_path / "file/store", tmp_path / ("x" * 300)):
+        assert tokenize_main.main([corpus_file, "--output", str(output)]) == 1
+        assert "clinometer tokenize: --output: " in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "precious"
