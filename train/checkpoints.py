@@ -178,10 +178,14 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """Steps of the checkpoints, oldest first."""
-        folder = self.directory
-        found = folder.iterdir() if folder.is_dir() else ()
-        return sorted(int(path.name) for path in found if path.name.isdecimal())
+        """Steps of the checkpoints, oldest first; RunError if they cannot be read."""
+        try:
+            names = [path.name for path in self.directory.iterdir()]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise errors.RunError(f"{self.directory}: {error.strerror}") from error
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def save(
         self,

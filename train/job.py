@@ -132,8 +132,6 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
             raise errors.RunError(str(error)) from None
     workdir = pathlib.Path(workdir).resolve()
     directory = workdir / checkpoints.FOLDER
-    if not directory.is_dir():
-        return
     reader = checkpoints.Checkpoints(directory, read_only=True)
     latest = reader.latest_meta()
     reader.close()

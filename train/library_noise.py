@@ -43,15 +43,19 @@ class _LateReads:
         self._otherwise = otherwise
 
     def __call__(self, unraisable: Any) -> None:
-        late = "Event loop is closed" in str(unraisable.exc_value)
-        if not late and not _passed_orbax(unraisable.exc_traceback):
+        if not _is_late_read(unraisable.exc_value, unraisable.exc_traceback):
             self._otherwise(unraisable)
 
 
 def _is_no_late_read(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and _passed_orbax(record.exc_info[2]))
+    return not (record.exc_info and _is_late_read(*record.exc_info[1:]))
 
 
-def _passed_orbax(trace: types.TracebackType | None) -> bool:
+def _is_late_read(
+    error: BaseException | None, trace: types.TracebackType | None
+) -> bool:
+    said = str(error)
+    if "Event loop is closed" in said or "tensorstore" in said:
+        return True
     files = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace))
     return any(f"{os.sep}orbax{os.sep}" in file for file in files)

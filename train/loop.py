@@ -39,35 +39,41 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
 
     Raises:
         RunHeldError: another process trains this run; nothing was touched.
-        RunError: NaN or infinity, a full disk, a checkpoint of another run.
+        RunError: NaN or infinity, a full disk, a file that cannot be written, a
+            checkpoint of another run.
     """
     pause_watch = pauses.PauseWatch()
     stopwatch = speed.Stopwatch(pause_watch=pause_watch)
     workdir = pathlib.Path(workdir).resolve()
-    with stopwatch.charge("compile"):
-        abstract_state = jax.eval_shape(_initialise(job))
-        checkpoint_folder = workdir / checkpoints_lib.FOLDER
-        _check_space(job, abstract_state, checkpoint_folder)
-        workdir.mkdir(parents=True, exist_ok=True)
-    with (
-        lease.Lease(workdir),
-        preemption.StopRequest() as stop,
-        contextlib.ExitStack() as stack,
-    ):
-        pause_watch.start()
-        stack.callback(pause_watch.stop)
-        run = host_lib.Run(job, workdir, stopwatch, abstract_state)
-        try:
-            return _train(job, workdir, run, stop, stack)
-        except BaseException as error:
-            with contextlib.suppress(OSError):  # The disk may be full.
-                run.write_record("failed", f"{type(error).__name__}: {error}")
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise errors.RunError(
-                    f"no space left on the disk of {workdir}; make room, and the same "
-                    "command resumes from the last checkpoint"
-                ) from error
-            raise
+    try:
+        with stopwatch.charge("compile"):
+            abstract_state = jax.eval_shape(_initialise(job))
+            checkpoint_folder = workdir / checkpoints_lib.FOLDER
+            _check_space(job, abstract_state, checkpoint_folder)
+            workdir.mkdir(parents=True, exist_ok=True)
+        with (
+            lease.Lease(workdir),
+            preemption.StopRequest() as stop,
+            contextlib.ExitStack() as stack,
+        ):
+            pause_watch.start()
+            stack.callback(pause_watch.stop)
+            run = host_lib.Run(job, workdir, stopwatch, abstract_state)
+            try:
+                return _train(job, workdir, run, stop, stack)
+            except BaseException as error:
+                with contextlib.suppress(OSError):  # The disk may be full.
+                    run.write_record("failed", f"{type(error).__name__}: {error}")
+                raise
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise errors.RunError(
+                f"no space left on the disk of {workdir}; make room, and the same "
+                "command resumes from the last checkpoint"
+            ) from error
+        if pathlib.Path(str(error.filename)).is_relative_to(workdir):
+            raise errors.RunError(f"{error.filename}: {error.strerror}") from error
+        raise
 
 
 def _train(

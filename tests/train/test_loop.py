@@ -365,6 +365,27 @@ def test_a_validation_that_is_not_finite_stops_the_run(
     assert run_record.read(workdir)["status"] == "failed"
 
 
+@pytest.mark.parametrize(
+    "name", ["run.json", "metrics.jsonl", "lease.json", "checkpoints"]
+)
+def test_what_is_no_file_or_no_folder_is_named(
+    finished, arguments, tmp_path, capsys, monkeypatch, name
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    if name == "checkpoints":
+        shutil.rmtree(workdir / name)
+        (workdir / name).write_text("")
+    else:
+        (workdir / name).unlink()
+        (workdir / name).mkdir()
+    _compile_nothing(monkeypatch)
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert f"clinometer train: error: {workdir / name}: " in error
+
+
 def test_sigterm_saves_and_the_run_goes_on(
     finished, arguments, make_config, tmp_path, monkeypatch
 ):
