@@ -35,8 +35,9 @@ def of_run(
         given: the user's `--store`, which is taken in place of the recorded path.
 
     Raises:
-        RunError: there is none with the run's vocabulary.
+        RunError: there is none with the run's vocabulary, or the record names none.
     """
+    run_record.require(record, run, "data.store", "data.vocabulary_sha256")
     recorded, sha256 = record["data"]["store"], record["data"]["vocabulary_sha256"]
     if given is not None:
         if _vocabulary(pathlib.Path(given)) != sha256:

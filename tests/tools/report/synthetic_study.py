@@ -29,6 +29,7 @@ def record(
             "seed": seed,
             "train_steps": steps,
             "model": {"name": f"{architecture}-{size}"},
+            "optimizer": {"name": "adafactor"},
         },
         "versions": {"python": "3.11.7", "jax": "0.10.2"},
         "device": {
