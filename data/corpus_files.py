@@ -57,7 +57,7 @@ def find(sources: Sequence[str]) -> Found:
             found = "; ".join([*left_out, *_reasons(walk.found)])
             raise DataError(
                 f"Data source {source!r} holds no accepted file; accepted are "
-                f"{corpus.ACCEPTED}." + (f" Found: {found}." if found else "")
+                f"{corpus.ACCEPTED}." + (f" Left out: {found}." if found else "")
             )
     walk.found.files.sort()
     walk.found.left_out.sort(key=lambda item: item.origin)
@@ -91,7 +91,7 @@ def summary(left_out: Iterable[LeftOut]) -> list[str]:
     for item in left_out:
         by_reason.setdefault(item.reason, []).append(item)
     return [
-        f"left out, {reason}: {sum(item.count for item in items):,} "
+        f"{reason}: {sum(item.count for item in items):,} "
         f"({', '.join(item.origin for item in items[:_SHOWN])}"
         f"{', ...' if len(items) > _SHOWN else ''})"
         for reason, items in sorted(by_reason.items())

@@ -153,7 +153,7 @@ def _text_documents(
     if broken:
         line.message(f"overlap: {broken:,} broken records were left out")
     for text in corpus_files.summary(left_out):
-        line.message(f"overlap: {text}")
+        line.message(f"overlap: left out, {text}")
 
 
 def _table(found: dict[str, Any]) -> str:

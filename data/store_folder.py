@@ -14,7 +14,7 @@ from clinometer.data import files
 from clinometer.data import token_store
 from clinometer.data.errors import DataError
 
-_JOB = "job.json"
+_JOB, _WORK = "job.json", ".partial"
 _STORE_FILE = (
     rf"{re.escape(token_store.MANIFEST)}|{re.escape(token_store.VOCABULARY)}"
     r"|\w+/(documents|tokens-\d{5,})\.array_record(\.tmp)?"
@@ -27,9 +27,9 @@ _PARTIAL_FILE = re.compile(
 
 def is_store(path: str) -> bool:
     """Whether a folder is a token store, whole or in the making."""
-    names = [token_store.MANIFEST, token_store.VOCABULARY]
-    if path.rstrip(os.sep).endswith(".partial"):
-        names = [_JOB]
+    if path.rstrip(os.sep).endswith(_WORK) and os.path.isfile(os.path.join(path, _JOB)):
+        return True
+    names = (token_store.MANIFEST, token_store.VOCABULARY)
     return all(os.path.isfile(os.path.join(path, name)) for name in names)
 
 
@@ -48,7 +48,7 @@ class Folder:
         if re.search("[\0\ud800-\udfff]", output):
             raise DataError(f"Output {output!r} must be UTF-8, without NUL.")
         self.output = output
-        self.work = output + ".partial"
+        self.work = output + _WORK
         self._replaced = os.path.join(self.work, "replaced")
         self.units = os.path.join(self.work, "units")
         self.store = os.path.join(self.work, "store")

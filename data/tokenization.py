@@ -326,7 +326,7 @@ def _tokenize_rest(
         add(unit)
     progress.finish(f"{sum(tokens.values()):,} tokens, {broken:,} broken records")
     for line in corpus_files.summary(left_out):
-        progress.message(line)
+        progress.message(f"left out, {line}")
     for split, count in tokens.items():
         wanted = split == "train" or fraction or inputs[-1].split == split
         if count < _MIN_TOKENS and wanted:

@@ -127,8 +127,8 @@ def test_hidden_and_other_files_are_named(folder):
         "c/sub/d.csv": corpus.OTHER_KIND,
     }
     assert corpus_files.summary(found.left_out) == [
-        "left out, hidden: 3 (c/.hidden.txt, c/.ipynb_checkpoints, c/__MACOSX)",
-        "left out, of another kind: 3 (c/no_ending, c/notes.pdf, c/sub/d.csv)",
+        "hidden: 3 (c/.hidden.txt, c/.ipynb_checkpoints, c/__MACOSX)",
+        "of another kind: 3 (c/no_ending, c/notes.pdf, c/sub/d.csv)",
     ]
     # Who names what is hidden wants it.
     assert corpus_files.find(["c/.hidden.txt"]).files == ["c/.hidden.txt"]
@@ -186,5 +186,5 @@ def test_token_stores_are_no_text(folder, store):
     assert _left_out(found) == dict.fromkeys(
         ("c/store", "c/news.partial"), "a token store"
     )
-    with pytest.raises(DataError, match="left out, a token store: 1"):
+    with pytest.raises(DataError, match="Left out: a token store: 1"):
         corpus_files.find([store.path])

@@ -42,6 +42,15 @@ def test_a_store_is_replaced_only_if_asked(output):
     assert os.listdir(output.parent) == ["news"]
 
 
+def test_a_store_may_be_called_partial(output):
+    renamed = output.rename(output.with_name("news.partial"))
+    assert store_folder.is_store(str(renamed))
+    folder = store_folder.Folder(str(renamed))
+    assert not folder.begin(_JOB, overwrite=True)
+    with pytest.raises(DataError, match=r"news\.partial', where the store would be"):
+        store_folder.Folder(str(output)).begin(_JOB, overwrite=True)
+
+
 @pytest.mark.parametrize(
     "stranger",
     ["notes.txt", "train/notes.txt", "test/tokens-00000.array_record", "link", ".x"],

@@ -183,14 +183,14 @@ def test_what_is_not_read_is_said_and_recorded(
         ],
     }
     assert manifest.source["left_out"] == [
-        f"left out, a FIFO, socket or device: 1 ({folder}/fifo.txt)",
-        f"left out, another name of what is read: 1 ({folder}/again.jsonl)",
-        f"left out, hidden: 1 ({folder}/.git)",
-        f"left out, of another kind: 1 ({folder}/notes.pdf)",
-        f"left out, without a document: 1 ({folder}/empty.jsonl)",
+        f"a FIFO, socket or device: 1 ({folder}/fifo.txt)",
+        f"another name of what is read: 1 ({folder}/again.jsonl)",
+        f"hidden: 1 ({folder}/.git)",
+        f"of another kind: 1 ({folder}/notes.pdf)",
+        f"without a document: 1 ({folder}/empty.jsonl)",
     ]
     for line in manifest.source["left_out"]:
-        assert f"{line}\n" in log
+        assert f"left out, {line}\n" in log
     for origin, reason in manifest.broken_records["first"]:
         assert f"broken record: {origin}: {reason}\n" in log
     with pytest.raises(DataError, match=r"gone\.txt: a link to nothing"):
