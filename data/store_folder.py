@@ -19,7 +19,8 @@ _STORE_FILE = (
     rf"{re.escape(token_store.MANIFEST)}|{re.escape(token_store.VOCABULARY)}"
     r"|\w+/(documents|tokens-\d{5,})\.array_record(\.tmp)?"
 )
-_PARTIAL_FILE = re.compile(
+_FIRST_FILE = re.compile(rf"{re.escape(_JOB)}\.tmp-\d+")
+_WORK_FILE = re.compile(
     rf"({re.escape(_JOB)}|vocabulary(-\w+)?\.model|units/\d{{6,}}\.(npz|unit)"
     rf"|(store|replaced)/({_STORE_FILE}))(\.tmp-\d+)?"
 )
@@ -131,25 +132,25 @@ class Folder:
 
     def _check_work(self) -> None:
         """Raises DataError unless all that is there is an earlier run's."""
-        foreign = None
-        if os.path.islink(self.work) or not os.path.isdir(self.work):
-            foreign = ""
-        else:
-            names = list(_names(self.work))
-            jobless = _JOB not in names
-            for name in names:
-                if not _PARTIAL_FILE.fullmatch(name) or (
-                    jobless and not name.startswith(_JOB)
-                ):
-                    foreign = f"{name!r}"
-            if not jobless and not self._has_job():
-                foreign = f"a {_JOB}"
-        if foreign is not None:
+        stranger = self._stranger()
+        if stranger:
             raise DataError(
-                f"{self.work!r}, where the store would be made, is there already"
-                + (f" and holds {foreign} that is not ours" if foreign else "")
-                + "; move it away, or give another output."
+                f"{self.work!r}, where the store would be made, is there already and "
+                f"not ours: {stranger}; move it away, or give another output."
             )
+
+    def _stranger(self) -> str | None:
+        if os.path.islink(self.work) or not os.path.isdir(self.work):
+            return "it is no folder"
+        names = list(_names(self.work))
+        # A run that was killed at its start has described no job, and done nothing.
+        ours = _WORK_FILE if _JOB in names else _FIRST_FILE
+        for name in names:
+            if not ours.fullmatch(name):
+                return f"it holds {name!r}"
+        if _JOB in names and not self._has_job():
+            return f"its {_JOB} describes something else"
+        return None
 
     def _has_job(self) -> bool:
         try:

@@ -103,12 +103,12 @@ def _partial(output, **names):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ({"thesis.tex": "x"}, "'thesis.tex' that is not ours"),
-        ({"job.json": _JOB, "units__notes.txt": "x"}, "'units/notes.txt'"),
+        ({"thesis.tex": "x"}, "it holds 'thesis.tex'"),
+        ({"job.json": _JOB, "units__notes.txt": "x"}, "it holds 'units/notes.txt'"),
         ({"job.json": _JOB, "store__train__mine.array_record": "x"}, "mine"),
-        ({"job.json": '{"name": "build"}'}, "a job.json that is not ours"),
-        ({"job.json": "[" * 100000}, "a job.json that is not ours"),
-        ({"units__000000.npz": "x"}, "'units/000000.npz' that is not ours"),
+        ({"job.json": '{"name": "build"}'}, "its job.json describes something else"),
+        ({"job.json": "[" * 100000}, "its job.json describes something else"),
+        ({"units__000000.npz": "x"}, "it holds 'units/000000.npz'"),
     ],
 )
 def test_a_partial_folder_of_others_is_kept(tmp_path, names, message):

@@ -163,7 +163,11 @@ def test_any_damage_to_the_work_is_mended_or_refused(
                 [corpus_file], str(output), options=options, progress=io.StringIO()
             )
         except DataError as error:
-            assert "a job.json that is not ours" in str(error), (case, file, kind)
+            assert "its job.json describes something else" in str(error), (
+                case,
+                file,
+                kind,
+            )
             outcomes["refused"] += 1
         else:
             assert _same(output, uninterrupted), (case, file, kind)
