@@ -75,7 +75,7 @@ NO_DOCUMENT = "without a document"
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is the system's own, not the corpus's."""
-    return name.startswith(".") and name != "." or name == "__MACOSX"
+    return name == "__MACOSX" or (name.startswith(".") and name not in (".", ".."))
 
 
 def kind(name: str) -> str | None:
@@ -101,15 +101,21 @@ def read_file(
       options: how to read it.
       on_open: called with the open file, whose `tell()` shows progress.
     """
-    empty = True
-    for record in _read(path, options, on_open):
-        empty = False
+    for record in _or_named(path, _read(path, options, on_open)):
         if options.document_characters and isinstance(record, Document):
             yield from _cut(record, options.document_characters)
         else:
             yield record
+
+
+def _or_named(origin: str, records: Iterator[Record]) -> Iterator[Record]:
+    """The records of a file; where it has none, the file is named."""
+    empty = True
+    for record in records:
+        empty = False
+        yield record
     if empty:
-        yield LeftOut(path, NO_DOCUMENT)
+        yield LeftOut(origin, NO_DOCUMENT)
 
 
 def _cut(document: Document, characters: int) -> Iterator[Document]:
@@ -172,7 +178,8 @@ def _read_tar(origin: str, stream: BinaryIO, options: ReadOptions) -> Iterator[R
                 left_out[reason] = (first, count + 1)
                 continue
             accepted += 1
-            yield from _read_stream(member.name, place, contents, options)
+            records = _read_stream(member.name, place, contents, options)
+            yield from _or_named(place, records)
     except tarfile.TarError as error:
         yield BrokenRecord(origin, f"truncated or corrupt archive: {error}")
     else:

@@ -66,6 +66,67 @@ def test_tar_is_read_in_place(tmp_path, suffix):
     assert first.origin == f"{path}!d/b.txt"
 
 
+def test_members_of_a_tar_are_read_or_named(tmp_path):
+    path = tmp_path / "c.tar"
+    names = ("../a.txt", "./b.TXT", "d/.c.txt", "__MACOSX/d.txt", "e.jsonl", "f.tar")
+    with tarfile.open(path, "w") as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            data = b"" if name == "e.jsonl" else name.encode()
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        info = tarfile.TarInfo("link.txt")
+        info.type, info.linkname = tarfile.SYMTYPE, "a.txt"
+        archive.addfile(info)
+    assert _texts(path) == [
+        "../a.txt",
+        "./b.TXT",
+        corpus.LeftOut(f"{path}!e.jsonl", corpus.NO_DOCUMENT),
+        corpus.LeftOut(f"{path}!d/.c.txt", corpus.HIDDEN, 2),
+        corpus.LeftOut(f"{path}!f.tar", corpus.OTHER_KIND),
+        corpus.LeftOut(f"{path}!link.txt", corpus.LINK_IN_ARCHIVE),
+    ]
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), 5])
+def test_what_cannot_be_read_is_broken(tmp_path, monkeypatch, error):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(_LINES)
+    if error == 5:  # the disk fails after the file was opened
+        reason, error = "Input/output error", OSError(5, "Input/output error")
+
+        class Failing(io.BytesIO):
+            def readinto(self, buffer):
+                raise error
+
+            def __next__(self):
+                raise error
+
+        monkeypatch.setattr("builtins.open", lambda *_: Failing())
+    else:
+
+        def refuse(*_):
+            raise error
+
+        reason = error.strerror
+        monkeypatch.setattr("builtins.open", refuse)  # permissions do not bind root
+    (record,) = corpus.read_file(str(path))
+    assert record == corpus.BrokenRecord(str(path), f"cannot be read: {reason}")
+
+
+def test_long_documents_are_cut_at_line_ends_or_blanks(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("0123 567\n9 bcdefgh\n" + "x" * 30)
+    assert _texts(path, document_characters=5) == [
+        "0123 567\n",
+        "9 bcdefgh\n",
+        "x" * 30,
+    ]
+    assert _texts(path, document_characters=12)[0] == "0123 567\n9 bcdefgh\n"
+    path.write_text("one two three")
+    assert _texts(path, document_characters=4) == ["one two ", "three"]
+
+
 def test_array_record(tmp_path):
     path = tmp_path / "a.array_record"
     writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
