@@ -1,12 +1,11 @@
 """A run's store is found by its hash where run and store were moved together."""
 
-import dataclasses
 import json
 import shutil
 
 import pytest
 
-from clinometer.data import token_store
+from clinometer.tests.data import empty_store
 from clinometer.train import errors
 from clinometer.train import evaluation
 from clinometer.train import finetune
@@ -14,14 +13,6 @@ from clinometer.train import job as job_lib
 from clinometer.train import main
 from clinometer.train import run_record
 from clinometer.train import store_search
-
-
-def _manifest(folder, sha256):
-    folder.mkdir(parents=True)
-    fields = dict.fromkeys(f.name for f in dataclasses.fields(token_store.Manifest))
-    manifest = fields | {"format_version": 1, "vocabulary": {"sha256": sha256}}
-    (folder / token_store.MANIFEST).write_text(json.dumps(manifest))
-    return folder
 
 
 def _record(store, sha256="1" * 64):
@@ -40,7 +31,7 @@ def _record(store, sha256="1" * 64):
     ],
 )
 def test_a_store_is_found(tmp_path, recorded, now, run):
-    store = _manifest(tmp_path / now, "1" * 64)
+    store = empty_store.write(tmp_path / now, "1" * 64)
     (tmp_path / run).mkdir(parents=True, exist_ok=True)
     found = store_search.of_run(_record(tmp_path / recorded), tmp_path / run)
     assert found == str(store)
@@ -48,14 +39,14 @@ def test_a_store_is_found(tmp_path, recorded, now, run):
 
 def test_the_embedded_corpus_is_in_another_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CLINOMETER_CACHE", str(tmp_path / "cache"))
-    store = _manifest(tmp_path / "cache" / "store-0123-v2048", "1" * 64)
+    store = empty_store.write(tmp_path / "cache" / "store-0123-v2048", "1" * 64)
     record = _record("/somewhere/.cache/clinometer/store-0123-v2048")
     assert store_search.of_run(record, tmp_path) == str(store)
 
 
 def test_a_store_of_another_vocabulary_is_passed_over(tmp_path):
-    _manifest(tmp_path / "new/stores/mine", "2" * 64)
-    right = _manifest(tmp_path / "stores/mine", "1" * 64)
+    empty_store.write(tmp_path / "new/stores/mine", "2" * 64)
+    right = empty_store.write(tmp_path / "stores/mine", "1" * 64)
     (tmp_path / "new/runs/a").mkdir(parents=True)
     record = _record("/gone/stores/mine")
     assert store_search.of_run(record, tmp_path / "new/runs/a") == str(right)
@@ -65,9 +56,9 @@ def test_a_store_of_another_vocabulary_is_passed_over(tmp_path):
 
 
 def test_the_users_own_comes_first_and_must_fit(tmp_path, monkeypatch):
-    recorded = _manifest(tmp_path / "recorded", "1" * 64)
-    _manifest(tmp_path / "given", "1" * 64)
-    _manifest(tmp_path / "other", "2" * 64)
+    recorded = empty_store.write(tmp_path / "recorded", "1" * 64)
+    empty_store.write(tmp_path / "given", "1" * 64)
+    empty_store.write(tmp_path / "other", "2" * 64)
     monkeypatch.chdir(tmp_path)
     record = _record(recorded)
     assert store_search.of_run(record, tmp_path, "given") == str(tmp_path / "given")

@@ -30,6 +30,7 @@ def record(
             "train_steps": steps,
             "model": {"name": f"{architecture}-{size}"},
             "optimizer": {"name": "adafactor"},
+            "data": {},
         },
         "versions": {"python": "3.11.7", "jax": "0.10.2"},
         "device": {

@@ -1,11 +1,8 @@
 """What is left to do of a study, from what its folders hold."""
 
-import dataclasses
-import json
-
 import pytest
 
-from clinometer.data import token_store
+from clinometer.tests.data import empty_store
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.study import errors
 from clinometer.tools.study import options as options_lib
@@ -21,12 +18,7 @@ PICO, NANO = (plan.PlannedRun(f"transformer-{size}", 0) for size in ("pico", "na
 def store(tmp_path):
     """The manifest of the store that the synthetic runs learned from."""
     data = synthetic_study.record("pico")["data"]
-    fields = dict.fromkeys(f.name for f in dataclasses.fields(token_store.Manifest))
-    vocabulary = {"sha256": data["vocabulary_sha256"]}
-    manifest = fields | {"format_version": 1, "vocabulary": vocabulary}
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / token_store.MANIFEST).write_text(json.dumps(manifest))
-    return str(tmp_path / "store")
+    return str(empty_store.write(tmp_path / "store", data["vocabulary_sha256"]))
 
 
 @pytest.fixture
