@@ -3,6 +3,9 @@
 import json
 import os
 import pathlib
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +62,27 @@ def test_an_output_that_cannot_be_is_refused_at_once(corpus_file, tmp_path, caps
         assert tokenize_main.main([corpus_file, "--output", str(output)]) == 1
         assert "clinometer tokenize: --output: " in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_the_terminal_lacks_end_no_run(corpus_file, tmp_path, encoding):
+    folder = tmp_path / "dé"
+    folder.mkdir()
+    shutil.copy(corpus_file, folder / "ü.jsonl")
+    (folder / "ß.txt").write_bytes(b"\xff")
+    with open(os.fsencode(folder) + b"/caf\xe9.jsonl", "wb") as file:
+        file.write(b"{")
+    program = "import sys; from clinometer.data import tokenize_main as t; "
+    done = subprocess.run(
+        [sys.executable, "-c", program + "sys.exit(t.main(sys.argv[1:]))"]
+        + [str(folder), "--output", str(tmp_path / "né"), "--vocab-size", "400"],
+        env=os.environ
+        | {"PYTHONIOENCODING": encoding}
+        | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"broken record: " in done.stderr
+    manifest = token_store.read_manifest(str(tmp_path / "né"))
+    assert manifest.broken_records["count"] == 2
