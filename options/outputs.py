@@ -9,10 +9,17 @@ _ROOM_IN_NAME = 20
 _ROOM_IN_PATH = 200  # For what lies in a folder.
 
 
+def given(text: str) -> str:
+    """The type of an option that is a path: not empty, which would mean here."""
+    if not text:
+        raise OptionError("got '', accepted: a path")
+    return text
+
+
 def check_folder(option: str, path: str | os.PathLike[str]) -> None:
     """Raises OptionError, naming the option, where no folder can be made or written."""
     path = os.path.abspath(path)
-    _check_length(option, path)
+    _check_name(option, path)
     existing = path
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
@@ -26,7 +33,7 @@ def check_file(option: str, path: str | os.PathLike[str]) -> None:
     """Raises OptionError, naming the option, where a file cannot be written."""
     folder = os.path.dirname(path) or "."
     path = os.path.abspath(path)
-    _check_length(option, path)
+    _check_name(option, path)
     if not os.path.isdir(folder):
         raise OptionError(f"{option}: {path}: there is no folder {folder}")
     # Written by rename, which would put a file in the place of a device.
@@ -36,7 +43,14 @@ def check_file(option: str, path: str | os.PathLike[str]) -> None:
         raise OptionError(f"{option}: no permission to write in {folder}")
 
 
-def _check_length(option: str, path: str) -> None:
+def _check_name(option: str, path: str) -> None:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:  # Not every library that writes takes other bytes.
+        raise OptionError(
+            f"{option}: {path!a} is not UTF-8 in this locale; give another name, "
+            "or set PYTHONUTF8=1"
+        ) from None
     longest = max(path.split(os.sep), key=lambda part: len(os.fsencode(part)))
     most_name = os.pathconf("/", "PC_NAME_MAX") - _ROOM_IN_NAME
     most_path = os.pathconf("/", "PC_PATH_MAX") - _ROOM_IN_PATH

@@ -181,7 +181,9 @@ def _parser() -> argparse.ArgumentParser:
         "together with the run",
     )
     parser.add_argument(
-        "--workdir", help="of the run, or of all; default RUN/finetune/MIXTURE"
+        "--workdir",
+        type=outputs.given,
+        help="of the run, or of all; default RUN/finetune/MIXTURE",
     )
     parser.add_argument("--seeds", help='such as "0 1 2"')
     parser.add_argument("--learning-rates", help='such as "1e-3 5e-4"')

@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     which.add_argument(
         "--config", metavar="FILE.py:MODEL", help="your own configuration"
     )
-    parser.add_argument("--workdir", required=True, help="folder of the run")
+    parser.add_argument(
+        "--workdir", type=outputs.given, required=True, help="folder of the run"
+    )
     arguments, overrides = parser.parse_known_args(argv)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)

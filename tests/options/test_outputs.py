@@ -51,3 +51,15 @@ def test_permissions(tmp_path, monkeypatch):
     for check in (outputs.check_folder, outputs.check_file):
         with pytest.raises(OptionError, match="no permission to write in"):
             check("--out", tmp_path / "x")
+
+
+def test_a_name_that_libraries_cannot_write_is_refused(tmp_path):
+    for check in (outputs.check_folder, outputs.check_file):
+        with pytest.raises(OptionError, match="is not UTF-8"):
+            check("--out", tmp_path / "\udcff")
+
+
+def test_no_path_is_no_path():
+    assert outputs.given("x") == "x"
+    with pytest.raises(OptionError, match="accepted: a path"):
+        outputs.given("")

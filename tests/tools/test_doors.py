@@ -156,9 +156,24 @@ def test_names_beyond_the_output_s_encoding():
     assert_one_line(done)
 
 
-def test_a_device_that_is_not_here_is_a_line():
-    done = run(*_COUNT, environment={"JAX_PLATFORMS": "cuda"})
-    assert_one_line(done)
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("count", 2),
+        *(pytest.param(name, 1, marks=pytest.mark.slow) for name in ("train", "study")),
+        pytest.param("bench", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_a_device_that_is_not_here_is_a_line(name, code, tmp_path):
+    given = {
+        "count": _COUNT[1:],
+        "train": ("--model", "transformer-PI", "--workdir", "run"),
+        "study": ("--sizes", "PI", "--store", "nowhere"),
+        "bench": ("--quick", "--op", "light_conv"),
+    }[name]
+    done = run(name, *given, environment={"JAX_PLATFORMS": "cuda"}, cwd=tmp_path)
+    assert_one_line(done, code)
+    assert not list(tmp_path.iterdir())
     assert "JAX_PLATFORMS=cuda: JAX has no such device here" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 

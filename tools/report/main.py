@@ -26,14 +26,16 @@ def main(argv: list[str]) -> int:
         help="a study (with runs/ in it), any folder of run directories, or one run",
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, help="folder for the report (default: DIR)"
+        "--out", type=outputs.given, help="folder for the report (default: DIR)"
     )
     options = parser.parse_args(argv)
     try:
         outputs.check_folder(
             "--out" if options.out else "DIR", options.out or options.directory
         )
-        report = build.build(options.directory, options.out)
+        report = build.build(
+            options.directory, options.out and pathlib.Path(options.out)
+        )
     except (records.RecordError, errors.FitError, OptionError, OSError) as error:
         print(f"clinometer report: {error}", file=sys.stderr)
         return 1

@@ -6,7 +6,9 @@ import shlex
 import sys
 
 from clinometer.data import errors as data_errors
+from clinometer.kernels import devices
 from clinometer.models import registry
+from clinometer.options.errors import OptionError
 from clinometer.tools.fit import errors as fit_errors
 from clinometer.tools.report import build
 from clinometer.tools.report import formats
@@ -37,6 +39,7 @@ def main(argv: list[str]) -> int:
     options = options_lib.parse(argv)
     command = shlex.join(["clinometer", "study", *argv])
     try:
+        devices.check()
         runs = _plan(options)
         if options.dry_run:
             store = str(options.store or "EMBEDDED_STORE")
@@ -57,6 +60,7 @@ def main(argv: list[str]) -> int:
         fit_errors.FitError,
         data_errors.DataError,
         train_errors.RunError,
+        OptionError,
         OSError,
     ) as error:
         print(f"clinometer study: {error}", file=sys.stderr)

@@ -143,7 +143,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def _folder(text: str) -> pathlib.Path:
     # Absolute from here on: it is passed on, and recorded.
-    return pathlib.Path(os.path.abspath(text))
+    return pathlib.Path(os.path.abspath(outputs.given(text)))
 
 
 def _names(text: str) -> list[str]:

@@ -39,6 +39,7 @@ def test_lists_take_blanks_and_commas():
         (["--downstream-steps", "1e999"], "accepted: a whole number"),
         (["--out", "/dev/null/x"], "--out: /dev/null is a file, not a folder"),
         (["--out", "x" * 300], "has 300 bytes"),
+        (["--out", ""], "accepted: a path"),
         (["--stepz", "3"], "unrecognized"),
     ],
 )
