@@ -26,6 +26,7 @@ from clinometer.data.progress import Progress
 
 VALIDATION_FRACTION = 0.05
 _VOCABULARY_BYTES = 4 << 20  # a sample: the order of documents is random
+_DIGEST = ".sha256"
 _FORMAT = 1
 
 
@@ -68,7 +69,7 @@ def corpus_key() -> str:
 
 
 def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) -> str:
-    """The corpus as JSON lines with a `text` field, scanned if it is not there.
+    """The corpus as JSON lines with a `text` field, scanned if it is not there whole.
 
     Args:
       directory: the cache; None => `cache_directory()`.
@@ -79,22 +80,34 @@ def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) 
     """
     directory = directory or cache_directory()
     path = os.path.join(directory, f"docstrings-{corpus_key()}.jsonl")
-    if os.path.isfile(path):
+    if _is_as_written(path):
         return path
     with (
         files.disk_errors(f"the embedded corpus {path!r}"),
         files.lock(path + ".lock", wait=True),
     ):
-        if os.path.isfile(path):  # the process that held the lock has made it
+        if _is_as_written(path):  # the process that held the lock has made it
             return path
         sources = docstrings.source_paths()
         line = Progress("embedded corpus", len(sources), "documents", progress)
         texts = docstrings.extract(sources, line.update)
         lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-        files.write_whole(path, lines.encode())
+        data = lines.encode()
+        files.write_whole(path, data)
+        files.write_whole(path + _DIGEST, hashlib.sha256(data).hexdigest().encode())
         size = sum(map(len, texts))
         line.finish(f"{len(texts):,} docstrings, {size:,} characters")
     return path
+
+
+def _is_as_written(path: str) -> bool:
+    """Whether the corpus is whole; damage would be another corpus, without a word."""
+    try:
+        with open(path, "rb") as file, open(path + _DIGEST, "rb") as digest:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            return digest.read() == found.encode()
+    except FileNotFoundError:
+        return False
 
 
 def ensure_store(
@@ -137,6 +150,7 @@ def ensure_store(
                 ),
                 name="embedded",
                 description={"packages": docstrings.versions()},
+                strict=True,
                 progress=progress,
             )
     return store

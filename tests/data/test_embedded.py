@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import tempfile
 
 import pytest
@@ -134,6 +135,26 @@ def test_a_home_is_found_in_what_names_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLINOMETER_CACHE", "~/own")
     assert embedded.cache_directory() == f"{tmp_path}/own"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-200],
+        lambda data: data.replace(b"value", b"valve", 1),
+        lambda data: data[: data.rindex(b"\n", 0, -1) + 1],
+        lambda data: b"",
+    ],
+)
+def test_a_damaged_corpus_is_scanned_again(few_sources, tmp_path, damage):
+    path = embedded.ensure_corpus(str(tmp_path / "cache"), io.StringIO())
+    whole = pathlib.Path(path).read_bytes()
+    pathlib.Path(path).write_bytes(damage(whole))
+    assert embedded.ensure_corpus(str(tmp_path / "cache"), io.StringIO()) == path
+    assert pathlib.Path(path).read_bytes() == whole
+    log = io.StringIO()
+    embedded.ensure_corpus(str(tmp_path / "cache"), log)
+    assert not log.getvalue()
 
 
 def test_cache_directory(monkeypatch, tmp_path):
