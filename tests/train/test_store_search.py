@@ -104,13 +104,14 @@ def test_a_project_may_be_renamed(arguments, store, tmp_path, monkeypatch, capsy
     after = job_lib.prepare(_config(moved / "runs/base"))
     assert after.config.data.store == str(moved / "stores/mine")
     assert after.identity == before.identity
-    # Another cadence, and another path, are noted in the pretraining's record.
-    assert main.main([*command, "--config.log.every_steps=2"]) == 0
-    assert run_record.read("runs/base")["config"] != earlier["config"]
-    assert job_lib.prepare(_config("runs/base")).identity == before.identity
-    # The command with the store's old path finds it, too.
-    old = [*arguments(f"data.store={project}/stores/mine", "train_steps=4")]
-    assert main.main([*old, "--workdir=runs/base"]) == 0
+    # The run goes on with another cadence, by the command with the store's old path.
+    old = arguments(f"data.store={project}/stores/mine", "train_steps=6")
+    assert main.main([*old, "--config.log.every_steps=2", "--workdir=runs/base"]) == 0
+    record = run_record.read("runs/base")
+    assert record["config"] != earlier["config"]
+    assert record["config"]["data"]["store"] == str(moved / "stores/mine")
+    same = job_lib.prepare(_config("runs/base", "initial.step=4"))
+    assert same.identity == before.identity
 
     argv = ["runs/base", "--mixture=rte", "--data=data", "--batch-size=4"]
     assert evaluation.main(argv) == 0
