@@ -87,7 +87,8 @@ def load_file(path: str) -> dict[str, Task]:
     except (Exception, SystemExit) as error:
         raise DataError(_failure(path, file, error)) from error
     tasks = getattr(module, "TASKS", None) or (getattr(module, "TASK", None),)
-    if not isinstance(tasks, Iterable) or not all(isinstance(t, Task) for t in tasks):
+    tasks = tuple(tasks) if isinstance(tasks, Iterable) else ()
+    if not tasks or not all(isinstance(task, Task) for task in tasks):
         raise DataError(
             f"Task file {path!r} must set TASK to a Task, or TASKS to a tuple of them."
         )

@@ -145,6 +145,8 @@ def test_a_task_of_a_file(tmp_path):
         ),
         ("x = 1", "must set TASK to a Task"),
         ("TASKS = ('cola',)", "must set TASK to a Task"),
+        ("TASKS = 3", "must set TASK to a Task"),
+        ("TASKS = iter('cola')", "must set TASK to a Task"),
         (MINE + "TASKS = (TASK, TASK)\n", "the name 'mine' is taken, by 'mine'"),
     ],
 )
