@@ -8,6 +8,7 @@ import os
 import stat
 
 from clinometer.data.errors import DataError
+from clinometer.data.progress import Progress
 
 # Why a disk or a path does not take a file.
 _REFUSED = (
@@ -62,11 +63,13 @@ def lock(path: str, *, wait: bool) -> Iterator[None]:
                     f"{path!r} is in the way of a lock file, which is empty; move it."
                 )
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise DataError(
-                    f"Another process is writing here (it holds {path!r})."
-                ) from error
+                held = f"another process is writing here (it holds {path!r})"
+                if not wait:
+                    raise DataError(f"A{held[1:]}.") from error
+                Progress("lock").message(f"clinometer waits: {held}")
+                fcntl.flock(file, fcntl.LOCK_EX)
             # Its last holder may have removed the file while this one waited.
             if not _is_at(file.fileno(), path):
                 continue
