@@ -6,7 +6,7 @@ several times faster than over strides. Causal attention goes by chunks of posit
 N chunks of C, a state for each, S/C D^2 floats in all.
 """
 
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +27,26 @@ def forward(
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the output [B, T, H, D] and the denominator [B, H, T], float32."""
+    run = functools.partial(_forward, causal=causal, epsilon=epsilon)
+    operands = (query, key, value, mask)
+    if not causal:
+        return run(*operands, product=masking.product)
+    return masking.run(run, operands, (value,))
+
+
+def _forward(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    *,
+    causal: bool,
+    epsilon: float,
+    product: masking.Product,
+) -> tuple[jax.Array, jax.Array]:
     arrays = _gathered(query, key, value, mask, epsilon)
     if causal:
-        numerator, denominator = masking.run(_causal_forward, arrays, arrays[2:])
+        numerator, denominator = _causal_forward(*arrays, product)
     else:
         numerator, denominator = _bidirectional_forward(*arrays)
     output = numerator * inverse(denominator)[..., None]
@@ -49,6 +66,27 @@ def backward(
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the gradients of query, key and value."""
+    run = functools.partial(_backward, causal=causal, epsilon=epsilon)
+    operands = (query, key, value, mask, output, denominator, output_grad)
+    if not causal:
+        return run(*operands, product=masking.product)
+    most = jnp.max(jnp.abs(inverse(denominator)))
+    return masking.run(run, operands, (query, key, output_grad * most))
+
+
+def _backward(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    output: jax.Array,
+    denominator: jax.Array,
+    output_grad: jax.Array,
+    *,
+    causal: bool,
+    epsilon: float,
+    product: masking.Product,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     queries, keys, values = _gathered(query, key, value, mask, epsilon)
     scale = inverse(denominator)[..., None]
     output_grad = _heads_first(output_grad)
@@ -56,10 +94,8 @@ def backward(
     gradient = output_grad * scale
     dots = jnp.sum(output_grad * _heads_first(output), axis=-1, keepdims=True)
     arrays = (queries, keys, values, gradient, -dots * scale)
-    gradients: Any
     if causal:
-        rows = (queries, keys, gradient)
-        gradients = masking.run(_causal_backward, arrays, rows)
+        gradients = _causal_backward(*arrays, product)
     else:
         gradients = _bidirectional_backward(*arrays)
     query_grad, key_grad, value_grad = (_heads_last(x) for x in gradients)
@@ -131,7 +167,6 @@ def _causal_forward(
     queries: jax.Array,
     keys: jax.Array,
     values: jax.Array,
-    *,
     product: masking.Product,
 ) -> tuple[jax.Array, jax.Array]:
     length = queries.shape[2]
@@ -152,7 +187,6 @@ def _causal_backward(
     values: jax.Array,
     gradient: jax.Array,
     total_grad: jax.Array,
-    *,
     product: masking.Product,
 ) -> tuple[jax.Array, ...]:
     length = queries.shape[2]
