@@ -20,7 +20,8 @@ Product = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 def run(function: Callable[..., Any], operands: Sequence[jax.Array], rows: Any) -> Any:
     """Runs a function with the product that its rows need.
 
-    On a TPU always with the plain one: there NaN may reach other positions.
+    Only on CPUs: elsewhere it is always the plain one, and NaN may reach an example's
+    other positions. A branch that is not taken needs its memory all the same.
 
     Args:
         function: of the operands, and a `Product` by the name `product`.
@@ -34,7 +35,7 @@ def run(function: Callable[..., Any], operands: Sequence[jax.Array], rows: Any) 
         is_finite = jnp.all(jnp.stack([jnp.isfinite(x).all() for x in rows]))
         return jax.lax.cond(is_finite, plain, careful, *operands)
 
-    return jax.lax.platform_dependent(*operands, tpu=plain, default=choose)
+    return jax.lax.platform_dependent(*operands, cpu=choose, default=plain)
 
 
 def product(
