@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         old = records_lib.read(args.compare) if args.compare else None
         names = _names(args.implementation, chosen)
         for option, path in (("--out", args.out), ("--figure", args.figure)):
-            if path:
+            if path is not None:
                 outputs.check_file(option, path)
         devices.check()
         if args.figure and "cpu" not in names:

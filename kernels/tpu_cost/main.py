@@ -21,6 +21,7 @@ from clinometer.kernels.tpu_cost import page
 from clinometer.kernels.tpu_cost import report
 from clinometer.kernels.tpu_cost import table
 from clinometer.kernels.tpu_cost import topologies
+from clinometer.options import numbers
 from clinometer.options import outputs
 
 _DESCRIPTION = """\
@@ -61,9 +62,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         chosen = _chosen(args.op, args.passes)
         targets = [topologies.resolve(x) for x in args.topology or topologies.DEFAULT]
-        for path in (args.out, args.page, args.markdown):
-            if path:
-                outputs.check_file("output", path)
+        for option in ("out", "page", "markdown"):
+            path = getattr(args, option)
+            if path is not None:
+                outputs.check_file(f"--{option}", path)
     except ValueError as error:
         print(f"clinometer tpu-cost: {error}", file=sys.stderr)
         return _USAGE
@@ -209,26 +211,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--jobs",
-        type=_at_least_one,
+        type=numbers.Whole(1),
         default=1,
         metavar="N",
         help="compilers at work at once, each of 1 to 4 GiB; default 1",
     )
     parser.add_argument(
         "--timeout",
-        type=_at_least_one,
+        type=numbers.Whole(1),
         default=600,
         metavar="SECONDS",
         help="for one form to compile, and for it to be simulated; what is not done "
         "by then has no cycles; default 600",
     )
     return parser
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 on, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

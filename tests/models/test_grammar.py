@@ -1,5 +1,7 @@
 """Model names, their operators and the errors for bad ones."""
 
+import random
+
 import pytest
 
 from clinometer.models import grammar
@@ -125,3 +127,25 @@ def test_bad_names_say_what_is_wrong(name, message):
     with pytest.raises(grammar.ModelNameError, match=message) as caught:
         grammar.parse(name, ARCHITECTURES)
     assert len(str(caught.value)) < 500
+
+
+def test_random_names_are_read_or_refused_in_a_line():
+    rng = random.Random(0)
+    parts = (*ARCHITECTURES, *grammar.OPERATORS, *grammar.sizes.NAMES, "L", "é", "0")
+    read = 0
+    for _ in range(5000):
+        words = [rng.choice(ARCHITECTURES)] * rng.randint(0, 1)
+        for _ in range(rng.randint(0, 4)):
+            number = rng.choice(("", "", "4", "2K", "9" * rng.randint(1, 400), "-1"))
+            pair = [rng.choice(parts), number]
+            words.append("".join(pair if rng.random() < 0.8 else reversed(pair)))
+        name = rng.choice("-_ ").join(words)
+        try:
+            parsed = grammar.parse(name, ARCHITECTURES)
+        except grammar.ModelNameError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000, name
+            continue
+        read += 1
+        assert grammar.parse(parsed.canonical, ARCHITECTURES) == parsed
+        assert max(parsed.config_fields().values()) <= 2**20
+    assert read > 50
