@@ -1,16 +1,22 @@
 """Bad input is refused before anything is compiled or written."""
 
+import collections
 import dataclasses
+import random
 import shutil
 
 import jax
 import pytest
 
+from clinometer import models
+from clinometer.data.errors import DataError
 from clinometer.train import checkpoints
+from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import job as job_lib
 from clinometer.train import main
 from clinometer.train.configs import finetune
+from clinometer.train.configs import pretrain
 
 
 @pytest.mark.parametrize(
@@ -138,3 +144,50 @@ def test_a_store_may_move(make_config, store, tmp_path):
     after = job_lib.prepare(make_config(f"data.store={moved}"))
     assert before.identity == after.identity
     assert dataclasses.asdict(before.model.config)["vocab_size"] == 256
+
+
+def _random_value(rng):
+    return rng.choice(
+        (
+            *(str(rng.randint(0, 70)) for _ in range(12)),
+            *(f"{rng.uniform(0, 1):.3g}" for _ in range(12)),
+            f"{rng.randint(-9, 9)}e{rng.randint(-6, 320)}",
+            *("nan", "inf", "1e999", "18446744073709551616", "none", "true", "", "0"),
+            *(
+                "adamw",
+                "cosine",
+                "keep",
+                "layer",
+                "gated-gelu",
+                "bfloat16",
+                "reference",
+            ),
+        )
+    )
+
+
+@pytest.mark.slow
+def test_random_configurations_are_prepared_or_refused_in_a_line(arguments):
+    rng, outcomes = random.Random(0), collections.Counter()
+    fields = [
+        field
+        for field in config_lib.flatten(config_lib.to_dict(pretrain.get_config()))
+        if field not in ("data.store", "initial.run", "model.name")
+    ]
+    for _ in range(500):
+        architecture = rng.choice(list(models.ARCHITECTURES))
+        own = dataclasses.fields(models.ARCHITECTURES[architecture].config)
+        names = [*fields, *(f"model.{field.name}" for field in own)]
+        chosen = [f"{rng.choice(names)}={_random_value(rng)}" for _ in range(2)]
+        layers = ("model.num_encoder_layers=2", "model.num_decoder_layers=2")
+        given = [*layers, *chosen[: rng.randint(1, 2)]]
+        specification, *overrides = arguments(*given, model=f"{architecture}-pico")
+        try:
+            specification = specification.removeprefix("--config=")
+            job_lib.prepare(config_lib.load(specification, overrides))
+        except (errors.RunError, DataError) as error:
+            assert "\n" not in str(error) and len(str(error)) < 2000, given
+            outcomes["refused"] += 1
+        else:
+            outcomes["valid"] += 1
+    assert min(outcomes["refused"], outcomes["valid"]) > 50, outcomes
