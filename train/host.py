@@ -41,6 +41,7 @@ class Run:
         self._job, self._workdir = job, workdir
         self._log: metrics_log.MetricsLog | None = None
         self._step = 0
+        self._told_pauses = 0
         self._validation_loss: float | None = None
         self._progress_line = outputs.ProgressLine(job.model.name, config.train_steps)
         self.meter = speed.SpeedMeter(
@@ -135,9 +136,9 @@ class Run:
                 f"{first_row})",
             )
         self._step = step
-        pauses = self.stopwatch.pauses
         self.meter.step_done(step)
-        if self.stopwatch.pauses > pauses:
+        if self.stopwatch.pauses > self._told_pauses:
+            self._told_pauses = self.stopwatch.pauses
             self._progress_line.say(
                 f"stood still before step {step} (SIGSTOP, or the machine slept): "
                 f"{self.stopwatch.seconds['paused']:.0f} s so far are no training time"

@@ -24,6 +24,7 @@ from clinometer.train import evaluate
 from clinometer.train import job as job_lib
 from clinometer.train import main
 from clinometer.train import metrics_log
+from clinometer.train import pauses
 from clinometer.train import run_record
 from clinometer.train import state as state_lib
 
@@ -363,6 +364,33 @@ def test_a_validation_that_is_not_finite_stops_the_run(
     error = capsys.readouterr().err
     assert "step 8: the validation loss is nan. Last good checkpoint: 4" in error
     assert run_record.read(workdir)["status"] == "failed"
+
+
+def test_a_pause_is_told_and_marked(finished, arguments, tmp_path, capsys, monkeypatch):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "8")
+    stopped = []
+    write = metrics_log.MetricsLog.write
+
+    def write_and_stop(self, step, values):
+        write(self, step, values)
+        if step == 6:
+            stopped.append(step)
+
+    def look(self):
+        if stopped:
+            self.count, self.seconds = 1, 0.001  # A short one, as the test is.
+
+    monkeypatch.setattr(metrics_log.MetricsLog, "write", write_and_stop)
+    monkeypatch.setattr(pauses.PauseWatch, "look", look)
+    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
+    told = [x for x in capsys.readouterr().err.splitlines() if "stood still" in x]
+    assert len(told) == 1
+    assert told[0].startswith("transformer-pico stood still before step 7 (SIGSTOP")
+    record = run_record.read(workdir)
+    assert record["speed"]["paused_windows"] == 1
+    assert 0 < record["wall_seconds"]["paused"] <= 0.001
 
 
 @pytest.mark.parametrize(
