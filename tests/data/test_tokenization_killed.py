@@ -3,6 +3,7 @@
 import collections
 import filecmp
 import io
+import itertools
 import os
 import pathlib
 import shutil
@@ -101,24 +102,47 @@ def test_killed_and_continued_gives_the_same_bytes(
     assert not _same(output, uninterrupted)
 
 
+@pytest.fixture(scope="module")
+def work(corpus_file, tmp_path_factory):
+    """All that a run has done when it is killed just before its end."""
+    output = tmp_path_factory.mktemp("killed") / "news"
+    _run(corpus_file, output, "Folder", "finish", 1)
+    return output.with_name("news.partial")
+
+
+@pytest.fixture
+def go_on(corpus_file, work, tmp_path, monkeypatch):
+    """Goes on after a file of the work was changed; returns the output and the log."""
+    monkeypatch.setattr(tokenized_units, "UNIT_CHARACTERS", 20000)
+    options = tokenization.Options(vocab_size=400, validation_fraction=0.1)
+    numbers = itertools.count()
+
+    def call(file, data):
+        output, log = tmp_path / str(next(numbers)) / "news", io.StringIO()
+        copy = shutil.copytree(work, f"{output}.partial")
+        pathlib.Path(copy, file).write_bytes(data)
+        tokenization.tokenize_corpus(
+            [corpus_file], str(output), options=options, progress=log
+        )
+        return output, log.getvalue()
+
+    return call
+
+
 @pytest.mark.parametrize(
-    ("file", "change"),
+    ("file", "change", "said"),
     [
-        ("units/000001.unit", lambda data: data[:-9] + b"x" + data[-8:]),
-        ("units/000000.unit", lambda data: b""),
-        ("vocabulary-*.model", lambda data: data[:99] + b"x" + data[100:]),
-        ("vocabulary-*.model", lambda data: b""),
-        ("store/train/tokens-00000.array_record", lambda data: data[:1000]),
+        ("units/000001.unit", lambda data: data[:-9] + b"x" + data[-8:], "is whole"),
+        ("units/000000.unit", lambda data: b"", "is whole"),
+        ("vocabulary-*.model", lambda data: data[:99] + b"x" + data[100:], "training"),
+        ("vocabulary-*.model", lambda data: b"", "training"),
+        ("store/train/tokens-00000.array_record", lambda data: data[:1000], ""),
     ],
 )
-def test_damaged_work_is_done_again(corpus_file, uninterrupted, tmp_path, file, change):
-    output = tmp_path / "news"
-    _run(corpus_file, output, "store_writer", "_describe", 1)
-    (path,) = (tmp_path / "news.partial").glob(file)
-    path.write_bytes(change(path.read_bytes()))
-    continued = _run(corpus_file, output, "os", "replace", 0)
-    assert continued.returncode == 0, continued.stderr
-    assert "continuing the run" in continued.stderr
+def test_damaged_work_is_done_again(work, go_on, uninterrupted, file, change, said):
+    (path,) = work.glob(file)
+    output, log = go_on(path.relative_to(work), change(path.read_bytes()))
+    assert "continuing the run" in log and said in log
     assert _same(output, uninterrupted)
 
 
@@ -142,34 +166,20 @@ def test_splits_cover_all_documents(uninterrupted, texts):
 
 
 @pytest.mark.slow
-def test_any_damage_to_the_work_is_mended_or_refused(
-    corpus_file, uninterrupted, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(tokenized_units, "UNIT_CHARACTERS", 20000)
-    _run(corpus_file, tmp_path / "news", "Folder", "finish", 1)
-    work = tmp_path / "news.partial"
+def test_any_damage_to_the_work_is_mended_or_refused(work, go_on, uninterrupted):
     files = sorted(path for path in work.rglob("*") if path.is_file())
-    options = tokenization.Options(vocab_size=400, validation_fraction=0.1)
     outcomes = collections.Counter()
     for case in range(150):
         rng = np.random.default_rng([0, case])
-        output = tmp_path / str(case) / "news"
-        copy = shutil.copytree(work, f"{output}.partial")
-        file = files[rng.integers(len(files))].relative_to(work)
-        kind, data = damage.damaged((work / file).read_bytes(), rng)
-        pathlib.Path(copy, file).write_bytes(data)
+        path = files[rng.integers(len(files))]
+        kind, data = damage.damaged(path.read_bytes(), rng)
         try:
-            tokenization.tokenize_corpus(
-                [corpus_file], str(output), options=options, progress=io.StringIO()
-            )
+            output, _ = go_on(path.relative_to(work), data)
         except DataError as error:
-            assert "its job.json describes something else" in str(error), (
-                case,
-                file,
-                kind,
-            )
+            message = "its job.json describes something else"
+            assert message in str(error), (case, path, kind)
             outcomes["refused"] += 1
         else:
-            assert _same(output, uninterrupted), (case, file, kind)
+            assert _same(output, uninterrupted), (case, path, kind)
             outcomes["mended"] += 1
     assert outcomes["mended"] > 130

@@ -64,8 +64,7 @@ def test_an_output_that_cannot_be_is_refused_at_once(corpus_file, tmp_path, caps
     assert (tmp_path / "file").read_text() == "precious"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_names_that_the_terminal_lacks_end_no_run(corpus_file, tmp_path, encoding):
+def test_names_that_the_terminal_lacks_end_no_run(corpus_file, tmp_path):
     folder = tmp_path / "dé"
     folder.mkdir()
     shutil.copy(corpus_file, folder / "ü.jsonl")
@@ -77,7 +76,7 @@ def test_names_that_the_terminal_lacks_end_no_run(corpus_file, tmp_path, encodin
         [sys.executable, "-c", program + "sys.exit(t.main(sys.argv[1:]))"]
         + [str(folder), "--output", str(tmp_path / "né"), "--vocab-size", "400"],
         env=os.environ
-        | {"PYTHONIOENCODING": encoding}
+        | {"PYTHONIOENCODING": "ascii"}
         | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         check=False,
