@@ -1,13 +1,17 @@
 """A kernel, or an operation with its gradient, as programs for the TPU compiler."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import functools
 import importlib
+import re
 from typing import Any
 
 import jax
+from jax.extend import core
 import jax.numpy as jnp
 
 from clinometer.kernels import context
@@ -226,6 +230,39 @@ def program(
     words = f"{case.op}_{case.pass_name}".replace("+", "_")
     run.__name__ = words  # in the compiler's messages
     return run, [_struct(x.stored or x.shape, x, dtype) for x in operands]
+
+
+def kernel(
+    function: Callable[..., Any], shapes: Sequence[jax.ShapeDtypeStruct], name: str
+) -> tuple[Callable[..., Any], list[jax.ShapeDtypeStruct]]:
+    """Returns a Pallas call of a program by itself, and its operands.
+
+    Args:
+        function: of arrays of these shapes, traced for the target that is set.
+        shapes: of its operands.
+        name: of the instruction: that of the call, and a number perhaps.
+
+    Raises:
+        KeyError: the program has no such call.
+    """
+
+    def calls(jaxpr: Any) -> Iterator[Any]:
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "pallas_call":
+                yield equation
+            elif equation.primitive.name == dispatch.PRIMITIVE_NAME:
+                yield from calls(equations.implementation_jaxpr(equation, "tpu"))
+            else:
+                for inner in core.jaxprs_in_params(equation.params):
+                    yield from calls(inner)
+
+    wanted = re.sub(r"\.\d+$", "", name)
+    for equation in calls(jax.make_jaxpr(function)(*shapes).jaxpr):
+        if equation.params["name"] == wanted:
+            bind = functools.partial(equation.primitive.bind, **equation.params)
+            avals = [variable.aval for variable in equation.invars]
+            return bind, [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in avals]
+    raise KeyError(f"no Pallas call is {name}")
 
 
 def find(cases: Sequence[Case | Step], key: Sequence[str]) -> Case | Step:

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
+from clinometer.kernels import context
 from clinometer.kernels.tpu_cost import case as case_lib
 
 
@@ -71,6 +72,9 @@ def _compile(table: Sequence[case_lib.Case], job: dict[str, Any]) -> dict[str, A
     run, shapes = case_lib.program(
         case_lib.find(table, job["case"]), job["implementation"], job["dtype"]
     )
+    if job["kernel"]:
+        with context.target(device.device_kind):
+            run, shapes = case_lib.kernel(run, shapes, job["kernel"])
     arrays = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for x in shapes]
     compiled = jax.jit(run).lower(*arrays).compile()
     memory = compiled.memory_analysis()

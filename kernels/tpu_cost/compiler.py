@@ -37,7 +37,7 @@ _DUMP = (
     "--xla_jf_dump_llo_pass_label_regex=final.*|pre-finalize.*",
 )
 _SIMULATE = ("--xla_jf_dump_static_llo_profile_to={}",)
-FLAGS = {"compile": (), "bundles": _DUMP, "simulate": _SIMULATE}
+FLAGS = {"compile": (), "bundles": _DUMP, "simulate": _DUMP + _SIMULATE}
 START_SECONDS = 120.0  # until a child's first event: JAX is imported, libtpu loaded
 _ERROR = re.compile(
     r"Check failed|LLO_CHECK|INTERNAL|UNIMPLEMENTED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED"
@@ -57,12 +57,14 @@ class Job:
         implementation: of the case.
         dtype: of operands without their own.
         topology: the compiler's name, e.g. "v5e:2x2".
+        kernel: the Pallas call of the program to compile alone; "" for all of it.
     """
 
     case: tuple[str, str, str]
     implementation: str
     dtype: str
     topology: str
+    kernel: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

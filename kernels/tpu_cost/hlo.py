@@ -18,13 +18,14 @@ _REMARKS = re.compile(
 _COPIES = ("copy", "transpose", "reshape", "bitcast-convert")
 # An array's type: of elements, of shape, and the memory where it is other than HBM.
 _ARRAY = re.compile(r"\b[a-z]+(\d*)\w*\[([\d,]*)\](?:\{[^}]*?(S\(\d+\))?\})?")
-# Names for what lies there already, and the ends of what was started before.
+# Names for what lies there already, or for room that nothing is written to yet.
 _MOVES_NOTHING = (
-    *("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "iota"),
-    *("copy-done", "slice-done", "async-done", "after-all", "partition-id"),
+    *("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "after-all"),
+    *("partition-id", '"ConcatBitcast"', '"AllocateBuffer"'),
+    '"AssumeGatherIndicesInBound"',
 )
+_TARGET = re.compile(r"custom_call_target=(\"\w+\")")
 _PARTS = ("slice", "dynamic-slice", "gather")  # read a part of their first operand
-_STARTED = {"copy-start": 0, "slice-start": 1}  # place of what is written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,13 +167,16 @@ def _trips(computations: _Computations, line: str) -> int:
 
 
 def _hbm_bytes(computations: _Computations, computation: str, parsed: _Parsed) -> int:
-    if parsed.opcode in _MOVES_NOTHING or '"ConcatBitcast"' in parsed.line:
-        return 0
+    target = _TARGET.search(parsed.line)
+    what = target.group(1) if target else parsed.opcode
+    if what in _MOVES_NOTHING or parsed.opcode.endswith("-done"):
+        return 0  # with its "-start", what ends here was counted
     types = {p.name: p.type for p in computations[computation]}
-    if parsed.opcode in _STARTED:
-        written = _arrays(parsed.type)[_STARTED[parsed.opcode]]
+    if parsed.opcode.endswith("-start"):
+        # The whole of one side is moved: all or a slice of the other.
         sides = _arrays(parsed.type)[:2]
-        return written[0] * sum(not space for _, space in sides)
+        in_hbm = sum(not space for _, space in sides)
+        return min(size for size, _ in sides) * in_hbm
     called = _CALLED.findall(parsed.attributes)
     body = computations.get(called[0], []) if parsed.opcode == "fusion" else []
     root = body[-1] if body else parsed
@@ -192,11 +196,8 @@ def _part(parsed: _Parsed, body: list[_Parsed], place: int) -> float:
     users = [parsed]
     name = parsed.operands[place]
     if body:
-        name = next(
-            p.name
-            for p in body
-            if p.opcode == "parameter" and f" parameter({place})" in p.line
-        )
+        inside = f" parameter({place})"
+        name = next((p.name for p in body if inside in p.line), "")
         users = [p for p in body if name in p.operands]
     total = 0
     for user in users:

@@ -12,13 +12,15 @@ Its `status` tells what its `cycles` are worth:
     failed            it did not compile, `reason` tells why
     left to XLA       it was not compiled, for the reason that the kernel gives
 
-The simulator copies faster than the chip's HBM does. So no instruction has fewer cycles
-than HBM needs for what it moves, nor a program for what all of it moves, which counts
-the operands that the program before it has begun to fetch.
+Where the simulator ends before it has run a Pallas call, the call by itself tells, if
+it is the same code. The simulator copies faster than the chip's HBM does. So no
+instruction has fewer cycles than HBM needs for what it moves, nor a program for what
+all of it moves, which counts operands that the program before it has begun to fetch.
 """
 
 from collections.abc import Sequence
 import dataclasses
+import pathlib
 from typing import Any
 
 from clinometer.kernels import dispatch
@@ -134,9 +136,37 @@ def _simulated(
         reason = f"XLA's instructions have more than {_MOST_SIMULATED:,} bundles"
         return {}, reason, False
     (outcome,) = compiler.run([job], "simulate")
-    cycles = {} if outcome.late else dumps.simulated(outcome.folder)
+    cycles = dumps.simulated(outcome.folder)
     outcome.discard()
-    return cycles, outcome.reason, outcome.late
+    late = outcome.late
+    # The simulator may end at another instruction before it has come to a call of ours.
+    missed = [x for x in lines if x.kind == "pallas" and x.name not in cycles]
+    alone = [dataclasses.replace(job, kernel=x.name) for x in missed if not late]
+    for line, found in zip(missed, compiler.run(alone, "simulate")):
+        late = late or found.late
+        if (once := _alone(line, found.folder)) is not None:
+            cycles[line.name] = once
+        found.discard()
+    return {} if late else cycles, outcome.reason, late
+
+
+def _alone(line: dumps.Line, folder: pathlib.Path | None) -> int | None:
+    """Returns the cycles of a call by itself, if its code does what the program's does.
+
+    Only the copies may be others, of operands that lie in HBM, not in VMEM.
+    """
+    try:
+        found = dumps.read(folder, dumps.simulated(folder)) if folder else []
+    except ValueError:
+        return None
+    calls = [x.cost for x in found if x.kind == "pallas"]
+    same = [x for x in calls if _arithmetic(x) == _arithmetic(line.cost)]
+    return same[0].sim_cycles if len(calls) == len(same) == 1 else None
+
+
+def _arithmetic(cost: dumps.Cost) -> tuple[int, ...]:
+    units = ("matmul", "matpush", "xlu", "valu", "vpop", "eup")
+    return (*(cost.slots[name] for name in units), cost.spills, cost.fills)
 
 
 def _record(

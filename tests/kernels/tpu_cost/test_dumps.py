@@ -167,6 +167,7 @@ slice-start(%w), slice={[0:2], [0:64], [0:128]}
   %few = f32[2,128]{1,0:S(1)} slice(%b), slice={[0:2], [0:128]}
   %twice = f32[32,128]{1,0} add(%b, %b)
   %bits = pred[32,128]{1,0} compare(%b, %twice), direction=LT
+  %room = f32[32,128]{1,0} custom-call(), custom_call_target="AllocateBuffer"
   ROOT %last = f32[32,128]{1,0} fusion(%twice, %few, %i), kind=kLoop, calls=%updated
 }
 """
@@ -180,6 +181,7 @@ def test_bytes_are_those_between_hbm_and_the_core():
         "some": 2 * 64 * 128 * 2,
         "of_eight": 64 * 128 * 2,  # not all of w
         "few": 2 * 128 * 4,
+        "room": 0,
         "twice": 2 * 32 * 128 * 4,  # b is read once
         "bits": 32 * 128 * (4 + 4 + 1),
         "last": 2 * 128 * 4,  # in place

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -64,8 +65,9 @@ class Kept(compiler_lib.Outcome):
 class Stored:
     """A compiler that has the stored dumps for one implementation."""
 
-    def __init__(self, tmp_path, simulation=stored.SIMULATION, late=()):
+    def __init__(self, tmp_path, simulation=stored.SIMULATION, late=(), alone=None):
         self.empty = tmp_path
+        self.alone = alone or tmp_path  # of a call by itself
         self.simulation = simulation
         self.late = late  # modes that are not done in time
 
@@ -77,6 +79,7 @@ class Stored:
                 continue
             if job.implementation == "tpu" and mode != "compile":
                 folder = stored.BUNDLES if mode == "bundles" else self.simulation
+                folder = self.alone if job.kernel else folder
             elif job.implementation == "reference":
                 values, reason = {}, "VMEM is full"
             elif job.implementation == "other":
@@ -157,6 +160,31 @@ def test_what_the_simulator_refuses_counts_by_bundles(tmp_path):
     others = 163 + 48 + 5 * 11 + 5 * 72 + 2 * 240 + 36
     assert ours["cycles"] == 2580 + others and ours["sim_cycles"] is None
     assert ours["simulated_part"] == pytest.approx(2580 / (2580 + others))
+
+
+def test_a_call_that_was_not_reached_is_simulated_alone(tmp_path):
+    """Not as the largest of what is there, and only if its code is equal."""
+    known = simulation(tmp_path / "some", **{"scale.3": 118, "copy": 996})
+    alone = tmp_path / "alone"
+    shutil.copytree(stored.BUNDLES, alone)
+    said = simulation(tmp_path / "said", **{"scale.2": 2590, "copy": 99_999})
+    shutil.copy(said / "some.textproto", alone)
+    text = (alone / "8923-TLP-hlo.txt").read_text()
+    (alone / "8923-TLP-hlo.txt").write_text(
+        "\n".join(x for x in text.splitlines() if "%scale.3 = " not in x)
+    )
+    ours = measure(Stored(tmp_path, known, alone=alone))["tpu"]
+    cycles = {x["name"]: x["cycles"] for x in ours["instructions"]}
+    assert cycles["scale.2"] == 2590
+    # Other code, such as of another chip, tells nothing.
+    for path in alone.glob("*scale.2*utilization.txt"):
+        table_ = path.read_text().splitlines()
+        row = next(i for i, x in enumerate(table_) if x.strip().startswith("0 "))
+        table_[row] = " ".join(["1", *table_[row].split()[1:]])
+        path.write_text("\n".join(table_))
+    ours = measure(Stored(tmp_path, known, alone=alone))["tpu"]
+    cycles = {x["name"]: x["cycles"] for x in ours["instructions"]}
+    assert cycles["scale.2"] == 303  # its bundles
 
 
 def test_nothing_is_faster_than_hbm(tmp_path):
