@@ -292,7 +292,6 @@ def _tokenize_rest(
         for split, ids in unit.tokens.items():
             tokens[split] += len(ids)
         left_out.extend(corpus.LeftOut(*item) for item in unit.left_out)
-        progress.update(unit.end.bytes, sum(tokens.values()))
 
     def on_broken(record: corpus.BrokenRecord) -> None:
         nonlocal broken
@@ -312,6 +311,7 @@ def _tokenize_rest(
             f"{broken} broken records were found before this run was cut off, and "
             "strict is set; run without it, or mend the files."
         )
+    progress.update(start.bytes, sum(tokens.values()))
     rest = tokenized_units.tokenize(
         inputs,
         options.read,
@@ -324,6 +324,7 @@ def _tokenize_rest(
     for unit in rest:
         units.add(unit)
         add(unit)
+        progress.update(unit.end.bytes, sum(tokens.values()))
     progress.finish(f"{sum(tokens.values()):,} tokens, {broken:,} broken records")
     for line in corpus_files.summary(left_out):
         progress.message(f"left out, {line}")
