@@ -24,6 +24,7 @@ _MOVES_NOTHING = (
     *("partition-id", '"ConcatBitcast"', '"AllocateBuffer"'),
     '"AssumeGatherIndicesInBound"',
 )
+_SAME = ("bitcast", "reshape", "transpose", "convert", "copy")  # as large, or nearly
 _TARGET = re.compile(r"custom_call_target=(\"\w+\")")
 _PARTS = ("slice", "dynamic-slice", "gather")  # read a part of their first operand
 
@@ -177,36 +178,59 @@ def _hbm_bytes(computations: _Computations, computation: str, parsed: _Parsed) -
         sides = _arrays(parsed.type)[:2]
         in_hbm = sum(not space for _, space in sides)
         return min(size for size, _ in sides) * in_hbm
+    body = _fused(computations, parsed) or [parsed]
+    read = 0.0
+    for place, name in enumerate(parsed.operands):
+        if name in parsed.operands[:place]:
+            continue  # read once
+        inside = name if body == [parsed] else _parameter(body, place)
+        read += min(_in_hbm(types.get(name, "")), _read(computations, body, inside))
+    return round(read) + _written(body, {p.name: p.type for p in body} | types, parsed)
+
+
+def _fused(computations: _Computations, parsed: _Parsed) -> list[_Parsed]:
+    """Returns the body of a fusion; of others, none."""
+    if parsed.opcode != "fusion":
+        return []
     called = _CALLED.findall(parsed.attributes)
-    body = computations.get(called[0], []) if parsed.opcode == "fusion" else []
-    root = body[-1] if body else parsed
-    read = 0
-    for name in dict.fromkeys(parsed.operands):
-        place = parsed.operands.index(name)
-        read += min(_in_hbm(types.get(name, "")), _part(parsed, body, place))
-    written = _in_hbm(parsed.type)
-    if root.opcode == "dynamic-update-slice" and written:  # in place
-        inside = {p.name: p.type for p in body} or types
-        written = _size(inside.get(root.operands[1], ""))
-    return read + written
+    return computations.get(called[0], []) if called else []
 
 
-def _part(parsed: _Parsed, body: list[_Parsed], place: int) -> float:
-    """Returns the bytes that are read of an operand; infinity for all of it."""
-    users = [parsed]
-    name = parsed.operands[place]
-    if body:
-        inside = f" parameter({place})"
-        name = next((p.name for p in body if inside in p.line), "")
-        users = [p for p in body if name in p.operands]
-    total = 0
-    for user in users:
-        if user.operands[0] != name or name in user.operands[1:]:
-            return math.inf
-        if user.opcode in _PARTS:
+def _parameter(body: list[_Parsed], place: int) -> str:
+    inside = f" parameter({place})"
+    return next((p.name for p in body if inside in p.line), "")
+
+
+def _read(computations: _Computations, body: list[_Parsed], name: str) -> float:
+    """Returns the bytes that are read of a value in a body; infinity for all of it."""
+    total = 0.0
+    for user in body:
+        if name not in user.operands:
+            continue
+        is_first = user.operands.index(name) == 0 and user.operands.count(name) == 1
+        if user.opcode in _PARTS and is_first:
             total += _size(user.type)
-        elif user.opcode != "dynamic-update-slice":  # which overwrites a part
-            return math.inf
+        elif user.opcode in _SAME and user is not body[-1]:
+            total += _read(computations, body, user.name)
+        elif inner := _fused(computations, user):
+            place = user.operands.index(name)
+            total += _read(computations, inner, _parameter(inner, place))
+        elif user.opcode != "dynamic-update-slice" or not is_first:
+            return math.inf  # an update overwrites a part
+    return total
+
+
+def _written(body: list[_Parsed], types: dict[str, str], parsed: _Parsed) -> int:
+    """Returns the bytes of results in HBM; of what is updated in place, the update."""
+    made = {p.name: p for p in body}
+    root = body[-1]
+    results = [made.get(x) for x in root.operands] if root.opcode == "tuple" else [root]
+    sizes = [size if not space else 0 for size, space in _arrays(parsed.type)]
+    total = 0
+    for result, size in zip(results, sizes, strict=False):
+        if result is not None and result.opcode == "dynamic-update-slice" and size:
+            size = min(size, _size(types.get(result.operands[1], "")))
+        total += size
     return total
 
 

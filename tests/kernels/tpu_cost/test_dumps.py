@@ -155,6 +155,22 @@ HloModule some
   ROOT %in_place = f32[32,128]{1,0} dynamic-update-slice(%q.0, %q.1, %q.2)
 }
 
+%nested (n.0: f32[32,128], n.1: s32[]) -> f32[1,128] {
+  %n.0 = f32[32,128]{1,0} parameter(0)
+  %n.1 = s32[]{:T(128)} parameter(1)
+  ROOT %row = f32[1,128]{1,0} dynamic-slice(%n.0, %n.1)
+}
+
+%more (s.0: f32[32,128], s.1: s32[], s.2: f32[8,128]) -> (f32[8,128], f32[128]) {
+  %s.0 = f32[32,128]{1,0} parameter(0)
+  %s.1 = s32[]{:T(128)} parameter(1)
+  %s.2 = f32[8,128]{1,0} parameter(2)
+  %one = f32[1,128]{1,0} fusion(%s.0, %s.1), kind=kLoop, calls=%nested
+  %flat = f32[128]{0} bitcast(%one)
+  %put = f32[8,128]{1,0} dynamic-update-slice(%s.2, %one, %s.1)
+  ROOT %both = (f32[8,128]{1,0}, f32[128]{0}) tuple(%put, %flat)
+}
+
 ENTRY %main (w: bf16[8,64,128], b: f32[32,128], i: s32[]) -> f32[32,128] {
   %w = bf16[8,64,128]{2,1,0:T(8,128)(2,1)} parameter(0)
   %b = f32[32,128]{1,0} parameter(1)
@@ -167,6 +183,8 @@ slice-start(%w), slice={[0:2], [0:64], [0:128]}
   %few = f32[2,128]{1,0:S(1)} slice(%b), slice={[0:2], [0:128]}
   %twice = f32[32,128]{1,0} add(%b, %b)
   %bits = pred[32,128]{1,0} compare(%b, %twice), direction=LT
+  %acc = f32[8,128]{1,0} slice(%b), slice={[0:8], [0:128]}
+  %step = (f32[8,128]{1,0}, f32[128]{0}) fusion(%b, %i, %acc), kind=kLoop, calls=%more
   %room = f32[32,128]{1,0} custom-call(), custom_call_target="AllocateBuffer"
   ROOT %last = f32[32,128]{1,0} fusion(%twice, %few, %i), kind=kLoop, calls=%updated
 }
@@ -181,6 +199,8 @@ def test_bytes_are_those_between_hbm_and_the_core():
         "some": 2 * 64 * 128 * 2,
         "of_eight": 64 * 128 * 2,  # not all of w
         "few": 2 * 128 * 4,
+        "acc": 2 * 8 * 128 * 4,
+        "step": 3 * 128 * 4,  # as in a loop: reads a row, puts it in place, returns it
         "room": 0,
         "twice": 2 * 32 * 128 * 4,  # b is read once
         "bits": 32 * 128 * (4 + 4 + 1),
