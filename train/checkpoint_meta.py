@@ -10,11 +10,23 @@ import pathlib
 from typing import Any
 import zlib
 
+import orbax.checkpoint as ocp
+
 from clinometer.train import errors
 from clinometer.train import json_file
 
 ITEM = "meta"
 NUMERICS = "numerics."  # Prefix of the fields of an identity that are settings of JAX.
+# Orbax and tensorstore report a broken file by these, or by a bare Exception from one.
+BROKEN = (
+    ValueError,
+    OSError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 _FORMAT_VERSION = 1
 _FIELDS = {"format_version", "identity", "progress", "digests"}
 _GUARDED_FIELDS = {"metrics", "digest"}  # Those of older checkpoints lack them.
@@ -100,11 +112,15 @@ def measured(checkpoint: pathlib.Path) -> dict[str, Any] | None:
 def check(checkpoint: pathlib.Path) -> None:
     """Raises as `read` where we or Orbax could not list the checkpoint."""
     measured(checkpoint)
-    name = "_CHECKPOINT_METADATA"  # Orbax does without it, but not with another value.
-    if (checkpoint / name).exists():
-        stamp = _read_object(checkpoint, name).get("commit_timestamp_nsecs")
-        if not isinstance(stamp, int | None):
-            raise BrokenError(f"{name}: commit_timestamp_nsecs is {stamp!r}")
+    name = "_CHECKPOINT_METADATA"
+    if (checkpoint / name).exists():  # Orbax does without it, but not with any value.
+        _read_object(checkpoint, name)
+    layout = ocp.path.step.standard_name_format()
+    try:
+        step = layout.find_step(str(checkpoint.parent), int(checkpoint.name))
+        _ = step.commit_timestamp  # Orbax reads it of every checkpoint when it starts.
+    except BROKEN as error:
+        raise BrokenError(f"{name}: {error}") from error
 
 
 def check_identity(

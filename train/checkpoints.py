@@ -32,8 +32,6 @@ from clinometer.train import state as state_lib
 FOLDER = "checkpoints"  # of a run directory
 VALIDATION_LOSS = {"validation/loss": "min"}
 _STATE = "state"
-# Orbax and tensorstore report a broken file by these, or by a bare Exception from one.
-_BROKEN = (ValueError, OSError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 def to_canonical(state: state_lib.TrainState) -> dict[str, Any]:
@@ -355,7 +353,7 @@ class Checkpoints:
             except Exception as error:
                 # Orbax wraps what a read raised in a bare Exception.
                 cause = error.__cause__ if type(error) is Exception else error
-                if not isinstance(cause, _BROKEN):
+                if not isinstance(cause, checkpoint_meta.BROKEN):
                     raise
                 reason = str(cause).split("\n")[0][:300]
                 raise checkpoint_meta.BrokenError(reason) from error

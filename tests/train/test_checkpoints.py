@@ -227,6 +227,26 @@ def test_an_older_record_of_metrics_that_is_broken(tmp_path, caplog, text):
     assert "2 is corrupt (metrics/metrics: " in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_CHECKPOINT_METADATA", "[]"),
+        ("_CHECKPOINT_METADATA", '{"commit_timestamp_nsecs": "seven"}'),
+        ("_CHECKPOINT_METADATA", '{"init_timestamp_nsecs": "seven"}'),
+        ("state/_METADATA", "[]"),
+        ("state/_METADATA", "[" * 100_000),
+    ],
+)
+def test_a_file_of_orbax_with_another_value(tmp_path, caplog, name, text):
+    _fill(tmp_path / "c", [None, None])
+    (tmp_path / "c/2" / name).write_text(text)
+    manager = _open(tmp_path / "c")
+    state, _ = manager.restore(_ABSTRACT, _IDENTITY)
+    manager.close()
+    assert int(state.step) == 1
+    assert "2 is corrupt" in caplog.text
+
+
 def test_a_missing_chunk_gives_one_line(tmp_path, caplog, capfd):
     """Orbax raises a bare Exception, and its other reads complain when they can."""
     noise = np.random.default_rng(0).normal(size=(64, 64))
