@@ -96,7 +96,8 @@ def parse(name: str, architectures: Collection[str]) -> ModelName:
             f"model {name!r}: unknown architecture {given!r}"
             f"{_suggest(given.lower(), architectures)}; a name is "
             f"ARCHITECTURE-[OPERATORS-]SIZE, e.g. transformer-NL16-SM; architectures: "
-            f"{', '.join(sorted(architectures))}; your own: see models/README.md"
+            f"{', '.join(sorted(architectures))}; your own: set "
+            "CLINOMETER_ARCHITECTURES=FILE.py"
         )
     size, operators = None, {}
     for part in parts[1:]:

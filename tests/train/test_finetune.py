@@ -284,6 +284,9 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
     message = of(mixture="boolq")
     assert "boolq" in message and "BoolQ/train.jsonl" in message
     assert "--seeds: got 'one'" in of(flags=["--seeds=one"])
+    assert "--seeds: must be at most" in of(flags=["--seeds=0 4294967303"])
+    assert "--learning-rates: must be positive" in of(flags=["--learning-rates=0"])
+    assert "--learning-rates: must be a finite" in of(flags=["--learning-rates=nan"])
     assert "eval.decoding: unknown 'best'" in of("eval.decoding=best")
     assert "has no checkpoint of step 3; it has 4, 8" in of(flags=["--steps=3"])
     both = ["--steps=4", "--from-scratch"]

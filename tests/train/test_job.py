@@ -87,6 +87,19 @@ def test_a_length_that_the_model_cannot_take(
     assert not workdir.exists()
 
 
+def test_a_model_needs_no_configuration_file(tmp_path, capsys):
+    given = ["--workdir", str(tmp_path / "run"), "--config.data.store", "not here"]
+    assert main.main(["--model", "performer-nano", *given]) == 1
+    assert "'not here' is not a token store" in capsys.readouterr().err
+    assert main.main(["--model", "performer-nan", *given]) == 1
+    assert "did you mean 'nano'" in capsys.readouterr().err
+    for which in ([], ["--model", "mos-pico", "--config", "x.py"]):
+        with pytest.raises(SystemExit) as caught:
+            main.main([*which, *given])
+        assert caught.value.code == 2
+    assert "not allowed with argument --model" in capsys.readouterr().err
+
+
 def test_bad_workdir(arguments, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main.main([*arguments(), f"--workdir={tmp_path / 'file'}"]) == 1
