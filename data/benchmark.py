@@ -14,7 +14,7 @@ import time
 from clinometer.data import batches
 from clinometer.data import token_store
 from clinometer.data.errors import DataError
-from clinometer.options import numbers
+from clinometer.options import ranges
 
 _WARM_UP_WINDOWS = 2
 
@@ -58,9 +58,9 @@ def main(argv: list[str]) -> int:
         description="Measures the batch pipeline on one core, in raw tokens/s.",
     )
     parser.add_argument("store", help="a token store")
-    parser.add_argument("--batch-size", type=numbers.Whole(1), default=128)
-    parser.add_argument("--encoder-length", type=numbers.Whole(1), default=512)
-    parser.add_argument("--windows", type=numbers.Whole(1), default=20)
+    parser.add_argument("--batch-size", type=ranges.Whole(1), default=128)
+    parser.add_argument("--encoder-length", type=ranges.Whole(1), default=512)
+    parser.add_argument("--windows", type=ranges.Whole(1), default=20)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     try:

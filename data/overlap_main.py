@@ -23,7 +23,7 @@ from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Task
-from clinometer.options import numbers
+from clinometer.options import ranges
 
 _SHOWN_BROKEN = 5
 _EPILOG = """\
@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--ngram",
-        type=numbers.Whole(),
+        type=ranges.Whole(),
         default=13,
         metavar="N",
         help="words of an n-gram; 13 and 8 are usual (default: %(default)s)",

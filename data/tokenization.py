@@ -24,20 +24,20 @@ from clinometer.data.errors import DataError
 from clinometer.data.progress import Progress
 from clinometer.data.store_folder import Folder
 from clinometer.data.tokenized_units import SourceFile
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 
 # What is accepted of the options that are numbers.
 RANGES = {
-    "vocab_size": numbers.Whole(
+    "vocab_size": ranges.Whole(
         vocabulary_lib.NUM_SENTINELS + vocabulary_lib.MIN_PIECES,
         vocabulary_lib.MAX_SIZE,
     ),
-    "vocabulary_bytes": numbers.Whole(1, 1 << 62),
-    "character_coverage": numbers.Real(0, 1, without_least=True),
-    "validation_fraction": numbers.Real(0, 1, without_most=True),
-    "document_characters": numbers.Whole(1),
-    "num_threads": numbers.Whole(1, 1024),
+    "vocabulary_bytes": ranges.Whole(1, 1 << 62),
+    "character_coverage": ranges.Real(0, 1, without_least=True),
+    "validation_fraction": ranges.Real(0, 1, without_most=True),
+    "document_characters": ranges.Whole(1),
+    "num_threads": ranges.Whole(1, 1024),
 }
 _JOB_VERSION = 2
 _SHOWN_BROKEN = 5

@@ -7,8 +7,8 @@ from clinometer.data import corpus
 from clinometer.data import tokenization
 from clinometer.data.errors import DataError
 from clinometer.data.vocabulary import Vocabulary
-from clinometer.options import numbers
 from clinometer.options import outputs
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 
 _EPILOG = """\
@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--vocabulary-megabytes",
-        type=numbers.Real(1e-6, 1e12),
+        type=ranges.Real(1e-6, 1e12),
         default=32,
         metavar="N",
         help="text to train it on, of each file by its share of the bytes "

@@ -9,11 +9,11 @@ from clinometer import kernels
 from clinometer.models import feed_forward
 from clinometer.models import limits
 from clinometer.models import norm
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 
 DTYPES = ("float32", "bfloat16")
-_FINITE = numbers.Real(-numbers.MOST_REAL)
+_FINITE = ranges.Real(-ranges.MOST_REAL)
 
 
 class ConfigError(ValueError):

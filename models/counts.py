@@ -24,13 +24,13 @@ from clinometer.models import loss as loss_lib
 from clinometer.models import registry
 from clinometer.models import seq2seq
 from clinometer.models import stack
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 
 PAPER_DECODER_LENGTH = 128
 # Forward, and the gradients by both operands of every product.
 TRAIN_STEP_FORWARDS = 3
-_LENGTH = numbers.Whole(1)
+_LENGTH = ranges.Whole(1)
 
 
 class CountError(AssertionError):

@@ -4,7 +4,7 @@ Far above any published model. Every layer is traced, so a name that asks for a 
 of them would never come back.
 """
 
-from clinometer.options import numbers
+from clinometer.options import ranges
 
 NAME_CHARACTERS = 200
 LAYERS = 1 << 10
@@ -23,8 +23,8 @@ _MOST = {
 }
 
 
-def whole(field: str) -> numbers.Whole:
+def whole(field: str) -> ranges.Whole:
     """Returns what a whole-numbered field of a model's config accepts."""
     least = 0 if field == "num_kv_heads" else 1
     most = LAYERS if field.endswith(("_layers", "_blocks")) else _WHOLE
-    return numbers.Whole(least, _MOST.get(field, most))
+    return ranges.Whole(least, _MOST.get(field, most))

@@ -13,7 +13,7 @@ import sys
 
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import sizes
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 
 VARIABLE = "CLINOMETER_ARCHITECTURES"
@@ -42,7 +42,7 @@ def load(known: MutableMapping[str, architecture_lib.Architecture]) -> None:
         name = path.stem
         if not os.path.isfile(path) or path.suffix != ".py":
             raise OptionError(
-                f"{VARIABLE}: {numbers.shown(str(path))} is no Python file"
+                f"{VARIABLE}: {ranges.shown(str(path))} is no Python file"
             )
         if not re.fullmatch(r"[a-z][a-z0-9]*", name) or name in sizes.NAMES:
             raise OptionError(

@@ -23,7 +23,7 @@ from clinometer import models
 from clinometer.kernels.bench import environment
 from clinometer.kernels.tpu_cost import compiler
 from clinometer.kernels.tpu_cost import topologies as tpu_topologies
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
@@ -140,13 +140,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("model", metavar="MODEL", help="such as transformer-base")
     parser.add_argument("--topology", default="v5e:4x4", help="default v5e:4x4")
     parser.add_argument(
-        "--batch-size", type=numbers.Whole(1), default=128, help="over all chips"
+        "--batch-size", type=ranges.Whole(1), default=128, help="over all chips"
     )
-    parser.add_argument("--encoder-length", type=numbers.Whole(1), default=512)
-    parser.add_argument("--decoder-length", type=numbers.Whole(1), default=114)
+    parser.add_argument("--encoder-length", type=ranges.Whole(1), default=512)
+    parser.add_argument("--decoder-length", type=ranges.Whole(1), default=114)
     parser.add_argument(
         "--head-parts",
-        type=numbers.Whole(1),
+        type=ranges.Whole(1),
         default=1,
         help="chips that share the heads",
     )

@@ -18,7 +18,7 @@ from clinometer import models
 from clinometer.kernels.bench import environment
 from clinometer.kernels.bench import matmul_rate
 from clinometer.kernels.bench import timer
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
@@ -131,11 +131,11 @@ def main(argv: Sequence[str]) -> int:
         "XLA_FLAGS=--xla_cpu_multi_thread_eigen=false and use taskset.",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="transformer-small")
-    parser.add_argument("--batch-size", type=numbers.Whole(1), default=8)
-    parser.add_argument("--encoder-length", type=numbers.Whole(1), default=512)
-    parser.add_argument("--decoder-length", type=numbers.Whole(1), default=114)
-    parser.add_argument("--vocab-size", type=numbers.Whole(1), default=32128)
-    parser.add_argument("--rounds", type=numbers.Whole(2), default=7, help="at least 2")
+    parser.add_argument("--batch-size", type=ranges.Whole(1), default=8)
+    parser.add_argument("--encoder-length", type=ranges.Whole(1), default=512)
+    parser.add_argument("--decoder-length", type=ranges.Whole(1), default=114)
+    parser.add_argument("--vocab-size", type=ranges.Whole(1), default=32128)
+    parser.add_argument("--rounds", type=ranges.Whole(2), default=7, help="at least 2")
     parser.add_argument("--json", action="store_true", help="print a list of records")
     arguments = parser.parse_args(argv)
     records = []

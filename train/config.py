@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.train import errors
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
@@ -78,7 +78,7 @@ def _call_file(specification: str) -> config_dict.ConfigDict:
     path = next(filter(os.path.isfile, candidates), None)
     if path is None:
         raise errors.RunError(
-            f"--config: no file {numbers.shown(name)}, neither here nor in {_PACKAGE}; "
+            f"--config: no file {ranges.shown(name)}, neither here nor in {_PACKAGE}; "
             "give FILE.py:MODEL, e.g. train/configs/pretrain.py:transformer-small"
         )
     module_spec = importlib.util.spec_from_file_location("clinometer_config", path)
@@ -111,7 +111,7 @@ def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
     for override in rest:
         if not override.startswith(_PREFIX):
             raise errors.RunError(
-                f"unknown argument {numbers.shown(override)}; overrides are "
+                f"unknown argument {ranges.shown(override)}; overrides are "
                 "--config.KEY=VALUE, e.g. --config.data.batch_size=16"
             )
         path, equals, text = override[len(_PREFIX) :].partition("=")
@@ -148,7 +148,7 @@ def _apply(config: config_dict.ConfigDict, path: str, text: str) -> None:
     if key in node:
         node[key] = _parse(path, text, node.get_type(key), node[key])
     else:  # A field of the model's config: `models.build` knows names and types.
-        node[key] = numbers.literal(text)
+        node[key] = ranges.literal(text)
 
 
 def _unknown(
@@ -162,7 +162,7 @@ def _parse(path: str, text: str, kind: type, default: Any) -> Any:
     """Returns `text` as a value of the field's type, or raises RunError."""
     if kind is str:
         return text
-    value = numbers.literal(text)
+    value = ranges.literal(text)
     if text.lower() == "none" and default is None:
         return None
     if kind is float and type(value) is int:
@@ -177,7 +177,7 @@ def _parse(path: str, text: str, kind: type, default: Any) -> Any:
             tuple: "a tuple such as (1, 2)",
         }
         raise errors.RunError(
-            f"config.{path}: got {numbers.shown(text)}, accepted: "
+            f"config.{path}: got {ranges.shown(text)}, accepted: "
             f"{accepted.get(kind, kind.__name__)}"
         )
     return value

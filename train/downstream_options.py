@@ -3,22 +3,22 @@
 import dataclasses
 
 from clinometer.models import decoding
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 from clinometer.train import errors
 
 METHODS = ("greedy", "beam", "sample", "rank")
 # What each of the other options may be.
-RANGES: dict[str, numbers.Whole | numbers.Real] = {
-    "beam_size": numbers.Whole(1),
+RANGES: dict[str, ranges.Whole | ranges.Real] = {
+    "beam_size": ranges.Whole(1),
     # The penalty of the longest output that there can be is a finite float32.
-    "length_penalty": numbers.Real(0, 5),
-    "temperature": numbers.Real(decoding.sampling.LEAST_TEMPERATURE),
-    "top_k": numbers.Whole(),
-    "top_p": numbers.Real(0, 1, without_least=True),
-    "seed": numbers.SEED,
-    "batch_size": numbers.Whole(1, 1 << 16),
-    "max_examples": numbers.Whole(1),
+    "length_penalty": ranges.Real(0, 5),
+    "temperature": ranges.Real(decoding.sampling.LEAST_TEMPERATURE),
+    "top_k": ranges.Whole(),
+    "top_p": ranges.Real(0, 1, without_least=True),
+    "seed": ranges.SEED,
+    "batch_size": ranges.Whole(1, 1 << 16),
+    "max_examples": ranges.Whole(1),
 }
 
 

@@ -18,7 +18,7 @@ from clinometer.data import mixtures
 from clinometer.data import scores
 from clinometer.data.tasks import registry
 from clinometer.kernels import devices
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import downstream
@@ -237,7 +237,7 @@ def _step(text: str) -> int | str:
     if text == BEST:
         return text
     try:
-        return numbers.Whole()(text)
+        return ranges.Whole()(text)
     except OptionError as error:
         raise OptionError(f"{error}, or {BEST}") from None
 
@@ -271,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, least in (("encoder", 2), ("decoder", 1)):
         parser.add_argument(
             f"--{name}-length",
-            type=numbers.Whole(least, _MOST_TOKENS),
+            type=ranges.Whole(least, _MOST_TOKENS),
             help="default the run's own",
         )
     parser.add_argument(

@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import downstream_options
@@ -40,7 +40,7 @@ class Field:
     """
 
     meaning: str
-    accepts: numbers.Whole | numbers.Real | tuple[str, ...] | type
+    accepts: ranges.Whole | ranges.Real | tuple[str, ...] | type
     optional: bool = False
 
     def check(self, value: Any) -> None:
@@ -50,14 +50,14 @@ class Field:
         if isinstance(self.accepts, tuple):
             if value not in self.accepts:
                 raise OptionError(
-                    f"unknown {numbers.shown(value)}; accepted: "
+                    f"unknown {ranges.shown(value)}; accepted: "
                     f"{', '.join(self.accepts)}"
                 )
             return
         if not isinstance(value, self._types()) or (
             isinstance(value, bool) and self.accepts is not bool
         ):
-            raise OptionError(f"got {numbers.shown(value)}, accepted: {self.choices}")
+            raise OptionError(f"got {ranges.shown(value)}, accepted: {self.choices}")
         if not isinstance(self.accepts, type):
             self.accepts.check(value)
 
@@ -74,19 +74,19 @@ class Field:
     def _types(self) -> tuple[type, ...]:
         if isinstance(self.accepts, type):
             return (self.accepts,)
-        return (int, float) if isinstance(self.accepts, numbers.Real) else (int,)
+        return (int, float) if isinstance(self.accepts, ranges.Real) else (int,)
 
 
-_AT_LEAST_ONE = numbers.Whole(1)
-_NOT_NEGATIVE = numbers.Real()
-_POSITIVE = numbers.Real(without_least=True)
-_SHARE = numbers.Real(0, 1)
-_BELOW_ONE = numbers.Real(0, 1, without_most=True)
-_LENGTH = numbers.Whole(1, 1 << 20)
+_AT_LEAST_ONE = ranges.Whole(1)
+_NOT_NEGATIVE = ranges.Real()
+_POSITIVE = ranges.Real(without_least=True)
+_SHARE = ranges.Real(0, 1)
+_BELOW_ONE = ranges.Real(0, 1, without_most=True)
+_LENGTH = ranges.Whole(1, 1 << 20)
 _RANGES = downstream_options.RANGES
 
 _COMMON = {
-    "seed": Field("of initialisation and dropout", numbers.SEED),
+    "seed": Field("of initialisation and dropout", ranges.SEED),
     "train_steps": Field("steps of the whole run", _AT_LEAST_ONE),
     "model.name": Field("ARCHITECTURE-[OPERATORS-]SIZE", str),
     "model.vocab_size": Field(
@@ -103,7 +103,7 @@ _COMMON = {
     "optimizer.name": Field("the optimizer", optimizer.NAMES),
     "optimizer.decay_rate": Field(
         "adafactor: beta2(t) = 1 - (t + 1)^-decay_rate",
-        numbers.Real(0, 1, without_least=True),
+        ranges.Real(0, 1, without_least=True),
     ),
     "optimizer.clipping_threshold": Field(
         "adafactor: largest RMS of an update", _POSITIVE
@@ -140,7 +140,7 @@ _COMMON = {
     "checkpoint.keep_best": Field(
         "the best that are kept: by validation loss, of those saved; in fine-tuning by "
         "each task's score, and a new best is saved at once",
-        numbers.Whole(),
+        ranges.Whole(),
     ),
     "checkpoint.keep_every_steps": Field(
         "keep for good the ones next to its multiples; none for none of them",
@@ -151,17 +151,17 @@ _COMMON = {
         "another run's directory, to start from its parameters", str, optional=True
     ),
     "initial.step": Field(
-        "of its checkpoint; none for the newest", numbers.Whole(), optional=True
+        "of its checkpoint; none for the newest", ranges.Whole(), optional=True
     ),
     "initial.optimizer_slots": Field(
         "start the optimizer's state anew, or as the other run left it", initial.SLOTS
     ),
     "log.every_steps": Field("steps between records of metrics.jsonl", _AT_LEAST_ONE),
     "log.health_every_steps": Field(
-        "steps between measurements of health/*; 0 for never", numbers.Whole()
+        "steps between measurements of health/*; 0 for never", ranges.Whole()
     ),
     "log.spike_window": Field(
-        "logged losses that a spike is compared with", numbers.Whole(1, 1 << 20)
+        "logged losses that a spike is compared with", ranges.Whole(1, 1 << 20)
     ),
     "log.spike_threshold": Field(
         "of a spike: median absolute deviations above the median", _POSITIVE
@@ -173,7 +173,7 @@ _COMMON = {
         optional=True,
     ),
     "profile.start_step": Field(
-        "first step of a profile; none for no profile", numbers.Whole(), optional=True
+        "first step of a profile; none for no profile", ranges.Whole(), optional=True
     ),
     "profile.num_steps": Field("steps of the profile", _AT_LEAST_ONE),
     "data.store": Field(
@@ -181,14 +181,14 @@ _COMMON = {
     ),
     "data.batch_size": Field("rows of a step", _AT_LEAST_ONE),
     "data.encoder_length": Field("tokens of an input", _LENGTH),
-    "data.seed": Field("of the rows' order, and of what is cut out", numbers.SEED),
+    "data.seed": Field("of the rows' order, and of what is cut out", ranges.SEED),
 }
 _PRETRAINING = {
     "data.noise_density": Field(
         "share of the raw tokens that is cut out",
-        numbers.Real(0, 1, without_least=True, without_most=True),
+        ranges.Real(0, 1, without_least=True, without_most=True),
     ),
-    "data.mean_noise_span_length": Field("tokens cut out in a row", numbers.Real(1)),
+    "data.mean_noise_span_length": Field("tokens cut out in a row", ranges.Real(1)),
 }
 _DECODING = "validation examples: "
 _OF_DECODING = downstream_options.RANGES

@@ -10,8 +10,8 @@ from typing import Any
 
 from clinometer.data import errors as data_errors
 from clinometer.kernels import devices
-from clinometer.options import numbers
 from clinometer.options import outputs
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
@@ -25,7 +25,7 @@ from clinometer.train import store_search
 from clinometer.train.configs import finetune as finetune_config
 from clinometer.train.configs import pretrain as pretrain_config
 
-_RATE = numbers.Real(without_least=True)
+_RATE = ranges.Real(without_least=True)
 # Fields of the model that fine-tuning has its own values of.
 _DROPOUT = ("dropout_rate", "expert_dropout_rate")
 _DESCRIPTION = """\
@@ -66,9 +66,9 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     outputs.check_folder("--workdir", workdir)
     grid = list(
         itertools.product(
-            _numbers("--steps", arguments.steps, numbers.Whole()) or [None],
+            _numbers("--steps", arguments.steps, ranges.Whole()) or [None],
             _numbers("--learning-rates", arguments.learning_rates, _RATE) or [None],
-            _numbers("--seeds", arguments.seeds, numbers.SEED) or [None],
+            _numbers("--seeds", arguments.seeds, ranges.SEED) or [None],
         )
     )
     # All are checked before the first is trained.
@@ -200,10 +200,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _numbers(
-    flag: str, text: str | None, kind: numbers.Whole | numbers.Real
+    flag: str, text: str | None, kind: ranges.Whole | ranges.Real
 ) -> list[Any]:
     try:
-        found = numbers.listed(kind)(text or "")
+        found = ranges.listed(kind)(text or "")
     except OptionError as error:
         raise errors.RunError(f"{flag}: {error}") from None
     if len(set(found)) < len(found):

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from clinometer.data.errors import DataError
-from clinometer.options import numbers
+from clinometer.options import ranges
 
 # The target of an example whose release keeps the label to itself.
 UNLABELED = "<unk>"
@@ -201,7 +201,7 @@ class Task:
         """Raises DataError, naming the field, where the declaration is wrong."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise DataError(
-                f"Task name {numbers.shown(self.name)}; accepted are 1 to 64 ASCII "
+                f"Task name {ranges.shown(self.name)}; accepted are 1 to 64 ASCII "
                 "letters, digits, '_', '-' and '.', of which the last two are never "
                 "first: scores and predictions are filed under it."
             )
@@ -233,13 +233,13 @@ class Task:
             (
                 "train_examples",
                 type(self.train_examples) is int
-                and 0 <= self.train_examples <= numbers.MOST_WHOLE,
-                str(numbers.Whole()),
+                and 0 <= self.train_examples <= ranges.MOST_WHOLE,
+                str(ranges.Whole()),
             ),
             ("sentinels", isinstance(self.sentinels, bool), "True or False"),
         ):
             if not holds:
-                value = numbers.shown(getattr(self, field))
+                value = ranges.shown(getattr(self, field))
                 raise DataError(
                     f"Task {self.name!r}: {field} is {value}; accepted is {accepted}."
                 )

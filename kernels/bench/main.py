@@ -15,8 +15,8 @@ from clinometer.kernels.bench import runner
 from clinometer.kernels.bench import timer
 from clinometer.kernels.bench import torch_baselines
 from clinometer.kernels.cpu import wrap
-from clinometer.options import numbers
 from clinometer.options import outputs
+from clinometer.options import ranges
 
 _DESCRIPTION = """\
 Times the kernels against plain jnp forms (and PyTorch's own operations, where torch is
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rounds",
-        type=numbers.Whole(2),
+        type=ranges.Whole(2),
         default=7,
         metavar="N",
         help="samples of each form, at least 2; default 7",
@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tolerance",
-        type=numbers.Real(0, 100, without_most=True),
+        type=ranges.Real(0, 100, without_most=True),
         default=25.0,
         metavar="PERCENT",
         help="by which a ratio may fall with --compare; default 25",

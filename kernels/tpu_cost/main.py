@@ -21,8 +21,8 @@ from clinometer.kernels.tpu_cost import page
 from clinometer.kernels.tpu_cost import report
 from clinometer.kernels.tpu_cost import table
 from clinometer.kernels.tpu_cost import topologies
-from clinometer.options import numbers
 from clinometer.options import outputs
+from clinometer.options import ranges
 
 _DESCRIPTION = """\
 Compiles the kernels, and plain jnp forms of the same maths, for TPUs that need not be
@@ -211,14 +211,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--jobs",
-        type=numbers.Whole(1),
+        type=ranges.Whole(1),
         default=1,
         metavar="N",
         help="compilers at work at once, each of 1 to 4 GiB; default 1",
     )
     parser.add_argument(
         "--timeout",
-        type=numbers.Whole(1),
+        type=ranges.Whole(1),
         default=600,
         metavar="SECONDS",
         help="for one form to compile, and for it to be simulated; what is not done "

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from clinometer import models
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields
@@ -39,7 +39,7 @@ def _bad_values(field: fields.Field):
     if field.accepts is str:
         return [1, 1.5, True]
     bad = [-1, -(2**64), math.nan, math.inf, -math.inf, "1", 1e300]
-    if isinstance(field.accepts, numbers.Whole):
+    if isinstance(field.accepts, ranges.Whole):
         bad += [1.5, True, 2**64, 10**400]
     return bad
 
@@ -122,7 +122,7 @@ def test_random_configurations_are_valid_or_refused_in_a_line():
         else:
             flat = _flat(config)
             for name, field in fields.known(config).items():
-                if isinstance(field.accepts, numbers.Whole | numbers.Real):
+                if isinstance(field.accepts, ranges.Whole | ranges.Real):
                     value = flat[name]
                     assert value is None or math.isfinite(value), (name, overrides)
             outcomes["valid"] += 1

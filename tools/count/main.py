@@ -8,7 +8,7 @@ import sys
 from clinometer import models
 from clinometer.kernels import devices
 from clinometer.models import counts as counts_lib
-from clinometer.options import numbers
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 
 _DESCRIPTION = """\
@@ -51,13 +51,13 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--batch-size", type=numbers.Whole(1), default=128, help="default 128"
+        "--batch-size", type=ranges.Whole(1), default=128, help="default 128"
     )
     parser.add_argument(
-        "--encoder-length", type=numbers.Whole(1), default=512, help="default 512"
+        "--encoder-length", type=ranges.Whole(1), default=512, help="default 512"
     )
     parser.add_argument(
-        "--decoder-length", type=numbers.Whole(1), default=114, help="default 114"
+        "--decoder-length", type=ranges.Whole(1), default=114, help="default 114"
     )
     parser.add_argument(
         "--platform",
@@ -112,7 +112,7 @@ def _parse_override(text: str) -> tuple[str, object]:
     field, separator, value = text.partition("=")
     if not separator:
         raise OptionError(f"--override {text}: expected FIELD=VALUE")
-    return field, numbers.literal(value)
+    return field, ranges.literal(value)
 
 
 def _print_one(counts: counts_lib.Counts) -> None:

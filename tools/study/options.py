@@ -6,8 +6,8 @@ import pathlib
 import re
 
 from clinometer import models
-from clinometer.options import numbers
 from clinometer.options import outputs
+from clinometer.options import ranges
 from clinometer.options.errors import OptionError
 from clinometer.tools.study import cores
 from clinometer.tools.study import protocol
@@ -51,14 +51,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--seeds",
-        type=numbers.listed(numbers.SEED),
+        type=ranges.listed(ranges.SEED),
         default="0",
         metavar="LIST",
         help='seeds of every size (default: "%(default)s")',
     )
     add(
         "--replicate",
-        type=numbers.listed(numbers.SEED),
+        type=ranges.listed(ranges.SEED),
         default="1",
         metavar="LIST",
         help='further seeds of the first size, for the spread between seeds; "" for '
@@ -71,7 +71,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--jobs",
-        type=numbers.Whole(1),
+        type=ranges.Whole(1),
         default=min(2, cores.count()),
         metavar="N",
         help="runs at a time, each on a core of its own where no other study holds it "
@@ -80,14 +80,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--steps",
-        type=numbers.Whole(1),
+        type=ranges.Whole(1),
         default=protocol.Protocol.train_steps,
         metavar="N",
         help="training steps of each run (default: %(default)s)",
     )
     add(
         "--learning-rate",
-        type=numbers.Real(without_least=True),
+        type=ranges.Real(without_least=True),
         default=protocol.Protocol.learning_rate,
         metavar="X",
         help="peak of the schedule: warm-up, constant, linear decay "
@@ -110,7 +110,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--downstream-steps",
-        type=numbers.Whole(1),
+        type=ranges.Whole(1),
         default=protocol.Downstream.train_steps,
         metavar="N",
         help="steps of each fine-tuning (default: %(default)s)",
