@@ -93,8 +93,10 @@ def _called(program):
 )
 def test_a_report_of_one_operation(tmp_path, capsys):
     out, drawn = tmp_path / "cost.json", tmp_path / "cost.html"
+    files = ["--out", str(out), "--page", str(drawn)]
+    files += ["--markdown", str(tmp_path / "cost.md")]
     asked = ["--op", "switch_route", "--pass", "forward", "--topology", "v5e", "--json"]
-    assert cli.main(["tpu-cost", *asked, "--out", str(out), "--page", str(drawn)]) == 0
+    assert cli.main(["tpu-cost", *asked, *files]) == 0
     printed = json.loads(capsys.readouterr().out)
     again = ["tpu-cost", *asked, "--timeout", "90", "--form", "ours"]
     assert cli.main(again) == 0
@@ -106,4 +108,6 @@ def test_a_report_of_one_operation(tmp_path, capsys):
         assert record["compiled"] and record["cycles"] > 1000
         assert record["libtpu_version"] == compiler.libtpu_version()
     assert "<svg" in drawn.read_text()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cost.html", "cost.json"]
+    written = sorted(p.name for p in tmp_path.iterdir())
+    assert written == ["cost.html", "cost.json", "cost.md"]
+    assert len((tmp_path / "cost.md").read_text().splitlines()) == 2 + len(printed)
