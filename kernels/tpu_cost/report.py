@@ -165,7 +165,7 @@ def _alone(line: dumps.Line, folder: pathlib.Path | None) -> int | None:
 
 
 def _arithmetic(cost: dumps.Cost) -> tuple[int, ...]:
-    units = ("matmul", "matpush", "xlu", "valu", "vpop", "eup")
+    units = ("matmul", "matpush", "vpop", "eup")  # addresses of copies take others
     return (*(cost.slots[name] for name in units), cost.spills, cost.fills)
 
 
