@@ -6,7 +6,7 @@ import pathlib
 import setuptools
 from setuptools.command import build_py
 
-FOLDERS = ["options*", "kernels*", "models*", "train*", "data*", "tools*"]
+FOLDERS = ["kernels*", "models*", "train*", "data*", "tools*"]
 CPU_KERNELS = pathlib.Path("kernels/cpu")
 EXTENSION_SOURCES = sorted(str(path) for path in CPU_KERNELS.glob("*.cc"))
 EXTENSION_HEADERS = sorted(str(path) for path in CPU_KERNELS.glob("*.h"))

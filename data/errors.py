@@ -3,3 +3,12 @@
 
 class DataError(ValueError):
     """Bad input: the message says which, what was wrong and what is accepted."""
+
+
+def quoted(value: object) -> str:
+    """Returns a value as a message shows it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits.
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

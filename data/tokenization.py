@@ -9,6 +9,7 @@ import dataclasses
 import glob
 import hashlib
 import json
+import math
 import os
 from typing import TextIO
 
@@ -21,23 +22,23 @@ from clinometer.data import tokenized_units
 from clinometer.data import vocabulary as vocabulary_lib
 from clinometer.data import vocabulary_sample
 from clinometer.data.errors import DataError
+from clinometer.data.errors import quoted
 from clinometer.data.progress import Progress
 from clinometer.data.store_folder import Folder
 from clinometer.data.tokenized_units import SourceFile
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
 
-# What is accepted of the options that are numbers.
+# The least and the most that is accepted of the options that are numbers: whole ones
+# where the bounds are.
 RANGES = {
-    "vocab_size": ranges.Whole(
+    "vocab_size": (
         vocabulary_lib.NUM_SENTINELS + vocabulary_lib.MIN_PIECES,
         vocabulary_lib.MAX_SIZE,
     ),
-    "vocabulary_bytes": ranges.Whole(1, 1 << 62),
-    "character_coverage": ranges.Real(0, 1, without_least=True),
-    "validation_fraction": ranges.Real(0, 1, without_most=True),
-    "document_characters": ranges.Whole(1),
-    "num_threads": ranges.Whole(1, 1024),
+    "vocabulary_bytes": (1, 1 << 62),
+    "character_coverage": (1e-6, 1.0),
+    "validation_fraction": (0.0, math.nextafter(1.0, 0.0)),
+    "document_characters": (1, (1 << 31) - 1),
+    "num_threads": (1, 1024),
 }
 _JOB_VERSION = 2
 _SHOWN_BROKEN = 5
@@ -52,7 +53,7 @@ class Options:
     """How to tokenise; every field changes the result."""
 
     vocab_size: int = 32100  # of a vocabulary to be trained, sentinels included
-    vocabulary_bytes: int = 32 << 20  # text to train it on
+    vocabulary_bytes: int = 32_000_000  # text to train it on
     # Of a vocabulary to be trained; None => SentencePiece's 0.9995, which is made for
     # scripts of many characters and loses digits and brackets of prose.
     character_coverage: float | None = 0.99995
@@ -156,14 +157,17 @@ def _check_options(options: Options, num_threads: int | None) -> None:
         "num_threads": num_threads,
         "document_characters": options.read.document_characters,
     }
-    for name, accepted in RANGES.items():
+    for name, (least, most) in RANGES.items():
         value = values[name] if name in values else getattr(options, name)
         if value is None:
             continue
-        try:
-            accepted.check(value)
-        except OptionError as error:
-            raise DataError(f"{name} {error}.") from error
+        if type(value) not in (int, type(most)) or not math.isfinite(value):
+            kind = "whole" if isinstance(most, int) else "finite"
+            raise DataError(f"{name} must be a {kind} number, got {quoted(value)}.")
+        if value < least:
+            raise DataError(f"{name} must be at least {least}, got {quoted(value)}.")
+        if value > most:
+            raise DataError(f"{name} must be at most {most}, got {quoted(value)}.")
 
 
 def _inputs(

@@ -2,7 +2,7 @@
 
 import jax
 
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options.errors import OptionError
 
 
 def check() -> None:

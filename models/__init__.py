@@ -10,7 +10,7 @@ Imports nothing of Clinometer but `kernels`.
 import sys
 
 if sys.flags.optimize:
-    from clinometer.options.errors import OptionError
+    from clinometer.kernels.options.errors import OptionError
 
     # Under -O Haiku names parameters differently, and under -OO it cannot be imported.
     raise OptionError(

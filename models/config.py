@@ -6,11 +6,11 @@ import dataclasses
 import jax.numpy as jnp
 
 from clinometer import kernels
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.models import feed_forward
 from clinometer.models import limits
 from clinometer.models import norm
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
 
 DTYPES = ("float32", "bfloat16")
 _FINITE = ranges.Real(-ranges.MOST_REAL)

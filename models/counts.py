@@ -18,14 +18,14 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.kernels import cost
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.models import config as config_lib
 from clinometer.models import limits
 from clinometer.models import loss as loss_lib
 from clinometer.models import registry
 from clinometer.models import seq2seq
 from clinometer.models import stack
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
 
 PAPER_DECODER_LENGTH = 128
 # Forward, and the gradients by both operands of every product.

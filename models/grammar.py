@@ -11,9 +11,9 @@ import dataclasses
 import difflib
 import re
 
+from clinometer.kernels.options.errors import OptionError
 from clinometer.models import limits
 from clinometer.models import sizes
-from clinometer.options.errors import OptionError
 
 # Operator -> the config fields that it sets. SH and SKV take no number.
 OPERATORS = {

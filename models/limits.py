@@ -4,7 +4,7 @@ Far above any published model. Every layer is traced, so a name that asks for a 
 of them would never come back.
 """
 
-from clinometer.options import ranges
+from clinometer.kernels.options import ranges
 
 NAME_CHARACTERS = 200
 LAYERS = 1 << 10

@@ -11,10 +11,10 @@ import pathlib
 import re
 import sys
 
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.models import architecture as architecture_lib
 from clinometer.models import sizes
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
 
 VARIABLE = "CLINOMETER_ARCHITECTURES"
 _ATTRIBUTE = "ARCHITECTURE"

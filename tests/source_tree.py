@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import re
 
-FOLDERS = ("options", "kernels", "models", "data", "train", "tools", "tests")
+FOLDERS = ("kernels", "models", "data", "train", "tools", "tests")
 # The import shim belongs to the root package; setup.py and Bazel's runner are run by
 # their tools and imported by nobody.
 NOT_OURS = ("tools/imports/clinometer/__init__.py", "tools/bazel/run_pytest.py")

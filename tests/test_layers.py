@@ -1,7 +1,4 @@
-"""Imports go one way: kernels <- models <- train <- tools; data stands alone.
-
-`options`, what all command lines share, imports none of them.
-"""
+"""Imports go one way: kernels <- models <- train <- tools; data stands alone."""
 
 import ast
 import subprocess
@@ -13,12 +10,11 @@ from clinometer.tests import source_tree
 
 # What each folder may import, itself included.
 ALLOWED = {
-    "options": {"options"},
-    "kernels": {"options", "kernels"},
-    "models": {"options", "kernels", "models"},
-    "data": {"options", "data"},
-    "train": {"options", "kernels", "models", "data", "train"},
-    "tools": {"options", "kernels", "models", "data", "train", "tools"},
+    "kernels": {"kernels"},
+    "models": {"kernels", "models"},
+    "data": {"data"},
+    "train": {"kernels", "models", "data", "train"},
+    "tools": {"kernels", "models", "data", "train", "tools"},
     "tests": set(source_tree.FOLDERS),
 }
 # Not zstandard: jax itself imports it where it is installed.
@@ -74,7 +70,6 @@ def test_imports_start_at_clinometer(repo_root):
     ("name", "line", "check"),
     [
         ("kernels/a.py", "from clinometer.models import b", violations),
-        ("options/a.py", "from clinometer.data import b", violations),
         ("data/a.py", "def f():\n    import clinometer.kernels.b", violations),
         ("models/a.py", "x = 'clinometer.train.b'", violations),
         ("tools/a.py", "from clinometer.tests import b", violations),

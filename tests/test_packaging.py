@@ -13,7 +13,7 @@ import pytest
 
 from clinometer.tests import source_tree
 
-SHIPPED = ("options", "kernels", "models", "data", "train", "tools")
+SHIPPED = ("kernels", "models", "data", "train", "tools")
 pytestmark = pytest.mark.slow
 
 

@@ -4,14 +4,14 @@ A subcommand's module is imported only when it is called, so that
 `clinometer count` needs no training packages. Each has `main(argv) -> exit code`.
 """
 
+import argparse
 import dataclasses
 import difflib
 import importlib
 import os
 import sys
 
-from clinometer.options import streams
-from clinometer.options.errors import OptionError
+from clinometer.tools import streams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +66,12 @@ SUBCOMMANDS = {
         "compile the kernels for TPUs that are not here, and say what they cost",
     ),
     "tokenize": Subcommand(
-        "clinometer.data.tokenize_main",
+        "clinometer.tools.tokenization.main",
         "train",
         "turn text into a vocabulary and a token store",
     ),
     "overlap": Subcommand(
-        "clinometer.data.overlap_main",
+        "clinometer.tools.overlap.main",
         "downstream",
         "find evaluation sets' n-grams in a pretraining corpus",
         only_prints=True,
@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(missing_text(name, error), file=sys.stderr)
         return FAILED
-    except OptionError as error:
+    except argparse.ArgumentTypeError as error:
         print(f"clinometer {name}: {error}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:

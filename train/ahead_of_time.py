@@ -21,9 +21,9 @@ import numpy as np
 from clinometer import kernels
 from clinometer import models
 from clinometer.kernels.bench import environment
+from clinometer.kernels.options import ranges
 from clinometer.kernels.tpu_cost import compiler
 from clinometer.kernels.tpu_cost import topologies as tpu_topologies
-from clinometer.options import ranges
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain

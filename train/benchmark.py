@@ -18,7 +18,7 @@ from clinometer import models
 from clinometer.kernels.bench import environment
 from clinometer.kernels.bench import matmul_rate
 from clinometer.kernels.bench import timer
-from clinometer.options import ranges
+from clinometer.kernels.options import ranges
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain

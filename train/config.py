@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from clinometer.options import ranges
+from clinometer.kernels.options import ranges
 from clinometer.train import errors
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent

@@ -2,9 +2,9 @@
 
 import dataclasses
 
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.models import decoding
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
 from clinometer.train import errors
 
 METHODS = ("greedy", "beam", "sample", "rank")

@@ -18,8 +18,8 @@ from clinometer.data import mixtures
 from clinometer.data import scores
 from clinometer.data.tasks import registry
 from clinometer.kernels import devices
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import downstream
 from clinometer.train import downstream_examples

@@ -16,8 +16,8 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import downstream_options
 from clinometer.train import errors

@@ -10,9 +10,9 @@ from typing import Any
 
 from clinometer.data import errors as data_errors
 from clinometer.kernels import devices
-from clinometer.options import outputs
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields

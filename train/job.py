@@ -13,8 +13,8 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
-from clinometer.options import outputs
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options.errors import OptionError
 from clinometer.train import checkpoint_meta
 from clinometer.train import checkpoints
 from clinometer.train import config as config_lib

@@ -12,12 +12,13 @@ import re
 from typing import Any
 
 from clinometer.data.errors import DataError
-from clinometer.options import ranges
+from clinometer.data.errors import quoted
 
 # The target of an example whose release keeps the label to itself.
 UNLABELED = "<unk>"
 # Scores and predictions are filed under a task's name.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_MOST_EXAMPLES = 2**31 - 1
 _MOST_DIGITS = 10  # of a class's number; Python refuses to read thousands
 _MOST_SHOWN = 600  # characters of an error, which may quote a field of any length
 
@@ -201,7 +202,7 @@ class Task:
         """Raises DataError, naming the field, where the declaration is wrong."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise DataError(
-                f"Task name {ranges.shown(self.name)}; accepted are 1 to 64 ASCII "
+                f"Task name {quoted(self.name)}; accepted are 1 to 64 ASCII "
                 "letters, digits, '_', '-' and '.', of which the last two are never "
                 "first: scores and predictions are filed under it."
             )
@@ -233,13 +234,13 @@ class Task:
             (
                 "train_examples",
                 type(self.train_examples) is int
-                and 0 <= self.train_examples <= ranges.MOST_WHOLE,
-                str(ranges.Whole()),
+                and 0 <= self.train_examples <= _MOST_EXAMPLES,
+                f"a whole number from 0 to {_MOST_EXAMPLES}",
             ),
             ("sentinels", isinstance(self.sentinels, bool), "True or False"),
         ):
             if not holds:
-                value = ranges.shown(getattr(self, field))
+                value = quoted(getattr(self, field))
                 raise DataError(
                     f"Task {self.name!r}: {field} is {value}; accepted is {accepted}."
                 )

@@ -15,8 +15,8 @@ from clinometer.kernels.bench import runner
 from clinometer.kernels.bench import timer
 from clinometer.kernels.bench import torch_baselines
 from clinometer.kernels.cpu import wrap
-from clinometer.options import outputs
-from clinometer.options import ranges
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
 
 _DESCRIPTION = """\
 Times the kernels against plain jnp forms (and PyTorch's own operations, where torch is

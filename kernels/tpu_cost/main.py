@@ -13,6 +13,8 @@ from typing import Any
 from clinometer.kernels.bench import environment
 from clinometer.kernels.bench import progress as progress_lib
 from clinometer.kernels.bench import records as records_lib
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu_cost import case as case_lib
 from clinometer.kernels.tpu_cost import cases as cases_lib
@@ -21,8 +23,6 @@ from clinometer.kernels.tpu_cost import page
 from clinometer.kernels.tpu_cost import report
 from clinometer.kernels.tpu_cost import table
 from clinometer.kernels.tpu_cost import topologies
-from clinometer.options import outputs
-from clinometer.options import ranges
 
 _DESCRIPTION = """\
 Compiles the kernels, and plain jnp forms of the same maths, for TPUs that need not be

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from clinometer.data import overlap
-from clinometer.data import overlap_main
 from clinometer.data.errors import DataError
 from clinometer.tools import cli
+from clinometer.tools.overlap import main as overlap_main
 
 
 def _results(sets, documents, n):

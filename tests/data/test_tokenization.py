@@ -118,7 +118,7 @@ def test_nothing_to_train_on(tmp_path, small_vocabulary):
         tokenization.tokenize_corpus(
             [str(tmp_path)], str(tmp_path / "store"), vocabulary=small_vocabulary
         )
-    with pytest.raises(DataError, match="validation_fraction must be below 1"):
+    with pytest.raises(DataError, match="validation_fraction must be at most 0.99"):
         tokenization.tokenize_corpus(
             [str(tmp_path)],
             str(tmp_path / "store"),
@@ -331,7 +331,7 @@ def test_impossible_outputs_are_refused(name, corpus_file, small_vocabulary, tmp
     ("options", "message"),
     [
         ({"validation_fraction": math.nan}, "validation_fraction must be a finite"),
-        ({"character_coverage": 0.0}, "character_coverage must be positive"),
+        ({"character_coverage": 0.0}, "character_coverage must be at least 1e-06"),
         ({"vocab_size": 1 << 31}, "vocab_size must be at most"),
         ({"vocabulary_bytes": 0}, "vocabulary_bytes must be at least 1"),
         ({"num_threads": 0}, "num_threads must be at least 1"),

@@ -11,7 +11,7 @@ import pytest
 
 from clinometer.data import corpus
 from clinometer.data import token_store
-from clinometer.data import tokenize_main
+from clinometer.tools.tokenization import main as tokenize_main
 
 
 def test_command(corpus_file, tmp_path, capsys):
@@ -71,7 +71,7 @@ def test_names_that_the_terminal_lacks_end_no_run(corpus_file, tmp_path):
     (folder / "ß.txt").write_bytes(b"\xff")
     with open(os.fsencode(folder) + b"/caf\xe9.jsonl", "wb") as file:
         file.write(b"{")
-    program = "import sys; from clinometer.data import tokenize_main as t; "
+    program = "import sys; from clinometer.tools.tokenization import main as t; "
     done = subprocess.run(
         [sys.executable, "-c", program + "sys.exit(t.main(sys.argv[1:]))"]
         + [str(folder), "--output", str(tmp_path / "né"), "--vocab-size", "400"],
@@ -85,3 +85,24 @@ def test_names_that_the_terminal_lacks_end_no_run(corpus_file, tmp_path):
     assert b"broken record: " in done.stderr
     manifest = token_store.read_manifest(str(tmp_path / "né"))
     assert manifest.broken_records["count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("beside", "options"),
+    [
+        ("--vocabulary", ["--vocab-size", "400"]),
+        ("--vocabulary", ["--vocabulary-megabytes", "1"]),
+        ("--vocabulary", ["--character-coverage", "0.9995"]),
+        ("--vocabulary", ["--byte-fallback"]),
+        ("--validation-source", ["--validation-fraction", "0.1"]),
+    ],
+)
+def test_options_without_effect_are_refused(
+    beside, options, corpus_file, tmp_path, capsys
+):
+    output = tmp_path / "store"
+    arguments = [corpus_file, "--output", str(output), beside, corpus_file, *options]
+    assert tokenize_main.main(arguments) == 1
+    message = capsys.readouterr().err
+    assert options[0] in message and beside in message
+    assert not output.exists()

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from clinometer.kernels.options.errors import OptionError
 from clinometer.models import own
 from clinometer.models import registry
-from clinometer.options.errors import OptionError
 
 _SHORT = """\
 from clinometer import models

@@ -102,7 +102,7 @@ def test_a_missing_package_names_the_extra(capsys, monkeypatch):
         import sentencepiece  # noqa: F401
 
     module = types.SimpleNamespace(main=needs_it)
-    monkeypatch.setitem(sys.modules, "clinometer.data.tokenize_main", module)
+    monkeypatch.setitem(sys.modules, "clinometer.tools.tokenization.main", module)
     assert cli.main(["tokenize"]) == 1
     error = capsys.readouterr().err
     assert "'sentencepiece' is not installed" in error

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from clinometer import models
-from clinometer.options import ranges
+from clinometer.kernels.options import ranges
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields

@@ -7,9 +7,9 @@ import sys
 
 from clinometer import models
 from clinometer.kernels import devices
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.models import counts as counts_lib
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
 
 _DESCRIPTION = """\
 Counts what a model costs: parameters, the papers' multiply-adds (lookup as a one-hot

@@ -4,8 +4,8 @@ import argparse
 import pathlib
 import sys
 
-from clinometer.options import outputs
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.fit import errors
 from clinometer.tools.report import build
 from clinometer.tools.report import records

@@ -7,8 +7,8 @@ import sys
 
 from clinometer.data import errors as data_errors
 from clinometer.kernels import devices
+from clinometer.kernels.options.errors import OptionError
 from clinometer.models import registry
-from clinometer.options.errors import OptionError
 from clinometer.tools.fit import errors as fit_errors
 from clinometer.tools.report import build
 from clinometer.tools.report import formats

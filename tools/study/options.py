@@ -6,9 +6,9 @@ import pathlib
 import re
 
 from clinometer import models
-from clinometer.options import outputs
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.study import cores
 from clinometer.tools.study import protocol
 

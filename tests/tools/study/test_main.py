@@ -98,7 +98,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     _corpus(tmp_path / "text.txt")
     store = tmp_path / "store"
     tokenize = _python(
-        "clinometer.data.tokenize_main",
+        "clinometer.tools.tokenization.main",
         str(tmp_path / "text.txt"),
         "--document-per-line",
         f"--output={store}",

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from clinometer.options import outputs
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options.errors import OptionError
 
 
 def test_what_can_be_written_passes(tmp_path):

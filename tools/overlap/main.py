@@ -23,7 +23,7 @@ from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Task
-from clinometer.options import ranges
+from clinometer.kernels.options import ranges
 
 _SHOWN_BROKEN = 5
 _EPILOG = """\

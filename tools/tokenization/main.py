@@ -2,14 +2,15 @@
 
 import argparse
 import sys
+from typing import Any
 
 from clinometer.data import corpus
 from clinometer.data import tokenization
 from clinometer.data.errors import DataError
 from clinometer.data.vocabulary import Vocabulary
-from clinometer.options import outputs
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 
 _EPILOG = """\
 A run that was killed goes on where it was when the same command is given again.
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         outputs.check_folder("--output", arguments.output)
+        given = _given(arguments)
         vocabulary = None
         if arguments.vocabulary:
             vocabulary = Vocabulary.load(arguments.vocabulary)
@@ -35,11 +37,7 @@ def main(argv: list[str]) -> int:
             validation_sources=arguments.validation_source,
             vocabulary=vocabulary,
             options=tokenization.Options(
-                vocab_size=arguments.vocab_size,
-                vocabulary_bytes=int(arguments.vocabulary_megabytes * 1e6),
-                character_coverage=arguments.character_coverage,
-                byte_fallback=arguments.byte_fallback,
-                validation_fraction=arguments.validation_fraction,
+                **given,
                 read=corpus.ReadOptions(
                     text_field=arguments.text_field,
                     document_per_line=arguments.document_per_line,
@@ -61,6 +59,42 @@ def main(argv: list[str]) -> int:
         )
         return 130
     return 0
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options that have a value, others than which would say nothing.
+
+    Raises:
+        OptionError: an option stands beside one that leaves it without effect.
+    """
+    megabytes = arguments.vocabulary_megabytes
+    training = {
+        "vocab_size": arguments.vocab_size,
+        "vocabulary_bytes": None if megabytes is None else int(megabytes * 1e6),
+        "character_coverage": arguments.character_coverage,
+        "byte_fallback": arguments.byte_fallback or None,
+    }
+    training = {name: x for name, x in training.items() if x is not None}
+    if arguments.vocabulary and training:
+        raise OptionError(
+            f"{', '.join(map(_flag, training))}: of a vocabulary to be trained; not "
+            "beside --vocabulary"
+        )
+    fraction = arguments.validation_fraction
+    if arguments.validation_source and fraction is not None:
+        raise OptionError("--validation-fraction: not beside --validation-source")
+    return training | ({} if fraction is None else {"validation_fraction": fraction})
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-").replace("bytes", "megabytes")
+
+
+def _range(name: str) -> ranges.Whole | ranges.Real:
+    least, most = tokenization.RANGES[name]
+    if isinstance(most, int):
+        return ranges.Whole(least, most)
+    return ranges.Real(least, most)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--document-characters",
-        type=tokenization.RANGES["document_characters"],
+        type=_range("document_characters"),
         metavar="N",
         help="cut longer documents into several of about N characters, at line ends or "
         "blanks, so that a few long ones give a validation split, too (default: none "
@@ -110,11 +144,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--validation-fraction",
-        type=tokenization.RANGES["validation_fraction"],
-        default=0.01,
+        type=_range("validation_fraction"),
         metavar="X",
         help="share of the documents for validation, chosen by the hash of their "
-        "text (default: %(default)s)",
+        f"text (default: {defaults.validation_fraction})",
     )
     group.add_argument(
         "--validation-source",
@@ -132,28 +165,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--vocab-size",
-        type=tokenization.RANGES["vocab_size"],
-        default=32100,
+        type=_range("vocab_size"),
         metavar="N",
         help="ids of the vocabulary to train, its 100 sentinels included "
-        "(default: %(default)s)",
+        f"(default: {defaults.vocab_size})",
     )
     group.add_argument(
         "--vocabulary-megabytes",
         type=ranges.Real(1e-6, 1e12),
-        default=32,
         metavar="N",
         help="text to train it on, of each file by its share of the bytes "
-        "(default: %(default)s)",
+        f"(default: {defaults.vocabulary_bytes / 1e6:g})",
     )
     group.add_argument(
         "--character-coverage",
-        type=tokenization.RANGES["character_coverage"],
-        default=defaults.character_coverage,
+        type=_range("character_coverage"),
         metavar="X",
         help="share of the text's characters, the commonest first, that the trained "
         "vocabulary knows; lower it for scripts of many characters "
-        "(default: %(default)s)",
+        f"(default: {defaults.character_coverage})",
     )
     group.add_argument(
         "--byte-fallback",
@@ -163,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--threads",
-        type=tokenization.RANGES["num_threads"],
+        type=_range("num_threads"),
         metavar="N",
         help="threads (default: one for each core)",
     )

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from clinometer.options import ranges
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 
 
 @pytest.mark.parametrize(

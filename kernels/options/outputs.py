@@ -2,7 +2,7 @@
 
 import os
 
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options.errors import OptionError
 
 # A file is written beside its place under a longer name, then renamed.
 _ROOM_IN_NAME = 20

@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any
 
-from clinometer.options.errors import OptionError
+from clinometer.kernels.options.errors import OptionError
 
 MOST_WHOLE = 2**31 - 1  # Steps and lengths are int32 on a device.
 MOST_SEED = 2**32 - 1  # A longer one would be cut: 7 and 2^32 + 7 were one run.

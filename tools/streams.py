@@ -1,11 +1,10 @@
 """Standard streams: what a command needs of them, whatever it was started with."""
 
+import argparse
 import io
 import os
 import sys
 from typing import TextIO
-
-from clinometer.options.errors import OptionError
 
 _MODES = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
 
@@ -54,8 +53,9 @@ def abandon() -> None:
 
 
 def check_folder() -> None:
-    """Raises OptionError where the working directory is gone."""
+    """Raises ArgumentTypeError where the working directory is gone."""
     try:
         os.getcwd()
     except OSError as error:
-        raise OptionError(f"the working directory: {error.strerror}") from None
+        reason = f"the working directory: {error.strerror}"
+        raise argparse.ArgumentTypeError(reason) from None

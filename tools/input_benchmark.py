@@ -1,4 +1,6 @@
-"""Speed of the batch pipeline on one core: `python -m clinometer.data.benchmark STORE`.
+"""Speed of the batch pipeline on one core.
+
+Run as `python -m clinometer.tools.input_benchmark STORE`.
 
 Raw tokens (before corruption) per second, from reading the store to padded batches, in
 windows of time; the first two are left out.
@@ -14,7 +16,7 @@ import time
 from clinometer.data import batches
 from clinometer.data import token_store
 from clinometer.data.errors import DataError
-from clinometer.options import ranges
+from clinometer.kernels.options import ranges
 
 _WARM_UP_WINDOWS = 2
 
@@ -54,7 +56,7 @@ def measure(
 def main(argv: list[str]) -> int:
     """Runs the benchmark with its arguments; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m clinometer.data.benchmark",
+        prog="python -m clinometer.tools.input_benchmark",
         description="Measures the batch pipeline on one core, in raw tokens/s.",
     )
     parser.add_argument("store", help="a token store")

@@ -1,0 +1,1 @@
+"""What command lines and configurations share: ranges of numbers, output paths."""

@@ -1,1 +1,0 @@
-"""What every command line shares: numbers, output paths and standard streams."""
