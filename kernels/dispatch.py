@@ -235,13 +235,15 @@ def device_kind(devices: Iterable[Any], platform: str) -> str | None:
     return next((x.device_kind for x in devices if x.platform == platform), None)
 
 
-def _lowered_kind(rule: Any, platform: str) -> str | None:
+def _lowered_kind(rule: Any, platform: str, context: context_lib.Context) -> str | None:
     """Returns the kind of the devices that a program is lowered for, if it is known.
 
     An abstract mesh may describe them. Else they are those of the client, which are of
     one kind: under plain `jit`, JAX hands over the program's own devices only for
     primitives that it then refuses to lower under an abstract mesh.
     """
+    if context.interpret is not None:
+        platform = "tpu"  # What is interpreted is a TPU's, of no kind on other devices.
     meshes = [jax.sharding.get_abstract_mesh()]
     meshes += [x.sharding.mesh for x in rule.avals_in]
     described = [x.abstract_device for x in meshes if x.abstract_device]
@@ -259,7 +261,9 @@ def _lower(
     context: context_lib.Context,
 ) -> Any:
     if context.target is None:
-        context = dataclasses.replace(context, target=_lowered_kind(rule, platform))
+        context = dataclasses.replace(
+            context, target=_lowered_kind(rule, platform, context)
+        )
     choice = choose(
         kernel,
         rule.avals_in,

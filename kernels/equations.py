@@ -75,7 +75,8 @@ def _context_of(equation: Any, platform: str) -> context_lib.Context:
     """Returns what was set around a call; its target is what runs it here, if any."""
     context = equation.params["context"]
     if context.target is None:
-        here = dispatch.device_kind(jax.local_devices(), platform)
+        kind_of = "tpu" if context.interpret is not None else platform
+        here = dispatch.device_kind(jax.local_devices(), kind_of)
         context = dataclasses.replace(context, target=here)
     return context
 

@@ -42,7 +42,7 @@ def load(known: MutableMapping[str, architecture_lib.Architecture]) -> None:
         name = path.stem
         if not os.path.isfile(path) or path.suffix != ".py":
             raise OptionError(
-                f"{VARIABLE}: {ranges.shown(str(path))} is no Python file"
+                f"{VARIABLE}: {ranges.shown(str(path), most=4096)} is no Python file"
             )
         if not re.fullmatch(r"[a-z][a-z0-9]*", name) or name in sizes.NAMES:
             raise OptionError(

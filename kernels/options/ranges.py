@@ -127,12 +127,12 @@ def literal(text: str) -> Any:
         return text
 
 
-def shown(value: Any) -> str:
-    """Returns a value as a message has it, cut where it is long."""
+def shown(value: Any, most: int = 80) -> str:
+    """Returns a value as a message has it, cut where it is longer than `most`."""
     if isinstance(value, int) and abs(value) >= 10**_DIGITS:
         return f"a whole number of more than {_DIGITS} digits"
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+    return text if len(text) <= most else f"{text[:60]}... ({len(text)} characters)"
 
 
 def _number(text: str) -> int | float | None:

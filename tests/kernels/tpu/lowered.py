@@ -48,6 +48,8 @@ def text(
     shapes = [
         jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for x in operands
     ]
+    # What is cached has the line numbers of its first caller, and a kernel is text too.
+    jax.clear_caches()
     with kernels.target(kind):
         traced = jax.jit(function).trace(*shapes)
         return traced.lower(lowering_platforms=("tpu",)).as_text()
