@@ -10,6 +10,7 @@ from typing import Any
 
 from clinometer.tools.report import records
 from clinometer.tools.study import errors
+from clinometer.train import config as config_lib
 from clinometer.train import json_file
 
 # Fields that say how a run is watched and kept, not what it computes.
@@ -97,7 +98,7 @@ def is_finished(
     if not (run / "run.json").is_file():
         return False
     record = records.read_record(run / "run.json")
-    recorded = _flatten(record.get("config") or {})
+    recorded = config_lib.flatten(record.get("config") or {})
     # As JSON has it: tuples became lists.
     expected = json.loads(json.dumps(dict(expected)))
     pairs = {
@@ -120,13 +121,3 @@ def is_finished(
                 "Choose another folder with --out."
             )
     return record["status"] == "finished"
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
