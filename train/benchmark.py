@@ -146,7 +146,7 @@ def main(argv: Sequence[str]) -> int:
                 arguments.batch_size,
                 arguments.encoder_length,
                 arguments.decoder_length,
-                max(2, arguments.rounds),
+                arguments.rounds,
                 vocab_size=arguments.vocab_size,
                 dropout_rate=0.0,
             )

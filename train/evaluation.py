@@ -25,6 +25,7 @@ from clinometer.train import downstream
 from clinometer.train import downstream_examples
 from clinometer.train import downstream_options
 from clinometer.train import errors
+from clinometer.train import fields
 from clinometer.train import initial
 from clinometer.train import json_file
 from clinometer.train import lease
@@ -35,7 +36,6 @@ from clinometer.train import state as state_lib
 from clinometer.train import store_search
 
 BEST = "best"
-_MOST_TOKENS = 1 << 20  # of an input or output
 
 _DESCRIPTION = """\
 Scores checkpoints of a run on downstream tasks, as T5 does. Writes the scores into the
@@ -271,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, least in (("encoder", 2), ("decoder", 1)):
         parser.add_argument(
             f"--{name}-length",
-            type=ranges.Whole(least, _MOST_TOKENS),
+            type=ranges.Whole(least, fields.MOST_TOKENS),
             help="default the run's own",
         )
     parser.add_argument(

@@ -26,6 +26,7 @@ from clinometer.train import optimizer
 from clinometer.train import schedules
 from clinometer.train.configs import pretrain
 
+MOST_TOKENS = 1 << 20  # of an input or output
 _WIDTH = 80
 
 
@@ -82,8 +83,7 @@ _NOT_NEGATIVE = ranges.Real()
 _POSITIVE = ranges.Real(without_least=True)
 _SHARE = ranges.Real(0, 1)
 _BELOW_ONE = ranges.Real(0, 1, without_most=True)
-_LENGTH = ranges.Whole(1, 1 << 20)
-_RANGES = downstream_options.RANGES
+_LENGTH = ranges.Whole(1, MOST_TOKENS)
 
 _COMMON = {
     "seed": Field("of initialisation and dropout", ranges.SEED),

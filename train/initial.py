@@ -103,11 +103,6 @@ def find(
         RunError: there is no such run or step, its vocabulary is another, or its
             parameters (and slots, if kept) are of other names or shapes.
     """
-    if config.optimizer_slots not in SLOTS:
-        raise errors.RunError(
-            f"config.initial.optimizer_slots: got {config.optimizer_slots!r}; accepted:"
-            f" {', '.join(SLOTS)}"
-        )
     if config.run is None:
         if config.step is not None:
             raise errors.RunError("config.initial.step: needs config.initial.run")

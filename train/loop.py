@@ -1,7 +1,7 @@
 """The training loop, to be read from top to bottom.
 
 A run directory holds `run.json`, `metrics.jsonl`, `lease.json`, `checkpoints/`,
-`tensorboard/` and, on request, `profile/`.
+`tensorboard/`, where tasks are scored `predictions/` and, on request, `profile/`.
 """
 
 import contextlib

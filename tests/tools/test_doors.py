@@ -12,7 +12,6 @@ import sys
 
 import pytest
 
-from clinometer import models
 from clinometer.models import counts
 from clinometer.tools import cli
 
@@ -83,7 +82,7 @@ def test_a_reader_that_leaves(command, buffered):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_work_that_a_leaving_reader_cuts_off_is_not_done(monkeypatch):
+def test_work_that_a_leaving_reader_cuts_off_is_not_done():
     code = (
         "import sys, types\n"
         "from clinometer.tools import cli\n"
@@ -271,4 +270,3 @@ def test_bad_values_of_every_option_are_a_line(name, tmp_path, capsys):
 def test_every_command_is_tried():
     # `version` has no options, and `tpu-cost` needs a package that few have.
     assert set(_COMMANDS) | {"version", "tpu-cost"} == set(cli.SUBCOMMANDS)
-    assert models.ARCHITECTURES
