@@ -14,6 +14,7 @@ from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.data.tasks import task as task_lib
+from clinometer.kernels.options import ranges
 from clinometer.train import errors
 
 SPLIT = "validation"
@@ -138,7 +139,7 @@ def score(
         isinstance(value, numbers.Real) for value in metrics.values()
     ):
         raise errors.RunError(
-            f"{task.name}: its score is {task_lib.shortened(repr(metrics))}; accepted "
+            f"{task.name}: its score is {ranges.shown(metrics)}; accepted "
             "is a mapping of metrics to numbers in percent"
         )
     try:

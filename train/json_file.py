@@ -67,17 +67,22 @@ def loads(text: str | bytes, *, strict: bool = True) -> Any:
         raise ValueError("nested too deep") from None
 
 
+def loads_object(text: str | bytes, *, strict: bool = True) -> dict[str, Any]:
+    """Returns the object that a text is; raises as `loads`, and where it is none."""
+    value = loads(text, strict=strict)
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")
+    return value
+
+
 def read_object(path: str | os.PathLike[str], *, strict: bool = True) -> dict[str, Any]:
     """Returns the object that a file holds.
 
     Raises:
         OSError: it cannot be opened.
-        ValueError: as `loads`, or it holds something else.
+        ValueError: as `loads_object`.
     """
-    value = loads(pathlib.Path(path).read_bytes(), strict=strict)
-    if not isinstance(value, dict):
-        raise ValueError(f"holds a {type(value).__name__}, not an object")
-    return value
+    return loads_object(pathlib.Path(path).read_bytes(), strict=strict)
 
 
 def _finite(value: Any) -> Any:

@@ -135,10 +135,8 @@ class Lease:
     def _read(self) -> dict[str, Any]:
         """What the file says, without what no process writes."""
         try:
-            holder = json_file.loads(os.pread(self._file, 4096, 0))
+            holder = json_file.loads_object(os.pread(self._file, 4096, 0))
         except ValueError:
-            return {}
-        if not isinstance(holder, dict):
             return {}
         return {
             field: value

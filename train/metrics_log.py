@@ -14,6 +14,7 @@ import os
 import pathlib
 from typing import Any
 
+from clinometer.kernels.options import ranges
 from clinometer.train import json_file
 
 FILE_NAME = "metrics.jsonl"
@@ -164,15 +165,13 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    record = json_file.loads(line)
-    if not isinstance(record, dict):
-        raise ValueError(f"a {type(record).__name__}, not an object")
+    record = json_file.loads_object(line)
     step = record.get("step")
     if type(step) is not int or step < 0:
-        raise ValueError(f"step is {step!r:.40}, not a whole number from 0 on")
+        raise ValueError(f"step is {ranges.shown(step)}, not a whole number from 0 on")
     for name, value in record.items():
         if name != json_file.NOT_FINITE and not _is_measured(value):
-            raise ValueError(f"{name} is {value!r:.40}, no number")
+            raise ValueError(f"{name} is {ranges.shown(value)}, no number")
     return record
 
 

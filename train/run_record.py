@@ -8,6 +8,7 @@ import os
 import pathlib
 from typing import Any
 
+from clinometer.kernels.options import ranges
 from clinometer.train import errors
 from clinometer.train import json_file
 from clinometer.train import metrics_log
@@ -115,17 +116,15 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
     path = pathlib.Path(directory) / FILE_NAME
     try:
         # Earlier versions wrote NaN, which is null here.
-        record = json_file.loads(path.read_bytes(), strict=False)
+        record = json_file.read_object(path, strict=False)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise errors.RunError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(record, dict):
-        raise errors.RunError(f"{path}: holds no JSON object")
     version = record.get("format_version")
     if version != FORMAT_VERSION:
         raise errors.RunError(
-            f"{path}: format_version is {version!r:.40}; this version reads "
+            f"{path}: format_version is {ranges.shown(version)}; this version reads "
             f"{FORMAT_VERSION}"
         )
     require(record, directory, "model", "status", "seed")
@@ -140,7 +139,7 @@ def read(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
             )
             limit = f" of up to {_MOST:g}" if known else ""
             raise errors.RunError(
-                f"{path}: {name} is {value!r:.40}; accepted: {accepted}{limit}"
+                f"{path}: {name} is {ranges.shown(value)}; accepted: {accepted}{limit}"
             )
     for field, parts in _PARTS.items():
         for name, value in _found(record, field.split(".")):

@@ -44,8 +44,8 @@ def test_what_is_not_finite_is_null(tmp_path, value, expected):
         (b"NaN", "NaN is no number"),
         (b"[1e400]", "1e400 is no number"),
         (b"{} {}", "Extra data"),
-        (b"7", "holds a int"),
-        (b"null", "holds a NoneType"),
+        (b"7", "no JSON object"),
+        (b"null", "no JSON object"),
     ],
 )
 def test_what_is_no_object(tmp_path, text, words):

@@ -40,9 +40,9 @@ _LINES = [json.dumps(record).encode() for record in _GOOD]
     [
         (b"\x00\xff\x13\x80", "utf-8"),
         (b"{}", "step is None"),
-        (b"7", "a int, not an object"),
-        (b"null", "a NoneType, not an object"),
-        (b'[{"step": 4}]', "a list, not an object"),
+        (b"7", "no JSON object"),
+        (b"null", "no JSON object"),
+        (b'[{"step": 4}]', "no JSON object"),
         (b'{"step": "four", "train/loss": 4.0}', "step is 'four'"),
         (b'{"step": 4.0, "train/loss": 4.0}', "step is 4.0"),
         (b'{"step": true, "train/loss": 4.0}', "step is True"),

@@ -17,8 +17,8 @@ _DAMAGED = [
     (b"\x00\xff\x80\x13", "cannot be read as JSON"),
     (b'{"format_version": 1, "mod', "cannot be read as JSON"),
     (b"[" * 10**5, "nested too deep"),
-    (b"[]", "holds no JSON object"),
-    (b"null", "holds no JSON object"),
+    (b"[]", "no JSON object"),
+    (b"null", "no JSON object"),
     (b"{}", "format_version is None; this version reads 1"),
     (b'{"format_version": 1}', "has no field 'model'"),
 ]

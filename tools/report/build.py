@@ -6,6 +6,7 @@ import html
 import os
 import pathlib
 
+from clinometer.kernels.options import ranges
 from clinometer.tools.report import analysis
 from clinometer.tools.report import downstream
 from clinometer.tools.report import downstream_figures
@@ -129,7 +130,9 @@ def _command(directory: pathlib.Path) -> str | None:
     try:
         command = json_file.read_object(path).get("command")
         if not isinstance(command, str | None):
-            raise ValueError(f"command is {command!r:.40}; accepted: str or null")
+            raise ValueError(
+                f"command is {ranges.shown(command)}; accepted: str or null"
+            )
         return command
     except (OSError, ValueError) as error:
         raise records.RecordError(f"{path}: cannot be read ({error})") from error

@@ -8,6 +8,7 @@ import json
 import pathlib
 from typing import Any
 
+from clinometer.kernels.options import ranges
 from clinometer.tools.report import records
 from clinometer.tools.study import errors
 from clinometer.train import config as config_lib
@@ -53,7 +54,7 @@ def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
     try:
         before = json_file.read_object(path).get("settings")
         if not isinstance(before, dict):
-            raise ValueError(f"settings is {before!r:.40}; accepted: an object")
+            raise ValueError(f"settings is {ranges.shown(before)}; accepted: an object")
     except (OSError, ValueError) as error:
         raise errors.StudyError(f"{path}: cannot be read ({error})") from error
     for field in sorted({*before, *settings}):
