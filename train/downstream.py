@@ -20,6 +20,7 @@ from clinometer.data import tokenized_examples
 from clinometer.data import vocabulary as vocabulary_lib
 from clinometer.data.tasks import registry
 from clinometer.data.tasks import task as task_lib
+from clinometer.kernels.options import outputs
 from clinometer.models import decoding
 from clinometer.train import downstream_examples
 from clinometer.train import downstream_options
@@ -201,10 +202,7 @@ class Scorer:
                 )
                 for example, prediction in pairs
             ]
-            path = folder / f"{name}.jsonl"
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
+            outputs.write_text(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
 
     def _ranks(self, task: task_lib.Task) -> bool:
         return self._options.decoding == "rank" and bool(task.labels)

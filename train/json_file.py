@@ -12,6 +12,8 @@ import os
 import pathlib
 from typing import Any
 
+from clinometer.kernels.options import outputs
+
 NOT_FINITE = "not_finite"
 
 
@@ -27,16 +29,7 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
 
 def write(path: str | os.PathLike[str], value: Any) -> None:
     """Writes a file by rename, so that a reader sees a whole one at any moment."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(dumps(value, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # Where the disk is full.
+    outputs.write_text(path, dumps(value, indent=1) + "\n")
 
 
 def loads(text: str | bytes, *, strict: bool = True) -> Any:

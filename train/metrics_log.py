@@ -14,6 +14,7 @@ import os
 import pathlib
 from typing import Any
 
+from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.train import json_file
 
@@ -98,12 +99,7 @@ class MetricsLog:
         if bad:
             self._keep_aside(bad, len(records))
         self.records = [r for r in records if r["step"] <= resume_step]
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(_line(record) for record in self.records)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._path)
+        outputs.write_text(self._path, "".join(map(_line, self.records)))
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
 
     def _keep_aside(self, bad: Sequence[BadLine], num_good: int) -> None:

@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
                 found += records
                 line.clear()
                 if args.out:  # After each, so that an interrupted run is kept.
-                    records_lib.write(args.out, records_lib.dumps(found))
+                    outputs.write_text(args.out, records_lib.dumps(found))
                 print(
                     records_lib.table(records) + "\n",
                     file=sys.stderr if args.json else sys.stdout,
@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
         print(records_lib.dumps(found), end="")
     try:
         if args.figure:
-            records_lib.write(args.figure, figure.draw(found))
+            outputs.write_text(args.figure, figure.draw(found))
         if old is None:
             return 0
         text, fallen = records_lib.compare(

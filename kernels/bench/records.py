@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from collections.abc import Sequence
 import json
-import os
 from typing import Any
 
 Record = dict[str, Any]
@@ -16,20 +15,6 @@ _NEEDED = (*_KEY, "ratio_to_best_reference")
 def dumps(records: Sequence[Record]) -> str:
     """Returns the records as JSON, with a line's end."""
     return json.dumps(records, indent=1) + "\n"
-
-
-def write(path: str, text: str) -> None:
-    """Writes a file by rename, so that it is never half there."""
-    temporary = f"{path}.tmp-{os.getpid()}"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def read(path: str) -> list[Record]:

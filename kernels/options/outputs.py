@@ -1,5 +1,6 @@
-"""Where results go, checked before there are any."""
+"""Where results go: checked before there are any, and written whole or not at all."""
 
+import contextlib
 import os
 
 from clinometer.kernels.options.errors import OptionError
@@ -41,6 +42,20 @@ def check_file(option: str, path: str | os.PathLike[str]) -> None:
         raise OptionError(f"{option}: {path} is not a file")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OptionError(f"{option}: no permission to write in {folder}")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a file by rename, so that it is never half there."""
+    temporary = f"{os.fspath(path)}.tmp-{os.getpid()}"
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):  # There only after an error, which counts.
+            os.remove(temporary)
 
 
 def _check_name(option: str, path: str) -> None:

@@ -91,12 +91,12 @@ def main(argv: Sequence[str]) -> int:
             records = [record | versions for record in records]
             found += records
             if args.out:  # After each, so that an interrupted run is kept.
-                records_lib.write(args.out, records_lib.dumps(found))
+                outputs.write_text(args.out, records_lib.dumps(found))
             if args.page:
-                records_lib.write(args.page, page.draw(found))
+                outputs.write_text(args.page, page.draw(found))
             if args.markdown:
                 lines = "\n".join(table.markdown(found)) + "\n"
-                records_lib.write(args.markdown, lines)
+                outputs.write_text(args.markdown, lines)
             print(
                 "\n".join(table.text(records)) + "\n",
                 file=sys.stderr if args.json else sys.stdout,

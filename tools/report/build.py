@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 import dataclasses
 import html
-import os
 import pathlib
 
+from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.tools.report import analysis
 from clinometer.tools.report import downstream
@@ -74,22 +74,12 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
     out = directory if out is None else out
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for key, svg in drawn.items():
-        write_text(out / "figures" / f"{key}.svg", svg)
-    write_text(out / "runs.csv", rows_lib.write_csv(rows))
+        outputs.write_text(out / "figures" / f"{key}.svg", svg)
+    outputs.write_text(out / "runs.csv", rows_lib.write_csv(rows))
     if scores:
-        write_text(out / "downstream.csv", downstream.write_csv(scores))
-    write_text(out / "report.html", page.render(content))
+        outputs.write_text(out / "downstream.csv", downstream.write_csv(scores))
+    outputs.write_text(out / "report.html", page.render(content))
     return Report(out / "report.html", out / "runs.csv", rows, fits)
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes to a temporary name beside `path`, then renames."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _draw(

@@ -1,5 +1,6 @@
-"""Output paths: what cannot be written is refused while there is nothing to lose."""
+"""Outputs: what cannot be written is refused early, and nothing is half written."""
 
+import errno
 import os
 
 import pytest
@@ -63,3 +64,19 @@ def test_no_path_is_no_path():
     assert outputs.given("x") == "x"
     with pytest.raises(OptionError, match="accepted: a path"):
         outputs.given("")
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "out.json"
+    outputs.write_text(path, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            outputs.write_text(path, "new")
+    assert path.read_text() == "old"
+    outputs.write_text(path, "\xe9")
+    assert path.read_bytes() == b"\xc3\xa9"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.json"]
