@@ -1,15 +1,11 @@
-"""Whole tiny runs: what they leave behind, how they stop, and exact resumption."""
+"""Whole tiny runs: what they leave behind, what they say, and what stops them."""
 
 import contextlib
 import io
-import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -17,18 +13,14 @@ import numpy as np
 import pytest
 
 from clinometer import models
-from clinometer.data import batches as batches_lib
 from clinometer.kernels import python_child
+from clinometer.tests.train import whole_runs
 from clinometer.train import checkpoints
 from clinometer.train import evaluate
-from clinometer.train import job as job_lib
 from clinometer.train import main
 from clinometer.train import metrics_log
 from clinometer.train import pauses
 from clinometer.train import run_record
-from clinometer.train import state as state_lib
-
-_LONG = ("train_steps=40", "checkpoint.every_steps=5", "eval.every_steps=10")
 
 
 @pytest.fixture(scope="module")
@@ -46,39 +38,6 @@ def finished(arguments, tmp_path_factory, said):
         assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
     said["finished"] = out.getvalue(), err.getvalue()
     return workdir
-
-
-@pytest.fixture(scope="module")
-def finished_long(arguments, tmp_path_factory):
-    """The run directory of an uninterrupted run of 40 steps; not to be changed."""
-    workdir = tmp_path_factory.mktemp("long") / "run"
-    assert main.main([*arguments(*_LONG), f"--workdir={workdir}"]) == 0
-    return workdir
-
-
-def _records(workdir):
-    return [
-        metrics_log.without_wall(r) for r in metrics_log.read(workdir / "metrics.jsonl")
-    ]
-
-
-def _state(workdir, config):
-    """The newest saved state, on the host."""
-    job = job_lib.prepare(config)
-    manager = checkpoints.Checkpoints(workdir / "checkpoints", keep_last=9, keep_best=9)
-    abstract = jax.eval_shape(
-        lambda: state_lib.initialise(job.model, job.optimizer, job.config.seed)
-    )
-    state, _ = manager.restore(abstract, job.identity)
-    manager.close()
-    return job, jax.device_get(state)
-
-
-def _assert_same_run(workdir, expected, config):
-    assert _records(workdir) == _records(expected)
-    _, state = _state(workdir, config)
-    _, expected_state = _state(expected, config)
-    jax.tree.map(np.testing.assert_array_equal, state, expected_state)
 
 
 def test_run_json(finished, store):
@@ -145,7 +104,7 @@ def test_devices_that_do_not_train_do_not_count(arguments, tmp_path):
 
 
 def test_metrics_log(finished):
-    records = _records(finished)
+    records = whole_runs.records(finished)
     kinds = [
         (
             r["step"],
@@ -167,7 +126,7 @@ def test_metrics_log(finished):
 
 def test_validation_loss_is_that_of_the_whole_set(finished, make_config):
     """The same number from the saved parameters, in float64 NumPy."""
-    job, state = _state(finished, make_config())
+    job, state = whole_runs.saved_state(finished, make_config())
     loss, tokens = 0.0, 0
     for batch in job.source.eval_batches:
         logits = job.model.apply(
@@ -198,133 +157,10 @@ def test_evaluation_weighs_tokens_not_batches():
     assert metrics["validation/accuracy"] == 0.5
 
 
-def _compile_nothing(monkeypatch):
-    def refuse(*unused, **also_unused):
-        raise AssertionError("compiled something")
-
-    monkeypatch.setattr(jax, "jit", refuse)
-
-
-def test_a_finished_run_stays_as_it_is(
-    finished, arguments, tmp_path, capsys, monkeypatch
-):
-    workdir = tmp_path / "run"
-    shutil.copytree(finished, workdir)
-    before = (workdir / "run.json").read_bytes()
-    _compile_nothing(monkeypatch)
-    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
-    said = capsys.readouterr()
-    assert said.out.startswith(
-        "transformer-pico finished before; nothing to do: validation loss "
-    )
-    assert said.out.endswith(f" nats per token; results in {workdir}\n")
-    assert said.err == ""
-    assert (workdir / "run.json").read_bytes() == before
-    assert (workdir / "metrics.jsonl").read_bytes() == (
-        finished / "metrics.jsonl"
-    ).read_bytes()
-    again, before = run_record.read(workdir), run_record.read(finished)
-    assert again["status"] == "finished"
-    assert again["metrics"] == before["metrics"]
-    assert again["speed"] == before["speed"]
-
-
-@pytest.mark.parametrize("text", [None, b"", b"{}", b"[]", b"\xff\x00", b'{"model'])
-def test_a_lost_run_json_is_made_anew(
-    finished, arguments, tmp_path, monkeypatch, caplog, text
-):
-    workdir = tmp_path / "run"
-    shutil.copytree(finished, workdir)
-    if text is None:
-        (workdir / "run.json").unlink()
-    else:
-        (workdir / "run.json").write_bytes(text)
-    _compile_nothing(monkeypatch)
-    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
-    made, before = run_record.read(workdir), run_record.read(finished)
-    clocks = {"updated_at", "wall_seconds", "git_dirty", "git_revision"}
-    for field in before.keys() - clocks:
-        assert made[field] == before[field], field
-    assert f"{workdir / 'run.json'}" in caplog.text
-    if text is not None:
-        assert (workdir / "run.json.corrupt").read_bytes() == text
-
-
-def test_the_best_checkpoint_outlives_a_lost_run_json(arguments, tmp_path, monkeypatch):
-    """The first is the best; with the newest two, three are kept."""
-    losses = itertools.count(1)
-    monkeypatch.setattr(
-        evaluate, "evaluate", lambda *unused: {"validation/loss": float(next(losses))}
-    )
-    workdir = tmp_path / "run"
-    often = ("checkpoint.every_steps=2", "eval.every_steps=2")
-    assert main.main([*arguments(*often), f"--workdir={workdir}"]) == 0
-    (workdir / "run.json").write_text("{}")
-    longer = arguments(*often, "train_steps=10")
-    assert main.main([*longer, f"--workdir={workdir}"]) == 0
-    kept = {path.name for path in (workdir / "checkpoints").iterdir()}
-    assert kept == {"2", "8", "10"}
-
-
-def test_what_was_measured_comes_back_from_the_checkpoint(
-    finished, arguments, tmp_path, caplog
-):
-    workdir = tmp_path / "run"
-    shutil.copytree(finished, workdir)
-    lines = (workdir / "metrics.jsonl").read_bytes().splitlines(keepends=True)
-    (workdir / "metrics.jsonl").write_bytes(b"".join(lines[:-1]))
-    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
-    assert _records(workdir) == _records(finished)
-    assert "measured at step 8 is taken from the checkpoint" in caplog.text
-
-
-def test_other_settings_of_jax_are_refused_by_name(
-    finished, arguments, tmp_path, capsys
-):
-    workdir = tmp_path / "run"
-    shutil.copytree(finished, workdir)
-    command = [*arguments(), f"--workdir={workdir}"]
-    for name, value in {
-        "jax_enable_x64": True,
-        "jax_default_prng_impl": "rbg",
-        "jax_threefry_partitionable": not jax.config.values[
-            "jax_threefry_partitionable"
-        ],
-        "jax_default_matmul_precision": "bfloat16",
-        "jax_random_seed_offset": 1,
-        "jax_softmax_custom_jvp": not jax.config.values["jax_softmax_custom_jvp"],
-    }.items():
-        before = jax.config.values[name]
-        jax.config.update(name, value)
-        try:
-            assert main.main(command) == 1
-        finally:
-            jax.config.update(name, before)
-        error = capsys.readouterr().err
-        assert f"numerics.{name} is {value!r} here, {before!r} there" in error
-    recorded = run_record.read(finished)["numerics"]
-    assert recorded["jax_enable_x64"] is False
-    assert recorded["jax_default_prng_impl"] == "threefry2x32"
-
-
-def test_a_checkpoint_without_settings_of_jax_goes_on(finished, arguments, tmp_path):
-    """As earlier versions saved it: without a digest, too."""
-    workdir = tmp_path / "run"
-    shutil.copytree(finished, workdir)
-    path = workdir / "checkpoints/8/meta/metadata"
-    meta = json.loads(path.read_text())
-    del meta["digest"], meta["metrics"]
-    identity = meta["identity"]
-    meta["identity"] = {k: v for k, v in identity.items() if "numerics" not in k}
-    assert len(meta["identity"]) < len(identity)
-    path.write_text(json.dumps(meta))
-    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
-
-
 def test_a_disk_that_the_kept_ones_will_fill_is_refused(
     arguments, tmp_path, capsys, monkeypatch
 ):
-    _compile_nothing(monkeypatch)
+    whole_runs.compile_nothing(monkeypatch)
     workdir = tmp_path / "run"
     usage = shutil._ntuple_diskusage(10**9, 0, 10 * 160_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
@@ -407,65 +243,11 @@ def test_what_is_no_file_or_no_folder_is_named(
     else:
         (workdir / name).unlink()
         (workdir / name).mkdir()
-    _compile_nothing(monkeypatch)
+    whole_runs.compile_nothing(monkeypatch)
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 1
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert f"clinometer train: error: {workdir / name}: " in error
-
-
-def test_sigterm_saves_and_the_run_goes_on(
-    finished, arguments, make_config, tmp_path, monkeypatch
-):
-    workdir = tmp_path / "run"
-    command = [*arguments("checkpoint.every_steps=100"), f"--workdir={workdir}"]
-    write = metrics_log.MetricsLog.write
-
-    def write_and_stop(self, step, values):
-        write(self, step, values)
-        if "validation/loss" in values and step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(metrics_log.MetricsLog, "write", write_and_stop)
-        assert main.main(command) == 42
-    assert run_record.read(workdir)["status"] == "stopped"
-    saved = [p.name for p in (workdir / "checkpoints").iterdir()]
-    assert saved == ["4"]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert main.main(command) == 0
-    _assert_same_run(workdir, finished, make_config())
-
-
-def test_a_corrupt_checkpoint_falls_back(
-    finished, arguments, make_config, tmp_path, caplog
-):
-    workdir = tmp_path / "run"
-    shutil.copytree(finished, workdir)
-    for path in (workdir / "checkpoints" / "8" / "state").rglob("d/*"):
-        os.truncate(path, path.stat().st_size // 2)
-    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
-    assert "8 is corrupt" in caplog.text
-    assert (workdir / "checkpoints" / "8.corrupt").is_dir()
-    _assert_same_run(workdir, finished, make_config())
-
-
-def test_a_resume_that_skips_a_batch_is_seen(
-    finished, arguments, tmp_path, monkeypatch
-):
-    """Mutation of the tests above."""
-    workdir = tmp_path / "run"
-    shutil.copytree(finished, workdir)
-    shutil.rmtree(workdir / "checkpoints" / "8")
-    iterate = batches_lib.PretrainBatches.iterate
-    monkeypatch.setattr(
-        batches_lib.PretrainBatches,
-        "iterate",
-        lambda self, start, **shards: iterate(self, start + 1, **shards),
-    )
-    assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
-    assert _records(workdir)[:3] == _records(finished)[:3]
-    assert _records(workdir)[3:] != _records(finished)[3:]
 
 
 def test_nan_stops_the_run(finished, arguments, tmp_path, capsys, monkeypatch):
@@ -488,43 +270,3 @@ def test_nan_stops_the_run(finished, arguments, tmp_path, capsys, monkeypatch):
     assert record["status"] == "failed"
     assert "the loss is nan" in record["error"]
     assert [p.name for p in (workdir / "checkpoints").iterdir()] == ["4"]
-
-
-def _killed(command, workdir, num_records, delay=0.0):
-    """Starts the command, kills it after so many records, returns whether in time."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "clinometer.train.main", *command],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stderr=subprocess.DEVNULL,
-    )
-    path = workdir / "metrics.jsonl"
-    while process.poll() is None:
-        if path.exists() and len(path.read_bytes().splitlines()) >= num_records:
-            time.sleep(delay)
-            process.kill()
-            break
-        time.sleep(0.002)
-    return process.wait() == -signal.SIGKILL
-
-
-def test_sigkill_then_the_same_run(finished_long, arguments, make_config, tmp_path):
-    workdir = tmp_path / "run"
-    command = [*arguments(*_LONG), f"--workdir={workdir}"]
-    assert _killed(command, workdir, num_records=12)
-    assert run_record.read(workdir)["status"] == "running"
-    assert main.main(command) == 0
-    _assert_same_run(workdir, finished_long, make_config(*_LONG))
-
-
-@pytest.mark.slow
-def test_sigkill_at_random_moments(finished_long, arguments, make_config, tmp_path):
-    """Ten kills of one run, during saves too: it saves after every step."""
-    workdir = tmp_path / "run"
-    overrides = (*_LONG, "checkpoint.every_steps=1", "checkpoint.keep_last=1")
-    command = [*arguments(*overrides), f"--workdir={workdir}"]
-    rng = np.random.default_rng(0)
-    for kill in range(10):
-        records = 1 + 3 * kill // 2
-        assert _killed(command, workdir, records, delay=rng.uniform(0, 0.3)), kill
-    assert main.main(command) == 0
-    _assert_same_run(workdir, finished_long, make_config(*overrides))
