@@ -29,6 +29,7 @@ from clinometer.train import fields
 from clinometer.train import initial
 from clinometer.train import json_file
 from clinometer.train import lease
+from clinometer.train import library_noise
 from clinometer.train import main as train_main
 from clinometer.train import run_record
 from clinometer.train import sources
@@ -287,8 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     arguments = parser.parse_args(argv)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    library_noise.log_warnings()
     options = downstream_options.Options(
         **{f.name: getattr(arguments, f.name) for f in dataclasses.fields(defaults)}
     )

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 import itertools
-import logging
 import pathlib
 import sys
 from typing import Any
@@ -19,6 +18,7 @@ from clinometer.train import fields
 from clinometer.train import finetune_summary
 from clinometer.train import initial
 from clinometer.train import job as job_lib
+from clinometer.train import library_noise
 from clinometer.train import loop
 from clinometer.train import main as train_main
 from clinometer.train import store_search
@@ -46,8 +46,7 @@ folder of its own, and a table of all with the errors of the scores.
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
     arguments, overrides = _parser().parse_known_args(argv)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    library_noise.log_warnings()
     try:
         devices.check()
         return _run(arguments, overrides)

@@ -1,6 +1,6 @@
-"""Keeps what Orbax prints of errors that it raises, too, from burying our own message.
+"""Keeps what libraries print from burying our own messages.
 
-One unreadable file otherwise gives a thousand lines.
+Of an error that it raises, too, Orbax otherwise prints a thousand lines.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,12 @@ import sys
 import traceback
 import types
 from typing import Any
+
+
+def log_warnings() -> None:
+    """Shows warnings on standard error, as every command does; Orbax's errors only."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
 
 
 @contextlib.contextmanager

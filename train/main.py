@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-import logging
 import sys
 
 from clinometer.data import errors as data_errors
@@ -13,6 +12,7 @@ from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields
 from clinometer.train import job as job_lib
+from clinometer.train import library_noise
 from clinometer.train import loop
 from clinometer.train import store_search
 from clinometer.train.configs import pretrain
@@ -58,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--workdir", type=outputs.given, required=True, help="folder of the run"
     )
     arguments, overrides = parser.parse_known_args(argv)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax talks a lot.
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    library_noise.log_warnings()
     try:
         devices.check()
         outputs.check_folder("--workdir", arguments.workdir)
