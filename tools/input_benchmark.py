@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
             encoder_length=arguments.encoder_length,
         )
     except DataError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
+        print(f"input_benchmark: {error}", file=sys.stderr)
         return 1
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     result = measure(pipeline, arguments.windows)

@@ -46,6 +46,9 @@ cannot be written, the scores are printed all the same. Examples:
   clinometer evaluate runs/base/finetune/glue --mixture glue --data DIR --step best
   clinometer evaluate runs/base/finetune/boolq --mixture boolq --data DIR \\
       --decoding rank --json
+
+Exit codes: 0 done; 1 failed or cannot start; 2 bad options; 43 scored and printed, but
+not recorded, as another process trains this run.
 """
 
 

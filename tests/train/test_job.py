@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import random
+import re
 import shutil
 
 import jax
@@ -47,8 +48,6 @@ def test_bad_input(arguments, tmp_path, capsys, monkeypatch, override, message):
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
     assert error.startswith("clinometer train: error: ")
-    import re
-
     assert re.search(message, error), error
     assert not workdir.exists()
 

@@ -113,7 +113,7 @@ def test_what_no_process_writes_holds_nobody_up(tmp_path, fields):
 )
 def test_a_holder_since_no_calendar_knows(tmp_path, since):
     _write(tmp_path, since=since)
-    with pytest.raises(errors.RunHeldError, match="since an unknown time|on elsewhere"):
+    with pytest.raises(errors.RunHeldError, match="on elsewhere since an unknown"):
         lease.Lease(tmp_path).__enter__()
 
 
