@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# Weights [..., T, S], rows [..., S, D] and the allowed pairs, bool that can be
-# broadcast to the weights, to the sum over S [..., T, D]; float32. Others weigh 0.
-Product = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+# An einsum such as "bhts,bshd->bthd", of weights and of rows, over the pairs that are
+# allowed, bool that can be broadcast to the weights; others weigh 0. float32.
+Product = Callable[[str, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def run(function: Callable[..., Any], operands: Sequence[jax.Array], rows: Any) -> Any:
@@ -39,13 +39,11 @@ def run(function: Callable[..., Any], operands: Sequence[jax.Array], rows: Any) 
 
 
 def product(
-    weights: jax.Array, rows: jax.Array, allowed: jax.Array | None
+    equation: str, weights: jax.Array, rows: jax.Array, allowed: jax.Array | None
 ) -> jax.Array:
     """The `Product` of finite rows."""
     del allowed
-    return jnp.einsum(
-        "...ts,...sd->...td", weights, rows, preferred_element_type=jnp.float32
-    )
+    return jnp.einsum(equation, weights, rows, preferred_element_type=jnp.float32)
 
 
 def finite_or_seen(x: jax.Array, mask: jax.Array) -> jax.Array:
@@ -55,15 +53,23 @@ def finite_or_seen(x: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _product_of_allowed(
-    weights: jax.Array, rows: jax.Array, allowed: jax.Array
+    equation: str, weights: jax.Array, rows: jax.Array, allowed: jax.Array
 ) -> jax.Array:
-    def add(s: jax.Array, total: jax.Array) -> jax.Array:
-        weight, is_allowed = (
-            jax.lax.dynamic_index_in_dim(x, s, axis=-1) for x in (weights, allowed)
-        )
-        row = jax.lax.dynamic_index_in_dim(rows, s, axis=-2)
-        term = weight.astype(jnp.float32) * row.astype(jnp.float32)
-        return total + jnp.where(is_allowed, term, 0.0)
+    left, right, result = equation.replace("->", ",").split(",")
+    (summed,) = set(left) & set(right) - set(result)
+    outer = functools.partial(
+        jnp.einsum, equation.replace(summed, ""), preferred_element_type=jnp.float32
+    )
+    allowed = jnp.broadcast_to(allowed, weights.shape)
 
-    shape = (*weights.shape[:-1], rows.shape[-1])
-    return jax.lax.fori_loop(0, rows.shape[-2], add, jnp.zeros(shape, jnp.float32))
+    def add(place: jax.Array, total: jax.Array) -> jax.Array:
+        weight, is_allowed, row = (
+            jax.lax.dynamic_index_in_dim(x, place, axes.index(summed), keepdims=False)
+            for x, axes in ((weights, left), (allowed, left), (rows, right))
+        )
+        seen = outer(is_allowed.astype(jnp.float32), jnp.ones_like(row)) > 0
+        return total + jnp.where(seen, outer(weight, row), 0.0)
+
+    sizes = dict(zip(left + right, weights.shape + rows.shape))
+    total = jnp.zeros([sizes[axis] for axis in result], jnp.float32)
+    return jax.lax.fori_loop(0, sizes[summed], add, total)

@@ -174,7 +174,7 @@ def _causal_forward(
     states = _before(jnp.einsum("bhncd,bhnce->bhnde", keys, values))
     totals = _before(keys.sum(axis=3))
     scores = jnp.tril(jnp.einsum("bhncd,bhnmd->bhncm", queries, keys))
-    numerator = product(scores, values, _earlier(scores))
+    numerator = product("bhncm,bhnme->bhnce", scores, values, _earlier(scores))
     numerator += jnp.einsum("bhncd,bhnde->bhnce", queries, states)
     denominator = scores.sum(-1) + jnp.einsum("bhncd,bhnd->bhnc", queries, totals)
     denominator = denominator.reshape(*denominator.shape[:2], -1)[..., :length]
@@ -197,15 +197,15 @@ def _causal_backward(
     scores = jnp.einsum("bhnce,bhnme->bhncm", gradient, values) + total_grad
     scores = jnp.tril(scores)
     earlier = _earlier(scores)
-    query_grad = product(scores, keys, earlier)
+    query_grad = product("bhncm,bhnmd->bhncd", scores, keys, earlier)
     query_grad += jnp.einsum("bhnce,bhnde->bhncd", gradient, states)
     query_grad += total_grad * totals[..., None, :]
     states = _after(jnp.einsum("bhncd,bhnce->bhnde", queries, gradient))
     totals = _after(jnp.sum(queries * total_grad, axis=3))
-    key_grad = product(jnp.swapaxes(scores, 3, 4), queries, earlier.T)
+    key_grad = product("bhncm,bhncd->bhnmd", scores, queries, earlier)
     key_grad += jnp.einsum("bhnme,bhnde->bhnmd", values, states) + totals[..., None, :]
     scores = jnp.tril(jnp.einsum("bhncd,bhnmd->bhncm", queries, keys))
-    value_grad = product(jnp.swapaxes(scores, 3, 4), gradient, earlier.T)
+    value_grad = product("bhncm,bhnce->bhnme", scores, gradient, earlier)
     value_grad += jnp.einsum("bhnmd,bhnde->bhnme", keys, states)
     return tuple(_whole(x, length) for x in (query_grad, key_grad, value_grad))
 

@@ -64,7 +64,8 @@ def _forward(
     weights /= total
     if multiplier.size:
         weights *= multiplier
-    output = product(weights.astype(value.dtype), _heads_first(value), mask)
+    weights = weights.astype(value.dtype)
+    output = product("bhts,bhsk->bhtk", weights, _heads_first(value), mask)
     log_sum_exp = most + jnp.log(total)
     if nothing is not None:
         log_sum_exp = jnp.where(nothing, MASKED_LOGIT, log_sum_exp)
@@ -137,19 +138,16 @@ def _backward(
     if bias.size:
         summed = logits_grad.reshape(groups, -1, *logits_grad.shape[1:]).sum(axis=1)
         bias_grad = diagonal_sums(summed)
-    logits_grad = logits_grad.astype(dtype)
-
-    def to_keys(x: jax.Array, rows: jax.Array, pairs: jax.Array | None) -> jax.Array:
-        pairs = None if pairs is None else jnp.swapaxes(pairs, 2, 3)
-        return product(jnp.swapaxes(x, 2, 3), _heads_first(rows), pairs)
-
-    value_grad = to_keys(dropped.astype(dtype), output_grad, weighed)
-    query_grad = product(logits_grad, _heads_first(key), mask)
-    key_grad = to_keys(logits_grad, query, mask)
-    query_grad, key_grad, value_grad = (
-        jnp.swapaxes(x, 1, 2).astype(dtype) for x in (query_grad, key_grad, value_grad)
+    logits_grad, dropped = logits_grad.astype(dtype), dropped.astype(dtype)
+    value_grad = product("bhts,bthk->bshk", dropped, output_grad, weighed)
+    query_grad = product("bhts,bshk->bthk", logits_grad, key, mask)
+    key_grad = product("bhts,bthk->bshk", logits_grad, query, mask)
+    return (
+        query_grad.astype(dtype),
+        key_grad.astype(key.dtype),
+        value_grad.astype(value.dtype),
+        bias_grad,
     )
-    return query_grad, key_grad, value_grad, bias_grad
 
 
 def toeplitz(bias: jax.Array, num_queries: int) -> jax.Array:
