@@ -9,13 +9,13 @@ from clinometer import models
 from clinometer.kernels.bench import matmul_rate
 from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import config as config_lib
+from clinometer.train import display
 from clinometer.train import downstream
 from clinometer.train import environment
 from clinometer.train import errors
 from clinometer.train import health
 from clinometer.train import job as job_lib
 from clinometer.train import metrics_log
-from clinometer.train import outputs
 from clinometer.train import run_record
 from clinometer.train import speed
 from clinometer.train import state as state_lib
@@ -37,13 +37,13 @@ class Run:
         config = job.config
         self.stopwatch = stopwatch
         self.abstract_state = abstract_state
-        self.tensorboard: outputs.TensorBoard | None = None
+        self.tensorboard: display.TensorBoard | None = None
         self._job, self._workdir = job, workdir
         self._log: metrics_log.MetricsLog | None = None
         self._step = 0
         self._told_pauses = 0
         self._validation_loss: float | None = None
-        self._progress_line = outputs.ProgressLine(job.model.name, config.train_steps)
+        self._progress_line = display.ProgressLine(job.model.name, config.train_steps)
         self.meter = speed.SpeedMeter(
             stopwatch, speed.window_length(config.train_steps, config.log.every_steps)
         )

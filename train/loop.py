@@ -14,13 +14,13 @@ from typing import Any
 import jax
 
 from clinometer.train import checkpoints as checkpoints_lib
+from clinometer.train import display
 from clinometer.train import errors
 from clinometer.train import evaluate
 from clinometer.train import host as host_lib
 from clinometer.train import initial as initial_lib
 from clinometer.train import job as job_lib
 from clinometer.train import lease
-from clinometer.train import outputs
 from clinometer.train import pauses
 from clinometer.train import preemption
 from clinometer.train import speed
@@ -153,11 +153,9 @@ def _train(
             start_step, shard=jax.process_index(), num_shards=jax.process_count()
         )
         stack.callback(batches.close)
-        tensorboard = None
         if config.log.tensorboard:
-            tensorboard = outputs.TensorBoard(workdir / "tensorboard", start_step)
-            stack.callback(tensorboard.close)
-            run.tensorboard = tensorboard
+            run.tensorboard = display.TensorBoard(workdir / "tensorboard", start_step)
+            stack.callback(run.tensorboard.close)
         jax.block_until_ready(state)
     run.calibrate(state)
 
