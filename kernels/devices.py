@@ -10,7 +10,11 @@ def check() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # The latter of one it knows not.
+        platforms = jax.config.jax_platforms
+        if not platforms:
+            raise
+        reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
         raise OptionError(
-            f"JAX_PLATFORMS={jax.config.jax_platforms}: JAX has no such device here; "
-            "unset it, or set it to cpu"
+            f"JAX_PLATFORMS={platforms}: JAX has no such device here{reason}; unset "
+            "it, or set it to cpu"
         ) from error

@@ -63,7 +63,9 @@ def _end_with_input() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _compile(table: Sequence[case_lib.Case], job: dict[str, Any]) -> dict[str, Any]:
+def _compile(
+    table: Sequence[case_lib.Case | case_lib.Step], job: dict[str, Any]
+) -> dict[str, Any]:
     topology = topologies.get_topology_desc(
         platform="tpu", topology_name=job["topology"]
     )

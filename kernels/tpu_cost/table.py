@@ -45,16 +45,8 @@ def markdown(records: Sequence[report.Record]) -> Iterator[str]:
     """Yields the lines of one table of all records, a row a program."""
     columns = (
         *("op", "shape", "pass", "chip", "program", "cycles", "status", "simulated"),
-        *(
-            "kernel",
-            "around",
-            "HBM",
-            "roofline (binds)",
-            "part",
-            "VMEM MiB",
-            "HBM temp MiB",
-        ),
-        *("spills", "XLA's best / this"),
+        *("kernel", "around", "HBM", "roofline (binds)", "part", "VMEM MiB"),
+        *("HBM temp MiB", "spills", "XLA's best / this"),
     )
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"
