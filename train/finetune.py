@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clinometer finetune",
         description=_DESCRIPTION,
-        epilog="fields of train/configs/finetune.py, with their defaults; the model's "
+        epilog="fields of train/configs/finetune.py, with their defaults; the model's\n"
         f"are those of the run:\n\n{fields.describe(finetune_config.get_config())}\n\n"
         f"{train_main.EXIT_CODES_TEXT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

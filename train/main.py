@@ -21,7 +21,7 @@ EXIT_CODES = {"finished": 0, "stopped": 42}
 EXIT_ERROR = 1
 EXIT_HELD = 43
 EXIT_CODES_TEXT = (
-    "exit codes: 0 finished; 1 failed or cannot start; 2 bad options; 42 stopped by "
+    "exit codes: 0 finished; 1 failed or cannot start; 2 bad options; 42 stopped by\n"
     "SIGTERM or Ctrl-C after saving; 43 another process trains this run"
 )
 _CONFIG = "train/configs/pretrain.py"

@@ -46,7 +46,7 @@ def test_help_explains_itself(capsys):
         ("vocabulary-megabytes", ["nan", "1e999", "-1", "0", "many"]),
     ],
 )
-def test_ranges_out_of_range_are_named(option, values, corpus_file, capsys):
+def test_numbers_out_of_range_are_named(option, values, corpus_file, capsys):
     output = str(pathlib.Path(corpus_file).parent / "never")
     for value in values:
         with pytest.raises(SystemExit) as stopped:

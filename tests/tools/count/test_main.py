@@ -62,7 +62,7 @@ def test_errors_are_one_line(argv, message, capsys):
 
 @pytest.mark.parametrize("option", ["batch-size", "encoder-length", "decoder-length"])
 @pytest.mark.parametrize("value", ["0", "-1", "18446744073709551616", "1e999", "nan"])
-def test_ranges_out_of_range_are_bad_options(option, value, capsys):
+def test_numbers_out_of_range_are_bad_options(option, value, capsys):
     with pytest.raises(SystemExit) as caught:
         count_main.main(["--model", "transformer-PI", f"--{option}={value}"])
     assert caught.value.code == 2

@@ -27,7 +27,7 @@ _SUPERGLUE = np.array([62.88, 69.80, 75.97, 77.99]) / 100
         (-_NLL, _SUPERGLUE, {"logx": "none"}, +0.2937),
     ],
 )
-def test_ranges_of_the_specification(x, y, options, expected):
+def test_numbers_of_the_specification(x, y, options, expected):
     assert slopes.fit_slope(x, y, **options).slope == pytest.approx(expected, abs=6e-5)
 
 
