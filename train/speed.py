@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from collections.abc import Mapping
-from collections.abc import Sequence
 import contextlib
 import time
 from typing import Any
@@ -138,13 +137,11 @@ class SpeedMeter:
         contention: what other processes took of the cores in those windows.
     """
 
-    def __init__(
-        self, stopwatch: Stopwatch, window_steps: int, windows: Sequence[float] = ()
-    ):
-        """Starts with the windows of earlier processes."""
+    def __init__(self, stopwatch: Stopwatch, window_steps: int):
+        """Starts without a window."""
         self._stopwatch = stopwatch
         self.window_steps = window_steps
-        self.windows = list(windows)
+        self.windows: list[float] = []
         self.paused_windows = 0
         self._pauses = 0  # As the stopwatch had them.
         self.contention = contention.Contention()

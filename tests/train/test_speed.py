@@ -144,8 +144,14 @@ def test_window_length(train_steps, log_every, length):
     assert counted >= 20 or length == 1
 
 
+def _meter(*windows):
+    meter = speed.SpeedMeter(speed.Stopwatch(), 5)
+    meter.windows.extend(windows)
+    return meter
+
+
 def test_summary():
-    meter = speed.SpeedMeter(speed.Stopwatch(), 5, [1.0, 2.0, 3.0, 4.0, 5.0])
+    meter = _meter(1.0, 2.0, 3.0, 4.0, 5.0)
     summary = meter.summary(100, 10**9, 6e9)
     assert summary["steps_per_second_median"] == 3.0
     assert summary["steps_per_second_iqr"] == 2.0  # 4 - 2
@@ -157,18 +163,16 @@ def test_summary():
     assert measured["fraction_of_measured_matmul"] == pytest.approx(0.75)
     assert measured["measured_matmul_flops_per_second"] == 4e9
     assert summary["noisy"]
-    quiet = speed.SpeedMeter(speed.Stopwatch(), 5, [1.0, 1.01, 1.02]).summary(
-        1, 1, None
-    )
+    quiet = _meter(1.0, 1.01, 1.02).summary(1, 1, None)
     assert not quiet["noisy"]
     assert quiet["mfu"] is None
-    empty = speed.SpeedMeter(speed.Stopwatch(), 5).summary(1, 1, 1.0)
+    empty = _meter().summary(1, 1, 1.0)
     assert empty["steps_per_second_median"] is None
     assert empty["noisy"]
 
 
 def test_a_run_that_lost_its_cores_to_others_is_noisy():
-    meter = speed.SpeedMeter(speed.Stopwatch(), 5, [1.0, 1.0, 1.0])
+    meter = _meter(1.0, 1.0, 1.0)
     meter.contention.add_earlier({"lost": 0.9, "wanted": 10.0})
     assert not meter.summary(1, 1, None)["noisy"]
     meter.contention.add_earlier({"lost": 0.3, "wanted": 0.0})
