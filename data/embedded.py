@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from typing import TextIO
 
@@ -50,7 +49,7 @@ def cache_directory() -> str:
 
 @functools.cache
 def _say_once(text: str) -> None:
-    print(text, file=sys.stderr)
+    Progress("cache").message(text)
 
 
 def corpus_key() -> str:

@@ -149,6 +149,7 @@ def test_a_home_is_found_in_what_names_the_cache(monkeypatch, tmp_path):
 def test_a_damaged_corpus_is_scanned_again(few_sources, tmp_path, damage):
     path = embedded.ensure_corpus(str(tmp_path / "cache"), io.StringIO())
     whole = pathlib.Path(path).read_bytes()
+    assert damage(whole) != whole
     pathlib.Path(path).write_bytes(damage(whole))
     assert embedded.ensure_corpus(str(tmp_path / "cache"), io.StringIO()) == path
     assert pathlib.Path(path).read_bytes() == whole
