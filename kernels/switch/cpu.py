@@ -15,8 +15,8 @@ def _slow_matmul(*_: Any, **settings: Any) -> str | None:
     return None
 
 
-# Bytes of what moving rows writes, from which on it waits for memory alone. Measured
-# with AVX-512: C++ is 1.4 to 4 times as fast below, and 0.6 to 1.0 times above.
+# Bytes of what moving rows writes, from which on it waits for memory alone and C++ is
+# no faster with AVX-512: measured, RESULTS.md.
 _FROM_MEMORY = 4 << 20
 _FROM_MEMORY_BACKWARD = 1 << 20
 
