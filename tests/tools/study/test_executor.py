@@ -121,7 +121,8 @@ def test_runs_die_with_a_killed_study(tmp_path):
     paths = executor.one_core_environment(os.environ)
     parent = subprocess.Popen(_python(study, str(tmp_path)), env=paths)
     pid_file = tmp_path / "pid"
-    pid = int(_wait(lambda: pid_file.exists() and pid_file.read_text()))
+    # It is there before its text is.
+    pid = int(_wait(lambda: (pid_file.exists() and pid_file.read_text()) or None))
     parent.kill()
     parent.wait()
 
