@@ -139,16 +139,15 @@ def main(argv: list[str] | None = None) -> int:
         argv: the arguments after the program's name; None means sys.argv's.
     """
     argv = sys.argv[1:] if argv is None else argv
+    streams.prepare()
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(help_text())
-        return 0 if argv else USAGE
+        return _flushed("clinometer", 0 if argv else USAGE, help_text() + "\n")
     name, rest = argv[0], argv[1:]
     if name == "--version":
         name = "version"
     if name not in SUBCOMMANDS:
         print(unknown_text(name), file=sys.stderr)
         return USAGE
-    streams.prepare()
     rest = [_with_home(argument) for argument in rest]
     for argument in rest:
         if "=~/" in argument:
@@ -171,36 +170,33 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except SystemExit as stop:  # argparse's: --help, or bad options.
         if isinstance(stop.code, int):
-            stop.code = _flushed(name, stop.code)
+            stop.code = _flushed(f"clinometer {name}", stop.code)
         raise
     except BrokenPipeError:
         # The reader of our output left in the middle (`clinometer count --all | head`).
         streams.abandon()
         return 0 if SUBCOMMANDS[name].only_prints else READER_LEFT
-    except OSError as error:
-        if streams.works(sys.stdout):
-            raise
-        return _unwritten(name, error)
-    return _flushed(name, code)
+    except streams.OutputLostError as error:
+        return _unwritten(f"clinometer {name}", error)
+    return _flushed(f"clinometer {name}", code)
 
 
-def _flushed(name: str, code: int) -> int:
-    """Writes out what is left of the output; returns the exit code."""
+def _flushed(command: str, code: int, text: str = "") -> int:
+    """Writes out a text and what is left of the output; returns the exit code."""
     try:
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:  # All was done: no error.
         streams.abandon()
-    except OSError as error:
-        return _unwritten(name, error)
+    except streams.OutputLostError as error:
+        return _unwritten(command, error)
     return code
 
 
-def _unwritten(name: str, error: OSError) -> int:
+def _unwritten(command: str, error: streams.OutputLostError) -> int:
     """Says that standard output takes no more, such as a full disk."""
     streams.abandon()
-    print(
-        f"clinometer {name}: cannot write the output: {error.strerror}", file=sys.stderr
-    )
+    print(f"{command}: cannot write the output: {error}", file=sys.stderr)
     return FAILED
 
 

@@ -1,12 +1,42 @@
 """Standard streams: what a command needs of them, whatever it was started with."""
 
 import argparse
+from collections.abc import Iterator
+import contextlib
 import io
 import os
 import sys
-from typing import TextIO
 
 _MODES = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
+
+
+class OutputLostError(Exception):
+    """Standard output takes no more, as on a full disk; no error of another file.
+
+    No OSError, so that nobody takes it for that of a file that he writes.
+    """
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output, whose errors are told from those of files."""
+
+    def write(self, text: str) -> int:
+        with _named():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _named():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLostError(error.strerror) from error
 
 
 def prepare() -> None:
@@ -14,7 +44,8 @@ def prepare() -> None:
 
     A closed one leads nowhere, as else the next file that is opened would get its
     number, and what a library writes to its standard error would land in that file.
-    What the output's encoding lacks is escaped.
+    What the output's encoding lacks is escaped, and what cannot be written to it is
+    `OutputLostError`.
     """
     for number, mode in enumerate(_MODES):
         try:
@@ -28,21 +59,23 @@ def prepare() -> None:
         sys.stdin = io.TextIOWrapper(
             io.BufferedReader(io.FileIO(0, "r", closefd=False))
         )
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:
-            raw = io.BufferedWriter(io.FileIO(number, "w", closefd=False))
-            setattr(sys, name, io.TextIOWrapper(raw, write_through=number == 2))
+    if sys.stdout is None:
+        sys.stdout = _Output(_writer(1))
+    if sys.stderr is None:
+        sys.stderr = io.TextIOWrapper(_writer(2), write_through=True)
+    if type(sys.stdout) is io.TextIOWrapper:
+        sys.stdout = _Output(
+            sys.stdout.buffer,
+            encoding=sys.stdout.encoding,
+            line_buffering=sys.stdout.line_buffering,
+            write_through=sys.stdout.write_through,
+        )
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def works(stream: TextIO) -> bool:
-    """Whether a stream still takes what is written to it."""
-    try:
-        stream.flush()
-    except OSError:
-        return False
-    return True
+def _writer(number: int) -> io.BufferedWriter:
+    return io.BufferedWriter(io.FileIO(number, "w", closefd=False))
 
 
 def abandon() -> None:

@@ -101,12 +101,23 @@ def test_work_that_a_leaving_reader_cuts_off_is_not_done():
     assert (done.returncode, done.stderr) == (cli.READER_LEFT, "")
 
 
-def test_a_full_disk_is_said():
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("command", [("version",), ("--help",)])
+def test_a_full_disk_is_said(command, buffered):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
-    done = run("version", shell=">/dev/full", environment={"PYTHONUNBUFFERED": ""})
-    assert_one_line(done, code=1)
-    assert "cannot write the output: No space left on device" in done.stderr
+    environment = {"PYTHONUNBUFFERED": buffered}
+    done = run(*command, shell=">/dev/full", environment=environment)
+    assert done.returncode == 1
+    name = "clinometer version" if command == ("version",) else "clinometer"
+    reason = "cannot write the output: No space left on device"
+    assert done.stderr == f"{name}: {reason}\n"
+
+
+@pytest.mark.parametrize("command", [("--help",), ("version",)])
+def test_a_closed_output_is_no_error(command):
+    done = run(*command, shell=">&-", environment={})
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
