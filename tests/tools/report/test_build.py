@@ -54,18 +54,25 @@ def test_matplotlib_settings_of_the_user_change_nothing(tmp_path):
         "font.size: 30\naxes.formatter.use_locale: True\nsavefig.bbox: tight\n"
         "svg.image_inline: False\naxes.prop_cycle: cycler('color', ['r'])\n"
     )
+    undecodable = tmp_path / "bytes" / "matplotlibrc"
+    undecodable.parent.mkdir()
+    undecodable.write_bytes(b"\xff\xfe bad")
     code = (
         "import pathlib, sys; from clinometer.tools.report import build;"
         "build.build(*map(pathlib.Path, sys.argv[1:]))"
     )
-    subprocess.run(
-        [sys.executable, "-c", code, study, tmp_path / "other"],
-        cwd=tmp_path,
-        env=python_child.environment(os.environ) | {"MPLBACKEND": "nonsense"},
-        check=True,
-    )
     build.build(study, tmp_path / "usual")
-    assert _bytes(tmp_path / "other") == _bytes(tmp_path / "usual")
+    for folder in (tmp_path, undecodable.parent):
+        done = subprocess.run(
+            [sys.executable, "-c", code, study, folder / "other"],
+            cwd=folder,
+            env=python_child.environment(os.environ) | {"MPLBACKEND": "nonsense"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stderr == ""
+        assert _bytes(folder / "other") == _bytes(tmp_path / "usual")
 
 
 def test_same_input_same_bytes_in_any_folder(tmp_path):
