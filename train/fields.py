@@ -84,6 +84,7 @@ _POSITIVE = ranges.Real(without_least=True)
 _SHARE = ranges.Real(0, 1)
 _BELOW_ONE = ranges.Real(0, 1, without_most=True)
 _LENGTH = ranges.Whole(1, MOST_TOKENS)
+_ROWS = downstream_options.RANGES["batch_size"]
 
 _COMMON = {
     "seed": Field("of initialisation and dropout", ranges.SEED),
@@ -179,7 +180,7 @@ _COMMON = {
     "data.store": Field(
         "a token store, of `clinometer tokenize`; must be given", str, optional=True
     ),
-    "data.batch_size": Field("rows of a step", _AT_LEAST_ONE),
+    "data.batch_size": Field("rows of a step", _ROWS),
     "data.encoder_length": Field("tokens of an input", _LENGTH),
     "data.seed": Field("of the rows' order, and of what is cut out", ranges.SEED),
 }

@@ -11,6 +11,7 @@ from clinometer.train import json_file
 from clinometer.train import run_record
 
 FILE_NAME = "summary.json"
+_NEEDED = ("initial", "config.schedule.learning_rate", "data.tasks", "downstream")
 # Standard errors by which two scores must lie apart to be called different.
 _APART = 2.0
 
@@ -20,7 +21,12 @@ def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
     records = []
     for folder in folders:
         records.append(run_record.read(folder) or {})
-        needed = ("initial", "config.schedule.learning_rate", "downstream.tasks")
+        needed = (
+            "initial",
+            "config.schedule.learning_rate",
+            "data.tasks",
+            "downstream",
+        )
         run_record.require(records[-1], folder, *needed)
     summary = summarise(records)
     path = workdir / FILE_NAME
@@ -39,7 +45,8 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         `seeds`, and for each task `score` (the mean over seeds of the best step's, in
         percent), `standard_error` (the larger of that of the evaluation set and that
         between seeds), `examples_error` and `seeds_error`, the two of them. An error
-        that nobody knows is None, with the reason as `no_examples_error`.
+        that nobody knows is None, with the reason as `no_examples_error`; so is the
+        score of a task that a run of the group has none of, as `no_score`.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for run in runs:
@@ -48,22 +55,35 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault(key, []).append(run)
     summary = []
     for (step, learning_rate), members in groups.items():
-        names = members[0]["downstream"]["tasks"]
+        # The log has no score that is not finite, and a run without any no tasks.
+        found = [(run["downstream"] or {"tasks": {}})["tasks"] for run in members]
         summary.append(
             {
                 "pretraining_step": step,
                 "learning_rate": learning_rate,
                 "seeds": [run["seed"] for run in members],
                 "tasks": {
-                    name: _entry([run["downstream"]["tasks"][name] for run in members])
-                    for name in names
+                    name: _entry([tasks.get(name) for tasks in found])
+                    for name in members[0]["data"]["tasks"] or {}
                 },
             }
         )
     return summary
 
 
-def _entry(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _entry(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    scored = [entry for entry in found if entry is not None]
+    if len(scored) < len(found):
+        return {
+            "score": None,
+            "standard_error": None,
+            "no_score": "no step's score is a finite number: "
+            f"{len(found) - len(scored)} of {len(found)} runs",
+        }
+    return _of_scored(scored)
+
+
+def _of_scored(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = [entry["best"] for entry in found]
     given = [entry.get("standard_error") for entry in found]
     errors = [error for error in given if error is not None]
@@ -94,6 +114,10 @@ def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return abs(one["score"] - other["score"]) > _APART * math.hypot(*errors)
 
 
+def _score_or_least(entry: Mapping[str, Any]) -> float:
+    return -math.inf if entry["score"] is None else entry["score"]
+
+
 def _start(step: int | None) -> str:
     return "from scratch" if step is None else f"step {step}"
 
@@ -109,13 +133,14 @@ def table(summary: Sequence[Mapping[str, Any]]) -> str:
     lines = [" " * width + "".join(f"  {head:>24}" for head in heads)]
     for name in summary[0]["tasks"]:
         entries = [entry["tasks"][name] for entry in summary]
-        best = max(entries, key=lambda entry: entry["score"])
+        best = max(entries, key=_score_or_least)
         cells = []
         for entry in entries:
             mark = " <" if different(entry, best) else "  "
             error = entry["standard_error"]
             known = "-" if error is None else f"{error:.1f}"
-            text = f"{entry['score']:.1f} +- {known}"
+            score = entry["score"]
+            text = "-" if score is None else f"{score:.1f} +- {known}"
             cells.append(f"  {text:>22}{mark}")
         lines.append(f"{name:<{width}}" + "".join(cells))
     if len(summary) > 1:
@@ -123,5 +148,9 @@ def table(summary: Sequence[Mapping[str, Any]]) -> str:
             f"< worse than the best of its row by more than {_APART:g} standard errors "
             "of the difference; no other difference is one"
         )
+    for head, entry in zip(heads, summary, strict=True):
+        for name, found in entry["tasks"].items():
+            if found["score"] is None:
+                lines.append(f"{name}, {head}: {found['no_score']}")
     lines.append("percent, at each task's best step; +- is one standard error")
     return "\n".join(lines)

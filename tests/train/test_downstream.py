@@ -100,6 +100,7 @@ def run(seed, learning_rate, score, error):
         "seed": seed,
         "initial": {"step": 8},
         "config": {"schedule": {"learning_rate": learning_rate}},
+        "data": {"tasks": {"rte": {}}},
         "downstream": {"tasks": {"rte": entry}},
     }
 
@@ -142,3 +143,19 @@ def test_an_error_that_nobody_knows_is_null_with_its_reason():
     two = finetune_summary.summarise([run(0, 1e-3, 60.0, None), run(1, 1e-3, 62, None)])
     assert two[0]["tasks"]["rte"]["standard_error"] == pytest.approx(1.0)
     assert not finetune_summary.different(entry, two[0]["tasks"]["rte"])
+
+
+def test_a_task_without_any_finite_score_is_null_with_its_reason():
+    scored, nowhere = run(0, 1e-3, 60.0, 2.0), run(1, 5e-4, 0.0, 0.0)
+    nowhere["downstream"] = None  # As `best` leaves it: no step had a number.
+    half = {**run(1, 1e-3, 0.0, 0.0), "downstream": {"tasks": {}}}
+    for runs, ways in (([nowhere], 1), ([scored, nowhere], 1), ([scored, half], 2)):
+        summary = finetune_summary.summarise(runs)
+        entry = summary[-1]["tasks"]["rte"]
+        assert entry["score"] is entry["standard_error"] is None
+        reason = f"no step's score is a finite number: 1 of {ways} runs"
+        assert entry["no_score"] == reason
+        json.dumps(summary, allow_nan=False)
+        text = finetune_summary.table(summary)
+        assert reason in text
+        assert ("60.0 +- 2.0" in text) == (len(summary) == 2)

@@ -63,6 +63,14 @@ def test_bad_values_are_refused_by_name(kind, name):
         assert len(str(caught.value)) < 250
 
 
+def test_a_batch_that_no_memory_holds_is_refused():
+    for make in _CONFIGS.values():
+        config = make()
+        config.data.batch_size = 2_000_000_000
+        with pytest.raises(errors.RunError, match="batch_size: must be at most 65536"):
+            fields.check(config)
+
+
 def test_a_missing_field_is_named():
     config = pretrain.get_config()
     with config.unlocked():
