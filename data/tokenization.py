@@ -233,16 +233,22 @@ def _vocabulary(
         if file == _model_name(model):  # it is as it was written
             return vocabulary_lib.Vocabulary(model)
     units.drop()
-    texts = _training_texts(inputs, options, fraction, stream)
+    broken: list[corpus.BrokenRecord] = []
     progress = Progress("vocabulary", stream=stream)
-    progress.message(f"vocabulary: training {options.vocab_size} ids")
-    trained = vocabulary_lib.train(
-        texts,
-        options.vocab_size,
-        options.vocabulary_bytes,
-        character_coverage=options.character_coverage,
-        byte_fallback=options.byte_fallback,
-    )
+    try:
+        texts = _training_texts(inputs, options, fraction, stream, broken)
+        progress.message(f"vocabulary: training {options.vocab_size} ids")
+        trained = vocabulary_lib.train(
+            texts,
+            options.vocab_size,
+            options.vocabulary_bytes,
+            character_coverage=options.character_coverage,
+            byte_fallback=options.byte_fallback,
+        )
+    except DataError:
+        for record in broken:  # They may be why; else they are said when tokenised.
+            progress.message(_said(record))
+        raise
     file = os.path.join(folder.work, _model_name(trained.model))
     files.write_whole(file, trained.model)
     progress.finish(f"{trained.size} ids, sha256 {trained.sha256[:12]}")
@@ -254,17 +260,23 @@ def _model_name(model: bytes) -> str:
 
 
 def _training_texts(
-    inputs: list[SourceFile], options: Options, fraction: float, stream: TextIO | None
+    inputs: list[SourceFile],
+    options: Options,
+    fraction: float,
+    stream: TextIO | None,
+    broken: list[corpus.BrokenRecord],
 ) -> list[str]:
-    """A sample of the train documents, by their bytes."""
+    """A sample of the train documents, by their bytes; adds the first of `broken`."""
     train = [source for source in inputs if source.split != "validation"]
     progress = Progress(
         "vocabulary", sum(source.bytes for source in train), "documents", stream
     )
     sample, documents = vocabulary_sample.Sample(options.vocabulary_bytes), 0
     for source, item, position in tokenized_units.read(train, options.read):
+        if isinstance(item, corpus.BrokenRecord) and len(broken) < _SHOWN_BROKEN:
+            broken.append(item)
         if not isinstance(item, corpus.Document):
-            continue  # reported when it is tokenised
+            continue
         split = source.split or tokenized_units.split_of(item.text, fraction)
         if split == "train":
             sample.add(item.text)
@@ -303,7 +315,7 @@ def _tokenize_rest(
         if strict:
             raise DataError(f"Broken record: {record.origin}: {record.reason}")
         if broken <= _SHOWN_BROKEN:
-            progress.message(f"broken record: {record.origin}: {record.reason}")
+            progress.message(_said(record))
 
     for record in found.broken:
         on_broken(record)
@@ -337,6 +349,10 @@ def _tokenize_rest(
         if count < _MIN_TOKENS and wanted:
             raise DataError(_no_split(split, options, fraction))
     return left_out
+
+
+def _said(record: corpus.BrokenRecord) -> str:
+    return f"broken record: {record.origin}: {record.reason}"
 
 
 def _no_split(split: str, options: Options, fraction: float) -> str:

@@ -60,6 +60,20 @@ def test_broken_records_are_shown_and_counted(tmp_path, small_vocabulary):
     assert "no document is for validation" in log.getvalue()
 
 
+@pytest.mark.parametrize("more", [b"", b"one more (1)\n" * 50])
+def test_broken_records_are_shown_where_no_vocabulary_can_be_trained(tmp_path, more):
+    folder, log = tmp_path / "corpus", io.StringIO()
+    folder.mkdir()
+    (folder / "a.txt.xz").write_bytes(b"no xz")
+    (folder / "b.txt").write_bytes(more)
+    options = tokenization.Options(read=corpus.ReadOptions(document_per_line=True))
+    with pytest.raises(DataError, match="no text for the train|train a vocabulary"):
+        tokenization.tokenize_corpus(
+            [str(folder)], str(tmp_path / "s"), options=options, progress=log
+        )
+    assert f"broken record: {folder / 'a.txt.xz'}: truncated" in log.getvalue()
+
+
 def test_strict_stops_at_the_first_broken_record(tmp_path, small_vocabulary):
     path = _broken_file(tmp_path)
     with pytest.raises(DataError, match=r"broken\.jsonl:2: not valid JSON"):
