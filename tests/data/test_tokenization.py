@@ -324,7 +324,7 @@ def test_files_give_to_the_vocabulary_by_their_bytes_of_text(tmp_path, suffix):
     (tmp_path / f"z.jsonl{suffix}").write_bytes(gzip.compress(data) if suffix else data)
     inputs, _ = tokenization._inputs([str(tmp_path)], [])
     options = tokenization.Options(vocabulary_bytes=100_000)
-    sample = tokenization._training_texts(inputs, options, 0.01, io.StringIO())
+    sample = tokenization._training_texts(inputs, options, 0.01, io.StringIO(), [])
     assert sum(map(len, sample)) == pytest.approx(100_000, abs=50)
     share = np.mean([text.startswith("large") for text in sample])
     assert share == pytest.approx(0.37, abs=0.04)  # of 2,000: standard deviation 0.01
