@@ -61,13 +61,17 @@ def _product_of_allowed(
         jnp.einsum, equation.replace(summed, ""), preferred_element_type=jnp.float32
     )
     allowed = jnp.broadcast_to(allowed, weights.shape)
+    # Where the axes of what is allowed stand in the result, and which it lacks there.
+    kept = left.replace(summed, "")
+    order = [kept.index(axis) for axis in result if axis in kept]
+    without = [place for place, axis in enumerate(result) if axis not in kept]
 
     def add(place: jax.Array, total: jax.Array) -> jax.Array:
         weight, is_allowed, row = (
             jax.lax.dynamic_index_in_dim(x, place, axes.index(summed), keepdims=False)
             for x, axes in ((weights, left), (allowed, left), (rows, right))
         )
-        seen = outer(is_allowed.astype(jnp.float32), jnp.ones_like(row)) > 0
+        seen = jnp.expand_dims(jnp.transpose(is_allowed, order), without)
         return total + jnp.where(seen, outer(weight, row), 0.0)
 
     sizes = dict(zip(left + right, weights.shape + rows.shape))
