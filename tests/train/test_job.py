@@ -31,7 +31,7 @@ from clinometer.train.configs import pretrain
         ("data.store=", "data.store: missing.*clinometer tokenize"),
         ("data.store=nowhere", "'nowhere' is not a token store"),
         ("data.encoder_length=1", "config.data: "),
-        ("data.batch_size=1000000", "config.data: .*a batch of 1000000"),
+        ("data.batch_size=60000", "config.data: .*a batch of 60000"),
         ("num_microbatches=3", "data.batch_size: 4 does not divide.*3 x 1"),
         ("train_steps=0", "train_steps: must be at least 1"),
         ("checkpoint.keep_best=-1", "keep_best: must not be negative"),
