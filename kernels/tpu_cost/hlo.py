@@ -224,10 +224,12 @@ def _written(body: list[_Parsed], types: dict[str, str], parsed: _Parsed) -> int
     """Returns the bytes of results in HBM; of what is updated in place, the update."""
     made = {p.name: p for p in body}
     root = body[-1]
-    results = [made.get(x) for x in root.operands] if root.opcode == "tuple" else [root]
     sizes = [size if not space else 0 for size, space in _arrays(parsed.type)]
+    results = [root] * len(sizes)  # A call may have several results.
+    if root.opcode == "tuple":
+        results = [made.get(name) for name in root.operands]
     total = 0
-    for result, size in zip(results, sizes, strict=False):
+    for result, size in zip(results, sizes):
         if result is not None and result.opcode == "dynamic-update-slice" and size:
             size = min(size, _size(types.get(result.operands[1], "")))
         total += size

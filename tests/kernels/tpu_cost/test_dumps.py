@@ -186,6 +186,8 @@ slice-start(%w), slice={[0:2], [0:64], [0:128]}
   %acc = f32[8,128]{1,0} slice(%b), slice={[0:8], [0:128]}
   %step = (f32[8,128]{1,0}, f32[128]{0}) fusion(%b, %i, %acc), kind=kLoop, calls=%more
   %room = f32[32,128]{1,0} custom-call(), custom_call_target="AllocateBuffer"
+  %pair = (f32[32,128]{1,0}, f32[8,128]{1,0}, f32[8,128]{1,0:S(1)}) custom-call(%b), \
+custom_call_target="tpu_custom_call"
   ROOT %last = f32[32,128]{1,0} fusion(%twice, %few, %i), kind=kLoop, calls=%updated
 }
 """
@@ -202,6 +204,7 @@ def test_bytes_are_those_between_hbm_and_the_core():
         "acc": 2 * 8 * 128 * 4,
         "step": 3 * 128 * 4,  # as in a loop: reads a row, puts it in place, returns it
         "room": 0,
+        "pair": (32 + 32 + 8) * 128 * 4,  # each result that is in HBM
         "twice": 2 * 32 * 128 * 4,  # b is read once
         "bits": 32 * 128 * (4 + 4 + 1),
         "last": 2 * 128 * 4,  # in place
