@@ -72,6 +72,7 @@ def main() -> None:
                 jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
                 for x in operands
             ]
+            jax.clear_caches()  # As in `text`.
             plain = jax.jit(function).lower(*shapes).as_text()
             targeted = text(function, operands, sharding, chip.device_kind)
             printed[" ".join((*name, chip.name))] = [
