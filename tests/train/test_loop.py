@@ -169,6 +169,7 @@ def test_a_disk_that_the_kept_ones_will_fill_is_refused(
     assert main.main(command) == 1
     error = capsys.readouterr().err
     # 12,528 float32 parameters and Adafactor's as many second moments, 103 times.
+    # The message rounds to whole MB.
     assert "keep fewer (--config.checkpoint.keep_every_steps)" in error
     megabytes = float(error.partition("need ")[2].partition(" MB")[0])
     assert megabytes == pytest.approx(103 * 2 * 4 * 12_528 / 1e6, rel=0.05)

@@ -1,4 +1,4 @@
-"""Fine-tuning on a mixture of text-to-text tasks; defaults are T5's (spec §17).
+"""Fine-tuning on a mixture of text-to-text tasks; defaults are T5's.
 
 What each field means and takes is in `train/fields.py`, and in `finetune --help`.
 """

@@ -1,4 +1,4 @@
-"""Pretraining by span corruption; the defaults are the papers' protocol (spec §16).
+"""Pretraining by span corruption; the defaults are the papers' protocol.
 
 What each field means and takes is in `train/fields.py`, and in `train --help`.
 """
@@ -38,7 +38,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
 
     config.optimizer = config_dict.ConfigDict()
     config.optimizer.name = "adafactor"
-    # Adafactor's (spec §16.2).
+    # As of Adafactor (Shazeer and Stern, 2018).
     config.optimizer.decay_rate = 0.8
     config.optimizer.clipping_threshold = 1.0
     config.optimizer.min_dim_size_to_factor = 128
