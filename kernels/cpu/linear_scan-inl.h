@@ -183,6 +183,17 @@ CLINOMETER_INLINE void AddScaled(const float* x, int64_t row, float factor,
   }
 }
 
+// sum += all rows, in whole vectors. The rows are first summed by themselves:
+// equal small ones, added to a large sum each, are all rounded the same way.
+CLINOMETER_INLINE void AddRows(const float* x, int64_t rows, int64_t row,
+                               float* sum) {
+  for (int64_t d = 0; d < row; d += kLanes) {
+    Vec own = Vec{};
+    for (int64_t i = 0; i < rows; ++i) own += Load(x + i * row + d);
+    Store(sum + d, Load(sum + d) + own);
+  }
+}
+
 // out = x * factor, in whole vectors.
 CLINOMETER_INLINE void SetScaled(const float* x, int64_t row, float factor,
                                  float* out) {
@@ -194,14 +205,18 @@ CLINOMETER_INLINE void SetScaled(const float* x, int64_t row, float factor,
 // of float32 over many more would lose what is small against it.
 constexpr int64_t kPart = 2016;
 
-// A sum over positions: of a part, and of the parts before it.
+// A sum over positions: of a part, and of the parts before it, which are added
+// up with what each addition rounds away (Kahan's sum).
 class RunningSum {
  public:
   RunningSum(int64_t size, Carver* carver)
-      : size_(size), part_(carver->Take(size)), before_(carver->Take(size)) {}
+      : size_(size),
+        part_(carver->Take(size)),
+        before_(carver->Take(size)),
+        lost_(carver->Take(size)) {}
 
   // Floats that it takes from the carver.
-  static int64_t Size(int64_t size) { return 2 * Carver::Size(size); }
+  static int64_t Size(int64_t size) { return 3 * Carver::Size(size); }
 
   void Clear() {
     std::fill_n(part_, size_, 0.0f);
@@ -228,9 +243,15 @@ class RunningSum {
  private:
   void Close() {
     if (has_before_) {
-      AddScaled(part_, size_, 1.0f, before_);
+      for (int64_t i = 0; i < size_; ++i) {
+        const float more = part_[i] - lost_[i];
+        const float sum = before_[i] + more;
+        lost_[i] = (sum - before_[i]) - more;
+        before_[i] = sum;
+      }
     } else {
       std::copy_n(part_, size_, before_);
+      std::fill_n(lost_, size_, 0.0f);
     }
     std::fill_n(part_, size_, 0.0f);
     has_before_ = true;
@@ -239,6 +260,7 @@ class RunningSum {
   const int64_t size_;
   float* part_;
   float* before_;
+  float* lost_;  // by which `before_` is too large
   bool has_before_ = false;
 };
 

@@ -60,8 +60,8 @@ CLINOMETER_INLINE void PerformerForwardTask(
     for (int64_t i = 0; i < rows; ++i) {
       head.KeyFeatures(s + i, keys + i * row);
       head.Value(s + i, values + i * row);
-      AddScaled(keys + i * row, row, 1.0f, total.part());
     }
+    AddRows(keys, rows, row, total.part());
     const Ahead ahead = head.KeyRows(s + rows, chunk);
     AddOuter(rows, width, row, keys, values, state.part(), ahead);
   }
@@ -287,8 +287,8 @@ CLINOMETER_INLINE void BidirectionalGradient(const PerformerBackward& task,
     for (int64_t i = 0; i < rows; ++i) {
       head.KeyFeatures(s + i, at.keys + i * row);
       head.Value(s + i, at.values + i * row);
-      AddScaled(at.keys + i * row, row, 1.0f, at.total.part());
     }
+    AddRows(at.keys, rows, row, at.total.part());
     AddOuter(rows, head.width, row, at.values, at.keys, at.second.part(),
              head.KeyRows(s + rows, task.chunk));
   }

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 
 from clinometer.kernels import masking
 
+# Positions that are summed in one go; a plain float32 sum of many more loses digits.
+PART = 1024
 # Longer chunks waste products right of the diagonal, shorter ones are slow products.
 CHUNK = 64
 
@@ -142,8 +144,8 @@ def _gathered(
 def _bidirectional_forward(
     queries: jax.Array, keys: jax.Array, values: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    state = jnp.einsum("bhsd,bhse->bhde", keys, values)
-    denominator = jnp.einsum("bhtd,bhd->bht", queries, keys.sum(axis=2))
+    state = _outer(keys, values)
+    denominator = jnp.einsum("bhtd,bhd->bht", queries, _total(keys))
     return jnp.einsum("bhtd,bhde->bhte", queries, state), denominator
 
 
@@ -154,13 +156,36 @@ def _bidirectional_backward(
     gradient: jax.Array,  # [B, H, T, D] of the numerator
     total_grad: jax.Array,  # [B, H, T, 1] of the denominator
 ) -> tuple[jax.Array, ...]:
-    state = jnp.einsum("bhsd,bhse->bhde", keys, values)
-    query_grad = jnp.einsum("bhte,bhde->bhtd", gradient, state)
-    query_grad += total_grad * keys.sum(axis=2, keepdims=True)
-    state = jnp.einsum("bhtd,bhte->bhde", queries, gradient)
-    total = jnp.sum(queries * total_grad, axis=2, keepdims=True)
+    query_grad = jnp.einsum("bhte,bhde->bhtd", gradient, _outer(keys, values))
+    query_grad += total_grad * _total(keys)[:, :, None]
+    state = _outer(queries, gradient)
+    total = _total(queries * total_grad)[:, :, None]
     key_grad = jnp.einsum("bhse,bhde->bhsd", values, state) + total
     return query_grad, key_grad, jnp.einsum("bhsd,bhde->bhse", keys, state)
+
+
+def _outer(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Sums the outer products of all positions, [B, H, D, E]."""
+    if left.shape[2] <= PART:
+        return jnp.einsum("bhsd,bhse->bhde", left, right)
+    left, right = (_chunks(x, PART) for x in (left, right))
+    return _in_pairs(jnp.einsum("bhncd,bhnce->bhnde", left, right))
+
+
+def _total(x: jax.Array) -> jax.Array:
+    """Sums all positions, [B, H, D]."""
+    if x.shape[2] <= PART:
+        return x.sum(axis=2)
+    return _in_pairs(_chunks(x, PART).sum(axis=3))
+
+
+def _in_pairs(x: jax.Array) -> jax.Array:
+    """Sums along axis 2, by pairs of pairs."""
+    while x.shape[2] > 1:
+        rest = [(0, 0)] * (x.ndim - 3)
+        x = jnp.pad(x, [(0, 0), (0, 0), (0, x.shape[2] % 2), *rest])
+        x = x[:, :, ::2] + x[:, :, 1::2]
+    return x[:, :, 0]
 
 
 def _causal_forward(
@@ -231,9 +256,9 @@ def _after(x: jax.Array) -> jax.Array:
     return jnp.pad(sums[:, :, 1:], [(0, 0), (0, 0), (0, 1), *rest])
 
 
-def _chunks(x: jax.Array) -> jax.Array:
+def _chunks(x: jax.Array, most: int = CHUNK) -> jax.Array:
     """Splits [B, H, S, D] to [B, H, N, C, D]; zeros behind the last position."""
-    size = min(CHUNK, x.shape[2])
+    size = min(most, x.shape[2])
     x = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % size), (0, 0)))
     return x.reshape(*x.shape[:2], -1, size, x.shape[3])
 

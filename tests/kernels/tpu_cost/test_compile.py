@@ -25,19 +25,25 @@ TABLE = f"{shape_classes.__name__}:cases"
 CASES = [x for x in shape_classes.cases() if case_lib.OURS in x.kernel.implementations]
 # Spilled registers in the code of a kernel: a tile that is too large has thousands
 # more. Code that holds a block several times (attention's by where the diagonal crosses
-# it, a convolution's by its shifts) has them in each. Seen: attention 15,500 on v4 and
-# 13,239 elsewhere; dynamic convolution of 63 taps 14,181 and 11,493; Performer 8,848 on
-# v4.
+# it, a convolution's by its shifts) has them in each. Bounds are a tenth above the most
+# seen on any chip: attention forward 13,239 and backward 22,213 (15,896 and 7,890 on
+# v4), dynamic convolution of 63 taps 11,493 (14,181), Performer 8,848 on v4.
 MOST_SPILLS = {
-    "relative_attention": 14_500,
-    "dynamic_conv": 12_500,
-    "switch_route": 900,
+    ("relative_attention", "forward"): 14_500,
+    ("relative_attention", "backward"): 24_500,
+    ("dynamic_conv", "forward"): 12_500,
+    ("dynamic_conv", "backward"): 12_500,
+    ("switch_route", "forward"): 900,
+    ("switch_route", "backward"): 900,
 }
 # v4 has longer forms, as it rolls by powers of two only.
 MOST_SPILLS_ON_V4 = MOST_SPILLS | {
-    "relative_attention": 17_000,
-    "performer_attention": 10_000,
-    "dynamic_conv": 15_500,
+    ("relative_attention", "forward"): 17_000,
+    ("relative_attention", "backward"): 9_000,
+    ("performer_attention", "forward"): 10_000,
+    ("performer_attention", "backward"): 10_000,
+    ("dynamic_conv", "forward"): 15_500,
+    ("dynamic_conv", "backward"): 15_500,
 }
 SPILLS = 4000  # of the others
 
@@ -72,7 +78,7 @@ def problems(case, outcome, dtype):
     bounds = MOST_SPILLS_ON_V4 if on_v4 else MOST_SPILLS
     for line in dumps.read(outcome.folder, {}):
         spills = line.cost.spills
-        if line.kind == "pallas" and spills > bounds.get(case.op, SPILLS):
+        if line.kind == "pallas" and spills > bounds.get(case.key[:2], SPILLS):
             yield f"{name}: {line.name} spills {spills} registers"
 
 
