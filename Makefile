@@ -27,11 +27,11 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-tpu study test test-slow test-matrix test-tpu lint format lock bazel clean
+.PHONY: FORCE help setup setup-tpu study test test-slow test-matrix test-tpu lint format build-files lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
-	  | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	  | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(STAMP) ## make .venv: the locked packages and this checkout
 	@:
@@ -70,6 +70,9 @@ format: $(STAMP) ## rewrite the sources in style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(CXX_FILES)
+
+build-files: $(STAMP) ## write the BUILD files from the imports of the sources
+	@$(BIN)/python -m clinometer.tools.bazel.build_files
 
 lock: ## resolve pyproject.toml anew into requirements.lock [PACKAGES=]
 	@PYTHON='$(PYTHON)' tools/lock.sh $(PACKAGES)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from clinometer.tests import source_tree
+from clinometer.tools.bazel import source_tree
 
 # What each folder may import, itself included.
 ALLOWED = {

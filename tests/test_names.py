@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from clinometer.tests import source_tree
+from clinometer.tools.bazel import source_tree
 
 
 def clashes(root: pathlib.Path) -> list[str]:
