@@ -58,8 +58,7 @@ test-matrix: $(STAMP) ## run the larger matrices (hours), and write tests/MATRIX
 	@$(PYTEST) -p tests.matrix_report --matrix-report tests/MATRIX.md -m matrix $(ARGS)
 
 test-tpu: setup-tpu ## run the tests that need the TPU compiler, without the slow ones
-	@$(PYTEST) -m 'not slow and not matrix' tests/kernels/tpu_cost \
-	  tests/train/test_ahead_of_time.py $(ARGS)
+	@$(PYTEST) -m 'not slow and not matrix' tests/tools/plan $(ARGS)
 
 lint: $(STAMP) ## check style: ruff and clang-format
 	@$(BIN)/ruff check .

@@ -17,32 +17,32 @@ if sys.flags.optimize:
         "Haiku does not work under python -O: unset PYTHONOPTIMIZE, and leave -O out"
     )
 
-from clinometer.models import counts
 from clinometer.models import decoding
-from clinometer.models import loss
-from clinometer.models import own
-from clinometer.models.attention import RelativeAttention
-from clinometer.models.attention import RelativeBias
+from clinometer.models.architectures import own
+from clinometer.models.architectures.grammar import ModelNameError
+from clinometer.models.architectures.registry import ARCHITECTURES
+from clinometer.models.architectures.registry import build
+from clinometer.models.architectures.sizes import SIZES
 from clinometer.models.config import ConfigError
 from clinometer.models.config import TransformerConfig
-from clinometer.models.convolution import DynamicConv
-from clinometer.models.convolution import LightConv
-from clinometer.models.embedding import Logits
-from clinometer.models.embedding import TokenEmbedding
-from clinometer.models.feed_forward import FeedForward
-from clinometer.models.grammar import ModelNameError
-from clinometer.models.norm import RMSNorm
-from clinometer.models.performer_attention import PerformerAttention
-from clinometer.models.registry import ARCHITECTURES
-from clinometer.models.registry import build
-from clinometer.models.seq2seq import Model
-from clinometer.models.seq2seq import Outputs
-from clinometer.models.sizes import SIZES
-from clinometer.models.stack import is_stacked
-from clinometer.models.stack import stack_params
-from clinometer.models.stack import unstack_params
-from clinometer.models.switch_ffn import SwitchFFN
-from clinometer.models.switch_ffn import SwitchMetrics
+from clinometer.models.counting import counts
+from clinometer.models.layers.attention import RelativeAttention
+from clinometer.models.layers.attention import RelativeBias
+from clinometer.models.layers.convolution import DynamicConv
+from clinometer.models.layers.convolution import LightConv
+from clinometer.models.layers.embedding import Logits
+from clinometer.models.layers.embedding import TokenEmbedding
+from clinometer.models.layers.feed_forward import FeedForward
+from clinometer.models.layers.norm import RMSNorm
+from clinometer.models.layers.performer_attention import PerformerAttention
+from clinometer.models.layers.stack import is_stacked
+from clinometer.models.layers.stack import stack_params
+from clinometer.models.layers.stack import unstack_params
+from clinometer.models.layers.switch_ffn import SwitchFFN
+from clinometer.models.layers.switch_ffn import SwitchMetrics
+from clinometer.models.seq2seq import loss
+from clinometer.models.seq2seq.model import Model
+from clinometer.models.seq2seq.model import Outputs
 
 __all__ = [
     "ARCHITECTURES",

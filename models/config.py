@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from clinometer import kernels
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
-from clinometer.models import feed_forward
 from clinometer.models import limits
-from clinometer.models import norm
+from clinometer.models.layers import feed_forward
+from clinometer.models.layers import norm
 
 DTYPES = ("float32", "bfloat16")
 _FINITE = ranges.Real(-ranges.MOST_REAL)

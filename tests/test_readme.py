@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from clinometer.models import counts
+from clinometer.models.counting import counts
 
 
 @pytest.mark.slow

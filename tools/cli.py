@@ -29,12 +29,12 @@ SUBCOMMANDS = {
         "clinometer.train.main", "train", "train one model from a config"
     ),
     "finetune": Subcommand(
-        "clinometer.train.finetune",
+        "clinometer.train.downstream.finetune",
         "study",
         "fine-tune a pretrained run on downstream tasks, and score it",
     ),
     "evaluate": Subcommand(
-        "clinometer.train.evaluation",
+        "clinometer.train.downstream.evaluation",
         "study",
         "score a run's checkpoints on downstream tasks",
     ),
@@ -61,7 +61,7 @@ SUBCOMMANDS = {
         "time the kernels against plain jnp forms on this machine",
     ),
     "tpu-cost": Subcommand(
-        "clinometer.kernels.tpu_cost.main",
+        "clinometer.tools.plan.tpu_cost.main",
         "tpu",
         "compile the kernels for TPUs that are not here, and say what they cost",
     ),

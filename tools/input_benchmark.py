@@ -13,9 +13,9 @@ import statistics
 import sys
 import time
 
-from clinometer.data import batches
-from clinometer.data import token_store
 from clinometer.data.errors import DataError
+from clinometer.data.pretraining import batches
+from clinometer.data.store import token_store
 from clinometer.kernels.options import ranges
 
 _WARM_UP_WINDOWS = 2

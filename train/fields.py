@@ -19,12 +19,12 @@ from clinometer import models
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
-from clinometer.train import downstream_options
 from clinometer.train import errors
 from clinometer.train import initial
 from clinometer.train import optimizer
 from clinometer.train import schedules
 from clinometer.train.configs import pretrain
+from clinometer.train.downstream import options as downstream_options
 
 MOST_TOKENS = 1 << 20  # of an input or output
 _WIDTH = 80

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from ml_collections import config_dict
 
 from clinometer import models
-from clinometer.train import checkpoints as checkpoints_lib
 from clinometer.train import errors
 from clinometer.train import optimizer as optimizer_lib
-from clinometer.train import run_record
 from clinometer.train import state as state_lib
+from clinometer.train.run import checkpoints as checkpoints_lib
+from clinometer.train.run import record as run_record
 
 SLOTS = ("reset", "keep")
 

@@ -15,17 +15,17 @@ from ml_collections import config_dict
 from clinometer import models
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options.errors import OptionError
-from clinometer.train import checkpoint_meta
-from clinometer.train import checkpoints
 from clinometer.train import config as config_lib
-from clinometer.train import downstream
-from clinometer.train import environment
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
 from clinometer.train import initial as initial_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
 from clinometer.train import sources
+from clinometer.train.downstream import scorer as downstream
+from clinometer.train.host import environment
+from clinometer.train.run import checkpoint_meta
+from clinometer.train.run import checkpoints
 
 # Model options that change how a result is computed, not which one it is.
 _FORM_FIELDS = ("scan_layers", "remat")

@@ -13,18 +13,18 @@ from typing import Any
 
 import jax
 
-from clinometer.train import checkpoints as checkpoints_lib
-from clinometer.train import display
 from clinometer.train import errors
-from clinometer.train import evaluate
-from clinometer.train import host as host_lib
 from clinometer.train import initial as initial_lib
 from clinometer.train import job as job_lib
-from clinometer.train import lease
-from clinometer.train import pauses
-from clinometer.train import preemption
-from clinometer.train import speed
 from clinometer.train import state as state_lib
+from clinometer.train import validation as evaluate
+from clinometer.train.host import bookkeeping as host_lib
+from clinometer.train.host import display
+from clinometer.train.host import pauses
+from clinometer.train.host import preemption
+from clinometer.train.host import speed
+from clinometer.train.run import checkpoints as checkpoints_lib
+from clinometer.train.run import lease
 
 
 def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:

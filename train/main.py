@@ -12,10 +12,10 @@ from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields
 from clinometer.train import job as job_lib
-from clinometer.train import library_noise
 from clinometer.train import loop
-from clinometer.train import store_search
 from clinometer.train.configs import pretrain
+from clinometer.train.host import library_noise
+from clinometer.train.run import store_search
 
 EXIT_CODES = {"finished": 0, "stopped": 42}
 EXIT_ERROR = 1

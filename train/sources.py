@@ -14,19 +14,19 @@ from ml_collections import config_dict
 import numpy as np
 
 from clinometer import models
-from clinometer.data import batches as batches_lib
 from clinometer.data import errors as data_errors
-from clinometer.data import finetune_batches
-from clinometer.data import mixtures
-from clinometer.data import token_store
-from clinometer.data import tokenized_examples
-from clinometer.data import vocabulary as vocabulary_lib
+from clinometer.data.mixtures import batches as finetune_batches
+from clinometer.data.mixtures import rates as mixtures
+from clinometer.data.mixtures import tokenized_examples
+from clinometer.data.pretraining import batches as batches_lib
+from clinometer.data.store import token_store
+from clinometer.data.store import vocabulary as vocabulary_lib
 from clinometer.data.tasks import registry
-from clinometer.train import checkpoints
-from clinometer.train import downstream
-from clinometer.train import downstream_examples
-from clinometer.train import downstream_options
 from clinometer.train import errors
+from clinometer.train.downstream import examples as downstream_examples
+from clinometer.train.downstream import options as downstream_options
+from clinometer.train.downstream import scorer as downstream
+from clinometer.train.run import checkpoints
 
 Batch = dict[str, np.ndarray]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from clinometer.data import metrics
+from clinometer.data.tasks import metrics
 from clinometer.data.tasks.task import UNLABELED
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Example

@@ -5,8 +5,8 @@ import pathlib
 import re
 import tarfile
 
-from clinometer.data import compressed
-from clinometer.data import tar_archives
+from clinometer.data.corpus import compressed
+from clinometer.data.corpus import tar_archives
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import classes
 from clinometer.data.tasks import readers

@@ -11,12 +11,12 @@ import pathlib
 
 import numpy as np
 
-from clinometer.data import compressed
-from clinometer.data import metrics
-from clinometer.data import scores
+from clinometer.data.corpus import compressed
 from clinometer.data.tasks import classes
 from clinometer.data.tasks import flattened
+from clinometer.data.tasks import metrics
 from clinometer.data.tasks import readers
+from clinometer.data.tasks import scores
 from clinometer.data.tasks import task as task_lib
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Example

@@ -12,7 +12,7 @@ import os
 import pathlib
 import re
 
-from clinometer.data import compressed
+from clinometer.data.corpus import compressed
 from clinometer.data.errors import DataError
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Example

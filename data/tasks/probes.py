@@ -15,11 +15,11 @@ import pathlib
 import shutil
 from typing import TextIO
 
-from clinometer.data import docstring_probes
-from clinometer.data import embedded
 from clinometer.data import files
-from clinometer.data import metrics
+from clinometer.data.corpus import embedded
 from clinometer.data.tasks import classes
+from clinometer.data.tasks import docstring_probes
+from clinometer.data.tasks import metrics
 from clinometer.data.tasks import readers
 from clinometer.data.tasks.task import Example
 from clinometer.data.tasks.task import Row

@@ -18,7 +18,7 @@ import re
 from typing import Any
 from typing import BinaryIO
 
-from clinometer.data import compressed
+from clinometer.data.corpus import compressed
 from clinometer.data.errors import DataError
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Row

@@ -8,8 +8,8 @@ import os
 import sys
 import traceback
 
-from clinometer.data import aggregates
 from clinometer.data.errors import DataError
+from clinometer.data.mixtures import aggregates
 from clinometer.data.tasks import classification
 from clinometer.data.tasks import glue
 from clinometer.data.tasks import probes

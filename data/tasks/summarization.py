@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import hashlib
 import pathlib
 
-from clinometer.data import metrics
 from clinometer.data.errors import DataError
+from clinometer.data.tasks import metrics
 from clinometer.data.tasks import readers
 from clinometer.data.tasks import task as task_lib
 from clinometer.data.tasks.task import Dropped

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import pathlib
 import re
 
-from clinometer.data import metrics
 from clinometer.data.tasks import classes
 from clinometer.data.tasks import flattened
+from clinometer.data.tasks import metrics
 from clinometer.data.tasks import readers
 from clinometer.data.tasks import task as task_lib
 from clinometer.data.tasks import winograd

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from clinometer.models import seq2seq
 from clinometer.models.decoding import cache as cache_lib
 from clinometer.models.decoding import stepwise
+from clinometer.models.seq2seq import model as seq2seq
 
 
 class _State(NamedTuple):

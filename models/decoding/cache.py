@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from clinometer.models import seq2seq
+from clinometer.models.seq2seq import model as seq2seq
 
 # In the place of an axis, for leaves that all rows share, such as a count of steps.
 NO_ROWS = -1

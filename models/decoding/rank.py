@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from clinometer.models import seq2seq
 from clinometer.models.decoding import cache as cache_lib
 from clinometer.models.decoding import stepwise
+from clinometer.models.seq2seq import model as seq2seq
 
 
 def pack_targets(

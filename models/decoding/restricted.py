@@ -5,7 +5,7 @@ Shapes: B batch, V vocabulary.
 
 import jax
 
-from clinometer.models import seq2seq
+from clinometer.models.seq2seq import model as seq2seq
 
 
 class Restricted:

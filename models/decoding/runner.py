@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from clinometer.models import config as config_lib
-from clinometer.models import seq2seq
+from clinometer.models.seq2seq import model as seq2seq
 
 SHORTEST_BUCKET = 32
 

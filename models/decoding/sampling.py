@@ -8,8 +8,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from clinometer.models import seq2seq
 from clinometer.models.decoding import stepwise
+from clinometer.models.seq2seq import model as seq2seq
 
 # Divided by less, logits overflow.
 LEAST_TEMPERATURE = 1e-6

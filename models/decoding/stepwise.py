@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from clinometer.models import seq2seq
+from clinometer.models.seq2seq import model as seq2seq
 
 EOS_ID = 1
 START_ID = 0

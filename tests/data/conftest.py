@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from clinometer.data import token_store
-from clinometer.data import tokenization
-from clinometer.data import vocabulary
+from clinometer.data.store import token_store
+from clinometer.data.store import tokenization
+from clinometer.data.store import vocabulary
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from clinometer import models
+from clinometer.models.seq2seq import model as seq2seq
 
 VOCAB_SIZE = 64
 B, S, T = 2, 12, 7
@@ -48,7 +49,7 @@ class Example:
         return models.build(self.name, **{**fields, **options})
 
     @functools.cache  # noqa: B019 (examples live as long as the tests)
-    def params(self) -> models.seq2seq.Params:
+    def params(self) -> seq2seq.Params:
         """Draws the parameters, in canonical form."""
         # Op by op: what it compiles serves the next architecture too.
         return self.build().init(jax.random.key(0))
@@ -117,9 +118,9 @@ def assert_decodes_as_taught(
     inputs: jax.Array,
     outputs: jax.Array,
     forced: jax.Array | None = None,
-    encoded: models.seq2seq.Encoded | None = None,
+    encoded: seq2seq.Encoded | None = None,
     atol: float = 3e-5,
-) -> models.seq2seq.Cache:
+) -> seq2seq.Cache:
     """Asserts that steps give the logits of teacher forcing; returns the last state.
 
     Args:

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from clinometer.models import counts
+from clinometer.models.counting import counts
 from clinometer.tools import cli
 
 _COUNT = ("count", "--model", "transformer-PI", "--json")

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from clinometer.models import own
+from clinometer.models.architectures import own
 from clinometer.tools.study import executor
 
 _SETTINGS = (

@@ -10,7 +10,7 @@ from ml_collections import config_dict
 import numpy as np
 import pytest
 
-from clinometer.data import tokenization
+from clinometer.data.store import tokenization
 from clinometer.kernels.bench import matmul_rate
 from clinometer.train import config as config_lib
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clinometer.models import counts
+from clinometer.models.counting import counts
 from clinometer.train import benchmark
 
 SMALL = ["--batch-size", "2", "--encoder-length", "8", "--decoder-length", "5"]

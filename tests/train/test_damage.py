@@ -18,14 +18,14 @@ import pytest
 
 from clinometer.tools.report import records
 from clinometer.tools.study import progress
-from clinometer.train import checkpoints
 from clinometer.train import errors
 from clinometer.train import initial
 from clinometer.train import job as job_lib
 from clinometer.train import main
-from clinometer.train import metrics_log
-from clinometer.train import run_record
 from clinometer.train import state as state_lib
+from clinometer.train.run import checkpoints
+from clinometer.train.run import metrics_log
+from clinometer.train.run import record as run_record
 
 _IN_PLACE = ("another digit", "nothing", "flip a bit", "flip another bit")
 _STEPS = (8, 4)  # of the checkpoints, newest first

@@ -6,8 +6,8 @@ import pytest
 
 from clinometer import models
 from clinometer.train import main
-from clinometer.train import metrics_log
-from clinometer.train import run_record
+from clinometer.train.run import metrics_log
+from clinometer.train.run import record as run_record
 
 OPTIONS = ("model.num_encoder_layers=2", "model.num_decoder_layers=2")
 

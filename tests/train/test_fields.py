@@ -10,10 +10,10 @@ from clinometer.kernels.options import ranges
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields
-from clinometer.train import finetune
 from clinometer.train import main
 from clinometer.train.configs import finetune as finetune_config
 from clinometer.train.configs import pretrain
+from clinometer.train.downstream import finetune
 
 _CONFIGS = {"pretrain": pretrain.get_config, "finetune": finetune_config.get_config}
 _OWN_FIELDS = ("model.dropout_rate",)  # Of the model: `models.build` checks it.

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from clinometer.train import checkpoints
 from clinometer.train import errors
 from clinometer.train import initial
 from clinometer.train import job as job_lib
 from clinometer.train import main
-from clinometer.train import run_record
 from clinometer.train import state as state_lib
+from clinometer.train.run import checkpoints
+from clinometer.train.run import record as run_record
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import pytest
 
 from clinometer import models
 from clinometer.data.errors import DataError
-from clinometer.train import checkpoints
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import job as job_lib
 from clinometer.train import main
 from clinometer.train.configs import finetune
 from clinometer.train.configs import pretrain
+from clinometer.train.run import checkpoints
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ import pytest
 from clinometer import models
 from clinometer.kernels import python_child
 from clinometer.tests.train import whole_runs
-from clinometer.train import checkpoints
-from clinometer.train import evaluate
 from clinometer.train import main
-from clinometer.train import metrics_log
-from clinometer.train import pauses
-from clinometer.train import run_record
+from clinometer.train import validation as evaluate
+from clinometer.train.host import pauses
+from clinometer.train.run import checkpoints
+from clinometer.train.run import metrics_log
+from clinometer.train.run import record as run_record
 
 
 @pytest.fixture(scope="module")

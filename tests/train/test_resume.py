@@ -13,12 +13,12 @@ import jax
 import numpy as np
 import pytest
 
-from clinometer.data import batches as batches_lib
+from clinometer.data.pretraining import batches as batches_lib
 from clinometer.tests.train import whole_runs
-from clinometer.train import evaluate
 from clinometer.train import main
-from clinometer.train import metrics_log
-from clinometer.train import run_record
+from clinometer.train import validation as evaluate
+from clinometer.train.run import metrics_log
+from clinometer.train.run import record as run_record
 
 _LONG = ("train_steps=40", "checkpoint.every_steps=5", "eval.every_steps=10")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from clinometer import models
-from clinometer.train import checkpoints
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
+from clinometer.train.run import checkpoints
 
 _SIZE = {
     "vocab_size": 64,

@@ -8,10 +8,10 @@ from ml_collections import config_dict
 import numpy as np
 import pytest
 
-from clinometer.train import checkpoints
 from clinometer.train import job as job_lib
-from clinometer.train import metrics_log
 from clinometer.train import state as state_lib
+from clinometer.train.run import checkpoints
+from clinometer.train.run import metrics_log
 
 
 def records(workdir: pathlib.Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from clinometer import models
 from clinometer.kernels import devices
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
-from clinometer.models import counts as counts_lib
+from clinometer.models.counting import counts as counts_lib
 
 _DESCRIPTION = """\
 Counts what a model costs: parameters, the papers' multiply-adds (lookup as a one-hot

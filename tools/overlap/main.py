@@ -11,13 +11,13 @@ import pathlib
 import sys
 from typing import Any
 
-from clinometer.data import corpus
-from clinometer.data import corpus_files
-from clinometer.data import mixtures
-from clinometer.data import overlap
-from clinometer.data import token_store
+from clinometer.data.corpus import documents as corpus
+from clinometer.data.corpus import files as corpus_files
 from clinometer.data.errors import DataError
+from clinometer.data.mixtures import rates as mixtures
+from clinometer.data.pretraining import overlap
 from clinometer.data.progress import Progress
+from clinometer.data.store import token_store
 from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry

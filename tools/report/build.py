@@ -15,7 +15,7 @@ from clinometer.tools.report import health
 from clinometer.tools.report import page
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
-from clinometer.train import json_file
+from clinometer.train.run import json_file
 
 
 @dataclasses.dataclass(frozen=True)

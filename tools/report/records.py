@@ -7,8 +7,8 @@ import pathlib
 from typing import Any
 
 from clinometer.train import errors
-from clinometer.train import metrics_log
-from clinometer.train import run_record
+from clinometer.train.run import metrics_log
+from clinometer.train.run import record as run_record
 
 
 class RecordError(ValueError):

@@ -12,7 +12,7 @@ from clinometer.kernels.options import ranges
 from clinometer.tools.report import records
 from clinometer.tools.study import errors
 from clinometer.train import config as config_lib
-from clinometer.train import json_file
+from clinometer.train.run import json_file
 
 # Fields that say how a run is watched and kept, not what it computes.
 _FREE_PREFIXES = ("log.", "checkpoint.", "profile.")

@@ -8,7 +8,7 @@ import sys
 from clinometer.data import errors as data_errors
 from clinometer.kernels import devices
 from clinometer.kernels.options.errors import OptionError
-from clinometer.models import registry
+from clinometer.models.architectures import registry
 from clinometer.tools.fit import errors as fit_errors
 from clinometer.tools.report import build
 from clinometer.tools.report import formats
@@ -141,7 +141,7 @@ def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
 def _store(options: argparse.Namespace) -> str:
     """The path of the token store; the embedded one is made on first use."""
     # Imported late: it loads what reads and tokenises corpora.
-    from clinometer.data import embedded
+    from clinometer.data.corpus import embedded
 
     if options.store is not None:
         return str(options.store)

@@ -8,20 +8,20 @@ import pathlib
 from ml_collections import config_dict
 
 from clinometer.data import errors as data_errors
-from clinometer.data import mixtures
-from clinometer.data import token_store
+from clinometer.data.mixtures import rates as mixtures
+from clinometer.data.store import token_store
 from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.kernels import python_child
-from clinometer.models import counts
+from clinometer.models.counting import counts
 from clinometer.tools.report import downstream
 from clinometer.tools.study import errors
 from clinometer.tools.study import folder
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.train import config as config_lib
-from clinometer.train import finetune
+from clinometer.train.downstream import finetune
 
 # The folder of a study's own fine-tuning, beside those that its user makes.
 FINETUNING = "study"
@@ -68,7 +68,7 @@ def finetuning(options: argparse.Namespace, run: plan.PlannedRun, store: str) ->
     source = run_folder(options, run)
     workdir = source / downstream.FOLDER / FINETUNING
     command = python_child.module(
-        "clinometer.train.finetune",
+        "clinometer.train.downstream.finetune",
         f"--from={source}",
         f"--mixture={settings.mixture}",
         *([f"--data={settings.data}"] if settings.data else []),

@@ -10,7 +10,7 @@ import time
 from typing import TextIO
 
 from clinometer.tools.report import formats
-from clinometer.train import metrics_log
+from clinometer.train.run import metrics_log
 
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 20.0

@@ -9,7 +9,7 @@ could reach with training to convergence.
 import dataclasses
 
 from clinometer import models
-from clinometer.models import registry
+from clinometer.models.architectures import registry
 from clinometer.tools.study import plan
 from clinometer.train.configs import pretrain
 

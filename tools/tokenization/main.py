@@ -4,10 +4,10 @@ import argparse
 import sys
 from typing import Any
 
-from clinometer.data import corpus
-from clinometer.data import tokenization
+from clinometer.data.corpus import documents as corpus
 from clinometer.data.errors import DataError
-from clinometer.data.vocabulary import Vocabulary
+from clinometer.data.store import tokenization
+from clinometer.data.store.vocabulary import Vocabulary
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from clinometer.data import docstring_probes
-from clinometer.data import embedded
+from clinometer.data.corpus import embedded
+from clinometer.data.tasks import docstring_probes
 from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry

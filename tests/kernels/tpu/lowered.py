@@ -11,8 +11,8 @@ from jax.experimental import topologies
 
 from clinometer import kernels
 from clinometer.kernels.tpu import chips
-from clinometer.kernels.tpu_cost import compiler
 from clinometer.tests.kernels import every_op
+from clinometer.tools.plan import compiler
 
 CHIPS = tuple(chips.CHIPS[name] for name in ("v4", "v5e", "v6e"))
 

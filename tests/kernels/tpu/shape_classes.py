@@ -8,8 +8,8 @@ taps.
 from collections.abc import Iterator
 import functools
 
-from clinometer.kernels.tpu_cost import cases as cases_lib
-from clinometer.kernels.tpu_cost.case import Case
+from clinometer.tools.plan.tpu_cost import cases as cases_lib
+from clinometer.tools.plan.tpu_cost.case import Case
 
 
 def cases() -> list[Case]:

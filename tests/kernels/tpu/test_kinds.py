@@ -10,7 +10,7 @@ from clinometer.tests.kernels.tpu import lowered
 
 V4, V5E, V6E = (chip.device_kind for chip in lowered.CHIPS)
 # Its forms differ between v4 and v5e. For all operations and chips:
-# `tests/kernels/tpu_cost/test_plain_jit.py`, with the compiler's own devices.
+# `tests/tools/plan/test_plain_jit.py`, with the compiler's own devices.
 CALL, OPERANDS = lowered.programs()["dynamic_conv", "gradient"]
 
 

@@ -1,7 +1,7 @@
 """Every TPU kernel lowers for TPU, without libtpu: in every pass and shape class.
 
 This finds what Mosaic's lowering does not know, not what its compiler refuses: that is
-`tests/kernels/tpu_cost/test_compile.py`.
+`tests/tools/plan/test_compile.py`.
 """
 
 import jax
@@ -10,8 +10,8 @@ import pytest
 from clinometer import kernels
 from clinometer.kernels import dispatch
 from clinometer.kernels.tpu import chips
-from clinometer.kernels.tpu_cost import case as case_lib
 from clinometer.tests.kernels.tpu import shape_classes
+from clinometer.tools.plan.tpu_cost import case as case_lib
 
 KINDS = [chips.CHIPS[name].device_kind for name in ("v4", "v5e", "v5p", "v6e", "7x")]
 DTYPES = ("float32", "bfloat16")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from clinometer.models import seq2seq
+from clinometer.models.seq2seq import model as seq2seq
 
 EOS = 1
 NUM_ROWS = 997  # M

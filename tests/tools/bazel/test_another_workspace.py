@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from clinometer.models import counts
+from clinometer.models.counting import counts
 
 _SECTION = "## From another workspace\n"
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from clinometer.data import overlap
+from clinometer.data.pretraining import overlap
 from clinometer.tools import cli
 from clinometer.tools.overlap import main as overlap_main
 

@@ -29,7 +29,7 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     ]
     assert "-m clinometer.train.main" in lines[0]
     assert "--config.schedule.learning_rate=0.006" in lines[0]
-    assert "-m clinometer.train.finetune" in lines[1]
+    assert "-m clinometer.train.downstream.finetune" in lines[1]
     assert f"--from={out}/runs/transformer-pico-s0" in lines[1]
     assert main.main(["--dry-run", "--out", str(out), "--downstream", ""]) == 0
     assert "finetune" not in capsys.readouterr().out

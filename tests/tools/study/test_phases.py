@@ -2,14 +2,14 @@
 
 import pytest
 
-from clinometer.tests.data import empty_store
+from clinometer.tests.data.store import empty_store
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.study import errors
 from clinometer.tools.study import options as options_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
 from clinometer.train import config as config_lib
-from clinometer.train import finetune
+from clinometer.train.downstream import finetune
 
 PICO, NANO = (plan.PlannedRun(f"transformer-{size}", 0) for size in ("pico", "nano"))
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from clinometer.data import corpus
-from clinometer.data import token_store
+from clinometer.data.corpus import documents as corpus
+from clinometer.data.store import token_store
 from clinometer.tools.tokenization import main as tokenize_main
 
 

@@ -1,0 +1,163 @@
+"""The corpus that needs no download: docstrings, scanned once and cached.
+
+The cache is `$CLINOMETER_CACHE`, else `$XDG_CACHE_HOME/clinometer`, else
+`~/.cache/clinometer`, else, for a user without a home, a folder of the user's among
+the temporary files. A corpus is kept under a key of Python's and the packages'
+versions, so that another lock file gets another corpus.
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+import os
+import platform
+import shutil
+import tempfile
+from typing import TextIO
+
+from clinometer.data import files
+from clinometer.data.corpus import docstrings
+from clinometer.data.errors import DataError
+from clinometer.data.progress import Progress
+from clinometer.data.store import token_store
+from clinometer.data.store import tokenization
+
+VALIDATION_FRACTION = 0.05
+_VOCABULARY_BYTES = 4 << 20  # a sample: the order of documents is random
+_DIGEST = ".sha256"
+_FORMAT = 1
+
+
+def cache_directory() -> str:
+    """Where corpora and stores are kept."""
+    own = os.path.expanduser(os.environ.get("CLINOMETER_CACHE", ""))
+    if own and not own.startswith("~"):
+        return os.path.abspath(own)
+    # The standard says of XDG_CACHE_HOME: a relative path counts for nothing.
+    for name in (os.environ.get("XDG_CACHE_HOME", ""), "~/.cache"):
+        home = os.path.expanduser(name)
+        if os.path.isabs(home):
+            return os.path.join(home, "clinometer")
+    folder = os.path.join(tempfile.gettempdir(), f"clinometer-{os.getuid()}")
+    _say_once(
+        f"clinometer: there is no home folder for a cache; it is {folder} (set HOME or "
+        "CLINOMETER_CACHE)"
+    )
+    return folder
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    Progress("cache").message(text)
+
+
+def corpus_key() -> str:
+    """Names the corpus that this Python and these packages give.
+
+    Raises:
+      DataError: a package is missing.
+    """
+    what = {
+        "format": _FORMAT,
+        "python": platform.python_version(),
+        "versions": docstrings.versions(),
+        "code": inspect.getsource(docstrings),
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) -> str:
+    """The corpus as JSON lines with a `text` field, scanned if it is not there whole.
+
+    Args:
+      directory: the cache; None => `cache_directory()`.
+      progress: where progress is written; None => standard error.
+
+    Returns:
+      The file's path.
+    """
+    directory = directory or cache_directory()
+    path = os.path.join(directory, f"docstrings-{corpus_key()}.jsonl")
+    if _is_as_written(path):
+        return path
+    with (
+        files.disk_errors(f"the embedded corpus {path!r}"),
+        files.lock(path + ".lock", wait=True),
+    ):
+        if _is_as_written(path):  # the process that held the lock has made it
+            return path
+        sources = docstrings.source_paths()
+        line = Progress("embedded corpus", len(sources), "documents", progress)
+        texts = docstrings.extract(sources, line.update)
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        data = lines.encode()
+        files.write_whole(path, data)
+        files.write_whole(path + _DIGEST, hashlib.sha256(data).hexdigest().encode())
+        size = sum(map(len, texts))
+        line.finish(f"{len(texts):,} docstrings, {size:,} characters")
+    return path
+
+
+def _is_as_written(path: str) -> bool:
+    """Whether the corpus is whole; damage would be another corpus, without a word."""
+    try:
+        with open(path, "rb") as file, open(path + _DIGEST, "rb") as digest:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            return digest.read() == found.encode()
+    except FileNotFoundError:
+        return False
+
+
+def ensure_store(
+    directory: str | None = None,
+    vocab_size: int = 2048,
+    progress: TextIO | None = None,
+) -> str:
+    """The embedded corpus as a token store, made if it is not there.
+
+    Args:
+      directory: the cache; None => `cache_directory()`.
+      vocab_size: ids of the vocabulary, sentinels included.
+      progress: where progress is written; None => standard error.
+
+    Returns:
+      The store's folder.
+
+    Raises:
+      DataError: a package is missing, the cache cannot be written.
+    """
+    directory = directory or cache_directory()
+    store = os.path.join(directory, f"store-{corpus_key()}-v{vocab_size}")
+    if _is_whole(store):
+        return store
+    text = ensure_corpus(directory, progress)
+    with (
+        files.disk_errors(f"the embedded token store {store!r}"),
+        files.lock(store + ".making", wait=True),
+    ):
+        if not _is_whole(store):
+            shutil.rmtree(store, ignore_errors=True)  # a spoilt one, in our own cache
+            tokenization.tokenize_corpus(
+                [text],
+                store,
+                options=tokenization.Options(
+                    vocab_size=vocab_size,
+                    vocabulary_bytes=_VOCABULARY_BYTES,
+                    character_coverage=None,  # with it the numbers were measured
+                    validation_fraction=VALIDATION_FRACTION,
+                ),
+                name="embedded",
+                description={"packages": docstrings.versions()},
+                strict=True,
+                progress=progress,
+            )
+    return store
+
+
+def _is_whole(store: str) -> bool:
+    try:
+        token_store.TokenStore.open(store)
+    except DataError:
+        return False
+    return True

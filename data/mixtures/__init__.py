@@ -1,0 +1,1 @@
+"""Mixtures of tasks, and their tokenised batches."""

@@ -1,0 +1,1 @@
+"""Span-corrupted rows of a token store, and how they overlap with tasks."""

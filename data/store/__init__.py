@@ -1,0 +1,1 @@
+"""Token stores: vocabularies, tokenisation, and the files of a store."""

@@ -1,0 +1,1 @@
+"""One file for each architecture, and how architectures are named and built."""

@@ -1,0 +1,78 @@
+"""Dynamic convolution in the place of self-attention.
+
+Spec §11; Wu et al. 2019. As `lconv`, but each position predicts its own filters, one
+for each head, from the convolution's gated input. The form is fairseq's; `pointwise`
+adds the dense layer that Mesh TensorFlow's block has behind every convolution. Its way
+to predict (a dense layer with bias for each tap, K d^2 parameters) is not offered: no
+published count is reproduced by it. Nor is fairseq's renormalisation over the positions
+that a window covers at the ends of a sequence, which is off there by default.
+
+Shapes: S encoder length, T decoder length, d model width, H heads, K taps.
+"""
+
+import dataclasses
+
+from clinometer.models.architectures import architecture
+from clinometer.models.architectures import lconv
+from clinometer.models.counting import closed_form
+from clinometer.models.layers import convolution
+from clinometer.models.seq2seq import model as seq2seq
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(lconv.ConvolutionConfig):
+    """Shape and options of a Transformer with dynamic convolutions.
+
+    Attributes:
+        pointwise: a dense layer between convolution and output projection.
+    """
+
+    pointwise: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_heads_divide_channels()
+
+
+def make_network(config: Config) -> seq2seq.Network:
+    """Makes the modules, inside `hk.transform`."""
+
+    def make_convolution(causal: bool) -> convolution.DynamicConv:
+        return convolution.DynamicConv(
+            config.num_heads,
+            config.kernel_size,
+            causal,
+            config.pointwise,
+            config.dropconnect_rate,
+            config.implementation,
+            name="self_convolution",
+        )
+
+    return lconv.make_convolution_network(config, make_convolution)
+
+
+def param_counts(config: Config) -> closed_form.ParamCounts:
+    """Closed form of the number of parameters (spec §11)."""
+    d, dense = config.d_model, 4 if config.pointwise else 3
+    filters = d * config.num_heads * config.kernel_size
+    return lconv.convolution_params(config, dense * (d**2 + d) + filters)
+
+
+def forward_macs(
+    config: Config, encoder_length: int, decoder_length: int
+) -> closed_form.Macs:
+    """Closed form of the forward pass's multiply-adds, one example (spec §11)."""
+    d, dense = config.d_model, 4 if config.pointwise else 3
+    filters = d * config.num_heads * config.kernel_size
+    position = dense * d**2 + filters + config.kernel_size * d
+    return lconv.convolution_macs(config, encoder_length, decoder_length, position)
+
+
+ARCHITECTURE = architecture.Architecture(
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    refused_operators=lconv.REFUSED_OPERATORS,
+    packs=False,
+)

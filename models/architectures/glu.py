@@ -1,0 +1,54 @@
+"""The GLU-Transformer: T5 whose feed-forward sublayers have a gate (spec §9).
+
+    y = dropout(gelu(x wi_0) * (x wi_1)) wo
+
+Shazeer 2020; T5 1.1. wi_0 and wi_1 are [d, f'], wo is [f', d], without biases; all else
+is the vanilla Transformer. The paper of this study does not say how wide f' is. By
+default two thirds of the size's f, rounded, so that parameters and multiply-adds are
+the vanilla ones; T5 1.1 has 2048 at base too, but 1024 at small. GELU is Mesh
+TensorFlow's, by the tanh approximation.
+
+Shapes: d model width, f the size's hidden width, f' that of the gated sublayers.
+"""
+
+import dataclasses
+
+from clinometer.models import config as config_lib
+from clinometer.models.architectures import architecture
+from clinometer.models.architectures import transformer
+from clinometer.models.layers import feed_forward
+
+GATED = tuple(name for name in feed_forward.ACTIVATIONS if name.startswith("gated-"))
+FFN_MATCHES = ("parameters", "width")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(config_lib.TransformerConfig):
+    """Shape and options of a GLU-Transformer.
+
+    Attributes:
+        ffn_activation: a gated one, of `feed_forward.ACTIVATIONS`.
+        ffn_match: what the sublayer has in common with the vanilla one: "parameters",
+            f' = 2/3 d_ff rounded, or "width", f' = d_ff.
+    """
+
+    ffn_activation: str = "gated-gelu"
+    ffn_match: str = "parameters"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_choice("ffn_activation", GATED)
+        self._check_choice("ffn_match", FFN_MATCHES)
+
+    @property
+    def ffn_width(self) -> int:
+        """Hidden width f' of the feed-forward sublayers."""
+        return (2 * self.d_ff + 1) // 3 if self.ffn_match == "parameters" else self.d_ff
+
+
+ARCHITECTURE = architecture.Architecture(
+    Config,
+    transformer.make_network,
+    transformer.param_counts,
+    transformer.forward_macs,
+)

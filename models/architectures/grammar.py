@@ -1,0 +1,169 @@
+"""Reads model names such as `transformer-NL16-SM`: architecture, operators, size.
+
+The operators are paper B's (spec §13): NL, EL, DL layers, DM d_model, KV d_kv, NH
+heads, FF d_ff, SH shared heads, SKV tied keys and values. Names are case-insensitive; a
+part may carry its number in front (`small-32EL`); K multiplies by 1024, and so do the
+three trailing zeros of the names on the Hugging Face hub (`ff9000` is 9216).
+"""
+
+from collections.abc import Collection
+import dataclasses
+import difflib
+import re
+
+from clinometer.kernels.options.errors import OptionError
+from clinometer.models import limits
+from clinometer.models.architectures import sizes
+
+# Operator -> the config fields that it sets. SH and SKV take no number.
+OPERATORS = {
+    "NL": ("num_encoder_layers", "num_decoder_layers"),
+    "EL": ("num_encoder_layers",),
+    "DL": ("num_decoder_layers",),
+    "DM": ("d_model",),
+    "KV": ("d_kv",),
+    "NH": ("num_heads",),
+    "FF": ("d_ff",),
+    "SH": ("num_kv_heads",),
+    "SKV": ("shared_kv",),
+}
+_SPELLINGS = {"L": "NL", "F": "FF"}
+_FLAGS = {"SH": 1, "SKV": True}
+_PART = re.compile(r"^(?:([A-Z]+)(\d+K?)?|(\d+K?)([A-Z]+))$")
+
+
+class ModelNameError(ValueError):
+    """A model name that cannot be read; the message says which part and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelName:
+    """A model name, taken apart.
+
+    Attributes:
+        architecture: key of the registry, e.g. "transformer".
+        size: key of `sizes.SIZES`, e.g. "small".
+        operators: (operator, value) pairs in canonical order.
+    """
+
+    architecture: str
+    size: str
+    operators: tuple[tuple[str, int | bool], ...] = ()
+
+    @property
+    def canonical(self) -> str:
+        """The one spelling: `transformer-small`, `transformer-NL16-SM`."""
+        if not self.operators:
+            return f"{self.architecture}-{self.size}"
+        parts = [op if op in _FLAGS else f"{op}{value}" for op, value in self.operators]
+        return "-".join([self.architecture, *parts, sizes.SIZES[self.size].code])
+
+    def config_fields(self) -> dict[str, int | bool]:
+        """The config fields that size and operators set."""
+        size = sizes.SIZES[self.size]
+        fields: dict[str, int | bool] = {
+            "num_encoder_layers": size.num_layers,
+            "num_decoder_layers": size.num_layers,
+            "d_model": size.d_model,
+            "d_ff": size.d_ff,
+            "num_heads": size.num_heads,
+            "d_kv": size.d_kv,
+        }
+        for operator, value in self.operators:
+            fields.update(dict.fromkeys(OPERATORS[operator], value))
+        return fields
+
+
+def parse(name: str, architectures: Collection[str]) -> ModelName:
+    """Takes a model name apart.
+
+    Args:
+        name: e.g. "transformer-NL16-SM", "transformer-small-el16-dl8".
+        architectures: the accepted architecture names.
+
+    Raises:
+        ModelNameError: naming the part that is wrong, and what is accepted.
+    """
+    if len(name) > limits.NAME_CHARACTERS:
+        raise ModelNameError(
+            f"model {name[:40]!r}...: {len(name):,} characters; a name has at most "
+            f"{limits.NAME_CHARACTERS}"
+        )
+    parts = [part for part in re.split(r"[-_\s]+", name.strip()) if part]
+    if not parts or parts[0].lower() not in architectures:
+        given = parts[0] if parts else name
+        raise ModelNameError(
+            f"model {name!r}: unknown architecture {given!r}"
+            f"{_suggest(given.lower(), architectures)}; a name is "
+            f"ARCHITECTURE-[OPERATORS-]SIZE, e.g. transformer-NL16-SM; architectures: "
+            f"{', '.join(sorted(architectures))}; your own: set "
+            "CLINOMETER_ARCHITECTURES=FILE.py"
+        )
+    size, operators = None, {}
+    for part in parts[1:]:
+        if part.lower() in sizes.NAMES:
+            if size is not None:
+                raise ModelNameError(
+                    f"model {name!r}: two sizes, {size!r} and {part!r}"
+                )
+            size = sizes.NAMES[part.lower()]
+            continue
+        operator, value = _parse_operator(name, part)
+        if operator in operators:
+            raise ModelNameError(f"model {name!r}: operator {operator} is given twice")
+        operators[operator] = value
+    if size is None:
+        raise ModelNameError(
+            f"model {name!r}: no size; accepted: {', '.join(sizes.SIZES)} "
+            f"(or {', '.join(size.code for size in sizes.SIZES.values())})"
+        )
+    if "NL" in operators and ("EL" in operators or "DL" in operators):
+        raise ModelNameError(
+            f"model {name!r}: NL sets both stacks, so EL and DL cannot stand beside it"
+        )
+    ordered = tuple((op, operators[op]) for op in OPERATORS if op in operators)
+    return ModelName(parts[0].lower(), size, ordered)
+
+
+def _parse_operator(name: str, part: str) -> tuple[str, int | bool]:
+    match = _PART.match(part.upper())
+    letters = (match[1] or match[4]) if match else part.upper()
+    operator = _SPELLINGS.get(letters, letters)
+    if match is None or operator not in OPERATORS:
+        known = [*OPERATORS, *sizes.NAMES]
+        raise ModelNameError(
+            f"model {name!r}: {part!r} is neither a size nor an operator"
+            f"{_suggest(part, known)}; operators: {', '.join(OPERATORS)}; sizes: "
+            f"{', '.join(sizes.SIZES)}"
+        )
+    number = match[2] or match[3]
+    if operator in _FLAGS:
+        if number:
+            raise ModelNameError(
+                f"model {name!r}: {operator} takes no number, got {part!r}"
+            )
+        return operator, _FLAGS[operator]
+    if not number:
+        raise ModelNameError(
+            f"model {name!r}: operator {operator} needs a number, e.g. {operator}32"
+        )
+    value = _number(number)
+    for field in OPERATORS[operator]:
+        try:
+            limits.whole(field).check(value)
+        except OptionError as error:
+            raise ModelNameError(f"model {name!r}: {part!r} {error}") from None
+    return operator, value
+
+
+def _number(text: str) -> int:
+    if text.endswith("K"):
+        return int(text[:-1]) * 1024
+    value = int(text)
+    return value // 1000 * 1024 if value and value % 1000 == 0 else value
+
+
+def _suggest(word: str, known: Collection[str]) -> str:
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

@@ -1,0 +1,191 @@
+"""The MLP-Mixer as an encoder: positions are mixed by a network, not by attention.
+
+Spec §12; Tolstikhin et al. 2021, here before T5's decoder, as a Mixer cannot be causal.
+In every layer of the encoder
+
+    u = gelu(y^T w_in) w_out,   x = x + u^T
+
+takes the place of self-attention: y [S, d] is the normalised stream with padding
+zeroed, w_in [S, D_S] and w_out [D_S, S] are shared by all channels. Then comes the
+usual feed-forward sublayer. There is no relative bias in the encoder, as positions have
+weights of their own; and inputs have exactly S positions, `sequence_length`. Examples
+that are packed in one row are mixed with each other.
+
+The paper of this study does not give D_S. Mixers of vision have 256, 384, 512 and 640
+at S, B, L and H; here tiny ... small, base, large ... xl, and the two above have those,
+and pico ... milli, which are for inputs of 128, have 64. The vision models have biases
+(`mixing_bias`), T5's convention has none. GELU is by the tanh approximation.
+
+Shapes: B batch, S input length, D_S hidden width of mixing, d model width.
+"""
+
+import dataclasses
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from clinometer.models import config as config_lib
+from clinometer.models.architectures import architecture
+from clinometer.models.architectures import transformer
+from clinometer.models.counting import closed_form
+from clinometer.models.layers import sublayers
+from clinometer.models.seq2seq import encoder_decoder
+from clinometer.models.seq2seq import model as seq2seq
+
+MIXING_WIDTHS = {
+    **dict.fromkeys(("pico", "nano", "micro", "milli"), 64),
+    **dict.fromkeys(("tiny", "mini", "small"), 256),
+    "base": 384,
+    **dict.fromkeys(("large", "xl"), 512),
+    **dict.fromkeys(("xxl", "xxxl"), 640),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(config_lib.TransformerConfig):
+    """Shape and options of a Mixer.
+
+    Attributes:
+        sequence_length: S, of every input; shorter ones are padded to it.
+        mixing_width: D_S, hidden width of token mixing.
+        mixing_bias: give both products of token mixing a bias.
+    """
+
+    sequence_length: int = 512
+    mixing_width: int = 384
+    mixing_bias: bool = False
+
+    def check_length(self, encoder_length: int) -> None:
+        """Raises ConfigError unless an input has the one length that fits."""
+        if encoder_length != self.sequence_length:
+            raise config_lib.ConfigError(
+                f"sequence_length: this mixer takes inputs of length "
+                f"{self.sequence_length}, got {encoder_length}; pad them to it or "
+                f"build it with sequence_length={encoder_length}"
+            )
+
+
+class TokenMixing(hk.Module):
+    """Two products over positions, the same for every channel.
+
+    Parameters `wi` [S, D_S] and `wo` [D_S, S], TruncatedNormal(fan_in^-1/2); with
+    biases also `wi_bias` [D_S] and `wo_bias` [S], initially zeros.
+
+    Args:
+        mixing_width: D_S.
+        with_bias: have biases.
+    """
+
+    def __init__(self, mixing_width: int, with_bias: bool, name: str | None = None):
+        super().__init__(name=name)
+        self.mixing_width = mixing_width
+        self.with_bias = with_bias
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # [B, S, d] -> [B, S, d]
+        """Mixes positions; those to be ignored are zero."""
+        length, width = x.shape[1], self.mixing_width
+        hidden = jax.nn.gelu(self._project("wi", x, length, width), approximate=True)
+        return self._project("wo", hidden, width, length)
+
+    def _project(self, name: str, x: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+        """[B, fan_in, d] -> [B, fan_out, d]."""
+        init = hk.initializers.TruncatedNormal(fan_in**-0.5)
+        kernel = hk.get_parameter(name, [fan_in, fan_out], jnp.float32, init)
+        y = jnp.einsum("bsd,st->btd", x, kernel.astype(x.dtype))
+        if self.with_bias:
+            bias = hk.get_parameter(f"{name}_bias", [fan_out], jnp.float32, jnp.zeros)
+            y += bias.astype(x.dtype)[None, :, None]
+        return y
+
+
+@dataclasses.dataclass(frozen=True)
+class MixTokens:
+    """Token mixing as a sublayer, of encoders only: it has no state to decode with.
+
+    Attributes:
+        config: gives the length to check.
+        module: `TokenMixing`.
+    """
+
+    config: Config
+    module: TokenMixing
+
+    def __call__(
+        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+    ) -> tuple[jax.Array, sublayers.Extras]:
+        """See `sublayers.Sublayer`."""
+        del context, dropout_key
+        self.config.check_length(x.shape[1])
+        return self.module(x), sublayers.Extras()
+
+
+def make_network(config: Config) -> seq2seq.Network:
+    """Makes the modules, inside `hk.transform`."""
+
+    def make_sublayers() -> dict[str, Any]:
+        mixing = TokenMixing(
+            config.mixing_width, config.mixing_bias, name="token_mixing"
+        )
+        return {
+            "token_mixing": MixTokens(config, mixing),
+            "feed_forward": sublayers.position_wise(config),
+        }
+
+    encoder = encoder_decoder.Encoder(
+        config, make_sublayers, make_bias=encoder_decoder.no_bias
+    )
+    network = encoder_decoder.make_network(
+        config, encoder, transformer.make_decoder(config)
+    )
+    return dataclasses.replace(network, input_length=config.sequence_length)
+
+
+def param_counts(config: Config) -> closed_form.ParamCounts:
+    """Closed form of the number of parameters."""
+    length, width = config.sequence_length, config.mixing_width
+    mixing = 2 * length * width + (length + width if config.mixing_bias else 0)
+    feed_forward = closed_form.feed_forward_params(config)
+    norm = closed_form.norm_params(config)
+    return closed_form.model_params(
+        config,
+        encoder_layer=mixing + feed_forward + 2 * norm,
+        decoder_layer=2 * closed_form.attention_params(config)
+        + feed_forward
+        + 3 * norm,
+        bias_tables=1,
+    )
+
+
+def forward_macs(
+    config: Config, encoder_length: int, decoder_length: int
+) -> closed_form.Macs:
+    """Closed form of the forward pass's multiply-adds, one example."""
+    config.check_length(encoder_length)
+    mixing = 2 * encoder_length * config.mixing_width * config.d_model
+    return closed_form.model_macs(
+        config,
+        encoder_length,
+        decoder_length,
+        encoder_layer=mixing + closed_form.feed_forward_macs(config, encoder_length),
+        decoder_layer=transformer.decoder_layer_macs(
+            config, encoder_length, decoder_length
+        ),
+    )
+
+
+def size_fields(size: str) -> dict[str, Any]:
+    """Returns the hidden width of mixing of a size."""
+    return {"mixing_width": MIXING_WIDTHS[size]}
+
+
+ARCHITECTURE = architecture.Architecture(
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    size_fields,
+    length_field="sequence_length",
+    packs=False,
+)

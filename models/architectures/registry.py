@@ -1,0 +1,87 @@
+"""Every architecture by name, and `build`, which makes a model of one.
+
+To add an architecture, write its file and add its line to `ARCHITECTURES`; one outside
+this repository is named by an environment variable, see `own.py`.
+"""
+
+import dataclasses
+import difflib
+from typing import Any
+
+from clinometer.models import config as config_lib
+from clinometer.models.architectures import albert
+from clinometer.models.architectures import architecture as architecture_lib
+from clinometer.models.architectures import dconv
+from clinometer.models.architectures import evolved
+from clinometer.models.architectures import funnel
+from clinometer.models.architectures import glu
+from clinometer.models.architectures import grammar
+from clinometer.models.architectures import lconv
+from clinometer.models.architectures import mixer
+from clinometer.models.architectures import mos
+from clinometer.models.architectures import performer
+from clinometer.models.architectures import sizes
+from clinometer.models.architectures import switch
+from clinometer.models.architectures import transformer
+from clinometer.models.architectures import universal
+from clinometer.models.seq2seq import model as seq2seq
+
+ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
+    "transformer": transformer.ARCHITECTURE,
+    "evolved": evolved.ARCHITECTURE,
+    "universal": universal.ARCHITECTURE,
+    "switch": switch.ARCHITECTURE,
+    "performer": performer.ARCHITECTURE,
+    "funnel": funnel.ARCHITECTURE,
+    "albert": albert.ARCHITECTURE,
+    "mos": mos.ARCHITECTURE,
+    "glu": glu.ARCHITECTURE,
+    "lconv": lconv.ARCHITECTURE,
+    "dconv": dconv.ARCHITECTURE,
+    "mixer": mixer.ARCHITECTURE,
+}
+
+
+def parse(name: str) -> grammar.ModelName:
+    """Takes a model name apart; raises `grammar.ModelNameError`."""
+    return grammar.parse(name, ARCHITECTURES)
+
+
+def build(
+    name: str, *, paper_literal_kv32: bool = False, **overrides: Any
+) -> seq2seq.Model:
+    """Makes the model of a name such as `transformer-NL16-SM`; allocates nothing.
+
+    Args:
+        name: ARCHITECTURE-[OPERATORS-]SIZE, see `grammar.py`.
+        paper_literal_kv32: give tiny, mini and small the d_kv of 32 that Table 1 of
+            paper B prints, though its parameter counts need 64.
+        **overrides: fields of the architecture's config, e.g. `dropout_rate=0.0`.
+
+    Raises:
+        ModelNameError: the name cannot be read.
+        ConfigError: an override is unknown or out of range; names the field.
+    """
+    parsed = parse(name)
+    architecture = ARCHITECTURES[parsed.architecture]
+    for operator, _ in parsed.operators:
+        if operator in architecture.refused_operators:
+            raise grammar.ModelNameError(
+                f"model {name!r}: operator {operator} means nothing for "
+                f"{parsed.architecture}: {architecture.refused_operators[operator]}"
+            )
+    fields = {**parsed.config_fields(), **architecture.size_fields(parsed.size)}
+    has_kv = "KV" in dict(parsed.operators)
+    if paper_literal_kv32 and parsed.size in sizes.PRINTED_KV32 and not has_kv:
+        fields["d_kv"] = 32
+    known = [field.name for field in dataclasses.fields(architecture.config)]
+    for key in overrides:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise config_lib.ConfigError(
+                f"{parsed.canonical}: unknown option {key!r}{hint}; accepted: "
+                f"{', '.join(known)}"
+            )
+    config = architecture.config(**{**fields, **overrides})
+    return seq2seq.Model(parsed.canonical, config, architecture.make_network)

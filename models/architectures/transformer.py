@@ -1,0 +1,97 @@
+"""The vanilla Transformer: T5 1.0, the reference of every other architecture.
+
+Spec §1; Raffel et al. 2020 as trained with Mesh TensorFlow. Pre-norm encoder-decoder
+with RMS norms, relative position buckets, no biases and tied logits.
+
+Shapes: S encoder length, T decoder length, d model width, L layers.
+"""
+
+from typing import Any
+
+from clinometer.models import config as config_lib
+from clinometer.models.architectures import architecture
+from clinometer.models.counting import closed_form
+from clinometer.models.layers import sublayers
+from clinometer.models.seq2seq import encoder_decoder
+from clinometer.models.seq2seq import model as seq2seq
+
+Config = config_lib.TransformerConfig
+
+
+def make_network(config: Config) -> seq2seq.Network:
+    """Makes the modules, inside `hk.transform`."""
+    return encoder_decoder.make_network(
+        config, make_encoder(config), make_decoder(config)
+    )
+
+
+def make_encoder(config: Config, **options: Any) -> encoder_decoder.Encoder:
+    """Returns the encoder; every layer is self-attention, then feed-forward.
+
+    Options are those of `Encoder`, for architectures that have the same layers.
+    """
+
+    def make_sublayers() -> dict[str, sublayers.Sublayer]:
+        return {
+            "self_attention": sublayers.self_attention(config, causal=False),
+            "feed_forward": sublayers.position_wise(config),
+        }
+
+    return encoder_decoder.Encoder(config, make_sublayers, **options)
+
+
+def make_decoder(config: Config, **options: Any) -> encoder_decoder.Decoder:
+    """Returns the decoder: self-attention, cross-attention, then feed-forward.
+
+    Options are those of `Decoder`.
+    """
+
+    def make_sublayers() -> dict[str, sublayers.Sublayer]:
+        return {
+            "self_attention": sublayers.self_attention(config, causal=True),
+            "cross_attention": sublayers.cross_attention(config),
+            "feed_forward": sublayers.position_wise(config),
+        }
+
+    return encoder_decoder.Decoder(config, make_sublayers, **options)
+
+
+def param_counts(config: Config, beside: int = 0) -> closed_form.ParamCounts:
+    """Closed form of the number of parameters (spec §1.8), and those `beside`."""
+    attention = closed_form.attention_params(config)
+    feed_forward = closed_form.feed_forward_params(config)
+    norm = closed_form.norm_params(config)
+    return closed_form.model_params(
+        config,
+        encoder_layer=attention + feed_forward + 2 * norm,
+        decoder_layer=2 * attention + feed_forward + 3 * norm,
+        beside=beside,
+    )
+
+
+def forward_macs(
+    config: Config, encoder_length: int, decoder_length: int
+) -> closed_form.Macs:
+    """Closed form of the forward pass's multiply-adds, one example (spec §0.1)."""
+    return closed_form.model_macs(
+        config,
+        encoder_length,
+        decoder_length,
+        encoder_layer=closed_form.attention_macs(config, encoder_length, encoder_length)
+        + closed_form.feed_forward_macs(config, encoder_length),
+        decoder_layer=decoder_layer_macs(config, encoder_length, decoder_length),
+    )
+
+
+def decoder_layer_macs(config: Config, encoder_length: int, decoder_length: int) -> int:
+    """Multiply-adds of one layer of the decoder; of every decoder that is T5's."""
+    return (
+        closed_form.attention_macs(config, decoder_length, decoder_length)
+        + closed_form.attention_macs(config, decoder_length, encoder_length)
+        + closed_form.feed_forward_macs(config, decoder_length)
+    )
+
+
+ARCHITECTURE = architecture.Architecture(
+    Config, make_network, param_counts, forward_macs
+)

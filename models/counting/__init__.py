@@ -1,0 +1,1 @@
+"""Parameters and multiply-adds, by formula and by trace."""

@@ -1,0 +1,1 @@
+"""The parts that layers are made of: Haiku modules, sublayers, stacks."""

@@ -1,0 +1,161 @@
+"""Multi-head attention with T5's conventions: projections around a kernel.
+
+Shapes: B batch, T query length, S key length, d model width, H heads, G key-value
+heads (H, or 1 when heads are shared), k width of a head.
+"""
+
+from collections.abc import Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from clinometer.kernels import relative_attention
+from clinometer.kernels.relative_attention import NUM_BUCKETS
+from clinometer.kernels.relative_attention import relative_position_bucket
+from clinometer.models import keys
+from clinometer.models.layers import projections
+
+State = tuple[jax.Array, jax.Array]  # keys and values, [B, S, G, k] each
+
+
+class RelativeBias(hk.Module):
+    """A learned bias per head and relative position bucket, shared by one stack.
+
+    The table is [H, num_buckets], Glorot-uniform on that shape (spec §1.3).
+    """
+
+    def __init__(self, num_heads: int, name: str | None = None):
+        super().__init__(name=name)
+        self.num_heads = num_heads
+
+    def __call__(self) -> jax.Array:  # [H, num_buckets], float32
+        """Returns the table, for `RelativeAttention`."""
+        shape = [self.num_heads, NUM_BUCKETS]
+        limit = (6.0 / sum(shape)) ** 0.5
+        init = hk.initializers.RandomUniform(-limit, limit)
+        return hk.get_parameter("table", shape, jnp.float32, init)
+
+
+class RelativeAttention(projections.AttentionProjections):
+    """Projections around the kernel `relative_attention`.
+
+    Parameters are those of `projections.AttentionProjections`.
+
+    Args:
+        num_heads: H.
+        d_kv: k.
+        num_kv_heads: G; None for H, 1 shares one key-value head (spec §13, SH).
+        shared_kv: tie the key and value projections (spec §13, SKV).
+        causal: positions attend to themselves and those before only.
+        dropout_rate: rate on the attention weights.
+        broadcast_dropout: share the mask along the query axis.
+        implementation: of the kernel; see `kernels.relative_attention`.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        d_kv: int,
+        num_kv_heads: int | None = None,
+        shared_kv: bool = False,
+        causal: bool = False,
+        dropout_rate: float = 0.0,
+        broadcast_dropout: bool = True,
+        implementation: str | Sequence[str] = "auto",
+        name: str | None = None,
+    ):
+        super().__init__(num_heads, d_kv, num_kv_heads, shared_kv, name=name)
+        self.causal = causal
+        self.dropout_rate = dropout_rate
+        self.broadcast_dropout = broadcast_dropout
+        self.implementation = implementation
+
+    def __call__(
+        self,
+        x: jax.Array,  # [B, T, d]
+        key_value: tuple[jax.Array, jax.Array] | None = None,
+        bias_table: jax.Array | None = None,
+        query_segments: jax.Array | None = None,
+        key_segments: jax.Array | None = None,
+        query_offset: int | jax.Array = 0,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:  # [B, T, d]
+        """Attends from x to keys and values.
+
+        Args:
+            x: [B, T, d].
+            key_value: of `key_value`, [B, S, G, k] each; None for those of x.
+            bias_table: [H, num_buckets] of `RelativeBias`; None for no bias.
+            query_segments: int [B, T]; queries see keys of their own segment.
+            key_segments: int [B, S], together with query_segments.
+            query_offset: position of the first query among the keys.
+            dropout_key: None is evaluation.
+        """
+        key, value = self.key_value(x) if key_value is None else key_value
+        y = relative_attention(
+            self.query(x),
+            key,
+            value,
+            bias_table,
+            causal=self.causal,
+            query_offset=query_offset,
+            query_segments=query_segments,
+            key_segments=key_segments,
+            dropout_rate=self.dropout_rate,
+            dropout_key=keys.fold(dropout_key, "weights"),
+            broadcast_dropout=self.broadcast_dropout,
+            implementation=self.implementation,
+        )
+        return self.output(y, x.shape[-1])
+
+    def init_state(self, batch_size: int, max_length: int, dtype: jnp.dtype) -> State:
+        """Returns room for the keys and values of `max_length` positions."""
+        shape = (batch_size, max_length, self.num_kv_heads, self.d_kv)
+        return jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
+
+    @hk.name_like("__call__")
+    def step(
+        self,
+        x: jax.Array,  # [B, 1, d]
+        state: State,
+        bias_table: jax.Array | None,
+        index: jax.Array,
+    ) -> tuple[jax.Array, State]:
+        """Attends from position `index` to itself and those before: y [B, 1, d]."""
+        state = tuple(
+            jax.lax.dynamic_update_slice_in_dim(old, new, index, axis=1)
+            for old, new in zip(state, self.key_value(x), strict=True)
+        )
+        return self(x, state, bias_table, query_offset=index), state
+
+    @hk.name_like("__call__")
+    def entropy(
+        self,
+        x: jax.Array,  # [B, T, d]
+        key_value: State,
+        bias_table: jax.Array | None,
+        query_segments: jax.Array,  # [B, T]
+        key_segments: jax.Array,  # [B, S]
+    ) -> jax.Array:
+        """Returns the weights' mean entropy in nats over heads and real queries.
+
+        A measurement, not a step of the model: it holds all weights [B, H, T, S].
+        """
+        query, (key, _) = self.query(x), key_value
+        key = jnp.repeat(key, self.num_heads // self.num_kv_heads, axis=2)
+        logits = jnp.einsum(
+            "bthk,bshk->bhts", query, key, preferred_element_type=jnp.float32
+        )
+        position = jnp.arange(key.shape[1])[None, :] - jnp.arange(x.shape[1])[:, None]
+        if bias_table is not None:
+            buckets = relative_position_bucket(position, bidirectional=not self.causal)
+            logits += bias_table[:, buckets][None]
+        mask = query_segments[:, None, :, None] == key_segments[:, None, None, :]
+        if self.causal:
+            mask &= (position <= 0)[None, None]
+        log_weights = jax.nn.log_softmax(jnp.where(mask, logits, -jnp.inf), axis=-1)
+        terms = jnp.where(mask, jnp.exp(log_weights) * log_weights, 0.0)
+        is_real = (query_segments != 0)[:, None, :]
+        count = self.num_heads * jnp.maximum(jnp.sum(is_real), 1)
+        return -jnp.sum(jnp.where(is_real, jnp.sum(terms, axis=-1), 0.0)) / count

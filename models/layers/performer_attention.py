@@ -1,0 +1,120 @@
+"""Multi-head linear attention with ReLU features, a Performer's (spec §5).
+
+Shapes: B batch, T query length, S key length, d model width, H heads, G key-value
+heads (H, or 1 when heads are shared), k width of a head.
+"""
+
+from collections.abc import Sequence
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from clinometer.kernels.performer_attention import PerformerState
+from clinometer.kernels.performer_attention import performer_attention
+from clinometer.kernels.performer_attention import performer_read
+from clinometer.kernels.performer_attention import performer_state
+from clinometer.kernels.performer_attention import performer_step
+from clinometer.kernels.performer_attention import performer_sums
+from clinometer.models.layers import projections
+
+
+class PerformerAttention(projections.AttentionProjections):
+    """Projections around the kernel `performer_attention`.
+
+    Parameters are those of `projections.AttentionProjections`, T5's. Weights between
+    positions have no place of their own in memory, so that a relative bias and dropout
+    on them cannot be; positions are told apart by what is added to x.
+
+    Where public code disagrees: the published "generalized attention" has no random
+    projection of queries and keys by default, and nor has this; softmax features
+    (FAVOR+) are another kernel. T5's d_kv^-1/2 in the query's initialiser is kept.
+
+    Args:
+        num_heads: H.
+        d_kv: k.
+        num_kv_heads: G; None for H, 1 shares one key-value head (spec §13, SH).
+        shared_kv: tie the key and value projections (spec §13, SKV).
+        causal: positions attend to themselves and those before only.
+        epsilon: added to the features; see `kernels.performer_attention`.
+        implementation: of the kernel; see `kernels.performer_attention`.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        d_kv: int,
+        num_kv_heads: int | None = None,
+        shared_kv: bool = False,
+        causal: bool = False,
+        epsilon: float = 1e-3,
+        implementation: str | Sequence[str] = "auto",
+        name: str | None = None,
+    ):
+        super().__init__(num_heads, d_kv, num_kv_heads, shared_kv, name=name)
+        self.causal = causal
+        self.epsilon = epsilon
+        self.implementation = implementation
+
+    def __call__(
+        self,
+        x: jax.Array,  # [B, T, d]
+        key_value: tuple[jax.Array, jax.Array] | None = None,
+        key_mask: jax.Array | None = None,
+    ) -> jax.Array:  # [B, T, d]
+        """Attends from x to keys and values.
+
+        Args:
+            x: [B, T, d].
+            key_value: of `key_value`, [B, S, G, k] each; None for those of x.
+            key_mask: bool [B, S], False for padding; None for all True.
+        """
+        key, value = self.key_value(x) if key_value is None else key_value
+        y = performer_attention(
+            self.query(x),
+            key,
+            value,
+            causal=self.causal,
+            key_mask=key_mask,
+            epsilon=self.epsilon,
+            implementation=self.implementation,
+        )
+        return self.output(y, x.shape[-1])
+
+    def init_state(self, batch: int) -> PerformerState:
+        """Returns the state before the first position, of a size without length."""
+        return performer_state(batch, self.num_heads, self.d_kv)
+
+    def step(
+        self, x: jax.Array, state: PerformerState
+    ) -> tuple[jax.Array, PerformerState]:
+        """Attends from the next position: x [B, 1, d] -> y [B, 1, d], next state.
+
+        Raises:
+            ValueError: the module is not causal, or shapes do not fit the state.
+        """
+        if not self.causal:
+            raise ValueError("PerformerAttention: step: needs causal=True")
+        key, value = (y[:, 0] for y in self._all_heads(self.key_value(x)))
+        query = self.query(x)[:, 0]
+        y, state = performer_step(state, query, key, value, epsilon=self.epsilon)
+        return self.output(y[:, None], x.shape[-1]), state
+
+    @hk.name_like("__call__")
+    def sums(self, memory: jax.Array, key_mask: jax.Array) -> PerformerState:
+        """Returns what queries need of a memory [B, S, d], of a size without length."""
+        key, value = self._all_heads(self.key_value(memory))
+        return performer_sums(key, value, key_mask, epsilon=self.epsilon)
+
+    @hk.name_like("__call__")
+    def read(self, x: jax.Array, state: PerformerState) -> jax.Array:
+        """Attends from one position to a memory by its sums: [B, 1, d] -> [B, 1, d]."""
+        y = performer_read(state, self.query(x)[:, 0], epsilon=self.epsilon)
+        return self.output(y[:, None], x.shape[-1])
+
+    def _all_heads(
+        self, key_value: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        """Repeats shared heads: [B, S, G, k] -> [B, S, H, k]."""
+        group = self.num_heads // self.num_kv_heads
+        return tuple(jnp.repeat(y, group, axis=2) for y in key_value)

@@ -1,0 +1,215 @@
+"""The Switch feed-forward sublayer: each token to one of many experts (spec §4).
+
+Shapes: B batch, T length, d model width, f hidden width, E experts, G groups of N
+tokens, in which experts have room for C tokens each.
+"""
+
+from collections.abc import Sequence
+import functools
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from clinometer.kernels.switch import Route
+from clinometer.kernels.switch import expert_capacity
+from clinometer.kernels.switch import expert_feed_forward
+from clinometer.kernels.switch import load_balance_loss
+from clinometer.kernels.switch import switch_combine
+from clinometer.kernels.switch import switch_dispatch
+from clinometer.kernels.switch import switch_route
+from clinometer.models import keys
+from clinometer.models.layers import dropout
+
+
+class SwitchMetrics(NamedTuple):
+    """What routing adds to the loss, and what it did; float32.
+
+    Means are over groups that have a token.
+
+    Attributes:
+        aux_loss: load balancing, weighted, to be added to the loss; of perfect balance
+            it is the weight itself.
+        z_loss: mean squared log-sum-exp of the router's logits, weighted.
+        load: [E], fraction of the tokens that chose each expert, before dropping.
+        dropped: fraction of the tokens for which their expert had no room.
+    """
+
+    aux_loss: jax.Array
+    z_loss: jax.Array
+    load: jax.Array
+    dropped: jax.Array
+
+
+class SwitchFFN(hk.Module):
+    """`gate * dropout(relu(x wi_e)) wo_e` with e the expert that the router likes best.
+
+    Parameters `router` [d, E], `wi` [E, d, f] and `wo` [E, f, d], no biases, are
+    TruncatedNormal((init_scale / fan_in)^1/2). A token for which the expert has no room
+    gets 0, and so does padding. One expert is `FeedForward` exactly, if its capacity
+    factor is at least 1. The router is float32 throughout.
+
+    Capacity is counted in groups: as many whole sequences as fit into `group_size`
+    tokens and divide the batch, or equal parts of a sequence that is longer.
+
+    Source: Fedus et al. 2021; spec §4. Where public code disagrees: groups of Mesh
+    TensorFlow run across sequences where that divides better; the paper recommends
+    init_scale 0.1, Mesh TensorFlow has 1, T5X has 0.1 and a router of N(0, 0.02).
+
+    Args:
+        d_ff: f, of each expert.
+        num_experts: E.
+        capacity_factor: in training, see `kernels.expert_capacity`.
+        eval_capacity_factor: in evaluation.
+        min_capacity: least C.
+        group_size: most tokens of a group.
+        jitter: e; in training the router's input is scaled by U(1 - e, 1 + e).
+        dropout_rate: rate on the hidden layer, drawn for each element.
+        aux_loss_weight: of the load balancing loss.
+        z_loss_weight: of the router's z-loss.
+        init_scale: variance of all initialisers, times fan-in.
+        implementation: of the kernels; see `kernels.switch_route`.
+    """
+
+    def __init__(
+        self,
+        d_ff: int,
+        num_experts: int,
+        capacity_factor: float = 1.25,
+        eval_capacity_factor: float = 2.0,
+        min_capacity: int = 4,
+        group_size: int = 1024,
+        jitter: float = 0.01,
+        dropout_rate: float = 0.0,
+        aux_loss_weight: float = 0.01,
+        z_loss_weight: float = 0.0,
+        init_scale: float = 1.0,
+        implementation: str | Sequence[str] = "auto",
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.d_ff = d_ff
+        self.num_experts = num_experts
+        self.capacity_factor = capacity_factor
+        self.eval_capacity_factor = eval_capacity_factor
+        self.min_capacity = min_capacity
+        self.group_size = group_size
+        self.jitter = jitter
+        self.dropout_rate = dropout_rate
+        self.aux_loss_weight = aux_loss_weight
+        self.z_loss_weight = z_loss_weight
+        self.init_scale = init_scale
+        self.implementation = implementation
+
+    def __call__(
+        self,
+        x: jax.Array,  # [B, T, d]
+        mask: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+        *,
+        is_training: bool | None = None,
+        exact: bool = False,
+    ) -> tuple[jax.Array, SwitchMetrics]:  # [B, T, d]
+        """Transforms each token by its expert.
+
+        Args:
+            x: [B, T, d].
+            mask: bool [B, T], False for padding, which is not routed; None for none.
+            dropout_key: of jitter and dropout, in training; None for neither.
+            is_training: which capacity factor holds; None for whether there is a key.
+            exact: room for all, so that no token depends on others: for decoding, where
+                groups are small.
+        """
+        batch, length, d_model = x.shape
+        num_tokens, padding = _grouping(batch, length, self.group_size)
+        if mask is None:
+            mask = jnp.ones((batch, length), jnp.bool_)
+        elif mask.shape != (batch, length) or mask.dtype != jnp.bool_:
+            raise ValueError(
+                f"SwitchFFN: mask: must be bool {(batch, length)}, got {mask.dtype} "
+                f"{mask.shape}"
+            )
+        if is_training is None:
+            is_training = dropout_key is not None
+        if not is_training:
+            dropout_key = None
+        tokens = jnp.pad(x, ((0, 0), (0, padding), (0, 0)))
+        tokens = tokens.reshape(-1, num_tokens, d_model)
+        mask = jnp.pad(mask, ((0, 0), (0, padding))).reshape(-1, num_tokens)
+        factor = self.capacity_factor if is_training else self.eval_capacity_factor
+        capacity = num_tokens
+        if not exact:
+            capacity = expert_capacity(
+                num_tokens, self.num_experts, factor, self.min_capacity
+            )
+        route = switch_route(
+            self._logits(tokens, keys.fold(dropout_key, "jitter")),
+            capacity=capacity,
+            mask=mask,
+            implementation=self.implementation,
+        )
+        y = expert_feed_forward(
+            switch_dispatch(
+                tokens,
+                route.slot,
+                num_experts=self.num_experts,
+                capacity=capacity,
+                implementation=self.implementation,
+            ),
+            self._kernel("wi", [self.num_experts, d_model, self.d_ff]).astype(x.dtype),
+            self._kernel("wo", [self.num_experts, self.d_ff, d_model]).astype(x.dtype),
+            route.counts,
+            num_tokens=num_tokens,
+            hidden_dropout=functools.partial(
+                dropout.dropout,
+                rate=self.dropout_rate,
+                key=keys.fold(dropout_key, "hidden"),
+            ),
+            implementation=self.implementation,
+        )
+        y = switch_combine(
+            y, route.slot, route.gate, implementation=self.implementation
+        )
+        y = y.reshape(batch, length + padding, d_model)[:, :length]
+        return y, self._metrics(route, mask)
+
+    def _logits(self, tokens: jax.Array, key: jax.Array | None) -> jax.Array:
+        """The router's [G, N, E], float32."""
+        tokens = tokens.astype(jnp.float32)
+        if key is not None and self.jitter:
+            low, high = 1.0 - self.jitter, 1.0 + self.jitter
+            tokens *= jax.random.uniform(key, tokens.shape, minval=low, maxval=high)
+        router = self._kernel("router", [tokens.shape[-1], self.num_experts])
+        return jnp.dot(tokens, router, precision=jax.lax.Precision.HIGHEST)
+
+    def _kernel(self, name: str, shape: list[int]) -> jax.Array:
+        std = (self.init_scale / shape[-2]) ** 0.5
+        init = hk.initializers.TruncatedNormal(std)
+        return hk.get_parameter(name, shape, jnp.float32, init)
+
+    def _metrics(self, route: Route, mask: jax.Array) -> SwitchMetrics:
+        used = jnp.any(mask, axis=1)
+        # Groups of padding alone have zeros for all means.
+        share = mask.shape[0] / jnp.maximum(jnp.sum(used), 1)
+        dropped = jnp.sum(mask & (route.slot < 0)) / jnp.maximum(jnp.sum(mask), 1)
+        balance = load_balance_loss(route.load, route.probability)
+        return SwitchMetrics(
+            aux_loss=self.aux_loss_weight * share * balance,
+            z_loss=self.z_loss_weight * share * jnp.mean(route.z),
+            load=share * jnp.mean(route.load, axis=0),
+            dropped=dropped,
+        )
+
+
+def _grouping(batch: int, length: int, group_size: int) -> tuple[int, int]:
+    """Returns the tokens of a group, and by how many to pad each sequence."""
+    if group_size < 1:
+        raise ValueError(f"SwitchFFN: group_size: must be at least 1, got {group_size}")
+    if length > group_size:
+        parts = -(-length // group_size)
+        num_tokens = -(-length // parts)
+        return num_tokens, parts * num_tokens - length
+    most = group_size // length
+    rows = max(n for n in range(1, min(batch, most) + 1) if batch % n == 0)
+    return rows * length, 0

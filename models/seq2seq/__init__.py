@@ -1,0 +1,1 @@
+"""The encoder-decoder: its pure functions, its network and its loss."""

@@ -1,0 +1,279 @@
+"""Encoder, decoder and network of every architecture; each file fills in what differs.
+
+Shapes: B batch, T decoder length, S encoder length, d model width, H heads, V
+vocabulary, L layers.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from clinometer.models import config as config_lib
+from clinometer.models import keys
+from clinometer.models.layers import attention
+from clinometer.models.layers import embedding
+from clinometer.models.layers import layer as layer_lib
+from clinometer.models.layers import residual
+from clinometer.models.layers import stack
+from clinometer.models.layers import sublayers
+from clinometer.models.seq2seq import model as seq2seq
+
+Config = config_lib.TransformerConfig
+MakeLayer = Callable[[str], layer_lib.Layer]
+# (position of the first token, length T) -> float32 [T, d]
+Positions = Callable[[jax.Array | int, int], jax.Array]
+
+
+class RunStack(Protocol):
+    """Runs layers from embedded tokens to the final norm; see `residual.run_stack`."""
+
+    def __call__(
+        self,
+        config: Any,
+        make_layer: Callable[[str], stack.LayerFunction],
+        num_layers: int,
+        x: jax.Array,
+        segments: jax.Array,
+        dropout_key: jax.Array | None = None,
+        per_layer_inputs: stack.Tree = None,
+    ) -> tuple[jax.Array, stack.Tree, sublayers.Extras]:
+        """Returns x, the layers' outputs along a leading axis, the stack's extras."""
+
+
+class _Stack(hk.Module):
+    """What encoder and decoder have in common.
+
+    Args:
+        config: of the architecture.
+        make_sublayers: see `layer.MakeSublayers`.
+        num_layers: layers of this stack; None for as many as the config has here.
+        make_bias: makes what is `Context.bias`; None for a table [H, num_buckets] of
+            the stack's own.
+        make_layer: makes the layer of a name; None for layers of the stack's own.
+        run_stack: runs the layers.
+    """
+
+    layers_field: str  # of the config
+
+    def __init__(
+        self,
+        config: Config,
+        make_sublayers: layer_lib.MakeSublayers,
+        *,
+        num_layers: int | None = None,
+        make_bias: Callable[[], Any] | None = None,
+        make_layer: MakeLayer | None = None,
+        run_stack: RunStack = residual.run_stack,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.config = config
+        self.make_sublayers = make_sublayers
+        self.num_layers = num_layers or getattr(config, self.layers_field)
+        self.make_layer = make_layer or (lambda name: layer_lib.Layer(config, name))
+        self.make_bias = make_bias or relative_bias(config)
+        self.run_stack = run_stack
+
+    @hk.name_like("__call__")
+    def _run(
+        self,
+        x: jax.Array,
+        context: sublayers.Context,
+        dropout_key: jax.Array | None,
+    ) -> tuple[jax.Array, sublayers.Extras]:
+        """Runs over whole sequences; health has a leading axis of layers."""
+
+        def make_layer(name: str) -> stack.LayerFunction:
+            layer = self.make_layer(name)
+
+            def apply(x: jax.Array, index: jax.Array, _: None) -> Any:
+                key = keys.fold(dropout_key, "layer", index)
+                return layer(self.make_sublayers, x, context, key)
+
+            return apply
+
+        x, layers, extras = self.run_stack(
+            self.config, make_layer, self.num_layers, x, context.segments, dropout_key
+        )
+        loss = jnp.sum(layers.loss) + extras.loss
+        return x, sublayers.Extras(loss, {**layers.health, **extras.health})
+
+
+class Encoder(_Stack):
+    """Layers over the input."""
+
+    layers_field = "num_encoder_layers"
+
+    def __call__(
+        self,
+        x: jax.Array,  # [B, S, d]
+        segments: jax.Array,  # [B, S]
+        mode: seq2seq.Mode,
+    ) -> tuple[seq2seq.Encoded, sublayers.Extras]:
+        """Encodes embedded tokens."""
+        context = sublayers.Context(
+            segments, self.make_bias(), collect_health=mode.collect_health
+        )
+        x, extras = self._run(x, context, mode.dropout_key)
+        return seq2seq.Encoded(x, segments), extras
+
+
+class Decoder(_Stack):
+    """Causal layers over the output, which see the encoder's."""
+
+    layers_field = "num_decoder_layers"
+
+    def __call__(
+        self,
+        x: jax.Array,  # [B, T, d]
+        segments: jax.Array,  # [B, T]
+        encoded: seq2seq.Encoded,
+        mode: seq2seq.Mode,
+    ) -> tuple[jax.Array, sublayers.Extras]:
+        """Runs under teacher forcing."""
+        context = sublayers.Context(
+            segments,
+            self.make_bias(),
+            encoded.memory,
+            encoded.segments,
+            collect_health=mode.collect_health,
+        )
+        return self._run(x, context, mode.dropout_key)
+
+    @hk.name_like("__call__")
+    def init_cache(
+        self, encoded: seq2seq.Encoded, max_decode_length: int
+    ) -> seq2seq.Cache:
+        """Returns the state of every layer before the first position.
+
+        `layers` holds {sublayer: state}, leaves [L, B, ...]; `segments` the encoder's;
+        `index` counts the tokens fed so far.
+        """
+        batch_size, _, d_model = encoded.memory.shape
+        segments = jnp.ones((batch_size, 1), jnp.int32)
+        context = sublayers.Context(segments, None, *encoded)
+
+        def make_layer(name: str) -> stack.LayerFunction:
+            layer = self.make_layer(name)
+
+            def apply(x: jax.Array, *_: Any) -> Any:
+                states = layer.init_state(
+                    self.make_sublayers, context, max_decode_length
+                )
+                return x, states
+
+            return apply
+
+        x = jnp.zeros((batch_size, 1, d_model), self.config.compute_dtype)
+        _, states, _ = self.run_stack(
+            self.config, make_layer, self.num_layers, x, segments
+        )
+        return {
+            "layers": states,
+            "segments": encoded.segments,
+            "index": jnp.zeros((), jnp.int32),
+        }
+
+    @hk.name_like("__call__")
+    def step(
+        self, x: jax.Array, cache: seq2seq.Cache
+    ) -> tuple[jax.Array, seq2seq.Cache]:
+        """Decodes one position: x [B, 1, d] -> h [B, 1, d] and the next state."""
+        segments = jnp.ones((x.shape[0], 1), jnp.int32)
+        context = sublayers.Context(
+            segments,
+            self.make_bias(),
+            memory_segments=cache["segments"],
+            index=cache["index"],
+        )
+
+        def make_layer(name: str) -> stack.LayerFunction:
+            layer = self.make_layer(name)
+
+            def apply(x: jax.Array, _: jax.Array, state: Any) -> Any:
+                return layer.step(self.make_sublayers, x, state, context)
+
+            return apply
+
+        x, states, _ = self.run_stack(
+            self.config,
+            make_layer,
+            self.num_layers,
+            x,
+            segments,
+            per_layer_inputs=cache["layers"],
+        )
+        return x, {**cache, "layers": states, "index": cache["index"] + 1}
+
+
+def relative_bias(config: Config, num_heads: int | None = None) -> Callable[[], Any]:
+    """Returns the maker of a stack's own table [H, num_buckets]."""
+    heads = num_heads or config.num_heads
+    return lambda: attention.RelativeBias(heads, "relative_bias")()
+
+
+def no_bias() -> None:
+    """Makes no bias, for stacks whose sublayers have no use for one."""
+
+
+def make_network(
+    config: Config,
+    encoder: Encoder,
+    decoder: Decoder,
+    embed: Callable[[jax.Array, jax.Array | int], jax.Array] | None = None,
+    positions: Positions | None = None,
+    logits: Callable[[jax.Array], jax.Array] | None = None,
+) -> seq2seq.Network:
+    """Puts a network together, inside `hk.transform`.
+
+    Args:
+        config: of the architecture.
+        encoder: as `Encoder`.
+        decoder: as `Decoder`.
+        embed: (tokens [B, T], position of the first) -> [B, T, d]; None for T5's.
+        positions: what is added to embedded tokens; None for nothing.
+        logits: h [B, T, d] -> float32 [B, T, V]; None for T5's.
+    """
+    if embed is None or logits is None:
+        token_embedding = embedding.TokenEmbedding(
+            config.vocab_size, config.d_model, name="token_embedding"
+        )
+    if embed is None:
+
+        def embed(tokens: jax.Array, start: jax.Array | int) -> jax.Array:
+            x = token_embedding(tokens, config.compute_dtype)
+            if positions is None:
+                return x
+            return x + positions(start, tokens.shape[1])[None].astype(x.dtype)
+
+    if logits is None:
+        head = embedding.Logits(config.vocab_size, name="logits")
+
+        def logits(h: jax.Array) -> jax.Array:
+            return head(h, token_embedding.table() if config.tie_embeddings else None)
+
+    def encode(
+        tokens: jax.Array, segments: jax.Array, mode: seq2seq.Mode
+    ) -> tuple[seq2seq.Encoded, sublayers.Extras]:
+        return encoder(embed(tokens, 0), segments, mode)
+
+    def decode(
+        encoded: seq2seq.Encoded,
+        tokens: jax.Array,
+        segments: jax.Array,
+        mode: seq2seq.Mode,
+    ) -> tuple[jax.Array, sublayers.Extras]:
+        h, extras = decoder(embed(tokens, 0), segments, encoded, mode)
+        return logits(h), extras
+
+    def decode_step(
+        cache: seq2seq.Cache, tokens: jax.Array
+    ) -> tuple[jax.Array, seq2seq.Cache]:
+        h, cache = decoder.step(embed(tokens[:, None], cache["index"]), cache)
+        return logits(h)[:, 0], cache
+
+    return seq2seq.Network(encode, decode, decoder.init_cache, decode_step)

@@ -1,0 +1,252 @@
+"""What every encoder-decoder model offers, whatever its layers are made of.
+
+Shapes: B batch, S encoder length, T decoder length, d model width, V vocabulary.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from clinometer.models import keys
+from clinometer.models.layers import sublayers
+
+Params = Mapping[str, Mapping[str, jax.Array]]
+Cache = dict[str, Any]
+
+PAD_ID = 0
+
+
+class Mode(NamedTuple):
+    """How a forward pass over whole sequences is run.
+
+    Attributes:
+        dropout_key: random key; None is evaluation.
+        collect_health: measure also what costs more than it is worth at each step.
+    """
+
+    dropout_key: jax.Array | None = None
+    collect_health: bool = False
+
+
+class Outputs(NamedTuple):
+    """What a forward pass says, for training.
+
+    Attributes:
+        logits: float32 [B, T, V].
+        auxiliary_loss: float32 scalar, added to the mean loss of a token: routers'
+            balance, pondering; 0 for most architectures.
+        health: {"encoder/SUBLAYER/NAME": array}, most with a leading axis of layers.
+    """
+
+    logits: jax.Array
+    auxiliary_loss: jax.Array
+    health: dict[str, jax.Array]
+
+
+class Encoded(NamedTuple):
+    """What the decoder sees of the input.
+
+    Attributes:
+        memory: [B, S', d]; S' is S unless the encoder pools.
+        segments: int32 [B, S'], 0 at padding.
+    """
+
+    memory: jax.Array
+    segments: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Haiku functions of one architecture, made and called inside `hk.transform`.
+
+    Attributes:
+        encode: (tokens [B, S], segments [B, S], mode) -> (Encoded, Extras).
+        decode: (encoded, tokens [B, T], segments [B, T], mode) -> (float32 logits
+            [B, T, V], Extras).
+        init_cache: (encoded, max_decode_length) -> the decoder's state.
+        decode_step: (cache, tokens [B]) -> (float32 logits [B, V], cache).
+        input_length: an S that `encode` takes, to draw parameters with.
+    """
+
+    encode: Callable[..., tuple[Encoded, sublayers.Extras]]
+    decode: Callable[..., tuple[jax.Array, sublayers.Extras]]
+    init_cache: Callable[..., Cache]
+    decode_step: Callable[..., tuple[jax.Array, Cache]]
+    input_length: int = 1
+
+
+class Model:
+    """An encoder-decoder as pure functions over a parameter dictionary.
+
+    Parameters are `{module: {name: float32 array}}` with a module name per layer
+    (`encoder/layer_0/self_attention`). If `config.scan_layers`, every function but
+    `init` takes them in the form of `models.stack_params`.
+
+    Attributes:
+        name: canonical name, e.g. "transformer-NL16-SM".
+        config: the architecture's frozen config.
+    """
+
+    def __init__(self, name: str, config: Any, make_network: Callable[[Any], Network]):
+        self.name = name
+        self.config = config
+        # Canonical parameters have a name per layer, also where layers are scanned.
+        canonical = dataclasses.replace(config, scan_layers=False, remat=False)
+
+        def initialise() -> jax.Array:
+            base_key = hk.next_rng_key()
+
+            def create(
+                next_creator: Any, shape: Any, dtype: Any, init: Any, context: Any
+            ) -> jax.Array:
+                with hk.with_rng(keys.fold(base_key, context.full_name)):
+                    return next_creator(shape, dtype, init)
+
+            token = jnp.ones([1, 1], jnp.int32)
+            with hk.custom_creator(create):
+                network = make_network(canonical)
+                inputs = jnp.ones([1, network.input_length], jnp.int32)
+                encoded, _ = network.encode(inputs, inputs, Mode())
+                return network.decode(encoded, token, token, Mode())
+
+        def forward(
+            encoder_tokens: jax.Array,
+            encoder_segments: jax.Array,
+            decoder_tokens: jax.Array,
+            decoder_segments: jax.Array,
+            mode: Mode,
+        ) -> Outputs:
+            network = make_network(config)
+
+            def mode_of(place: str) -> Mode:
+                return mode._replace(dropout_key=keys.fold(mode.dropout_key, place))
+
+            encoded, encoder_extras = network.encode(
+                encoder_tokens, encoder_segments, mode_of("encoder")
+            )
+            logits, decoder_extras = network.decode(
+                encoded, decoder_tokens, decoder_segments, mode_of("decoder")
+            )
+            health = {
+                f"{place}/{name}": value
+                for place, extras in (
+                    ("encoder", encoder_extras),
+                    ("decoder", decoder_extras),
+                )
+                for name, value in extras.health.items()
+            }
+            loss = jnp.asarray(encoder_extras.loss + decoder_extras.loss, jnp.float32)
+            return Outputs(logits, loss, health)
+
+        self._init = hk.transform(initialise).init
+        self._forward = _pure(forward)
+        self._encode = _pure(lambda *args: make_network(config).encode(*args)[0])
+        self._init_cache = _pure(lambda *args: make_network(config).init_cache(*args))
+        self._decode_step = _pure(lambda *args: make_network(config).decode_step(*args))
+
+    def init(self, key: jax.Array) -> Params:
+        """Draws parameters; the draw of each depends on `key` and its name alone."""
+        return self._init(key)
+
+    def apply(
+        self,
+        params: Params,
+        encoder_input_tokens: jax.Array,
+        decoder_input_tokens: jax.Array,
+        *,
+        encoder_segment_ids: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Returns float32 logits [B, T, V] under teacher forcing; see `forward`."""
+        return self.forward(
+            params,
+            encoder_input_tokens,
+            decoder_input_tokens,
+            encoder_segment_ids=encoder_segment_ids,
+            decoder_segment_ids=decoder_segment_ids,
+            dropout_key=dropout_key,
+        ).logits
+
+    def forward(
+        self,
+        params: Params,
+        encoder_input_tokens: jax.Array,
+        decoder_input_tokens: jax.Array,
+        *,
+        encoder_segment_ids: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        dropout_key: jax.Array | None = None,
+        collect_health: bool = False,
+    ) -> Outputs:
+        """Runs under teacher forcing; returns logits and what training needs beside.
+
+        Args:
+            params: see the class.
+            encoder_input_tokens: int [B, S]; 0 is padding.
+            decoder_input_tokens: int [B, T]; the targets shifted right by one, so that
+                position 0 holds the start token 0.
+            encoder_segment_ids: int [B, S], 0 at padding, to pack several examples in
+                a row; default 1 at every token that is not padding.
+            decoder_segment_ids: int [B, T], likewise.
+            dropout_key: random key of this step; None evaluates without dropout.
+            collect_health: measure attention's entropy too, on the first example.
+        """
+        if encoder_segment_ids is None:
+            encoder_segment_ids = token_segments(encoder_input_tokens)
+        if decoder_segment_ids is None:
+            decoder_segment_ids = token_segments(decoder_input_tokens, has_start=True)
+        return self._forward(
+            params,
+            encoder_input_tokens,
+            encoder_segment_ids,
+            decoder_input_tokens,
+            decoder_segment_ids,
+            Mode(dropout_key, collect_health),
+        )
+
+    def encode(self, params: Params, encoder_input_tokens: jax.Array) -> Encoded:
+        """Encodes int tokens [B, S] for decoding, without dropout."""
+        segments = token_segments(encoder_input_tokens)
+        return self._encode(params, encoder_input_tokens, segments, Mode())
+
+    def init_cache(
+        self, params: Params, encoded: Encoded, max_decode_length: int
+    ) -> Cache:
+        """Returns the decoder's state before its first token."""
+        if max_decode_length < 1:
+            raise ValueError(
+                f"init_cache: max_decode_length must be at least 1, got "
+                f"{max_decode_length}"
+            )
+        return self._init_cache(params, encoded, max_decode_length)
+
+    def decode_step(
+        self, params: Params, cache: Cache, tokens: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """Feeds one token a row, int [B]; returns float32 logits [B, V] and the state.
+
+        The first token is the start token 0. At most `max_decode_length` steps.
+        """
+        return self._decode_step(params, cache, tokens)
+
+
+def token_segments(tokens: jax.Array, *, has_start: bool = False) -> jax.Array:
+    """Returns int32 segment ids: 1 at tokens, 0 at padding.
+
+    Args:
+        tokens: int [B, L].
+        has_start: the first token is the start token, which has padding's id.
+    """
+    segments = (jnp.asarray(tokens) != PAD_ID).astype(jnp.int32)
+    return segments.at[:, 0].set(1) if has_start else segments
+
+
+def _pure(function: Callable[..., Any]) -> Callable[..., Any]:
+    return hk.without_apply_rng(hk.transform(function)).apply

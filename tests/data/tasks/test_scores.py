@@ -1,0 +1,95 @@
+"""Bootstrapped errors against closed forms."""
+
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+from clinometer.data.errors import DataError
+from clinometer.data.tasks import scores
+
+# Of 1,000 resamples: a standard deviation is known to 1 / sqrt(2,000) = 2.2 %, and an
+# end of an interval to a quarter of a standard error.
+DRAWN, ENDS = 0.08, 0.7
+
+
+def test_the_error_of_a_share_is_the_binomial_one():
+    right = np.arange(277) < 166  # the rows of RTE's validation set
+    score = scores.mean(right)
+    share = 166 / 277
+    expected = 100 * math.sqrt(share * (1 - share) / 277)
+    assert score == pytest.approx(100 * share)
+    assert round(expected, 2) == 2.94
+    found = score.bootstrap()
+    assert found.standard_error == pytest.approx(expected, rel=DRAWN)
+    assert score.standard_error == found.standard_error
+    assert found.low == pytest.approx(100 * share - 1.96 * expected, abs=ENDS)
+    assert found.high == pytest.approx(100 * share + 1.96 * expected, abs=ENDS)
+    half = score.bootstrap(confidence=0.5)
+    assert half.high - half.low == pytest.approx(2 * 0.674 * expected, abs=ENDS)
+
+
+def test_the_error_of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(0).random(400)
+    expected = 100 * values.std() / math.sqrt(400)
+    assert scores.mean(values).standard_error == pytest.approx(expected, rel=DRAWN)
+    function = scores.of_function(lambda drawn: 100 * values[drawn].mean(), 400)
+    assert function.bootstrap() == pytest.approx(scores.mean(values).bootstrap())
+
+
+def test_resampling_is_repeatable_and_seeded():
+    values = np.random.default_rng(0).random(50)
+    first = scores.mean(values).bootstrap()
+    assert scores.mean(values).bootstrap() == first
+    assert scores.mean(values).bootstrap(seed=1) != first
+
+
+def test_drawing_in_parts_is_the_same(monkeypatch):
+    values = np.random.default_rng(0).random(50)
+    whole = scores.mean(values).bootstrap(resamples=30)
+    monkeypatch.setattr(scores, "_CHUNK", 50 * 7)
+    assert scores.mean(values).bootstrap(resamples=30) == pytest.approx(whole)
+
+
+def test_the_mean_of_metrics_keeps_what_they_share():
+    values = np.random.default_rng(0).random(300)
+    same, opposite = scores.mean(values), scores.mean(1 - values)
+    assert scores.average([same, same]) == same
+    error = scores.average([same, same]).standard_error
+    assert error == pytest.approx(same.standard_error)
+    # One rises where the other falls: their mean is always 50.
+    assert scores.average([same, opposite]) == pytest.approx(50)
+    assert scores.average([same, opposite]).standard_error == pytest.approx(0, abs=1e-9)
+
+
+def test_a_mean_with_a_plain_number_has_no_error():
+    score = scores.average([scores.mean([1, 0, 1]), 50.0])
+    assert score == pytest.approx((200 / 3 + 50) / 2)
+    assert math.isnan(scores.standard_error(score))
+    other = scores.average([scores.mean([1, 0, 1]), scores.mean([1, 0])])
+    assert math.isnan(scores.standard_error(other))
+
+
+def test_one_unit_says_nothing_of_the_error_and_none_is_an_error():
+    assert all(map(math.isnan, scores.mean([1.0]).bootstrap()))
+    with pytest.raises(DataError, match="nothing to score"):
+        scores.mean([])
+    with pytest.raises(DataError, match="nothing to score"):
+        scores.of_function(lambda drawn: 0.0, 0)
+
+
+def test_stored_it_is_its_value():
+    score = scores.mean([1, 0, 1, 1])
+    assert json.dumps({"em": score}) == '{"em": 75.0}'
+    assert pickle.loads(pickle.dumps(score)) == 75.0
+
+
+def test_a_record_says_why_a_score_has_no_error():
+    known = scores.describe_error(scores.mean([1.0, 0.0]))
+    assert known == {"standard_error": scores.mean([1.0, 0.0]).standard_error}
+    for score, reason in ((scores.mean([1.0]), "1 scored example"), (50.0, "plain")):
+        found = scores.describe_error(score)
+        assert found["standard_error"] is None
+        assert reason in found["no_standard_error"]

@@ -1,0 +1,42 @@
+"""Cross-entropy and z-loss against float64 NumPy."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from clinometer.models.seq2seq import loss
+
+
+def reference(logits, targets, z_loss):
+    logits = logits.astype(np.float64)
+    log_z = np.log(np.exp(logits).sum(-1))
+    sums = np.zeros(4)
+    for b, t in np.ndindex(targets.shape):
+        if targets[b, t] == 0:
+            continue
+        sums[0] += log_z[b, t] - logits[b, t, targets[b, t]]
+        sums[1] += z_loss * log_z[b, t] ** 2
+        sums[2] += 1
+        sums[3] += logits[b, t].argmax() == targets[b, t]
+    return sums
+
+
+def test_equals_the_definition():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3, 5, 11)).astype(np.float32) * 3
+    targets = rng.integers(0, 11, size=(3, 5))
+    targets[0, 3:] = 0
+    targets[1] = logits[1].argmax(-1)
+    got = loss.cross_entropy(jnp.asarray(logits), jnp.asarray(targets), z_loss=0.01)
+    np.testing.assert_allclose(got, reference(logits, targets, 0.01), rtol=1e-5)
+    other = reference(logits, np.roll(targets, 1, axis=1), 0.01)
+    assert not np.allclose(got, other, rtol=1e-3)
+
+
+def test_padding_weighs_nothing():
+    logits = jnp.full((1, 4, 3), 7.0)
+    assert loss.cross_entropy(logits, jnp.zeros((1, 4), int), 1.0) == (0, 0, 0, 0)
+
+
+def test_large_logits_stay_finite():
+    got = loss.cross_entropy(jnp.array([[[1e4, 0.0]]]), jnp.array([[1]]))
+    assert got.loss_sum == 1e4

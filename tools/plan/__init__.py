@@ -1,0 +1,1 @@
+"""What a program needs of a TPU that is not here, by its compiler."""

@@ -1,0 +1,201 @@
+"""Compiles whole train steps for TPUs that are not here: no step is run.
+
+`python -m clinometer.tools.plan.ahead_of_time transformer-base --topology v5e:4x4` says
+what the TPU compiler makes of the step, with the Pallas kernels and with XLA's own
+forms. Needs libtpu, not a TPU: `pip install 'clinometer[tpu]'`.
+"""
+
+import argparse
+from collections.abc import Sequence
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+import jax.numpy as jnp
+import numpy as np
+
+from clinometer import kernels
+from clinometer import models
+from clinometer.kernels.bench import environment
+from clinometer.kernels.options import ranges
+from clinometer.tools.plan import compiler
+from clinometer.tools.plan import topologies as tpu_topologies
+from clinometer.train import optimizer as optimizer_lib
+from clinometer.train import state as state_lib
+from clinometer.train.configs import pretrain
+
+
+def compile_step(
+    name: str,
+    topology: str,
+    implementation: str,
+    *,
+    batch_size: int,
+    encoder_length: int,
+    decoder_length: int,
+    head_parts: int = 1,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Compiles a train step over all chips of a topology; returns what it needs.
+
+    The batch is divided over the chips, and the heads over `head_parts` of them;
+    parameters and the optimizer's state are whole on each.
+
+    Args:
+        name: of the model.
+        topology: a chip's name, or one with a shape, such as "v5e:4x4".
+        implementation: "auto" for the Pallas kernels, "reference" for XLA's forms.
+        batch_size: B, over all chips.
+        encoder_length: S.
+        decoder_length: T.
+        head_parts: a divisor of the number of chips.
+        **overrides: fields of the model's config.
+
+    Returns:
+        A record; `hbm_*_bytes` and `pallas_calls` are of one chip's program, `choices`
+        the implementations taken, with the reasons for those passed over.
+
+    Raises:
+        ModelNameError, ConfigError: as `models.build`.
+        ValueError: there is no such topology; head_parts or the batch do not divide.
+        RuntimeError: the compiler refuses the program.
+    """
+    _, topology = tpu_topologies.resolve(topology)
+    devices = topologies.get_topology_desc(
+        platform="tpu", topology_name=topology
+    ).devices
+    if head_parts < 1 or len(devices) % head_parts:
+        raise ValueError(
+            f"head_parts: must divide the {len(devices)} chips of {topology}, "
+            f"got {head_parts}"
+        )
+    mesh = jax.sharding.Mesh(
+        np.array(devices).reshape(-1, head_parts),
+        ("data", "model"),
+        axis_types=(jax.sharding.AxisType.Auto,) * 2,
+    )
+    model = models.build(name, **overrides, implementation=implementation)
+    optimizer = optimizer_lib.make(pretrain.get_config().optimizer)
+    step = state_lib.make_train_step(
+        model, optimizer, lambda _: 0.01, seed=0, z_loss=1e-4
+    )
+    state = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
+    lengths = {
+        "encoder_input_tokens": encoder_length,
+        "decoder_input_tokens": decoder_length,
+        "decoder_target_tokens": decoder_length,
+    }
+    batch = {
+        key: jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
+        for key, length in lengths.items()
+    }
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    divided = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    start = time.perf_counter()
+    with kernels.shard_over(mesh, batch="data", heads="model"):
+        with kernels.target(devices[0].device_kind):
+            choices = kernels.choices(step, state, batch, platform="tpu")
+        lowered = jax.jit(
+            step, in_shardings=(whole, divided), out_shardings=whole, donate_argnums=0
+        ).lower(state, batch)
+    compiled = lowered.compile()
+    memory = compiled.memory_analysis()
+    return {
+        "model": model.name,
+        "topology": topology,
+        "device_kind": devices[0].device_kind,
+        "implementation": implementation,
+        "batch_size": batch_size,
+        "encoder_length": encoder_length,
+        "decoder_length": decoder_length,
+        "head_parts": head_parts,
+        "dtype": str(model.config.dtype),
+        "hbm_temp_bytes": memory.temp_size_in_bytes,
+        "hbm_argument_bytes": memory.argument_size_in_bytes,
+        "pallas_calls": compiled.as_text().count('"tpu_custom_call"'),
+        "choices": sorted({_choice_text(choice) for choice in choices}),
+        "compile_seconds": time.perf_counter() - start,
+        "versions": environment.versions(("jax", "jaxlib", "libtpu")),
+    }
+
+
+def _choice_text(choice: Any) -> str:
+    reasons = "".join(f"; not {reason}" for reason in choice.passed_over)
+    return f"{choice.op} ({choice.pass_name}): {choice.implementation}{reasons}"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compiles both forms of a model's step; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m clinometer.tools.plan.ahead_of_time",
+        description="Compiles a whole train step (forward, backward, Adafactor's "
+        "update; bfloat16, layers scanned) for a TPU that is not here, with the Pallas "
+        "kernels and with XLA's own forms. Needs libtpu: pip install "
+        "'clinometer[tpu]'.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="such as transformer-base")
+    parser.add_argument("--topology", default="v5e:4x4", help="default v5e:4x4")
+    parser.add_argument(
+        "--batch-size", type=ranges.Whole(1), default=128, help="over all chips"
+    )
+    parser.add_argument("--encoder-length", type=ranges.Whole(1), default=512)
+    parser.add_argument("--decoder-length", type=ranges.Whole(1), default=114)
+    parser.add_argument(
+        "--head-parts",
+        type=ranges.Whole(1),
+        default=1,
+        help="chips that share the heads",
+    )
+    parser.add_argument("--json", action="store_true", help="print a list of records")
+    arguments = parser.parse_args(argv)
+    try:
+        compiler.libtpu_version()
+    except ModuleNotFoundError:
+        print(
+            "ahead_of_time: libtpu is not installed; pip install 'clinometer[tpu]'",
+            file=sys.stderr,
+        )
+        return 1
+    os.environ.update(compiler.ENVIRONMENT)
+    jax.config.update("jax_platforms", "cpu")  # JAX was imported before
+    records = []
+    for implementation in ("auto", "reference"):
+        try:
+            record = compile_step(
+                arguments.model,
+                arguments.topology,
+                implementation,
+                batch_size=arguments.batch_size,
+                encoder_length=arguments.encoder_length,
+                decoder_length=arguments.decoder_length,
+                head_parts=arguments.head_parts,
+                dtype="bfloat16",
+                scan_layers=True,
+            )
+        except (ValueError, RuntimeError) as error:
+            print(f"ahead_of_time: {implementation}: {error}", file=sys.stderr)
+            return 1
+        records.append(record)
+        out = sys.stderr if arguments.json else sys.stdout
+        print(
+            f"{record['model']} on {record['topology']}, {implementation}: HBM temp "
+            f"{record['hbm_temp_bytes'] / 2**20:,.1f} MiB and arguments "
+            f"{record['hbm_argument_bytes'] / 2**20:,.1f} MiB a chip, "
+            f"{record['pallas_calls']} Pallas calls, compiled in "
+            f"{record['compile_seconds']:.0f} s",
+            *record["choices"],
+            sep="\n  ",
+            file=out,
+            flush=True,
+        )
+    if arguments.json:
+        print(json.dumps(records, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""Compiles programs for TPU topologies in a process of its own, and tells of each.
+
+libtpu reads its flags once, and its simulator may end the process; so `compiler.py`
+runs this module as a child. It takes the path of a request, as JSON, and prints an
+event a line, as JSON too: a job begins, a job ends. What the compiler has written
+during a job is moved to the job's folder, before the end is told. It ends when its
+standard input does, with the process that holds the other end.
+"""
+
+from collections.abc import Sequence
+import importlib
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+
+from clinometer.kernels import context
+from clinometer.tools.plan.tpu_cost import case as case_lib
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the jobs of the request that `argv` names."""
+    request = json.loads(pathlib.Path(argv[0]).read_text(encoding="utf-8"))
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    if request["core"] is not None:
+        os.sched_setaffinity(0, [request["core"]])
+    # The compiler writes to standard output too: events get a channel of their own.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def tell(**event: Any) -> None:
+        print(json.dumps(event), file=events, flush=True)
+
+    module, _, function = request["table"].partition(":")
+    table = getattr(importlib.import_module(module), function)()
+    dump = pathlib.Path(request["dump"])
+    for place, job in request["jobs"]:
+        tell(event="begin", job=place)
+        try:
+            result = _compile(table, job)
+        except Exception as error:
+            result = {"reason": f"{type(error).__name__}: {error}"}
+        move(dump, pathlib.Path(request["folders"]) / str(place))
+        tell(event="end", job=place, **result)
+    return 0
+
+
+def move(dump: pathlib.Path, folder: pathlib.Path) -> None:
+    """Moves what the compiler has written since the last move."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in dump.iterdir():
+        path.rename(folder / path.name)
+
+
+def _end_with_input() -> None:
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _compile(
+    table: Sequence[case_lib.Case | case_lib.Step], job: dict[str, Any]
+) -> dict[str, Any]:
+    topology = topologies.get_topology_desc(
+        platform="tpu", topology_name=job["topology"]
+    )
+    device = topology.devices[0]
+    sharding = jax.sharding.SingleDeviceSharding(device)
+    run, shapes = case_lib.program(
+        case_lib.find(table, job["case"]), job["implementation"], job["dtype"]
+    )
+    if job["kernel"]:
+        with context.target(device.device_kind):
+            run, shapes = case_lib.kernel(run, shapes, job["kernel"])
+    arrays = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for x in shapes]
+    compiled = jax.jit(run).lower(*arrays).compile()
+    memory = compiled.memory_analysis()
+    return {
+        "reason": None,
+        "hbm_temp_bytes": memory.temp_size_in_bytes,
+        "hbm_argument_bytes": memory.argument_size_in_bytes,
+        "hbm_output_bytes": memory.output_size_in_bytes,
+        "code_bytes": memory.generated_code_size_in_bytes,
+        "cores": getattr(device, "num_cores", 1),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,290 @@
+"""Runs the TPU compiler in child processes that may hang, crash or be stopped."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from typing import Any
+
+from clinometer.kernels import python_child
+from clinometer.tools.plan import child
+
+# What libtpu must be told to compile on a machine that has no TPU.
+ENVIRONMENT = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process fails at a lock
+    "JAX_PLATFORMS": "cpu",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # of a host that is not there
+    "TPU_LOG_DIR": "disabled",  # else a file a process in /tmp, of gigabytes in all
+    "TPU_SKIP_MDS_QUERY": "1",  # there is no metadata server to ask
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
+_DUMP = (
+    "--xla_jf_dump_to={}",
+    "--xla_jf_dump_llo_text=true",
+    "--xla_jf_dump_hlo_text=true",
+    "--xla_jf_dump_llo_pass_label_regex=final.*|pre-finalize.*",
+)
+_SIMULATE = ("--xla_jf_dump_static_llo_profile_to={}",)
+FLAGS = {"compile": (), "bundles": _DUMP, "simulate": _DUMP + _SIMULATE}
+START_SECONDS = 120.0  # until a child's first event: JAX is imported, libtpu loaded
+_ERROR = re.compile(
+    r"Check failed|LLO_CHECK|INTERNAL|UNIMPLEMENTED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED"
+    r"|[Uu]nsupported|[Nn]ot implemented|Error"
+)
+
+# Severity, time, thread, file and line, before what is logged.
+_LOGGED = re.compile(r"^[FEWI]\d{4} [\d:.]+\s+\d+ \S+\] ")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One program for one topology.
+
+    Attributes:
+        case: key of a case.
+        implementation: of the case.
+        dtype: of operands without their own.
+        topology: the compiler's name, e.g. "v5e:2x2".
+        kernel: the Pallas call of the program to compile alone; "" for all of it.
+    """
+
+    case: tuple[str, str, str]
+    implementation: str
+    dtype: str
+    topology: str
+    kernel: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of a job.
+
+    Attributes:
+        job: what was asked.
+        reason: why there is no compiled program, or why the process ended; else None.
+        folder: with what the compiler wrote, even where it then failed; None where it
+            was not asked.
+        values: numbers of the compiled program, by name; empty without one.
+        lost: the process ended, so that it did not tell.
+        late: it was not done in time, or was killed from outside. What it wrote until
+            then depends on the machine.
+    """
+
+    job: Job
+    reason: str | None
+    folder: pathlib.Path | None
+    values: dict[str, Any]
+    lost: bool = False
+    late: bool = False
+
+    def discard(self) -> None:
+        """Removes what the compiler wrote, which may be tens of megabytes."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class StoppedError(Exception):
+    """The compiler was told to stop."""
+
+
+def libtpu_version() -> str:
+    """Returns libtpu's version.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        raise ModuleNotFoundError("No module named 'libtpu'", name="libtpu")
+    return importlib.metadata.version("libtpu")
+
+
+class Compiler:
+    """Children at work, and the folder of what they write; a context.
+
+    Attributes:
+        table: "module:function" that makes the cases.
+        timeout: seconds that a job may take.
+    """
+
+    def __init__(self, table: str, timeout: float) -> None:
+        self.table = table
+        self.timeout = timeout
+        self._work = tempfile.TemporaryDirectory(prefix="tpu-cost-")
+        self._lock = threading.Lock()
+        self._living: set[_Child] = set()
+        self._stopped = False
+
+    def __enter__(self) -> "Compiler":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._work.cleanup()
+
+    def stop(self) -> None:
+        """Ends all children, and starts no more; for another thread."""
+        with self._lock:
+            self._stopped = True
+            living = list(self._living)
+        for process in living:
+            process.close()
+
+    def run(self, jobs: Sequence[Job], mode: str) -> Iterator[Outcome]:
+        """Compiles jobs one after the other, and yields each outcome as it comes.
+
+        A child takes as many jobs as it survives; the rest goes to another one.
+
+        Args:
+            jobs: what to compile.
+            mode: of `FLAGS`, what the compiler is to write.
+
+        Raises:
+            StoppedError: `stop` was called.
+        """
+        left = list(enumerate(jobs))
+        folders = pathlib.Path(tempfile.mkdtemp(prefix=mode, dir=self._work.name))
+        process: _Child | None = None
+        try:
+            while left:
+                process = process or self._start(left, mode, folders)
+                place, job = left.pop(0)
+                values, reason, late = process.outcome(self.timeout)
+                if self._stopped:
+                    raise StoppedError
+                folder = folders / str(place)
+                if values is None:
+                    self._end(process)
+                    child.move(process.dump, folder)
+                    process = None
+                lost = process is None and not late
+                yield Outcome(job, reason, folder, values or {}, lost, late)
+        finally:
+            if process is not None:
+                self._end(process)
+
+    def _start(
+        self, jobs: Sequence[tuple[int, Job]], mode: str, folders: pathlib.Path
+    ) -> "_Child":
+        with self._lock:
+            if self._stopped:
+                raise StoppedError
+            # Where the simulator ends its process, it depends on threads that run
+            # beside it what is written until then: on one core there is one thread.
+            cores = sorted(os.sched_getaffinity(0))
+            core = cores[len(self._living) % len(cores)]
+            process = _Child(
+                jobs, mode, self.table, folders, core if mode == "simulate" else None
+            )
+            self._living.add(process)
+            return process
+
+    def _end(self, process: "_Child") -> None:
+        process.close()
+        with self._lock:
+            self._living.discard(process)
+
+
+class _Child:
+    """A process of `child.py`, ended with its group when it is closed."""
+
+    def __init__(
+        self,
+        jobs: Sequence[tuple[int, Job]],
+        mode: str,
+        table: str,
+        folders: pathlib.Path,
+        core: int | None,
+    ) -> None:
+        home = pathlib.Path(tempfile.mkdtemp(prefix="child", dir=folders))
+        self.dump = home / "dump"
+        self.dump.mkdir()
+        request = home / "request.json"
+        described = {
+            "table": table,
+            "dump": str(self.dump),
+            "folders": str(folders),
+            "core": core,
+            "jobs": [(place, dataclasses.asdict(job)) for place, job in jobs],
+        }
+        request.write_text(json.dumps(described), encoding="utf-8")
+        self._errors = home / "stderr"
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                python_child.module(child.__name__, str(request)),
+                env=_environment(mode, self.dump),
+                stdin=subprocess.PIPE,  # it ends with us, however we end
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,  # Ctrl-C reaches us, and we end it
+            )
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def outcome(self, timeout: float) -> tuple[dict[str, Any] | None, str | None, bool]:
+        """Waits for the next job.
+
+        Returns:
+            Its values, without any where it was refused, None where the process is
+            lost; the reason, if it has no program; and whether it was not done in time.
+        """
+        try:
+            begun = self._events.get(timeout=START_SECONDS)
+            event = begun and self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None, f"not done after {timeout:g} seconds", True
+        if event is None:
+            # Killed, perhaps for want of memory: that tells of the machine too.
+            killed = self._process.wait() == -signal.SIGKILL
+            return None, self._last_words(), killed
+        reason = event.pop("reason")
+        values = {k: v for k, v in event.items() if k not in ("event", "job")}
+        return values, reason and _short(reason), False
+
+    def close(self) -> None:
+        """Ends the process and those that it started."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._events.put(json.loads(line))
+        self._events.put(None)
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        lines = self._errors.read_text("utf-8", "replace").splitlines()
+        fatal = [line for line in lines if _LOGGED.match(line) and line[0] == "F"]
+        telling = [line for line in lines if _ERROR.search(line)]
+        said = (fatal or telling or lines or ["nothing"])[-1]
+        return f"the compiler's process ended with {code}: {_short(said)}"
+
+
+def _environment(mode: str, dump: pathlib.Path) -> dict[str, str]:
+    flags = " ".join(flag.format(dump) for flag in FLAGS[mode])
+    own = ENVIRONMENT | {"LIBTPU_INIT_ARGS": flags}
+    return python_child.environment(os.environ) | own
+
+
+def _short(reason: str) -> str:
+    """Returns a message without the compiler's stack and paths."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
+    text = _LOGGED.sub("", lines[0]) if lines else "no reason"
+    # Mosaic's reason comes after a heading.
+    more = next((line for line in lines[1:] if _ERROR.search(line)), "")
+    return f"{text} {more}".strip()[:600]

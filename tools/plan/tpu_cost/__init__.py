@@ -1,0 +1,1 @@
+"""Costs of each kernel on a TPU: `clinometer tpu-cost`."""

@@ -1,0 +1,310 @@
+"""What `clinometer tpu-cost` compiles: the kernels at named real shapes."""
+
+from collections.abc import Iterator
+import functools
+from typing import Any
+
+from clinometer.kernels import dispatch
+from clinometer.kernels.bench import baselines
+from clinometer.kernels.convolution import dynamic
+from clinometer.kernels.convolution import light
+from clinometer.kernels.performer_attention import api as performer_api
+from clinometer.kernels.relative_attention import api as attention_api
+from clinometer.kernels.switch import experts
+from clinometer.kernels.switch import routing
+from clinometer.kernels.switch import rows
+from clinometer.tools.plan.tpu_cost import steps
+from clinometer.tools.plan.tpu_cost.case import Case
+from clinometer.tools.plan.tpu_cost.case import Form
+from clinometer.tools.plan.tpu_cost.case import Operand
+from clinometer.tools.plan.tpu_cost.case import Step
+
+# Where each operation's least cycles are worked out; {} is the pass.
+_ROOFLINES = {
+    "relative_attention": "clinometer.kernels.relative_attention.roofline:{}",
+    "performer_attention": "clinometer.kernels.performer_attention.roofline:{}",
+    "light_conv": "clinometer.kernels.convolution.roofline:light_{}",
+    "dynamic_conv": "clinometer.kernels.convolution.roofline:dynamic_{}",
+    "switch_route": "clinometer.kernels.switch.roofline:route_{}",
+    "switch_dispatch": "clinometer.kernels.switch.roofline:dispatch_{}",
+    "switch_combine": "clinometer.kernels.switch.roofline:combine_{}",
+    "expert_matmul": "clinometer.kernels.switch.roofline:expert_matmul_{}",
+}
+
+
+def cases() -> list[Case | Step]:
+    """Returns all cases, those of the base models' layers."""
+    return [
+        *attention(8, 512, 8, 64, causal=False),
+        *attention(8, 512, 8, 64, causal=True),
+        *attention(1, 2048, 8, 64, causal=False),
+        *performer(8, 512, 8, 64, causal=True),
+        *performer(8, 512, 8, 64, causal=False),
+        *light_conv(8, 512, 512, 8, 31),
+        *light_conv(8, 512, 512, 8, 7),
+        *dynamic_conv(8, 512, 512, 8, 31),
+        *switch(4096, 32, 512, 2048),
+        *steps.steps(),
+    ]
+
+
+def attention(
+    batch: int,
+    length: int,
+    num_heads: int,
+    width: int,
+    *,
+    causal: bool,
+    num_keys: int | None = None,
+    biased: bool = True,
+    masked: bool = False,
+) -> Iterator[Case]:
+    """Yields relative attention, forward and backward.
+
+    Args:
+        batch: examples.
+        length: queries.
+        num_heads: heads.
+        width: of a head.
+        causal: whether no query attends to later keys.
+        num_keys: keys, if not as many as queries.
+        biased: whether there is a bias, which cross-attention has not.
+        masked: whether keys are masked.
+    """
+    num_keys = num_keys or length
+    query = steps.heads(batch, length, num_heads, width)
+    key = steps.heads(batch, num_keys, num_heads, width)
+    distances = length + num_keys - 1 if biased else 0
+    segments = batch if masked else 1
+    operands = (
+        query,
+        key,
+        key,
+        Operand((1, num_heads, distances), "float32"),
+        Operand((segments, length), "int32"),
+        Operand((segments, num_keys), "int32"),
+        Operand((1,), "int32"),
+        Operand((1, 0, 0, 0), "float32"),
+    )
+    residuals = (query, Operand((batch, num_heads, length), "float32"))
+    forms = {}
+    if biased and not masked and num_keys == length:
+        table = Operand((num_heads, steps.NUM_BUCKETS), "float32")
+        bias = Operand((num_heads, length, length))
+        gathered = functools.partial(baselines.attention_gathered_table, causal=causal)
+        given = functools.partial(baselines.attention_given_bias, causal=causal)
+        forms = {
+            "gathered-table": Form(gathered, (query, key, key, table)),
+            "given-bias": Form(given, (query, key, key, bias)),
+        }
+    keys = "" if num_keys == length else f"k{num_keys}"
+    marks = _marks(causal=causal, nobias=not biased, masked=masked)
+    yield from _both(
+        "relative_attention",
+        f"b{batch}h{num_heads}s{length}{keys}d{width}{marks}",
+        (attention_api.FORWARD, attention_api.BACKWARD),
+        (operands, (*operands, *residuals, query)),
+        {"causal": causal, "masked": masked, "groups": 1},
+        forms,
+    )
+
+
+def performer(
+    batch: int,
+    length: int,
+    num_heads: int,
+    width: int,
+    *,
+    causal: bool,
+    masked: bool = False,
+) -> Iterator[Case]:
+    """Yields Performer's attention, forward and backward."""
+    x = steps.heads(batch, length, num_heads, width)
+    mask = Operand((batch, length) if masked else (1, 0), "float32")
+    operands = (x, x, x, mask)
+    residuals = (x, Operand((batch, num_heads, length), "float32"))
+    forms = {}
+    if causal and not masked:
+        forms = {
+            "chunk64": Form(baselines.performer_chunk64, (x, x, x)),
+            "quadratic": Form(baselines.performer_quadratic, (x, x, x)),
+        }
+    yield from _both(
+        "performer_attention",
+        f"b{batch}h{num_heads}s{length}d{width}{_marks(causal=causal, masked=masked)}",
+        (performer_api.FORWARD, performer_api.BACKWARD),
+        (operands, (*operands, *residuals, x)),
+        {"causal": causal, "epsilon": baselines.EPSILON},
+        forms,
+    )
+
+
+def light_conv(
+    batch: int,
+    length: int,
+    channels: int,
+    num_heads: int,
+    taps: int,
+    *,
+    causal: bool = True,
+) -> Iterator[Case]:
+    """Yields light convolution, forward and backward."""
+    x = Operand((batch, length, channels))
+    weights = Operand((1, num_heads, taps))
+    filters = Operand((num_heads, taps))
+    yield from _both(
+        "light_conv",
+        f"b{batch}s{length}d{channels}h{num_heads}k{taps}{_marks(causal=causal)}",
+        (light.FORWARD, light.BACKWARD),
+        ((x, weights), (x, weights, x)),
+        {"causal": causal, "groups": 1},
+        {
+            "shift-sum": Form(baselines.light_shift_sum, (x, filters)),
+            "lax-grouped-conv": Form(baselines.light_grouped_conv, (x, filters)),
+        }
+        if causal
+        else {},
+    )
+
+
+def dynamic_conv(
+    batch: int,
+    length: int,
+    channels: int,
+    num_heads: int,
+    taps: int,
+    *,
+    causal: bool = True,
+) -> Iterator[Case]:
+    """Yields dynamic convolution, forward and backward."""
+    x = Operand((batch, length, channels))
+    weights = Operand(
+        (batch, length, num_heads, taps), None, (batch, length, num_heads * taps)
+    )
+    yield from _both(
+        "dynamic_conv",
+        f"b{batch}s{length}d{channels}h{num_heads}k{taps}{_marks(causal=causal)}",
+        (dynamic.FORWARD, dynamic.BACKWARD),
+        ((x, weights), (x, weights, x)),
+        {"causal": causal},
+        {
+            "shift-sum": Form(baselines.dynamic_shift_sum, (x, weights)),
+            "unfold": Form(baselines.dynamic_unfold, (x, weights)),
+        }
+        if causal
+        else {},
+    )
+
+
+def switch(
+    num_tokens: int, num_experts: int, d_model: int, d_ff: int
+) -> Iterator[Case]:
+    """Yields a Switch layer's parts, of one group of tokens, forward and backward."""
+    capacity = routing.expert_capacity(num_tokens, num_experts, steps.CAPACITY_FACTOR)
+    slots = {"num_experts": num_experts, "capacity": capacity}
+    label = f"n{num_tokens}e{num_experts}c{capacity}"
+    yield from route(1, num_tokens, num_experts, capacity)
+    x = Operand((1, num_tokens, d_model))
+    y = Operand((1, num_experts, capacity, d_model))
+    slot = Operand((1, num_tokens), "int32")
+    gate = Operand((1, num_tokens), "float32")
+    forms = {
+        "scatter": Form(
+            functools.partial(baselines.dispatch_scatter, **slots), (x, slot)
+        ),
+        "gather": Form(
+            functools.partial(baselines.dispatch_gather, **slots), (x, slot)
+        ),
+        "one-hot-einsum": Form(
+            functools.partial(baselines.dispatch_one_hot_einsum, **slots), (x, slot)
+        ),
+    }
+    one = Operand((1, num_tokens), "float32")
+    name = f"{label}d{d_model}"
+    yield _case("switch_dispatch", name, rows.DISPATCH_FORWARD, (x, slot), slots, forms)
+    operands = (y, slot, one)
+    yield _case("switch_dispatch", name, rows.DISPATCH_BACKWARD, operands, {})
+    forms = {
+        "gather": Form(baselines.combine_gather, (y, gate, slot)),
+        "one-hot-einsum": Form(baselines.combine_one_hot_einsum, (y, gate, slot)),
+    }
+    operands = (y, slot, gate)
+    yield _case("switch_combine", name, rows.COMBINE_FORWARD, operands, {}, forms)
+    operands = (*operands, x)
+    yield _case("switch_combine", name, rows.COMBINE_BACKWARD, operands, {})
+    counts = Operand((1, num_experts), "int32")
+    settings = {"num_tokens": num_tokens, "num_experts": num_experts, "groups": 1}
+    for first, last in ((d_model, d_ff), (d_ff, d_model)):
+        name = f"{label}d{first}f{last}"
+        here = Operand((1, num_experts, capacity, first))
+        grad = Operand((1, num_experts, capacity, last))
+        operands = (here, Operand((1, num_experts, first, last)), counts)
+        yield _case("expert_matmul", name, experts.FORWARD, operands, settings)
+        operands = (*operands, grad)
+        yield _case("expert_matmul", name, experts.BACKWARD, operands, settings)
+
+
+def route(
+    groups: int,
+    num_tokens: int,
+    num_experts: int,
+    capacity: int,
+    *,
+    masked: bool = False,
+    dtype: str | None = "float32",
+) -> Iterator[Case]:
+    """Yields routing, forward and backward; a model's router has float32 logits."""
+    logits = Operand((groups, num_tokens, num_experts), dtype)
+    mask = Operand((groups if masked else 1, num_tokens), "bool")
+    tokens = Operand((groups, num_tokens), "float32")
+    label = f"n{num_tokens}e{num_experts}c{capacity}"
+    label = (f"g{groups}" if groups > 1 else "") + label + _marks(masked=masked)
+    one_hot = functools.partial(baselines.route_one_hot_cumsum, capacity=capacity)
+    yield _case(
+        "switch_route",
+        label,
+        routing.FORWARD,
+        (logits, mask),
+        {"capacity": capacity},
+        {} if masked else {"one-hot-cumsum": Form(one_hot, (logits,))},
+    )
+    operands = (
+        logits,
+        mask,
+        Operand((groups, num_tokens), "int32"),
+        tokens,
+        tokens,
+        Operand((groups, num_experts), "float32"),
+        Operand((groups,), "float32"),
+    )
+    yield _case("switch_route", label, routing.BACKWARD, operands, {})
+
+
+def _marks(**named: bool) -> str:
+    return "".join(f"-{name}" for name, is_so in named.items() if is_so)
+
+
+def _case(
+    op: str,
+    label: str,
+    kernel: dispatch.Kernel,
+    operands: tuple[Operand, ...],
+    settings: dict[str, Any],
+    forms: dict[str, Form] | None = None,
+) -> Case:
+    pass_name = kernel.pass_name
+    roofline = _ROOFLINES[op].format(pass_name) if op in _ROOFLINES else None
+    return Case(op, pass_name, label, kernel, operands, settings, roofline, forms or {})
+
+
+def _both(
+    op: str,
+    label: str,
+    kernels: tuple[dispatch.Kernel, dispatch.Kernel],
+    operands: tuple[tuple[Operand, ...], tuple[Operand, ...]],
+    settings: dict[str, Any],
+    forms: dict[str, Form],
+) -> Iterator[Case]:
+    """Yields both passes; the forms are of the forward pass, see `steps.py`."""
+    yield _case(op, label, kernels[0], operands[0], settings, forms)
+    yield _case(op, label, kernels[1], operands[1], settings)

@@ -1,0 +1,231 @@
+"""`clinometer tpu-cost`: what the TPU compiler says of the kernels, without a TPU."""
+
+import argparse
+from collections.abc import Iterator
+from collections.abc import Sequence
+import concurrent.futures
+import importlib.metadata
+import pathlib
+import sys
+import time
+from typing import Any
+
+from clinometer.kernels.bench import environment
+from clinometer.kernels.bench import progress as progress_lib
+from clinometer.kernels.bench import records as records_lib
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
+from clinometer.kernels.tpu import chips
+from clinometer.tools.plan import compiler as compiler_lib
+from clinometer.tools.plan import topologies
+from clinometer.tools.plan.tpu_cost import case as case_lib
+from clinometer.tools.plan.tpu_cost import cases as cases_lib
+from clinometer.tools.plan.tpu_cost import page
+from clinometer.tools.plan.tpu_cost import report
+from clinometer.tools.plan.tpu_cost import table
+
+_DESCRIPTION = """\
+Compiles the kernels, and plain jnp forms of the same maths, for TPUs that need not be
+there, and tells what the compiler says of them: whether they compile, cycles, bundles,
+memory, spilled registers, use of the slots, and the least cycles that the chip needs.
+
+A row is one program, as `jax.jit` makes it; one of the pass "forward+backward" gives
+output and gradients. "cycles" are the compiler's own: of its simulator (status
+"simulated"), or bundles of its schedule (status "bundles only"), which leave out what
+is waited for; and no fewer than the chip's memory needs. They are never the time on a
+TPU. "around" are the cycles of what XLA puts beside a Pallas call, such as copies into
+another layout. "ratio" is the cycles of the best jnp form over a form's.
+"""
+
+_EPILOG = """\
+examples:
+  clinometer tpu-cost --op switch_route --topology v5e
+  clinometer tpu-cost --topology v5e --topology v6e --form ours --page cost.html
+  clinometer tpu-cost --op light_conv --pass forward --dtype float32 --json
+
+exit codes: 0 done; 1 a kernel of ours does not compile where "auto" takes it; 2 bad
+input. What does not compile is a record with its reason.
+"""
+
+_USAGE = 2
+_TABLE = f"{cases_lib.__name__}:cases"
+_FORMS = ("ours", "xla", "both")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the report; returns the exit code.
+
+    Raises:
+        ModuleNotFoundError: libtpu is not installed.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        chosen = _chosen(args.op, args.passes)
+        targets = [topologies.resolve(x) for x in args.topology or topologies.DEFAULT]
+        for option in ("out", "page", "markdown"):
+            path = getattr(args, option)
+            if path is not None:
+                outputs.check_file(f"--{option}", path)
+    except ValueError as error:
+        print(f"clinometer tpu-cost: {error}", file=sys.stderr)
+        return _USAGE
+    versions = {
+        "libtpu_version": compiler_lib.libtpu_version(),
+        "jax_version": importlib.metadata.version("jax"),
+        **environment.git_revision(pathlib.Path(__file__).resolve().parents[3]),
+    }
+    work = [
+        (case, chip, topology, names)
+        for case in chosen
+        for chip, topology in targets
+        if (names := _implementations(case, args.form))
+    ]
+    line = progress_lib.Line(seconds=30)
+    line.note(
+        f"libtpu {versions['libtpu_version']}, jax {versions['jax_version']}; "
+        f"{len(work)} kernels and topologies"
+    )
+    found: list[dict[str, Any]] = []
+    with compiler_lib.Compiler(_TABLE, args.timeout) as compiler:
+        for records in _measured(compiler, work, args.dtype, args.jobs, line):
+            records = [record | versions for record in records]
+            found += records
+            if args.out:  # After each, so that an interrupted run is kept.
+                outputs.write_text(args.out, records_lib.dumps(found))
+            if args.page:
+                outputs.write_text(args.page, page.draw(found))
+            if args.markdown:
+                lines = "\n".join(table.markdown(found)) + "\n"
+                outputs.write_text(args.markdown, lines)
+            print(
+                "\n".join(table.text(records)) + "\n",
+                file=sys.stderr if args.json else sys.stdout,
+                flush=True,
+            )
+    if args.json:
+        print(records_lib.dumps(found), end="")
+    return 1 if any(_broken(record) for record in found) else 0
+
+
+def _measured(
+    compiler: compiler_lib.Compiler,
+    work: Sequence[tuple[case_lib.Case | case_lib.Step, chips.Chip, str, list[str]]],
+    dtype: str,
+    jobs: int,
+    line: progress_lib.Line,
+) -> Iterator[list[dict[str, Any]]]:
+    """Yields each case's records for a topology, in order, while others compile."""
+    started = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        waiting = {
+            pool.submit(
+                report.measure, compiler, case, chip, topology, dtype, names
+            ): f"{' '.join(case.key)} for {topology}"
+            for case, chip, topology, names in work
+        }
+        try:
+            for done, (future, what) in enumerate(waiting.items()):
+                elapsed = time.monotonic() - started
+                line.say(f"{done} of {len(waiting)}, {elapsed:.0f} s: {what}")
+                records = future.result()
+                line.clear()
+                yield records
+        except BaseException:
+            compiler.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            line.clear()
+            raise
+
+
+def _broken(record: dict[str, Any]) -> bool:
+    """Whether "auto" takes a kernel that the compiler refuses."""
+    taken = record["implementation"] == case_lib.OURS == record["auto"]
+    return taken and not record["compiled"]
+
+
+def _chosen(
+    ops: Sequence[str] | None, passes: Sequence[str] | None
+) -> list[case_lib.Case | case_lib.Step]:
+    listed = cases_lib.cases()
+    known = list(dict.fromkeys(case.op for case in listed))
+    unknown = [name for name in ops or () if name not in known]
+    if unknown:
+        raise ValueError(f"--op: got {unknown[0]!r}; accepted: {', '.join(known)}")
+    return [
+        case
+        for case in listed
+        if case.op in (ops or known) and case.pass_name in (passes or (case.pass_name,))
+    ]
+
+
+def _implementations(case: case_lib.Case | case_lib.Step, form: str) -> list[str]:
+    wanted = {"ours": (True,), "xla": (False,), "both": (True, False)}[form]
+    return [x for x in case.implementations() if (x == case_lib.OURS) in wanted]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clinometer tpu-cost",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--op",
+        metavar="NAME",
+        action="append",
+        help="an operation, e.g. light_conv; repeatable; all by default",
+    )
+    parser.add_argument(
+        "--pass",
+        dest="passes",
+        action="append",
+        choices=("forward", "backward", case_lib.STEP),
+        help="repeatable; all by default",
+    )
+    parser.add_argument(
+        "--topology",
+        metavar="NAME",
+        action="append",
+        help=f"a chip ({', '.join(chips.CHIPS)}) or a topology such as v5e:4x4; "
+        f"repeatable; {', '.join(topologies.DEFAULT)} by default",
+    )
+    parser.add_argument(
+        "--form",
+        choices=_FORMS,
+        default="both",
+        help="our kernels, XLA's forms, or both; ratios need both; default both",
+    )
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the records as JSON; the tables go to standard error",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write the records as JSON")
+    parser.add_argument(
+        "--page", metavar="FILE.html", help="draw the cycles as bars on a page"
+    )
+    parser.add_argument(
+        "--markdown", metavar="FILE.md", help="write one table of all, for a document"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=ranges.Whole(1),
+        default=1,
+        metavar="N",
+        help="compilers at work at once, each of 1 to 4 GiB; default 1",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=ranges.Whole(1),
+        default=600,
+        metavar="SECONDS",
+        help="for one form to compile, and for it to be simulated; what is not done "
+        "by then has no cycles; default 600",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

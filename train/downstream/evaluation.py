@@ -1,0 +1,328 @@
+"""Scores a run's checkpoints on downstream tasks: `clinometer evaluate`."""
+
+import argparse
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import logging
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from clinometer import models
+from clinometer.data import errors as data_errors
+from clinometer.data.mixtures import rates as mixtures
+from clinometer.data.tasks import registry
+from clinometer.data.tasks import scores
+from clinometer.kernels import devices
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
+from clinometer.train import errors
+from clinometer.train import fields
+from clinometer.train import initial
+from clinometer.train import main as train_main
+from clinometer.train import sources
+from clinometer.train import state as state_lib
+from clinometer.train.downstream import examples as downstream_examples
+from clinometer.train.downstream import options as downstream_options
+from clinometer.train.downstream import scorer as downstream
+from clinometer.train.host import library_noise
+from clinometer.train.run import checkpoints as checkpoints_lib
+from clinometer.train.run import json_file
+from clinometer.train.run import lease
+from clinometer.train.run import record as run_record
+from clinometer.train.run import store_search
+
+BEST = "best"
+
+_DESCRIPTION = """\
+Scores checkpoints of a run on downstream tasks, as T5 does. Writes the scores into the
+run's record (run.json, "evaluations") and the predictions into its folder; where these
+cannot be written, the scores are printed all the same. Examples:
+
+  clinometer evaluate runs/base/finetune/glue --mixture glue --data DIR --step best
+  clinometer evaluate runs/base/finetune/boolq --mixture boolq --data DIR \\
+      --decoding rank --json
+
+Exit codes: 0 done; 1 failed or cannot start; 2 bad options; 43 scored and printed, but
+not recorded, as another process trains this run.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be scored.
+
+    Attributes:
+        run: the run's directory.
+        mixture: names of mixtures and tasks; None for the run's own.
+        folder: of the releases' files; None for the run's own.
+        store: where the run's store lies; None to look where it was and beside.
+        step: of a checkpoint; None for the newest; "best" for each task's best.
+        encoder_length: S; None for the run's own.
+        decoder_length: T; None for the run's own.
+        options: how predictions are made.
+    """
+
+    run: pathlib.Path
+    mixture: str | None
+    folder: str | None
+    store: str | None
+    step: int | str | None
+    encoder_length: int | None
+    decoder_length: int | None
+    options: downstream_options.Options
+
+
+def evaluate(request: Request) -> dict[str, Any]:
+    """Scores a run, writes its predictions, and returns what `record` adds.
+
+    Raises:
+        RunError: no such run, checkpoint, task or file; an option out of range.
+    """
+    record = initial.read_record(str(request.run))
+    model, optimizer = initial.built(record)
+    data = record["config"]["data"]
+    mixture = data.get("mixture") if request.mixture is None else request.mixture
+    if mixture is None:
+        raise errors.RunError("--mixture: missing; this run has none of its own")
+    path = store_search.of_run(record, request.run, request.store)
+    store = sources.open_store(path)
+    request.options.check("--", store.vocabulary.size)
+    folder = request.folder or record["data"].get("folder")
+    try:
+        names = list(mixtures.expand(mixture, registry.names()))
+    except data_errors.DataError as error:
+        raise errors.RunError(f"--mixture: {error}") from error
+    abstract = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
+    encoder_length = request.encoder_length or data["encoder_length"]
+    _check_takes(model, abstract.params, encoder_length)
+    scorer = downstream.Scorer(
+        model,
+        store.vocabulary,
+        downstream_examples.labelled(names, folder),
+        encoder_length=encoder_length,
+        decoder_length=request.decoder_length
+        or data.get("decoder_length")
+        or record["counts"]["decoder_length"],
+        options=request.options,
+    )
+    reader = checkpoints_lib.Checkpoints(
+        request.run / checkpoints_lib.FOLDER, read_only=True
+    )
+    steps = _steps(request, record, reader, scorer.names)
+    added: dict[str, Any] = {
+        "mixture": mixture,
+        "options": dataclasses.asdict(request.options),
+        "evaluated_at": run_record.now(),
+        "tasks": {},
+    }
+    say = _say if sys.stderr.isatty() else lambda text: None
+    by_task: dict[str, float] = {}
+    for step in sorted(set(steps.values())):
+        tasks = [name for name in scorer.names if steps[name] == step]
+        result = scorer(reader.read(step, abstract).params, say, tasks)
+        place = request.run / f"evaluation-{request.options.decoding}-{step}"
+        try:
+            scorer.write_predictions(result, place)
+        except OSError as error:
+            logging.warning("%s: the predictions are not written: %s", place, error)
+        added["sequences_per_second"] = result.sequences_per_second
+        for name, found in result.tasks.items():
+            by_task[name] = found.number
+            added["tasks"][name] = {"step": step, **_described(found)}
+    added["averages"] = {
+        name: {
+            "value": scores.finite_or_none(average.value),
+            "standard_error": scores.finite_or_none(average.standard_error),
+        }
+        for name, average in downstream.averages(by_task).items()
+    }
+    return added
+
+
+def record(run: pathlib.Path, added: Mapping[str, Any]) -> None:
+    """Adds an evaluation to a run's record; warns where that cannot be written.
+
+    Raises:
+        RunHeldError: another process trains the run, and writes its record.
+    """
+    try:
+        with lease.Lease(run):  # The trainer writes the record, too.
+            found = initial.read_record(str(run))
+            found.setdefault("evaluations", []).append(added)
+            run_record.write(run, found)
+    except OSError as error:
+        logging.warning("%s: the scores are printed, not recorded: %s", run, error)
+
+
+def table(added: Mapping[str, Any]) -> str:
+    """Returns the scores as text, one line a task."""
+    lines = [f"{'task':<18}{'score':>8}{'+-':>6}{'step':>9}{'examples':>10}  metrics"]
+    for name, found in added["tasks"].items():
+        metrics = ", ".join(f"{k} {_text(v)}" for k, v in found["metrics"].items())
+        lines.append(
+            f"{name:<18}{_text(found['score']):>8}{_text(found['standard_error']):>6}"
+            f"{found['step']:>9}{found['examples']:>10}  {metrics}"
+            + (f"; {found['truncated']} inputs cut" if found["truncated"] else "")
+        )
+    for name, average in added["averages"].items():
+        mean, error = _text(average["value"]), _text(average["standard_error"])
+        lines.append(f"{name + ' (mean)':<18}{mean:>8}{error:>6}")
+    rate = added["sequences_per_second"]
+    lines.append(
+        f"percent; +- is one standard error; {rate:,.1f} sequences/s, "
+        f"{added['options']['decoding']} decoding"
+    )
+    return "\n".join(lines)
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _check_takes(model: models.Model, params: Any, encoder_length: int) -> None:
+    """Raises RunError where the model does not take inputs of this length."""
+    tokens = jax.ShapeDtypeStruct((1, encoder_length), jnp.int32)
+    try:
+        jax.eval_shape(model.encode, params, tokens)
+    except models.ConfigError as error:
+        raise errors.RunError(
+            f"--encoder-length: {encoder_length} does not suit {model.name}: {error}"
+        ) from error
+
+
+def _described(found: downstream.TaskResult) -> dict[str, Any]:
+    return {
+        "score": scores.finite_or_none(found.number),
+        **scores.describe_error(found.number),
+        "metrics": {k: scores.finite_or_none(v) for k, v in found.metrics.items()},
+        "examples": found.examples,
+        "truncated": found.truncated,
+    }
+
+
+def _steps(
+    request: Request,
+    record: Mapping[str, Any],
+    reader: checkpoints_lib.Checkpoints,
+    names: Sequence[str],
+) -> dict[str, int]:
+    """Returns the step at which each task is to be scored."""
+    kept = reader.steps
+    listed = ", ".join(map(str, kept)) or "none"
+    if request.step == BEST:
+        best = (record.get("downstream") or {}).get("tasks", {})
+        missing = [name for name in names if name not in best]
+        if missing:
+            raise errors.RunError(
+                f"--step best: {request.run} was never scored on {', '.join(missing)} "
+                "while it trained; name a step"
+            )
+        steps = {name: best[name]["best_step"] for name in names}
+    else:
+        step = request.step if request.step is not None else max(kept, default=None)
+        steps = dict.fromkeys(names, step)
+    for name, step in steps.items():
+        if step not in kept:
+            best_of = f", the best of {name}" if request.step == BEST else ""
+            which = "" if step is None else f" of step {step}{best_of}"
+            raise errors.RunError(
+                f"--step: {request.run} has no checkpoint{which}; it has {listed}"
+            )
+    return steps
+
+
+def _step(text: str) -> int | str:
+    """Reads --step; raises OptionError."""
+    if text == BEST:
+        return text
+    try:
+        return ranges.Whole()(text)
+    except OptionError as error:
+        raise OptionError(f"{error}, or {BEST}") from None
+
+
+def _say(text: str) -> None:
+    print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command with the arguments after its name; returns the exit code."""
+    defaults = downstream_options.Options()
+    parser = argparse.ArgumentParser(
+        prog="clinometer evaluate",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", metavar="RUN", help="a run's directory")
+    parser.add_argument("--mixture", help="tasks and mixtures; default the run's own")
+    parser.add_argument("--data", metavar="DIR", help="folder of the releases")
+    parser.add_argument(
+        "--store",
+        metavar="DIR",
+        help="where the run's token store lies, if neither where it was nor moved "
+        "together with the run",
+    )
+    parser.add_argument(
+        "--step",
+        type=_step,
+        help='of a checkpoint, or "best" for each task\'s; default the newest',
+    )
+    for name, least in (("encoder", 2), ("decoder", 1)):
+        parser.add_argument(
+            f"--{name}-length",
+            type=ranges.Whole(least, fields.MOST_TOKENS),
+            help="default the run's own",
+        )
+    parser.add_argument(
+        "--decoding", choices=downstream_options.METHODS, default=defaults.decoding
+    )
+    for name, accepted in downstream_options.RANGES.items():
+        value = getattr(defaults, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=accepted,
+            default=value,
+            help=f"{accepted}; default {'all' if value is None else value}",
+        )
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    arguments = parser.parse_args(argv)
+    library_noise.log_warnings()
+    options = downstream_options.Options(
+        **{f.name: getattr(arguments, f.name) for f in dataclasses.fields(defaults)}
+    )
+    run = pathlib.Path(arguments.run).resolve()
+    try:
+        devices.check()
+        added = evaluate(
+            Request(
+                run,
+                arguments.mixture,
+                arguments.data,
+                arguments.store,
+                arguments.step,
+                arguments.encoder_length,
+                arguments.decoder_length,
+                options,
+            )
+        )
+    except (errors.RunError, data_errors.DataError, OptionError) as error:
+        print(f"clinometer evaluate: error: {error}", file=sys.stderr)
+        return train_main.EXIT_ERROR
+    if sys.stderr.isatty():
+        print("\r\x1b[2K", end="", file=sys.stderr)
+    print(json_file.dumps(added, indent=1) if arguments.json else table(added))
+    try:
+        record(run, added)
+    except errors.RunHeldError as error:
+        print(f"clinometer evaluate: not recorded: {error}", file=sys.stderr)
+        return train_main.EXIT_HELD
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

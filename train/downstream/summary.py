@@ -1,0 +1,156 @@
+"""The table of several fine-tunings: scores with their errors, and what differs."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import math
+import pathlib
+import statistics
+from typing import Any
+
+from clinometer.train.run import json_file
+from clinometer.train.run import record as run_record
+
+FILE_NAME = "summary.json"
+_NEEDED = ("initial", "config.schedule.learning_rate", "data.tasks", "downstream")
+# Standard errors by which two scores must lie apart to be called different.
+_APART = 2.0
+
+
+def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
+    """Writes WORKDIR/summary.json of the runs' scores; returns the table as text."""
+    records = []
+    for folder in folders:
+        records.append(run_record.read(folder) or {})
+        needed = (
+            "initial",
+            "config.schedule.learning_rate",
+            "data.tasks",
+            "downstream",
+        )
+        run_record.require(records[-1], folder, *needed)
+    summary = summarise(records)
+    path = workdir / FILE_NAME
+    json_file.write(path, summary)
+    return f"{table(summary)}\nwritten to {path}"
+
+
+def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Groups runs that differ by their seed only.
+
+    Args:
+        runs: records of `run.json`.
+
+    Returns:
+        One entry a group: `pretraining_step` (None from scratch), `learning_rate`,
+        `seeds`, and for each task `score` (the mean over seeds of the best step's, in
+        percent), `standard_error` (the larger of that of the evaluation set and that
+        between seeds), `examples_error` and `seeds_error`, the two of them. An error
+        that nobody knows is None, with the reason as `no_examples_error`; so is the
+        score of a task that a run of the group has none of, as `no_score`.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        initial = run["initial"] or {"step": None}
+        key = (initial["step"], run["config"]["schedule"]["learning_rate"])
+        groups.setdefault(key, []).append(run)
+    summary = []
+    for (step, learning_rate), members in groups.items():
+        # The log has no score that is not finite, and a run without any no tasks.
+        found = [(run["downstream"] or {"tasks": {}})["tasks"] for run in members]
+        summary.append(
+            {
+                "pretraining_step": step,
+                "learning_rate": learning_rate,
+                "seeds": [run["seed"] for run in members],
+                "tasks": {
+                    name: _entry([tasks.get(name) for tasks in found])
+                    for name in members[0]["data"]["tasks"] or {}
+                },
+            }
+        )
+    return summary
+
+
+def _entry(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    scored = [entry for entry in found if entry is not None]
+    if len(scored) < len(found):
+        return {
+            "score": None,
+            "standard_error": None,
+            "no_score": "no step's score is a finite number: "
+            f"{len(found) - len(scored)} of {len(found)} runs",
+        }
+    return _of_scored(scored)
+
+
+def _of_scored(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = [entry["best"] for entry in found]
+    given = [entry.get("standard_error") for entry in found]
+    errors = [error for error in given if error is not None]
+    # The seeds are scored on the same examples: their mean knows them no better.
+    examples_error = statistics.fmean(errors) if errors else None
+    seeds_error = 0.0
+    if len(values) > 1:
+        seeds_error = statistics.stdev(values) / math.sqrt(len(values))
+    entry = {
+        "score": statistics.fmean(values),
+        "standard_error": max(examples_error or 0.0, seeds_error),
+        "examples_error": examples_error,
+        "seeds_error": seeds_error,
+        "best_steps": [entry["best_step"] for entry in found],
+    }
+    if examples_error is None:
+        entry["no_examples_error"] = "the evaluation set's score has none"
+        if len(values) == 1:
+            entry["standard_error"] = None
+    return entry
+
+
+def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two entries lie further apart than their errors explain."""
+    errors = [one["standard_error"], other["standard_error"]]
+    if None in errors:
+        return False
+    return abs(one["score"] - other["score"]) > _APART * math.hypot(*errors)
+
+
+def _score_or_least(entry: Mapping[str, Any]) -> float:
+    return -math.inf if entry["score"] is None else entry["score"]
+
+
+def _start(step: int | None) -> str:
+    return "from scratch" if step is None else f"step {step}"
+
+
+def table(summary: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the scores as text; below, which groups differ from the best."""
+    heads = [
+        f"{_start(entry['pretraining_step'])}, lr {entry['learning_rate']:g}"
+        + (f", {len(entry['seeds'])} seeds" if len(entry["seeds"]) > 1 else "")
+        for entry in summary
+    ]
+    width = max(len(name) for entry in summary for name in entry["tasks"])
+    lines = [" " * width + "".join(f"  {head:>24}" for head in heads)]
+    for name in summary[0]["tasks"]:
+        entries = [entry["tasks"][name] for entry in summary]
+        best = max(entries, key=_score_or_least)
+        cells = []
+        for entry in entries:
+            mark = " <" if different(entry, best) else "  "
+            error = entry["standard_error"]
+            known = "-" if error is None else f"{error:.1f}"
+            score = entry["score"]
+            text = "-" if score is None else f"{score:.1f} +- {known}"
+            cells.append(f"  {text:>22}{mark}")
+        lines.append(f"{name:<{width}}" + "".join(cells))
+    if len(summary) > 1:
+        lines.append(
+            f"< worse than the best of its row by more than {_APART:g} standard errors "
+            "of the difference; no other difference is one"
+        )
+    for head, entry in zip(heads, summary, strict=True):
+        for name, found in entry["tasks"].items():
+            if found["score"] is None:
+                lines.append(f"{name}, {head}: {found['no_score']}")
+    lines.append("percent, at each task's best step; +- is one standard error")
+    return "\n".join(lines)

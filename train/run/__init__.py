@@ -1,0 +1,1 @@
+"""A run directory: its record, metrics, lease and checkpoints."""

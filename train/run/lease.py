@@ -1,0 +1,160 @@
+"""A lease on a run directory, so that two processes never train one run.
+
+Under one kernel a file lock decides, and the kernel drops it when its process dies in
+whatever way; a container may have another host name, but has the kernel's boot id.
+Machines that share a file system without such locks see each other's heartbeat, and
+take over from one that has been silent for long enough.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+from typing import Any
+
+from clinometer.train import errors
+from clinometer.train.run import json_file
+
+HEARTBEAT_SECONDS = 10.0
+TIMEOUT_SECONDS = 60.0
+FILE_NAME = "lease.json"
+
+_TYPES = {
+    "host": (str,),
+    "boot_id": (str,),
+    "pid": (int,),
+    "since": (int, float),
+    "heartbeat": (int, float),
+    "released": (bool,),
+}
+
+
+def _boot_id() -> str | None:
+    """Names this start of this kernel, in every container alike; None off Linux."""
+    try:
+        path = pathlib.Path("/proc/sys/kernel/random/boot_id")
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+class Lease:
+    """Holds the lease of a run directory while its context is entered."""
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        host: str | None = None,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ):
+        """Prepares to take the lease of `directory`, an existing folder."""
+        self._path = pathlib.Path(directory) / FILE_NAME
+        self._host = host or socket.gethostname()
+        self._boot_id = _boot_id()
+        self._heartbeat_seconds = heartbeat_seconds
+        self._timeout_seconds = timeout_seconds
+        self._since = time.time()
+        self._file: int | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Lease":
+        """Takes the lease; raises RunHeldError saying who holds it since when."""
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise self._held(self._read()) from None
+            holder = self._read()
+            # A dead process under this kernel has lost the lock; elsewhere, who knows.
+            here = holder.get("host", self._host) == self._host or (
+                self._boot_id is not None and holder.get("boot_id") == self._boot_id
+            )
+            silent = time.time() - holder.get("heartbeat", 0.0)
+            if (
+                not here
+                and not holder.get("released")
+                and silent < self._timeout_seconds
+            ):
+                if silent < -self._timeout_seconds:
+                    raise errors.RunHeldError(
+                        f"{self._path}: the heartbeat of {holder['host']} lies "
+                        f"{-silent:,.0f} s ahead of the clock here; set the clocks, or "
+                        "remove the file if no process trains this run"
+                    )
+                raise self._held(holder)
+        except errors.RunHeldError:
+            os.close(self._file)
+            self._file = None
+            raise
+        self._since = time.time()
+        self._write(released=False)
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        """Lets the lease go."""
+        self._stop.set()
+        self._thread.join()
+        self._write(released=True)
+        os.close(self._file)  # Drops the lock.
+        self._file = None
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._heartbeat_seconds):
+            with contextlib.suppress(OSError):  # The next beat may succeed.
+                self._write(released=False)
+
+    def _write(self, released: bool) -> None:
+        # In place: a rename would leave the lock on a file without a name. One short
+        # write of constant length, so that a reader sees the old or the new text.
+        text = json.dumps(
+            {
+                "host": self._host,
+                "boot_id": self._boot_id,
+                "pid": os.getpid(),
+                "since": self._since,
+                "heartbeat": time.time(),
+                "released": released,
+            }
+        )
+        line = text.ljust(255).encode() + b"\n"
+        os.pwrite(self._file, line, 0)
+        if os.fstat(self._file).st_size > len(line):  # Of whatever was there before.
+            os.ftruncate(self._file, len(line))
+
+    def _read(self) -> dict[str, Any]:
+        """What the file says, without what no process writes."""
+        try:
+            holder = json_file.loads_object(os.pread(self._file, 4096, 0))
+        except ValueError:
+            return {}
+        return {
+            field: value
+            for field, value in holder.items()
+            if type(value) in _TYPES.get(field, ())
+        }
+
+    def _held(self, holder: dict[str, Any]) -> errors.RunHeldError:
+        since = holder.get("since")
+        when = "an unknown time"
+        if since is not None:
+            # A damaged file may name a moment that no calendar has.
+            with contextlib.suppress(ValueError, OverflowError, OSError):
+                moment = datetime.datetime.fromtimestamp(since, datetime.UTC)
+                when = moment.isoformat(timespec="seconds")
+        return errors.RunHeldError(
+            f"{self._path.parent} is being trained by process "
+            f"{holder.get('pid', '?')} on {holder.get('host', 'an unknown host')} "
+            f"since {when}; a run has one process (wait, stop that one, or use "
+            "another --workdir)"
+        )

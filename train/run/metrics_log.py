@@ -1,0 +1,203 @@
+"""The run's history: `metrics.jsonl`, one JSON object a line, appended to.
+
+Every field is a function of the step alone, except those under `wall/`, which say
+what the clock said. So a run that was cut off and resumed writes the same lines.
+"""
+
+import bisect
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import logging
+import os
+import pathlib
+from typing import Any
+
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
+from clinometer.train.run import json_file
+
+FILE_NAME = "metrics.jsonl"
+WALL_PREFIX = "wall/"
+
+
+@dataclasses.dataclass(frozen=True)
+class BadLine:
+    """A line that no run writes.
+
+    Attributes:
+        number: 1-based.
+        text: as it stands in the file, without its end.
+        reason: what is wrong.
+    """
+
+    number: int
+    text: bytes
+    reason: str
+
+
+def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Returns the records of a log, without its bad lines; empty if there is none."""
+    return parse(_bytes(path))[0]
+
+
+def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
+    """Returns the records of a log, and the lines that are none.
+
+    A record is an object with a whole number as its `step`; steps do not fall, and of
+    one step no field is said twice.
+    """
+    found: list[tuple[int, bytes, dict[str, Any]]] = []
+    bad: list[BadLine] = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found.append((number, line, _record(line)))
+        except ValueError as error:
+            bad.append(BadLine(number, line, str(error)))
+    kept = _longest_rise([record["step"] for _, _, record in found])
+    records: list[dict[str, Any]] = []
+    said: set[str] = set()
+    for place, (number, line, record) in enumerate(found):
+        step = record["step"]
+        fields = set(without_wall(record)) - {"step", json_file.NOT_FINITE}
+        if place not in kept:
+            bad.append(BadLine(number, line, f"step {step} is out of order"))
+            continue
+        if records and records[-1]["step"] != step:
+            said = set()
+        if fields & said:
+            name = min(fields & said)
+            bad.append(BadLine(number, line, f"step {step} has {name} twice"))
+            continue
+        said |= fields
+        records.append(record)
+    return records, sorted(bad, key=lambda line: line.number)
+
+
+def without_wall(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that must be equal in every run of the same configuration."""
+    return {k: v for k, v in record.items() if not k.startswith(WALL_PREFIX)}
+
+
+class MetricsLog:
+    """Appends records to `metrics.jsonl` and remembers them.
+
+    Attributes:
+        records: all records so far, those of earlier processes included.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], resume_step: int):
+        """Opens the log, dropping what an earlier process wrote after `resume_step`.
+
+        Bad lines are moved to PATH.corrupt, with a warning.
+        """
+        self._path = pathlib.Path(path)
+        records, bad = parse(_bytes(self._path))
+        if bad:
+            self._keep_aside(bad, len(records))
+        self.records = [r for r in records if r["step"] <= resume_step]
+        outputs.write_text(self._path, "".join(map(_line, self.records)))
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+
+    def _keep_aside(self, bad: Sequence[BadLine], num_good: int) -> None:
+        aside = self._path.with_name(self._path.name + ".corrupt")
+        with open(aside, "ab") as file:
+            file.writelines(line.text + b"\n" for line in bad)
+            file.flush()
+            os.fsync(file.fileno())
+        listed = "; ".join(f"line {line.number}: {line.reason}" for line in bad[:5])
+        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+        logging.warning(
+            "%s has %d bad lines (%s%s), moved to %s; the other %d stay",
+            self._path,
+            len(bad),
+            listed,
+            more,
+            aside.name,
+            num_good,
+        )
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Appends one record; floats keep every digit."""
+        record = {"step": step, **values}
+        self._file.write(_line(record))
+        self._file.flush()
+        self.records.append(record)
+
+    def sync(self) -> None:
+        """Forces the lines to the disk, so that no checkpoint is ahead of the log."""
+        os.fsync(self._file.fileno())
+
+    def has(self, step: int, names: Iterable[str]) -> bool:
+        """Whether one record of a step has all these fields, except the clock's."""
+        needed = {name for name in names if not name.startswith(WALL_PREFIX)}
+        return any(r["step"] == step and needed <= r.keys() for r in self.records)
+
+    def history(self, name: str) -> list[float]:
+        """Returns all values of a field that are numbers, oldest first."""
+        found = (record.get(name) for record in self.records)
+        return [value for value in found if value is not None]
+
+    def latest(self) -> dict[str, Any]:
+        """Returns the last value of every field, the clock's left out."""
+        merged: dict[str, Any] = {}
+        for record in self.records:
+            merged.update(without_wall(record))
+        return merged
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _bytes(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return pathlib.Path(path).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    record = json_file.loads_object(line)
+    step = record.get("step")
+    if type(step) is not int or step < 0:
+        raise ValueError(f"step is {ranges.shown(step)}, not a whole number from 0 on")
+    for name, value in record.items():
+        if name != json_file.NOT_FINITE and not _is_measured(value):
+            raise ValueError(f"{name} is {ranges.shown(value)}, no number")
+    return record
+
+
+def _is_measured(value: Any) -> bool:
+    """Whether a run may have measured it: a number, a truth value, null, or a list."""
+    if isinstance(value, list):
+        return all(map(_is_measured, value))
+    return value is None or isinstance(value, int | float)
+
+
+def _longest_rise(steps: Sequence[int]) -> set[int]:
+    """Returns the places of a longest subsequence that does not fall.
+
+    One wrong step, however high, so costs its own line and no other.
+    """
+    last_steps: list[int] = []  # Of the best rise of each length, its least last step,
+    last_places: list[int] = []  # and where that stands.
+    before: list[int | None] = []
+    for place, step in enumerate(steps):
+        length = bisect.bisect_right(last_steps, step)
+        before.append(last_places[length - 1] if length else None)
+        last_steps[length : length + 1] = [step]
+        last_places[length : length + 1] = [place]
+    rise: set[int] = set()
+    place = last_places[-1] if last_places else None
+    while place is not None:
+        rise.add(place)
+        place = before[place]
+    return rise
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json_file.dumps(record) + "\n"
