@@ -1,6 +1,7 @@
 """Imports go one way: kernels <- models <- train <- tools; data stands alone."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 
@@ -41,6 +42,18 @@ def violations(root) -> list[str]:
     return found
 
 
+def cycle(root) -> list[str]:
+    """Returns files that import each other in a circle, or none."""
+    needs = {}
+    for name in source_tree.python_files(root):
+        needs[name] = source_tree.imports(root, name).needed - {name}
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
 def bare_imports(root) -> list[str]:
     """Returns relative imports, and imports of our folders without `clinometer.`."""
     found = []
@@ -60,6 +73,15 @@ def bare_imports(root) -> list[str]:
 
 def test_imports_go_one_way(repo_root):
     assert violations(repo_root) == []
+
+
+def test_imports_make_no_circle(repo_root, tmp_path):
+    assert cycle(repo_root) == []
+    for folder in source_tree.FOLDERS:
+        (tmp_path / folder).mkdir()
+    (tmp_path / "train/a.py").write_text("from clinometer.train import b")
+    (tmp_path / "train/b.py").write_text("def f():\n    import clinometer.train.a")
+    assert set(cycle(tmp_path)) == {"train/a.py", "train/b.py"}
 
 
 def test_imports_start_at_clinometer(repo_root):
