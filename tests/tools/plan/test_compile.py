@@ -26,7 +26,7 @@ CASES = [x for x in shape_classes.cases() if case_lib.OURS in x.kernel.implement
 # Spilled registers in the code of a kernel: a tile that is too large has thousands
 # more. Code that holds a block several times (attention's by where the diagonal crosses
 # it, a convolution's by its shifts) has them in each. Bounds are a tenth above the most
-# seen on any chip: attention forward 13,239 and backward 22,213 (15,896 and 7,890 on
+# seen on any chip: attention forward 13,239 and backward 22,213 (15,896 and 10,419 on
 # v4), dynamic convolution of 63 taps 11,493 (14,181), Performer 8,848 on v4.
 MOST_SPILLS = {
     ("relative_attention", "forward"): 14_500,
@@ -39,7 +39,7 @@ MOST_SPILLS = {
 # v4 has longer forms, as it rolls by powers of two only.
 MOST_SPILLS_ON_V4 = MOST_SPILLS | {
     ("relative_attention", "forward"): 17_000,
-    ("relative_attention", "backward"): 9_000,
+    ("relative_attention", "backward"): 11_500,
     ("performer_attention", "forward"): 10_000,
     ("performer_attention", "backward"): 10_000,
     ("dynamic_conv", "forward"): 15_500,
