@@ -183,10 +183,11 @@ def convolution_params(
     """Parameters of a model whose convolutions have `sublayer` each."""
     feed_forward = closed_form.feed_forward_params(config)
     cross = closed_form.attention_params(config)
+    norm = closed_form.norm_params(config)
     return closed_form.model_params(
         config,
-        encoder_layer=sublayer + feed_forward + 2 * config.d_model,
-        decoder_layer=sublayer + cross + feed_forward + 3 * config.d_model,
+        encoder_layer=sublayer + feed_forward + 2 * norm,
+        decoder_layer=sublayer + cross + feed_forward + 3 * norm,
         bias_tables=0,
     )
 

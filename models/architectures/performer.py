@@ -175,11 +175,12 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
     """Closed form of the number of parameters (spec §5): no bias tables."""
     attention = closed_form.attention_params(config)
     feed_forward = closed_form.feed_forward_params(config)
+    norm = closed_form.norm_params(config)
     learned = config.performer_pos == "learned"
     return closed_form.model_params(
         config,
-        encoder_layer=attention + feed_forward + 2 * config.d_model,
-        decoder_layer=2 * attention + feed_forward + 3 * config.d_model,
+        encoder_layer=attention + feed_forward + 2 * norm,
+        decoder_layer=2 * attention + feed_forward + 3 * norm,
         bias_tables=0,
         beside=config.max_length * config.d_model if learned else 0,
     )

@@ -150,6 +150,14 @@ def test_every_count_is_consistent(name, options):
     assert extra == logits_product(model.config, 3, 20, 11)
 
 
+@pytest.mark.parametrize("architecture", registry.ARCHITECTURES)
+def test_full_layer_norms_are_counted(architecture):
+    model = models.build(f"{architecture}-pico", norm="layer")
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    counted = registry.ARCHITECTURES[architecture].param_counts(model.config)
+    assert counted.total == sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
 def train_step_flops(model, batch_size, s, t, platform=None):
     arguments = counts.abstract_arguments(model, batch_size, s, t)
     return counts.train_step_flops(model, arguments, platform)
