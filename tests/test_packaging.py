@@ -84,7 +84,7 @@ def test_wheel_works_from_elsewhere(packages, tmp_path):
         text=True,
         check=True,
     )
-    # Encoder, one key 12 to the right: bucket 9 of the spec's list, plus 16.
+    # Encoder, one key 12 to the right: bucket 9 of the list, plus 16.
     assert result.stdout.split() == [str(target / "clinometer/__init__.py"), "[25]"]
 
 

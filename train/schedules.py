@@ -23,7 +23,8 @@ def depends_on_train_steps(name: str) -> bool:
 def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
     """Returns the schedule of `config.schedule`.
 
-    - rsqrt: learning_rate / sqrt(max(step, warmup_steps)), T5's (spec §16.3).
+    - rsqrt: learning_rate / sqrt(max(step, warmup_steps)), T5's
+      (ARCHITECTURES.md#training-schedule).
     - wsd: linear warm-up over warmup_fraction of the run, constant, then linear decay
       over decay_fraction of it to final_fraction of the rate, reached at train_steps.
     - cosine: the same warm-up, then half a cosine down to final_fraction.

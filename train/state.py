@@ -82,9 +82,9 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """Returns the pure step (state, batch) -> (state, metrics).
 
-    The objective is T5's (spec §1.6): the sum of cross-entropy and z-loss over tokens
-    that are not padding, divided by B T, padding included; and the model's auxiliary
-    loss, the mean of its microbatches'. Dropout draws from
+    The objective is T5's (ARCHITECTURES.md#training-loss): the sum of cross-entropy and
+    z-loss over tokens that are not padding, divided by B T, padding included; and the
+    model's auxiliary loss, the mean of its microbatches'. Dropout draws from
     (seed, "dropout", step), and from the microbatch's index where there are several.
 
     Args:

@@ -1,7 +1,8 @@
-"""From the metrics of tasks to one number of a task, of a benchmark, of a run (§18).
+"""From the metrics of tasks to one number of a task, of a benchmark, of a run.
 
-First the metrics of one task are averaged, then the tasks of a benchmark, each with
-the same weight; paper B's "Avg" is the mean of GLUE, SuperGLUE and SQuAD.
+First the metrics of one task are averaged, then the tasks of a benchmark, each with the
+same weight; the "Avg" of Tay et al. 2021 is the mean of GLUE, SuperGLUE and SQuAD
+(FORMATS.md#averages).
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ AVERAGES: dict[str, tuple[str, ...]] = {
     "twelve": TWELVE,
     "probes": PROBES,
 }
-# What paper B's "Avg" is the mean of.
+# What the "Avg" of Tay et al. 2021 is the mean of.
 OVERALL = ("glue", "superglue", "squad")
 OVERALL_NAME = "avg"
 
@@ -95,7 +96,7 @@ def average(numbers: Mapping[str, float], tasks: Sequence[str]) -> Average | Non
 
 
 def summary(numbers: Mapping[str, float]) -> dict[str, Average]:
-    """Every average that can be computed: those of `AVERAGES`, and `avg`, paper B's."""
+    """Every average that can be computed: those of `AVERAGES`, and `avg`."""
     made = {name: average(numbers, tasks) for name, tasks in AVERAGES.items()}
     if all(made[name] for name in OVERALL):
         made[OVERALL_NAME] = _mean([made[name] for name in OVERALL])

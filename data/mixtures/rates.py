@@ -1,9 +1,9 @@
 """Mixtures of tasks: which tasks, at which rates, and which example comes when.
 
-A mixture's rates are its tasks' training examples (spec §17), if wanted
+A mixture's rates are its tasks' training examples (FORMATS.md#mixtures), if wanted
 min(examples, limit) ** (1 / temperature). Its order is a function of the index alone:
-over a period each component comes exactly as often as its rate says, evenly spread,
-so that whoever knows the step knows what was seen.
+over a period each component comes exactly as often as its rate says, evenly spread, so
+that whoever knows the step knows what was seen.
 """
 
 from collections.abc import Collection
@@ -29,7 +29,7 @@ MIXTURES: dict[str, tuple[str, ...]] = {
     "rainbow": aggregates.RAINBOW,
     "probes": aggregates.PROBES,
 }
-# Examples of a period, at most: 6 bytes each. The 17 tasks of paper A have 1,221,051.
+# Examples of a period, at most: 6 bytes each. The 17 of Tay et al. 2022 have 1,221,051.
 _LONGEST_PERIOD = 1 << 22
 _LARGEST_RATE = 1e30
 # Of a rate that a user writes.

@@ -6,9 +6,9 @@ A store is a folder:
   SPLIT/tokens-00000.array_record      the stream of token ids, in blocks
   SPLIT/documents.array_record  the documents' lengths in tokens, in blocks
 
-A split is one stream: its documents one after the other, with no separator and
-without the empty ones (T5's order of work, spec 16.1). Row k of raw length n is
-`tokens[k*n : (k+1)*n]`, so one store serves every sequence length. T5 keeps one
+A split is one stream: its documents one after the other, with no separator and without
+the empty ones, in T5's order of work (FORMATS.md#span-corruption). Row k of raw length
+n is `tokens[k*n : (k+1)*n]`, so one store serves every sequence length. T5 keeps one
 random chunk of 65,536 tokens of a longer document; here all of its chunks stay.
 """
 

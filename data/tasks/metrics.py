@@ -1,4 +1,4 @@
-"""Metrics of the downstream tasks, as T5 computes them (spec §18).
+"""Metrics of the downstream tasks, as T5 computes them (FORMATS.md#metrics).
 
 Every value is in percent and a `scores.Score`, a number with its sampling error.
 Classes are indices; -1 is a prediction that is no label. The sums behind each formula

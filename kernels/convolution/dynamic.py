@@ -73,7 +73,7 @@ def dynamic_conv(
         ValueError: shapes, dtypes or settings do not fit; says which.
         dispatch.NotSupportedError: when lowered, no implementation asked for can run.
 
-    Source: Wu et al. 2019 (spec §11).
+    Source: Wu et al. 2019 (ARCHITECTURES.md#dynamic-convolution).
     """
     implementation = dispatch.check_implementation(_OP, implementation)
     check.arguments(_OP, x, weights, "batch, length, heads, taps", mask, causal)

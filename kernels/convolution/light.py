@@ -71,7 +71,7 @@ def light_conv(
         ValueError: shapes, dtypes or settings do not fit; says which.
         dispatch.NotSupportedError: when lowered, no implementation asked for can run.
 
-    Source: Wu et al. 2019 (spec §10).
+    Source: Wu et al. 2019 (ARCHITECTURES.md#lightweight-convolution).
     """
     implementation = dispatch.check_implementation(_OP, implementation)
     check.arguments(_OP, x, weights, "heads, taps", mask, causal)

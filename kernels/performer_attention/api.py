@@ -80,7 +80,8 @@ def performer_attention(
         ValueError: shapes, dtypes or settings do not fit; says which.
         dispatch.NotSupportedError: when lowered, no implementation asked for can run.
 
-    Source: Choromanski et al. 2021, generalised attention with ReLU features (spec §5).
+    Source: Choromanski et al. 2021, generalised attention with ReLU features
+    (ARCHITECTURES.md#performer).
     """
     implementation = dispatch.check_implementation(_OP, implementation)
     checks.attention_arrays(_OP, query, key, value)

@@ -30,7 +30,7 @@ def backward_results(
 def forward_flops(query: Any, key: Any, *_: Any, **settings: Any) -> int:
     """Algorithmic FLOPs: each key is put into a D x D state, each query reads one.
 
-    Causal or not; the denominators, a D-th of this, do not count (spec §5).
+    Causal or not; the denominators, a D-th of this, do not count.
     """
     batch, num_queries, num_heads, width = query.shape
     return 2 * batch * num_heads * (num_queries + key.shape[1]) * width**2

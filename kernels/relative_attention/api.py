@@ -104,7 +104,8 @@ def relative_attention(
         ValueError: shapes, dtypes or settings do not fit; says which.
         dispatch.NotSupportedError: when lowered, no implementation asked for can run.
 
-    Source: Raffel et al. 2020, as trained with Mesh TensorFlow (spec §1.3).
+    Source: Raffel et al. 2020, as trained with Mesh TensorFlow
+    (ARCHITECTURES.md#transformer-attention).
     """
     implementation = dispatch.check_implementation(_OP, implementation)
     checks.attention_arrays(_OP, query, key, value)

@@ -14,8 +14,9 @@ def bucket_starts(num_buckets: int, max_distance: int) -> tuple[int, ...]:
     """Returns the first distance of each one-sided bucket.
 
     The lower half of the buckets holds one distance each; the upper half grows
-    logarithmically up to `max_distance`. Computed in float64 with a guard, so that
-    no distance at an exact power falls a bucket short (spec §1.3).
+    logarithmically up to `max_distance`. Computed in float64 with a guard, so that no
+    distance at an exact power falls a bucket short
+    (ARCHITECTURES.md#transformer-relative-position-bias).
 
     Args:
         num_buckets: buckets of one direction, at least 2.
@@ -55,7 +56,7 @@ def relative_position_bucket(
         max_distance: distance from which on everything shares the last bucket.
 
     Returns:
-        int32 buckets in [0, num_buckets), of the same shape (spec §1.3).
+        int32 buckets in [0, num_buckets), of the same shape.
     """
     offset = jnp.zeros_like(relative_position, jnp.int32)
     if bidirectional:

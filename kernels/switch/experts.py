@@ -74,7 +74,7 @@ def expert_matmul(
         ValueError: shapes, dtypes or settings do not fit; says which.
         dispatch.NotSupportedError: when lowered, no implementation asked for can run.
 
-    Source: Fedus et al. 2021 (spec §4).
+    Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-routing).
     """
     name = dispatch.check_implementation(_OP, implementation)
     checks.floats(_OP, "x", x, "groups, experts, capacity, width")
@@ -121,7 +121,7 @@ def expert_feed_forward(
         ValueError: as `expert_matmul`.
         dispatch.NotSupportedError: as `expert_matmul`.
 
-    Source: Fedus et al. 2021 (spec §4).
+    Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-routing).
     """
     matmul = functools.partial(
         expert_matmul,

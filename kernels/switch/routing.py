@@ -94,7 +94,8 @@ def switch_route(
         ValueError: shapes, dtypes or settings do not fit; says which.
         dispatch.NotSupportedError: when lowered, no implementation asked for can run.
 
-    Source: Fedus et al. 2021, with Mesh TensorFlow's groups (spec §4).
+    Source: Fedus et al. 2021, with Mesh TensorFlow's groups
+    (ARCHITECTURES.md#switch-routing).
     """
     name = dispatch.check_implementation(_OP, implementation)
     checks.floats(_OP, "logits", logits, "groups, tokens, experts")
@@ -146,7 +147,7 @@ _route.defvjp(_forward, _backward)
 def expert_capacity(
     num_tokens: int, num_experts: int, capacity_factor: float, min_capacity: int = 4
 ) -> int:
-    """Returns the slots of each expert in a group of tokens (spec §4).
+    """Returns the slots of each expert in a group (ARCHITECTURES.md#switch-capacity).
 
     Args:
         num_tokens: tokens a group.

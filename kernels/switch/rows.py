@@ -89,7 +89,8 @@ def switch_dispatch(
         ValueError: shapes, dtypes or settings do not fit; says which.
         dispatch.NotSupportedError: when lowered, no implementation asked for can run.
 
-    Source: Fedus et al. 2021 (spec §4), by index instead of one-hot products.
+    Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-capacity), by index instead of
+    one-hot products.
     """
     name = dispatch.check_implementation(_DISPATCH, implementation)
     checks.floats(_DISPATCH, "x", x, "groups, tokens, width")
@@ -120,7 +121,8 @@ def switch_combine(
         ValueError: shapes or dtypes do not fit; says which.
         dispatch.NotSupportedError: when lowered, no implementation asked for can run.
 
-    Source: Fedus et al. 2021 (spec §4), by index instead of one-hot products.
+    Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-capacity), by index instead of
+    one-hot products.
     """
     name = dispatch.check_implementation(_COMBINE, implementation)
     checks.floats(_COMBINE, "y", y, "groups, experts, capacity, width")

@@ -6,7 +6,7 @@ import functools
 from jax.experimental.pallas import tpu as pltpu
 
 # Cycles a second of a core, where the peak FLOPs do not give it: these chips take two
-# rows a cycle into each MXU, and the clock is an estimate (spec/kernels.md 1.6).
+# rows a cycle into each MXU, and the clock is an estimate.
 _CLOCK_HZ = {"v6e": 1.75e9, "7x": 2.2e9}
 
 

@@ -7,7 +7,7 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 
 # Elements of a vector register, and the registers that a cycle's instructions take: the
-# compiler's own utilisation tables give the slots (spec/kernels.md 1.1).
+# compiler's own utilisation tables give the slots.
 _REGISTER = 8 * lanes.LANES
 _VPU_SLOTS = 4
 _EUP_SLOTS = 1

@@ -1,9 +1,9 @@
 """ALBERT as an encoder-decoder: one layer's weights at every depth, in both stacks.
 
-Spec §7; Lan et al. 2020 and Tay et al. 2022. Self-attention, feed-forward and their
-norms are the same arrays in encoder and decoder; the decoder has cross-attention of its
-own. Embedding and logits are factorised and tied: `x = table[ids] projection`,
-`logits = ((h d^-1/2) projection^T) table^T`.
+See ARCHITECTURES.md#albert; Lan et al. 2020 and Tay et al. 2022. Self-attention,
+feed-forward and their norms are the same arrays in encoder and decoder; the decoder has
+cross-attention of its own. Embedding and logits are factorised and tied: `x =
+table[ids] projection`, `logits = ((h d^-1/2) projection^T) table^T`.
 
 Where sources disagree: with Mesh TensorFlow's sharing by name, the relative bias and
 the final norm of both stacks coincide as well, which is an option here; the paper says
@@ -132,7 +132,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters (spec §7)."""
+    """Closed form of the number of parameters."""
     attention_params = closed_form.attention_params(config)
     norm_params = closed_form.norm_params(config)
     both = attention_params + closed_form.feed_forward_params(config) + 2 * norm_params

@@ -1,11 +1,12 @@
 """Dynamic convolution in the place of self-attention.
 
-Spec §11; Wu et al. 2019. As `lconv`, but each position predicts its own filters, one
-for each head, from the convolution's gated input. The form is fairseq's; `pointwise`
-adds the dense layer that Mesh TensorFlow's block has behind every convolution. Its way
-to predict (a dense layer with bias for each tap, K d^2 parameters) is not offered: no
-published count is reproduced by it. Nor is fairseq's renormalisation over the positions
-that a window covers at the ends of a sequence, which is off there by default.
+See ARCHITECTURES.md#dynamic-convolution; Wu et al. 2019. As `lconv`, but each position
+predicts its own filters, one for each head, from the convolution's gated input. The
+form is fairseq's; `pointwise` adds the dense layer that Mesh TensorFlow's block has
+behind every convolution. Its way to predict (a dense layer with bias for each tap, K
+d^2 parameters) is not offered: no published count is reproduced by it. Nor is fairseq's
+renormalisation over the positions that a window covers at the ends of a sequence, which
+is off there by default.
 
 Shapes: S encoder length, T decoder length, d model width, H heads, K taps.
 """
@@ -52,7 +53,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters (spec §11)."""
+    """Closed form of the number of parameters."""
     d, dense = config.d_model, 4 if config.pointwise else 3
     filters = d * config.num_heads * config.kernel_size
     return lconv.convolution_params(config, dense * (d**2 + d) + filters)
@@ -61,7 +62,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example (spec §11)."""
+    """Closed form of the forward pass's multiply-adds, one example."""
     d, dense = config.d_model, 4 if config.pointwise else 3
     filters = d * config.num_heads * config.kernel_size
     position = dense * d**2 + filters + config.kernel_size * d

@@ -1,11 +1,11 @@
 """The Evolved Transformer: cells of convolutions, gates and attention.
 
-Spec §2; So et al. 2019 as Mesh TensorFlow and Tensor2Tensor have it. Every item is a
-T5-like sublayer. Cell of the encoder: gated linear unit, convolutional block,
-self-attention, feed-forward. Cell of the decoder: self-attention with twice the heads
-beside cross-attention, convolutional block, self-attention, cross-attention,
-feed-forward with Swish. A cell stands for two layers: a size of L layers has L / 2
-cells a stack, which the papers do not print.
+See ARCHITECTURES.md#evolved-transformer; So et al. 2019 as Mesh TensorFlow and
+Tensor2Tensor have it. Every item is a T5-like sublayer. Cell of the encoder: gated
+linear unit, convolutional block, self-attention, feed-forward. Cell of the decoder:
+self-attention with twice the heads beside cross-attention, convolutional block,
+self-attention, cross-attention, feed-forward with Swish. A cell stands for two layers:
+a size of L layers has L / 2 cells a stack, which the papers do not print.
 
 Where sources disagree: Tensor2Tensor caps the doubled heads at 16 (H, if H is more),
 which `cap_parallel_heads` does, and drops out each branch of the parallel attention,
@@ -118,7 +118,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters (spec §2)."""
+    """Closed form of the number of parameters."""
     d_model = config.d_model
     square = d_model**2
     norm = closed_form.norm_params(config)

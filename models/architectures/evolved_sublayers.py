@@ -1,4 +1,6 @@
-"""What a cell of the Evolved Transformer has beside T5's sublayers (spec §2).
+"""What a cell of the Evolved Transformer has beside T5's sublayers.
+
+See ARCHITECTURES.md#evolved-transformer.
 
 Shapes: B batch, T length of the stream, S encoder length, d model width, H heads.
 """

@@ -1,4 +1,6 @@
-"""The Funnel Transformer: an encoder whose blocks halve the sequence (spec §6).
+"""The Funnel Transformer: an encoder whose blocks halve the sequence.
+
+See ARCHITECTURES.md#funnel-transformer.
 
 The encoder is cut into equal blocks. In the first layer of every block but the first,
 self-attention runs with its residual on the long sequence, then neighbours 2i and
@@ -13,7 +15,7 @@ but padding too, which is half of the last vector of an odd length: that is the 
 of the same segment, so that padding and packed neighbours leave no trace. Each layer
 runs once (Mesh TensorFlow's `repeat_size` is 1).
 
-Blocks are three where the depth allows it. The paper of this study does not say.
+Blocks are three where the depth allows it. Tay et al. 2022 do not say.
 
 Shapes: B batch, S input length, S' pooled length S / 2^(n-1) of n blocks, d width.
 """

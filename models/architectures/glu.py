@@ -1,12 +1,14 @@
-"""The GLU-Transformer: T5 whose feed-forward sublayers have a gate (spec §9).
+"""The GLU-Transformer: T5 whose feed-forward sublayers have a gate.
+
+See ARCHITECTURES.md#glu-transformer.
 
     y = dropout(gelu(x wi_0) * (x wi_1)) wo
 
 Shazeer 2020; T5 1.1. wi_0 and wi_1 are [d, f'], wo is [f', d], without biases; all else
-is the vanilla Transformer. The paper of this study does not say how wide f' is. By
-default two thirds of the size's f, rounded, so that parameters and multiply-adds are
-the vanilla ones; T5 1.1 has 2048 at base too, but 1024 at small. GELU is Mesh
-TensorFlow's, by the tanh approximation.
+is the vanilla Transformer. Tay et al. 2022 do not say how wide f' is. By default two
+thirds of the size's f, rounded, so that parameters and multiply-adds are the vanilla
+ones; T5 1.1 has 2048 at base too, but 1024 at small. GELU is Mesh TensorFlow's, by the
+tanh approximation.
 
 Shapes: d model width, f the size's hidden width, f' that of the gated sublayers.
 """

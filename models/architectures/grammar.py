@@ -1,9 +1,10 @@
 """Reads model names such as `transformer-NL16-SM`: architecture, operators, size.
 
-The operators are paper B's (spec §13): NL, EL, DL layers, DM d_model, KV d_kv, NH
-heads, FF d_ff, SH shared heads, SKV tied keys and values. Names are case-insensitive; a
-part may carry its number in front (`small-32EL`); K multiplies by 1024, and so do the
-three trailing zeros of the names on the Hugging Face hub (`ff9000` is 9216).
+The operators are those of Tay et al. 2021 (ARCHITECTURES.md#operators): NL, EL, DL
+layers, DM d_model, KV d_kv, NH heads, FF d_ff, SH shared heads, SKV tied keys and
+values. Names are case-insensitive; a part may carry its number in front (`small-32EL`);
+K multiplies by 1024, and so do the three trailing zeros of the names on the Hugging
+Face hub (`ff9000` is 9216).
 """
 
 from collections.abc import Collection

@@ -1,11 +1,12 @@
 """Lightweight convolution in the place of self-attention.
 
-Spec §10; Wu et al. 2019. Cross-attention stays T5's; there is no relative bias, since
-convolutions know positions. `conv_form` chooses between what Mesh TensorFlow's layer
-makes of it, which paper A most likely ran ("mtf": a filter for each channel, and one
-more dense layer), and the original ("fairseq": filters shared within num_heads blocks
-of channels). See `models.LightConv` for where public code disagrees. The original gives
-its layers kernel sizes from 3 to 31; here all layers have the same.
+See ARCHITECTURES.md#lightweight-convolution; Wu et al. 2019. Cross-attention stays
+T5's; there is no relative bias, since convolutions know positions. `conv_form` chooses
+between what Mesh TensorFlow's layer makes of it, which Tay et al. 2022 most likely ran
+("mtf": a filter for each channel, and one more dense layer), and the original
+("fairseq": filters shared within num_heads blocks of channels). See `models.LightConv`
+for where public code disagrees. The original gives its layers kernel sizes from 3 to
+31; here all layers have the same.
 
 Packed examples would see each other. Shapes: S encoder length, T decoder length, d
 model width, H heads, K taps.
@@ -159,7 +160,7 @@ def make_convolution_network(
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters (spec §10)."""
+    """Closed form of the number of parameters."""
     d, k = config.d_model, config.kernel_size
     if config.conv_form == "mtf":
         return convolution_params(config, 4 * d**2 + 5 * d + k * d)
@@ -169,7 +170,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example (spec §10)."""
+    """Closed form of the forward pass's multiply-adds, one example."""
     dense = 4 if config.conv_form == "mtf" else 3
     d = config.d_model
     return convolution_macs(

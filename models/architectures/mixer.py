@@ -1,7 +1,7 @@
 """The MLP-Mixer as an encoder: positions are mixed by a network, not by attention.
 
-Spec §12; Tolstikhin et al. 2021, here before T5's decoder, as a Mixer cannot be causal.
-In every layer of the encoder
+See ARCHITECTURES.md#mlp-mixer; Tolstikhin et al. 2021, here before T5's decoder, as a
+Mixer cannot be causal. In every layer of the encoder
 
     u = gelu(y^T w_in) w_out,   x = x + u^T
 
@@ -11,9 +11,9 @@ usual feed-forward sublayer. There is no relative bias in the encoder, as positi
 weights of their own; and inputs have exactly S positions, `sequence_length`. Examples
 that are packed in one row are mixed with each other.
 
-The paper of this study does not give D_S. Mixers of vision have 256, 384, 512 and 640
-at S, B, L and H; here tiny ... small, base, large ... xl, and the two above have those,
-and pico ... milli, which are for inputs of 128, have 64. The vision models have biases
+Tay et al. 2022 do not give D_S. Mixers of vision have 256, 384, 512 and 640 at S, B, L
+and H; here tiny ... small, base, large ... xl, and the two above have those, and pico
+... milli, which are for inputs of 128, have 64. The vision models have biases
 (`mixing_bias`), T5's convention has none. GELU is by the tanh approximation.
 
 Shapes: B batch, S input length, D_S hidden width of mixing, d model width.

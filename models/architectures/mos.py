@@ -1,4 +1,6 @@
-"""The Mixture of Softmaxes: T5 whose output is a mixture of K distributions (spec §8).
+"""The Mixture of Softmaxes: T5 whose output is a mixture of K distributions.
+
+See ARCHITECTURES.md#mixture-of-softmaxes.
 
     h' = h d^(-1/2)
     pi = log_softmax(h' mixture^T)                    [K]
@@ -7,8 +9,8 @@
 
 Yang et al. 2018, as in Mesh TensorFlow. `mixture` is [K, d], `context` [K, d, d] and
 `table` the input embedding, without biases and without a further d^(-1/2). The logits
-are log-probabilities, so their log-partition, and with it the z-loss, is 0. The paper
-of this study does not give K; 15 has the costs that are recalled of an earlier study.
+are log-probabilities, so their log-partition, and with it the z-loss, is 0. Tay et al.
+2022 do not give K; 15 has the costs that Narang et al. 2021 are remembered to print.
 
 All of it is float32. Positions go through the head in chunks that are computed again in
 the backward pass, so that memory is of `head_tokens` K V numbers, not of B T K V.

@@ -1,8 +1,9 @@
 """The Performer: linear attention by ReLU features in the place of self-attention.
 
-Spec §5; Choromanski et al. 2020, "generalized attention". Paper A says only that it
-took the ReLU kernel and scaled it as the vanilla Transformer. Everything beside
-self-attention, and absolute positions in the place of its relative bias, is T5's.
+See ARCHITECTURES.md#performer; Choromanski et al. 2021, "generalized attention". Tay et
+al. 2022 say only that they took the ReLU kernel and scaled it as the vanilla
+Transformer. Everything beside self-attention, and absolute positions in the place of
+its relative bias, is T5's.
 
 Open in the paper, hence options: whether cross-attention is linear too, and how
 positions are told apart, for which causal masks alone would do in a decoder only.
@@ -172,7 +173,7 @@ def _make_positions(config: Config) -> encoder_decoder.Positions | None:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters (spec §5): no bias tables."""
+    """Closed form of the number of parameters: no bias tables."""
     attention = closed_form.attention_params(config)
     feed_forward = closed_form.feed_forward_params(config)
     norm = closed_form.norm_params(config)
@@ -189,7 +190,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example (spec §5).
+    """Closed form of the forward pass's multiply-adds, one example.
 
     Raises:
         ConfigError: a sequence is longer than the table of learned positions.

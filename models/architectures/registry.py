@@ -55,7 +55,7 @@ def build(
     Args:
         name: ARCHITECTURE-[OPERATORS-]SIZE, see `grammar.py`.
         paper_literal_kv32: give tiny, mini and small the d_kv of 32 that Table 1 of
-            paper B prints, though its parameter counts need 64.
+            Tay et al. 2021 prints, though its parameter counts need 64.
         **overrides: fields of the architecture's config, e.g. `dropout_rate=0.0`.
 
     Raises:

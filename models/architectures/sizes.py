@@ -13,7 +13,7 @@ class Size:
         d_ff: hidden width of the feed-forward sublayer.
         num_heads: attention heads.
         d_kv: width of a head.
-        code: the short name of paper B, e.g. "SM".
+        code: the short name of Tay et al. 2021, e.g. "SM".
         aliases: further accepted names.
     """
 
@@ -26,8 +26,9 @@ class Size:
     aliases: tuple[str, ...] = ()
 
 
-# tiny ... xxxl: Table 1 of paper B, with d_kv = 64 up to small, which alone gives the
-# published parameter counts (spec §1.9). pico ... milli: ours, for laptops.
+# tiny ... xxxl: Table 1 of Tay et al. 2021, with d_kv = 64 up to small, which alone
+# gives the published parameter counts (ARCHITECTURES.md#sizes). pico ... milli: ours,
+# for laptops.
 SIZES = {
     "pico": Size(2, 32, 128, 2, 16, "PI"),
     "nano": Size(2, 48, 192, 3, 16, "NA"),
@@ -43,7 +44,7 @@ SIZES = {
     "xxxl": Size(28, 1280, 131072, 256, 128, "XXXL"),
 }
 
-# The sizes whose d_kv Table 1 of paper B prints as 32.
+# The sizes whose d_kv Table 1 of Tay et al. 2021 prints as 32.
 PRINTED_KV32 = ("tiny", "mini", "small")
 
 NAMES = {

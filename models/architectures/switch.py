@@ -1,13 +1,14 @@
 """The Switch Transformer: every other feed-forward sublayer is a choice of experts.
 
-Spec §4; Fedus et al. 2021. Layers 1, 3, 5, ... of both stacks (from 0) send each token
-to the one expert that a router prefers; layers 0, 2, 4, ... are T5's. The stack's unit
-is such a pair, one `Layer` with the sublayers of both (`dense_...`, `sparse_...`), so
-that equal units can be scanned. All else is the vanilla Transformer.
+See ARCHITECTURES.md#switch-transformer; Fedus et al. 2021. Layers 1, 3, 5, ... of both
+stacks (from 0) send each token to the one expert that a router prefers; layers 0, 2, 4,
+... are T5's. The stack's unit is such a pair, one `Layer` with the sublayers of both
+(`dense_...`, `sparse_...`), so that equal units can be scanned. All else is the vanilla
+Transformer.
 
-The paper of this study does not say how many experts a size has; it says that models
-reach 40B parameters. Here tiny ... large have 32 and xl 48 (40.7B), which xxl and xxxl
-keep, far above 40B; pico ... milli have 8, as their batches are small.
+Tay et al. 2022 do not say how many experts a size has, but that models reach 40B
+parameters. Here tiny ... large have 32 and xl 48 (40.7B), which xxl and xxxl keep, far
+above 40B; pico ... milli have 8, as their batches are small.
 
 Where public code disagrees: Mesh TensorFlow draws router and experts with variance
 1 / fan_in (`expert_init_scale` 1), the paper and T5X with a tenth of it (0.1). Capacity

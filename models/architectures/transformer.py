@@ -1,7 +1,8 @@
 """The vanilla Transformer: T5 1.0, the reference of every other architecture.
 
-Spec §1; Raffel et al. 2020 as trained with Mesh TensorFlow. Pre-norm encoder-decoder
-with RMS norms, relative position buckets, no biases and tied logits.
+See ARCHITECTURES.md#transformer; Raffel et al. 2020 as trained with Mesh TensorFlow.
+Pre-norm encoder-decoder with RMS norms, relative position buckets, no biases and tied
+logits.
 
 Shapes: S encoder length, T decoder length, d model width, L layers.
 """
@@ -57,7 +58,7 @@ def make_decoder(config: Config, **options: Any) -> encoder_decoder.Decoder:
 
 
 def param_counts(config: Config, beside: int = 0) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters (spec §1.8), and those `beside`."""
+    """Closed form of the number of parameters, and those `beside`."""
     attention = closed_form.attention_params(config)
     feed_forward = closed_form.feed_forward_params(config)
     norm = closed_form.norm_params(config)
@@ -72,7 +73,7 @@ def param_counts(config: Config, beside: int = 0) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example (spec §0.1)."""
+    """Closed form of the forward pass's multiply-adds, one example."""
     return closed_form.model_macs(
         config,
         encoder_length,

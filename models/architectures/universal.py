@@ -1,9 +1,10 @@
 """The Universal Transformer: one block a stack, run again and again.
 
-Spec §3; Dehghani et al. 2019 as Mesh TensorFlow has it. Before each recurrence a
-learned embedding of the step is added; norms are full layer norms. `num_encoder_layers`
-and `num_decoder_layers` are recurrences (with "act" the most), as many as the size's
-layers: the papers print no number. Weights do not grow with them.
+See ARCHITECTURES.md#universal-transformer; Dehghani et al. 2018 as Mesh TensorFlow has
+it. Before each recurrence a learned embedding of the step is added; norms are full
+layer norms. `num_encoder_layers` and `num_decoder_layers` are recurrences (with "act"
+the most), as many as the size's layers: the papers print no number. Weights do not grow
+with them.
 
 Where sources disagree: Mesh TensorFlow runs ACT for one step more than its limit, with
 no step embedding there; this runs the limit. It names a sinusoidal step signal and
@@ -107,7 +108,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters (spec §3)."""
+    """Closed form of the number of parameters."""
     d_model = config.d_model
     blocks = 1
     if not config.share_vanilla_layers:

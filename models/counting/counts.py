@@ -1,6 +1,6 @@
 """What a model costs: parameters, the papers' multiply-adds, and true FLOPs.
 
-Three notions are kept apart (spec §0.1):
+Three notions are kept apart (ARCHITECTURES.md#costs):
 - `macs_*`: the papers' "FLOPs": multiply-adds of one forward pass of a whole batch, the
   embedding lookup counted as a one-hot product, targets padded to 128.
 - `flops_*`: algorithmic FLOPs, what the maths needs, at the real lengths: two a

@@ -1,4 +1,4 @@
-"""Beam search with a length penalty, as T5's (spec §1.7).
+"""Beam search with a length penalty (ARCHITECTURES.md#transformer-decoding).
 
 Mesh TensorFlow's rules: of the 2 K likeliest extensions of K live beams, those that end
 compete by `log-likelihood / ((5 + length) / 6)^alpha`, EOS counted, and the K likeliest

@@ -22,7 +22,8 @@ State = tuple[jax.Array, jax.Array]  # keys and values, [B, S, G, k] each
 class RelativeBias(hk.Module):
     """A learned bias per head and relative position bucket, shared by one stack.
 
-    The table is [H, num_buckets], Glorot-uniform on that shape (spec §1.3).
+    The table is [H, num_buckets], Glorot-uniform on that shape
+    (ARCHITECTURES.md#transformer-relative-position-bias).
     """
 
     def __init__(self, num_heads: int, name: str | None = None):
@@ -45,8 +46,8 @@ class RelativeAttention(projections.AttentionProjections):
     Args:
         num_heads: H.
         d_kv: k.
-        num_kv_heads: G; None for H, 1 shares one key-value head (spec §13, SH).
-        shared_kv: tie the key and value projections (spec §13, SKV).
+        num_kv_heads: G; None for H, 1 shares one key-value head (operator SH).
+        shared_kv: tie the key and value projections (operator SKV).
         causal: positions attend to themselves and those before only.
         dropout_rate: rate on the attention weights.
         broadcast_dropout: share the mask along the query axis.

@@ -140,10 +140,10 @@ class LightConv(_Convolution):
     Filters are normalised by softmax over the taps, then DropConnect drops weights.
     Positions outside of the sequence count as zero; weights are not renormalised.
 
-    Source: Wu et al. 2019; spec §10. Where public code disagrees: Mesh TensorFlow never
-    hands the number of filters on, so that there each channel has its own, and would
-    tile shared ones (channel c of head c mod H); fairseq shares by contiguous blocks of
-    channels, and so does this in both forms.
+    Source: Wu et al. 2019; ARCHITECTURES.md#lightweight-convolution. Where public code
+    disagrees: Mesh TensorFlow never hands the number of filters on, so that there each
+    channel has its own, and would tile shared ones (channel c of head c mod H); fairseq
+    shares by contiguous blocks of channels, and so does this in both forms.
 
     Args:
         num_heads: H, a divisor of d; None for d, a filter for each channel.
@@ -192,9 +192,10 @@ class DynamicConv(_Convolution):
     Glorot-uniform, biases 0, and none for the filters. DropConnect comes after softmax.
     Positions outside of the sequence count as zero; weights are not renormalised.
 
-    Source: Wu et al. 2019, fairseq's form; spec §11. Where public code disagrees: Mesh
-    TensorFlow predicts each tap by a dense layer d -> d with bias, K d^2 parameters,
-    which is not here, and has `LightConv`'s pointwise dense, which is an option.
+    Source: Wu et al. 2019, fairseq's form; ARCHITECTURES.md#dynamic-convolution. Where
+    public code disagrees: Mesh TensorFlow predicts each tap by a dense layer d -> d
+    with bias, K d^2 parameters, which is not here, and has `LightConv`'s pointwise
+    dense, which is an option.
 
     Args:
         num_heads: H, a divisor of d.

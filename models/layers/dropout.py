@@ -16,7 +16,8 @@ def dropout(
         x: any shape and float dtype.
         rate: probability of a zero, in [0, 1).
         key: random key; None means evaluation and returns `x` as it is.
-        shared_axes: axes along which one mask value is shared (spec §1.5).
+        shared_axes: axes along which one mask value is shared
+            (ARCHITECTURES.md#transformer-dropout).
     """
     if key is None or rate == 0.0:
         return x

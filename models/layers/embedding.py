@@ -6,7 +6,10 @@ import jax.numpy as jnp
 
 
 class TokenEmbedding(hk.Module):
-    """One table [V, d], plain normal of deviation 1, with no multiplier (spec §1.1)."""
+    """One table [V, d], plain normal of deviation 1, with no multiplier.
+
+    See ARCHITECTURES.md#transformer-embedding-and-logits.
+    """
 
     def __init__(self, vocab_size: int, d_model: int, name: str | None = None):
         super().__init__(name=name)
@@ -27,7 +30,8 @@ class Logits(hk.Module):
     """Logits [B, T, V], float32: tied to the embedding, or by a matrix of their own.
 
     Tied logits are `(h d^-1/2) table^T`; an own kernel [d, V] is TruncatedNormal of
-    deviation d^-1/2 and takes no multiplier (spec §1.1).
+    deviation d^-1/2 and takes no multiplier
+    (ARCHITECTURES.md#transformer-embedding-and-logits).
     """
 
     def __init__(self, vocab_size: int, name: str | None = None):

@@ -22,7 +22,8 @@ ACTIVATIONS = tuple(_FUNCTIONS) + tuple(f"gated-{name}" for name in _FUNCTIONS)
 class FeedForward(hk.Module):
     """`dropout(act(x wi)) wo`, or `dropout(act(x wi_0) * (x wi_1)) wo` when gated.
 
-    No biases; kernels are TruncatedNormal(fan_in^-1/2), spec §1.4 and §9.
+    No biases; kernels are TruncatedNormal(fan_in^-1/2); see
+    ARCHITECTURES.md#transformer-feed-forward.
 
     Args:
         d_ff: width of the hidden layer.

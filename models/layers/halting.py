@@ -1,4 +1,6 @@
-"""Adaptive computation time: who halts when, and by what weight (spec §3).
+"""Adaptive computation time: who halts when, and by what weight.
+
+See ARCHITECTURES.md#universal-transformer-halting.
 
 Graves 2016, as the Universal Transformer has it. Everything is float32.
 

@@ -8,7 +8,7 @@ EPSILON = 1e-6
 
 
 class RMSNorm(hk.Module):
-    """`x * rsqrt(mean(x^2) + 1e-6) * scale` over the last axis (spec §1.2).
+    """`x * rsqrt(mean(x^2) + 1e-6) * scale` over the last axis.
 
     No mean is subtracted and there is no bias. `scale` is [d], initially ones.
     """

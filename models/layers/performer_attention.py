@@ -1,4 +1,6 @@
-"""Multi-head linear attention with ReLU features, a Performer's (spec §5).
+"""Multi-head linear attention with ReLU features, a Performer's.
+
+See ARCHITECTURES.md#performer.
 
 Shapes: B batch, T query length, S key length, d model width, H heads, G key-value
 heads (H, or 1 when heads are shared), k width of a head.
@@ -33,8 +35,8 @@ class PerformerAttention(projections.AttentionProjections):
     Args:
         num_heads: H.
         d_kv: k.
-        num_kv_heads: G; None for H, 1 shares one key-value head (spec §13, SH).
-        shared_kv: tie the key and value projections (spec §13, SKV).
+        num_kv_heads: G; None for H, 1 shares one key-value head (operator SH).
+        shared_kv: tie the key and value projections (operator SKV).
         causal: positions attend to themselves and those before only.
         epsilon: added to the features; see `kernels.performer_attention`.
         implementation: of the kernel; see `kernels.performer_attention`.

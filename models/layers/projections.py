@@ -15,13 +15,14 @@ class AttentionProjections(hk.Module):
     Parameters `query` [d, H k], `key` and `value` [d, G k] (one `key_value` when tied)
     and `output` [H k, d] are two-dimensional, so that Adafactor factors them. Plain
     normal initialisers: query (d k)^-1/2, key and value d^-1/2, output (H k)^-1/2.
-    There is no 1/sqrt(k), which T5 folds into the query's initialiser (spec §1.3).
+    There is no 1/sqrt(k), which T5 folds into the query's initialiser
+    (ARCHITECTURES.md#transformer-attention).
 
     Args:
         num_heads: H.
         d_kv: k.
-        num_kv_heads: G; None for H, 1 shares one key-value head (spec §13, SH).
-        shared_kv: tie the key and value projections (spec §13, SKV).
+        num_kv_heads: G; None for H, 1 shares one key-value head (operator SH).
+        shared_kv: tie the key and value projections (operator SKV).
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Universal Transformer's recurrence over depth.
 
-Spec §3. A stack is one block, run again and again; before each recurrence a learned
-embedding of the step is added. `run_stack` runs it from embedded tokens to the final
-norm, in the place of `residual.run_stack`.
+See ARCHITECTURES.md#universal-transformer-recurrence. A stack is one block, run again
+and again; before each recurrence a learned embedding of the step is added. `run_stack`
+runs it from embedded tokens to the final norm, in the place of `residual.run_stack`.
 
 Shapes: B batch, T length, d model width, R recurrences, P passes through the block.
 """

@@ -1,6 +1,6 @@
 """How a recurrence's result becomes the next state: basic, highway, adaptive (ACT).
 
-Spec §3. `recurrence.run_stack` runs them.
+See ARCHITECTURES.md#universal-transformer-recurrence. `recurrence.run_stack` runs them.
 
 Shapes: B batch, T length, d model width, R recurrences.
 """

@@ -1,4 +1,7 @@
-"""The pre-norm residual stream that every stack of layers shares (spec §1.2)."""
+"""The pre-norm residual stream that every stack of layers shares.
+
+See ARCHITECTURES.md#transformer-residual-stream.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -13,7 +13,9 @@ from clinometer.kernels.convolution import light_conv
 
 
 class SeparableConv(hk.Module):
-    """`(depthwise(x) + b) pointwise + b`, both with biases (spec §2).
+    """`(depthwise(x) + b) pointwise + b`, both with biases.
+
+    See ARCHITECTURES.md#evolved-transformer-decoder-cell.
 
     `depthwise` [C, K] is TruncatedNormal(K^-1/2), its fan-in counted as 1; `pointwise`
     [C, O] is TruncatedNormal(C^-1/2); biases are 0. Positions outside of the sequence

@@ -1,4 +1,6 @@
-"""The Switch feed-forward sublayer: each token to one of many experts (spec §4).
+"""The Switch feed-forward sublayer: each token to one of many experts.
+
+See ARCHITECTURES.md#switch-routing.
 
 Shapes: B batch, T length, d model width, f hidden width, E experts, G groups of N
 tokens, in which experts have room for C tokens each.
@@ -53,9 +55,10 @@ class SwitchFFN(hk.Module):
     Capacity is counted in groups: as many whole sequences as fit into `group_size`
     tokens and divide the batch, or equal parts of a sequence that is longer.
 
-    Source: Fedus et al. 2021; spec §4. Where public code disagrees: groups of Mesh
-    TensorFlow run across sequences where that divides better; the paper recommends
-    init_scale 0.1, Mesh TensorFlow has 1, T5X has 0.1 and a router of N(0, 0.02).
+    Source: Fedus et al. 2021; ARCHITECTURES.md#switch-routing. Where public code
+    disagrees: groups of Mesh TensorFlow run across sequences where that divides better;
+    the paper recommends init_scale 0.1, Mesh TensorFlow has 1, T5X has 0.1 and a router
+    of N(0, 0.02).
 
     Args:
         d_ff: f, of each expert.

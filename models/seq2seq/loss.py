@@ -27,9 +27,9 @@ class Loss(NamedTuple):
 def cross_entropy(logits: jax.Array, targets: jax.Array, z_loss: float = 0.0) -> Loss:
     """Returns the summed losses of `logits` [B, T, V] for int `targets` [B, T].
 
-    Computed in float32; positions with target 0 (padding) weigh nothing (spec §1.6).
-    T5 divides `loss_sum + z_loss_sum` by B T, padding included; the reported negative
-    log-perplexity is `-loss_sum / weight_sum`.
+    Computed in float32; positions with target 0 (padding) weigh nothing; see
+    ARCHITECTURES.md#training-loss. T5 divides `loss_sum + z_loss_sum` by B T, padding
+    included; the reported negative log-perplexity is `-loss_sum / weight_sum`.
     """
     logits = logits.astype(jnp.float32)
     weights = (targets != seq2seq.PAD_ID).astype(jnp.float32)

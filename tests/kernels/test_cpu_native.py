@@ -1,4 +1,4 @@
-"""Tests of the native CPU operations, against the boundary list of the spec."""
+"""Tests of the native CPU operations, against a list of first distances."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import pytest
 from clinometer.kernels import relative_position_bucket as reference_bucket
 from clinometer.kernels.cpu import native
 
-# Spec §1.3, 32 buckets and maximum distance 128: first distance of each bucket.
+# 32 buckets and maximum distance 128: first distance of each bucket.
 ENCODER_STARTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
 DECODER_STARTS = [*range(16), 16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77]
 DECODER_STARTS += [87, 99, 113]
@@ -19,7 +19,7 @@ POSITIONS = np.arange(-300, 301, dtype=np.int32)
 
 
 def expected(position: int, bidirectional: bool) -> int:
-    """Returns the bucket by a plain reading of the spec's list."""
+    """Returns the bucket by a plain reading of the list."""
     starts = ENCODER_STARTS if bidirectional else DECODER_STARTS
     distance = abs(position) if bidirectional else max(-position, 0)
     bucket = max(b for b, start in enumerate(starts) if distance >= start)
@@ -35,7 +35,7 @@ def mutated(position: int) -> int:
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_buckets_equal_the_list_of_the_spec(bidirectional):
+def test_buckets_equal_the_list(bidirectional):
     want = [expected(int(p), bidirectional) for p in POSITIONS]
     got = native.relative_position_bucket(POSITIONS, bidirectional=bidirectional)
     assert got.dtype == jnp.int32

@@ -21,7 +21,7 @@ B, S, T = 2, 12, 7
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A model, and which of the common properties the spec makes an exception of.
+    """A model, and which of the common properties do not hold for it.
 
     Attributes:
         name: of the model.

@@ -49,10 +49,10 @@ def test_run_json(finished, store):
     manifest = json.loads((store / "manifest.json").read_text())
     # 200 ids, rounded up to a multiple of 128.
     assert record["config"]["model"]["vocab_size"] == 256
-    # Spec 1.8: V d + E (4da + 2df + 2d) + D (8da + 2df + 3d) + 2d + 2 x 32 H.
+    # Parameters: V d + E (4da + 2df + 2d) + D (8da + 2df + 3d) + 2d + 2 x 32 H.
     layers = (4 * 16 * 32 + 1024 + 32) + (8 * 16 * 32 + 1024 + 48)
     assert record["counts"]["params_total"] == 256 * 16 + layers + 32 + 128
-    # Spec 16.1: noise = round(0.15 n), spans = round(noise / 3).
+    # noise = round(0.15 n), spans = round(noise / 3).
     lengths = (record["counts"]["encoder_length"], record["counts"]["decoder_length"])
     raw = record["data"]["tokens_seen"] // (8 * 4)
     noise = round(0.15 * raw)

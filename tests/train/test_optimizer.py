@@ -1,4 +1,4 @@
-"""Adafactor against a float64 NumPy one written from spec §16.2; AdamW likewise."""
+"""Adafactor and AdamW, each against its formula in float64 NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def _rms(x):
 
 
 def _reference_adafactor(parameter, gradients, rate, factor_from=128):
-    """Spec §16.2, in float64."""
+    """ARCHITECTURES.md#training-optimizer, in float64."""
     parameter = parameter.astype(np.float64)
     row, column, full = 0.0, 0.0, 0.0
     for t, gradient in enumerate(gradients):

@@ -75,7 +75,7 @@ def _run(model, optimizer, num_steps=1, first_batch=0, **options):
 
 
 def test_objective_divides_by_padding_too():
-    """The gradient against central differences of spec 1.6, written out here."""
+    """The gradient against central differences of the loss, written out here."""
     model = _model()
     before, after, metrics = _run(model, _plain_gradient())
     batch = _batch(0)

@@ -1,4 +1,4 @@
-"""The Pareto frontier of paper B: what no cheaper model equals."""
+"""The Pareto frontier of Tay et al. 2021: what no cheaper model equals."""
 
 from collections.abc import Sequence
 

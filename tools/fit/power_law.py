@@ -1,4 +1,4 @@
-"""The power law with a floor of paper B, appendix A: e = N_c * N^alpha + e_inf.
+"""The power law with a floor of Tay et al. 2021, appendix A: N_c * N^alpha + e_inf.
 
 alpha < 0 and 0 <= e_inf < min e. Solved by variable projection: at a given alpha the
 best N_c and e_inf are a bounded linear least-squares problem, so only alpha is

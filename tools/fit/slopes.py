@@ -4,7 +4,7 @@ Ordinary least squares on transformed axes, Student's t for the interval (with f
 points it covers 94-95 % where a residual bootstrap covers 68 %), and a Theil-Sen line
 beside it, which one bad run cannot tilt.
 
-The papers leave the units of their slopes open, so every usual variant is reported
+Tay et al. 2022 leave the units of their slopes open: every usual variant is reported
 (`slope_variants`). The default is quality against log10 of cost. A larger slope is
 always better: a loss is fitted as U = -loss, or as -ln(loss) where y is logged.
 """

@@ -1,8 +1,8 @@
 """Reads what the TPU compiler writes about a program: the cost of each instruction.
 
-libtpu's dumps are undocumented; spec/kernels.md 1.1 tells what was learned of them. An
-instruction that is equal to an earlier one is compiled once, so its cost is that of the
-one that has files.
+libtpu's dumps are undocumented; kernels/README.md#what-the-tpu-compiler-says tells how
+far to trust them. An instruction that is equal to an earlier one is compiled once, so
+its cost is that of the one that has files.
 """
 
 from collections.abc import Iterator

@@ -259,8 +259,8 @@ def power_laws(laws: Mapping[str, power_law.PowerLaw | str]) -> str:
         )
     return (
         '<p class="note">Loss = N_c · N^exponent + floor, N the parameters, by least '
-        "squares (paper B, appendix A). Three constants through a handful of sizes: "
-        "an indication, not a measurement.</p>"
+        "squares (Tay et al. 2021, appendix A). Three constants through a handful of "
+        "sizes: an indication, not a measurement.</p>"
         + html_table.table(heads, body, text_columns=(0, 6))
     )
 

@@ -19,7 +19,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.train_steps = 100_000
     config.model.dropout_rate = 0.1
     if model.lower().startswith("switch"):
-        config.model.expert_dropout_rate = 0.4  # spec §4
+        config.model.expert_dropout_rate = 0.4  # as Fedus et al. 2021
     config.schedule.name = "constant"
     config.schedule.learning_rate = 1e-3
 

@@ -1,4 +1,4 @@
-"""Averages against paper B's tables, recomputed from their parts."""
+"""Averages against the tables of Tay et al. 2021, recomputed from their parts."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from clinometer.data.mixtures import aggregates
 from clinometer.data.tasks import metrics
 from clinometer.data.tasks import scores
 
-# Paper B, table 4: GLUE, SuperGLUE, SQuAD and the printed Avg.
+# Tay et al. 2021, Table 4: GLUE, SuperGLUE, SQuAD and the printed Avg.
 TABLE_4 = {
     "Small": (77.45, 62.88, 80.39, 73.57),
     "Mini-8L": (77.11, 63.35, 80.12, 73.52),
@@ -30,7 +30,7 @@ TABLE_4 = {
 }
 # Rows whose printed Avg is not the mean of the printed parts, and that mean.
 NOT_THE_MEAN = {"Small 24L": 79.89, "XL": 84.39, "Large 36L": 85.26}
-# Paper B, table 6: Base and Small 24L ("DeepNarrow").
+# Tay et al. 2021, Table 6: Base and Small 24L ("DeepNarrow").
 TABLE_6 = {
     "xsum": (32.3, 33.1),
     "cnn_dailymail": (38.9, 38.9),

@@ -1,4 +1,4 @@
-"""Mixtures: names, rates by the spec, and an exact order."""
+"""Mixtures: names, rates by examples, and an exact order."""
 
 import collections
 import fractions
@@ -12,7 +12,7 @@ from clinometer.data.mixtures import aggregates
 from clinometer.data.mixtures import rates as mixtures
 from clinometer.data.tasks import registry
 
-# Each is compared with the spec's in tests/data/tasks/test_registry.py.
+# Each is compared with T5's in tests/data/tasks/test_registry.py.
 EXAMPLES = {
     name: registry.get(name).train_examples
     for name in mixtures.MIXTURES["glue_superglue_squad"]

@@ -1,4 +1,4 @@
-"""Span corruption against a slow reference written from spec 16.1's words."""
+"""Span corruption against a slow reference, after FORMATS.md#span-corruption."""
 
 from fractions import Fraction
 
@@ -53,7 +53,7 @@ def _row(raw, seed):
     ("encoder_length", "raw", "targets"),
     [(512, 568, 114), (128, 141, 29), (256, 284, 58)],
 )
-def test_lengths_of_the_specification(encoder_length, raw, targets):
+def test_lengths_of_t5(encoder_length, raw, targets):
     lengths = span_corruption.raw_length(encoder_length)
     assert lengths == span_corruption.Lengths(raw, encoder_length, targets)
 

@@ -1,4 +1,4 @@
-"""GLUE's tasks: rows worked by hand from the spec, and the shared data's counts."""
+"""GLUE's tasks: rows after FORMATS.md#tasks, and the shared data's counts."""
 
 import collections
 
@@ -17,7 +17,7 @@ STSB = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tse
 MNLI = "index\tpairID\tsentence1\tsentence2\tlabel1\tgold_label\n"
 MNLI_ROW = "0\t1n\tHe ran.\tHe moved.\tneutral\tentailment\n"
 
-# Task, file of the release, its content; the example of spec §18.
+# Task, file of the release, its content; the example of FORMATS.md#tasks.
 WORKED = [
     (
         "cola",

@@ -1,4 +1,4 @@
-"""Rainbow: rows worked by hand from the spec, and the shared data's counts."""
+"""Rainbow: rows after FORMATS.md#tasks, and the shared data's counts."""
 
 import collections
 import json

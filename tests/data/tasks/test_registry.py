@@ -52,7 +52,7 @@ def test_the_benchmarks_are_the_papers():
     assert {"wnli", "dpr"} <= set(registry.names())
 
 
-def test_the_other_benchmarks_have_the_spec_s_tasks():
+def test_the_other_benchmarks_have_their_tasks():
     benchmarks = registry.benchmarks()
     assert benchmarks["squad"] == ("squad",)
     assert benchmarks["summarization"] == ("xsum", "cnn_dailymail", "multi_news")
@@ -68,7 +68,7 @@ def test_the_other_benchmarks_have_the_spec_s_tasks():
 
 
 def test_sizes_for_mixture_rates():
-    # Spec §17 and §18, T5's and Rainbow's numbers.
+    # T5's and Rainbow's numbers.
     sizes = {
         "cola": 8551,
         "sst2": 67349,

@@ -1,4 +1,4 @@
-"""Winograd schemas, worked by hand from the spec and T5's description."""
+"""Winograd schemas, worked by hand from T5's description."""
 
 import json
 

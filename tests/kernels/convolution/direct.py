@@ -1,4 +1,4 @@
-"""The convolutions written down from the spec (§10, §11) in float64 NumPy."""
+"""The convolutions by their formulas, tap by tap, in float64 NumPy."""
 
 import numpy as np
 

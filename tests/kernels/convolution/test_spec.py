@@ -1,4 +1,4 @@
-"""Invariants of the spec, §10 and §11, and what the operations declare and refuse."""
+"""Invariants of the convolutions, and what the operations declare and refuse."""
 
 import jax
 import jax.numpy as jnp

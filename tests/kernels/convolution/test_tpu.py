@@ -59,7 +59,7 @@ def interpreted(function, *args, chip=V4, sizes=()):
 
 
 def assert_right(got, arrays, causal):
-    """Compares with the sum of the spec: one rounding of float32 sums."""
+    """Compares with the defining sum: one rounding of float32 sums."""
     want = (direct.convolve(*arrays[:2], causal), *direct.gradients(*arrays, causal))
     for g, w, x in zip(got, want, (arrays[0], *arrays[:2]), strict=True):
         assert g.shape == w.shape and g.dtype == x.dtype
@@ -103,7 +103,7 @@ def assert_right(got, arrays, causal):
         pytest.param("dynamic", (1, 20, 128, 8, 1, False), jnp.float32, V4, marks=slow),
     ],
 )
-def test_equals_the_sum_of_the_spec(op, shape, dtype, chip, capsys):
+def test_equals_the_defining_sum(op, shape, dtype, chip, capsys):
     arrays = arguments(op, shape, dtype)
     got = interpreted(step(op, shape[-1]), *arrays, chip=chip)
     assert_right(got, arrays, shape[-1])
@@ -250,9 +250,8 @@ def test_the_kernels_lower_for_tpus_without_one():
 
 
 def test_the_rooflines_are_those_worked_by_hand():
-    # spec/kernels.md 2.1: 8.4 MB in and out are 15k cycles of v5e's memory. Bands of 8
-    # heads: 8 * 8 * 512 rows, 4 units. Taps: 2 * 7 operations of 2048 registers, 4 a
-    # cycle.
+    # 8.4 MB in and out are 15k cycles of v5e's memory. Bands of 8 heads: 8 * 8 * 512
+    # rows, 4 units. Taps: 2 * 7 operations of 2048 registers, 4 a cycle.
     v5e = chips.CHIPS["v5e"]
     x = jax.ShapeDtypeStruct((8, 512, 512), jnp.bfloat16)
     settings = {"causal": True, "groups": 1}

@@ -61,7 +61,7 @@ def both(op, causal, implementation, mask=None):
     [("cpu", shape) for shape in SHAPES]
     + [("reference", shape) for shape in SHAPES[:6]],  # slow to compile
 )
-def test_equals_the_sum_of_the_spec(op, implementation, shape):
+def test_equals_the_defining_sum(op, implementation, shape):
     x, weights, output_grad = arguments(op, shape)
     causal = shape[-1]
     got = both(op, causal, implementation)(x, weights, output_grad)

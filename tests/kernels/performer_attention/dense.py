@@ -1,4 +1,4 @@
-"""Performer attention by its formula (spec §5), dense, in float64 NumPy."""
+"""Performer attention by its formula, dense, in float64 NumPy."""
 
 import numpy as np
 

@@ -244,8 +244,8 @@ def test_executed_products():
 
 
 def test_the_rooflines_are_those_worked_by_hand():
-    # spec/kernels.md 2.1: of four arrays of 4.2 MB, 31k cycles on v5e. 32 tiles; 512
-    # positions a product, 4 units: weights, values, reading a state, adding to it.
+    # Four arrays of 4.2 MB are 31k cycles of v5e's memory. 32 tiles; 512 positions a
+    # product, 4 units: weights, values, reading a state, adding to it.
     v5e = chips.CHIPS["v5e"]
     array = jax.ShapeDtypeStruct((8, 512, 8, 64), jnp.bfloat16)
     mask = jax.ShapeDtypeStruct((1, 0), jnp.float32)

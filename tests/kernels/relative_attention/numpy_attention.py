@@ -1,13 +1,13 @@
-"""Relative attention in float64 NumPy, from the spec (§1.3) and nothing of ours."""
+"""Relative attention in float64 NumPy, from its formula and nothing of ours."""
 
 import numpy as np
 
-# First distance of each bucket, as spec §1.3 lists them.
+# First distances, as ARCHITECTURES.md#transformer-relative-position-bias lists them.
 ENCODER_STARTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
 
 
 def bucket(distance, bidirectional, max_distance=128):
-    """Bucket of key position minus query position, by the formula of the spec."""
+    """Bucket of key position minus query position, by its formula."""
     buckets, offset = 32, 0
     if bidirectional:
         buckets, offset = 16, 16 * (distance > 0)

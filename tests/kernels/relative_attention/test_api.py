@@ -1,4 +1,4 @@
-"""Relative attention against float64 NumPy written from spec §1.3."""
+"""Relative attention against its formula in float64 NumPy."""
 
 import functools
 

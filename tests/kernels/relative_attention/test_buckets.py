@@ -1,4 +1,4 @@
-"""Relative position buckets against the boundary list of spec §1.3."""
+"""Relative position buckets against a list of their first distances."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from clinometer.kernels import relative_position_bucket
 
-# First distance of each bucket, as the spec lists them.
+# First distances, as ARCHITECTURES.md#transformer-relative-position-bias lists them.
 ENCODER = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
 DECODER = [*range(16), 16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113]
 

@@ -1,4 +1,4 @@
-"""`switch_route` against spec §4: values, gradients, ties, capacity, padding."""
+"""`switch_route` against its formulas: values, gradients, ties, capacity, padding."""
 
 import functools
 

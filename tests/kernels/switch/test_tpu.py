@@ -1,4 +1,4 @@
-"""The routing kernels for TPU, interpreted, against spec §4 in float64."""
+"""The routing kernels for TPU, interpreted, against their formulas in float64."""
 
 import functools
 

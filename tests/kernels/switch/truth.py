@@ -1,4 +1,4 @@
-"""The Switch operations in float64 NumPy, token by token, from spec §4."""
+"""The Switch operations in float64 NumPy, token by token."""
 
 from typing import Any
 

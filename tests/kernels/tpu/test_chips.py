@@ -12,7 +12,7 @@ from clinometer.kernels.tpu import wrap
 
 
 def test_clocks_and_widths_of_the_documented_chips():
-    # spec/kernels.md 1.6: of one core, in GHz, tiles a cycle, and bytes a cycle.
+    # Of one core, in GHz, tiles a cycle, and bytes a cycle.
     documented = {
         "v4": (1.05, 4, 615e9 / 1.05e9),
         "v5e": (1.50, 4, 820e9 / 1.5e9),

@@ -1,4 +1,4 @@
-"""Rooflines against cycles worked by hand in the spec."""
+"""Rooflines against cycles worked by hand."""
 
 import pytest
 
@@ -9,7 +9,7 @@ V5E = chips.CHIPS["v5e"]
 
 
 def test_attention_at_half_filled_units_is_65k_cycles():
-    # spec/kernels.md 2.1: B8 S512 H8 D64 on v5e; each product's depth or width of 64
+    # B8 S512 H8 D64 on v5e; each product's depth or width of 64
     # takes a whole unit of 128.
     logits = 64 * roofline.mxu_cycles(V5E, 512, 64, 512)
     values = 64 * roofline.mxu_cycles(V5E, 512, 512, 64)

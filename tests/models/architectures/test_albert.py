@@ -1,4 +1,4 @@
-"""ALBERT: sharing (spec §7) against golden values, T5 and printed counts."""
+"""ALBERT: sharing against golden values, T5 and printed counts."""
 
 import functools
 import pathlib
@@ -17,7 +17,7 @@ GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 ALBERT = registry.ARCHITECTURES["albert"]
 PLAIN = {"vocab_size": 64, "dropout_rate": 0.0}
 
-# Spec §7, millions of parameters.
+# Millions of parameters, by the formula of ARCHITECTURES.md#albert-choices.
 PRINTED = {"tiny": 5.20, "small": 8.38, "base": 13.65, "large": 21.03, "xl": 71.4}
 
 

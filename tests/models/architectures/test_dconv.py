@@ -1,4 +1,4 @@
-"""Transformers with dynamic convolutions, spec §11."""
+"""Transformers with dynamic convolutions."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ ENCODER, DECODER = every.encoder_tokens(), every.decoder_tokens()
 
 
 def test_parameters_of_a_layer_are_the_formula_s():
-    """3 d^2 + 3 d + d H K each, spec §11, at base: d 768, H 12, K 31."""
+    """3 d^2 + 3 d + d H K each, at base: d 768, H 12, K 31."""
     config = registry.build("dconv-base").config
     total = registry.ARCHITECTURES["dconv"].param_counts(config).total
     d, f, h, k, v = 768, 3072, 12, 31, 32128

@@ -1,4 +1,4 @@
-"""The Evolved Transformer (spec §2): its blocks against float64 NumPy, invariants."""
+"""The Evolved Transformer: its blocks against float64 NumPy, invariants."""
 
 import haiku as hk
 import jax
@@ -19,7 +19,7 @@ SEGMENTS = np.ones((2, LENGTH), np.int32)
 SEGMENTS[1, 17:] = 0
 CONFIG = models.build(f"evolved-DM{WIDTH}-PI", **PLAIN).config
 
-# Spec §2; 12 + 12 cells in the last.
+# By ARCHITECTURES.md#evolved-transformer-choices; 12 + 12 cells in the last.
 PRINTED = {
     "tiny": "15.36M",
     "small": "59.08M",
@@ -57,7 +57,7 @@ def float64(params):
     }
 
 
-# The spec's formulas, position by position and tap by tap.
+# The formulas, position by position and tap by tap.
 
 
 def convolve(x, filters, offsets):
@@ -185,7 +185,7 @@ def test_receptive_fields():
 
 
 def test_initialisers():
-    """Deviations of the spec; TensorFlow's truncation at two leaves 0.88 of them."""
+    """Deviations as specified; TensorFlow's truncation at two leaves 0.88 of them."""
     params = hk.transform(
         lambda x: separable_conv.SeparableConv(9, 400, name="conv")(x)
     ).init(jax.random.key(0), jnp.ones((1, 9, 600)))["conv"]

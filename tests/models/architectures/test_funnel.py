@@ -1,4 +1,4 @@
-"""The Funnel Transformer against float64 NumPy written from spec §6, and its counts."""
+"""The Funnel Transformer against its formulas in float64 NumPy, and its counts."""
 
 import functools
 
@@ -178,7 +178,7 @@ def test_health_has_an_entry_a_layer():
 @pytest.mark.parametrize(
     ("size", "blocks", "trillions"), [("base", 3, 7.76), ("large", 3, 21.8)]
 )
-def test_macs_are_the_spec_s_and_parameters_the_vanilla_ones(size, blocks, trillions):
+def test_macs_are_as_specified_and_parameters_the_vanilla_ones(size, blocks, trillions):
     config = models.build(f"funnel-{size}").config
     assert (config.num_blocks, config.pooled_length(512)) == (blocks, 128)
     architecture = registry.ARCHITECTURES["funnel"]

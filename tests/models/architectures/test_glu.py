@@ -1,4 +1,4 @@
-"""The GLU-Transformer: the gate by spec §9's formula, and its widths and counts."""
+"""The GLU-Transformer: the gate by its formula, and its widths and counts."""
 
 import haiku as hk
 import jax
@@ -26,7 +26,7 @@ def closed(name, **options):
     [("base", 2048), ("small", 1365), ("large", 2731), ("xl", 10923)],
 )
 def test_width_is_two_thirds_rounded(size, width):
-    """Spec §9's widths."""
+    """The widths of ARCHITECTURES.md#glu-transformer."""
     assert models.build(f"glu-{size}").config.ffn_width == width
     same = models.build(f"glu-{size}", ffn_match="width").config
     assert same.ffn_width == same.d_ff == models.build(f"glu-{size}").config.d_ff
@@ -38,14 +38,14 @@ def test_width_follows_the_scaling_operator():
 
 def test_parameters_and_macs_are_the_vanilla_ones_where_two_thirds_is_whole():
     params, macs = closed("glu-base")
-    assert params == 222_903_552  # spec §1.9
+    assert params == 222_903_552  # ARCHITECTURES.md#sizes
     vanilla = models.build("transformer-base").config
     architecture = registry.ARCHITECTURES["transformer"]
     want = architecture.forward_macs(vanilla, 512, 114)
     assert macs == BATCH * (want.body + want.logits + want.lookup)
 
 
-def test_same_width_costs_what_the_spec_prints():
+def test_same_width_costs_what_is_specified():
     params, macs = closed("glu-base", ffn_match="width")
     assert round(params / 1e6, 1) == 279.5
     assert round(macs / 1e12, 1) == 13.3

@@ -1,4 +1,4 @@
-"""Transformers with lightweight convolutions: forms and counts, spec §10."""
+"""Transformers with lightweight convolutions: forms and counts."""
 
 import jax
 import pytest
@@ -11,7 +11,7 @@ LCONV = registry.ARCHITECTURES["lconv"]
 ENCODER, DECODER = every.encoder_tokens(), every.decoder_tokens()
 
 
-def test_counts_are_the_spec_s():
+def test_counts_are_as_specified():
     config = registry.build("lconv-base").config
     assert round(LCONV.param_counts(config).total / 1e6, 2) == 223.57
     macs = LCONV.forward_macs(config, 512, 114)

@@ -1,4 +1,4 @@
-"""The Mixer against float64 NumPy, invariants of spec §12, counts, and its length."""
+"""The Mixer against float64 NumPy, its invariants, counts, and its length."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def rms(x, scale):
 
 
 def encode(params, tokens, num_layers):
-    """The encoder in float64, written from spec §12."""
+    """The encoder in float64, by ARCHITECTURES.md#mlp-mixer."""
     w = {
         module: {name: np.asarray(leaf, np.float64) for name, leaf in leaves.items()}
         for module, leaves in params.items()
@@ -105,7 +105,7 @@ def test_the_decoder_is_the_vanilla_one():
     assert decoder("mixer-pico", **EXAMPLE.options) == decoder("transformer-pico")
 
 
-def test_counts_are_the_spec_s():
+def test_counts_are_as_specified():
     config = models.build("mixer-base", mixing_width=512).config
     architecture = registry.ARCHITECTURES["mixer"]
     assert round(architecture.param_counts(config).total / 1e6, 1) == 200.9
@@ -118,7 +118,7 @@ def test_counts_are_the_spec_s():
     ("size", "width"),
     [("tiny", 256), ("small", 256), ("base", 384), ("large", 512), ("xl", 512)],
 )
-def test_mixing_widths_are_the_spec_s(size, width):
+def test_mixing_widths_are_as_specified(size, width):
     config = models.build(f"mixer-{size}").config
     assert (config.mixing_width, config.sequence_length) == (width, 512)
 

@@ -1,4 +1,4 @@
-"""The Mixture of Softmaxes against float64 NumPy, and the invariants of spec §8."""
+"""The Mixture of Softmaxes against float64 NumPy, and its invariants."""
 
 import functools
 
@@ -126,7 +126,7 @@ def test_the_first_loss_is_large_unless_contexts_begin_small():
     np.testing.assert_allclose(first_loss(128**-0.5), np.log(512), rtol=0.05)
 
 
-def test_counts_are_the_spec_s():
+def test_counts_are_as_specified():
     config = models.build("mos-base").config
     assert config.num_softmaxes == 15
     architecture = registry.ARCHITECTURES["mos"]

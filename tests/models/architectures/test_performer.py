@@ -1,4 +1,4 @@
-"""The Performer's options and counts, spec §5."""
+"""The Performer's options and counts."""
 
 import math
 
@@ -22,7 +22,7 @@ def macs(name, **options):
     return 128 * (closed.body + closed.logits + closed.lookup)
 
 
-def test_counts_are_the_spec_s():
+def test_counts_are_as_specified():
     def params(name):
         config = registry.build(name).config
         architecture = registry.ARCHITECTURES[name.partition("-")[0]]

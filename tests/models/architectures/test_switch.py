@@ -1,4 +1,4 @@
-"""The Switch Transformer: golden values, invariants of spec §4, counts, bad options.
+"""The Switch Transformer: golden values, invariants, counts, bad options.
 
 `tests/models/golden/make_switch.py` makes the stored numbers with Hugging Face
 `transformers`; these tests need only the numbers. If one fails, our model has changed,
@@ -163,7 +163,7 @@ def closed(name, **options):
         ("xl", {}, 40.7),
     ],
 )
-def test_parameters_are_the_spec_s(size, options, billions):
+def test_parameters_are_as_specified(size, options, billions):
     counts, _ = closed(f"switch-{size}", **options)
     digits = len(str(billions).partition(".")[2])
     assert round(counts.total / 1e9, digits) == billions
@@ -171,7 +171,7 @@ def test_parameters_are_the_spec_s(size, options, billions):
 
 def test_one_token_uses_the_vanilla_parameters_and_the_routers():
     counts, config = closed("switch-base")
-    vanilla = 222_903_552  # spec §1.9
+    vanilla = 222_903_552  # ARCHITECTURES.md#sizes
     assert counts.active == vanilla + 12 * config.d_model * 32
     assert counts.total - counts.active == 12 * 31 * 2 * 768 * 3072
 

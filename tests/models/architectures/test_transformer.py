@@ -1,4 +1,4 @@
-"""Invariants of the vanilla Transformer, spec §1.11, and equality of its forms."""
+"""Invariants of the vanilla Transformer, and equality of its forms."""
 
 import functools
 

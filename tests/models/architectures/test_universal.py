@@ -1,4 +1,4 @@
-"""Universal Transformer (spec §3): its recurrences against float64 NumPy, invariants.
+"""Universal Transformer: its recurrences against float64 NumPy, invariants.
 
 The recurrences run around a small block of the tests' own, so that programs stay small.
 """

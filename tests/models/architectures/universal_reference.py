@@ -1,4 +1,4 @@
-"""The Universal Transformer's recurrences in float64 NumPy, after spec §3's formulas.
+"""The Universal Transformer's recurrences in float64 NumPy, after their formulas.
 
 The block is `x + tanh(x w)`, scaled by the number of the pass.
 """

@@ -1,4 +1,4 @@
-"""Counts against spec §1.9, paper B's Table 4 and the formula of spec §0.1."""
+"""Counts against Tables 1 and 4 of Tay et al. 2021, and their formula."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from clinometer.models.architectures import registry
 from clinometer.models.counting import counts
 from clinometer.tests.models.golden import make_counts
 
-# Spec §1.9, exact column.
+# By the formula of ARCHITECTURES.md#transformer-parameters.
 EXACT_PARAMS = {
     "tiny": 15_570_688,
     "mini": 31_220_480,
@@ -23,7 +23,7 @@ EXACT_PARAMS = {
     "xxxl": 32_924_665_344,
 }
 
-# Paper B, Table 4, as printed: parameters (M or B) and "TFLOPs".
+# Tay et al. 2021, Table 4, as printed: parameters (M or B) and "TFLOPs".
 TABLE_4 = {
     "SM": ("61M", "3.7"),
     "NL8-MI": ("50M", "3.2"),
@@ -40,7 +40,7 @@ TABLE_4 = {
     "XXL": ("11.3B", "367"),
     "NL32-XL": ("3.8B", "169"),
 }
-MISPRINTED_MACS = ("XL", "XXL")  # Spec §0.1.
+MISPRINTED_MACS = ("XL", "XXL")  # ARCHITECTURES.md#costs-the-papers-multiply-adds
 
 
 def agrees(value: float, printed: str, tolerance: float) -> bool:
@@ -70,7 +70,7 @@ def test_parameters_of_shared_projections(name, millions):
 
 
 def formula_macs(e, d, d_model, d_ff, inner, vocab, s, t, gated):
-    """Spec §0.1, written out once more."""
+    """ARCHITECTURES.md#costs-the-papers-multiply-adds, written out once more."""
     c = 3 if gated else 2
     encoder = s * (4 * d_model * inner + 2 * s * inner + c * d_model * d_ff)
     decoder = t * (

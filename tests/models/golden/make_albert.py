@@ -1,4 +1,4 @@
-"""Makes the golden values of ALBERT from a float64 NumPy model written from spec §7.
+"""Makes the golden values of ALBERT from a float64 NumPy model of its formulas.
 
     PYTHONPATH=tools/imports python tests/models/golden/make_albert.py
 
@@ -25,7 +25,7 @@ VARIANTS = {
     "albert_all_shared": {"share_relative_bias": True, "share_final_norm": True},
 }
 STEP = 1e-5
-# First distance of each bucket, as printed in spec §1.3.
+# First distances, as ARCHITECTURES.md#transformer-relative-position-bias lists them.
 BOTH_WAYS = [*range(8), 8, 12, 16, 23, 32, 46, 64, 91]
 ONE_WAY = [*range(16), 16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113]
 

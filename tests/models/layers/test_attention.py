@@ -17,7 +17,7 @@ def test_initialiser_of_the_bias():
 
 
 def test_equals_the_definition():
-    """Projections, bias by distance and softmax, in float64 NumPy (spec §1.3)."""
+    """Projections, bias by distance and softmax, in float64 NumPy."""
     d_model, num_heads, d_kv, length = 6, 2, 3, 5
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, length, d_model)).astype(np.float32)

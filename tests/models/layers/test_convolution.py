@@ -45,7 +45,7 @@ def random_params(function, x):
 
 
 def definition(name, params, x, causal, mask):
-    """The whole sublayer, tap by tap (spec §10 and §11)."""
+    """The whole sublayer, tap by tap."""
     w = {key: np.asarray(leaf, np.float64) for key, leaf in params["conv"].items()}
     gated = (x @ w["value"] + w["value_bias"]) * special.expit(
         x @ w["gate"] + w["gate_bias"]
@@ -82,7 +82,7 @@ def test_equals_the_definition(x, name, causal):
 
 
 def test_parameter_counts():
-    """Spec §10 and §11, at the base size."""
+    """The printed formulas, at the base size."""
     d, taps, heads = 768, 31, 12
     wants = {
         "mtf": 4 * d**2 + 5 * d + taps * d,

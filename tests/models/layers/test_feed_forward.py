@@ -47,5 +47,5 @@ def test_kernels_are_truncated_normal_by_their_fan_in():
     for name, fan_in in (("wi", 5000), ("wo", 40)):
         kernel = np.asarray(params[name]) * fan_in**0.5
         assert np.abs(kernel).max() <= 2.0
-        # Deviation of a normal cut at two: 0.8796, not rescaled to 1 (spec §0).
+        # Deviation of a normal cut at two: 0.8796, not rescaled to 1.
         assert abs(kernel.std() - 0.8796) < 0.005

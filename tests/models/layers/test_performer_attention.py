@@ -36,7 +36,7 @@ def make_params(x, num_kv_heads=None):
 
 
 def definition(params, x, causal, mask):
-    """Sum over keys of phi(q) . phi(k) v, over the sum of the weights (spec §5)."""
+    """Sum over keys of phi(q) . phi(k) v, over the sum of the weights."""
     w = {name: np.asarray(leaf, np.float64) for name, leaf in params["a"].items()}
     q, k, v = (
         (x @ w[name]).reshape(BATCH, LENGTH, -1, WIDTH)

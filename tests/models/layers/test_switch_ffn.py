@@ -1,4 +1,4 @@
-"""The Switch sublayer against float64 NumPy, and the invariants of spec §4."""
+"""The Switch sublayer against float64 NumPy, and its invariants."""
 
 import haiku as hk
 import jax

@@ -7,7 +7,7 @@ import pytest
 from clinometer import models
 from clinometer.tools.count import main as count_main
 
-# 128 x 29 targets of pico at V=2048: the closed form of spec §1.8 by hand.
+# 128 x 29 targets of pico at V=2048: the closed form by hand.
 PICO = 2048 * 32 + 2 * (4 * 32 * 32 + 2 * 32 * 128 + 64)
 PICO += 2 * (8 * 32 * 32 + 2 * 32 * 128 + 96) + 2 * 32 + 2 * 32 * 2
 
@@ -37,7 +37,7 @@ def test_all_lists_every_size_by_its_closed_forms(capsys):
     records = json.loads(capsys.readouterr().out)
     by_name = {record["model"]: record for record in records}
     assert len(by_name) == len(models.ARCHITECTURES) * len(models.SIZES)
-    assert by_name["transformer-base"]["params_total"] == 222_903_552  # spec §1.9
+    assert by_name["transformer-base"]["params_total"] == 222_903_552
     assert by_name["transformer-base"]["flops_forward_executed"] is None
 
 

@@ -1,4 +1,4 @@
-"""Slopes against SciPy, closed forms, the specification's numbers and simulation."""
+"""Slopes against SciPy, closed forms, numbers worked beforehand and simulation."""
 
 import dataclasses
 
@@ -9,8 +9,8 @@ from scipy import stats
 from clinometer.tools.fit import errors
 from clinometer.tools.fit import slopes
 
-# The four T5 points of paper B, Table 4 (Small, Base, Large, XL), with the computed
-# multiply-adds per batch in units of 1e12.
+# The four T5 points of Tay et al. 2021, Table 4 (Small, Base, Large, XL), with the
+# computed multiply-adds per batch in units of 1e12.
 _MACS = np.array([3.69, 11.35, 34.26, 127.34])
 _NLL = np.array([2.021, 1.752, 1.605, 1.487])
 _SUPERGLUE = np.array([62.88, 69.80, 75.97, 77.99]) / 100
@@ -27,7 +27,7 @@ _SUPERGLUE = np.array([62.88, 69.80, 75.97, 77.99]) / 100
         (-_NLL, _SUPERGLUE, {"logx": "none"}, +0.2937),
     ],
 )
-def test_numbers_of_the_specification(x, y, options, expected):
+def test_numbers_worked_beforehand(x, y, options, expected):
     assert slopes.fit_slope(x, y, **options).slope == pytest.approx(expected, abs=6e-5)
 
 

@@ -74,7 +74,7 @@ def test_fine_tuning_reads_its_part(model, packing, batch_size):
 def test_experts_have_a_dropout_of_their_own():
     config = finetune.get_config("switch-pico")
     assert config.model.dropout_rate == 0.1
-    assert config.model.expert_dropout_rate == 0.4  # spec §4
+    assert config.model.expert_dropout_rate == 0.4  # as Fedus et al. 2021
     run = plan.PlannedRun("switch-pico", 0)
     overrides = protocol.downstream_overrides(protocol.Protocol(), run)
     config = config_lib.overridden(config, overrides)
