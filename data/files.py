@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 import contextlib
 import errno
-import fcntl
 import os
 import stat
+
+import filelock
 
 from clinometer.data.errors import DataError
 from clinometer.data.progress import Progress
@@ -53,37 +54,32 @@ def lock(path: str, *, wait: bool) -> Iterator[None]:
         that name which is no lock.
     """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    while True:
-        # Opening a FIFO for reading and writing does not wait for its other end.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        with open(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size:
-                raise DataError(
-                    f"{path!r} is in the way of a lock file, which is empty; move it."
-                )
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                held = f"another process is writing here (it holds {path!r})"
-                if not wait:
-                    raise DataError(f"A{held[1:]}.") from error
-                Progress("lock").message(f"clinometer waits: {held}")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            # Its last holder may have removed the file while this one waited.
-            if not _is_at(file.fileno(), path):
-                continue
-            try:
-                yield
-            finally:
-                os.remove(path)
-            return
+    _check_is_no_other_file(path)
+    # A file system without locks is an error: a soft lock outlives its process.
+    held = filelock.FileLock(path, fallback_to_soft=False)
+    try:
+        taken = held.acquire(blocking=False)
+    except filelock.Timeout as error:
+        holder = f"another process is writing here (it holds {path!r})"
+        if not wait:
+            raise DataError(f"A{holder[1:]}.") from error
+        Progress("lock").message(f"clinometer waits: {holder}")
+        taken = held.acquire()
+    with taken:
+        try:
+            yield
+        finally:
+            os.remove(path)  # While it is held: who waits for it makes a new one.
 
 
-def _is_at(descriptor: int, path: str) -> bool:
+def _check_is_no_other_file(path: str) -> None:
+    """Raises DataError for a file that is no lock: FileLock empties what it takes."""
     with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    return False
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size:
+            raise DataError(
+                f"{path!r} is in the way of a lock file, which is empty; move it."
+            )
 
 
 @contextlib.contextmanager

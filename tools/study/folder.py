@@ -33,6 +33,7 @@ def locked(out: pathlib.Path) -> Iterator[int]:
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "study.lock", "w", encoding="utf-8") as lock:
         try:
+            # Not filelock: its release unlocks the descriptors of the runs, too.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise errors.StudyError(
