@@ -125,32 +125,26 @@ def fit_slope(
         v = (v - v.mean()) / v.std(ddof=1)
 
     n = len(u)
-    u_mean, v_mean = float(u.mean()), float(v.mean())
-    s_uu = float(np.sum((u - u_mean) ** 2))
-    slope = float(np.sum((u - u_mean) * (v - v_mean)) / s_uu)
-    intercept = v_mean - slope * u_mean
-    residuals = v - (intercept + slope * u)
-    rss = float(np.sum(residuals**2))
-    total = float(np.sum((v - v_mean) ** 2))
+    line = stats.linregress(u, v)
+    residuals = v - (line.intercept + line.slope * u)
 
     slope_stderr = intercept_stderr = interval = None
     if n_distinct >= _MIN_DISTINCT_FOR_INTERVAL:
-        variance = rss / (n - 2)
-        slope_stderr = math.sqrt(variance / s_uu)
-        intercept_stderr = math.sqrt(variance * (1 / n + u_mean**2 / s_uu))
+        slope_stderr = float(line.stderr)
+        intercept_stderr = float(line.intercept_stderr)
         reach = float(stats.t.ppf(0.5 + confidence / 2, n - 2)) * slope_stderr
-        interval = (slope - reach, slope + reach)
+        interval = (float(line.slope) - reach, float(line.slope) + reach)
 
     ts = stats.theilslopes(v, u, alpha=confidence)
     return SlopeFit(
-        slope=slope,
-        intercept=intercept,
+        slope=float(line.slope),
+        intercept=float(line.intercept),
         slope_stderr=slope_stderr,
         intercept_stderr=intercept_stderr,
         interval=interval,
         confidence=confidence,
-        r_squared=1 - rss / total if total > 0 else None,
-        rmse=math.sqrt(rss / n),
+        r_squared=float(line.rvalue**2) if np.ptp(v) > 0 else None,
+        rmse=float(np.sqrt(np.mean(residuals**2))),
         n=n,
         n_distinct=n_distinct,
         residuals=tuple(float(r) for r in residuals),
@@ -162,8 +156,8 @@ def fit_slope(
         standardise=standardise,
         lower_is_better=lower_is_better,
         x_scale=x_scale,
-        u_mean=u_mean,
-        u_sum_squares=s_uu,
+        u_mean=float(u.mean()),
+        u_sum_squares=float(n * u.var()),
     )
 
 
