@@ -6,11 +6,11 @@ A subcommand's module is imported only when it is called, so that
 
 import argparse
 import dataclasses
-import difflib
 import importlib
 import os
 import sys
 
+from clinometer.kernels.options.errors import nearest
 from clinometer.tools import streams
 
 
@@ -111,8 +111,8 @@ def help_text() -> str:
 
 def unknown_text(name: str) -> str:
     """Returns the error for a subcommand that does not exist."""
-    near = difflib.get_close_matches(name, SUBCOMMANDS, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else "see `clinometer --help`"
+    near = nearest(name, SUBCOMMANDS)
+    hint = f"did you mean '{near}'?" if near else "see `clinometer --help`"
     return f"clinometer: no subcommand '{name}'; {hint}"
 
 

@@ -7,7 +7,6 @@ installed package) and the argument of its `get_config`; `--config.key=value`, o
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-import difflib
 import importlib.util
 import inspect
 import os
@@ -17,6 +16,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import did_you_mean
 from clinometer.train import errors
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
@@ -64,12 +64,6 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def suggestion(name: str, known: Sequence[str]) -> str:
-    """Returns " (did you mean ...?)" for the nearest known name, or nothing."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _call_file(specification: str) -> config_dict.ConfigDict:
@@ -154,7 +148,7 @@ def _apply(config: config_dict.ConfigDict, path: str, text: str) -> None:
 def _unknown(
     path: str, name: str, known: list[str], config: config_dict.ConfigDict
 ) -> str:
-    hint = suggestion(name, known) or suggestion(path, list(flatten(to_dict(config))))
+    hint = did_you_mean(name, known) or did_you_mean(path, flatten(to_dict(config)))
     return f"config.{path}: unknown key {name!r}{hint}; accepted: {', '.join(known)}"
 
 

@@ -9,7 +9,6 @@ that whoever knows the step knows what was seen.
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
-import difflib
 import fractions
 import functools
 import hashlib
@@ -20,6 +19,7 @@ import re
 import numpy as np
 
 from clinometer.data.errors import DataError
+from clinometer.data.errors import nearest
 from clinometer.data.mixtures import aggregates
 
 MIXTURES: dict[str, tuple[str, ...]] = {
@@ -231,8 +231,8 @@ def _bad_rate(name: str, rate: Rate | str) -> DataError:
 
 def _unknown(name: str, known: Collection[str]) -> str:
     accepted = [*MIXTURES, *sorted(known)]
-    near = difflib.get_close_matches(name, accepted, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest(name, accepted)
+    hint = f" (did you mean {near!r}?)" if near else ""
     return (
         f"No task or mixture {name!r}{hint}; mixtures are {', '.join(MIXTURES)}, tasks "
         f"are {', '.join(sorted(known))}."

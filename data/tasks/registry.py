@@ -1,7 +1,6 @@
 """All tasks by name, and tasks of a user's own file."""
 
 from collections.abc import Iterable
-import difflib
 import importlib.util
 import itertools
 import os
@@ -9,6 +8,7 @@ import sys
 import traceback
 
 from clinometer.data.errors import DataError
+from clinometer.data.errors import nearest
 from clinometer.data.mixtures import aggregates
 from clinometer.data.tasks import classification
 from clinometer.data.tasks import glue
@@ -126,8 +126,8 @@ def _one(tasks: dict[str, Task], name: str, where: str) -> Task:
         return next(iter(tasks.values()))
     if name in tasks:
         return tasks[name]
-    near = difflib.get_close_matches(name, tasks, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, tasks)
+    hint = f" Did you mean {near!r}?" if near else ""
     raise DataError(
         f"No task {name!r} in {where}.{hint} Accepted are {', '.join(tasks)}; or the "
         "path of a Python file that declares one."

@@ -9,10 +9,10 @@ Face hub (`ff9000` is 9216).
 
 from collections.abc import Collection
 import dataclasses
-import difflib
 import re
 
 from clinometer.kernels.options.errors import OptionError
+from clinometer.kernels.options.errors import did_you_mean
 from clinometer.models import limits
 from clinometer.models.architectures import sizes
 
@@ -95,7 +95,7 @@ def parse(name: str, architectures: Collection[str]) -> ModelName:
         given = parts[0] if parts else name
         raise ModelNameError(
             f"model {name!r}: unknown architecture {given!r}"
-            f"{_suggest(given.lower(), architectures)}; a name is "
+            f"{did_you_mean(given, architectures)}; a name is "
             f"ARCHITECTURE-[OPERATORS-]SIZE, e.g. transformer-NL16-SM; architectures: "
             f"{', '.join(sorted(architectures))}; your own: set "
             "CLINOMETER_ARCHITECTURES=FILE.py"
@@ -134,7 +134,7 @@ def _parse_operator(name: str, part: str) -> tuple[str, int | bool]:
         known = [*OPERATORS, *sizes.NAMES]
         raise ModelNameError(
             f"model {name!r}: {part!r} is neither a size nor an operator"
-            f"{_suggest(part, known)}; operators: {', '.join(OPERATORS)}; sizes: "
+            f"{did_you_mean(part, known)}; operators: {', '.join(OPERATORS)}; sizes: "
             f"{', '.join(sizes.SIZES)}"
         )
     number = match[2] or match[3]
@@ -162,9 +162,3 @@ def _number(text: str) -> int:
         return int(text[:-1]) * 1024
     value = int(text)
     return value // 1000 * 1024 if value and value % 1000 == 0 else value
-
-
-def _suggest(word: str, known: Collection[str]) -> str:
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

@@ -5,9 +5,9 @@ this repository is named by an environment variable, see `own.py`.
 """
 
 import dataclasses
-import difflib
 from typing import Any
 
+from clinometer.kernels.options.errors import did_you_mean
 from clinometer.models import config as config_lib
 from clinometer.models.architectures import albert
 from clinometer.models.architectures import architecture as architecture_lib
@@ -77,11 +77,9 @@ def build(
     known = [field.name for field in dataclasses.fields(architecture.config)]
     for key in overrides:
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise config_lib.ConfigError(
-                f"{parsed.canonical}: unknown option {key!r}{hint}; accepted: "
-                f"{', '.join(known)}"
+                f"{parsed.canonical}: unknown option {key!r}"
+                f"{did_you_mean(key, known)}; accepted: {', '.join(known)}"
             )
     config = architecture.config(**{**fields, **overrides})
     return seq2seq.Model(parsed.canonical, config, architecture.make_network)
