@@ -10,8 +10,8 @@ import importlib
 import os
 import sys
 
-from clinometer.kernels.options.errors import nearest
 from clinometer.tools import streams
+from clinometer.train import exit_codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +84,10 @@ SUBCOMMANDS = {
     ),
 }
 
-FAILED = 1
-USAGE = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
-READER_LEFT = 141  # 128 + SIGPIPE, likewise.
+_MORE_CODES = {
+    exit_codes.INTERRUPTED: "interrupted",
+    exit_codes.READER_LEFT: "the reader of the output left before the work was done",
+}
 
 
 def help_text() -> str:
@@ -102,15 +102,19 @@ def help_text() -> str:
             "",
             *rows,
             "",
-            "`clinometer SUBCOMMAND --help` explains one of them. Exit codes: 0 done;",
-            "1 failed; 2 bad options; 130 interrupted; 141 the reader of the output",
-            "left before the work was done. Some have more, see there.",
+            "`clinometer SUBCOMMAND --help` explains one of them.",
+            "",
+            exit_codes.described(_MORE_CODES),
+            "Some commands have more, see there.",
         ]
     )
 
 
 def unknown_text(name: str) -> str:
     """Returns the error for a subcommand that does not exist."""
+    # Imported late: it loads JAX, for which no other line here should wait.
+    from clinometer.kernels.options.errors import nearest
+
     near = nearest(name, SUBCOMMANDS)
     hint = f"did you mean '{near}'?" if near else "see `clinometer --help`"
     return f"clinometer: no subcommand '{name}'; {hint}"
@@ -141,18 +145,19 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     streams.prepare()
     if not argv or argv[0] in ("-h", "--help", "help"):
-        return _flushed("clinometer", 0 if argv else USAGE, help_text() + "\n")
+        code = exit_codes.DONE if argv else exit_codes.USAGE
+        return _flushed("clinometer", code, help_text() + "\n")
     name, rest = argv[0], argv[1:]
     if name == "--version":
         name = "version"
     if name not in SUBCOMMANDS:
         print(unknown_text(name), file=sys.stderr)
-        return USAGE
+        return exit_codes.USAGE
     rest = [_with_home(argument) for argument in rest]
     for argument in rest:
         if "=~/" in argument:
             print(f"clinometer {name}: {argument}: there is no home", file=sys.stderr)
-            return USAGE
+            return exit_codes.USAGE
     try:
         streams.check_folder()
         code = importlib.import_module(SUBCOMMANDS[name].module).main(rest)
@@ -161,13 +166,13 @@ def main(argv: list[str] | None = None) -> int:
         if error.name is None or error.name.split(".")[0] == "clinometer":
             raise
         print(missing_text(name, error), file=sys.stderr)
-        return FAILED
+        return exit_codes.FAILED
     except argparse.ArgumentTypeError as error:
         print(f"clinometer {name}: {error}", file=sys.stderr)
-        return USAGE
+        return exit_codes.USAGE
     except KeyboardInterrupt:
         print(f"\nclinometer {name}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return exit_codes.INTERRUPTED
     except SystemExit as stop:  # argparse's: --help, or bad options.
         if isinstance(stop.code, int):
             stop.code = _flushed(f"clinometer {name}", stop.code)
@@ -175,7 +180,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output left in the middle (`clinometer count --all | head`).
         streams.abandon()
-        return 0 if SUBCOMMANDS[name].only_prints else READER_LEFT
+        if SUBCOMMANDS[name].only_prints:
+            return exit_codes.DONE
+        return exit_codes.READER_LEFT
     except streams.OutputLostError as error:
         return _unwritten(f"clinometer {name}", error)
     return _flushed(f"clinometer {name}", code)
@@ -197,7 +204,7 @@ def _unwritten(command: str, error: streams.OutputLostError) -> int:
     """Says that standard output takes no more, such as a full disk."""
     streams.abandon()
     print(f"{command}: cannot write the output: {error}", file=sys.stderr)
-    return FAILED
+    return exit_codes.FAILED
 
 
 if __name__ == "__main__":

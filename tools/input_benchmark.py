@@ -17,6 +17,7 @@ from clinometer.data.errors import DataError
 from clinometer.data.pretraining import batches
 from clinometer.data.store import token_store
 from clinometer.kernels.options import ranges
+from clinometer.train import exit_codes
 
 _WARM_UP_WINDOWS = 2
 
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> int:
         )
     except DataError as error:
         print(f"input_benchmark: {error}", file=sys.stderr)
-        return 1
+        return exit_codes.FAILED
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     result = measure(pipeline, arguments.windows)
     if arguments.json:
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> int:
             f"{result['encoder_length']}/{result['decoder_length']}, "
             f"{result['num_windows']} windows of {result['window_seconds']} s"
         )
-    return 0
+    return exit_codes.DONE
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from clinometer.kernels.bench import environment
 from clinometer.kernels.bench import matmul_rate
 from clinometer.kernels.bench import timer
 from clinometer.kernels.options import ranges
+from clinometer.train import exit_codes
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
@@ -152,7 +153,7 @@ def main(argv: Sequence[str]) -> int:
             )
         except (ValueError, timer.DisagreementError) as error:
             print(f"benchmark: {error}", file=sys.stderr)
-            return 1
+            return exit_codes.FAILED
         records.append(record)
         parts = (
             f"{implementation} {1e3 * record[f'{implementation}_median_seconds']:.1f} "
@@ -164,7 +165,7 @@ def main(argv: Sequence[str]) -> int:
         print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
     if arguments.json:
         print(json.dumps(records, indent=2))
-    return 0
+    return exit_codes.DONE
 
 
 if __name__ == "__main__":

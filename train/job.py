@@ -14,7 +14,6 @@ from ml_collections import config_dict
 
 from clinometer import models
 from clinometer.kernels.options import outputs
-from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
@@ -122,14 +121,12 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
     """Checks that the run can live in a folder, which may not exist; writes nothing.
 
     Raises:
-        RunError: the folder holds another run, or a file where predictions belong.
+        RunError: the folder holds another run.
+        OptionError: there is a file where predictions belong.
     """
     if job.source.scorer is not None:
         predictions = os.path.join(workdir, downstream.PREDICTIONS)
-        try:
-            outputs.check_folder("--workdir", predictions)
-        except OptionError as error:
-            raise errors.RunError(str(error)) from None
+        outputs.check_folder("--workdir", predictions)
     workdir = pathlib.Path(workdir).resolve()
     directory = workdir / checkpoints.FOLDER
     reader = checkpoints.Checkpoints(directory, read_only=True)

@@ -10,6 +10,7 @@ from clinometer.kernels.options import outputs
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
+from clinometer.train import exit_codes
 from clinometer.train import fields
 from clinometer.train import job as job_lib
 from clinometer.train import loop
@@ -17,12 +18,14 @@ from clinometer.train.configs import pretrain
 from clinometer.train.host import library_noise
 from clinometer.train.run import store_search
 
-EXIT_CODES = {"finished": 0, "stopped": 42}
-EXIT_ERROR = 1
-EXIT_HELD = 43
-EXIT_CODES_TEXT = (
-    "exit codes: 0 finished; 1 failed or cannot start; 2 bad options; 42 stopped by\n"
-    "SIGTERM or Ctrl-C after saving; 43 another process trains this run"
+# By what `loop.train` returns.
+EXIT_CODES = {"finished": exit_codes.DONE, "stopped": exit_codes.STOPPED}
+EXIT_CODES_TEXT = exit_codes.described(
+    {
+        exit_codes.DONE: "finished",
+        exit_codes.STOPPED: "stopped by SIGTERM or Ctrl-C after saving",
+        exit_codes.HELD: "another process trains this run",
+    }
 )
 _CONFIG = "train/configs/pretrain.py"
 
@@ -69,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CODES[loop.train(job, arguments.workdir)]
     except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"clinometer train: error: {error}", file=sys.stderr)
-        return EXIT_HELD if isinstance(error, errors.RunHeldError) else EXIT_ERROR
+        return exit_codes.of_error(error)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,11 @@ examples:
   clinometer bench --out new.json --compare old.json --figure ratios.svg
   clinometer bench --op relative_attention --implementation cpu --json
 
-exit codes: 0 done; 1 results disagree, or a ratio fell (--compare); 2 bad input.
+exit codes: 0 done; 1 results disagree, or a ratio fell (--compare); 2 bad options
 """
 
-_USAGE = 2
+# Those of train/exit_codes.py, which nothing below `train` imports.
+_DONE, _FAILED, _USAGE = 0, 1, 2
 
 
 def main(argv: Sequence[str]) -> int:
@@ -95,25 +96,25 @@ def main(argv: Sequence[str]) -> int:
                 )
     except timer.DisagreementError as error:
         line.clear()
-        return _fail(error, 1)
+        return _fail(error, _FAILED)
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _fail(error, 1)
+        return _fail(error, _FAILED)
     if args.json:
         print(records_lib.dumps(found), end="")
     try:
         if args.figure:
             outputs.write_text(args.figure, figure.draw(found))
         if old is None:
-            return 0
+            return _DONE
         text, fallen = records_lib.compare(
             old, found, args.tolerance / 100, cases_lib.OURS
         )
     except (OSError, ValueError) as error:
         return _fail(error, _USAGE)
     print(text, file=sys.stderr if args.json else sys.stdout)
-    return 1 if fallen else 0
+    return _FAILED if fallen else _DONE
 
 
 def _parser() -> argparse.ArgumentParser:

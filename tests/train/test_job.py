@@ -101,7 +101,7 @@ def test_a_model_needs_no_configuration_file(tmp_path, capsys):
 
 def test_bad_workdir(arguments, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main.main([*arguments(), f"--workdir={tmp_path / 'file'}"]) == 1
+    assert main.main([*arguments(), f"--workdir={tmp_path / 'file'}"]) == 2
     assert "is a file, not a folder" in capsys.readouterr().err
 
 

@@ -10,6 +10,7 @@ from clinometer.kernels import devices
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.models.counting import counts as counts_lib
+from clinometer.train import exit_codes
 
 _DESCRIPTION = """\
 Counts what a model costs: parameters, the papers' multiply-adds (lookup as a one-hot
@@ -21,7 +22,7 @@ takes the closed forms alone (seconds, not minutes) and has no executed FLOPs un
 --trace is given.
 """
 
-_EXAMPLES = """\
+_EPILOG = f"""\
 examples:
   clinometer count --model transformer-base
   clinometer count --model transformer-NL16-SM --json
@@ -29,7 +30,7 @@ examples:
       --decoder-length 29 --override vocab_size=2048
   clinometer count --all --json
 
-exit codes: 0 done; 2 bad input
+{exit_codes.described()}
 """
 
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="clinometer count",
         description=_DESCRIPTION,
-        epilog=_EXAMPLES,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     which = parser.add_mutually_exclusive_group(required=True)
@@ -97,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
         ]
     except ValueError as error:
         print(f"clinometer count: {error}", file=sys.stderr)
-        return 2
+        return exit_codes.USAGE
     if args.json:
         records = [result.to_dict() for result in results]
         print(json.dumps(records if args.all else records[0], indent=2))
@@ -105,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
         _print_table(results)
     else:
         _print_one(results[0])
-    return 0
+    return exit_codes.DONE
 
 
 def _parse_override(text: str) -> tuple[str, object]:

@@ -24,9 +24,10 @@ from clinometer.data.tasks import registry
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Task
 from clinometer.kernels.options import ranges
+from clinometer.train import exit_codes
 
 _SHOWN_BROKEN = 5
-_EPILOG = """\
+_EPILOG = f"""\
 A row of an evaluation set is one record of its release; its n-grams are those of its
 texts as released, without the task's template. "any" is the share of rows of which the
 corpus has an n-gram, "most" of which it has 70 % of them; rows that are too short to
@@ -36,6 +37,8 @@ an error only where none has any.
 examples:
   clinometer overlap stores/mine --tasks glue,squad --data DIR
   clinometer overlap corpus/ --tasks boolq --data DIR --ngram 8 --json
+
+{exit_codes.described()}
 """
 
 
@@ -46,11 +49,11 @@ def main(argv: list[str]) -> int:
         found = _find(arguments)
     except DataError as error:
         print(f"clinometer overlap: {error}", file=sys.stderr)
-        return 1
+        return exit_codes.FAILED
     print(json.dumps(found, indent=1) if arguments.json else _table(found))
     for name, reason in found["missing"].items():
         print(f"overlap: left out {name}: {reason}", file=sys.stderr)
-    return 0
+    return exit_codes.DONE
 
 
 def _find(arguments: argparse.Namespace) -> dict[str, Any]:

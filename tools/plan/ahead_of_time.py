@@ -24,6 +24,7 @@ from clinometer.kernels.bench import environment
 from clinometer.kernels.options import ranges
 from clinometer.tools.plan import compiler
 from clinometer.tools.plan import topologies as tpu_topologies
+from clinometer.train import exit_codes
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
@@ -159,7 +160,7 @@ def main(argv: Sequence[str]) -> int:
             "ahead_of_time: libtpu is not installed; pip install 'clinometer[tpu]'",
             file=sys.stderr,
         )
-        return 1
+        return exit_codes.FAILED
     os.environ.update(compiler.ENVIRONMENT)
     jax.config.update("jax_platforms", "cpu")  # JAX was imported before
     records = []
@@ -178,7 +179,7 @@ def main(argv: Sequence[str]) -> int:
             )
         except (ValueError, RuntimeError) as error:
             print(f"ahead_of_time: {implementation}: {error}", file=sys.stderr)
-            return 1
+            return exit_codes.FAILED
         records.append(record)
         out = sys.stderr if arguments.json else sys.stdout
         print(
@@ -194,7 +195,7 @@ def main(argv: Sequence[str]) -> int:
         )
     if arguments.json:
         print(json.dumps(records, indent=2))
-    return 0
+    return exit_codes.DONE
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.fit import errors
 from clinometer.tools.report import build
 from clinometer.tools.report import records
+from clinometer.train import exit_codes
 
 
 def main(argv: list[str]) -> int:
@@ -18,6 +19,7 @@ def main(argv: list[str]) -> int:
         description="Writes runs.csv (one row per run), report.html (one page, no "
         "network needed) and figures/*.svg from the run directories of a study, and "
         "downstream.csv where they were fine-tuned. The same runs give the same bytes.",
+        epilog=exit_codes.described(),
     )
     parser.add_argument(
         "directory",
@@ -38,9 +40,9 @@ def main(argv: list[str]) -> int:
         )
     except (records.RecordError, errors.FitError, OptionError, OSError) as error:
         print(f"clinometer report: {error}", file=sys.stderr)
-        return 1
+        return exit_codes.of_error(error)
     print(f"{report.table}\n{report.page}")
-    return 0
+    return exit_codes.DONE
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from clinometer.tools.study import protocol as protocol_lib
 from clinometer.tools.study import runner
 from clinometer.tools.study import summary
 from clinometer.train import errors as train_errors
+from clinometer.train import exit_codes
 
-EXIT_STOPPED = 42
 _ENDINGS = {
-    0: "finished",
-    EXIT_STOPPED: "stopped, saved",
-    43: "another process holds this run",
+    exit_codes.DONE: "finished",
+    exit_codes.STOPPED: "stopped, saved",
+    exit_codes.HELD: "another process holds this run",
 }
 _TAIL_LINES = 15
 
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
                     work.append(phases.finetuning(options, run, store))
                 for one in work:
                     print(f"{one.name}: {shlex.join(one.command)}")
-            return 0
+            return exit_codes.DONE
         with folder.locked(options.out) as lock:
             return _study(options, runs, command, lock)
     except BrokenPipeError:
@@ -64,10 +64,10 @@ def main(argv: list[str]) -> int:
         OSError,
     ) as error:
         print(f"clinometer study: {error}", file=sys.stderr)
-        return 1
+        return exit_codes.of_error(error)
     except KeyboardInterrupt:
         print(f"\nStopped. To continue:\n  {command}", file=sys.stderr)
-        return EXIT_STOPPED
+        return exit_codes.STOPPED
 
 
 def _study(
@@ -102,8 +102,9 @@ def _study(
         unfinished += sum(state.exit_codes.get(one.name) != 0 for one in pending)
         if state.interrupted and unfinished:
             print(f"Stopped, {unfinished} {what} to go. To continue:\n  {command}")
-            return EXIT_STOPPED
-        failed += [n for n, c in state.exit_codes.items() if c not in (0, EXIT_STOPPED)]
+            return exit_codes.STOPPED
+        fine = (exit_codes.DONE, exit_codes.STOPPED)
+        failed += [n for n, c in state.exit_codes.items() if c not in fine]
         if failed and not options.keep_going:
             break
     if any(folder.has_finished(phases.run_folder(options, run)) for run in runs):
@@ -111,11 +112,11 @@ def _study(
         print(summary.render(report))
     if failed:
         print(f"Failed: {', '.join(failed)}", file=sys.stderr)
-        return 1
+        return exit_codes.FAILED
     if unfinished:
         print(f"{unfinished} to go. To continue:\n  {command}")
-        return EXIT_STOPPED
-    return 0
+        return exit_codes.STOPPED
+    return exit_codes.DONE
 
 
 def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:

@@ -11,6 +11,15 @@ from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.study import cores
 from clinometer.tools.study import protocol
+from clinometer.train import exit_codes
+
+_EXIT_CODES = exit_codes.described(
+    {
+        exit_codes.DONE: "all finished",
+        exit_codes.FAILED: "a run failed or the study cannot start",
+        exit_codes.STOPPED: "stopped, runs saved",
+    }
+)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -23,9 +32,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "lets the runs save and stops; a second one kills them. Without options: the "
         "first study, the plain Transformer at four laptop sizes on the embedded "
         "corpus.",
-        epilog="Lists are separated by blanks or commas. Exit codes: 0 all finished; "
-        "1 a run failed or the study cannot start; 2 bad options; 42 stopped, runs "
-        "saved.",
+        epilog=f"{_EXIT_CODES}. Lists are separated by blanks or commas.",
     )
     add = parser.add_argument
     add(

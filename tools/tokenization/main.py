@@ -11,14 +11,17 @@ from clinometer.data.store.vocabulary import Vocabulary
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
+from clinometer.train import exit_codes
 
-_EPILOG = """\
+_EPILOG = f"""\
 A run that was killed goes on where it was when the same command is given again.
 
 examples:
   clinometer tokenize corpus/ --output stores/news --vocab-size 8192
   clinometer tokenize 'c4/*-train.*.json.gz' --output stores/c4 \\
       --vocabulary t5/spiece.model --validation-source 'c4/*-validation.*.json.gz'
+
+{exit_codes.described({exit_codes.INTERRUPTED: "stopped by Ctrl-C"})}
 """
 
 
@@ -51,14 +54,14 @@ def main(argv: list[str]) -> int:
         )
     except (DataError, OptionError) as error:
         print(f"clinometer tokenize: {error}", file=sys.stderr)
-        return 1
+        return exit_codes.of_error(error)
     except KeyboardInterrupt:
         print(
             "clinometer tokenize: stopped; the same command goes on from here",
             file=sys.stderr,
         )
-        return 130
-    return 0
+        return exit_codes.INTERRUPTED
+    return exit_codes.DONE
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:

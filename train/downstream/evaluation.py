@@ -21,9 +21,9 @@ from clinometer.kernels import devices
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import errors
+from clinometer.train import exit_codes
 from clinometer.train import fields
 from clinometer.train import initial
-from clinometer.train import main as train_main
 from clinometer.train import sources
 from clinometer.train import state as state_lib
 from clinometer.train.downstream import examples as downstream_examples
@@ -46,10 +46,13 @@ cannot be written, the scores are printed all the same. Examples:
   clinometer evaluate runs/base/finetune/glue --mixture glue --data DIR --step best
   clinometer evaluate runs/base/finetune/boolq --mixture boolq --data DIR \\
       --decoding rank --json
-
-Exit codes: 0 done; 1 failed or cannot start; 2 bad options; 43 scored and printed, but
-not recorded, as another process trains this run.
 """
+_EXIT_CODES = exit_codes.described(
+    {
+        exit_codes.HELD: "scored and printed, but not recorded, as another process "
+        "trains this run"
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="clinometer evaluate",
         description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN", help="a run's directory")
@@ -312,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"clinometer evaluate: error: {error}", file=sys.stderr)
-        return train_main.EXIT_ERROR
+        return exit_codes.of_error(error)
     if sys.stderr.isatty():
         print("\r\x1b[2K", end="", file=sys.stderr)
     print(json_file.dumps(added, indent=1) if arguments.json else table(added))
@@ -320,8 +324,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         record(run, added)
     except errors.RunHeldError as error:
         print(f"clinometer evaluate: not recorded: {error}", file=sys.stderr)
-        return train_main.EXIT_HELD
-    return 0
+        return exit_codes.HELD
+    return exit_codes.DONE
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
+from clinometer.train import exit_codes
 from clinometer.train import fields
 from clinometer.train import initial
 from clinometer.train import job as job_lib
@@ -52,14 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments, overrides)
     except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"clinometer finetune: error: {error}", file=sys.stderr)
-        held = isinstance(error, errors.RunHeldError)
-        return train_main.EXIT_HELD if held else train_main.EXIT_ERROR
+        return exit_codes.of_error(error)
 
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     source = pathlib.Path(arguments.source)
     if arguments.from_scratch and arguments.steps:
-        raise errors.RunError("--steps: from scratch there are no checkpoints")
+        raise OptionError("--steps: from scratch there are no checkpoints")
     name = _folder_name(arguments.mixture) + "-scratch" * arguments.from_scratch
     workdir = pathlib.Path(arguments.workdir or source / "finetune" / name)
     outputs.check_folder("--workdir", workdir)
@@ -204,9 +204,9 @@ def _numbers(
     try:
         found = ranges.listed(kind)(text or "")
     except OptionError as error:
-        raise errors.RunError(f"{flag}: {error}") from None
+        raise OptionError(f"{flag}: {error}") from None
     if len(set(found)) < len(found):
-        raise errors.RunError(f"{flag}: {text!r} names one twice")
+        raise OptionError(f"{flag}: {text!r} names one twice")
     return found
 
 

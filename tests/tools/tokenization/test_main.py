@@ -59,7 +59,7 @@ def test_numbers_out_of_range_are_named(option, values, corpus_file, capsys):
 def test_an_output_that_cannot_be_is_refused_at_once(corpus_file, tmp_path, capsys):
     (tmp_path / "file").write_text("precious")
     for output in (tmp_path / "file/store", tmp_path / ("x" * 300)):
-        assert tokenize_main.main([corpus_file, "--output", str(output)]) == 1
+        assert tokenize_main.main([corpus_file, "--output", str(output)]) == 2
         assert "clinometer tokenize: --output: " in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "precious"
 
@@ -102,7 +102,7 @@ def test_options_without_effect_are_refused(
 ):
     output = tmp_path / "store"
     arguments = [corpus_file, "--output", str(output), beside, corpus_file, *options]
-    assert tokenize_main.main(arguments) == 1
+    assert tokenize_main.main(arguments) == 2
     message = capsys.readouterr().err
     assert options[0] in message and beside in message
     assert not output.exists()

@@ -263,17 +263,20 @@ def test_packed_rows_train(pretrained, folder, tmp_path):
     assert run_record.read(tmp_path / "run")["status"] == "finished"
 
 
-def refused(capsys, argv):
-    assert finetune.main(argv) == 1
+def refused(capsys, argv, code=1):
+    assert finetune.main(argv) == code
     error = capsys.readouterr().err
     assert error.startswith("clinometer finetune: error: "), error
     return error
 
 
 def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, capsys):
-    def of(*overrides, **kwargs):
+    def of(*overrides, code=1, **kwargs):
         argv = command(pretrained, folder, tmp_path / "run", *overrides, **kwargs)
-        return refused(capsys, argv)
+        return refused(capsys, argv, code)
+
+    def bad_option(*flags):
+        return of(flags=flags, code=2)
 
     assert "No task or mixture 'rtee' (did you mean 'rte'?)" in of(mixture="rtee")
     assert "has the rate 0" in of(mixture="rte=0,cola")
@@ -283,17 +286,17 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
     assert "b.py both declare a task named 'blanks'" in message
     message = of(mixture="boolq")
     assert "boolq" in message and "BoolQ/train.jsonl" in message
-    assert "--seeds: got 'one'" in of(flags=["--seeds=one"])
-    assert "--seeds: must be at most" in of(flags=["--seeds=0 4294967303"])
-    assert "--learning-rates: must be positive" in of(flags=["--learning-rates=0"])
-    assert "--learning-rates: must be a finite" in of(flags=["--learning-rates=nan"])
+    assert "--seeds: got 'one'" in bad_option("--seeds=one")
+    assert "--seeds: must be at most" in bad_option("--seeds=0 4294967303")
+    assert "--learning-rates: must be positive" in bad_option("--learning-rates=0")
+    assert "--learning-rates: must be a finite" in bad_option("--learning-rates=nan")
     assert "eval.decoding: unknown 'best'" in of("eval.decoding=best")
     assert "has no checkpoint of step 3; it has 4, 8" in of(flags=["--steps=3"])
-    both = ["--steps=4", "--from-scratch"]
-    assert "--steps: from scratch there are no checkpoints" in of(flags=both)
+    both = ("--steps=4", "--from-scratch")
+    assert "--steps: from scratch there are no checkpoints" in bad_option(*both)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/predictions").touch()
-    assert "run/predictions is a file, not a folder" in of()
+    assert "run/predictions is a file, not a folder" in of(code=2)
     shutil.rmtree(tmp_path / "run")
     (folder / "bad/RTE").mkdir(parents=True)
     (folder / "bad/RTE/train.tsv").write_text("index\tsentence1\tlabel\n0\ta\tb\n")

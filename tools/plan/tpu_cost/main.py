@@ -23,6 +23,7 @@ from clinometer.tools.plan.tpu_cost import cases as cases_lib
 from clinometer.tools.plan.tpu_cost import page
 from clinometer.tools.plan.tpu_cost import report
 from clinometer.tools.plan.tpu_cost import table
+from clinometer.train import exit_codes
 
 _DESCRIPTION = """\
 Compiles the kernels, and plain jnp forms of the same maths, for TPUs that need not be
@@ -37,17 +38,18 @@ TPU. "around" are the cycles of what XLA puts beside a Pallas call, such as copi
 another layout. "ratio" is the cycles of the best jnp form over a form's.
 """
 
-_EPILOG = """\
+_BROKEN = 'a kernel of ours does not compile where "auto" takes it'
+_EPILOG = f"""\
 examples:
   clinometer tpu-cost --op switch_route --topology v5e
   clinometer tpu-cost --topology v5e --topology v6e --form ours --page cost.html
   clinometer tpu-cost --op light_conv --pass forward --dtype float32 --json
 
-exit codes: 0 done; 1 a kernel of ours does not compile where "auto" takes it; 2 bad
-input. What does not compile is a record with its reason.
+What does not compile is a record with its reason.
+
+{exit_codes.described({exit_codes.FAILED: _BROKEN})}
 """
 
-_USAGE = 2
 _TABLE = f"{cases_lib.__name__}:cases"
 _FORMS = ("ours", "xla", "both")
 
@@ -68,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
                 outputs.check_file(f"--{option}", path)
     except ValueError as error:
         print(f"clinometer tpu-cost: {error}", file=sys.stderr)
-        return _USAGE
+        return exit_codes.USAGE
     versions = {
         "libtpu_version": compiler_lib.libtpu_version(),
         "jax_version": importlib.metadata.version("jax"),
@@ -104,7 +106,8 @@ def main(argv: Sequence[str]) -> int:
             )
     if args.json:
         print(records_lib.dumps(found), end="")
-    return 1 if any(_broken(record) for record in found) else 0
+    broken = any(_broken(record) for record in found)
+    return exit_codes.FAILED if broken else exit_codes.DONE
 
 
 def _measured(
