@@ -14,6 +14,7 @@ import math
 import statistics
 
 from clinometer.tools.report import records
+from clinometer.train.downstream import standard_error
 
 FOLDER = "finetune"
 
@@ -112,17 +113,10 @@ def final(scores: Iterable[Score]) -> list[Score]:
 
 
 def mean(scores: Sequence[Score]) -> Mean:
-    """The mean of scores of one task and one run, over seeds and rates.
-
-    They see the same examples, so that the examples' error does not fall; where seeds
-    scatter more than that, their error is the mean's.
-    """
+    """The mean of scores of one task and one run, over seeds and rates."""
     values = [score.score for score in scores]
-    known = [s.standard_error for s in scores if s.standard_error is not None]
-    errors = [statistics.fmean(known)] if known else []
-    if len(values) > 1:
-        errors.append(statistics.stdev(values) / math.sqrt(len(values)))
-    return Mean(statistics.fmean(values), max(errors, default=None))
+    error = standard_error.of_mean(values, [score.standard_error for score in scores])
+    return Mean(statistics.fmean(values), error.total)
 
 
 def by_task(scores: Iterable[Score], run: str) -> dict[str, Mean]:

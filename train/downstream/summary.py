@@ -7,6 +7,7 @@ import pathlib
 import statistics
 from typing import Any
 
+from clinometer.train.downstream import standard_error
 from clinometer.train.run import json_file
 from clinometer.train.run import record as run_record
 
@@ -85,24 +86,16 @@ def _entry(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
 
 def _of_scored(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = [entry["best"] for entry in found]
-    given = [entry.get("standard_error") for entry in found]
-    errors = [error for error in given if error is not None]
-    # The seeds are scored on the same examples: their mean knows them no better.
-    examples_error = statistics.fmean(errors) if errors else None
-    seeds_error = 0.0
-    if len(values) > 1:
-        seeds_error = statistics.stdev(values) / math.sqrt(len(values))
+    error = standard_error.of_mean(values, [x.get("standard_error") for x in found])
     entry = {
         "score": statistics.fmean(values),
-        "standard_error": max(examples_error or 0.0, seeds_error),
-        "examples_error": examples_error,
-        "seeds_error": seeds_error,
+        "standard_error": error.total,
+        "examples_error": error.examples,
+        "seeds_error": error.seeds or 0.0,
         "best_steps": [entry["best_step"] for entry in found],
     }
-    if examples_error is None:
+    if error.examples is None:
         entry["no_examples_error"] = "the evaluation set's score has none"
-        if len(values) == 1:
-            entry["standard_error"] = None
     return entry
 
 
