@@ -5,12 +5,16 @@ import sys
 import time
 from typing import TextIO
 
+from rich import console as rich_console
+from rich import live as rich_live
+from rich import text as rich_text
+
 _TERMINAL_SECONDS = 0.2
 _PLAIN_SECONDS = 10.0
 
 
 class Progress:
-    """Reports how far a long job is.
+    """Reports how far a long job is; leaving its context takes its line away.
 
     Args:
       label: what is done.
@@ -29,7 +33,13 @@ class Progress:
         self._label, self._total, self._unit = label, total, unit
         # Standard error is None in a process that was started without one.
         self._stream = sys.stderr if stream is None else stream
-        self._terminal = self._stream is not None and self._stream.isatty()
+        self._console = self._live = None
+        if self._stream is not None and self._stream.isatty():
+            self._console = rich_console.Console(
+                file=self._stream, force_terminal=True, soft_wrap=True
+            )
+            if self._console.is_dumb_terminal:
+                self._console = None
         self._start = self._shown = time.monotonic()
         self._first_done = None  # work done before the first update: not our speed
 
@@ -38,19 +48,34 @@ class Progress:
         now = time.monotonic()
         if self._first_done is None:
             self._first_done = (done, amount)
-        interval = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
+        interval = _TERMINAL_SECONDS if self._console else _PLAIN_SECONDS
         if now - self._shown >= interval:
             self._shown = now
-            self._write(self._text(done, amount, now), final=False)
+            text = self._text(done, amount, now)
+            self._draw(text) if self._console else self._write(text)
 
     def finish(self, summary: str) -> None:
         """Replaces the line by a last one."""
+        self.close()
         seconds = time.monotonic() - self._start
-        self._write(f"{self._label}: {summary} in {seconds:.1f} s", final=True)
+        self._write(f"{self._label}: {summary} in {seconds:.1f} s")
 
     def message(self, text: str) -> None:
         """Writes a line of its own."""
-        self._write(text, final=True)
+        self._write(text)
+
+    def close(self) -> None:
+        """Takes the line away."""
+        with contextlib.suppress(OSError):
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
 
     def _text(self, done: float, amount: float, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
@@ -62,13 +87,28 @@ class Progress:
             text += f", {100 * done / self._total:.0f} %, {max(left, 0):.0f} s left"
         return text
 
-    def _write(self, text: str, final: bool) -> None:
-        if self._terminal:
-            text = f"\r\x1b[K{text}" + ("\n" if final else "")
-        else:
-            text += "\n"
-        # Its reader may have left (`2>&1 | head`), its disk be full; the job goes on.
+    # Its reader may have left (`2>&1 | head`), its disk be full; the job goes on.
+
+    def _draw(self, text: str) -> None:
+        """Shows a line that is drawn over."""
+        line = rich_text.Text(text, no_wrap=True, overflow="ellipsis")
         with contextlib.suppress(OSError):
-            if self._stream is not None:
-                self._stream.write(text)
-                self._stream.flush()
+            if self._live is None:
+                self._live = rich_live.Live(
+                    console=self._console,
+                    auto_refresh=False,
+                    transient=True,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
+                )
+                self._live.start()
+                self._console.show_cursor()  # A killed process would leave it hidden.
+            self._live.update(line, refresh=True)
+
+    def _write(self, text: str) -> None:
+        """Writes a line that stays, above the one that is drawn over."""
+        with contextlib.suppress(OSError):
+            if self._live is not None:
+                self._console.print(rich_text.Text(text))
+            elif self._stream is not None:
+                print(text, file=self._stream, flush=True)

@@ -88,14 +88,15 @@ def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) 
         if _is_as_written(path):  # the process that held the lock has made it
             return path
         sources = docstrings.source_paths()
-        line = Progress("embedded corpus", len(sources), "documents", progress)
-        texts = docstrings.extract(sources, line.update)
-        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
-        data = lines.encode()
-        files.write_whole(path, data)
-        files.write_whole(path + _DIGEST, hashlib.sha256(data).hexdigest().encode())
-        size = sum(map(len, texts))
-        line.finish(f"{len(texts):,} docstrings, {size:,} characters")
+        with Progress("embedded corpus", len(sources), "documents", progress) as line:
+            texts = docstrings.extract(sources, line.update)
+            lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+            data = lines.encode()
+            digest = hashlib.sha256(data).hexdigest()
+            files.write_whole(path, data)
+            files.write_whole(path + _DIGEST, digest.encode())
+            size = sum(map(len, texts))
+            line.finish(f"{len(texts):,} docstrings, {size:,} characters")
     return path
 
 

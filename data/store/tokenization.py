@@ -268,20 +268,19 @@ def _training_texts(
 ) -> list[str]:
     """A sample of the train documents, by their bytes; adds the first of `broken`."""
     train = [source for source in inputs if source.split != "validation"]
-    progress = Progress(
-        "vocabulary", sum(source.bytes for source in train), "documents", stream
-    )
+    total = sum(source.bytes for source in train)
     sample, documents = vocabulary_sample.Sample(options.vocabulary_bytes), 0
-    for source, item, position in tokenized_units.read(train, options.read):
-        if isinstance(item, corpus.BrokenRecord) and len(broken) < _SHOWN_BROKEN:
-            broken.append(item)
-        if not isinstance(item, corpus.Document):
-            continue
-        split = source.split or tokenized_units.split_of(item.text, fraction)
-        if split == "train":
-            sample.add(item.text)
-            documents += 1
-        progress.update(position.bytes, documents)
+    with Progress("vocabulary", total, "documents", stream) as progress:
+        for source, item, position in tokenized_units.read(train, options.read):
+            if isinstance(item, corpus.BrokenRecord) and len(broken) < _SHOWN_BROKEN:
+                broken.append(item)
+            if not isinstance(item, corpus.Document):
+                continue
+            split = source.split or tokenized_units.split_of(item.text, fraction)
+            if split == "train":
+                sample.add(item.text)
+                documents += 1
+            progress.update(position.bytes, documents)
     if not documents:
         raise DataError(_no_split("train", options, fraction))
     return sample.texts()
@@ -337,10 +336,11 @@ def _tokenize_rest(
         num_threads=num_threads,
         on_broken=on_broken,
     )
-    for unit in rest:
-        units.add(unit)
-        add(unit)
-        progress.update(unit.end.bytes, sum(tokens.values()))
+    with progress:
+        for unit in rest:
+            units.add(unit)
+            add(unit)
+            progress.update(unit.end.bytes, sum(tokens.values()))
     progress.finish(f"{sum(tokens.values()):,} tokens, {broken:,} broken records")
     for line in corpus_files.summary(left_out):
         progress.message(f"left out, {line}")

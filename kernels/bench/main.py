@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 from clinometer.kernels import devices
+from clinometer.kernels import terminal
 from clinometer.kernels.bench import cases as cases_lib
 from clinometer.kernels.bench import environment as environment_lib
 from clinometer.kernels.bench import figure
-from clinometer.kernels.bench import progress as progress_lib
 from clinometer.kernels.bench import records as records_lib
 from clinometer.kernels.bench import runner
 from clinometer.kernels.bench import timer
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return _fail(error, _USAGE)
     environment = environment_lib.describe()
-    line = progress_lib.Line(seconds=5)
+    line = terminal.Line(seconds=5)
     line.note(_heading(environment, args.dtype))
     if not torch_baselines.is_installed():
         line.note("torch is not installed: PyTorch's own operations are left out")
@@ -89,11 +89,8 @@ def main(argv: Sequence[str]) -> int:
                 line.clear()
                 if args.out:  # After each, so that an interrupted run is kept.
                     outputs.write_text(args.out, records_lib.dumps(found))
-                print(
-                    records_lib.table(records) + "\n",
-                    file=sys.stderr if args.json else sys.stdout,
-                    flush=True,
-                )
+                out = sys.stderr if args.json else sys.stdout
+                print(records_lib.table(records, out) + "\n", file=out, flush=True)
     except timer.DisagreementError as error:
         line.clear()
         return _fail(error, _FAILED)
@@ -108,12 +105,13 @@ def main(argv: Sequence[str]) -> int:
             outputs.write_text(args.figure, figure.draw(found))
         if old is None:
             return _DONE
+        out = sys.stderr if args.json else sys.stdout
         text, fallen = records_lib.compare(
-            old, found, args.tolerance / 100, cases_lib.OURS
+            old, found, args.tolerance / 100, cases_lib.OURS, out
         )
     except (OSError, ValueError) as error:
         return _fail(error, _USAGE)
-    print(text, file=sys.stderr if args.json else sys.stdout)
+    print(text, file=out)
     return _FAILED if fallen else _DONE
 
 

@@ -4,11 +4,19 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 import json
 from typing import Any
+from typing import TextIO
+
+from clinometer.kernels import terminal
 
 Record = dict[str, Any]
 
 _KEY = ("op", "pass", "implementation", "shape", "dtype")
 _CONDITIONS = ("device", "host_cpu", "threads", "isa")
+_HEAD = (
+    *("implementation", "median ms", "IQR ms", "ratio", "temp MiB", "difference"),
+    *("matmul", "copy", ""),
+)
+_WIDTHS = (18, 9, 7, 6, 8, 10, 6, 5)  # So that the columns of all cases match.
 _NEEDED = (*_KEY, "ratio_to_best_reference")
 
 
@@ -45,37 +53,39 @@ def read(path: str) -> list[Record]:
     return found
 
 
-def table(records: Sequence[Record]) -> str:
-    """Returns the records as text, one line each, a heading for each case."""
-    lines = []
-    last = None
-    for record in records:
-        case = (record["op"], record["shape"], record["dtype"], record["pass"])
-        if case != last:
-            lines += ["", "  ".join(case)]
-            lines.append(
-                f"  {'implementation':<18}{'median ms':>11}{'IQR ms':>9}{'ratio':>8}"
-                f"{'temp MiB':>10}{'difference':>12}{'matmul':>8}{'copy':>7}"
-            )
-            last = case
-        memory = record["temp_bytes"]
-        best = record["implementation"] == record["best_reference"]
-        lines.append(
-            f"  {record['implementation']:<18}"
-            f"{1e3 * record['median_seconds']:>11.3f}"
-            f"{1e3 * record['iqr_seconds']:>9.3f}"
-            f"{record['ratio_to_best_reference']:>8.2f}"
-            f"{'-' if memory is None else format(memory / 2**20, '.1f'):>10}"
-            f"{record['difference']:>12.1e}"
-            + _fraction(record.get("fraction_of_matmul_rate"), 8)
-            + _fraction(record.get("fraction_of_copy_rate"), 7)
-            + ("  <- best jnp form" if best else "")
-        )
-    return "\n".join(lines[1:])
+def table(records: Sequence[Record], stream: TextIO | None = None) -> str:
+    """Returns the records of one case as text, one line each, below a heading.
+
+    Args:
+        records: from `runner.run_case`.
+        stream: where the text will be written; None => standard output.
+    """
+    first = records[0]
+    lines = terminal.table(
+        map(_cells, records), _HEAD, left=(0, 8), widths=_WIDTHS, stream=stream
+    )
+    heading = "  ".join(first[key] for key in ("op", "shape", "dtype", "pass"))
+    return "\n".join([heading, *(f"  {line}" for line in lines)])
 
 
-def _fraction(value: float | None, width: int) -> str:
-    return f"{'-' if value is None else format(value, '.0%'):>{width}}"
+def _cells(record: Record) -> tuple[str, ...]:
+    memory = record["temp_bytes"]
+    best = record["implementation"] == record["best_reference"]
+    return (
+        record["implementation"],
+        f"{1e3 * record['median_seconds']:.3f}",
+        f"{1e3 * record['iqr_seconds']:.3f}",
+        f"{record['ratio_to_best_reference']:.2f}",
+        "-" if memory is None else f"{memory / 2**20:.1f}",
+        f"{record['difference']:.1e}",
+        _fraction(record.get("fraction_of_matmul_rate")),
+        _fraction(record.get("fraction_of_copy_rate")),
+        "<- best jnp form" if best else "",
+    )
+
+
+def _fraction(value: float | None) -> str:
+    return "-" if value is None else format(value, ".0%")
 
 
 def compare(
@@ -83,6 +93,7 @@ def compare(
     new: Sequence[Record],
     tolerance: float,
     gated: Iterable[str],
+    stream: TextIO | None = None,
 ) -> tuple[str, int]:
     """Compares ratios; a ratio is free of the machine's speed, if not of its noise.
 
@@ -91,6 +102,7 @@ def compare(
         new: records of this run.
         tolerance: the part of a ratio by which it may fall, e.g. 0.25.
         gated: implementations whose fall counts; others are only shown.
+        stream: where the text will be written; None => standard output.
 
     Returns:
         The text to show, and how many ratios fell too far.
@@ -111,8 +123,7 @@ def compare(
         was, now = old[0].get(name), new[0].get(name)
         if was != now:
             lines.append(f"note: {name} was {was}, is {now}")
-    fallen = 0
-    lines.append(f"{'ratio before':>12}{'now':>8}{'change':>9}")
+    fallen, rows = 0, []
     for record in common:
         was = before[_key(record)]["ratio_to_best_reference"]
         now = record["ratio_to_best_reference"]
@@ -120,7 +131,9 @@ def compare(
         fallen += fell
         name = " ".join(_key(record))
         mark = "FELL  " if fell else ""
-        lines.append(f"{was:>12.2f}{now:>8.2f}{now / was - 1:>+9.0%}  {mark}{name}")
+        rows.append((f"{was:.2f}", f"{now:.2f}", f"{now / was - 1:+.0%}", mark + name))
+    head = ("ratio before", "now", "change", "")
+    lines += terminal.table(rows, head, left=(3,), widths=(12, 6, 7), stream=stream)
     absent = len(new) - len(common)
     if absent:
         lines.append(f"{absent} of {len(new)} records are not in the older run")

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from clinometer.kernels import dispatch
+from clinometer.kernels import terminal
 from clinometer.kernels.bench import cases as cases_lib
-from clinometer.kernels.bench import progress as progress_lib
 from clinometer.kernels.bench import timer
 from clinometer.kernels.bench import torch_baselines
 from clinometer.kernels.bench import yardsticks
@@ -38,7 +38,7 @@ def run_case(
     names: Sequence[str],
     rounds: int,
     environment: dict[str, Any],
-    line: progress_lib.Line,
+    line: terminal.Line,
 ) -> list[Record]:
     """Measures the forms of a case.
 

@@ -7,6 +7,7 @@ import sys
 
 from clinometer import models
 from clinometer.kernels import devices
+from clinometer.kernels import terminal
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.models.counting import counts as counts_lib
@@ -118,30 +119,28 @@ def _parse_override(text: str) -> tuple[str, object]:
 
 def _print_one(counts: counts_lib.Counts) -> None:
     values = counts.to_dict()
-    width = max(map(len, values))
-    for key, value in values.items():
-        text = f"{value:,}" if isinstance(value, int) else value
-        print(f"{key:<{width}}  {text:>29}")
+    rows = [
+        (key, f"{value:,}" if isinstance(value, int) else str(value))
+        for key, value in values.items()
+    ]
+    print("\n".join(terminal.table(rows, widths=(0, 29))))
 
 
 def _print_table(results: Sequence[counts_lib.Counts]) -> None:
-    columns = "{:<20} {:>16} {:>16} {:>12} {:>15} {:>18}"
-    print(
-        columns.format(
-            "model", "params", "active", "MACs (T)", "fwd FLOPs (T)", "train FLOPs (T)"
+    head = ("model", "params", "active", "MACs (T)", "fwd FLOPs (T)", "train FLOPs (T)")
+    rows = [
+        (
+            counts.model,
+            f"{counts.params_total:,}",
+            f"{counts.params_active:,}",
+            f"{counts.macs_forward_batch / 1e12:.3f}",
+            f"{counts.flops_forward / 1e12:.3f}",
+            f"{counts.flops_train_step / 1e12:.3f}",
         )
-    )
-    for counts in results:
-        print(
-            columns.format(
-                counts.model,
-                f"{counts.params_total:,}",
-                f"{counts.params_active:,}",
-                f"{counts.macs_forward_batch / 1e12:.3f}",
-                f"{counts.flops_forward / 1e12:.3f}",
-                f"{counts.flops_train_step / 1e12:.3f}",
-            )
-        )
+        for counts in results
+    ]
+    widths = (20, 15, 15, 11, 14, 17)
+    print("\n".join(terminal.table(rows, head, widths=widths)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Task
+from clinometer.kernels import terminal
 from clinometer.kernels.options import ranges
 from clinometer.train import exit_codes
 
@@ -74,12 +75,12 @@ def _find(arguments: argparse.Namespace) -> dict[str, Any]:
                 sets.append((name, _rows(task, paths, split)))
     if not sets:
         raise DataError("\n".join(missing.values()))
-    documents = _documents(arguments)
-    finder = overlap.Finder(sets, arguments.ngram)
-    line = Progress("overlap", unit="words")
-    for document in documents:
-        finder.add(document)
-        line.update(finder.documents, finder.words)
+    with Progress("overlap", unit="words") as line:
+        documents = _documents(arguments, line)
+        finder = overlap.Finder(sets, arguments.ngram)
+        for document in documents:
+            finder.add(document)
+            line.update(finder.documents, finder.words)
     line.finish(f"{finder.words:,} words of {finder.documents:,} documents")
     return {
         "corpus": arguments.corpus,
@@ -124,7 +125,7 @@ def _texts(record: Any) -> Iterator[str]:
             waiting += reversed(value)
 
 
-def _documents(arguments: argparse.Namespace) -> Iterator[str]:
+def _documents(arguments: argparse.Namespace, line: Progress) -> Iterator[str]:
     """The corpus's documents; raises at once if there is none."""
     (first, *rest) = arguments.corpus
     if os.path.isfile(os.path.join(first, token_store.MANIFEST)):
@@ -136,13 +137,13 @@ def _documents(arguments: argparse.Namespace) -> Iterator[str]:
     options = corpus.ReadOptions(
         text_field=arguments.text_field, document_per_line=arguments.document_per_line
     )
-    return _text_documents(corpus_files.find(arguments.corpus), options)
+    return _text_documents(corpus_files.find(arguments.corpus), options, line)
 
 
 def _text_documents(
-    found: corpus_files.Found, options: corpus.ReadOptions
+    found: corpus_files.Found, options: corpus.ReadOptions, line: Progress
 ) -> Iterator[str]:
-    broken, left_out, line = 0, list(found.left_out), Progress("overlap")
+    broken, left_out = 0, list(found.left_out)
     files = (corpus.read_file(path, options) for path in found.files)
     for record in itertools.chain(found.broken, itertools.chain.from_iterable(files)):
         if isinstance(record, corpus.Document):
@@ -161,27 +162,19 @@ def _text_documents(
 
 def _table(found: dict[str, Any]) -> str:
     head = ("set", "rows", "short", "any", "most", f"{found['n']}-grams", "found")
-    lines = [head]
-    for one in found["sets"]:
-        lines.append(
-            (
-                one["name"],
-                f"{one['rows']:,}",
-                f"{one['rows_short']:,}",
-                f"{one['rows_any']:,} ({_percent(one['rows_any'], one['rows'])})",
-                f"{one['rows_most']:,} ({_percent(one['rows_most'], one['rows'])})",
-                f"{one['ngrams']:,}",
-                _percent(one["ngrams_found"], one["ngrams"]),
-            )
+    rows = [
+        (
+            one["name"],
+            f"{one['rows']:,}",
+            f"{one['rows_short']:,}",
+            f"{one['rows_any']:,} ({_percent(one['rows_any'], one['rows'])})",
+            f"{one['rows_most']:,} ({_percent(one['rows_most'], one['rows'])})",
+            f"{one['ngrams']:,}",
+            _percent(one["ngrams_found"], one["ngrams"]),
         )
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
-        )
-        for line in lines
-    )
+        for one in found["sets"]
+    ]
+    return "\n".join(terminal.table(rows, head))
 
 
 def _percent(part: int, whole: int) -> str:

@@ -1,6 +1,7 @@
 """`clinometer study`: runs the declared list, then writes the report."""
 
 import argparse
+import contextlib
 import pathlib
 import shlex
 import sys
@@ -185,7 +186,7 @@ def _carry_out(
             progress.say("Stopping: the runs are saving. Ctrl-C again kills them.")
         progress.tick(list(state.running), [task.name for task in state.waiting])
 
-    with interrupts.catch():
+    with interrupts.catch(), contextlib.closing(progress):
         executor = executor_lib.LocalExecutor(
             options.jobs, warn=progress.say, keep_open=(lock,)
         )

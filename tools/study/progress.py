@@ -9,6 +9,7 @@ import pathlib
 import time
 from typing import TextIO
 
+from clinometer.kernels import terminal
 from clinometer.tools.report import formats
 from clinometer.train.run import metrics_log
 
@@ -108,17 +109,19 @@ class Progress:
           clock: seconds.
         """
         self._folders, self._costs = folders, costs
-        self._steps, self._jobs, self._out, self._clock = steps, jobs, out, clock
+        self._steps, self._jobs, self._clock = steps, jobs, clock
         self._watches: dict[str, _Watch] = {}
         self._rates: dict[str, float] = {}  # Last known, ended runs included.
-        self._drawn_lines = 0
         self._last_draw = clock()
-        self._terminal = out.isatty()
+        self._block = terminal.Line(_PLAIN_SECONDS, out)
 
     def say(self, text: str) -> None:
         """Prints a line that stays, above the block."""
-        self._clear()
-        print(text, file=self._out, flush=True)
+        self._block.note(text)
+
+    def close(self) -> None:
+        """Takes the block away."""
+        self._block.clear()
 
     def tick(self, running: Sequence[str], waiting: Sequence[str]) -> None:
         """Looks at the runs and draws, if enough time has passed."""
@@ -127,7 +130,7 @@ class Progress:
             del self._watches[name]
         for name in running:
             self._watches.setdefault(name, _Watch(now))
-        period = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
+        period = _TERMINAL_SECONDS if self._block.on_terminal else _PLAIN_SECONDS
         if now - self._last_draw < period:
             return
         self._last_draw = now
@@ -144,12 +147,10 @@ class Progress:
         summary = f"{len(running)} running, {len(waiting)} waiting"
         if left is not None:
             summary += f", about {formats.duration(left)} left"
-        if self._terminal:
-            self._clear()
-            print(*lines, summary, sep="\n", file=self._out, flush=True)
-            self._drawn_lines = len(lines) + 1
-        elif running:
-            print("; ".join([*lines, summary]), file=self._out, flush=True)
+        if running:
+            self._block.draw(*lines, summary)
+        else:
+            self._block.clear()
 
     def _line(self, name: str) -> str:
         watch = self._watches[name]
@@ -179,9 +180,3 @@ class Progress:
         near = min(self._rates, key=lambda other: abs(self._costs[other] - cost))
         rate = self._rates[near] * self._costs[near] / cost
         return (self._steps - read_standing(self._folders[name]).step) / rate
-
-    def _clear(self) -> None:
-        if self._drawn_lines:
-            # Up to the block's first line, then erase to the end of the screen.
-            self._out.write(f"\x1b[{self._drawn_lines}F\x1b[J")
-            self._drawn_lines = 0

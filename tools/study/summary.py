@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from clinometer.kernels import terminal
 from clinometer.tools.report import analysis
 from clinometer.tools.report import build
 from clinometer.tools.report import formats
@@ -43,14 +44,7 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in (head, *body)
-    )
+    return "\n".join(terminal.table(body, head))
 
 
 def _separation(rows: Sequence[rows_lib.Row]) -> list[str]:

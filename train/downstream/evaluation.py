@@ -1,10 +1,12 @@
 """Scores a run's checkpoints on downstream tasks: `clinometer evaluate`."""
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import logging
+import math
 import pathlib
 import sys
 from typing import Any
@@ -18,6 +20,7 @@ from clinometer.data.mixtures import rates as mixtures
 from clinometer.data.tasks import registry
 from clinometer.data.tasks import scores
 from clinometer.kernels import devices
+from clinometer.kernels import terminal
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import errors
@@ -80,8 +83,14 @@ class Request:
     options: downstream_options.Options
 
 
-def evaluate(request: Request) -> dict[str, Any]:
+def evaluate(
+    request: Request, say: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
     """Scores a run, writes its predictions, and returns what `record` adds.
+
+    Args:
+        request: what is to be scored.
+        say: told what is going on.
 
     Raises:
         RunError: no such run, checkpoint, task or file; an option out of range.
@@ -123,7 +132,6 @@ def evaluate(request: Request) -> dict[str, Any]:
         "evaluated_at": run_record.now(),
         "tasks": {},
     }
-    say = _say if sys.stderr.isatty() else lambda text: None
     by_task: dict[str, float] = {}
     for step in sorted(set(steps.values())):
         tasks = [name for name in scorer.names if steps[name] == step]
@@ -164,17 +172,25 @@ def record(run: pathlib.Path, added: Mapping[str, Any]) -> None:
 
 def table(added: Mapping[str, Any]) -> str:
     """Returns the scores as text, one line a task."""
-    lines = [f"{'task':<18}{'score':>8}{'+-':>6}{'step':>9}{'examples':>10}  metrics"]
+    rows = []
     for name, found in added["tasks"].items():
         metrics = ", ".join(f"{k} {_text(v)}" for k, v in found["metrics"].items())
-        lines.append(
-            f"{name:<18}{_text(found['score']):>8}{_text(found['standard_error']):>6}"
-            f"{found['step']:>9}{found['examples']:>10}  {metrics}"
-            + (f"; {found['truncated']} inputs cut" if found["truncated"] else "")
+        cut = f"; {found['truncated']} inputs cut" if found["truncated"] else ""
+        rows.append(
+            (
+                name,
+                _text(found["score"]),
+                _text(found["standard_error"]),
+                str(found["step"]),
+                str(found["examples"]),
+                metrics + cut,
+            )
         )
     for name, average in added["averages"].items():
         mean, error = _text(average["value"]), _text(average["standard_error"])
-        lines.append(f"{name + ' (mean)':<18}{mean:>8}{error:>6}")
+        rows.append((f"{name} (mean)", mean, error, "", "", ""))
+    head = ("task", "score", "+-", "step", "examples", "metrics")
+    lines = terminal.table(rows, head, left=(0, 5), widths=(18, 6, 4, 7, 8))
     rate = added["sequences_per_second"]
     lines.append(
         f"percent; +- is one standard error; {rate:,.1f} sequences/s, "
@@ -249,10 +265,6 @@ def _step(text: str) -> int | str:
         raise OptionError(f"{error}, or {BEST}") from None
 
 
-def _say(text: str) -> None:
-    print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
     defaults = downstream_options.Options()
@@ -302,23 +314,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = pathlib.Path(arguments.run).resolve()
     try:
         devices.check()
-        added = evaluate(
-            Request(
-                run,
-                arguments.mixture,
-                arguments.data,
-                arguments.store,
-                arguments.step,
-                arguments.encoder_length,
-                arguments.decoder_length,
-                options,
-            )
+        request = Request(
+            run,
+            arguments.mixture,
+            arguments.data,
+            arguments.store,
+            arguments.step,
+            arguments.encoder_length,
+            arguments.decoder_length,
+            options,
         )
+        with terminal.Line(seconds=math.inf) as line:  # Only on a terminal.
+            added = evaluate(request, line.say)
     except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"clinometer evaluate: error: {error}", file=sys.stderr)
         return exit_codes.of_error(error)
-    if sys.stderr.isatty():
-        print("\r\x1b[2K", end="", file=sys.stderr)
     print(json_file.dumps(added, indent=1) if arguments.json else table(added))
     try:
         record(run, added)

@@ -7,6 +7,7 @@ import pathlib
 import statistics
 from typing import Any
 
+from clinometer.kernels import terminal
 from clinometer.train.downstream import standard_error
 from clinometer.train.run import json_file
 from clinometer.train.run import record as run_record
@@ -122,20 +123,24 @@ def table(summary: Sequence[Mapping[str, Any]]) -> str:
         + (f", {len(entry['seeds'])} seeds" if len(entry["seeds"]) > 1 else "")
         for entry in summary
     ]
-    width = max(len(name) for entry in summary for name in entry["tasks"])
-    lines = [" " * width + "".join(f"  {head:>24}" for head in heads)]
+    rows = []
     for name in summary[0]["tasks"]:
         entries = [entry["tasks"][name] for entry in summary]
         best = max(entries, key=_score_or_least)
-        cells = []
+        cells = [name]
         for entry in entries:
             mark = " <" if different(entry, best) else "  "
             error = entry["standard_error"]
             known = "-" if error is None else f"{error:.1f}"
             score = entry["score"]
             text = "-" if score is None else f"{score:.1f} +- {known}"
-            cells.append(f"  {text:>22}{mark}")
-        lines.append(f"{name:<{width}}" + "".join(cells))
+            cells.append(f"{text:>22}{mark}")
+        rows.append(cells)
+    lines = terminal.table(
+        rows,
+        ["", *(f"{head:>24}" for head in heads)],
+        left=range(len(heads) + 1),
+    )
     if len(summary) > 1:
         lines.append(
             f"< worse than the best of its row by more than {_APART:g} standard errors "

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 import datetime
 import os
-import sys
 import time
 from typing import Any
 from typing import TextIO
 
 import tensorboardX
+
+from clinometer.kernels import terminal
 
 # On a terminal the line is renewed; in a file a new line is added now and then.
 _TERMINAL_SECONDS = 0.2
@@ -45,11 +46,9 @@ class ProgressLine:
         """Shows nothing yet; `name` stands before each line."""
         self._name = name
         self._train_steps = train_steps
-        self._stream = stream or sys.stderr
-        self._terminal = self._stream.isatty()
+        self._line = terminal.Line(_FILE_SECONDS, stream)
         self._first: tuple[int, float] | None = None
         self._shown = -float("inf")
-        self._unended = False
 
     def update(self, step: int, loss: float, validation_loss: float | None) -> None:
         """Shows the line if the last one is old enough, and always after the last step.
@@ -62,7 +61,7 @@ class ProgressLine:
         now = time.monotonic()
         if self._first is None:
             self._first = (step, now)
-        interval = _TERMINAL_SECONDS if self._terminal else _FILE_SECONDS
+        interval = _TERMINAL_SECONDS if self._line.on_terminal else _FILE_SECONDS
         if now - self._shown < interval and step != self._train_steps:
             return
         self._shown = now
@@ -73,23 +72,12 @@ class ProgressLine:
             rate = (step - self._first[0]) / (now - self._first[1])
             left = datetime.timedelta(seconds=round((self._train_steps - step) / rate))
             text += f" {rate:.2f} steps/s ETA {left}"
-        self._write(text)
+        self._line.draw(text)
 
     def say(self, text: str) -> None:
         """Shows what goes on between steps."""
-        self._write(f"{self._name} {text}")
-
-    def _write(self, text: str) -> None:
-        if self._terminal:
-            self._stream.write(f"\r\x1b[2K{text}")
-            self._unended = True
-        else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+        self._line.draw(f"{self._name} {text}")
 
     def close(self) -> None:
         """Ends the line on a terminal, if there is one."""
-        if self._unended:
-            self._stream.write("\n")
-            self._stream.flush()
-            self._unended = False
+        self._line.close()

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import jax
 import pytest
 
+from clinometer.kernels import terminal
 from clinometer.kernels.bench import cases
 from clinometer.kernels.bench import figure
 from clinometer.kernels.bench import main as bench
-from clinometer.kernels.bench import progress
 from clinometer.kernels.bench import records
 from clinometer.kernels.bench import runner
 from clinometer.kernels.bench import timer
@@ -142,7 +142,7 @@ def test_a_wrong_gradient_is_refused():
         return right(x, weights) + extra - jax.lax.stop_gradient(extra)
 
     case = dataclasses.replace(case, baselines={"wrong": wrong})
-    rest = ("float32", ["wrong"], 2, {"threads": 1}, progress.Line(seconds=60))
+    rest = ("float32", ["wrong"], 2, {"threads": 1}, terminal.Line(seconds=60))
     runner.run_case(case, "forward", *rest)
     with pytest.raises(timer.DisagreementError, match="backward: wrong: differs"):
         runner.run_case(case, "forward+backward", *rest)

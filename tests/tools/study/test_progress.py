@@ -37,7 +37,8 @@ class _Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("out", [io.StringIO(), _Terminal()])
-def test_draws_rates_and_time_left(tmp_path, out):
+def test_draws_rates_and_time_left(tmp_path, out, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     now = [0.0]
     folders = {name: tmp_path / name for name in ("big", "small")}
     drawer = progress.Progress(
@@ -57,4 +58,5 @@ def test_draws_rates_and_time_left(tmp_path, out):
     # 20 steps in 30 s: 60 more take 90 s, and small, half the cost, 75 s more.
     assert "0.667 steps/s, 1 min 30 s left" in text
     assert "1 running, 1 waiting, about 2 min 45 s left" in text
-    assert ("\x1b[2F\x1b[J" in text) == out.isatty()
+    # Each of the two lines is erased, from below, before they are drawn anew.
+    assert ("\r\x1b[2K\x1b[1A\x1b[2Kbig" in text) == out.isatty()

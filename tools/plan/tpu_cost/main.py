@@ -10,8 +10,8 @@ import sys
 import time
 from typing import Any
 
+from clinometer.kernels import terminal
 from clinometer.kernels.bench import environment
-from clinometer.kernels.bench import progress as progress_lib
 from clinometer.kernels.bench import records as records_lib
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         for chip, topology in targets
         if (names := _implementations(case, args.form))
     ]
-    line = progress_lib.Line(seconds=30)
+    line = terminal.Line(seconds=30)
     line.note(
         f"libtpu {versions['libtpu_version']}, jax {versions['jax_version']}; "
         f"{len(work)} kernels and topologies"
@@ -99,11 +99,8 @@ def main(argv: Sequence[str]) -> int:
             if args.markdown:
                 lines = "\n".join(table.markdown(found)) + "\n"
                 outputs.write_text(args.markdown, lines)
-            print(
-                "\n".join(table.text(records)) + "\n",
-                file=sys.stderr if args.json else sys.stdout,
-                flush=True,
-            )
+            out = sys.stderr if args.json else sys.stdout
+            print("\n".join(table.text(records, out)) + "\n", file=out, flush=True)
     if args.json:
         print(records_lib.dumps(found), end="")
     broken = any(_broken(record) for record in found)
@@ -115,7 +112,7 @@ def _measured(
     work: Sequence[tuple[case_lib.Case | case_lib.Step, chips.Chip, str, list[str]]],
     dtype: str,
     jobs: int,
-    line: progress_lib.Line,
+    line: terminal.Line,
 ) -> Iterator[list[dict[str, Any]]]:
     """Yields each case's records for a topology, in order, while others compile."""
     started = time.monotonic()

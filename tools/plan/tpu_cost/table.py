@@ -3,42 +3,64 @@
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import TextIO
 
+from clinometer.kernels import terminal
 from clinometer.tools.plan.tpu_cost import case as case_lib
 from clinometer.tools.plan.tpu_cost import report
 
+_HEAD = (
+    *("implementation", "cycles", "status", "bundles", "roofline", "part", "around"),
+    *("VMEM MiB", "temp MiB", "spills", "fills", "busiest slots", "ratio", ""),
+)
+# So that the columns of all cases match.
+_WIDTHS = (22, 7, 17, 7, 8, 4, 6, 8, 8, 6, 5, 20, 5)
 
-def text(records: Sequence[report.Record]) -> Iterator[str]:
-    """Yields the lines of a table of one case's records for one topology."""
+
+def text(
+    records: Sequence[report.Record], stream: TextIO | None = None
+) -> Iterator[str]:
+    """Yields the lines of a table of one case's records for one topology.
+
+    Args:
+        records: of the case.
+        stream: where the lines will be written; None => standard output.
+    """
     first = records[0]
     keys = ("op", "pass", "shape", "dtype", "topology")
     yield "  ".join(str(first[key]) for key in keys)
-    yield (
-        f"  {'implementation':<22}{'cycles':>9}  {'status':<17}{'bundles':>9}"
-        f"{'roofline':>9}{'part':>6}{'around':>8}{'VMEM MiB':>9}{'temp MiB':>9}"
-        f"{'spills':>7}{'fills':>7}  {'busiest slots':<20}{'ratio':>7}"
+    heading, *lines = terminal.table(
+        map(_cells, records), _HEAD, left=(0, 2, 11, 13), widths=_WIDTHS, stream=stream
     )
-    for record in records:
-        best = record["implementation"] == record["best_xla"]
-        yield (
-            f"  {record['implementation']:<22}{_number(record['cycles']):>9}"
-            f"  {record['status']:<17}{_number(record['bundles']):>9}"
-            f"{_number(record['roofline_cycles']):>9}"
-            f"{_number(record['fraction_of_roofline'], '.0%'):>6}"
-            f"{_number(record['around_cycles']):>8}"
-            f"{_mebibytes(record['vmem_bytes']):>9}"
-            f"{_mebibytes(record['hbm_temp_bytes']):>9}"
-            f"{_number(record['spills']):>7}{_number(record['fills']):>7}"
-            f"  {_busiest(record['slot_use']):<20}"
-            f"{_number(record['ratio_to_best_xla'], '.2f'):>7}"
-            + ("  <- best of XLA" if best else "")
-        )
+    yield f"  {heading}"
+    for record, line in zip(records, lines, strict=True):
+        yield f"  {line}"
         if record["reason"]:
             yield f"      {record['reason']}"
         if record["implementation"] == case_lib.OURS:
             if record["status"] != report.SIMULATED and record["simulator_reason"]:
                 yield f"      not simulated: {record['simulator_reason'][:160]}"
             yield from _around(record["instructions"])
+
+
+def _cells(record: report.Record) -> tuple[str, ...]:
+    best = record["implementation"] == record["best_xla"]
+    return (
+        record["implementation"],
+        _number(record["cycles"]),
+        record["status"],
+        _number(record["bundles"]),
+        _number(record["roofline_cycles"]),
+        _number(record["fraction_of_roofline"], ".0%"),
+        _number(record["around_cycles"]),
+        _mebibytes(record["vmem_bytes"]),
+        _mebibytes(record["hbm_temp_bytes"]),
+        _number(record["spills"]),
+        _number(record["fills"]),
+        _busiest(record["slot_use"]),
+        _number(record["ratio_to_best_xla"], ".2f"),
+        "<- best of XLA" if best else "",
+    )
 
 
 def markdown(records: Sequence[report.Record]) -> Iterator[str]:
