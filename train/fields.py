@@ -25,6 +25,7 @@ from clinometer.train import optimizer
 from clinometer.train import schedules
 from clinometer.train.configs import pretrain
 from clinometer.train.downstream import options as downstream_options
+from clinometer.train.run import record as run_record
 
 MOST_TOKENS = 1 << 20  # of an input or output
 _WIDTH = 80
@@ -87,6 +88,7 @@ _LENGTH = ranges.Whole(1, MOST_TOKENS)
 _ROWS = downstream_options.RANGES["batch_size"]
 
 _COMMON = {
+    "kind": Field("of run; the configuration's file sets it", run_record.KINDS),
     "seed": Field("of initialisation and dropout", ranges.SEED),
     "train_steps": Field("steps of the whole run", _AT_LEAST_ONE),
     "model.name": Field("ARCHITECTURE-[OPERATORS-]SIZE", str),
@@ -231,11 +233,12 @@ _FINETUNING = {
     ),
 }
 
+_OWN = {run_record.PRETRAINING: _PRETRAINING, run_record.FINETUNING: _FINETUNING}
+
 
 def known(config: Mapping[str, Any]) -> dict[str, Field]:
     """Returns the fields that a configuration of its kind has, by their flat names."""
-    own = _FINETUNING if "mixture" in config["data"] else _PRETRAINING
-    return _COMMON | own
+    return _COMMON | _OWN[config["kind"]]
 
 
 def check(config: config_dict.ConfigDict) -> None:
@@ -247,7 +250,12 @@ def check(config: config_dict.ConfigDict) -> None:
     if not isinstance(config.get("data"), config_dict.ConfigDict):
         raise errors.RunError(f"config.data: missing; {pretrain.__name__} has all")
     flat = config_lib.flatten(config_lib.to_dict(config))
-    for name, field in known(config).items():
+    _check_fields({"kind": _COMMON["kind"]}, flat)  # It decides on the others.
+    _check_fields(known(config), flat)
+
+
+def _check_fields(fields: Mapping[str, Field], flat: Mapping[str, Any]) -> None:
+    for name, field in fields.items():
         if name not in flat:
             raise errors.RunError(
                 f"config.{name}: missing; it is {field.meaning} ({field.choices})"

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -15,9 +16,18 @@ from clinometer.train import errors
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.run import checkpoints as checkpoints_lib
+from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
+from clinometer.train.run import store_search
 
 SLOTS = ("reset", "keep")
+# Of another run's record.
+_NEEDED = (
+    "config.model.name",
+    "config.optimizer",
+    "config.data",
+    *store_search.NEEDED,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,37 +62,32 @@ class Initial:
         """Values of those fields in checkpoints of earlier versions."""
         return {"initial.fingerprint": self.earlier_fingerprint}
 
-    def describe(self) -> dict[str, Any]:
-        """Returns the run record's account of it."""
-        return {"run": str(self.run), "step": self.step, "optimizer_slots": self.slots}
-
-
-def read_record(run: str) -> dict[str, Any]:
-    """Returns the record of another run; raises RunError if none can be read."""
-    record = run_record.read(run)
-    if record is None:
-        raise errors.RunError(
-            f"{run} is not a run directory: it has no {run_record.FILE_NAME}"
+    def describe(self) -> run_record.Initial:
+        """Returns what the run's record says of it."""
+        return run_record.Initial(
+            run=str(self.run), step=self.step, optimizer_slots=self.slots
         )
-    needed = ("config.model.name", "config.optimizer", "config.data")
-    run_record.require(record, run, *needed, "data.store", "data.vocabulary_sha256")
-    return record
 
 
-def built(record: dict[str, Any]) -> tuple[models.Model, optimizer_lib.Optimizer]:
+def read_record(run: str | os.PathLike[str]) -> run_record.Record:
+    """Returns the record of another run; raises RunError if none can be read."""
+    return run_directory.RunDirectory(run).record(*_NEEDED)
+
+
+def built(record: run_record.Record) -> tuple[models.Model, optimizer_lib.Optimizer]:
     """Builds a run's model and optimizer again, from its record.
 
     Raises:
         RunError: the record names none.
     """
-    fields = {k: v for k, v in record["config"]["model"].items() if v is not None}
+    config = record.config
     try:
-        model = models.build(fields.pop("name"), **fields)
+        model = models.build(config.model.name, **config.model.overrides)
     except (models.ModelNameError, models.ConfigError) as error:
         raise errors.RunError(
             f"{run_record.FILE_NAME}: config.model is none of this version: {error}"
         ) from error
-    return model, optimizer_lib.make(record["config"]["optimizer"])
+    return model, optimizer_lib.make(config.optimizer)
 
 
 def find(
@@ -108,7 +113,7 @@ def find(
             raise errors.RunError("config.initial.step: needs config.initial.run")
         return None
     run = pathlib.Path(config.run).resolve()
-    record = read_record(str(run))
+    record = read_record(run)
     reader = _open(run)
     steps = reader.steps
     step = config.step if config.step is not None else max(steps, default=None)
@@ -118,7 +123,7 @@ def find(
             + (f" of step {step}" if step is not None else "")
             + f"; it has {', '.join(map(str, steps)) or 'none'}"
         )
-    theirs = record["data"]["vocabulary_sha256"]
+    theirs = record.data.vocabulary_sha256
     if theirs != vocabulary_sha256:
         raise errors.RunError(
             f"config.initial.run: {run} learned with another vocabulary (sha256 "
@@ -135,7 +140,7 @@ def find(
         step,
         config.optimizer_slots,
         _short_hash(json.dumps(reader.saved_digests(step), sort_keys=True)),
-        _short_hash(json.dumps(record["config"], sort_keys=True) + theirs),
+        _short_hash(json.dumps(record.config.to_json(), sort_keys=True) + theirs),
     )
 
 
@@ -147,7 +152,7 @@ def load(
     Raises:
         RunError: the checkpoint is broken.
     """
-    their_model, their_optimizer = built(read_record(str(initial.run)))
+    their_model, their_optimizer = built(read_record(initial.run))
     abstract = jax.eval_shape(
         lambda: state_lib.initialise(their_model, their_optimizer, seed=0)
     )
@@ -164,10 +169,10 @@ def load(
 
 
 def _open(run: pathlib.Path) -> checkpoints_lib.Checkpoints:
-    folder = run / checkpoints_lib.FOLDER
-    if not folder.is_dir():
+    directory = run_directory.RunDirectory(run)
+    if not directory.checkpoints_path.is_dir():
         raise errors.RunError(f"config.initial.run: {run} has no checkpoints")
-    return checkpoints_lib.Checkpoints(folder, read_only=True)
+    return directory.checkpoints(read_only=True)
 
 
 def _short_hash(text: str) -> str:

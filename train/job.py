@@ -21,10 +21,10 @@ from clinometer.train import initial as initial_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
 from clinometer.train import sources
-from clinometer.train.downstream import scorer as downstream
 from clinometer.train.host import environment
 from clinometer.train.run import checkpoint_meta
-from clinometer.train.run import checkpoints
+from clinometer.train.run import directory as run_directory
+from clinometer.train.run import record as run_record
 
 # Model options that change how a result is computed, not which one it is.
 _FORM_FIELDS = ("scan_layers", "remat")
@@ -77,7 +77,6 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     optimizer = optimizer_lib.make(config.optimizer)
     overrides = {k: v for k, v in config.model.items() if k != "name" and v is not None}
     model = _build(config.model.name, overrides)
-    is_finetuning = "mixture" in config.data
     vocabulary = sources.open_store(config.data.store).vocabulary
     if "vocab_size" not in overrides:
         overrides["vocab_size"] = vocabulary.padded_size(128)
@@ -88,13 +87,11 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
             f"{vocabulary.size} ids of the store {config.data.store}; leave it "
             f"out to get {vocabulary.padded_size(128)}"
         )
-    if is_finetuning:
+    if config.kind == run_record.FINETUNING:
         _check_packing(config, model)
-    source = (
-        sources.finetuning(config, model)
-        if is_finetuning
-        else sources.pretraining(config)
-    )
+        source = sources.finetuning(config, model)
+    else:
+        source = sources.pretraining(config)
     _check_lengths(model, overrides, source)
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
@@ -125,17 +122,16 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
         OptionError: there is a file where predictions belong.
     """
     if job.source.scorer is not None:
-        predictions = os.path.join(workdir, downstream.PREDICTIONS)
-        outputs.check_folder("--workdir", predictions)
-    workdir = pathlib.Path(workdir).resolve()
-    directory = workdir / checkpoints.FOLDER
-    reader = checkpoints.Checkpoints(directory, read_only=True)
+        predictions = run_directory.RunDirectory(workdir).predictions.path
+        outputs.check_folder("--workdir", str(predictions))
+    directory = run_directory.RunDirectory(pathlib.Path(workdir).resolve())
+    reader = directory.checkpoints(read_only=True)
     latest = reader.latest_meta()
     reader.close()
     if latest is None:
         return
     step, meta = latest
-    place = f"the checkpoint {directory / str(step)}"
+    place = f"the checkpoint {directory.checkpoints_path / str(step)}"
     checkpoint_meta.check_identity(
         meta["identity"], job.identity, place, job.earlier_identity
     )

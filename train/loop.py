@@ -1,7 +1,6 @@
 """The training loop, to be read from top to bottom.
 
-A run directory holds `run.json`, `metrics.jsonl`, `lease.json`, `checkpoints/`,
-`tensorboard/`, where tasks are scored `predictions/` and, on request, `profile/`.
+What it leaves in a run directory, `run/directory.py` says.
 """
 
 import contextlib
@@ -18,13 +17,13 @@ from clinometer.train import initial as initial_lib
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
 from clinometer.train import validation as evaluate
-from clinometer.train.host import bookkeeping as host_lib
+from clinometer.train.host import bookkeeping
 from clinometer.train.host import display
 from clinometer.train.host import pauses
 from clinometer.train.host import preemption
 from clinometer.train.host import speed
 from clinometer.train.run import checkpoints as checkpoints_lib
-from clinometer.train.run import lease
+from clinometer.train.run import directory as run_directory
 
 
 def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
@@ -45,22 +44,22 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
     pause_watch = pauses.PauseWatch()
     stopwatch = speed.Stopwatch(pause_watch=pause_watch)
     workdir = pathlib.Path(workdir).resolve()
+    directory = run_directory.RunDirectory(workdir)
     try:
         with stopwatch.charge("compile"):
             abstract_state = jax.eval_shape(_initialise(job))
-            checkpoint_folder = workdir / checkpoints_lib.FOLDER
-            _check_space(job, abstract_state, checkpoint_folder)
+            _check_space(job, abstract_state, directory.checkpoints_path)
             workdir.mkdir(parents=True, exist_ok=True)
         with (
-            lease.Lease(workdir),
+            directory.lease(),
             preemption.StopRequest() as stop,
             contextlib.ExitStack() as stack,
         ):
             pause_watch.start()
             stack.callback(pause_watch.stop)
-            run = host_lib.Run(job, workdir, stopwatch, abstract_state)
+            run = bookkeeping.Bookkeeping(job, directory, stopwatch, abstract_state)
             try:
-                return _train(job, workdir, run, stop, stack)
+                return _train(job, directory, run, stop, stack)
             except BaseException as error:
                 with contextlib.suppress(OSError):  # The disk may be full.
                     run.write_record("failed", f"{type(error).__name__}: {error}")
@@ -78,8 +77,8 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
 
 def _train(
     job: job_lib.Job,
-    workdir: pathlib.Path,
-    run: host_lib.Run,
+    directory: run_directory.RunDirectory,
+    run: bookkeeping.Bookkeeping,
     stop: preemption.StopRequest,
     stack: contextlib.ExitStack,
 ) -> str:
@@ -92,8 +91,7 @@ def _train(
     # 2. the checkpoint of another run that `config.initial` names;
     # 3. the initialisers, as drawn from the seed.
     with stopwatch.charge("checkpoint"):
-        checkpoints = checkpoints_lib.Checkpoints(
-            workdir / checkpoints_lib.FOLDER,
+        checkpoints = directory.checkpoints(
             keep_last=config.checkpoint.keep_last,
             keep_best=config.checkpoint.keep_best,
             best_by=job.source.best_by,
@@ -154,18 +152,19 @@ def _train(
         )
         stack.callback(batches.close)
         if config.log.tensorboard:
-            run.tensorboard = display.TensorBoard(workdir / "tensorboard", start_step)
-            stack.callback(run.tensorboard.close)
+            tensorboard = display.TensorBoard(directory.tensorboard_path, start_step)
+            stack.callback(tensorboard.close)
+            run.history.tensorboard = tensorboard
         jax.block_until_ready(state)
-    run.calibrate(state)
+    run.throughput.calibrate(state)
 
     ################################### The loop ##################################
 
-    run.meter.step_done(start_step)
+    run.throughput.meter.step_done(start_step)
     step, pending, profiling = start_step, None, False
     while step < config.train_steps and not stop.is_set:
         if step == config.profile.start_step:
-            jax.profiler.start_trace(str(workdir / "profile"))
+            jax.profiler.start_trace(str(directory.profile_path))
             profiling = True
 
         with stopwatch.charge("input_wait"):

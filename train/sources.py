@@ -27,6 +27,7 @@ from clinometer.train.downstream import examples as downstream_examples
 from clinometer.train.downstream import options as downstream_options
 from clinometer.train.downstream import scorer as downstream
 from clinometer.train.run import checkpoints
+from clinometer.train.run import record as run_record
 
 Batch = dict[str, np.ndarray]
 
@@ -51,7 +52,7 @@ class Source:
         batches: to learn from.
         eval_batches: a fixed set, whose loss is the validation loss.
         identity: flat fields that a run which resumes must share.
-        describe: steps done to the run's record of its data.
+        describe: steps done to what the run's record says of its data.
         scorer: of downstream tasks, at every evaluation; None without them.
     """
 
@@ -61,7 +62,7 @@ class Source:
     batches: TrainingBatches
     eval_batches: Iterable[Batch]
     identity: Mapping[str, Any]
-    describe: Callable[[int], dict[str, Any]]
+    describe: Callable[[int], run_record.Data]
     scorer: downstream.Scorer | None = None
 
     @property
@@ -106,18 +107,18 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
     except data_errors.DataError as error:
         raise errors.RunError(f"config.data: {error}") from error
 
-    def describe(step: int) -> dict[str, Any]:
+    def describe(step: int) -> run_record.Data:
         seen = step * config.data.batch_size * batches.lengths.raw
-        return {
-            "store": os.path.abspath(config.data.store),
-            "corpus_hash": store.manifest.corpus_hash,
-            "python_version": store.manifest.python_version,
-            "vocabulary_sha256": store.vocabulary.sha256,
-            "train_tokens": store.manifest.splits["train"]["tokens"],
-            "tokens_seen": seen,
-            "unique_tokens_seen": min(seen, batches.num_rows * batches.lengths.raw),
-            "epochs": batches.epoch(step),
-        }
+        return run_record.Data(
+            store=os.path.abspath(config.data.store),
+            corpus_hash=store.manifest.corpus_hash,
+            python_version=store.manifest.python_version,
+            vocabulary_sha256=store.vocabulary.sha256,
+            train_tokens=store.manifest.splits["train"]["tokens"],
+            tokens_seen=seen,
+            unique_tokens_seen=min(seen, batches.num_rows * batches.lengths.raw),
+            epochs=batches.epoch(step),
+        )
 
     return Source(
         vocabulary=store.vocabulary,
@@ -210,24 +211,24 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
         for name, task in tasks.items()
     }
 
-    def describe(step: int) -> dict[str, Any]:
-        return {
-            "store": os.path.abspath(data.store),
-            "folder": data.folder and os.path.abspath(data.folder),
-            "vocabulary_sha256": vocabulary.sha256,
-            "epochs": batches.epoch(step),
-            "tasks": {
-                tasks[name].name: {
-                    "rate": float(rates[name]),
-                    "train_examples": len(train[name]),
-                    "majority": majority[name],
-                    "truncated_inputs": train[name].truncated_inputs,
-                    "truncated_targets": train[name].truncated_targets,
-                    "epochs": epochs,
-                }
+    def describe(step: int) -> run_record.Data:
+        return run_record.Data(
+            store=os.path.abspath(data.store),
+            folder=data.folder and os.path.abspath(data.folder),
+            vocabulary_sha256=vocabulary.sha256,
+            epochs=batches.epoch(step),
+            tasks={
+                tasks[name].name: run_record.TaskData(
+                    rate=float(rates[name]),
+                    train_examples=len(train[name]),
+                    majority=majority[name],
+                    truncated_inputs=train[name].truncated_inputs,
+                    truncated_targets=train[name].truncated_targets,
+                    epochs=epochs,
+                )
                 for name, epochs in batches.task_epochs(step).items()
             },
-        }
+        )
 
     digest = hashlib.sha256()
     for name, tokenized in train.items():

@@ -6,7 +6,6 @@ Each file of a real run directory is deleted, cut, overwritten and so on by itse
 import collections
 import contextlib
 import io
-import json
 import logging
 import random
 import re
@@ -16,6 +15,7 @@ import jax
 import numpy as np
 import pytest
 
+from clinometer.tests.train import whole_runs
 from clinometer.tools.report import records
 from clinometer.tools.study import progress
 from clinometer.train import errors
@@ -24,7 +24,6 @@ from clinometer.train import job as job_lib
 from clinometer.train import main
 from clinometer.train import state as state_lib
 from clinometer.train.run import checkpoints
-from clinometer.train.run import metrics_log
 from clinometer.train.run import record as run_record
 
 _IN_PLACE = ("another digit", "nothing", "flip a bit", "flip another bit")
@@ -182,7 +181,7 @@ def test_every_damage_of_a_record(
     run, arguments, restore, expected, tmp_path, capsys, caplog, name
 ):
     """Readers name the file; the run itself goes on, and loses no other line."""
-    whole = metrics_log.read(run / "metrics.jsonl")
+    whole = whole_runs.log(run)
     workdir = tmp_path / "run"
     for seed, kind in enumerate(DAMAGES):
         shutil.rmtree(workdir, ignore_errors=True)
@@ -203,9 +202,9 @@ def test_every_damage_of_a_record(
         assert step == 8, case
         for leaf, right in zip(leaves, expected[8][1], strict=True):
             np.testing.assert_array_equal(leaf, right, err_msg=case)
-        record = json.loads((workdir / "run.json").read_text())
+        record = whole_runs.record(workdir)
         assert record["status"] == "finished", case
-        kept = metrics_log.read(workdir / "metrics.jsonl")
+        kept = whole_runs.log(workdir)
         if all(line in kept for line in whole):
             continue
         assert name == "metrics.jsonl", case

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
+from clinometer.tests.train import whole_runs
 from clinometer.train import errors
 from clinometer.train import initial
 from clinometer.train import job as job_lib
 from clinometer.train import main
 from clinometer.train import state as state_lib
 from clinometer.train.run import checkpoints
-from clinometer.train.run import record as run_record
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def saved(workdir, step, config):
     abstract = jax.eval_shape(
         lambda: state_lib.initialise(job.model, job.optimizer, seed=0)
     )
-    folder = workdir / checkpoints.FOLDER
+    folder = workdir / "checkpoints"
     return checkpoints.Checkpoints(folder, read_only=True).read(step, abstract)
 
 
@@ -68,7 +68,7 @@ def test_a_run_goes_on_from_another_and_says_so(pretrained, arguments, tmp_path)
         f"--workdir={tmp_path / 'run'}",
     ]
     assert main.main(command) == 0
-    record = run_record.read(tmp_path / "run")
+    record = whole_runs.record(tmp_path / "run")
     assert record["initial"]["run"] == str(pretrained)
     assert record["initial"]["step"] == 8
     first = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
@@ -82,10 +82,10 @@ def test_paths_and_cadences_do_not_matter(pretrained, make_config, tmp_path):
         return job_lib.prepare(make_config(f"initial.run={run}")).identity
 
     moved = shutil.copytree(pretrained, tmp_path / "moved")
-    record = run_record.read(moved)
+    record = whole_runs.record(moved)
     record["config"]["data"]["store"] = record["data"]["store"] = "/gone/store"
     record["config"]["log"]["every_steps"] = 1
-    run_record.write(moved, record)
+    (moved / "run.json").write_text(json.dumps(record))
     assert identity(moved) == identity(pretrained)
     earlier_step = make_config(f"initial.run={moved}", "initial.step=4")
     assert job_lib.prepare(earlier_step).identity != identity(moved)
@@ -93,7 +93,7 @@ def test_paths_and_cadences_do_not_matter(pretrained, make_config, tmp_path):
 
 def test_a_checkpoint_knows_the_earlier_fingerprint(pretrained, make_config, tmp_path):
     job = job_lib.prepare(make_config(f"initial.run={pretrained}"))
-    record = run_record.read(pretrained)
+    record = whole_runs.record(pretrained)
     contents = json.dumps(record["config"], sort_keys=True)
     contents += record["data"]["vocabulary_sha256"]
     earlier = hashlib.sha256(contents.encode()).hexdigest()[:16]
@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused_early(pretrained, make_config, tmp_path):
 def test_another_vocabulary_is_refused(pretrained, make_config, tmp_path):
     other = tmp_path / "run"
     other.mkdir()
-    record = run_record.read(pretrained)
+    record = whole_runs.record(pretrained)
     record["data"]["vocabulary_sha256"] = "0" * 64
     (other / "run.json").write_text(json.dumps(record))
     (other / "checkpoints").symlink_to(pretrained / "checkpoints")

@@ -20,7 +20,6 @@ from clinometer.train import validation as evaluate
 from clinometer.train.host import pauses
 from clinometer.train.run import checkpoints
 from clinometer.train.run import metrics_log
-from clinometer.train.run import record as run_record
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def finished(arguments, tmp_path_factory, said):
 
 
 def test_run_json(finished, store):
-    record = run_record.read(finished)
+    record = whole_runs.record(finished)
     assert record["status"] == "finished"
     assert record["error"] is None
     assert record["model"] == "transformer-pico"
@@ -94,7 +93,7 @@ def test_devices_that_do_not_train_do_not_count(arguments, tmp_path):
         | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
         check=True,
     )
-    record = run_record.read(tmp_path)
+    record = whole_runs.record(tmp_path)
     assert (record["device"]["count"], record["device"]["training"]) == (8, 1)
     speed = record["speed"]
     assert speed["peak_flops_per_second"] == 1e12
@@ -140,7 +139,7 @@ def test_validation_loss_is_that_of_the_whole_set(finished, make_config):
         picked = np.take_along_axis(logits, targets[..., None], -1)[..., 0]
         loss += ((log_z - picked) * (targets > 0)).sum()
         tokens += (targets > 0).sum()
-    metrics = run_record.read(finished)["metrics"]
+    metrics = whole_runs.record(finished)["metrics"]
     assert metrics["validation/tokens"] == tokens
     assert metrics["validation/loss"] == pytest.approx(loss / tokens, rel=1e-5)
 
@@ -182,7 +181,7 @@ def test_it_says_what_it_does_and_where_it_ends(finished, said):
         "transformer-pico compiling the train step and the evaluation of 12,528 "
         f"parameters; results in {finished}"
     )
-    loss = run_record.read(finished)["metrics"]["validation/loss"]
+    loss = whole_runs.record(finished)["metrics"]["validation/loss"]
     assert out == (
         f"transformer-pico finished at step 8: validation loss {loss:.4f} nats per "
         f"token; results in {finished}\n"
@@ -200,7 +199,7 @@ def test_a_validation_that_is_not_finite_stops_the_run(
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 1
     error = capsys.readouterr().err
     assert "step 8: the validation loss is nan. Last good checkpoint: 4" in error
-    assert run_record.read(workdir)["status"] == "failed"
+    assert whole_runs.record(workdir)["status"] == "failed"
 
 
 def test_a_pause_is_told_and_marked(finished, arguments, tmp_path, capsys, monkeypatch):
@@ -225,7 +224,7 @@ def test_a_pause_is_told_and_marked(finished, arguments, tmp_path, capsys, monke
     told = [x for x in capsys.readouterr().err.splitlines() if "stood still" in x]
     assert len(told) == 1
     assert told[0].startswith("transformer-pico stood still before step 7 (SIGSTOP")
-    record = run_record.read(workdir)
+    record = whole_runs.record(workdir)
     assert record["speed"]["paused_windows"] == 1
     assert 0 < record["wall_seconds"]["paused"] <= 0.001
 
@@ -267,7 +266,7 @@ def test_nan_stops_the_run(finished, arguments, tmp_path, capsys, monkeypatch):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "step 5: the loss is nan; batch index 4" in error
     assert "good checkpoint: 4;" in error
-    record = run_record.read(workdir)
+    record = whole_runs.record(workdir)
     assert record["status"] == "failed"
     assert "the loss is nan" in record["error"]
     assert [p.name for p in (workdir / "checkpoints").iterdir()] == ["4"]

@@ -18,7 +18,6 @@ from clinometer.tests.train import whole_runs
 from clinometer.train import main
 from clinometer.train import validation as evaluate
 from clinometer.train.run import metrics_log
-from clinometer.train.run import record as run_record
 
 _LONG = ("train_steps=40", "checkpoint.every_steps=5", "eval.every_steps=10")
 
@@ -57,7 +56,7 @@ def test_a_finished_run_stays_as_it_is(
     assert (workdir / "metrics.jsonl").read_bytes() == (
         finished / "metrics.jsonl"
     ).read_bytes()
-    again, before = run_record.read(workdir), run_record.read(finished)
+    again, before = whole_runs.record(workdir), whole_runs.record(finished)
     assert again["status"] == "finished"
     assert again["metrics"] == before["metrics"]
     assert again["speed"] == before["speed"]
@@ -75,7 +74,7 @@ def test_a_lost_run_json_is_made_anew(
         (workdir / "run.json").write_bytes(text)
     whole_runs.compile_nothing(monkeypatch)
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
-    made, before = run_record.read(workdir), run_record.read(finished)
+    made, before = whole_runs.record(workdir), whole_runs.record(finished)
     clocks = {"updated_at", "wall_seconds", "git_dirty", "git_revision"}
     for field in before.keys() - clocks:
         assert made[field] == before[field], field
@@ -136,7 +135,7 @@ def test_other_settings_of_jax_are_refused_by_name(
             jax.config.update(name, before)
         error = capsys.readouterr().err
         assert f"numerics.{name} is {value!r} here, {before!r} there" in error
-    recorded = run_record.read(finished)["numerics"]
+    recorded = whole_runs.record(finished)["numerics"]
     assert recorded["jax_enable_x64"] is False
     assert recorded["jax_default_prng_impl"] == "threefry2x32"
 
@@ -170,7 +169,7 @@ def test_sigterm_saves_and_the_run_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(metrics_log.MetricsLog, "write", write_and_stop)
         assert main.main(command) == 42
-    assert run_record.read(workdir)["status"] == "stopped"
+    assert whole_runs.record(workdir)["status"] == "stopped"
     saved = [p.name for p in (workdir / "checkpoints").iterdir()]
     assert saved == ["4"]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -230,7 +229,7 @@ def test_sigkill_then_the_same_run(finished_long, arguments, make_config, tmp_pa
     workdir = tmp_path / "run"
     command = [*arguments(*_LONG), f"--workdir={workdir}"]
     assert _killed(command, workdir, num_records=12)
-    assert run_record.read(workdir)["status"] == "running"
+    assert whole_runs.record(workdir)["status"] == "running"
     assert main.main(command) == 0
     whole_runs.assert_same(workdir, finished_long, make_config(*_LONG))
 

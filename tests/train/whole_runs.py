@@ -1,5 +1,6 @@
 """What a whole run left behind, read again and compared."""
 
+import json
 import pathlib
 from typing import Any
 
@@ -14,11 +15,19 @@ from clinometer.train.run import checkpoints
 from clinometer.train.run import metrics_log
 
 
+def record(workdir: pathlib.Path) -> dict[str, Any]:
+    """Returns what the run's record says, as it stands in the file."""
+    return json.loads((workdir / "run.json").read_text())
+
+
+def log(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the log's records, without its bad lines."""
+    return metrics_log.parse((workdir / "metrics.jsonl").read_bytes())[0]
+
+
 def records(workdir: pathlib.Path) -> list[dict[str, Any]]:
     """Returns the log's records, without what the clock said."""
-    return [
-        metrics_log.without_wall(r) for r in metrics_log.read(workdir / "metrics.jsonl")
-    ]
+    return [metrics_log.without_wall(r) for r in log(workdir)]
 
 
 def saved_state(

@@ -15,8 +15,10 @@ import statistics
 
 from clinometer.tools.report import records
 from clinometer.train.downstream import standard_error
+from clinometer.train.run import directory as run_directory
+from clinometer.train.run import record as run_record
 
-FOLDER = "finetune"
+_NEEDED = ("config.schedule.learning_rate", "config.data.mixture")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,37 +60,38 @@ def read(runs: Iterable[records.Run]) -> list[Score]:
     """
     scores = []
     for run in runs:
-        folder = run.path / FOLDER
-        for path in sorted(folder.glob("**/run.json")):
-            name = path.parent.relative_to(folder).as_posix()
-            tuned = records.Run(name, path.parent, records.read_record(path))
-            if tuned.finished and tuned.is_finetuning:
-                tuned.require("config.schedule.learning_rate", "config.data.mixture")
-                scores += _scores(run, tuned)
+        folder = run.directory.finetunings_path
+        for directory in run_directory.find(folder):
+            record = records.read_record(directory)
+            if record.finished and record.kind == run_record.FINETUNING:
+                record = records.read_record(directory, *_NEEDED)
+                name = directory.path.relative_to(folder).as_posix()
+                scores += _scores(run, name, record)
     return scores
 
 
-def _scores(run: records.Run, tuned: records.Run) -> list[Score]:
-    model = str(run.get("model"))
-    tasks = tuned.get("data.tasks")
+def _scores(run: records.Run, name: str, record: run_record.Record) -> list[Score]:
+    model = run.record.model
+    tasks = record.data.tasks or {}
+    scores = record.downstream.tasks if record.downstream else {}
     return [
         Score(
             run=run.name,
             model=model,
             architecture=model.partition("-")[0],
-            finetuning=tuned.name,
-            mixture=tuned.get("config.data.mixture"),
+            finetuning=name,
+            mixture=record.config.data.mixture,
             task=task,
-            score=found["best"],
-            standard_error=found.get("standard_error"),
-            majority=tasks.get(task, {}).get("majority"),
-            best_step=found["best_step"],
-            pretraining_step=tuned.get("initial.step"),
-            learning_rate=tuned.get("config.schedule.learning_rate"),
-            seed=tuned.get("seed"),
-            validation_loss_nats=run.get("metrics.validation/loss"),
+            score=found.best,
+            standard_error=found.standard_error,
+            majority=tasks[task].majority if task in tasks else None,
+            best_step=found.best_step,
+            pretraining_step=record.initial.step if record.initial else None,
+            learning_rate=record.config.schedule.learning_rate,
+            seed=record.seed,
+            validation_loss_nats=run.record.metrics.validation_loss,
         )
-        for task, found in (tuned.get("downstream.tasks") or {}).items()
+        for task, found in scores.items()
     ]
 
 

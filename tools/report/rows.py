@@ -13,13 +13,14 @@ from collections.abc import Sequence
 import csv
 import io
 import json
+import operator
 from typing import Any
 
 from clinometer.tools.report import downstream
 from clinometer.tools.report import records
 
-# Column -> where run.json holds it.
-_FIELDS = {
+# Column -> attribute of the run's record; None for what follows from others.
+_ATTRIBUTES = {
     "model": "model",
     "architecture": None,
     "size": None,
@@ -45,11 +46,11 @@ _FIELDS = {
     "tokens_seen": "data.tokens_seen",
     "unique_tokens_seen": "data.unique_tokens_seen",
     "epochs": "data.epochs",
-    "train_loss_nats": "metrics.train/loss",
-    "validation_loss_nats": "metrics.validation/loss",
-    "validation_neg_log_perplexity": "metrics.validation/neg_log_perplexity",
-    "validation_accuracy": "metrics.validation/accuracy",
-    "validation_tokens": "metrics.validation/tokens",
+    "train_loss_nats": "metrics.train_loss",
+    "validation_loss_nats": "metrics.validation_loss",
+    "validation_neg_log_perplexity": "metrics.validation_neg_log_perplexity",
+    "validation_accuracy": "metrics.validation_accuracy",
+    "validation_tokens": "metrics.validation_tokens",
     "downstream_score": None,
     "downstream_standard_error": None,
     "downstream_tasks": None,
@@ -93,7 +94,7 @@ _FIELDS = {
     "error": "error",
 }
 
-COLUMNS = ("run", *_FIELDS)
+COLUMNS = ("run", *_ATTRIBUTES)
 
 Row = Mapping[str, Any]
 
@@ -101,15 +102,15 @@ Row = Mapping[str, Any]
 def make_row(
     run: records.Run, tasks: Mapping[str, downstream.Mean] | None = None
 ) -> dict[str, Any]:
-    """The tidy row of a run; values as in run.json, None where it has none.
+    """The tidy row of a run; values as in its record, None where it has none.
 
     Args:
       run: of pretraining.
       tasks: its downstream scores, if it has any.
     """
     row: dict[str, Any] = {"run": run.name}
-    for column, field in _FIELDS.items():
-        row[column] = run.get(field) if field else None
+    for column, attribute in _ATTRIBUTES.items():
+        row[column] = operator.attrgetter(attribute)(run.record) if attribute else None
     architecture, _, size = str(row["model"]).partition("-")
     row["architecture"], row["size"] = architecture, size
     if mean := downstream.over_tasks(tasks or {}):

@@ -12,6 +12,7 @@ from clinometer.kernels.options import ranges
 from clinometer.tools.report import records
 from clinometer.tools.study import errors
 from clinometer.train import config as config_lib
+from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
 
 # Fields that say how a run is watched and kept, not what it computes.
@@ -79,8 +80,8 @@ def write_settings(
 
 def has_finished(run: pathlib.Path) -> bool:
     """Whether the run directory holds a run, finished."""
-    path = run / "run.json"
-    return path.is_file() and records.read_record(path)["status"] == "finished"
+    directory = run_directory.RunDirectory(run)
+    return directory.has_record and records.read_record(directory).finished
 
 
 def is_finished(
@@ -95,12 +96,14 @@ def is_finished(
 
     Raises:
       StudyError: it holds a run with another config or corpus; names the field.
-      RecordError: its run.json cannot be read.
+      RecordError: its record cannot be read.
     """
-    if not (run / "run.json").is_file():
+    directory = run_directory.RunDirectory(run)
+    if not directory.has_record:
         return False
-    record = records.read_record(run / "run.json")
-    recorded = config_lib.flatten(record.get("config") or {})
+    record = records.read_record(directory)
+    # The configurations of earlier versions do not say the kind.
+    recorded = {"kind": record.kind, **config_lib.flatten(record.config.to_json())}
     # As JSON has it: tuples became lists.
     expected = json.loads(json.dumps(dict(expected)))
     pairs = {
@@ -110,10 +113,13 @@ def is_finished(
         and field not in _FREE_FIELDS
         and value is not None
     }
-    data = record.get("data") or {}
+    learned = {
+        "corpus_hash": record.data.corpus_hash,
+        "vocabulary_sha256": record.data.vocabulary_sha256,
+    }
     for field, value in corpus.items():
-        if data.get(field) is not None:
-            pairs[f"data.{field}"] = (data[field], value)
+        if learned[field] is not None:
+            pairs[f"data.{field}"] = (learned[field], value)
     # Cadences follow from the length, which is what to name.
     for field in sorted(pairs, key=lambda field: field != "train_steps"):
         there, here = pairs[field]
@@ -122,4 +128,4 @@ def is_finished(
                 f"{run} holds a run with {field} = {there!r}; this study has {here!r}. "
                 "Choose another folder with --out."
             )
-    return record["status"] == "finished"
+    return record.finished

@@ -26,6 +26,7 @@ from clinometer.tools.study import runner
 from clinometer.tools.study import summary
 from clinometer.train import errors as train_errors
 from clinometer.train import exit_codes
+from clinometer.train.run import directory as run_directory
 
 _ENDINGS = {
     exit_codes.DONE: "finished",
@@ -206,17 +207,16 @@ def _result(run: pathlib.Path, code: int) -> str:
     """Validation loss or scores, and time, of a run that finished."""
     if code != 0:
         return ""
-    record = records.read_record(run / "run.json")
-    loss = record.get("metrics", {}).get("validation/loss")
-    total = formats.duration(record.get("wall_seconds", {}).get("total"))
-    scores = (record.get("downstream") or {}).get("tasks", {})
-    if scores:
+    record = records.read_record(run_directory.RunDirectory(run))
+    total = formats.duration(record.wall_seconds.total)
+    if record.downstream and record.downstream.tasks:
         listed = (
-            f"{task} {formats.with_error(found['best'], found['standard_error'])}"
-            for task, found in sorted(scores.items())
+            f"{task} {formats.with_error(found.best, found.standard_error)}"
+            for task, found in sorted(record.downstream.tasks.items())
         )
         return f", {', '.join(listed)}, {total}"
-    return f", validation loss {formats.fixed(loss, 4)}, {total}"
+    loss = formats.fixed(record.metrics.validation_loss, 4)
+    return f", validation loss {loss}, {total}"
 
 
 def _tail(log: pathlib.Path) -> str:

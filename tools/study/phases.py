@@ -15,13 +15,13 @@ from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.kernels import python_child
 from clinometer.models.counting import counts
-from clinometer.tools.report import downstream
 from clinometer.tools.study import errors
 from clinometer.tools.study import folder
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.train import config as config_lib
 from clinometer.train.downstream import finetune
+from clinometer.train.run import directory as run_directory
 
 # The folder of a study's own fine-tuning, beside those that its user makes.
 FINETUNING = "study"
@@ -66,7 +66,7 @@ def finetuning(options: argparse.Namespace, run: plan.PlannedRun, store: str) ->
     """The fine-tuning of a run."""
     settings = protocol(options).downstream
     source = run_folder(options, run)
-    workdir = source / downstream.FOLDER / FINETUNING
+    workdir = run_directory.RunDirectory(source).finetunings_path / FINETUNING
     command = python_child.module(
         "clinometer.train.downstream.finetune",
         f"--from={source}",

@@ -4,18 +4,16 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import os
 import pathlib
 import time
 from typing import TextIO
 
 from clinometer.kernels import terminal
 from clinometer.tools.report import formats
-from clinometer.train.run import metrics_log
+from clinometer.train.run import directory as run_directory
 
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 20.0
-_TAIL_BYTES = 16384
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +26,7 @@ class Standing:
 
 def read_standing(run: pathlib.Path) -> Standing:
     """The last step and training loss in the run's metrics.jsonl; zeros before any."""
-    try:
-        with open(run / metrics_log.FILE_NAME, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            tail = file.read()
-    except OSError:
-        return Standing()
-    # Without the first line, cut by the seek, the last, being written, and bad ones.
-    records, _ = metrics_log.parse(tail)
+    records = run_directory.RunDirectory(run).metrics.read_end()
     losses = [loss for r in records if (loss := r.get("train/loss")) is not None]
     step = records[-1]["step"] if records else 0
     return Standing(step, losses[-1] if losses else None)

@@ -16,6 +16,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
             `config.initial.run` names, or fine-tuning starts from scratch.
     """
     config = pretrain.get_config(model)
+    config.kind = "finetuning"
     config.train_steps = 100_000
     config.model.dropout_rate = 0.1
     if model.lower().startswith("switch"):

@@ -18,6 +18,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     """
     config = config_dict.ConfigDict()
 
+    config.kind = "pretraining"
     config.seed = 0
     config.train_steps = 2**19  # of 128 x 512 tokens: 2^35 tokens
 

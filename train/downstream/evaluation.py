@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import logging
@@ -34,8 +33,8 @@ from clinometer.train.downstream import options as downstream_options
 from clinometer.train.downstream import scorer as downstream
 from clinometer.train.host import library_noise
 from clinometer.train.run import checkpoints as checkpoints_lib
+from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
-from clinometer.train.run import lease
 from clinometer.train.run import record as run_record
 from clinometer.train.run import store_search
 
@@ -85,7 +84,7 @@ class Request:
 
 def evaluate(
     request: Request, say: Callable[[str], None] = lambda text: None
-) -> dict[str, Any]:
+) -> run_record.Evaluation:
     """Scores a run, writes its predictions, and returns what `record` adds.
 
     Args:
@@ -95,22 +94,23 @@ def evaluate(
     Raises:
         RunError: no such run, checkpoint, task or file; an option out of range.
     """
-    record = initial.read_record(str(request.run))
+    directory = run_directory.RunDirectory(request.run)
+    record = initial.read_record(request.run)
     model, optimizer = initial.built(record)
-    data = record["config"]["data"]
-    mixture = data.get("mixture") if request.mixture is None else request.mixture
+    data = record.config.data
+    mixture = data.mixture if request.mixture is None else request.mixture
     if mixture is None:
         raise errors.RunError("--mixture: missing; this run has none of its own")
     path = store_search.of_run(record, request.run, request.store)
     store = sources.open_store(path)
     request.options.check("--", store.vocabulary.size)
-    folder = request.folder or record["data"].get("folder")
+    folder = request.folder or record.data.folder
     try:
         names = list(mixtures.expand(mixture, registry.names()))
     except data_errors.DataError as error:
         raise errors.RunError(f"--mixture: {error}") from error
     abstract = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
-    encoder_length = request.encoder_length or data["encoder_length"]
+    encoder_length = request.encoder_length or data.encoder_length
     _check_takes(model, abstract.params, encoder_length)
     scorer = downstream.Scorer(
         model,
@@ -118,83 +118,85 @@ def evaluate(
         downstream_examples.labelled(names, folder),
         encoder_length=encoder_length,
         decoder_length=request.decoder_length
-        or data.get("decoder_length")
-        or record["counts"]["decoder_length"],
+        or data.decoder_length
+        or record.counts.decoder_length,
         options=request.options,
     )
-    reader = checkpoints_lib.Checkpoints(
-        request.run / checkpoints_lib.FOLDER, read_only=True
-    )
+    reader = directory.checkpoints(read_only=True)
     steps = _steps(request, record, reader, scorer.names)
-    added: dict[str, Any] = {
-        "mixture": mixture,
-        "options": dataclasses.asdict(request.options),
-        "evaluated_at": run_record.now(),
-        "tasks": {},
-    }
-    by_task: dict[str, float] = {}
+    evaluated_at = run_record.now()
+    tasks: dict[str, run_record.EvaluatedTask] = {}
+    numbers: dict[str, float] = {}
+    sequences_per_second = None  # of the last step
     for step in sorted(set(steps.values())):
-        tasks = [name for name in scorer.names if steps[name] == step]
-        result = scorer(reader.read(step, abstract).params, say, tasks)
-        place = request.run / f"evaluation-{request.options.decoding}-{step}"
+        chosen = [name for name in scorer.names if steps[name] == step]
+        result = scorer(reader.read(step, abstract).params, say, chosen)
+        place = directory.evaluation_path(request.options.decoding, step)
         try:
             scorer.write_predictions(result, place)
         except OSError as error:
             logging.warning("%s: the predictions are not written: %s", place, error)
-        added["sequences_per_second"] = result.sequences_per_second
+        sequences_per_second = result.sequences_per_second
         for name, found in result.tasks.items():
-            by_task[name] = found.number
-            added["tasks"][name] = {"step": step, **_described(found)}
-    added["averages"] = {
-        name: {
-            "value": scores.finite_or_none(average.value),
-            "standard_error": scores.finite_or_none(average.standard_error),
-        }
-        for name, average in downstream.averages(by_task).items()
-    }
-    return added
+            numbers[name] = found.number
+            tasks[name] = _described(step, found)
+    return run_record.Evaluation(
+        mixture=mixture,
+        options=dataclasses.asdict(request.options),
+        evaluated_at=evaluated_at,
+        tasks=tasks,
+        sequences_per_second=sequences_per_second,
+        averages={
+            name: run_record.Average(
+                value=scores.finite_or_none(average.value),
+                standard_error=scores.finite_or_none(average.standard_error),
+            )
+            for name, average in downstream.averages(numbers).items()
+        },
+    )
 
 
-def record(run: pathlib.Path, added: Mapping[str, Any]) -> None:
+def record(run: pathlib.Path, added: run_record.Evaluation) -> None:
     """Adds an evaluation to a run's record; warns where that cannot be written.
 
     Raises:
         RunHeldError: another process trains the run, and writes its record.
     """
     try:
-        with lease.Lease(run):  # The trainer writes the record, too.
-            found = initial.read_record(str(run))
-            found.setdefault("evaluations", []).append(added)
-            run_record.write(run, found)
+        directory = run_directory.RunDirectory(run)
+        with directory.lease():  # The trainer writes the record, too.
+            found = directory.record()
+            evaluations = (*found.evaluations, added)
+            directory.write_record(dataclasses.replace(found, evaluations=evaluations))
     except OSError as error:
         logging.warning("%s: the scores are printed, not recorded: %s", run, error)
 
 
-def table(added: Mapping[str, Any]) -> str:
+def table(added: run_record.Evaluation) -> str:
     """Returns the scores as text, one line a task."""
     rows = []
-    for name, found in added["tasks"].items():
-        metrics = ", ".join(f"{k} {_text(v)}" for k, v in found["metrics"].items())
-        cut = f"; {found['truncated']} inputs cut" if found["truncated"] else ""
+    for name, found in added.tasks.items():
+        metrics = ", ".join(f"{k} {_text(v)}" for k, v in found.metrics.items())
+        cut = f"; {found.truncated} inputs cut" if found.truncated else ""
         rows.append(
             (
                 name,
-                _text(found["score"]),
-                _text(found["standard_error"]),
-                str(found["step"]),
-                str(found["examples"]),
+                _text(found.score),
+                _text(found.standard_error),
+                str(found.step),
+                str(found.examples),
                 metrics + cut,
             )
         )
-    for name, average in added["averages"].items():
-        mean, error = _text(average["value"]), _text(average["standard_error"])
+    for name, average in added.averages.items():
+        mean, error = _text(average.value), _text(average.standard_error)
         rows.append((f"{name} (mean)", mean, error, "", "", ""))
     head = ("task", "score", "+-", "step", "examples", "metrics")
     lines = terminal.table(rows, head, left=(0, 5), widths=(18, 6, 4, 7, 8))
-    rate = added["sequences_per_second"]
     lines.append(
-        f"percent; +- is one standard error; {rate:,.1f} sequences/s, "
-        f"{added['options']['decoding']} decoding"
+        "percent; +- is one standard error; "
+        f"{added.sequences_per_second:,.1f} sequences/s, "
+        f"{added.options['decoding']} decoding"
     )
     return "\n".join(lines)
 
@@ -214,19 +216,20 @@ def _check_takes(model: models.Model, params: Any, encoder_length: int) -> None:
         ) from error
 
 
-def _described(found: downstream.TaskResult) -> dict[str, Any]:
-    return {
-        "score": scores.finite_or_none(found.number),
+def _described(step: int, found: downstream.TaskResult) -> run_record.EvaluatedTask:
+    return run_record.EvaluatedTask(
+        step=step,
+        score=scores.finite_or_none(found.number),
         **scores.describe_error(found.number),
-        "metrics": {k: scores.finite_or_none(v) for k, v in found.metrics.items()},
-        "examples": found.examples,
-        "truncated": found.truncated,
-    }
+        metrics={k: scores.finite_or_none(v) for k, v in found.metrics.items()},
+        examples=found.examples,
+        truncated=found.truncated,
+    )
 
 
 def _steps(
     request: Request,
-    record: Mapping[str, Any],
+    record: run_record.Record,
     reader: checkpoints_lib.Checkpoints,
     names: Sequence[str],
 ) -> dict[str, int]:
@@ -234,14 +237,14 @@ def _steps(
     kept = reader.steps
     listed = ", ".join(map(str, kept)) or "none"
     if request.step == BEST:
-        best = (record.get("downstream") or {}).get("tasks", {})
+        best = record.downstream.tasks if record.downstream else {}
         missing = [name for name in names if name not in best]
         if missing:
             raise errors.RunError(
                 f"--step best: {request.run} was never scored on {', '.join(missing)} "
                 "while it trained; name a step"
             )
-        steps = {name: best[name]["best_step"] for name in names}
+        steps = {name: best[name].best_step for name in names}
     else:
         step = request.step if request.step is not None else max(kept, default=None)
         steps = dict.fromkeys(names, step)
@@ -329,7 +332,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"clinometer evaluate: error: {error}", file=sys.stderr)
         return exit_codes.of_error(error)
-    print(json_file.dumps(added, indent=1) if arguments.json else table(added))
+    if arguments.json:
+        print(json_file.dumps(added.to_json(), indent=1))
+    else:
+        print(table(added))
     try:
         record(run, added)
     except errors.RunHeldError as error:

@@ -24,6 +24,7 @@ from clinometer.train.configs import finetune as finetune_config
 from clinometer.train.configs import pretrain as pretrain_config
 from clinometer.train.downstream import summary as finetune_summary
 from clinometer.train.host import library_noise
+from clinometer.train.run import directory as run_directory
 from clinometer.train.run import store_search
 
 _RATE = ranges.Real(without_least=True)
@@ -61,7 +62,8 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     if arguments.from_scratch and arguments.steps:
         raise OptionError("--steps: from scratch there are no checkpoints")
     name = _folder_name(arguments.mixture) + "-scratch" * arguments.from_scratch
-    workdir = pathlib.Path(arguments.workdir or source / "finetune" / name)
+    finetunings = run_directory.RunDirectory(source).finetunings_path
+    workdir = pathlib.Path(arguments.workdir or finetunings / name)
     outputs.check_folder("--workdir", workdir)
     grid = list(
         itertools.product(
@@ -130,12 +132,12 @@ def make_config(
         RunError: there is no such run or store, or an override is wrong.
     """
     record = initial.read_record(source)
-    model = {k: v for k, v in record["config"]["model"].items() if v is not None}
-    config = finetune_config.get_config(model["name"])
+    model = record.config.model
+    config = finetune_config.get_config(model.name)
     # The last follows the data's.
-    own = {*_DROPOUT, pretrain_config.length_field(model["name"])}
+    own = {*_DROPOUT, pretrain_config.length_field(model.name)}
     with config.unlocked():
-        for field, value in model.items():
+        for field, value in model.overrides.items():
             if field not in own:
                 config.model[field] = value
     config.data.store = store_search.of_run(record, source, store)

@@ -25,9 +25,9 @@ from clinometer.models import decoding
 from clinometer.train import errors
 from clinometer.train.downstream import examples as downstream_examples
 from clinometer.train.downstream import options as downstream_options
+from clinometer.train.run import record as run_record
 
 PREFIX = "downstream/"
-PREDICTIONS = "predictions"  # of a run directory, a folder for each step
 # Names in a log that are no task's. SQuAD's average is its one task.
 _AVERAGES = {*aggregates.AVERAGES, aggregates.OVERALL_NAME} - {*aggregates.SQUAD}
 
@@ -267,16 +267,15 @@ def averages(numbers: Mapping[str, float]) -> dict[str, aggregates.Average]:
     return {name: average for name, average in made.items() if name not in numbers}
 
 
-def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def best(records: Sequence[Mapping[str, Any]]) -> run_record.Downstream | None:
     """Returns what a run's log says of each task, at its best step and at the last.
 
     Args:
         records: of `metrics.jsonl`, oldest first.
 
     Returns:
-        `tasks`: {task: best, best_step, last, standard_error (of the best)}, in
-        percent; `averages`: of the tasks' best, each by its own checkpoint, as T5
-        reports them. None where nothing was scored.
+        Scores in percent; averages of the tasks' best, each by its own checkpoint, as
+        T5 reports them. None where nothing was scored.
     """
     tasks: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -296,12 +295,10 @@ def best(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not tasks:
         return None
     numbers = {name: entry["best"] for name, entry in tasks.items()}
-    return {
-        "tasks": tasks,
-        "averages": {
-            name: average.value for name, average in averages(numbers).items()
-        },
-    }
+    return run_record.Downstream(
+        tasks={name: run_record.TaskScore(**entry) for name, entry in tasks.items()},
+        averages={name: average.value for name, average in averages(numbers).items()},
+    )
 
 
 def _ended(tokens: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 from clinometer.kernels import terminal
 from clinometer.train.downstream import standard_error
+from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
 from clinometer.train.run import record as run_record
 
@@ -20,27 +21,19 @@ _APART = 2.0
 
 def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
     """Writes WORKDIR/summary.json of the runs' scores; returns the table as text."""
-    records = []
-    for folder in folders:
-        records.append(run_record.read(folder) or {})
-        needed = (
-            "initial",
-            "config.schedule.learning_rate",
-            "data.tasks",
-            "downstream",
-        )
-        run_record.require(records[-1], folder, *needed)
-    summary = summarise(records)
+    summary = summarise(
+        [run_directory.RunDirectory(folder).record(*_NEEDED) for folder in folders]
+    )
     path = workdir / FILE_NAME
     json_file.write(path, summary)
     return f"{table(summary)}\nwritten to {path}"
 
 
-def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summarise(runs: Sequence[run_record.Record]) -> list[dict[str, Any]]:
     """Groups runs that differ by their seed only.
 
     Args:
-        runs: records of `run.json`.
+        runs: records of fine-tunings.
 
     Returns:
         One entry a group: `pretraining_step` (None from scratch), `learning_rate`,
@@ -50,30 +43,30 @@ def summarise(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         that nobody knows is None, with the reason as `no_examples_error`; so is the
         score of a task that a run of the group has none of, as `no_score`.
     """
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[Any, ...], list[run_record.Record]] = {}
     for run in runs:
-        initial = run["initial"] or {"step": None}
-        key = (initial["step"], run["config"]["schedule"]["learning_rate"])
+        step = run.initial.step if run.initial else None
+        key = (step, run.config.schedule.learning_rate)
         groups.setdefault(key, []).append(run)
     summary = []
     for (step, learning_rate), members in groups.items():
         # The log has no score that is not finite, and a run without any no tasks.
-        found = [(run["downstream"] or {"tasks": {}})["tasks"] for run in members]
+        found = [run.downstream.tasks if run.downstream else {} for run in members]
         summary.append(
             {
                 "pretraining_step": step,
                 "learning_rate": learning_rate,
-                "seeds": [run["seed"] for run in members],
+                "seeds": [run.seed for run in members],
                 "tasks": {
                     name: _entry([tasks.get(name) for tasks in found])
-                    for name in members[0]["data"]["tasks"] or {}
+                    for name in members[0].data.tasks or {}
                 },
             }
         )
     return summary
 
 
-def _entry(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+def _entry(found: Sequence[run_record.TaskScore | None]) -> dict[str, Any]:
     scored = [entry for entry in found if entry is not None]
     if len(scored) < len(found):
         return {
@@ -85,15 +78,15 @@ def _entry(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     return _of_scored(scored)
 
 
-def _of_scored(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    values = [entry["best"] for entry in found]
-    error = standard_error.of_mean(values, [x.get("standard_error") for x in found])
+def _of_scored(found: Sequence[run_record.TaskScore]) -> dict[str, Any]:
+    values = [entry.best for entry in found]
+    error = standard_error.of_mean(values, [entry.standard_error for entry in found])
     entry = {
         "score": statistics.fmean(values),
         "standard_error": error.total,
         "examples_error": error.examples,
         "seeds_error": error.seeds or 0.0,
-        "best_steps": [entry["best_step"] for entry in found],
+        "best_steps": [entry.best_step for entry in found],
     }
     if error.examples is None:
         entry["no_examples_error"] = "the evaluation set's score has none"

@@ -1,52 +1,52 @@
-"""The host's side of a run: its logs, clocks, record and words."""
+"""The host's side of a run, as the loop calls it.
 
-import logging
-import pathlib
-import shutil
+Each part has one job: `throughput` the speed, `history` the log, `record_writer` the
+record, `display` what a person sees.
+"""
+
 from typing import Any
 
 from clinometer import models
-from clinometer.kernels.bench import matmul_rate
-from clinometer.train import config as config_lib
 from clinometer.train import errors
-from clinometer.train import health
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
 from clinometer.train import step_log
 from clinometer.train.downstream import scorer as downstream
 from clinometer.train.host import display
-from clinometer.train.host import environment
+from clinometer.train.host import history as history_lib
+from clinometer.train.host import record_writer
 from clinometer.train.host import speed
+from clinometer.train.host import throughput as throughput_lib
 from clinometer.train.run import checkpoints as checkpoints_lib
-from clinometer.train.run import metrics_log
-from clinometer.train.run import record as run_record
-
-_RECORDED = ("train/", "validation/", downstream.PREFIX)
+from clinometer.train.run import directory as run_directory
 
 
-class Run:
-    """The host's side of a run: logs, clocks and the record."""
+class Bookkeeping:
+    """Tells the parts what the loop does, and passes between them what they need.
+
+    Attributes:
+        stopwatch: of the process.
+        abstract_state: shapes and types of the state.
+        history: the run's log.
+        throughput: its speed.
+    """
 
     def __init__(
         self,
         job: job_lib.Job,
-        workdir: pathlib.Path,
+        directory: run_directory.RunDirectory,
         stopwatch: speed.Stopwatch,
         abstract_state: state_lib.TrainState,
     ):
+        """Reads what is there of the run; writes nothing."""
         config = job.config
-        self.stopwatch = stopwatch
-        self.abstract_state = abstract_state
-        self.tensorboard: display.TensorBoard | None = None
-        self._job, self._workdir = job, workdir
-        self._log: metrics_log.MetricsLog | None = None
+        self.stopwatch, self.abstract_state = stopwatch, abstract_state
+        self._job, self._directory = job, directory
         self._step = 0
         self._told_pauses = 0
         self._validation_loss: float | None = None
         self._progress_line = display.ProgressLine(job.model.name, config.train_steps)
-        self.meter = speed.SpeedMeter(
-            stopwatch, speed.window_length(config.train_steps, config.log.every_steps)
-        )
+        self.history = history_lib.History(config, directory.metrics, abstract_state)
         with stopwatch.charge("compile"):
             self._counts = models.counts.count(
                 job.model.name,
@@ -54,21 +54,17 @@ class Run:
                 encoder_length=job.source.encoder_length,
                 decoder_length=job.source.decoder_length,
                 **job.model_overrides,
-            ).to_dict()
-            self._environment = environment.describe()
-            self._environment["device"]["training"] = None  # until there is a state
-            self._matmul_flops_per_second: float | None = None  # of one device
-            self._earlier = run_record.read_or_set_aside(workdir)
-        self._started_at = self._earlier.get("started_at", run_record.now())
-        self._evaluations = self._earlier.get("evaluations", [])
+            )
+            self._record = record_writer.RecordWriter(job, directory, self._counts)
+        self.throughput = throughput_lib.Throughput(job, self._counts, stopwatch)
 
     def start(self) -> None:
         """Says what is going on until the first step is done."""
         self.write_record("running")
-        size = self._counts["params_total"]
         self._progress_line.say(
-            f"compiling the train step and the evaluation of {size:,} parameters; "
-            f"results in {self._workdir}"
+            "compiling the train step and the evaluation of "
+            f"{self._counts.params_total:,} parameters; results in "
+            f"{self._directory.path}"
         )
 
     def resume(
@@ -78,47 +74,13 @@ class Run:
         checkpoints: checkpoints_lib.Checkpoints,
     ) -> None:
         """Takes up the logs and clocks as they were when `step` steps were done."""
-        config = self._job.config
         self._step = step
-        # What a lost or broken run.json said.
-        self._started_at = progress.get("started_at", self._started_at)
-        self._evaluations = self._evaluations or progress.get("evaluations", [])
-        path = self._workdir / metrics_log.FILE_NAME
-        self._log = metrics_log.MetricsLog(path, step)
-        if step and not self._log.records:
-            logging.warning("%s: the lines of the first %d steps are gone", path, step)
+        self._record.resume(progress)
         measured = checkpoints.measured(step) if step else None
-        if measured and not self._log.has(step, measured):
-            logging.warning(
-                "%s: what was measured at step %d is taken from the checkpoint",
-                path,
-                step,
-            )
-            self._log.write(step, measured)
-        self._validation_loss = self._log.latest().get("validation/loss")
+        self.history.resume(step, measured, progress.get("step_log"))
+        self._validation_loss = self.history.latest.get("validation/loss")
         self.stopwatch.add_earlier(progress.get("wall_seconds", {}))
-        self.meter.windows.extend(progress.get("speed_windows", ()))
-        self.meter.contention.add_earlier(progress.get("contention", {}))
-        self.meter.paused_windows += progress.get("paused_windows", 0)
-        self._environment["device"]["training"] = progress.get("devices")
-        self._matmul_flops_per_second = progress.get("matmul_flops_per_second")
-        self._step_log = step_log.StepLog(
-            every_steps=config.log.every_steps,
-            last_step=config.train_steps,
-            health_every_steps=config.log.health_every_steps,
-            health_groups=health.groups(self.abstract_state.params),
-            spike_window=config.log.spike_window,
-            spike_threshold=config.log.spike_threshold,
-            losses=self._log.history("train/loss"),
-            pending=progress.get("step_log"),
-        )
-
-    def calibrate(self, state: state_lib.TrainState) -> None:
-        """Counts the devices that train; measures their rate of matrix products."""
-        self._environment["device"]["training"] = state_lib.num_devices(state)
-        with self.stopwatch.charge("calibration"):
-            dtype = self._job.model.config.dtype
-            self._matmul_flops_per_second = matmul_rate.measure(dtype)
+        self.throughput.resume(progress)
 
     def step_done(
         self,
@@ -136,14 +98,14 @@ class Run:
                 f"{first_row})",
             )
         self._step = step
-        self.meter.step_done(step)
+        self.throughput.meter.step_done(step)
         if self.stopwatch.pauses > self._told_pauses:
             self._told_pauses = self.stopwatch.pauses
             self._progress_line.say(
                 f"stood still before step {step} (SIGSTOP, or the machine slept): "
                 f"{self.stopwatch.seconds['paused']:.0f} s so far are no training time"
             )
-        record = self._step_log.add(step, values)
+        record = self.history.add(step, values)
         if record is not None:
             self.write(step, record)
         tokens = max(float(values.loss.weight_sum), 1.0)
@@ -159,32 +121,30 @@ class Run:
         )
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Writes a record to `metrics.jsonl` and TensorBoard."""
+        """Writes values to the run's history, with what the clock says."""
         self._validation_loss = values.get("validation/loss", self._validation_loss)
-        windows = self.meter.windows
+        windows = self.throughput.meter.windows
         clock = {
             "wall/seconds": round(self.stopwatch.snapshot()["total"], 3),
             "wall/steps_per_second": windows[-1] if windows else None,
         }
-        self._log.write(step, {**values, **clock})
-        if self.tensorboard is not None:
-            self.tensorboard.write(step, {**values, **clock})
+        self.history.write(step, {**values, **clock})
 
     def score(
         self, scorer: downstream.Scorer, step: int, params: Any
     ) -> dict[str, float]:
         """Scores the downstream tasks; writes the predictions of this step."""
         result = scorer(params, self._progress_line.say)
-        folder = self._workdir / downstream.PREDICTIONS / str(step)
-        scorer.write_predictions(result, folder)
+        scorer.write_predictions(result, self._directory.predictions.of_step(step))
         return result.flat()
 
     def is_best_of_a_task(self, step: int) -> bool:
         """Whether a task had its best score at this step, so that it is to be kept."""
-        found = downstream.best(self._log.records) or {"tasks": {}}
-        kept = self._job.config.checkpoint.keep_best > 0
-        return kept and any(
-            entry["best_step"] == step for entry in found["tasks"].values()
+        scores = self.history.downstream()
+        return (
+            scores is not None
+            and self._job.config.checkpoint.keep_best > 0
+            and any(score.best_step == step for score in scores.tasks.values())
         )
 
     def save(
@@ -195,71 +155,33 @@ class Run:
         measured: dict[str, float] | None,
     ) -> None:
         """Starts a checkpoint that holds the host's values too."""
-        self._log.sync()
+        self.history.sync()
         checkpoints.save(
             step,
             state,
             identity=self._job.identity,
             progress={
                 "wall_seconds": self.stopwatch.snapshot(),
-                "speed_windows": self.meter.windows,
-                "contention": self.meter.contention.sums,
-                "devices": self._environment["device"]["training"],
-                "matmul_flops_per_second": self._matmul_flops_per_second,
-                "step_log": self._step_log.pending,
-                "paused_windows": self.meter.paused_windows,
-                "started_at": self._started_at,
-                "evaluations": self._evaluations,
+                "step_log": self.history.pending,
+                **self.throughput.progress,
+                **self._record.progress,
             },
             metrics=measured,
         )
-        # Those of checkpoints that are gone say little, and take room. What has not the
-        # name of a step is somebody else's.
-        kept = {str(kept) for kept in (*checkpoints.steps, step)}
-        for folder in (self._workdir / downstream.PREDICTIONS).glob("[0-9]*"):
-            if folder.name not in kept and str.isdecimal(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
+        # Those of checkpoints that are gone say little, and take room.
+        self._directory.predictions.keep((*checkpoints.steps, step))
 
     def write_record(self, status: str, error: str | None = None) -> None:
-        """Writes `run.json`."""
-        job, config, device = self._job, self._job.config, self._environment["device"]
-        num_devices = device["training"] or 1
-        matmul = self._matmul_flops_per_second
-        latest = self._log.latest() if self._log else self._earlier.get("metrics", {})
-        positions = job.source.encoder_length + job.source.decoder_length
-        run_record.write(
-            self._workdir,
-            {
-                "format_version": run_record.FORMAT_VERSION,
-                "model": job.model.name,
-                "status": status,
-                "error": error,
-                "seed": config.seed,
-                "config": config_lib.to_dict(config),
-                **self._environment,
-                "counts": self._counts,
-                "initial": job.initial and job.initial.describe(),
-                "data": job.source.describe(self._step),
-                "speed": self.meter.summary(
-                    config.data.batch_size * positions,
-                    self._counts["flops_train_step"],
-                    speed.peak_flops_per_second(
-                        device["kind"],
-                        num_devices,
-                        config.log.peak_flops_per_second,
-                    ),
-                    matmul and num_devices * matmul,
-                ),
-                "wall_seconds": self.stopwatch.snapshot(),
-                "metrics": {
-                    name: value
-                    for name, value in latest.items()
-                    if name == "step" or name.startswith(_RECORDED)
-                },
-                "downstream": downstream.best(self._log.records if self._log else ()),
-                "evaluations": self._evaluations,  # of `clinometer evaluate`
-                "started_at": self._started_at,
-            },
+        """Writes the run's record."""
+        self._record.write(
+            status,
+            error,
+            step=self._step,
+            devices=self.throughput.devices,
+            speed=self.throughput.summary(),
+            wall_seconds=self.stopwatch.snapshot(),
+            latest=self.history.latest,
+            scores=self.history.downstream(),
         )
 
     def end(self, status: str, before: bool = False) -> None:
@@ -269,7 +191,8 @@ class Run:
             status: "finished" or "stopped".
             before: it was finished already, so that nothing was done.
         """
-        told = self._earlier.get("metrics", {}).get("step"), self._earlier.get("status")
+        earlier = self._record.earlier
+        told = earlier and (earlier.metrics.step, earlier.status)
         if not before or told != (self._step, status):
             self.write_record(status)
         self._progress_line.close()
@@ -280,11 +203,11 @@ class Run:
         more = "; the same command goes on" if status == "stopped" else ""
         print(
             f"{self._job.model.name} {status}{again}: {loss}; results in "
-            f"{self._workdir}{more}",
+            f"{self._directory.path}{more}",
             flush=True,
         )
 
     def close(self) -> None:
         """Closes the log and the progress line."""
         self._progress_line.close()
-        self._log.close()
+        self.history.close()

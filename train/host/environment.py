@@ -53,7 +53,7 @@ def identity() -> dict[str, Any]:
 
 
 def describe() -> dict[str, Any]:
-    """Returns git revision, versions, flags, settings and device, for the record."""
+    """Returns git revision, versions, flags, device and settings, for the record."""
     first = jax.devices()[0]
     return {
         **machine.git_revision(_ROOT),

@@ -10,6 +10,7 @@ import numpy as np
 
 from clinometer.train.host import contention
 from clinometer.train.host import pauses as pauses_lib
+from clinometer.train.run import record as run_record
 
 # What the clock is charged to; `compile` is all set-up but `calibration`, which is how
 # the rate of matrix products is measured.
@@ -171,8 +172,8 @@ class SpeedMeter:
         flops_per_step: int,
         peak_flops_per_second: float | None,
         matmul_flops_per_second: float | None = None,
-    ) -> dict[str, Any]:
-        """Returns `run.json`'s speed; the medians are None without a window.
+    ) -> run_record.Speed:
+        """Returns the record's speed; the medians are None without a window.
 
         Args:
             tokens_per_step: B (S + T), padding included.
@@ -189,20 +190,20 @@ class SpeedMeter:
         def fraction(rate: float | None) -> float | None:
             return flops_per_step * median / rate if median and rate else None
 
-        return {
-            "steps_per_second_median": median,
-            "steps_per_second_iqr": iqr,
-            "tokens_per_second_median": median and median * tokens_per_step,
-            "num_windows": len(self.windows),
-            "paused_windows": self.paused_windows,
-            "window_steps": self.window_steps,
-            "noisy": median is None or max(iqr / median, shared or 0) > NOISY_ABOVE,
-            "processor_lost_to_others": shared,
-            "mfu": fraction(peak_flops_per_second),
-            "peak_flops_per_second": peak_flops_per_second,
-            "fraction_of_measured_matmul": fraction(matmul_flops_per_second),
-            "measured_matmul_flops_per_second": matmul_flops_per_second,
-        }
+        return run_record.Speed(
+            steps_per_second_median=median,
+            steps_per_second_iqr=iqr,
+            tokens_per_second_median=median and median * tokens_per_step,
+            num_windows=len(self.windows),
+            paused_windows=self.paused_windows,
+            window_steps=self.window_steps,
+            noisy=median is None or max(iqr / median, shared or 0) > NOISY_ABOVE,
+            processor_lost_to_others=shared,
+            mfu=fraction(peak_flops_per_second),
+            peak_flops_per_second=peak_flops_per_second,
+            fraction_of_measured_matmul=fraction(matmul_flops_per_second),
+            measured_matmul_flops_per_second=matmul_flops_per_second,
+        )
 
 
 def peak_flops_per_second(

@@ -29,7 +29,6 @@ from clinometer.train.host import library_noise
 from clinometer.train.run import checkpoint_meta
 from clinometer.train.run import preservation
 
-FOLDER = "checkpoints"  # of a run directory
 VALIDATION_LOSS = {"validation/loss": "min"}
 _STATE = "state"
 

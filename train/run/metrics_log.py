@@ -16,10 +16,13 @@ from typing import Any
 
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
+from clinometer.train import errors
 from clinometer.train.run import json_file
 
 FILE_NAME = "metrics.jsonl"
 WALL_PREFIX = "wall/"
+
+_END_BYTES = 16384
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +38,6 @@ class BadLine:
     number: int
     text: bytes
     reason: str
-
-
-def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Returns the records of a log, without its bad lines; empty if there is none."""
-    return parse(_bytes(path))[0]
 
 
 def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
@@ -80,6 +78,55 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
 def without_wall(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields that must be equal in every run of the same configuration."""
     return {k: v for k, v in record.items() if not k.startswith(WALL_PREFIX)}
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricsFile:
+    """The log of a run, to be read or gone on with.
+
+    Attributes:
+        path: of the file, which may not exist.
+    """
+
+    path: pathlib.Path
+
+    def read(self) -> list[dict[str, Any]]:
+        """Returns the records; none where there is no file.
+
+        A last line that is still being written is left out.
+
+        Raises:
+            RunError: the file cannot be read, or another line is none that a run
+                writes; names file and line.
+        """
+        try:
+            data = _bytes(self.path)
+        except OSError as error:
+            raise errors.RunError(f"{self.path}: cannot be read ({error})") from error
+        records, bad = parse(data)
+        last = data.count(b"\n") + 1  # The line after the last end.
+        for line in bad:
+            if line.number != last:
+                raise errors.RunError(
+                    f"{self.path}:{line.number}: not JSON of a run ({line.reason}); "
+                    "the command that trained the run sets such lines aside"
+                )
+        return records
+
+    def read_end(self) -> list[dict[str, Any]]:
+        """Returns the last records, without bad lines; none where it cannot be read."""
+        try:
+            with open(self.path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _END_BYTES))
+                # Its first line is cut by the seek, and its last may be being written.
+                return parse(file.read())[0]
+        except OSError:
+            return []
+
+    def append_after(self, step: int) -> "MetricsLog":
+        """Opens it for more records, dropping those of later steps than `step`."""
+        return MetricsLog(self.path, step)
 
 
 class MetricsLog:

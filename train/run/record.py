@@ -1,7 +1,13 @@
-"""`run.json`: what a run is, where it ran, how fast, and how it ended."""
+"""`run.json`: what a run is, where it ran, how fast, and how it ended.
 
-from collections.abc import Iterator
+`format_version` rises when a field goes or changes its meaning, so that no reader takes
+it for what it was. A field that is new is missing in earlier records, and reads as its
+default. What a reader needs it asks for: `read(directory, "data.store")`.
+"""
+
 from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
 import datetime
 import logging
 import os
@@ -12,160 +18,322 @@ from clinometer.kernels.options import ranges
 from clinometer.train import errors
 from clinometer.train.run import json_file
 from clinometer.train.run import metrics_log
+from clinometer.train.run import schema
+from clinometer.train.run.schema import Number
+from clinometer.train.run.schema import Part
+from clinometer.train.run.schema import optional
 
 FORMAT_VERSION = 1
 FILE_NAME = "run.json"
 STATUSES = ("running", "finished", "stopped", "failed")
-
-_NUMBER = (int, float)
-_OPTIONAL = (*_NUMBER, type(None))
-_NAME = (str, type(None))
-_MOST = 1e30  # No run counts or measures more.
-# Field -> types of its value; what is not there is asked for by who needs it. A star
-# stands for every key of an object and for every item of a list.
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "model": (str,),
-    "status": (str,),
-    "seed": (int,),
-    "error": (str, type(None)),
-    "config": (dict,),
-    "config.data": (dict,),
-    "config.data.mixture": (str, type(None)),
-    "config.data.encoder_length": (int,),
-    "config.model": (dict,),
-    "config.model.name": (str,),
-    "config.optimizer": (dict,),
-    "config.schedule": (dict,),
-    "config.schedule.learning_rate": _NUMBER,
-    "config.train_steps": (int,),
-    "counts": (dict,),
-    **{
-        f"counts.{name}": _OPTIONAL
-        for name in (
-            "params_total",
-            "params_embedding",
-            "params_non_embedding",
-            "params_active",
-            "batch_size",
-            "encoder_length",
-            "decoder_length",
-            "macs_forward_batch",
-            "macs_decoder_length",
-            "flops_forward",
-            "flops_forward_non_embedding",
-            "flops_train_step",
-        )
-    },
-    "initial": (dict, type(None)),
-    "initial.step": (int, type(None)),
-    "data": (dict,),
-    "data.store": (str,),
-    "data.vocabulary_sha256": (str,),
-    "data.corpus_hash": _NAME,
-    "data.python_version": _NAME,
-    "data.train_tokens": _OPTIONAL,
-    "data.tokens_seen": _OPTIONAL,
-    "data.unique_tokens_seen": _OPTIONAL,
-    "data.epochs": _OPTIONAL,
-    "data.tasks": (dict, type(None)),
-    "data.tasks.*": (dict,),
-    "data.tasks.*.majority": _OPTIONAL,
-    "speed": (dict,),
-    "speed.steps_per_second_median": _OPTIONAL,
-    "speed.steps_per_second_iqr": _OPTIONAL,
-    "speed.tokens_per_second_median": _OPTIONAL,
-    "speed.noisy": (bool,),
-    "speed.mfu": _OPTIONAL,
-    "speed.fraction_of_measured_matmul": _OPTIONAL,
-    "speed.processor_lost_to_others": _OPTIONAL,
-    "wall_seconds": (dict,),
-    "wall_seconds.*": _OPTIONAL,
-    "metrics": (dict,),
-    "metrics.*": (*_OPTIONAL, bool, list, dict),
-    "metrics.step": (int,),
-    "metrics.train/loss": _OPTIONAL,
-    "metrics.validation/loss": _OPTIONAL,
-    "metrics.validation/neg_log_perplexity": _OPTIONAL,
-    "metrics.validation/accuracy": _OPTIONAL,
-    "metrics.validation/tokens": _OPTIONAL,
-    "downstream": (dict, type(None)),
-    "downstream.tasks": (dict,),
-    "downstream.tasks.*": (dict,),
-    "downstream.tasks.*.best": _NUMBER,
-    "downstream.tasks.*.best_step": (int,),
-    "downstream.tasks.*.standard_error": _OPTIONAL,
-    "evaluations": (list,),
-    "evaluations.*": (dict,),
-    "versions": (dict,),
-    "device": (dict,),
-    "git_revision": _NAME,
-    "git_dirty": (bool, type(None)),
-    "started_at": (str,),
-}
-# What is there has these fields.
-_PARTS = {"downstream.tasks.*": ("best", "best_step")}
+PRETRAINING = "pretraining"
+FINETUNING = "finetuning"
+KINDS = (PRETRAINING, FINETUNING)
 
 
-def read(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Returns the record of a run directory, or None where there is none.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig(Part):
+    """`config.model`; `rest` has the fields of the model's config."""
+
+    name: str | None = optional(null=False)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The fields of the model's config that the run sets."""
+        return {field: v for field, v in self.rest.items() if v is not None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig(Part):
+    """`config.data`."""
+
+    encoder_length: int | None = optional(null=False)
+    decoder_length: int | None = optional()  # of fine-tuning
+    mixture: str | None = optional()  # likewise
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScheduleConfig(Part):
+    """`config.schedule`."""
+
+    learning_rate: Number | None = optional(null=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(Part):
+    """The run's whole configuration; declared is what is read of it."""
+
+    train_steps: int | None = optional(null=False)
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    schedule: ScheduleConfig = ScheduleConfig()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Device(Part):
+    """What the run ran on; `count` devices were there, `training` of them trained."""
+
+    platform: str | None = None
+    kind: str | None = None
+    count: int | None = None
+    threads: int | None = None
+    cpu_quota: Number | None = None  # of a container, in CPUs
+    host_cpu: str | None = None
+    training: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counts(Part):
+    """As `models.counts.Counts` has them."""
+
+    model: str | None = None
+    params_total: Number | None = None
+    params_embedding: Number | None = None
+    params_non_embedding: Number | None = None
+    params_active: Number | None = None
+    batch_size: Number | None = None
+    encoder_length: Number | None = None
+    decoder_length: Number | None = None
+    macs_forward_batch: Number | None = None
+    macs_decoder_length: Number | None = None
+    flops_forward: Number | None = None
+    flops_forward_non_embedding: Number | None = None
+    flops_train_step: Number | None = None
+    flops_forward_executed: Number | None = None
+    flops_train_step_executed: Number | None = None
+    flops_train_step_remat_executed: Number | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Initial(Part):
+    """The checkpoint of another run that this one started from."""
+
+    run: str | None = None
+    step: int | None = None
+    optimizer_slots: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskData(Part):
+    """A task that a run learned; `majority` scores the commonest target."""
+
+    rate: Number | None = None
+    train_examples: Number | None = None
+    majority: Number | None = None
+    truncated_inputs: Number | None = None
+    truncated_targets: Number | None = None
+    epochs: Number | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data(Part):
+    """What the run learned from, as far as it got."""
+
+    store: str | None = optional(null=False)
+    folder: str | None = optional()  # of fine-tuning: the releases' files
+    corpus_hash: str | None = optional()  # of pretraining
+    python_version: str | None = optional()  # that the embedded corpus is of
+    vocabulary_sha256: str | None = optional(null=False)
+    train_tokens: Number | None = optional()
+    tokens_seen: Number | None = optional()
+    unique_tokens_seen: Number | None = optional()
+    epochs: Number | None = None
+    tasks: Mapping[str, TaskData] | None = optional()  # of fine-tuning
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Speed(Part):
+    """Medians and ranges over windows of steps; None where there was no window."""
+
+    steps_per_second_median: Number | None = None
+    steps_per_second_iqr: Number | None = None
+    tokens_per_second_median: Number | None = None
+    num_windows: Number | None = None
+    paused_windows: Number | None = None
+    window_steps: Number | None = None
+    noisy: bool | None = optional(null=False)
+    processor_lost_to_others: Number | None = None
+    mfu: Number | None = None
+    peak_flops_per_second: Number | None = None
+    fraction_of_measured_matmul: Number | None = None
+    measured_matmul_flops_per_second: Number | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WallSeconds(Part):
+    """Where the wall time went."""
+
+    total: Number | None = None
+    compile: Number | None = None
+    calibration: Number | None = None
+    input_wait: Number | None = None
+    step: Number | None = None
+    evaluation: Number | None = None
+    checkpoint: Number | None = None
+    paused: Number | None = None
+    other: Number | None = None
+    rest: Mapping[str, Number | None] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metrics(Part):
+    """The newest values of `metrics.jsonl`, under its names."""
+
+    step: int | None = optional(null=False)
+    train_loss: Number | None = optional(name="train/loss")
+    validation_loss: Number | None = optional(name="validation/loss")
+    validation_neg_log_perplexity: Number | None = optional(
+        name="validation/neg_log_perplexity"
+    )
+    validation_accuracy: Number | None = optional(name="validation/accuracy")
+    validation_tokens: Number | None = optional(name="validation/tokens")
+    rest: Mapping[str, Number | None | bool | list | dict] = dataclasses.field(
+        default_factory=dict
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskScore(Part):
+    """A task's scores in percent: at its best step, with its error, and the last."""
+
+    best: Number
+    last: Number | None = None
+    best_step: int
+    standard_error: Number | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Downstream(Part):
+    """Scores of tasks while the run trained; averages of the tasks' best."""
+
+    tasks: Mapping[str, TaskScore] = dataclasses.field(default_factory=dict)
+    averages: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluatedTask(Part):
+    """A task's score in percent, and the number of inputs that were truncated."""
+
+    step: Number | None = None
+    score: Number | None = None
+    standard_error: Number | None = None
+    no_standard_error: str | None = optional()  # the reason
+    metrics: Mapping[str, Number | None] = dataclasses.field(default_factory=dict)
+    examples: Number | None = None
+    truncated: Number | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Average(Part):
+    """An average of several tasks' scores."""
+
+    value: Number | None = None
+    standard_error: Number | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation(Part):
+    """What one `clinometer evaluate` found."""
+
+    mixture: str | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    evaluated_at: str | None = None
+    tasks: Mapping[str, EvaluatedTask] = dataclasses.field(default_factory=dict)
+    sequences_per_second: Number | None = None
+    averages: Mapping[str, Average] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record(Part):
+    """What `run.json` says, field by field.
+
+    Attributes:
+        kind: one of `KINDS`.
+        error: why it failed.
+        initial: None where the parameters were drawn.
+        downstream: None where nothing was scored while it trained.
+    """
+
+    format_version: int = FORMAT_VERSION
+    model: str
+    kind: str | None = optional(null=False)
+    status: str
+    error: str | None = None
+    seed: int
+    config: Config = Config()
+    git_revision: str | None = None
+    git_dirty: bool | None = None
+    versions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    device: Device = Device()
+    numerics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    counts: Counts = Counts()
+    initial: Initial | None = None
+    data: Data = Data()
+    speed: Speed = Speed()
+    wall_seconds: WallSeconds = WallSeconds()
+    metrics: Metrics = Metrics()
+    downstream: Downstream | None = None
+    evaluations: Sequence[Evaluation] = ()
+    started_at: str | None = optional(null=False)
+    updated_at: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its last step."""
+        return self.status == "finished"
+
+
+def from_json(contents: Mapping[str, Any]) -> Record:
+    """Returns the record that a JSON object is.
 
     Raises:
-        RunError: it cannot be read, or a field is not what a run writes; names the file
-            and the field.
+        FieldError: a field is not what a run writes; names it.
+    """
+    version = contents.get("format_version")
+    if version != FORMAT_VERSION:
+        raise schema.FieldError(
+            f"format_version is {ranges.shown(version)}; this version reads "
+            f"{FORMAT_VERSION}"
+        )
+    record = Record.from_json(contents)
+    if record.kind is None:  # Earlier versions left it to be guessed.
+        kind = PRETRAINING if record.data.tasks is None else FINETUNING
+        record = dataclasses.replace(record, kind=kind)
+    _check(record)
+    return record
+
+
+def read(directory: str | os.PathLike[str], *needed: str) -> Record | None:
+    """Returns the record of a run directory, or None where there is none.
+
+    Args:
+        directory: of the run.
+        needed: fields that must be there, such as `data.store`.
+
+    Raises:
+        RunError: it cannot be read, a field is not what a run writes, or one that is
+            needed is missing; names the file and the field.
     """
     path = pathlib.Path(directory) / FILE_NAME
     try:
         # Earlier versions wrote NaN, which is null here.
-        record = json_file.read_object(path, strict=False)
+        contents = json_file.read_object(path, strict=False)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise errors.RunError(f"{path}: cannot be read as JSON ({error})") from error
-    version = record.get("format_version")
-    if version != FORMAT_VERSION:
-        raise errors.RunError(
-            f"{path}: format_version is {ranges.shown(version)}; this version reads "
-            f"{FORMAT_VERSION}"
-        )
-    require(record, directory, "model", "status", "seed")
-    for field, types in _TYPES.items():
-        for name, value in _found(record, field.split(".")):
-            # isinstance would take True for a whole number.
-            known = type(value) in types
-            if known and not (type(value) in _NUMBER and abs(value) > _MOST):
-                continue
-            accepted = " or ".join(
-                "null" if kind is type(None) else kind.__name__ for kind in types
-            )
-            limit = f" of up to {_MOST:g}" if known else ""
-            raise errors.RunError(
-                f"{path}: {name} is {ranges.shown(value)}; accepted: {accepted}{limit}"
-            )
-    for field, parts in _PARTS.items():
-        for name, value in _found(record, field.split(".")):
-            for part in parts:
-                if part not in value:
-                    raise errors.RunError(f"{path}: {name} has no field {part!r}")
-    if record["status"] not in STATUSES:
-        raise errors.RunError(
-            f"{path}: status is {record['status']!r}; accepted: {', '.join(STATUSES)}"
-        )
+    try:
+        record = from_json(contents)
+        record.require(*needed)
+    except schema.FieldError as error:
+        raise errors.RunError(f"{path}: {error}") from error
     return record
 
 
-def require(
-    record: Mapping[str, Any], directory: str | os.PathLike[str], *fields: str
-) -> None:
-    """Raises RunError, naming file and field, where a dotted field is not there."""
-    for field in fields:
-        if not list(_found(record, field.split("."))):
-            raise errors.RunError(
-                f"{pathlib.Path(directory) / FILE_NAME}: has no field {field!r}"
-            )
-
-
-def read_or_set_aside(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the record of a run that goes on; {} where there is none that serves.
+def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
+    """Returns the record of a run that goes on; None where there is none that serves.
 
     Of a lost one it warns, and a broken one is renamed to run.json.corrupt: the
     checkpoint and `metrics.jsonl` hold nearly all of it.
@@ -186,20 +354,21 @@ def read_or_set_aside(directory: str | os.PathLike[str]) -> dict[str, Any]:
         aside = path.with_name(path.name + ".corrupt")
         os.replace(path, aside)
         logging.warning("%s; renamed to %s, and %s", error, aside.name, rest)
-        return {}
+        return None
     if record is None and path.with_name(metrics_log.FILE_NAME).exists():
         logging.warning("%s is missing; %s", path, rest)
-    return record or {}
+    return record
 
 
-def write(directory: str | os.PathLike[str], record: Mapping[str, Any]) -> None:
-    """Writes the record by rename, so that a reader sees a whole one at any moment."""
-    if record["status"] not in STATUSES:
-        raise ValueError(
-            f"status {record['status']!r}; accepted: {', '.join(STATUSES)}"
-        )
-    path = pathlib.Path(directory) / FILE_NAME
-    json_file.write(path, {**record, "updated_at": now()})
+def write(directory: str | os.PathLike[str], record: Record) -> None:
+    """Writes the record by rename, so that a reader sees a whole one at any moment.
+
+    Raises:
+        FieldError: its status or kind is none.
+    """
+    _check(record)
+    record = dataclasses.replace(record, updated_at=now())
+    json_file.write(pathlib.Path(directory) / FILE_NAME, record.to_json())
 
 
 def now() -> str:
@@ -208,15 +377,10 @@ def now() -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _found(value: Any, keys: list[str], place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (name, value) of what stands at a path of keys."""
-    if not keys:
-        yield place, value
-        return
-    if isinstance(value, list):
-        items = {str(index): part for index, part in enumerate(value)}
-    else:
-        items = value if isinstance(value, dict) else {}
-    chosen = items if keys[0] == "*" else {keys[0]} & items.keys()
-    for key in chosen:
-        yield from _found(items[key], keys[1:], f"{place}.{key}" if place else key)
+def _check(record: Record) -> None:
+    for field, accepted in (("status", STATUSES), ("kind", KINDS)):
+        value = getattr(record, field)
+        if value not in accepted:
+            raise schema.FieldError(
+                f"{field} is {ranges.shown(value)}; accepted: {', '.join(accepted)}"
+            )

@@ -5,11 +5,9 @@ path.
 """
 
 from collections.abc import Iterator
-from collections.abc import Mapping
 import logging
 import os
 import pathlib
-from typing import Any
 
 from ml_collections import config_dict
 
@@ -19,9 +17,11 @@ from clinometer.data.store import token_store
 from clinometer.train import errors
 from clinometer.train.run import record as run_record
 
+NEEDED = ("data.store", "data.vocabulary_sha256")  # of a run's record
+
 
 def of_run(
-    record: Mapping[str, Any], run: str | os.PathLike[str], given: str | None = None
+    record: run_record.Record, run: str | os.PathLike[str], given: str | None = None
 ) -> str:
     """Returns the absolute path of the store that a run learned from.
 
@@ -30,15 +30,14 @@ def of_run(
     in the cache of another machine or user.
 
     Args:
-        record: of the run.
+        record: of the run, with the fields `NEEDED`.
         run: its directory.
         given: the user's `--store`, which is taken in place of the recorded path.
 
     Raises:
-        RunError: there is none with the run's vocabulary, or the record names none.
+        RunError: there is none with the run's vocabulary.
     """
-    run_record.require(record, run, "data.store", "data.vocabulary_sha256")
-    recorded, sha256 = record["data"]["store"], record["data"]["vocabulary_sha256"]
+    recorded, sha256 = record.data.store, record.data.vocabulary_sha256
     if given is not None:
         if _vocabulary(pathlib.Path(given)) != sha256:
             raise errors.RunError(
@@ -66,8 +65,8 @@ def located(
     path = config.data.store
     if not path or _vocabulary(pathlib.Path(path)):
         return config
-    record = run_record.read(workdir)
-    if not record:
+    record = run_record.read(workdir, *NEEDED)
+    if record is None:
         return config
     found = config_dict.ConfigDict(config)
     found.data.store = of_run(record, workdir)

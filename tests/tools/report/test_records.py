@@ -14,9 +14,9 @@ def test_finds_runs(tmp_path, below, name):
     synthetic_study.write_run(study / below, synthetic_study.record())
     (run,) = records.load_runs(study)
     assert run.name == name
-    assert run.finished
-    assert run.get("metrics.validation/loss") < 5
-    assert run.get("speed.nothing.here", 7) == 7
+    assert run.record.finished
+    assert run.record.metrics.validation_loss < 5
+    assert run.record.initial is None  # A field that the record lacks.
     assert run.metrics()[-1]["step"] == 600
 
 
@@ -48,10 +48,12 @@ def test_empty_and_missing_folders(tmp_path):
 
 
 def test_only_a_last_line_may_be_broken(tmp_path):
-    path = tmp_path / "metrics.jsonl"
+    synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
+    (run,) = records.load_runs(tmp_path)
+    path = tmp_path / "a" / "metrics.jsonl"
     whole = json.dumps({"step": 1})
     path.write_text(whole + '\n{"st')
-    assert list(records.read_metrics(path)) == [{"step": 1}]
+    assert run.metrics() == [{"step": 1}]
     path.write_text('{"st\n' + whole + "\n")
     with pytest.raises(records.RecordError, match="metrics.jsonl:1"):
-        list(records.read_metrics(path))
+        run.metrics()

@@ -5,12 +5,11 @@ import shutil
 
 import pytest
 
+from clinometer.tests.train import whole_runs
 from clinometer.train import main
 from clinometer.train.downstream import evaluation
 from clinometer.train.downstream import finetune
 from clinometer.train.run import lease
-from clinometer.train.run import metrics_log
-from clinometer.train.run import record as run_record
 
 _SMALL = (
     "train_steps=8",
@@ -79,7 +78,7 @@ def finetuned(pretrained, folder, tmp_path_factory):
 
 
 def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
-    record = run_record.read(finetuned)
+    record = whole_runs.record(finetuned)
     assert record["status"] == "finished"
     assert record["initial"]["step"] == 8
     assert record["config"]["model"]["d_model"] == 16  # the pretrained run's own
@@ -94,7 +93,7 @@ def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
     # Of 6 rows each: entailment where i % 3 is not 0; half of CoLA's are acceptable.
     assert tasks["rte"]["majority"] == pytest.approx(100 * 4 / 6)
     assert tasks["cola"]["majority"] == 0
-    log = metrics_log.read(finetuned / "metrics.jsonl")
+    log = whole_runs.log(finetuned)
     values = [r["downstream/rte"] for r in log if "downstream/rte" in r]
     assert len(values) == 2 and found["rte"]["best"] == max(values)
     assert found["rte"]["last"] == values[-1]
@@ -107,7 +106,7 @@ def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
 
 def test_each_task_s_best_is_kept_whatever_is_saved_when(finetuned):
     """Both tasks score the same at every step, and the earliest is their best."""
-    best = run_record.read(finetuned)["downstream"]["tasks"]
+    best = whole_runs.record(finetuned)["downstream"]["tasks"]
     steps = {entry["best_step"] for entry in best.values()}
     assert steps == {4}
     kept = {path.name for path in (finetuned / "checkpoints").iterdir()}
@@ -117,7 +116,7 @@ def test_each_task_s_best_is_kept_whatever_is_saved_when(finetuned):
 
 
 def test_scores_are_those_of_the_predictions(finetuned):
-    record = run_record.read(finetuned)
+    record = whole_runs.record(finetuned)
     lines = (finetuned / "predictions/8/rte.jsonl").read_text().splitlines()
     right = [r["prediction"] == r["targets"] for r in map(json.loads, lines)]
     metric = record["metrics"]["downstream/rte/accuracy"]
@@ -139,19 +138,14 @@ def test_a_stopped_run_goes_on_exactly(finetuned, pretrained, folder, tmp_path):
     half = command(pretrained, folder, tmp_path / "run", "train_steps=4")
     assert finetune.main(half) == 0
     assert finetune.main(command(pretrained, folder, tmp_path / "run")) == 0
-
-    def records(workdir):
-        log = metrics_log.read(workdir / "metrics.jsonl")
-        return [metrics_log.without_wall(r) for r in log]
-
-    assert records(tmp_path / "run") == records(finetuned)
+    assert whole_runs.records(tmp_path / "run") == whole_runs.records(finetuned)
 
 
 def test_evaluation_gives_the_runs_own_scores(finetuned, folder, capsys):
     argv = [str(finetuned), "--step", "8", "--json", "--batch-size", "4"]
     assert evaluation.main(argv) == 0
     added = json.loads(capsys.readouterr().out)
-    record = run_record.read(finetuned)
+    record = whole_runs.record(finetuned)
     for name in ("rte", "cola"):
         assert added["tasks"][name]["score"] == record["metrics"][f"downstream/{name}"]
         assert added["tasks"][name]["examples"] == 6
@@ -203,7 +197,7 @@ def test_a_users_task_has_sentinels(pretrained, tmp_path, capsys):
     learned = ("train_steps=24", "eval.every_steps=24", "schedule.learning_rate=0.1")
     argv = command(pretrained, tmp_path, workdir, *learned, *lengths, mixture=task)
     assert finetune.main(argv) == 0
-    record = run_record.read(workdir)
+    record = whole_runs.record(workdir)
     taught = record["data"]["tasks"]["blanks"]
     assert (taught["truncated_inputs"], taught["truncated_targets"]) == (0, 0)
     assert taught["majority"] == record["downstream"]["tasks"]["blanks"]["best"] == 100
@@ -223,20 +217,20 @@ def test_what_cannot_be_recorded_is_printed(finetuned, tmp_path, capsys, caplog)
         (run / name).symlink_to(finetuned / name)
     (run / "evaluation-sample-8").touch()
     (run / "lease.json").mkdir()
-    before = run_record.read(finetuned)
+    before = whole_runs.record(finetuned)
     argv = [str(run), "--decoding=sample", "--json", "--batch-size=4", "--step=8"]
     assert evaluation.main(argv) == 0
     found = json.loads(capsys.readouterr().out)["tasks"]
     assert set(found) == {"rte", "cola"}
     assert f"{run / 'evaluation-sample-8'}: the predictions are not" in caplog.text
     assert f"{run}: the scores are printed, not recorded" in caplog.text
-    assert run_record.read(finetuned) == before
+    assert whole_runs.record(finetuned) == before
     with lease.Lease(finetuned):
         assert evaluation.main([str(finetuned), *argv[1:]]) == 43
     captured = capsys.readouterr()
     assert json.loads(captured.out)["tasks"] == found
     assert "not recorded" in captured.err and "is being trained by" in captured.err
-    assert run_record.read(finetuned) == before
+    assert whole_runs.record(finetuned) == before
 
 
 @pytest.mark.slow
@@ -260,7 +254,7 @@ def test_several_seeds_and_rates_are_one_command(pretrained, folder, tmp_path, c
 def test_packed_rows_train(pretrained, folder, tmp_path):
     argv = command(pretrained, folder, tmp_path / "run", "data.packing=true")
     assert finetune.main(argv) == 0
-    assert run_record.read(tmp_path / "run")["status"] == "finished"
+    assert whole_runs.record(tmp_path / "run")["status"] == "finished"
 
 
 def refused(capsys, argv, code=1):

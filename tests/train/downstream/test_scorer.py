@@ -12,6 +12,7 @@ from clinometer.train import errors
 from clinometer.train.downstream import examples as downstream_examples
 from clinometer.train.downstream import scorer as downstream
 from clinometer.train.downstream import summary as finetune_summary
+from clinometer.train.run import record as run_record
 
 
 def test_best_and_last_of_a_log():
@@ -32,14 +33,14 @@ def test_best_and_last_of_a_log():
             "downstream/squad": 20.0,
         },
     ]
-    found = downstream.best(records)["tasks"]
-    assert found["rte"] == {
+    found = downstream.best(records).tasks
+    assert found["rte"].to_json() == {
         "best": 60.0,
         "best_step": 4,
         "last": 55.0,
         "standard_error": 3.0,
     }
-    assert found["squad"]["best_step"] == 8 and set(found) == {"rte", "squad"}
+    assert found["squad"].best_step == 8 and set(found) == {"rte", "squad"}
     assert downstream.best(records[:1]) is None
 
 
@@ -94,19 +95,25 @@ def test_the_majority_gives_the_commonest_target_of_training():
     )
 
 
-def run(seed, learning_rate, score, error):
+def run(seed, learning_rate, score, error, **changes):
     entry = {"best": score, "best_step": 5, "last": score, "standard_error": error}
-    return {
-        "seed": seed,
-        "initial": {"step": 8},
-        "config": {"schedule": {"learning_rate": learning_rate}},
-        "data": {"tasks": {"rte": {}}},
-        "downstream": {"tasks": {"rte": entry}},
-    }
+    return run_record.from_json(
+        {
+            "format_version": 1,
+            "model": "transformer-pico",
+            "status": "finished",
+            "seed": seed,
+            "initial": {"step": 8},
+            "config": {"schedule": {"learning_rate": learning_rate}},
+            "data": {"tasks": {"rte": {}}},
+            "downstream": {"tasks": {"rte": entry}},
+            **changes,
+        }
+    )
 
 
 def test_from_scratch_is_a_group_of_its_own():
-    scratch = {**run(0, 0.001, 50.0, 2.0), "initial": None}
+    scratch = run(0, 0.001, 50.0, 2.0, initial=None)
     summary = finetune_summary.summarise([run(0, 0.001, 60.0, 2.0), scratch])
     assert [entry["pretraining_step"] for entry in summary][1] is None
     assert "from scratch, lr 0.001" in finetune_summary.table(summary)
@@ -146,9 +153,10 @@ def test_an_error_that_nobody_knows_is_null_with_its_reason():
 
 
 def test_a_task_without_any_finite_score_is_null_with_its_reason():
-    scored, nowhere = run(0, 1e-3, 60.0, 2.0), run(1, 5e-4, 0.0, 0.0)
-    nowhere["downstream"] = None  # As `best` leaves it: no step had a number.
-    half = {**run(1, 1e-3, 0.0, 0.0), "downstream": {"tasks": {}}}
+    scored = run(0, 1e-3, 60.0, 2.0)
+    # As `best` leaves it: no step had a number.
+    nowhere = run(1, 5e-4, 0.0, 0.0, downstream=None)
+    half = run(1, 1e-3, 0.0, 0.0, downstream={"tasks": {}})
     for runs, ways in (([nowhere], 1), ([scored, nowhere], 1), ([scored, half], 2)):
         summary = finetune_summary.summarise(runs)
         entry = summary[-1]["tasks"]["rte"]

@@ -97,7 +97,7 @@ def test_a_pause_is_marked_and_is_no_training():
             processor.now += worked
         meter.step_done(step)
     np.testing.assert_allclose(meter.windows, [1.0, 1 / 31.0, 1 / 1.5])
-    assert meter.summary(1, 1, None)["paused_windows"] == 1
+    assert meter.summary(1, 1, None).paused_windows == 1
     seconds = watch.snapshot()
     # It ran on for up to the interval of the looks.
     assert seconds["paused"] == 31.0 - pauses.INTERVAL_SECONDS
@@ -153,32 +153,32 @@ def _meter(*windows):
 def test_summary():
     meter = _meter(1.0, 2.0, 3.0, 4.0, 5.0)
     summary = meter.summary(100, 10**9, 6e9)
-    assert summary["steps_per_second_median"] == 3.0
-    assert summary["steps_per_second_iqr"] == 2.0  # 4 - 2
-    assert summary["tokens_per_second_median"] == 300.0
-    assert summary["mfu"] == pytest.approx(0.5)
-    assert summary["fraction_of_measured_matmul"] is None
+    assert summary.steps_per_second_median == 3.0
+    assert summary.steps_per_second_iqr == 2.0  # 4 - 2
+    assert summary.tokens_per_second_median == 300.0
+    assert summary.mfu == pytest.approx(0.5)
+    assert summary.fraction_of_measured_matmul is None
     measured = meter.summary(100, 10**9, None, 4e9)
-    assert measured["mfu"] is None
-    assert measured["fraction_of_measured_matmul"] == pytest.approx(0.75)
-    assert measured["measured_matmul_flops_per_second"] == 4e9
-    assert summary["noisy"]
+    assert measured.mfu is None
+    assert measured.fraction_of_measured_matmul == pytest.approx(0.75)
+    assert measured.measured_matmul_flops_per_second == 4e9
+    assert summary.noisy
     quiet = _meter(1.0, 1.01, 1.02).summary(1, 1, None)
-    assert not quiet["noisy"]
-    assert quiet["mfu"] is None
+    assert not quiet.noisy
+    assert quiet.mfu is None
     empty = _meter().summary(1, 1, 1.0)
-    assert empty["steps_per_second_median"] is None
-    assert empty["noisy"]
+    assert empty.steps_per_second_median is None
+    assert empty.noisy
 
 
 def test_a_run_that_lost_its_cores_to_others_is_noisy():
     meter = _meter(1.0, 1.0, 1.0)
     meter.contention.add_earlier({"lost": 0.9, "wanted": 10.0})
-    assert not meter.summary(1, 1, None)["noisy"]
+    assert not meter.summary(1, 1, None).noisy
     meter.contention.add_earlier({"lost": 0.3, "wanted": 0.0})
     summary = meter.summary(1, 1, None)
-    assert summary["noisy"]
-    assert summary["processor_lost_to_others"] == pytest.approx(0.12)
+    assert summary.noisy
+    assert summary.processor_lost_to_others == pytest.approx(0.12)
 
 
 def test_peak():

@@ -86,7 +86,7 @@ def test_what_is_not_finite_is_null_with_a_reason(tmp_path):
     log.write(1, {"health/rms": float("inf"), "train/loss": 1.0})
     log.write(2, {"train/loss": 2.0, "health/rms": float("nan")})
     log.close()
-    first, second = metrics_log.read(path)
+    first, second = metrics_log.MetricsFile(path).read()
     assert first["health/rms"] is None and second["health/rms"] is None
     assert first["not_finite"] == {"health/rms": "inf"}
     assert second["not_finite"] == {"health/rms": "nan"}

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import pathlib
+import shutil
 
 import pytest
 
@@ -12,6 +14,7 @@ from clinometer.train.downstream import finetune
 from clinometer.train.downstream import summary as finetune_summary
 from clinometer.train.run import record as run_record
 
+_STORED = pathlib.Path(__file__).parent / "testdata"
 _DAMAGED = [
     (b"", "cannot be read as JSON"),
     (b"\x00\xff\x80\x13", "cannot be read as JSON"),
@@ -65,8 +68,38 @@ _CHANGES = [
         lambda r: r["counts"].update(flops_forward=1e300),
         r"counts.flops_forward is 1e.300; accepted: .* of up to 1e.30",
     ),
+    (lambda r: r.update(kind="odd"), "kind is 'odd'; accepted: pretraining, finet"),
     (lambda r: r.update(status="odd"), "status is 'odd'; accepted: running, finished"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("pretraining", run_record.PRETRAINING), ("finetuning", run_record.FINETUNING)],
+)
+def test_a_record_without_a_kind_is_read_and_written_whole(tmp_path, name, kind):
+    """Records as version 0.1 wrote them, field by field, before there were kinds."""
+    stored = json.loads((_STORED / f"{name}.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(stored | {"later": {"x": [1]}}))
+    record = run_record.read(tmp_path)
+    run_record.write(tmp_path, record)
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert written.pop("updated_at") > stored.pop("updated_at")
+    assert written == stored | {"kind": kind, "later": {"x": [1]}}
+    assert record.metrics.validation_loss == stored["metrics"]["validation/loss"]
+    assert record.config.model.overrides["d_model"] == 16
+    assert record.rest == {"later": {"x": [1]}}
+
+
+def test_a_stored_fine_tuning_has_its_parts(tmp_path):
+    shutil.copy(_STORED / "finetuning.json", tmp_path / "run.json")
+    record = run_record.read(tmp_path)
+    assert record.config.data.mixture == "rte,cola"
+    assert record.initial.step == 8
+    assert record.data.tasks["rte"].majority == pytest.approx(100 * 4 / 6)
+    assert record.downstream.tasks["cola"].best_step == 4
+    (evaluation_record,) = record.evaluations
+    assert evaluation_record.tasks["rte"].examples == 6
 
 
 @pytest.mark.parametrize(("text", "words"), _DAMAGED)
@@ -86,7 +119,7 @@ def test_a_field_of_another_type_is_named(tmp_path, change, words):
 
 def test_a_record_of_an_earlier_version_may_hold_nan(tmp_path):
     _damage(tmp_path, lambda r: r["speed"].update(mfu=float("nan")))
-    assert run_record.read(tmp_path)["speed"]["mfu"] is None
+    assert run_record.read(tmp_path).speed.mfu is None
 
 
 @pytest.mark.parametrize("text", [text for text, _ in _DAMAGED])
@@ -105,7 +138,7 @@ def test_every_command_names_the_file(tmp_path, text, capsys):
 def test_a_run_that_goes_on_keeps_a_broken_one_aside(tmp_path, text, caplog):
     (tmp_path / "run.json").write_bytes(text)
     with caplog.at_level(logging.WARNING):
-        assert run_record.read_or_set_aside(tmp_path) == {}
+        assert run_record.read_or_set_aside(tmp_path) is None
     assert (tmp_path / "run.json.corrupt").read_bytes() == text
     (warning,) = [record.getMessage() for record in caplog.records]
     assert f"{tmp_path / 'run.json'}: " in warning

@@ -1,11 +1,12 @@
 """A run's store is found by its hash where run and store were moved together."""
 
-import json
+import pathlib
 import shutil
 
 import pytest
 
 from clinometer.tests.data.store import empty_store
+from clinometer.tests.train import whole_runs
 from clinometer.train import errors
 from clinometer.train import job as job_lib
 from clinometer.train import main
@@ -16,7 +17,9 @@ from clinometer.train.run import store_search
 
 
 def _record(store, sha256="1" * 64):
-    return {"data": {"store": str(store), "vocabulary_sha256": sha256}}
+    contents = {"format_version": 1, "model": "m", "status": "finished", "seed": 0}
+    data = {"store": str(store), "vocabulary_sha256": sha256}
+    return run_record.from_json({**contents, "data": data})
 
 
 @pytest.mark.parametrize(
@@ -91,13 +94,12 @@ def test_a_project_may_be_renamed(arguments, store, tmp_path, monkeypatch, capsy
     relative = "data.store=stores/mine"
     command = [*arguments(relative, "train_steps=4"), "--workdir=runs/base"]
     assert main.main(command) == 0
-    record = run_record.read("runs/base")
+    record = whole_runs.record(pathlib.Path("runs/base"))
     assert record["config"]["data"]["store"] == str(project / "stores/mine")
     before = job_lib.prepare(_config("runs/base"))
     assert before.config.data.folder == str(project / "data")
     assert before.config.initial.run == str(project / "runs/base")
-    with open("runs/base/run.json") as file:
-        earlier = json.load(file)
+    earlier = record
 
     moved = project.rename(tmp_path / "renamed")
     monkeypatch.chdir(moved)
@@ -107,7 +109,7 @@ def test_a_project_may_be_renamed(arguments, store, tmp_path, monkeypatch, capsy
     # The run goes on with another cadence, by the command with the store's old path.
     old = arguments(f"data.store={project}/stores/mine", "train_steps=6")
     assert main.main([*old, "--config.log.every_steps=2", "--workdir=runs/base"]) == 0
-    record = run_record.read("runs/base")
+    record = whole_runs.record(pathlib.Path("runs/base"))
     assert record["config"] != earlier["config"]
     assert record["config"]["data"]["store"] == str(moved / "stores/mine")
     same = job_lib.prepare(_config("runs/base", "initial.step=4"))

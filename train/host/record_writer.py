@@ -1,0 +1,113 @@
+"""Writes a run's record: what the run is, where it is, and how it goes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from clinometer import models
+from clinometer.train import config as config_lib
+from clinometer.train import job as job_lib
+from clinometer.train.downstream import scorer as downstream
+from clinometer.train.host import environment
+from clinometer.train.run import directory as run_directory
+from clinometer.train.run import record as run_record
+
+_RECORDED = ("train/", "validation/", downstream.PREFIX)
+
+
+class RecordWriter:
+    """What the record says of the run's whole life, and what earlier processes said.
+
+    Attributes:
+        earlier: the record as this process found it; None where none served.
+    """
+
+    def __init__(
+        self,
+        job: job_lib.Job,
+        directory: run_directory.RunDirectory,
+        counts: models.counts.Counts,
+    ):
+        """Reads the earlier record, and looks at the machine."""
+        self._job, self._directory, self._counts = job, directory, counts
+        self._environment = environment.describe()
+        self.earlier = directory.record_or_none()
+        began = self.earlier.started_at if self.earlier else None
+        self._started_at = began or run_record.now()
+        # Of `clinometer evaluate`, which adds them between two processes.
+        self._evaluations = self.earlier.evaluations if self.earlier else ()
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Takes up from a checkpoint what a lost or broken record said."""
+        self._started_at = progress.get("started_at", self._started_at)
+        self._evaluations = self._evaluations or tuple(
+            map(run_record.Evaluation.from_json, progress.get("evaluations", ()))
+        )
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What `resume` takes up, for a checkpoint."""
+        return {
+            "started_at": self._started_at,
+            "evaluations": [each.to_json() for each in self._evaluations],
+        }
+
+    def write(
+        self,
+        status: str,
+        error: str | None,
+        *,
+        step: int,
+        devices: int | None,
+        speed: run_record.Speed,
+        wall_seconds: Mapping[str, float],
+        latest: Mapping[str, Any] | None,
+        scores: run_record.Downstream | None,
+    ) -> None:
+        """Writes the record.
+
+        Args:
+            status: one of `record.STATUSES`.
+            error: why it failed, or None.
+            step: steps done.
+            devices: how many train; None where that is not known yet.
+            speed: so far.
+            wall_seconds: likewise, by category.
+            latest: newest values of the log; None for those of the earlier record.
+            scores: the best of the downstream tasks, if there are any.
+        """
+        job, config, found = self._job, self._job.config, self._environment
+        if latest is not None:
+            metrics = run_record.Metrics.of_values(
+                {
+                    name: value
+                    for name, value in latest.items()
+                    if name == "step" or name.startswith(_RECORDED)
+                }
+            )
+        else:
+            metrics = self.earlier.metrics if self.earlier else run_record.Metrics()
+        self._directory.write_record(
+            run_record.Record(
+                model=job.model.name,
+                kind=config.kind,
+                status=status,
+                error=error,
+                seed=config.seed,
+                config=run_record.Config.from_json(config_lib.to_dict(config)),
+                git_revision=found["git_revision"],
+                git_dirty=found["git_dirty"],
+                versions=found["versions"],
+                flags=found["flags"],
+                device=run_record.Device(**found["device"], training=devices),
+                numerics=found["numerics"],
+                counts=run_record.Counts(**self._counts.to_dict()),
+                initial=job.initial and job.initial.describe(),
+                data=job.source.describe(step),
+                speed=speed,
+                wall_seconds=run_record.WallSeconds(**wall_seconds),
+                metrics=metrics,
+                downstream=scores,
+                evaluations=self._evaluations,
+                started_at=self._started_at,
+            )
+        )

@@ -1,0 +1,74 @@
+"""How fast a run is: on how many devices, and against what these could do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from clinometer import models
+from clinometer.kernels.bench import matmul_rate
+from clinometer.train import job as job_lib
+from clinometer.train import state as state_lib
+from clinometer.train.host import speed
+from clinometer.train.run import record as run_record
+
+
+class Throughput:
+    """Windows of steps, the devices that train, and their rate of matrix products.
+
+    Attributes:
+        meter: of the windows.
+        devices: how many train; None until there is a state.
+    """
+
+    def __init__(
+        self, job: job_lib.Job, counts: models.counts.Counts, stopwatch: speed.Stopwatch
+    ):
+        """Starts without a window or a device."""
+        config = job.config
+        self._job, self._counts, self._stopwatch = job, counts, stopwatch
+        self.meter = speed.SpeedMeter(
+            stopwatch, speed.window_length(config.train_steps, config.log.every_steps)
+        )
+        self.devices: int | None = None
+        self._matmul_flops_per_second: float | None = None  # of one device
+
+    def resume(self, progress: Mapping[str, Any]) -> None:
+        """Takes up what a checkpoint's `progress` holds of earlier processes."""
+        self.meter.windows.extend(progress.get("speed_windows", ()))
+        self.meter.contention.add_earlier(progress.get("contention", {}))
+        self.meter.paused_windows += progress.get("paused_windows", 0)
+        self.devices = progress.get("devices")
+        self._matmul_flops_per_second = progress.get("matmul_flops_per_second")
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What `resume` takes up, for a checkpoint."""
+        return {
+            "speed_windows": self.meter.windows,
+            "contention": self.meter.contention.sums,
+            "paused_windows": self.meter.paused_windows,
+            "devices": self.devices,
+            "matmul_flops_per_second": self._matmul_flops_per_second,
+        }
+
+    def calibrate(self, state: state_lib.TrainState) -> None:
+        """Counts the devices that train; measures their rate of matrix products."""
+        self.devices = state_lib.num_devices(state)
+        with self._stopwatch.charge("calibration"):
+            dtype = self._job.model.config.dtype
+            self._matmul_flops_per_second = matmul_rate.measure(dtype)
+
+    def summary(self) -> run_record.Speed:
+        """Returns what the run's record says of its speed."""
+        config, source = self._job.config, self._job.source
+        devices = self.devices or 1
+        matmul = self._matmul_flops_per_second
+        return self.meter.summary(
+            config.data.batch_size * (source.encoder_length + source.decoder_length),
+            self._counts.flops_train_step,
+            speed.peak_flops_per_second(
+                jax.devices()[0].device_kind, devices, config.log.peak_flops_per_second
+            ),
+            matmul and devices * matmul,
+        )
