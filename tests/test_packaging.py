@@ -72,9 +72,12 @@ def test_wheel_works_from_elsewhere(packages, tmp_path):
     subprocess.run([*install, "--target", target, packages[1]], check=True)
     code = (
         "import clinometer.models\n"
-        "from clinometer.kernels.cpu import native\n"
+        "import jax.numpy as jnp\n"
+        "from clinometer import kernels\n"
         "print(clinometer.__file__)\n"
-        "print(native.relative_position_bucket([12], bidirectional=True))"
+        "x, weights = jnp.array([[[1.0], [2.0]]]), jnp.array([[3.0, 5.0]])\n"
+        "y = kernels.light_conv(x, weights, causal=True, implementation='cpu')\n"
+        "print(y.tolist())"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -84,8 +87,10 @@ def test_wheel_works_from_elsewhere(packages, tmp_path):
         text=True,
         check=True,
     )
-    # Encoder, one key 12 to the right: bucket 9 of the list, plus 16.
-    assert result.stdout.split() == [str(target / "clinometer/__init__.py"), "[25]"]
+    # The C++ kernel: 5 * 1, and 3 * 1 + 5 * 2.
+    path, printed = result.stdout.splitlines()
+    assert path == str(target / "clinometer/__init__.py")
+    assert printed == "[[[5.0], [13.0]]]"
 
 
 def interpreter(version: str) -> str:

@@ -7,7 +7,6 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/performer_attention.h"
 #include "kernels/cpu/relative_attention.h"
-#include "kernels/cpu/relative_position_bucket.h"
 #include "kernels/cpu/switch_route.h"
 #include "kernels/cpu/switch_rows.h"
 #include "xla/ffi/api/ffi.h"
@@ -28,7 +27,6 @@ py::dict Handlers() {
   handlers["dynamic_conv_backward"] = Handler(DynamicConvBackwardHandler);
   handlers["light_conv_forward"] = Handler(LightConvForwardHandler);
   handlers["light_conv_backward"] = Handler(LightConvBackwardHandler);
-  handlers["relative_position_bucket"] = Handler(RelativePositionBucket);
   handlers["relative_attention_forward"] =
       Handler(RelativeAttentionForwardHandler);
   handlers["relative_attention_backward"] =

@@ -1,4 +1,4 @@
-"""Loads the C++ extension and offers its operations as JAX functions.
+"""Loads the C++ extension and calls its handlers from JAX.
 
 Importing this module registers every handler with XLA once. It fails with an
 ImportError that says what to do when the extension was never built, or was built
@@ -10,7 +10,6 @@ import pathlib
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 _BUILD_HINT = (
@@ -99,46 +98,4 @@ def call(
         jax.ffi.ffi_call(f"clinometer_{name}", tuple(results))(
             *operands, **{key: convert[type(x)](x) for key, x in attributes.items()}
         )
-    )
-
-
-def relative_position_bucket(
-    relative_position: jax.Array,
-    *,
-    bidirectional: bool,
-    num_buckets: int = 32,
-    max_distance: int = 128,
-) -> jax.Array:
-    """Returns T5's bucket of each relative position, on the CPU.
-
-    Args:
-        relative_position: key position minus query position; int32, any shape.
-        bidirectional: True for an encoder (half of the buckets for keys to the
-            right), False for a causal decoder (keys to the right share bucket 0).
-        num_buckets: number of buckets in all; even if bidirectional.
-        max_distance: distance from which on everything shares the last bucket.
-
-    Returns:
-        int32 buckets in [0, num_buckets), of the same shape.
-
-    Raises:
-        TypeError: if `relative_position` is not int32.
-        jax.errors.JaxRuntimeError: when run, if num_buckets or max_distance is bad.
-    """
-    relative_position = jnp.asarray(relative_position)
-    if relative_position.dtype != jnp.int32:
-        raise TypeError(
-            "relative_position_bucket takes int32 positions; "
-            f"got {relative_position.dtype}"
-        )
-    call = jax.ffi.ffi_call(
-        "clinometer_relative_position_bucket",
-        jax.ShapeDtypeStruct(relative_position.shape, jnp.int32),
-        vmap_method="broadcast_all",
-    )
-    return call(
-        relative_position,
-        bidirectional=bool(bidirectional),
-        num_buckets=np.int32(num_buckets),
-        max_distance=np.int32(max_distance),
     )

@@ -35,6 +35,40 @@ def test_a_shifted_boundary_would_be_seen():
     assert expected_bucket(113, moved) != expected_bucket(113, DECODER)
 
 
+@pytest.mark.parametrize(
+    ("bidirectional", "num_buckets", "max_distance"),
+    [(True, 4, 2), (True, 64, 256), (False, 2, 2), (False, 7, 100), (False, 32, 4096)],
+)
+def test_other_sizes_equal_the_formula(bidirectional, num_buckets, max_distance):
+    """T5's own words: half exact, the other half by the logarithm of the distance."""
+    relative = np.arange(-5000, 5001)
+    got = relative_position_bucket(
+        jnp.asarray(relative),
+        bidirectional=bidirectional,
+        num_buckets=num_buckets,
+        max_distance=max_distance,
+    )
+    distance = np.abs(relative) if bidirectional else np.maximum(-relative, 0)
+    one_sided = num_buckets // 2 if bidirectional else num_buckets
+    exact = one_sided // 2
+    # Of whole numbers raised to a power, which round no distance the wrong way:
+    # bucket exact + i begins where (distance / exact)^n >= (most / exact)^i.
+    n = one_sided - exact
+    want = np.minimum(distance, exact)
+    for i in range(1, n):
+        begun = [int(d) ** n * exact**i >= max_distance**i * exact**n for d in distance]
+        want += np.asarray(begun, int)
+    want += one_sided * (bidirectional & (relative > 0))
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (5,)])
+def test_any_rank(shape):
+    relative = np.arange(np.prod(shape, dtype=int)).reshape(shape)
+    got = relative_position_bucket(jnp.asarray(relative), bidirectional=False)
+    np.testing.assert_array_equal(got, np.zeros(shape))
+
+
 def test_any_shape_under_jit():
     relative = jnp.arange(-6, 6).reshape(2, 3, 2)
     function = jax.jit(lambda x: relative_position_bucket(x, bidirectional=True))
