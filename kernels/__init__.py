@@ -6,7 +6,7 @@ from clinometer.kernels.context import target
 from clinometer.kernels.convolution import ConvolutionBlocks
 from clinometer.kernels.convolution import dynamic_conv
 from clinometer.kernels.convolution import light_conv
-from clinometer.kernels.dispatch import IMPLEMENTATIONS
+from clinometer.kernels.declaration import implementation_names
 from clinometer.kernels.dispatch import NotSupportedError
 from clinometer.kernels.equations import choices
 from clinometer.kernels.performer_attention import PerformerBlocks
@@ -29,6 +29,9 @@ from clinometer.kernels.switch import load_balance_loss
 from clinometer.kernels.switch import switch_combine
 from clinometer.kernels.switch import switch_dispatch
 from clinometer.kernels.switch import switch_route
+
+# Complete: the operations have declared theirs above.
+IMPLEMENTATIONS = implementation_names()
 
 __all__ = [
     "IMPLEMENTATIONS",

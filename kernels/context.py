@@ -11,8 +11,8 @@ import jax
 # stands for that of the program's devices.
 target = jax.make_user_context(default_value=None)
 
-# `with interpret(pltpu.InterpretParams()):` lets "tpu" run anywhere, slowly, on a
-# simulated memory: to test kernels where there is no TPU.
+# `with interpret(pltpu.InterpretParams()):` lets implementations that declare it, the
+# Pallas kernels, run anywhere, slowly, on a simulated memory: to test them elsewhere.
 interpret = jax.make_user_context(default_value=None)
 
 # `with block_sizes(AttentionBlocks(query=256)):` names sizes in place of what a

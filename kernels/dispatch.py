@@ -11,17 +11,15 @@ the program as one named primitive, so that
 For that, every operand and result has the batch as its leading axis, and an operand
 that all examples share (a table, a filter) has a leading axis of 1. The gradient of a
 shared operand has `groups` for its leading axis, a setting of such kernels: 1, and more
-under `vmap`; group i sums the i-th part of the batch.
+under `vmap`; group i sums the i-th part of the batch. `signature.py` is how a kernel
+says so; its functions are given operands and settings by their names there.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterable
-from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import functools
 import logging
-import math
 from typing import Any
 
 import jax
@@ -33,82 +31,17 @@ from jax.interpreters import mlir
 import jax.numpy as jnp
 
 from clinometer.kernels import context as context_lib
+from clinometer.kernels import declaration
 from clinometer.kernels import sharded
 
-IMPLEMENTATIONS = ("reference", "cpu", "tpu")
-AUTO_ORDER = {"cpu": ("cpu", "reference"), "tpu": ("tpu", "reference")}
+AUTO = "auto"
 PRIMITIVE_NAME = "clinometer_kernel"
 
-Settings = dict[str, Any]  # hashable values by name
+_PLATFORMS = ("cpu", "tpu", "cuda", "rocm")  # that JAX lowers programs for
 
 
 class NotSupportedError(NotImplementedError):
     """An implementation cannot run this call; the message says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """What one call needs, whatever implements it.
-
-    Attributes:
-        flops: of the products, two a multiply-add; masked positions count.
-        bytes: operands read once and results written once.
-    """
-
-    flops: int
-    bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Implementation:
-    """One way to run a kernel.
-
-    Attributes:
-        run: operands and settings to a tuple of results; traceable.
-        refuse: target device kind, operands' shapes and settings to a reason why it
-            cannot run, or None. It is asked on its own platform only.
-        executed_flops: operands' shapes and settings to the FLOPs that it executes;
-            None where they can be counted on the jaxpr of `run`.
-        avoid: as `refuse`, but heeded by "auto" only: why another is faster.
-    """
-
-    run: Callable[..., tuple[jax.Array, ...]]
-    refuse: Callable[..., str | None] = lambda *args, **settings: None
-    executed_flops: Callable[..., int] | None = None
-    avoid: Callable[..., str | None] = lambda *args, **settings: None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kernel:
-    """One pass of an operation.
-
-    Attributes:
-        op: name of the operation.
-        pass_name: "forward" or "backward".
-        results: operands' shapes and settings to the shapes of the results.
-        flops: operands' shapes and settings to the algorithmic FLOPs.
-        implementations: by name.
-        shared: operands, by place, that all examples share if they lead with 1, even
-            where the batch is 1 too: `vmap` does not repeat them.
-        head_axes: the places of the heads, over which `sharded` may divide it; None
-            without heads.
-        expert_axes: likewise of the experts.
-    """
-
-    op: str
-    pass_name: str
-    results: Callable[..., tuple[jax.ShapeDtypeStruct, ...]]
-    flops: Callable[..., int]
-    implementations: Mapping[str, Implementation]
-    shared: tuple[int, ...] = ()
-    head_axes: sharded.Places | None = None
-    expert_axes: sharded.Places | None = None
-
-    def cost(self, *shapes: Any, **settings: Any) -> Cost:
-        """Returns the declared cost of a call with operands of these shapes."""
-        arrays = (*shapes, *self.results(*shapes, **settings))
-        size = sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in arrays)
-        return Cost(self.flops(*shapes, **settings), size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +64,7 @@ def check_implementation(
         implementation: a name or names to try in order.
     """
     names = [implementation] if isinstance(implementation, str) else implementation
-    accepted = ("auto", *IMPLEMENTATIONS)
+    accepted = (AUTO, *declaration.implementation_names())
     unknown = [name for name in names if name not in accepted]
     if unknown or not names:
         raise ValueError(
@@ -142,15 +75,29 @@ def check_implementation(
 
 
 def call(
-    kernel: Kernel,
-    operands: Sequence[jax.Array],
-    settings: Settings,
+    kernel: declaration.Kernel,
+    operands: declaration.Operands,
+    settings: declaration.Settings,
     implementation: str | Sequence[str],
 ) -> tuple[jax.Array, ...]:
     """Calls a kernel, divided over devices as `sharded.shard_over` says.
 
-    Differentiable only through the operation's custom rule.
+    Differentiable only through the operation's custom rule, `gradient.py`.
+
+    Args:
+        kernel: what is called.
+        operands: arrays by name, in any order.
+        settings: of the kernel.
+        implementation: a name, or names to try in order.
+
+    Returns:
+        The results, in the signature's order.
+
+    Raises:
+        ValueError: names or shapes are not those of the signature, or no implementation
+            has that name.
     """
+    kernel.signature.check(str(kernel), operands, settings)
     bind = functools.partial(
         _primitive.bind,
         kernel=kernel,
@@ -158,15 +105,15 @@ def call(
         implementation=check_implementation(kernel.op, implementation),
         context=context_lib.Context.here(),
     )
-    results = kernel.results(*operands, **settings)
-    places = {"heads": kernel.head_axes, "experts": kernel.expert_axes}
-    return tuple(sharded.run(kernel.op, bind, operands, results, places))
+    arrays = kernel.signature.ordered(str(kernel), operands)
+    run = sharded.divided(kernel.op, bind, kernel.signature, arrays, settings)
+    return tuple(run(*arrays))
 
 
 def choose(
-    kernel: Kernel,
-    shapes: Sequence[Any],
-    settings: Settings,
+    kernel: declaration.Kernel,
+    operands: declaration.Operands,
+    settings: declaration.Settings,
     implementation: str | Sequence[str],
     platform: str,
     device_kind: str | None = None,
@@ -176,12 +123,12 @@ def choose(
 
     Args:
         kernel: what is called.
-        shapes: of the operands.
+        operands: their shapes, by name.
         settings: of the kernel.
         implementation: a name, or names to try in order.
-        platform: "cpu", "tpu", ...
+        platform: "cpu", "tpu", "cuda", ...
         device_kind: of the platform; None for any.
-        interpreted: "tpu" may run on every platform, see `interpret`.
+        interpreted: what is interpretable may run on every platform.
 
     Raises:
         NotSupportedError: none of those asked for can run; with each one's reason.
@@ -189,40 +136,39 @@ def choose(
     names = [implementation] if isinstance(implementation, str) else implementation
     order: list[tuple[str, bool]] = []
     for name in names:
-        auto = AUTO_ORDER.get(platform, ("reference",))
-        order += [(x, True) for x in auto] if name == "auto" else [(name, False)]
+        auto = kernel.auto(platform)
+        order += [(x, True) for x in auto] if name == AUTO else [(name, False)]
     reasons = []
     for name, is_auto in order:
-        elsewhere = interpreted and name == "tpu"
         reason = _refusal(
-            kernel, name, shapes, settings, name if elsewhere else platform, device_kind
+            kernel, name, operands, settings, platform, device_kind, interpreted
         )
         if reason is None and is_auto:
             avoid = kernel.implementations[name].avoid
-            reason = avoid(device_kind, *shapes, **settings)
+            reason = avoid(device_kind, **operands, **settings)
         if reason is None:
             return Choice(kernel.op, kernel.pass_name, name, tuple(reasons))
         reasons.append(f"{name}: {reason}")
     raise NotSupportedError(
-        f"{kernel.op} ({kernel.pass_name}) has no implementation for this call: "
-        + "; ".join(reasons)
+        f"{kernel} has no implementation for this call: " + "; ".join(reasons)
     )
 
 
 def _refusal(
-    kernel: Kernel,
+    kernel: declaration.Kernel,
     name: str,
-    shapes: Sequence[Any],
-    settings: Settings,
+    operands: declaration.Operands,
+    settings: declaration.Settings,
     platform: str,
     device_kind: str | None,
+    interpreted: bool,
 ) -> str | None:
     if name not in kernel.implementations:
         return f"{kernel.op} has none of that name"
-    if name != "reference" and name != platform:
+    found = kernel.implementations[name]
+    if not found.runs_on(platform) and not (interpreted and found.interpretable):
         return f"the program is lowered for {platform}"
-    refuse = kernel.implementations[name].refuse
-    return refuse(device_kind, *shapes, **settings)
+    return found.refuse(device_kind, **operands, **settings)
 
 
 @functools.cache
@@ -230,58 +176,57 @@ def _log_once(message: str) -> None:
     logging.getLogger(__name__).info(message)
 
 
-def device_kind(devices: Iterable[Any], platform: str) -> str | None:
-    """Returns the kind of those devices that are of a platform; None if none is."""
-    return next((x.device_kind for x in devices if x.platform == platform), None)
+def device_kind(devices: Iterable[Any], platforms: Sequence[str]) -> str | None:
+    """Returns the kind of those devices that are of the platforms; None if none is."""
+    kinds = (
+        x.device_kind for x in devices if declaration.is_among(x.platform, platforms)
+    )
+    return next(kinds, None)
 
 
-def _lowered_kind(rule: Any, platform: str, context: context_lib.Context) -> str | None:
+def _lowered_kind(rule: Any, platforms: Sequence[str]) -> str | None:
     """Returns the kind of the devices that a program is lowered for, if it is known.
 
     An abstract mesh may describe them. Else they are those of the client, which are of
     one kind: under plain `jit`, JAX hands over the program's own devices only for
     primitives that it then refuses to lower under an abstract mesh.
     """
-    if context.interpret is not None:
-        platform = "tpu"  # What is interpreted is a TPU's, of no kind on other devices.
     meshes = [jax.sharding.get_abstract_mesh()]
     meshes += [x.sharding.mesh for x in rule.avals_in]
     described = [x.abstract_device for x in meshes if x.abstract_device]
     backend = rule.module_context.backend
-    return device_kind(described or (backend.devices() if backend else ()), platform)
+    return device_kind(described or (backend.devices() if backend else ()), platforms)
 
 
 def _lower(
     rule: Any,
     *operands: Any,
     platform: str,
-    kernel: Kernel,
+    kernel: declaration.Kernel,
     settings: tuple,
     implementation: str | tuple[str, ...],
     context: context_lib.Context,
 ) -> Any:
+    interpreted = context.interpret is not None
     if context.target is None:
-        context = dataclasses.replace(
-            context, target=_lowered_kind(rule, platform, context)
-        )
+        platforms = kernel.target_platforms(platform, interpreted)
+        context = dataclasses.replace(context, target=_lowered_kind(rule, platforms))
     choice = choose(
         kernel,
-        rule.avals_in,
+        kernel.signature.named(rule.avals_in),
         dict(settings),
         implementation,
         platform,
         context.target,
-        context.interpret is not None,
+        interpreted,
     )
     passed_over = "".join(f"; not {reason}" for reason in choice.passed_over)
     _log_once(
-        f"{choice.op} ({choice.pass_name}) on {context.target or platform}: "
+        f"{kernel} on {context.target or platform}: "
         f"{choice.implementation}{passed_over}"
     )
-    run = functools.partial(
-        kernel.implementations[choice.implementation].run, **dict(settings)
-    )
-    if context.interpret is not None:
+    run = kernel.function(choice.implementation, dict(settings))
+    if interpreted:
         rule = rule.replace(tokens_in=mlir.TokenSet.create(_ordered_effects()))
     with context.entered():
         return mlir.lower_fun(run, multiple_results=True)(rule, *operands)
@@ -300,13 +245,17 @@ def _ordered_effects() -> frozenset[Any]:
     return frozenset(jax.make_jaxpr(callback)().effects)
 
 
-def _abstract(*shapes: Any, kernel: Kernel, settings: tuple, **_: Any) -> Any:
-    results = kernel.results(*shapes, **dict(settings))
-    return [jax.core.ShapedArray(x.shape, jnp.dtype(x.dtype)) for x in results]
+def _abstract(
+    *shapes: Any, kernel: declaration.Kernel, settings: tuple, **_: Any
+) -> Any:
+    operands = kernel.signature.named(shapes)
+    results = kernel.signature.result_shapes(operands, dict(settings))
+    return [jax.core.ShapedArray(x.shape, x.dtype) for x in results]
 
 
 def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -> Any:
     """Merges the mapped axis into the batch axis, which leads every operand."""
+    signature = params["kernel"].signature
     mapped = next(
         x.shape[axis]
         for x, axis in zip(operands, axes, strict=True)
@@ -321,10 +270,9 @@ def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -
         for x, axis in zip(operands, axes, strict=True)
     )
 
-    def merge(place: int, x: jax.Array, is_mapped: bool) -> jax.Array:
+    def merge(name: str, x: jax.Array, is_mapped: bool) -> jax.Array:
         if not is_mapped:
-            # In a batch of 1, only the kernel can tell what is shared by all.
-            if x.shape[0] == 1 and (batch > 1 or place in params["kernel"].shared):
+            if x.shape[0] == 1 and signature.shared(name):
                 return x
             x = jnp.broadcast_to(x[None], (mapped, *x.shape))
         rows = (mapped, batch, *x.shape[2:])
@@ -336,15 +284,15 @@ def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -
         settings["groups"] *= mapped
     params["settings"] = tuple(sorted(settings.items()))
     merged = [
-        merge(place, x, axis is not None)
-        for place, (x, axis) in enumerate(zip(operands, axes, strict=True))
+        merge(name, x, axis is not None)
+        for name, x, axis in zip(signature.operands, operands, axes, strict=True)
     ]
     results = _primitive.bind(*merged, **params)
     split = [x.reshape(mapped, x.shape[0] // mapped, *x.shape[1:]) for x in results]
     return split, [0] * len(results)
 
 
-def _jvp(primals: Any, tangents: Any, *, kernel: Kernel, **_: Any) -> Any:
+def _jvp(primals: Any, tangents: Any, *, kernel: declaration.Kernel, **_: Any) -> Any:
     raise NotImplementedError(
         f"{kernel.op}: only first derivatives in reverse mode are implemented; its "
         f"{kernel.pass_name} pass cannot be differentiated again"
@@ -363,7 +311,7 @@ _primitive.def_impl(
 )
 batching.primitive_batchers[_primitive] = _batch
 ad.primitive_jvps[_primitive] = _jvp
-for _platform in ("cpu", "tpu", "cuda", "rocm"):
+for _platform in _PLATFORMS:
     mlir.register_lowering(
         _primitive, functools.partial(_lower, platform=_platform), platform=_platform
     )

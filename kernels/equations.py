@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 from jax.extend import core
 
 from clinometer.kernels import context as context_lib
+from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
 
 
@@ -47,36 +47,38 @@ def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) ->
         count: FLOPs of a jaxpr.
     """
     kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
-    shapes = [variable.aval for variable in equation.invars]
     chosen = kernel.implementations[_choice_of(equation, platform).implementation]
     if chosen.executed_flops is not None:
-        return chosen.executed_flops(*shapes, **settings)
+        return chosen.executed_flops(**_operands_of(equation), **settings)
     return count(implementation_jaxpr(equation, platform))
 
 
 def implementation_jaxpr(equation: Any, platform: str) -> Any:
     """Returns the jaxpr of what a kernel's equation runs on a platform."""
-    params = equation.params
-    chosen = params["kernel"].implementations[
-        _choice_of(equation, platform).implementation
-    ]
-    run = functools.partial(chosen.run, **dict(params["settings"]))
+    kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
+    run = kernel.function(_choice_of(equation, platform).implementation, settings)
     with _context_of(equation, platform).entered():
-        return jax.make_jaxpr(run)(*(x.aval for x in equation.invars)).jaxpr
+        return jax.make_jaxpr(run)(*_operands_of(equation).values()).jaxpr
 
 
-def declared_cost(equation: Any) -> dispatch.Cost:
+def declared_cost(equation: Any) -> declaration.Cost:
     """The declared cost of a kernel's equation, of `dispatch.PRIMITIVE_NAME`."""
-    shapes = [variable.aval for variable in equation.invars]
-    return equation.params["kernel"].cost(*shapes, **dict(equation.params["settings"]))
+    kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
+    return kernel.cost(_operands_of(equation), settings)
+
+
+def _operands_of(equation: Any) -> dict[str, Any]:
+    """Returns the shapes of a kernel's operands, by name."""
+    signature = equation.params["kernel"].signature
+    return signature.named(variable.aval for variable in equation.invars)
 
 
 def _context_of(equation: Any, platform: str) -> context_lib.Context:
     """Returns what was set around a call; its target is what runs it here, if any."""
-    context = equation.params["context"]
+    context, kernel = equation.params["context"], equation.params["kernel"]
     if context.target is None:
-        kind_of = "tpu" if context.interpret is not None else platform
-        here = dispatch.device_kind(jax.local_devices(), kind_of)
+        platforms = kernel.target_platforms(platform, context.interpret is not None)
+        here = dispatch.device_kind(jax.local_devices(), platforms)
         context = dataclasses.replace(context, target=here)
     return context
 
@@ -85,7 +87,7 @@ def _choice_of(equation: Any, platform: str) -> dispatch.Choice:
     params, context = equation.params, _context_of(equation, platform)
     return dispatch.choose(
         params["kernel"],
-        [variable.aval for variable in equation.invars],
+        _operands_of(equation),
         dict(params["settings"]),
         params["implementation"],
         platform,

@@ -16,9 +16,11 @@ from typing import Any
 
 import jax
 
+from clinometer.kernels.signature import Signature
+
 AxisNames = tuple[str, ...]
-# The place of heads or experts in each operand (None: it has none) and each result.
-Places = tuple[Sequence[int | None], Sequence[int]]
+# What a kernel's independent axis is, by its letter in the signature.
+_KINDS = {"h": "heads", "e": "experts"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,59 +83,58 @@ def shard_over(
         yield
 
 
-def run(
+def divided(
     op: str,
     function: Callable[..., tuple[jax.Array, ...]],
+    signature: Signature,
     operands: Sequence[jax.Array],
-    results: Sequence[jax.ShapeDtypeStruct],
-    places: Mapping[str, Places | None],
-) -> tuple[jax.Array, ...]:
-    """Runs one pass of an operation, divided as `shard_over` says.
+    settings: Mapping[str, Any],
+) -> Callable[..., tuple[jax.Array, ...]]:
+    """Returns one pass of an operation, divided as `shard_over` says.
 
     Arrays have the batch as their leading axis, or 1: then they are shared by all
     examples, and as results they are summed over the parts of the batch.
 
     Args:
         op: the operation that errors name.
-        function: operands to results; run directly outside of `shard_over`.
-        operands: of the whole batch.
-        results: their shapes.
-        places: of "heads" or "experts", for an operation that has them.
+        function: operands to results; returned as it is outside of `shard_over`.
+        signature: of the pass.
+        operands: of the whole batch, in the signature's order.
+        settings: of the pass.
     """
     sharding = _sharding.value
     if sharding is None:
-        return function(*operands)
+        return function
     context = jax.sharding.get_abstract_mesh()
 
     shape = sharding.mesh.shape
     free = {x for x in sharding.mesh.axis_names if x not in context.manual_axes}
     if all(shape[x] == 1 for x in free):
-        return function(*operands)
+        return function
 
-    def divided(names: AxisNames) -> AxisNames:
+    def dividing(names: AxisNames) -> AxisNames:
         return tuple(x for x in names if shape[x] > 1 and x in free)
 
-    batch_names = divided(sharding.batch)
-    kind = next((kind for kind, found in places.items() if found), None)
-    part_names = divided(getattr(sharding, kind)) if kind else ()
+    batch_names = dividing(sharding.batch)
+    kind = _KINDS.get(signature.independent)
+    part_names = dividing(getattr(sharding, kind)) if kind else ()
     batch = max(x.shape[0] for x in operands)
     sharding.check_divides(op, "a batch", batch, batch_names)
 
-    def specs(arrays: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:
+    def specs(arrays: Sequence[Any], places: Sequence[int | None]) -> tuple[Any, ...]:
         made = []
-        for x, axis in zip(arrays, axes, strict=True):
+        for x, place in zip(arrays, places, strict=True):
             names: list[AxisNames | None] = [None] * x.ndim
             if batch_names and x.shape[0] == batch:
                 names[0] = batch_names
-            if part_names and axis is not None and x.shape[axis]:
-                sharding.check_divides(op, kind, x.shape[axis], part_names)
-                names[axis] = part_names
+            if part_names and place is not None and x.shape[place]:
+                sharding.check_divides(op, kind, x.shape[place], part_names)
+                names[place] = part_names
             made.append(jax.sharding.PartitionSpec(*names))
         return tuple(made)
 
-    nowhere = [None] * len(operands), [None] * len(results)
-    operand_axes, result_axes = places[kind] if kind else nowhere
-    result_specs = specs(results, result_axes)
+    results = signature.result_shapes(signature.named(operands), settings)
+    result_specs = specs(results, signature.result_places())
 
     def local(*parts: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(
@@ -144,10 +145,10 @@ def run(
     shard_map = jax.shard_map(
         local,
         mesh=sharding.mesh if context.empty else context,
-        in_specs=specs(operands, operand_axes),
+        in_specs=specs(operands, signature.operand_places()),
         out_specs=result_specs,
         axis_names=free,  # all: compilers refuse kernels under axes of their own
         check_vma=False,  # with Auto axes, stacks of layers need it off
     )
     # Outside of jit too, where axes that stay with the compiler are refused.
-    return jax.jit(shard_map)(*operands)
+    return jax.jit(shard_map)

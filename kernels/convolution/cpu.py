@@ -14,22 +14,20 @@ _GRAD_ROWS = 6  # kGradRows: of a product, whose diagonals are the weights' grad
 _SMALL = 1 << 15
 
 
-def _avoid_light_backward(x: Any, weights: Any, *_: Any, **settings: Any) -> str | None:
+def _avoid_light_backward(x: Any, weights: Any, **_: Any) -> str | None:
     if math.prod(x.shape) > _SMALL and weights.shape[2] < 3:
         return "measured slower than jnp with fewer than 3 taps"
     return None
 
 
-def _avoid_dynamic_forward(x: Any, weights: Any, **settings: Any) -> str | None:
+def _avoid_dynamic_forward(x: Any, weights: Any, **_: Any) -> str | None:
     # A weight serves the channels of its head; vectors want many of them.
     if math.prod(x.shape) > _SMALL and x.shape[2] < 16 * weights.shape[2]:
         return "measured slower than jnp with fewer than 16 channels a head"
     return None
 
 
-def _avoid_dynamic_backward(
-    x: Any, weights: Any, *_: Any, **settings: Any
-) -> str | None:
+def _avoid_dynamic_backward(x: Any, weights: Any, **_: Any) -> str | None:
     if math.prod(x.shape) <= _SMALL:
         return None
     num_heads, taps = weights.shape[2:]
@@ -41,36 +39,33 @@ def _avoid_dynamic_backward(
     return None
 
 
-def _dynamic_backward_executed(
-    x: Any, weights: Any, output_grad: Any, **settings: Any
-) -> int:
-    batch = max(x.shape[0], weights.shape[0], output_grad.shape[0])
-    length, channels = x.shape[1:]
+def _dynamic_backward_executed(x: Any, weights: Any, **_: Any) -> int:
+    batch, length, channels = x.shape
     taps = weights.shape[3]
     whole, rest = divmod(length, _GRAD_ROWS)
     columns = whole * _GRAD_ROWS * (_GRAD_ROWS + taps - 1) + rest * (rest + taps - 1)
     products = 2 * batch * channels * columns
-    return 2 * batch * math.prod(x.shape[1:]) * taps + products
+    return specs.forward_flops(x, weights) + products
 
 
 LIGHT_FORWARD = wrap.implementation(
-    "light_conv_forward", specs.forward_results, specs.forward_flops
+    "light_conv_forward", specs.LIGHT_FORWARD, specs.forward_flops
 )
 LIGHT_BACKWARD = wrap.implementation(
     "light_conv_backward",
-    specs.light_backward_results,
+    specs.LIGHT_BACKWARD,
     specs.backward_flops,
     avoid=_avoid_light_backward,
 )
 DYNAMIC_FORWARD = wrap.implementation(
     "dynamic_conv_forward",
-    specs.forward_results,
+    specs.DYNAMIC_FORWARD,
     specs.forward_flops,
     avoid=_avoid_dynamic_forward,
 )
 DYNAMIC_BACKWARD = wrap.implementation(
     "dynamic_conv_backward",
-    specs.dynamic_backward_results,
+    specs.DYNAMIC_BACKWARD,
     _dynamic_backward_executed,
     avoid=_avoid_dynamic_backward,
 )

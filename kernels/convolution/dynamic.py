@@ -4,40 +4,40 @@ from collections.abc import Sequence
 
 import jax
 
+from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
+from clinometer.kernels import gradient
 from clinometer.kernels.convolution import check
 from clinometer.kernels.convolution import cpu
-from clinometer.kernels.convolution import gradient
 from clinometer.kernels.convolution import reference
 from clinometer.kernels.convolution import specs
 from clinometer.kernels.convolution import tpu
 
 _OP = "dynamic_conv"
 
-FORWARD = dispatch.Kernel(
+FORWARD = declaration.Kernel(
     _OP,
     "forward",
-    specs.forward_results,
+    specs.DYNAMIC_FORWARD,
     specs.forward_flops,
     {
-        "reference": dispatch.Implementation(reference.dynamic_forward),
+        "reference": declaration.Implementation(reference.dynamic_forward),
         "cpu": cpu.DYNAMIC_FORWARD,
         "tpu": tpu.DYNAMIC_FORWARD,
     },
-    head_axes=((2, 2), (2,)),
 )
-BACKWARD = dispatch.Kernel(
+BACKWARD = declaration.Kernel(
     _OP,
     "backward",
-    specs.dynamic_backward_results,
+    specs.DYNAMIC_BACKWARD,
     specs.backward_flops,
     {
-        "reference": dispatch.Implementation(reference.dynamic_backward),
+        "reference": declaration.Implementation(reference.dynamic_backward),
         "cpu": cpu.DYNAMIC_BACKWARD,
         "tpu": tpu.DYNAMIC_BACKWARD,
     },
-    head_axes=((2, 2, 2), (2, 2)),
 )
+_convolve = gradient.Differentiable(FORWARD, BACKWARD, outputs=("output",))
 
 
 def dynamic_conv(
@@ -77,7 +77,7 @@ def dynamic_conv(
     """
     implementation = dispatch.check_implementation(_OP, implementation)
     check.arguments(_OP, x, weights, "batch, length, heads, taps", mask, causal)
-    settings = (("causal", causal),)
-    x = check.masked(x, mask)
-    kernels = (FORWARD, BACKWARD)
-    return gradient.convolve(x, weights, kernels, settings, implementation)
+    operands = {"x": check.masked(x, mask), "weights": weights}
+    settings = {"causal": causal}
+    (output,) = _convolve(operands, settings, implementation)
+    return output

@@ -4,40 +4,40 @@ from collections.abc import Sequence
 
 import jax
 
+from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
+from clinometer.kernels import gradient
 from clinometer.kernels.convolution import check
 from clinometer.kernels.convolution import cpu
-from clinometer.kernels.convolution import gradient
 from clinometer.kernels.convolution import reference
 from clinometer.kernels.convolution import specs
 from clinometer.kernels.convolution import tpu
 
 _OP = "light_conv"
 
-FORWARD = dispatch.Kernel(
+FORWARD = declaration.Kernel(
     _OP,
     "forward",
-    specs.forward_results,
+    specs.LIGHT_FORWARD,
     specs.forward_flops,
     {
-        "reference": dispatch.Implementation(reference.light_forward),
+        "reference": declaration.Implementation(reference.light_forward),
         "cpu": cpu.LIGHT_FORWARD,
         "tpu": tpu.LIGHT_FORWARD,
     },
-    head_axes=((2, 1), (2,)),
 )
-BACKWARD = dispatch.Kernel(
+BACKWARD = declaration.Kernel(
     _OP,
     "backward",
-    specs.light_backward_results,
+    specs.LIGHT_BACKWARD,
     specs.backward_flops,
     {
-        "reference": dispatch.Implementation(reference.light_backward),
+        "reference": declaration.Implementation(reference.light_backward),
         "cpu": cpu.LIGHT_BACKWARD,
         "tpu": tpu.LIGHT_BACKWARD,
     },
-    head_axes=((2, 1, 2), (2, 1)),
 )
+_convolve = gradient.Differentiable(FORWARD, BACKWARD, outputs=("output",))
 
 
 def light_conv(
@@ -75,7 +75,7 @@ def light_conv(
     """
     implementation = dispatch.check_implementation(_OP, implementation)
     check.arguments(_OP, x, weights, "heads, taps", mask, causal)
-    settings = (("causal", causal), ("groups", 1))
-    x = check.masked(x, mask)
-    kernels = (FORWARD, BACKWARD)
-    return gradient.convolve(x, weights[None], kernels, settings, implementation)
+    operands = {"x": check.masked(x, mask), "weights": weights[None]}
+    settings = {"causal": causal, "groups": 1}
+    (output,) = _convolve(operands, settings, implementation)
+    return output

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.kernels.convolution import blocks
+from clinometer.kernels.convolution import specs
 from clinometer.kernels.convolution import tpu_dynamic
 from clinometer.kernels.convolution import tpu_light
 from clinometer.kernels.convolution import tpu_taps
@@ -195,9 +196,7 @@ def _filters(
     return tpu_taps, jnp.repeat(weights, layout.lanes, axis=2)
 
 
-def _refuse_dynamic(
-    chip: chips.Chip, x: Any, weights: Any, *_: Any, **settings: Any
-) -> str | None:
+def _refuse_dynamic(chip: chips.Chip, x: Any, weights: Any, **_: Any) -> str | None:
     del chip
     num_heads = weights.shape[2]
     width = lanes.padded_width(x.shape[2] // num_heads)
@@ -209,42 +208,32 @@ def _refuse_dynamic(
     return None
 
 
-def _products(x: Any, weights: Any, bands: int, *others: Any) -> int:
+def _products(x: Any, weights: Any, bands: int) -> int:
     """FLOPs of so many products of bands with windows, for every head."""
-    batch = max(a.shape[0] for a in (x, weights, *others))
-    length, channels = x.shape[1:]
+    batch, length, channels = x.shape
     num_heads = weights.shape[-2]
     width = lanes.padded_width(channels // num_heads)
     heads = -(-num_heads // lanes.heads_per_tile(width)) * lanes.heads_per_tile(width)
     return bands * 2 * batch * length * heads * lanes.LANES * lanes.tile_lanes(width)
 
 
-def _light_forward_executed(x: Any, weights: Any, **settings: Any) -> int:
+def _light_forward_executed(x: Any, weights: Any, **_: Any) -> int:
     _, num_heads, taps = weights.shape
     if uses_bands(num_heads, x.shape[2], taps):
         return _products(x, weights, 1)
-    batch = max(x.shape[0], weights.shape[0])
-    return 2 * batch * math.prod(x.shape[1:]) * taps
+    return specs.forward_flops(x, weights)
 
 
-def _light_backward_executed(
-    x: Any, weights: Any, output_grad: Any, **settings: Any
-) -> int:
-    _, num_heads, taps = weights.shape
-    if uses_bands(num_heads, x.shape[2], taps):
-        return _products(x, weights, 2, output_grad)
-    batch = max(x.shape[0], weights.shape[0], output_grad.shape[0])
-    return 4 * batch * math.prod(x.shape[1:]) * taps
+def _light_backward_executed(x: Any, weights: Any, **_: Any) -> int:
+    return 2 * _light_forward_executed(x, weights)
 
 
-def _dynamic_forward_executed(x: Any, weights: Any, **settings: Any) -> int:
+def _dynamic_forward_executed(x: Any, weights: Any, **_: Any) -> int:
     return _products(x, weights, 1)
 
 
-def _dynamic_backward_executed(
-    x: Any, weights: Any, output_grad: Any, **settings: Any
-) -> int:
-    return _products(x, weights, 2, output_grad)
+def _dynamic_backward_executed(x: Any, weights: Any, **_: Any) -> int:
+    return _products(x, weights, 2)
 
 
 LIGHT_FORWARD = wrap.implementation(light_forward, _light_forward_executed)

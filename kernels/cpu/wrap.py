@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import declaration
+from clinometer.kernels.signature import Signature
 
 
 @functools.cache
@@ -36,14 +37,14 @@ def _unavailable_told() -> str | None:
 
 def implementation(
     handler: str,
-    results: Callable[..., Sequence[jax.ShapeDtypeStruct]],
+    signature: Signature,
     executed_flops: Callable[..., int],
-    refuse: Callable[..., str | None] = lambda *shapes, **settings: None,
-    operands: Callable[..., Sequence[jax.Array]] = lambda *operands: operands,
+    refuse: Callable[..., str | None] = lambda **_: None,
+    avoid: Callable[..., str | None] = lambda **_: None,
+    without: Sequence[str] = (),
     sums_groups: bool = False,
     cost_settings: Sequence[str] = (),
-    avoid: Callable[..., str | None] = lambda *shapes, **settings: None,
-) -> dispatch.Implementation:
+) -> declaration.Implementation:
     """Returns the implementation that hands everything to one handler.
 
     Handlers compute in float32: bfloat16 operands are converted before, results after.
@@ -52,43 +53,50 @@ def implementation(
 
     Args:
         handler: name in the extension's table.
-        results: as `dispatch.Kernel.results`.
-        executed_flops: as `dispatch.Implementation.executed_flops`.
-        refuse: operands' shapes and settings to a reason, or None.
-        operands: the kernel's operands to those that the handler takes.
+        signature: of the kernel; the handler takes operands in that order.
+        executed_flops: as `declaration.Implementation.executed_flops`.
+        refuse: operands' shapes and settings, by name, to a reason, or None.
+        avoid: as `refuse`, but heeded by "auto" only: why the reference is faster.
+        without: operands that the handler does not take.
         sums_groups: the handler sums gradients of shared operands itself.
         cost_settings: settings that only costs depend on, unknown to the handler.
-        avoid: as `refuse`, but heeded by "auto" only: why the reference is faster.
     """
 
-    def run(*given: jax.Array, **settings: Any) -> tuple[jax.Array, ...]:
+    def run(**given: Any) -> tuple[jax.Array, ...]:
         from clinometer.kernels.cpu import native
 
-        wanted = results(*given, **settings)
-        batch = max(x.shape[0] for x in given)
+        operands = {name: given[name] for name in signature.operands}
+        settings = {name: given[name] for name in signature.settings}
+        wanted = signature.result_shapes(operands, settings)
         if "groups" in settings and not sums_groups:
-            settings = {**settings, "groups": batch}
-        shapes = results(*given, **settings)
+            settings["groups"] = max(x.shape[0] for x in operands.values())
+        shapes = signature.result_shapes(operands, settings)
         hidden = ("groups", *cost_settings)
-        attributes = {k: v for k, v in settings.items() if k not in hidden}
         made = native.call(
             handler,
             [jax.ShapeDtypeStruct(x.shape, _computed(x.dtype)) for x in shapes],
-            *(x.astype(_computed(x.dtype)) for x in operands(*given)),
-            **attributes,
+            *(
+                x.astype(_computed(x.dtype))
+                for name, x in operands.items()
+                if name not in without
+            ),
+            **{name: x for name, x in settings.items() if name not in hidden},
         )
         return tuple(
             _sum_groups(x, want.shape[0]).astype(want.dtype)
             for x, want in zip(made, wanted, strict=True)
         )
 
-    def refuse_here(_: str | None, *shapes: Any, **settings: Any) -> str | None:
-        return _unavailable_told() or refuse(*shapes, **settings)
+    def refuse_here(_: str | None, **given: Any) -> str | None:
+        return _unavailable_told() or refuse(**given)
 
-    def avoid_here(_: str | None, *shapes: Any, **settings: Any) -> str | None:
-        return avoid(*shapes, **settings)
-
-    return dispatch.Implementation(run, refuse_here, executed_flops, avoid_here)
+    return declaration.Implementation(
+        run,
+        platforms=("cpu",),
+        refuse=refuse_here,
+        executed_flops=executed_flops,
+        avoid=lambda _, **given: avoid(**given),
+    )
 
 
 def _sum_groups(x: jax.Array, groups: int) -> jax.Array:

@@ -1,15 +1,15 @@
 """`performer_attention`: linear attention with ReLU features."""
 
 from collections.abc import Sequence
-import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from clinometer.kernels import checks
+from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
+from clinometer.kernels import gradient
 from clinometer.kernels.performer_attention import cpu
 from clinometer.kernels.performer_attention import reference
 from clinometer.kernels.performer_attention import specs
@@ -17,30 +17,29 @@ from clinometer.kernels.performer_attention import tpu
 
 _OP = "performer_attention"
 
-FORWARD = dispatch.Kernel(
+FORWARD = declaration.Kernel(
     _OP,
     "forward",
-    specs.forward_results,
+    specs.FORWARD,
     specs.forward_flops,
     {
-        "reference": dispatch.Implementation(reference.forward),
+        "reference": declaration.Implementation(reference.forward),
         "cpu": cpu.FORWARD,
         "tpu": tpu.FORWARD,
     },
-    head_axes=((2, 2, 2, None), (2, 1)),
 )
-BACKWARD = dispatch.Kernel(
+BACKWARD = declaration.Kernel(
     _OP,
     "backward",
-    specs.backward_results,
+    specs.BACKWARD,
     specs.backward_flops,
     {
-        "reference": dispatch.Implementation(reference.backward),
+        "reference": declaration.Implementation(reference.backward),
         "cpu": cpu.BACKWARD,
         "tpu": tpu.BACKWARD,
     },
-    head_axes=((2, 2, 2, None, 2, 1, 2), (2, 2, 2)),
 )
+_attend = gradient.Differentiable(FORWARD, BACKWARD, outputs=("output",))
 
 
 def performer_attention(
@@ -104,46 +103,7 @@ def performer_attention(
     groups = query.shape[2] // key.shape[2]
     if groups > 1:
         key, value = jnp.repeat(key, groups, axis=2), jnp.repeat(value, groups, axis=2)
-    settings = (("causal", bool(causal)), ("epsilon", epsilon))
-    return _attend(query, key, value, mask, settings, implementation)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _attend(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array,
-    settings: tuple,
-    implementation: str | tuple[str, ...],
-) -> jax.Array:
-    return _forward(query, key, value, mask, settings, implementation)[0]
-
-
-def _forward(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    mask: jax.Array,
-    settings: tuple,
-    implementation: str | tuple[str, ...],
-) -> tuple[jax.Array, Any]:
-    operands = (query, key, value, mask)
-    results = dispatch.call(FORWARD, operands, dict(settings), implementation)
-    return results[0], (operands, results)
-
-
-def _backward(
-    settings: tuple,
-    implementation: str | tuple[str, ...],
-    residuals: Any,
-    output_grad: jax.Array,
-) -> tuple[jax.Array, ...]:
-    operands, results = residuals
-    gradients = dispatch.call(
-        BACKWARD, (*operands, *results, output_grad), dict(settings), implementation
-    )
-    return (*gradients, jnp.zeros_like(operands[3]))  # a mask has no gradient
-
-
-_attend.defvjp(_forward, _backward)
+    operands = {"query": query, "key": key, "value": value, "mask": mask}
+    settings = {"causal": bool(causal), "epsilon": epsilon}
+    (output,) = _attend(operands, settings, implementation)
+    return output

@@ -8,7 +8,7 @@ from clinometer.kernels.performer_attention import specs
 _WIDEST = 128  # of a bidirectional head; measured, AVX2
 
 
-def _refuse(query: Any, *_: Any, causal: bool, **settings: Any) -> str | None:
+def _refuse(query: Any, causal: bool, **_: Any) -> str | None:
     if not causal and query.shape[3] > _WIDEST:
         return (
             f"bidirectional heads wider than {_WIDEST} are products that XLA computes "
@@ -23,21 +23,19 @@ def _executed(query: Any, times_queries: int, times_keys: int, num_keys: int) ->
     return 2 * batch * num_heads * positions * width**2
 
 
-def _forward_executed(query: Any, key: Any, *_: Any, **settings: Any) -> int:
+def _forward_executed(query: Any, key: Any, **_: Any) -> int:
     return _executed(query, 1, 1, key.shape[1])
 
 
-def _backward_executed(
-    query: Any, key: Any, *_: Any, causal: bool, **settings: Any
-) -> int:
+def _backward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
     # The forward pass's states again. A causal pass also keeps the sum over queries
     # twice, transposed, where the other transposes it once.
     return _executed(query, 3 if causal else 2, 3, key.shape[1])
 
 
 FORWARD = wrap.implementation(
-    "performer_attention_forward", specs.forward_results, _forward_executed, _refuse
+    "performer_attention_forward", specs.FORWARD, _forward_executed, _refuse
 )
 BACKWARD = wrap.implementation(
-    "performer_attention_backward", specs.backward_results, _backward_executed, _refuse
+    "performer_attention_backward", specs.BACKWARD, _backward_executed, _refuse
 )

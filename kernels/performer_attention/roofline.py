@@ -1,6 +1,6 @@
 """The least cycles of Performer attention on a TPU, from its formula."""
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 from clinometer.kernels.performer_attention import blocks
@@ -11,34 +11,33 @@ from clinometer.kernels.tpu import roofline
 
 
 def forward(
-    chip: chips.Chip, *shapes: Any, causal: bool, **settings: Any
+    chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
     """Returns the least cycles of the forward pass.
 
     Args:
         chip: that runs it.
-        *shapes: of the operands.
-        causal: as of the kernel.
-        **settings: the kernel's others.
+        operands: their shapes, by name.
+        settings: of the kernel.
     """
-    query, key = shapes[:2]
-    within, states = _products(chip, query, key)
+    query, causal = operands["query"], settings["causal"]
+    within, states = _products(chip, query, operands["key"])
     # Causal: weights and their products with the values, within a chunk. Both: every
     # query reads a state, every key is added to one.
     mxu = (2 * within if causal else 0.0) + within + states
     # phi of queries and keys (2 each), the numerator's sum and its product with 1 / x;
     # causal weights are masked.
     operations = 6 + causal
-    results = specs.forward_results(*shapes, causal=causal, **settings)
-    return _roofline(chip, (*shapes, *results), mxu, operations)
+    size = specs.FORWARD.bytes(operands, settings)
+    return _roofline(chip, query, mxu, operations, size)
 
 
 def backward(
-    chip: chips.Chip, *shapes: Any, causal: bool, **settings: Any
+    chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
     """Returns the least cycles of the backward pass; arguments as `forward`."""
-    query, key = shapes[:2]
-    within, states = _products(chip, query, key)
+    query, causal = operands["query"], settings["causal"]
+    within, states = _products(chip, query, operands["key"])
     # Each of the three gradients reads a state, of which there are two. Causal: and has
     # its product within a chunk; of the weights there are those of queries, of keys
     # and of values.
@@ -46,8 +45,8 @@ def backward(
     # phi as before, gradients by 1 / x and by the output (2), three sums, two masks by
     # the sign of an operand; causal weights are masked three times.
     operations = 4 + 2 + 3 + 2 + 3 * causal
-    results = specs.backward_results(*shapes, causal=causal, **settings)
-    return _roofline(chip, (*shapes, *results), mxu, operations)
+    size = specs.BACKWARD.bytes(operands, settings)
+    return _roofline(chip, query, mxu, operations, size)
 
 
 def _products(chip: chips.Chip, query: Any, key: Any) -> tuple[float, float]:
@@ -63,12 +62,10 @@ def _products(chip: chips.Chip, query: Any, key: Any) -> tuple[float, float]:
 
 
 def _roofline(
-    chip: chips.Chip, arrays: tuple[Any, ...], mxu: float, operations: int
+    chip: chips.Chip, query: Any, mxu: float, operations: int, size: int
 ) -> roofline.Roofline:
-    query = arrays[0]
     batch, num_queries, num_heads, width = query.shape
     elements = batch * num_queries * num_heads * blocks.head_lanes(width)
-    size = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
     return roofline.Roofline(
         mxu=mxu,
         vpu=roofline.vpu_cycles(elements, operations),

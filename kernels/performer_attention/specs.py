@@ -1,33 +1,48 @@
-"""Performer attention: shapes of results and declared costs.
+"""Performer attention: signatures and declared costs.
 
-Shapes: B batch, T queries, S keys, H heads, D width of a head.
+Axes: b batch, t queries, s keys, h heads, d width of a head.
 """
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import Signature
+
+_OPERANDS = {
+    "query": "b t h d",
+    "key": "b s h d",
+    "value": "b s h d",
+    "mask": "b? s",  # on phi(key); [1, 0] for none
+}
+_SETTINGS = ("causal", "epsilon")
+
+FORWARD = Signature(
+    _OPERANDS,
+    {
+        "output": Result("b t h d", "query"),
+        "denominator": Result("b h t", "float32"),
+    },
+    _SETTINGS,
+    independent="h",
+)
+BACKWARD = Signature(
+    {
+        **_OPERANDS,
+        "output": "b t h d",
+        "denominator": "b h t",
+        "output_grad": "b t h d",
+    },
+    {
+        "query_grad": Result("b t h d", "query"),
+        "key_grad": Result("b s h d", "key"),
+        "value_grad": Result("b s h d", "value"),
+    },
+    _SETTINGS,
+    independent="h",
+)
 
 
-def forward_results(
-    query: Any, *_: Any, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shapes of the output [B, T, H, D] and the denominator [B, H, T]."""
-    batch, num_queries, num_heads, _ = query.shape
-    return (
-        jax.ShapeDtypeStruct(query.shape, query.dtype),
-        jax.ShapeDtypeStruct((batch, num_heads, num_queries), jnp.float32),
-    )
-
-
-def backward_results(
-    query: Any, key: Any, value: Any, *_: Any, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shapes of the gradients of query, key and value."""
-    return tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (query, key, value))
-
-
-def forward_flops(query: Any, key: Any, *_: Any, **settings: Any) -> int:
+def forward_flops(query: Any, key: Any, **_: Any) -> int:
     """Algorithmic FLOPs: each key is put into a D x D state, each query reads one.
 
     Causal or not; the denominators, a D-th of this, do not count.
@@ -36,6 +51,6 @@ def forward_flops(query: Any, key: Any, *_: Any, **settings: Any) -> int:
     return 2 * batch * num_heads * (num_queries + key.shape[1]) * width**2
 
 
-def backward_flops(query: Any, key: Any, *_: Any, **settings: Any) -> int:
+def backward_flops(query: Any, key: Any, **_: Any) -> int:
     """Algorithmic FLOPs: both products' gradients by both operands."""
     return 2 * forward_flops(query, key)

@@ -127,8 +127,9 @@ def _padded_mask(
 
 
 def _refuse(
-    chip: chips.Chip, query: Any, key: Any, *_: Any, causal: bool, **settings: Any
+    chip: chips.Chip, query: Any, key: Any, causal: bool, **_: Any
 ) -> str | None:
+    del chip
     if query.shape[3] > _WIDEST:
         return f"heads wider than {_WIDEST} have a state too large for VMEM"
     if causal:
@@ -164,7 +165,7 @@ def _within(length: int, width: int) -> int:
     return lanes.LANES * (chunks + 1) // 2
 
 
-def _forward_executed(query: Any, key: Any, *_: Any, causal: bool, **__: Any) -> int:
+def _forward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
     width = query.shape[3]
     tile = lanes.tile_lanes(blocks.head_lanes(width))
     if not causal:
@@ -173,7 +174,7 @@ def _forward_executed(query: Any, key: Any, *_: Any, causal: bool, **__: Any) ->
     return _executed(query, 2 * _within(query.shape[1], width) + 2 * tile)
 
 
-def _backward_executed(query: Any, key: Any, *_: Any, causal: bool, **__: Any) -> int:
+def _backward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
     width = query.shape[3]
     tile = lanes.tile_lanes(blocks.head_lanes(width))
     if not causal:

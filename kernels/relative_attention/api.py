@@ -1,15 +1,14 @@
 """`relative_attention`: softmax attention with T5's relative position bias."""
 
 from collections.abc import Sequence
-import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from clinometer.kernels import checks
+from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
+from clinometer.kernels import gradient
 from clinometer.kernels import masking
 from clinometer.kernels.relative_attention import buckets
 from clinometer.kernels.relative_attention import cpu
@@ -18,36 +17,30 @@ from clinometer.kernels.relative_attention import specs
 from clinometer.kernels.relative_attention import tpu
 
 _OP = "relative_attention"
-_SHARED = (3, 4, 5, 6, 7)  # bias, segments, offset, multiplier
-# Query, key, value, bias; then _SHARED's others.
-_HEAD_AXES = (2, 2, 2, 1, None, None, None, 1)
 
-FORWARD = dispatch.Kernel(
+FORWARD = declaration.Kernel(
     _OP,
     "forward",
-    specs.forward_results,
+    specs.FORWARD,
     specs.forward_flops,
     {
-        "reference": dispatch.Implementation(reference.forward),
+        "reference": declaration.Implementation(reference.forward),
         "cpu": cpu.FORWARD,
         "tpu": tpu.FORWARD,
     },
-    shared=_SHARED,
-    head_axes=(_HEAD_AXES, (2, 1)),
 )
-BACKWARD = dispatch.Kernel(
+BACKWARD = declaration.Kernel(
     _OP,
     "backward",
-    specs.backward_results,
+    specs.BACKWARD,
     specs.backward_flops,
     {
-        "reference": dispatch.Implementation(reference.backward),
+        "reference": declaration.Implementation(reference.backward),
         "cpu": cpu.BACKWARD,
         "tpu": tpu.BACKWARD,
     },
-    shared=_SHARED,
-    head_axes=((*_HEAD_AXES, 2, 1, 2), (2, 2, 2, 1)),
 )
+_attend = gradient.Differentiable(FORWARD, BACKWARD, outputs=("output",))
 
 
 def relative_attention(
@@ -147,58 +140,19 @@ def relative_attention(
             shape = (batch, num_heads, num_queries, num_keys)
             kept = jax.random.bernoulli(dropout_key, keep, shape)
             multiplier = jnp.where(kept, 1.0 / keep, 0.0)
-    settings = (("causal", causal), ("masked", masked), ("groups", 1))
-    rest = (query_segments, key_segments, offset, multiplier)
-    return _attend(query, key, value, bias, rest, settings, implementation)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def _attend(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    bias: jax.Array,
-    rest: tuple[jax.Array, ...],
-    settings: tuple,
-    implementation: str | tuple[str, ...],
-) -> jax.Array:
-    return _forward(query, key, value, bias, rest, settings, implementation)[0]
-
-
-def _forward(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    bias: jax.Array,
-    rest: tuple[jax.Array, ...],
-    settings: tuple,
-    implementation: str | tuple[str, ...],
-) -> tuple[jax.Array, Any]:
-    operands = (query, key, value, bias, *rest)
-    results = dispatch.call(FORWARD, operands, dict(settings), implementation)
-    return results[0], (operands, results)
-
-
-def _backward(
-    settings: tuple,
-    implementation: str | tuple[str, ...],
-    residuals: Any,
-    output_grad: jax.Array,
-) -> tuple[Any, ...]:
-    operands, results = residuals
-    gradients = dispatch.call(
-        BACKWARD, (*operands, *results, output_grad), dict(settings), implementation
-    )
-    rest = tuple(
-        jnp.zeros_like(x)
-        if jnp.issubdtype(x.dtype, jnp.floating)
-        else np.zeros(x.shape, jax.dtypes.float0)
-        for x in operands[4:]
-    )
-    return (*gradients, rest)
-
-
-_attend.defvjp(_forward, _backward)
+    operands = {
+        "query": query,
+        "key": key,
+        "value": value,
+        "bias": bias,
+        "query_segments": query_segments,
+        "key_segments": key_segments,
+        "offset": offset,
+        "multiplier": multiplier,
+    }
+    settings = {"causal": causal, "masked": masked, "groups": 1}
+    (output,) = _attend(operands, settings, implementation)
+    return output
 
 
 def _segments(

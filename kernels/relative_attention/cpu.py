@@ -13,23 +13,17 @@ _QUERY_BLOCK = 48  # kQueryBlock: causal blocks right of its last query are skip
 _SHORT_STEP = 1 << 15
 
 
-def _refuse(*operands: Any, **_: Any) -> str | None:
-    if operands[7].size:
+def _refuse(multiplier: Any, **_: Any) -> str | None:
+    if multiplier.size:
         return "dropout that is not shared along the queries needs all weights at once"
     return None
 
 
-def _avoid_forward(
-    query: Any, key: Any, value: Any, bias: Any, *_: Any, **settings: Any
-) -> str | None:
+def _avoid_forward(query: Any, key: Any, bias: Any, **_: Any) -> str | None:
     is_step = query.shape[1] == 1 and bias.shape[2] > 0
     if is_step and math.prod(key.shape) <= _SHORT_STEP:
         return "measured slower than jnp for one query with a bias over few keys"
     return None
-
-
-def _operands(*operands: Any) -> tuple[Any, ...]:
-    return operands[:7] + operands[8:]
 
 
 def _executed(products: int, query: Any, key: Any, causal: bool) -> int:
@@ -44,27 +38,27 @@ def _executed(products: int, query: Any, key: Any, causal: bool) -> int:
     return products * 2 * batch * num_heads * width * scores
 
 
-def _forward_executed(query: Any, key: Any, *_: Any, causal: bool, **s: Any) -> int:
+def _forward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
     return _executed(2, query, key, causal)
 
 
-def _backward_executed(query: Any, key: Any, *_: Any, causal: bool, **s: Any) -> int:
+def _backward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
     # The logits are computed again, from what the forward pass left.
     return _executed(5, query, key, causal)
 
 
 FORWARD = wrap.implementation(
     "relative_attention_forward",
-    specs.forward_results,
+    specs.FORWARD,
     _forward_executed,
     _refuse,
-    _operands,
-    avoid=_avoid_forward,
+    _avoid_forward,
+    without=("multiplier",),
 )
 BACKWARD = wrap.implementation(
     "relative_attention_backward",
-    specs.backward_results,
+    specs.BACKWARD,
     _backward_executed,
     _refuse,
-    _operands,
+    without=("multiplier",),
 )

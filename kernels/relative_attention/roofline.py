@@ -1,6 +1,6 @@
 """The least cycles of relative attention on a TPU, from its formula."""
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 from clinometer.kernels.relative_attention import specs
@@ -19,27 +19,36 @@ _SKIPPED = 128  # queries and keys of the finest block that causal attention ski
 
 
 def forward(
-    chip: chips.Chip, *operands: Any, causal: bool, masked: bool, groups: int
+    chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the least cycles of the forward pass; operands by their shapes."""
-    settings = {"causal": causal, "masked": masked, "groups": groups}
-    results = specs.forward_results(*operands, **settings)
-    return _roofline("forward", chip, (*operands, *results), causal, masked)
+    """Returns the least cycles of the forward pass.
+
+    Args:
+        chip: that runs it.
+        operands: their shapes, by name.
+        settings: of the kernel.
+    """
+    size = specs.FORWARD.bytes(operands, settings)
+    return _roofline("forward", chip, operands, settings, size)
 
 
 def backward(
-    chip: chips.Chip, *operands: Any, causal: bool, masked: bool, groups: int
+    chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the least cycles of the backward pass; operands by their shapes."""
-    settings = {"causal": causal, "masked": masked, "groups": groups}
-    results = specs.backward_results(*operands, **settings)
-    return _roofline("backward", chip, (*operands, *results), causal, masked)
+    """Returns the least cycles of the backward pass; arguments as `forward`."""
+    size = specs.BACKWARD.bytes(operands, settings)
+    return _roofline("backward", chip, operands, settings, size)
 
 
 def _roofline(
-    pass_name: str, chip: chips.Chip, arrays: Any, causal: bool, masked: bool
+    pass_name: str,
+    chip: chips.Chip,
+    operands: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    size: int,
 ) -> roofline.Roofline:
-    query, key, _, bias = arrays[:4]
+    query, key, bias = (operands[name] for name in ("query", "key", "bias"))
+    causal, masked = settings["causal"], settings["masked"]
     batch, num_queries, num_heads, width = query.shape
     num_keys = key.shape[1]
     part = _attended_part(num_queries, num_keys) if causal else 1.0
@@ -63,9 +72,7 @@ def _roofline(
         mxu=heads * products,
         vpu=roofline.vpu_cycles(scores, operations),
         eup=roofline.eup_cycles(scores),  # one exponential each
-        hbm=roofline.hbm_cycles(
-            chip, sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
-        ),
+        hbm=roofline.hbm_cycles(chip, size),
     )
 
 

@@ -1,45 +1,62 @@
-"""Relative attention: shapes of results and declared costs.
+"""Relative attention: signatures and declared costs.
 
-Shapes: B batch, T queries, S keys, H heads, D width of a head.
+Axes: b batch, t queries, s keys, h heads, d width of a head, r distances: T + S - 1.
 """
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import Signature
+
+_OPERANDS = {
+    "query": "b t h d",
+    "key": "b s h d",
+    "value": "b s h d",
+    "bias": "b? h r",  # [1, H, 0] for none
+    "query_segments": "b? t",
+    "key_segments": "b? s",
+    "offset": "b?",
+    "multiplier": "b? h t s",  # on the weights; [1, 0, 0, 0] for none
+}
+_SETTINGS = ("causal", "masked", "groups")
+
+FORWARD = Signature(
+    _OPERANDS,
+    {
+        "output": Result("b t h d", "query"),
+        "log_sum_exp": Result("b h t", "float32"),
+    },
+    _SETTINGS,
+    independent="h",
+)
+BACKWARD = Signature(
+    {
+        **_OPERANDS,
+        "output": "b t h d",
+        "log_sum_exp": "b h t",
+        "output_grad": "b t h d",
+    },
+    {
+        "query_grad": Result("b t h d", "query"),
+        "key_grad": Result("b s h d", "key"),
+        "value_grad": Result("b s h d", "value"),
+        "bias_grad": Result("groups h r", "float32"),
+    },
+    _SETTINGS,
+    independent="h",
+)
 
 # Products of the forward pass: logits and weighted values. The backward pass needs the
 # gradients by both operands of each.
 _PRODUCTS = {"forward": 2, "backward": 4}
 
 
-def forward_results(
-    query: Any, *_: Any, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shapes of the output [B, T, H, D] and the log-sum-exp [B, H, T]."""
-    batch, num_queries, num_heads, _ = query.shape
-    return (
-        jax.ShapeDtypeStruct(query.shape, query.dtype),
-        jax.ShapeDtypeStruct((batch, num_heads, num_queries), jnp.float32),
-    )
-
-
-def backward_results(
-    query: Any, key: Any, value: Any, bias: Any, *_: Any, groups: int, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shapes of the gradients of query, key, value and bias."""
-    return (
-        *(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (query, key, value)),
-        jax.ShapeDtypeStruct((groups, *bias.shape[1:]), jnp.float32),
-    )
-
-
-def forward_flops(query: Any, key: Any, *_: Any, **settings: Any) -> int:
+def forward_flops(query: Any, key: Any, **_: Any) -> int:
     """Algorithmic FLOPs; causal attention counts dense, as in the papers."""
     return _PRODUCTS["forward"] * _product_flops(query, key)
 
 
-def backward_flops(query: Any, key: Any, *_: Any, **settings: Any) -> int:
+def backward_flops(query: Any, key: Any, **_: Any) -> int:
     """Algorithmic FLOPs; recomputed weights do not count."""
     return _PRODUCTS["backward"] * _product_flops(query, key)
 

@@ -20,44 +20,59 @@ _PRODUCTS = {"forward": (1, 1), "backward": (2, 3)}
 
 
 def _refuse(
-    pass_name: str, chip: chips.Chip, *operands: Any, **settings: Any
+    pass_name: str, chip: chips.Chip, query: Any, multiplier: Any, **given: Any
 ) -> str | None:
-    if operands[7].size:
+    if multiplier.size:
         return "dropout that is not shared along the queries needs all weights at once"
-    t = _heuristic_tiling(pass_name, chip, operands, settings)
-    needed = tpu_tiling.vmem_bytes(t, pass_name, operands[0].dtype)
+    with context.block_sizes(()), context.target(chip.device_kind):
+        t = _tiling(pass_name, query, **given)  # the heuristic's
+    needed = tpu_tiling.vmem_bytes(t, pass_name, query.dtype)
     if needed > chip.info.vmem_capacity_bytes:
         return (
-            f"{t.num_queries} queries of width {operands[0].shape[3]} need about "
+            f"{t.num_queries} queries of width {query.shape[3]} need about "
             f"{needed >> 20} MiB of VMEM, TPU {chip.name} has "
             f"{chip.info.vmem_capacity_bytes >> 20}"
         )
     return None
 
 
-def _avoid(chip: chips.Chip, query: Any, *_: Any, **settings: Any) -> str | None:
+def _avoid(chip: chips.Chip, query: Any, **_: Any) -> str | None:
+    del chip
     if query.shape[1] < _FEW_QUERIES:
         return f"{query.shape[1]} queries are padded to 128, which XLA need not"
     return None
 
 
-def _heuristic_tiling(
-    pass_name: str, chip: chips.Chip, operands: Any, settings: Any
+def _tiling(
+    pass_name: str,
+    query: Any,
+    key: Any,
+    bias: Any,
+    query_segments: Any,
+    key_segments: Any,
+    offset: Any,
+    causal: bool,
+    masked: bool,
+    groups: int,
+    **_: Any,
 ) -> tpu_tiling.Tiling:
-    with context.block_sizes(()), context.target(chip.device_kind):
-        return _tiling(pass_name, operands, settings)
+    return tpu_tiling.tiling(
+        pass_name,
+        query,
+        key,
+        bias,
+        query_segments,
+        key_segments,
+        offset,
+        causal=causal,
+        masked=masked,
+        groups=groups if pass_name == "backward" else 1,
+    )
 
 
-def _tiling(pass_name: str, operands: Any, settings: Any) -> tpu_tiling.Tiling:
-    query, key, _, bias, *segments, offset = operands[:7]
-    if pass_name == "forward":
-        settings = {**settings, "groups": 1}
-    return tpu_tiling.tiling(pass_name, query, key, bias, *segments, offset, **settings)
-
-
-def _executed(pass_name: str, *operands: Any, **settings: Any) -> int:
+def _executed(pass_name: str, **given: Any) -> int:
     """FLOPs of the products, of padding too; where causal, of a call without offset."""
-    t = _tiling(pass_name, operands, settings)
+    t = _tiling(pass_name, **given)
     scores = 0
     for i in range(t.query_blocks):
         for j in range(t.key_blocks):

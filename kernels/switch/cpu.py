@@ -7,7 +7,7 @@ from clinometer.kernels.cpu import wrap
 from clinometer.kernels.switch import specs
 
 
-def _slow_matmul(*_: Any, **settings: Any) -> str | None:
+def _slow_matmul(**_: Any) -> str | None:
     from clinometer.kernels.cpu import native
 
     if native.active_isa() == "baseline":
@@ -30,20 +30,18 @@ def _avoid_moving(written: int, most: int) -> str | None:
     return None
 
 
-def _avoid_dispatch(
-    x: Any, slot: Any, *, num_experts: int, capacity: int, **settings: Any
-) -> str | None:
+def _avoid_dispatch(x: Any, num_experts: int, capacity: int, **_: Any) -> str | None:
     groups, _, width = x.shape
     return _avoid_moving(4 * groups * num_experts * capacity * width, _FROM_MEMORY)
 
 
-def _avoid_dispatch_backward(y: Any, slot: Any, *_: Any, **s: Any) -> str | None:
-    written = 4 * math.prod(slot.shape) * y.shape[3]
+def _avoid_dispatch_backward(y_grad: Any, slot: Any, **_: Any) -> str | None:
+    written = 4 * math.prod(slot.shape) * y_grad.shape[3]
     return _avoid_moving(written, _FROM_MEMORY_BACKWARD)
 
 
 def _forward_executed(
-    x: Any, w: Any, *_: Any, num_tokens: int, num_experts: int, **settings: Any
+    x: Any, w: Any, num_tokens: int, num_experts: int, **_: Any
 ) -> int:
     # The most that can be: only rows that hold a token are multiplied.
     slots = x.shape[0] * x.shape[1] * x.shape[2]
@@ -51,32 +49,32 @@ def _forward_executed(
     return 2 * rows * w.shape[2] * w.shape[3]
 
 
-def _backward_executed(x: Any, w: Any, *_: Any, **settings: Any) -> int:
-    return 2 * _forward_executed(x, w, **settings)
+def _backward_executed(**given: Any) -> int:
+    return 2 * _forward_executed(**given)
 
 
 ROUTE_FORWARD = wrap.implementation(
-    "switch_route_forward", specs.route_forward_results, specs.no_flops
+    "switch_route_forward", specs.ROUTE_FORWARD, specs.no_flops
 )
 ROUTE_BACKWARD = wrap.implementation(
-    "switch_route_backward", specs.route_backward_results, specs.no_flops
+    "switch_route_backward", specs.ROUTE_BACKWARD, specs.no_flops
 )
 DISPATCH = wrap.implementation(
-    "switch_dispatch", specs.dispatch_results, specs.no_flops, avoid=_avoid_dispatch
+    "switch_dispatch", specs.DISPATCH_FORWARD, specs.no_flops, avoid=_avoid_dispatch
 )
 DISPATCH_BACKWARD = wrap.implementation(
     "switch_combine",
-    specs.combine_results,
+    specs.DISPATCH_BACKWARD,
     specs.no_flops,
     avoid=_avoid_dispatch_backward,
 )
-COMBINE = wrap.implementation("switch_combine", specs.combine_results, specs.no_flops)
+COMBINE = wrap.implementation("switch_combine", specs.COMBINE_FORWARD, specs.no_flops)
 COMBINE_BACKWARD = wrap.implementation(
-    "switch_combine_backward", specs.combine_backward_results, specs.no_flops
+    "switch_combine_backward", specs.COMBINE_BACKWARD, specs.no_flops
 )
 EXPERT_MATMUL_FORWARD = wrap.implementation(
     "expert_matmul_forward",
-    specs.expert_matmul_forward_results,
+    specs.EXPERT_MATMUL_FORWARD,
     _forward_executed,
     sums_groups=True,
     cost_settings=("num_tokens", "num_experts"),
@@ -84,7 +82,7 @@ EXPERT_MATMUL_FORWARD = wrap.implementation(
 )
 EXPERT_MATMUL_BACKWARD = wrap.implementation(
     "expert_matmul_backward",
-    specs.expert_matmul_backward_results,
+    specs.EXPERT_MATMUL_BACKWARD,
     _backward_executed,
     sums_groups=True,
     cost_settings=("num_tokens", "num_experts"),

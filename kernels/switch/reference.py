@@ -94,6 +94,15 @@ def combine(
     return (jnp.where(held[..., None], product, 0.0).astype(y.dtype),)
 
 
+def dispatch_backward(
+    y_grad: jax.Array,  # [G, E, C, d]
+    slot: jax.Array,  # [G, N]
+    gate: jax.Array,  # [1, N], ones
+) -> tuple[jax.Array]:
+    """Returns the gradient of the rows by token."""
+    return combine(y_grad, slot, gate)
+
+
 def combine_backward(
     y: jax.Array,  # [G, E, C, d]
     slot: jax.Array,  # [G, N]

@@ -1,17 +1,16 @@
 """`switch_route`: each token to the one expert that its router likes best."""
 
 from collections.abc import Sequence
-import functools
 import math
-from typing import Any
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from clinometer.kernels import checks
+from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
+from clinometer.kernels import gradient
 from clinometer.kernels.switch import check
 from clinometer.kernels.switch import cpu
 from clinometer.kernels.switch import reference
@@ -20,24 +19,24 @@ from clinometer.kernels.switch import tpu
 
 _OP = "switch_route"
 
-FORWARD = dispatch.Kernel(
+FORWARD = declaration.Kernel(
     _OP,
     "forward",
-    specs.route_forward_results,
+    specs.ROUTE_FORWARD,
     specs.no_flops,
     {
-        "reference": dispatch.Implementation(reference.route_forward),
+        "reference": declaration.Implementation(reference.route_forward),
         "cpu": cpu.ROUTE_FORWARD,
         "tpu": tpu.ROUTE_FORWARD,
     },
 )
-BACKWARD = dispatch.Kernel(
+BACKWARD = declaration.Kernel(
     _OP,
     "backward",
-    specs.route_backward_results,
+    specs.ROUTE_BACKWARD,
     specs.no_flops,
     {
-        "reference": dispatch.Implementation(reference.route_backward),
+        "reference": declaration.Implementation(reference.route_backward),
         "cpu": cpu.ROUTE_BACKWARD,
         "tpu": tpu.ROUTE_BACKWARD,
     },
@@ -69,6 +68,9 @@ class Route(NamedTuple):
     load: jax.Array
     probability: jax.Array
     z: jax.Array
+
+
+_route = gradient.Differentiable(FORWARD, BACKWARD, outputs=Route._fields)
 
 
 def switch_route(
@@ -105,43 +107,8 @@ def switch_route(
         mask = jnp.ones((1, num_tokens), jnp.bool_)
     else:
         checks.exactly(_OP, "mask", mask, (groups, num_tokens), jnp.bool_)
-    return _route(logits, mask, capacity, name)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _route(
-    logits: jax.Array,
-    mask: jax.Array,
-    capacity: int,
-    implementation: str | tuple[str, ...],
-) -> Route:
-    return _forward(logits, mask, capacity, implementation)[0]
-
-
-def _forward(
-    logits: jax.Array,
-    mask: jax.Array,
-    capacity: int,
-    implementation: str | tuple[str, ...],
-) -> tuple[Route, Any]:
-    settings = {"capacity": capacity}
-    results = dispatch.call(FORWARD, (logits, mask), settings, implementation)
-    route = Route(*results)
-    return route, (logits, mask, route.expert_index, route.gate)
-
-
-def _backward(
-    capacity: int,
-    implementation: str | tuple[str, ...],
-    residuals: Any,
-    grads: Route,
-) -> tuple[Any, ...]:
-    operands = (*residuals, grads.gate, grads.probability, grads.z)
-    (logits_grad,) = dispatch.call(BACKWARD, operands, {}, implementation)
-    return logits_grad, np.zeros(residuals[1].shape, jax.dtypes.float0)
-
-
-_route.defvjp(_forward, _backward)
+    operands = {"logits": logits, "mask": mask}
+    return Route(*_route(operands, {"capacity": capacity}, name))
 
 
 def expert_capacity(

@@ -1,15 +1,14 @@
 """`switch_dispatch` and `switch_combine`: rows from tokens to slots, and back."""
 
 from collections.abc import Sequence
-import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from clinometer.kernels import checks
+from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
+from clinometer.kernels import gradient
 from clinometer.kernels.switch import check
 from clinometer.kernels.switch import cpu
 from clinometer.kernels.switch import reference
@@ -19,49 +18,58 @@ from clinometer.kernels.switch import tpu_rows
 _DISPATCH, _COMBINE = "switch_dispatch", "switch_combine"
 
 # Each is the adjoint of the other: dispatch goes back by combine with gates of 1.
-DISPATCH_FORWARD = dispatch.Kernel(
+DISPATCH_FORWARD = declaration.Kernel(
     _DISPATCH,
     "forward",
-    specs.dispatch_results,
+    specs.DISPATCH_FORWARD,
     specs.no_flops,
     {
-        "reference": dispatch.Implementation(reference.dispatch),
+        "reference": declaration.Implementation(reference.dispatch),
         "cpu": cpu.DISPATCH,
         "tpu": tpu_rows.DISPATCH,
     },
 )
-DISPATCH_BACKWARD = dispatch.Kernel(
+DISPATCH_BACKWARD = declaration.Kernel(
     _DISPATCH,
     "backward",
-    specs.combine_results,
+    specs.DISPATCH_BACKWARD,
     specs.no_flops,
     {
-        "reference": dispatch.Implementation(reference.combine),
+        "reference": declaration.Implementation(reference.dispatch_backward),
         "cpu": cpu.DISPATCH_BACKWARD,
-        "tpu": tpu_rows.COMBINE,
+        "tpu": tpu_rows.LEFT_TO_XLA,
     },
 )
-COMBINE_FORWARD = dispatch.Kernel(
+COMBINE_FORWARD = declaration.Kernel(
     _COMBINE,
     "forward",
-    specs.combine_results,
+    specs.COMBINE_FORWARD,
     specs.no_flops,
     {
-        "reference": dispatch.Implementation(reference.combine),
+        "reference": declaration.Implementation(reference.combine),
         "cpu": cpu.COMBINE,
-        "tpu": tpu_rows.COMBINE,
+        "tpu": tpu_rows.LEFT_TO_XLA,
     },
 )
-COMBINE_BACKWARD = dispatch.Kernel(
+COMBINE_BACKWARD = declaration.Kernel(
     _COMBINE,
     "backward",
-    specs.combine_backward_results,
+    specs.COMBINE_BACKWARD,
     specs.no_flops,
     {
-        "reference": dispatch.Implementation(reference.combine_backward),
+        "reference": declaration.Implementation(reference.combine_backward),
         "cpu": cpu.COMBINE_BACKWARD,
         "tpu": tpu_rows.COMBINE_BACKWARD,
     },
+)
+_dispatch = gradient.Differentiable(
+    DISPATCH_FORWARD,
+    DISPATCH_BACKWARD,
+    outputs=("y",),
+    constants={"gate": lambda slot: jnp.ones((1, slot.shape[1]), jnp.float32)},
+)
+_combine = gradient.Differentiable(
+    COMBINE_FORWARD, COMBINE_BACKWARD, outputs=("output",)
 )
 
 
@@ -96,7 +104,9 @@ def switch_dispatch(
     checks.floats(_DISPATCH, "x", x, "groups, tokens, width")
     checks.exactly(_DISPATCH, "slot", slot, x.shape[:2], jnp.int32)
     check.slots(_DISPATCH, num_experts, capacity)
-    return _dispatch(x, slot, (num_experts, capacity), name)
+    settings = {"num_experts": num_experts, "capacity": capacity}
+    (y,) = _dispatch({"x": x, "slot": slot}, settings, name)
+    return y
 
 
 def switch_combine(
@@ -132,73 +142,5 @@ def switch_combine(
         )
     checks.exactly(_COMBINE, "slot", slot, (y.shape[0], slot.shape[1]), jnp.int32)
     checks.exactly(_COMBINE, "gate", gate, slot.shape, jnp.float32)
-    return _combine(y, slot, gate, name)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _dispatch(
-    x: jax.Array,
-    slot: jax.Array,
-    slots: tuple[int, int],
-    implementation: str | tuple[str, ...],
-) -> jax.Array:
-    return _dispatch_forward(x, slot, slots, implementation)[0]
-
-
-def _dispatch_forward(
-    x: jax.Array,
-    slot: jax.Array,
-    slots: tuple[int, int],
-    implementation: str | tuple[str, ...],
-) -> tuple[jax.Array, jax.Array]:
-    settings = dict(zip(("num_experts", "capacity"), slots, strict=True))
-    (y,) = dispatch.call(DISPATCH_FORWARD, (x, slot), settings, implementation)
-    return y, slot
-
-
-def _dispatch_backward(
-    slots: tuple[int, int],
-    implementation: str | tuple[str, ...],
-    slot: jax.Array,
-    y_grad: jax.Array,
-) -> tuple[Any, ...]:
-    gate = jnp.ones((1, slot.shape[1]), jnp.float32)
-    (x_grad,) = dispatch.call(
-        DISPATCH_BACKWARD, (y_grad, slot, gate), {}, implementation
-    )
-    return x_grad, np.zeros(slot.shape, jax.dtypes.float0)
-
-
-_dispatch.defvjp(_dispatch_forward, _dispatch_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _combine(
-    y: jax.Array,
-    slot: jax.Array,
-    gate: jax.Array,
-    implementation: str | tuple[str, ...],
-) -> jax.Array:
-    return _combine_forward(y, slot, gate, implementation)[0]
-
-
-def _combine_forward(
-    y: jax.Array,
-    slot: jax.Array,
-    gate: jax.Array,
-    implementation: str | tuple[str, ...],
-) -> tuple[jax.Array, Any]:
-    operands = (y, slot, gate)
-    (output,) = dispatch.call(COMBINE_FORWARD, operands, {}, implementation)
-    return output, operands
-
-
-def _combine_backward(
-    implementation: str | tuple[str, ...], residuals: Any, output_grad: jax.Array
-) -> tuple[Any, ...]:
-    operands = (*residuals, output_grad)
-    y_grad, gate_grad = dispatch.call(COMBINE_BACKWARD, operands, {}, implementation)
-    return y_grad, np.zeros(residuals[1].shape, jax.dtypes.float0), gate_grad
-
-
-_combine.defvjp(_combine_forward, _combine_backward)
+    (output,) = _combine({"y": y, "slot": slot, "gate": gate}, {}, name)
+    return output

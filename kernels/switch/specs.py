@@ -1,82 +1,76 @@
-"""Switch operations: shapes of results and declared costs.
+"""Switch operations: signatures and declared costs.
 
-Shapes: G groups, N tokens a group, E experts, C slots an expert, d and f widths.
+Axes: b groups, which are the batch, n tokens a group, e experts, c slots an expert, d
+and f widths.
 """
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import Signature
+
+ROUTE_FORWARD = Signature(
+    {"logits": "b n e", "mask": "b? n"},
+    # The fields of a `Route`, in their order.
+    {
+        "expert_index": Result("b n", "int32"),
+        "slot": Result("b n", "int32"),
+        "gate": Result("b n", "float32"),
+        "counts": Result("b e", "int32"),
+        "load": Result("b e", "float32"),
+        "probability": Result("b e", "float32"),
+        "z": Result("b", "float32"),
+    },
+    ("capacity",),
+)
+ROUTE_BACKWARD = Signature(
+    {
+        "logits": "b n e",
+        "mask": "b? n",
+        "expert_index": "b n",
+        "gate": "b n",
+        "gate_grad": "b n",
+        "probability_grad": "b e",
+        "z_grad": "b",
+    },
+    {"logits_grad": Result("b n e", "logits")},
+)
+
+DISPATCH_FORWARD = Signature(
+    {"x": "b n d", "slot": "b n"},
+    {"y": Result("b num_experts capacity d", "x")},
+    ("num_experts", "capacity"),
+)
+DISPATCH_BACKWARD = Signature(
+    {"y_grad": "b e c d", "slot": "b n", "gate": "b? n"},
+    {"x_grad": Result("b n d", "y_grad")},
+)
+COMBINE_FORWARD = Signature(
+    {"y": "b e c d", "slot": "b n", "gate": "b n"},
+    {"output": Result("b n d", "y")},
+)
+COMBINE_BACKWARD = Signature(
+    {"y": "b e c d", "slot": "b n", "gate": "b n", "output_grad": "b n d"},
+    {"y_grad": Result("b e c d", "y"), "gate_grad": Result("b n", "float32")},
+)
+
+_MATMUL_SETTINGS = ("num_tokens", "num_experts", "groups")
+
+EXPERT_MATMUL_FORWARD = Signature(
+    {"x": "b e c d", "w": "b? e d f", "counts": "b e"},
+    {"y": Result("b e c f", "x")},
+    _MATMUL_SETTINGS,
+    independent="e",
+)
+EXPERT_MATMUL_BACKWARD = Signature(
+    {"x": "b e c d", "w": "b? e d f", "counts": "b e", "y_grad": "b e c f"},
+    {"x_grad": Result("b e c d", "x"), "w_grad": Result("groups e d f", "w")},
+    _MATMUL_SETTINGS,
+    independent="e",
+)
 
 
-def route_forward_results(
-    logits: Any, *_: Any, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shapes of a `Route`'s fields, in their order."""
-    groups, num_tokens, num_experts = logits.shape
-    tokens, experts = (groups, num_tokens), (groups, num_experts)
-    return (
-        jax.ShapeDtypeStruct(tokens, jnp.int32),  # expert_index
-        jax.ShapeDtypeStruct(tokens, jnp.int32),  # slot
-        jax.ShapeDtypeStruct(tokens, jnp.float32),  # gate
-        jax.ShapeDtypeStruct(experts, jnp.int32),  # counts
-        jax.ShapeDtypeStruct(experts, jnp.float32),  # load
-        jax.ShapeDtypeStruct(experts, jnp.float32),  # probability
-        jax.ShapeDtypeStruct((groups,), jnp.float32),  # z
-    )
-
-
-def route_backward_results(
-    logits: Any, *_: Any, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shape of the gradient of the logits."""
-    return (jax.ShapeDtypeStruct(logits.shape, logits.dtype),)
-
-
-def dispatch_results(
-    x: Any, slot: Any, *, num_experts: int, capacity: int, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shape of the rows by slot, [G, E, C, d]."""
-    groups, _, width = x.shape
-    shape = (groups, num_experts, capacity, width)
-    return (jax.ShapeDtypeStruct(shape, x.dtype),)
-
-
-def combine_results(
-    y: Any, slot: Any, *_: Any, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shape of the rows by token, [G, N, d]."""
-    return (jax.ShapeDtypeStruct((*slot.shape, y.shape[-1]), y.dtype),)
-
-
-def combine_backward_results(
-    y: Any, slot: Any, *_: Any, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shapes of the gradients of y and of the gate."""
-    return (
-        jax.ShapeDtypeStruct(y.shape, y.dtype),
-        jax.ShapeDtypeStruct(slot.shape, jnp.float32),
-    )
-
-
-def expert_matmul_forward_results(
-    x: Any, w: Any, *_: Any, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shape of the products, [G, E, C, f]."""
-    return (jax.ShapeDtypeStruct((*x.shape[:3], w.shape[3]), x.dtype),)
-
-
-def expert_matmul_backward_results(
-    x: Any, w: Any, *_: Any, groups: int, **settings: Any
-) -> tuple[jax.ShapeDtypeStruct, ...]:
-    """Shapes of the gradients of x and w."""
-    return (
-        jax.ShapeDtypeStruct(x.shape, x.dtype),
-        jax.ShapeDtypeStruct((groups, *w.shape[1:]), w.dtype),
-    )
-
-
-def no_flops(*_: Any, **settings: Any) -> int:
+def no_flops(**_: Any) -> int:
     """Routing and the moving of rows hold no matrix products."""
     return 0
 
@@ -93,13 +87,13 @@ def tokens_here(x: Any, num_tokens: int, num_experts: int) -> int:
 
 
 def expert_matmul_forward_flops(
-    x: Any, w: Any, *_: Any, num_tokens: int, num_experts: int, **settings: Any
+    x: Any, w: Any, num_tokens: int, num_experts: int, **_: Any
 ) -> int:
     """Algorithmic FLOPs: one product a token, however many slots there are."""
     tokens = tokens_here(x, num_tokens, num_experts)
     return 2 * tokens * w.shape[2] * w.shape[3]
 
 
-def expert_matmul_backward_flops(x: Any, w: Any, *_: Any, **settings: Any) -> int:
+def expert_matmul_backward_flops(**given: Any) -> int:
     """Algorithmic FLOPs: the gradients by both operands."""
-    return 2 * expert_matmul_forward_flops(x, w, **settings)
+    return 2 * expert_matmul_forward_flops(**given)

@@ -15,6 +15,7 @@ from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 
 from clinometer.kernels.switch import blocks
+from clinometer.kernels.switch import specs
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
@@ -301,17 +302,13 @@ def _row(x: jax.Array, length: int, dtype: Any = None) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))[:, None]
 
 
-def _refuse(chip: chips.Chip, logits: Any, *_: Any, **settings: Any) -> str | None:
-    del chip, settings
+def _refuse(chip: chips.Chip, logits: Any, **_: Any) -> str | None:
+    del chip
     if logits.shape[1] >= _MOST_TOKENS:
         return f"it counts in float32, exact below {_MOST_TOKENS} tokens a group"
     return blocks.refusal(logits.shape[2])
 
 
-def _no_flops(*_: Any, **settings: Any) -> int:
-    del settings
-    return 0  # as declared: the product with 0 and 1 is a way to count
-
-
-ROUTE_FORWARD = wrap.implementation(_route_forward, _no_flops, _refuse)
-ROUTE_BACKWARD = wrap.implementation(_route_backward, _no_flops, _refuse)
+# FLOPs as declared, none: the product with 0 and 1 is a way to count.
+ROUTE_FORWARD = wrap.implementation(_route_forward, specs.no_flops, _refuse)
+ROUTE_BACKWARD = wrap.implementation(_route_backward, specs.no_flops, _refuse)

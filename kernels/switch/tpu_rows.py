@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.kernels.switch import reference
+from clinometer.kernels.switch import specs
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
@@ -70,10 +71,8 @@ def _one_hot(x: jax.Array, size: int) -> jax.Array:
     return x[:, None] == jnp.arange(size, dtype=jnp.int32)[None, :, None]
 
 
-def _avoid(
-    chip: chips.Chip, rows: Any, slot: Any, *_: Any, **settings: Any
-) -> str | None:
-    del chip, rows, settings
+def _avoid(chip: chips.Chip, slot: Any, **_: Any) -> str | None:
+    del chip
     if slot.shape[1] > _MOST_TOKENS:
         return (
             f"the products of {slot.shape[1]} tokens and their slots need more memory "
@@ -82,17 +81,9 @@ def _avoid(
     return None
 
 
-def _no_flops(*_: Any, **settings: Any) -> int:
-    del settings
-    return 0  # as declared: the products with 0 and 1 are a way to move rows
-
-
-DISPATCH = wrap.implementation(_dispatch, _no_flops, avoid=_avoid)
-COMBINE = wrap.implementation(
-    reference.combine,
-    _no_flops,
-    refuse=lambda *shapes, **settings: (
-        "XLA's own gather moves rows as fast as any kernel found"
-    ),
+# FLOPs as declared, none: the products with 0 and 1 are a way to move rows.
+DISPATCH = wrap.implementation(_dispatch, specs.no_flops, avoid=_avoid)
+COMBINE_BACKWARD = wrap.implementation(_combine_backward, specs.no_flops, avoid=_avoid)
+LEFT_TO_XLA = wrap.left_to_xla(
+    "XLA's own gather moves rows as fast as any kernel found"
 )
-COMBINE_BACKWARD = wrap.implementation(_combine_backward, _no_flops, avoid=_avoid)

@@ -9,7 +9,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from clinometer.kernels import context
-from clinometer.kernels import dispatch
+from clinometer.kernels import declaration
 from clinometer.kernels.tpu import chips
 
 T = TypeVar("T")
@@ -18,26 +18,46 @@ T = TypeVar("T")
 def implementation(
     run: Callable[..., tuple[jax.Array, ...]],
     executed_flops: Callable[..., int],
-    refuse: Callable[..., str | None] = lambda *shapes, **settings: None,
-    avoid: Callable[..., str | None] = lambda *shapes, **settings: None,
-) -> dispatch.Implementation:
+    refuse: Callable[..., str | None] = lambda chip, **_: None,
+    avoid: Callable[..., str | None] = lambda chip, **_: None,
+) -> declaration.Implementation:
     """Returns the implementation that runs Pallas kernels, on the chips that can.
 
     Args:
-        run: as `dispatch.Implementation.run`; `chip()` tells what it is lowered for.
-        executed_flops: as `dispatch.Implementation.executed_flops`.
-        refuse: chip, operands' shapes and settings to a reason, or None.
+        run: as `declaration.Implementation.run`; `chip()` tells what it is lowered for.
+        executed_flops: as `declaration.Implementation.executed_flops`.
+        refuse: chip, operands' shapes and settings, by name, to a reason, or None.
         avoid: as `refuse`, but heeded by "auto" only: why XLA is faster.
     """
 
-    def refuse_here(kind: str | None, *shapes: Any, **settings: Any) -> str | None:
-        old = chips.refusal(kind)
-        return old or refuse(chips.of_device_kind(kind), *shapes, **settings)
+    def refuse_here(kind: str | None, **given: Any) -> str | None:
+        return chips.refusal(kind) or refuse(chips.of_device_kind(kind), **given)
 
-    def avoid_here(kind: str | None, *shapes: Any, **settings: Any) -> str | None:
-        return avoid(chips.of_device_kind(kind), *shapes, **settings)
+    def avoid_here(kind: str | None, **given: Any) -> str | None:
+        return avoid(chips.of_device_kind(kind), **given)
 
-    return dispatch.Implementation(run, refuse_here, executed_flops, avoid_here)
+    return declaration.Implementation(
+        run,
+        platforms=("tpu",),
+        refuse=refuse_here,
+        executed_flops=executed_flops,
+        avoid=avoid_here,
+        interpretable=True,
+    )
+
+
+def left_to_xla(reason: str) -> declaration.Implementation:
+    """Returns the declaration that there is no Pallas kernel of a pass, and why.
+
+    Args:
+        reason: what choices and errors tell.
+    """
+    return declaration.Implementation(
+        None,
+        platforms=("tpu",),
+        refuse=lambda kind, **_: chips.refusal(kind) or reason,
+        interpretable=True,
+    )
 
 
 def chip() -> chips.Chip:

@@ -232,18 +232,19 @@ def test_auto_takes_the_faster(op, heads, taps, implementations):
 def test_declared_costs_are_the_closed_forms(module, weights_shape, settings):
     x = jax.ShapeDtypeStruct((B, S, D), jnp.bfloat16)
     weights = jax.ShapeDtypeStruct(weights_shape, jnp.float32)
-    forward = module.FORWARD.cost(x, weights, **settings)
-    backward = module.BACKWARD.cost(x, weights, x, **settings)
+    operands = {"x": x, "weights": weights}
+    forward = module.FORWARD.cost(operands, settings)
+    backward = module.BACKWARD.cost(operands | {"output_grad": x}, settings)
     weights_bytes = 4 * int(np.prod(weights_shape))
     assert forward.flops == 2 * B * S * D * K
     assert backward.flops == 4 * B * S * D * K
     assert forward.bytes == 2 * 2 * B * S * D + weights_bytes
     assert backward.bytes == 3 * 2 * B * S * D + 2 * weights_bytes
-    for kernel, operands, declared in (
-        (module.FORWARD, (x, weights), forward),
-        (module.BACKWARD, (x, weights, x), backward),
+    for kernel, given, declared in (
+        (module.FORWARD, operands, forward),
+        (module.BACKWARD, operands | {"output_grad": x}, backward),
     ):
-        executed = kernel.implementations["cpu"].executed_flops(*operands, **settings)
+        executed = kernel.implementations["cpu"].executed_flops(**given, **settings)
         assert declared.flops <= executed <= 2 * declared.flops
 
 

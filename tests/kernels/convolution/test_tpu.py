@@ -198,8 +198,10 @@ def test_a_band_holds_every_tap_of_its_rows():
 
 def chosen(op, *shapes, platform="tpu", **settings):
     kernel = {"light": light.FORWARD, "dynamic": dynamic.FORWARD}[op]
-    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    return kernels.dispatch.choose(kernel, arrays, settings, "auto", platform, V5E)
+    operands = kernel.signature.named(
+        jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes
+    )
+    return kernels.dispatch.choose(kernel, operands, settings, "auto", platform, V5E)
 
 
 def test_what_is_left_to_xla_says_why():
@@ -233,7 +235,9 @@ def test_sizes_that_do_not_fit(sizes, message):
 def test_executed_products_of_bands():
     x = jax.ShapeDtypeStruct((8, 512, 512), jnp.bfloat16)
     weights = jax.ShapeDtypeStruct((1, 8, 31), jnp.bfloat16)
-    flops = tpu.LIGHT_FORWARD.executed_flops(x, weights, causal=True, groups=1)
+    flops = tpu.LIGHT_FORWARD.executed_flops(
+        x=x, weights=weights, causal=True, groups=1
+    )
     # 8 examples and heads, 512 outputs, 128 positions of the window, 128 lanes.
     assert flops == 2 * 8 * 8 * 512 * 128 * 128
 
@@ -256,18 +260,20 @@ def test_the_rooflines_are_those_worked_by_hand():
     x = jax.ShapeDtypeStruct((8, 512, 512), jnp.bfloat16)
     settings = {"causal": True, "groups": 1}
 
-    def filters(*shape):
-        return jax.ShapeDtypeStruct(shape, jnp.bfloat16)
+    def operands(*shape, **more):
+        weights = jax.ShapeDtypeStruct(shape, jnp.bfloat16)
+        return {"x": x, "weights": weights, **more}
 
-    many = roofline.light_forward(v5e, x, filters(1, 8, 31), **settings)
+    many = roofline.light_forward(v5e, operands(1, 8, 31), settings)
     assert many.binds == "hbm" and many.hbm == pytest.approx(15.4e3, rel=0.01)
     assert many.mxu == pytest.approx(8 * 8 * 512 / 4, rel=0.01)
-    few = roofline.light_forward(v5e, x, filters(1, 8, 7), **settings)
+    few = roofline.light_forward(v5e, operands(1, 8, 7), settings)
     assert few.vpu == 14 * 2048 / 4 and few.mxu == 0
-    back = roofline.light_backward(v5e, x, filters(1, 8, 7), x, **settings)
+    back = roofline.light_backward(v5e, operands(1, 8, 7, output_grad=x), settings)
     assert back.vpu == 2 * few.vpu and back.hbm > 1.49 * few.hbm
-    dynamic = roofline.dynamic_forward(v5e, x, filters(8, 512, 8, 31), causal=True)
+    settings, weights = {"causal": True}, (8, 512, 8, 31)
+    dynamic = roofline.dynamic_forward(v5e, operands(*weights), settings)
     assert dynamic.mxu == many.mxu
     assert dynamic.hbm == pytest.approx(15.4e3 * (1 + 248 / 1024), rel=0.01)
-    back = roofline.dynamic_backward(v5e, x, filters(8, 512, 8, 31), x, causal=True)
+    back = roofline.dynamic_backward(v5e, operands(*weights, output_grad=x), settings)
     assert back.mxu == 2 * dynamic.mxu

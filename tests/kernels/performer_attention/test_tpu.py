@@ -167,7 +167,7 @@ def test_vmap_equals_a_loop():
 def chosen(shape, dtype=jnp.float32, **settings):
     array = jax.ShapeDtypeStruct(shape, dtype)
     mask = jax.ShapeDtypeStruct((1, 0), jnp.float32)
-    operands = [array, array, array, mask]
+    operands = {"query": array, "key": array, "value": array, "mask": mask}
     settings = {"causal": True, "epsilon": 1e-3} | settings
     return kernels.dispatch.choose(
         api.FORWARD, operands, settings, "auto", "tpu", "TPU v5e"
@@ -234,12 +234,12 @@ def test_the_kernels_lower_for_tpus_without_one():
 
 def test_executed_products():
     array = jax.ShapeDtypeStruct((8, 512, 8, 64), jnp.bfloat16)
-    flops = tpu.FORWARD.executed_flops(array, array, causal=True, epsilon=1e-3)
+    flops = tpu.FORWARD.executed_flops(query=array, key=array, causal=True)
     # 4 tiles of 2 heads; of 128 positions, weights and values of 128 and of 64 rows by
     # a chunk's 128 columns, and the state twice.
     rows = 4 * (128 + 64 + 128 + 64 + 128 + 128)
     assert flops == 2 * 8 * 4 * rows * 128 * 128
-    flops = tpu.FORWARD.executed_flops(array, array, causal=False, epsilon=1e-3)
+    flops = tpu.FORWARD.executed_flops(query=array, key=array, causal=False)
     assert flops == 2 * 8 * 4 * 2 * 512 * 128 * 128
 
 
@@ -250,14 +250,14 @@ def test_the_rooflines_are_those_worked_by_hand():
     array = jax.ShapeDtypeStruct((8, 512, 8, 64), jnp.bfloat16)
     mask = jax.ShapeDtypeStruct((1, 0), jnp.float32)
     settings = {"causal": True, "epsilon": 1e-3}
-    operands = (array, array, array, mask)
-    ahead = roofline.forward(v5e, *operands, **settings)
+    operands = {"query": array, "key": array, "value": array, "mask": mask}
+    ahead = roofline.forward(v5e, operands, settings)
     assert ahead.binds == "hbm" and ahead.hbm == pytest.approx(31e3, rel=0.01)
     assert ahead.mxu == pytest.approx(32 * 4 * 512 / 4, rel=0.01)
     denominator = jax.ShapeDtypeStruct((8, 8, 512), jnp.float32)
-    more = (*operands, array, denominator, array)
-    back = roofline.backward(v5e, *more, **settings)
+    more = {"output": array, "denominator": denominator, "output_grad": array}
+    back = roofline.backward(v5e, operands | more, settings)
     assert back.hbm == pytest.approx(62e3, rel=0.01)
     assert back.mxu == pytest.approx(32 * 11 * 512 / 4, rel=0.01)
-    both = roofline.forward(v5e, *operands, **(settings | {"causal": False}))
+    both = roofline.forward(v5e, operands, settings | {"causal": False})
     assert both.mxu == pytest.approx(ahead.mxu / 2)

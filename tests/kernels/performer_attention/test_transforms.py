@@ -144,21 +144,23 @@ def test_choices_and_costs():
     query, key = shape(2, 10, 4, 8), shape(2, 6, 4, 8)
     mask, denominator = shape(1, 0), shape(2, 4, 10)
     settings = {"causal": False, "epsilon": 1e-3}
-    forward = (query, key, key, mask)
-    backward = (*forward, query, denominator, query)
+    forward = {"query": query, "key": key, "value": key, "mask": mask}
+    more = {"output": query, "denominator": denominator, "output_grad": query}
+    backward = forward | more
     # Two multiply-adds for each entry of a D x D state: to write it and to read it.
     flops = 2 * (2 * 4 * (10 + 6) * 8 * 8)
-    assert api.FORWARD.cost(*forward, **settings).flops == flops
-    assert api.BACKWARD.cost(*backward, **settings).flops == 2 * flops
+    assert api.FORWARD.cost(forward, settings).flops == flops
+    assert api.BACKWARD.cost(backward, settings).flops == 2 * flops
     size = 4 * (2 * 4 * 8 * (10 + 6 + 6 + 10) + 2 * 4 * 10)
-    assert api.FORWARD.cost(*forward, **settings).bytes == size
+    assert api.FORWARD.cost(forward, settings).bytes == size
     run = api.FORWARD.implementations["cpu"].executed_flops
-    assert run(*forward, **settings) == flops
+    assert run(**forward, **settings) == flops
     run = api.BACKWARD.implementations["cpu"].executed_flops
-    assert run(*backward, **settings) == 2 * 2 * 4 * (2 * 10 + 3 * 6) * 64
+    assert run(**backward, **settings) == 2 * 2 * 4 * (2 * 10 + 3 * 6) * 64
     causal = {"causal": True, "epsilon": 1e-3}
-    square = (query, query, query, mask, query, denominator, query)
-    assert run(*square, **causal) == 3 * api.FORWARD.cost(*square[:4], **causal).flops
+    square = forward | {"key": query, "value": query}
+    declared = api.FORWARD.cost(square, causal).flops
+    assert run(**square, **more, **causal) == 3 * declared
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

@@ -11,9 +11,8 @@ import pytest
 from clinometer import kernels
 from clinometer.kernels import relative_attention
 from clinometer.kernels.relative_attention import AttentionBlocks
+from clinometer.kernels.relative_attention import api
 from clinometer.kernels.relative_attention import blocks
-from clinometer.kernels.relative_attention import reference
-from clinometer.kernels.relative_attention import tpu
 from clinometer.tests.kernels.relative_attention import numpy_attention
 
 SMALL = AttentionBlocks(query=128, key=128)
@@ -222,13 +221,13 @@ def test_residuals_are_those_of_the_reference(masked):
     """Forward and backward may be of different implementations."""
     arrays, _ = draw(2, 30, 50, 1, 64)
     bias = np.random.default_rng(2).normal(size=(1, 1, 79))
-    operands = [jnp.asarray(x, jnp.float32) for x in (*arrays[:3], bias)]
+    arrays = [jnp.asarray(x, jnp.float32) for x in (*arrays[:3], bias)]
     segments = [jnp.asarray([[0] * n, [1] * n]) for n in (30, 50)]
     segments[1] = segments[1].at[1].set(2)  # the second's queries attend to nothing
-    rest = [*segments, jnp.zeros(1, jnp.int32), jnp.zeros((1, 0, 0, 0))]
+    arrays += [*segments, jnp.zeros(1, jnp.int32), jnp.zeros((1, 0, 0, 0))]
     settings = {"causal": False, "masked": masked, "groups": 1}
-    got = interpreted(functools.partial(tpu.FORWARD.run, **settings), *operands, *rest)
-    want = reference.forward(*operands, *rest, **settings)
+    got = interpreted(api.FORWARD.function("tpu", settings), *arrays)
+    want = api.FORWARD.function("reference", settings)(*arrays)
     for a, b in zip(got, want, strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)

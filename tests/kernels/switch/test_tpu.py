@@ -234,7 +234,7 @@ def test_what_it_refuses_is_left_to_xla_for_a_reason(kind, shape, reason):
         (choice,) = kernels.choices(run, logits, platform="tpu")
     assert choice.implementation == "reference"
     assert reason in choice.passed_over[0]
-    assert routing.FORWARD.implementations["tpu"].executed_flops(logits) == 0
+    assert routing.FORWARD.implementations["tpu"].executed_flops(logits=logits) == 0
 
 
 @pytest.mark.parametrize(
@@ -253,9 +253,8 @@ def test_rows_are_moved_to_their_slots_and_back(
     gate = truth.f32(truth.normal(2, groups, num_tokens))
     y = truth.f32(truth.normal(3, groups, num_experts, capacity, 8))
     output_grad = truth.f32(truth.normal(4, groups, num_tokens, 8))
-    y_grad, gate_grad = jax.jit(rows.COMBINE_BACKWARD.implementations["tpu"].run)(
-        y, slot, gate, output_grad
-    )
+    run = rows.COMBINE_BACKWARD.function("tpu", {})
+    y_grad, gate_grad = jax.jit(run)(y, slot, gate, output_grad)
     want = truth.dispatch(output_grad * gate[..., None], slot, **sizes)
     np.testing.assert_allclose(y_grad, want, rtol=1e-6)
     moved = truth.combine(y, slot, np.ones_like(gate))
@@ -268,11 +267,10 @@ def test_many_tokens_are_told_apart_by_three_digits():
     slot = np.full((1, num_tokens), -1, np.int32)
     slot[0, [0, 255, 256, 65_535, 65_536, 65_999]] = [63, 2, 16, 0, 17, 40]
     x = jnp.arange(num_tokens, dtype=jnp.float32)[None, :, None]
-    found = rows.DISPATCH_FORWARD.implementations["tpu"].run(
-        x, slot, num_experts=4, capacity=16
-    )[0]
+    sizes = {"num_experts": 4, "capacity": 16}
+    (found,) = rows.DISPATCH_FORWARD.function("tpu", sizes)(x, slot)
     np.testing.assert_array_equal(found, truth.dispatch(x, slot, 4, 16))
-    run = functools.partial(kernels.switch_dispatch, num_experts=4, capacity=16)
+    run = functools.partial(kernels.switch_dispatch, **sizes)
     with kernels.target("TPU v5e"), kernels.interpret(None):
         (choice,) = kernels.choices(run, x, jnp.asarray(slot), platform="tpu")
     assert choice.implementation == "reference"

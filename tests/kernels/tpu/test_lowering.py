@@ -36,8 +36,7 @@ def all_pairs():
 @pytest.mark.parametrize(("case", "kind", "dtype"), all_pairs())
 def test_it_lowers_or_says_why_not(case, kind, dtype):
     run, shapes = case_lib.program(case, case_lib.OURS, dtype)
-    refuse = case.kernel.implementations[case_lib.OURS].refuse
-    reason = refuse(kind, *case.shapes(dtype), **case.settings)
+    reason = case.refusal(chips.of_device_kind(kind), dtype)
 
     def lower():
         with kernels.target(kind):

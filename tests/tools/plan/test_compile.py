@@ -52,8 +52,7 @@ def compiled(chip, dtype, cases):
     """Yields each case that the kernel takes on a chip, and what came of it."""
     jobs = {}
     for case in cases:
-        refuse = case.kernel.implementations[case_lib.OURS].refuse
-        if refuse(chip.device_kind, *case.shapes(dtype), **case.settings) is None:
+        if case.refusal(chip, dtype) is None:
             job = compiler_lib.Job(case.key, case_lib.OURS, dtype, chip.topology)
             jobs[job] = case
     with compiler_lib.Compiler(TABLE, 300) as compiler:
@@ -67,8 +66,9 @@ def problems(case, outcome, dtype):
     if not outcome.values:
         yield f"{name}: {outcome.reason}"
         return
-    shapes = case.shapes(dtype)
-    arrays = (*shapes, *case.kernel.results(*shapes, **case.settings))
+    operands = case.named_shapes(dtype)
+    results = case.kernel.signature.result_shapes(operands, case.settings)
+    arrays = (*operands.values(), *results)
     # Converted copies of operands and results, padded by a block, and no more.
     padded = (x.dtype.itemsize * (math.prod(x.shape) + 128 * 128) for x in arrays)
     most = 3 * sum(padded) + 2**18

@@ -15,6 +15,7 @@ from jax.extend import core
 import jax.numpy as jnp
 
 from clinometer.kernels import context
+from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
 from clinometer.kernels import equations
 from clinometer.kernels.bench import runner
@@ -56,6 +57,7 @@ class _Compared:
     op: str
     pass_name: str
     label: str
+    arrays: tuple[Operand, ...]  # in the order in which `run` takes them
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -64,7 +66,7 @@ class _Compared:
 
     def shapes(self, dtype: str) -> list[jax.ShapeDtypeStruct]:
         """Returns the operands as the kernel takes them."""
-        return [_struct(x.shape, x, dtype) for x in self.operands]
+        return [_struct(x.shape, x, dtype) for x in self.arrays]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Case(_Compared):
         pass_name: "forward" or "backward".
         label: of the shape, e.g. "b8h8s512d64".
         kernel: what is called.
-        operands: of the kernel.
+        operands: of the kernel, by name.
         settings: of the kernel.
         roofline: "module:function" of chip, operands' shapes and settings; None where
             nobody has worked it out.
@@ -86,34 +88,44 @@ class Case(_Compared):
     op: str
     pass_name: str
     label: str
-    kernel: dispatch.Kernel
-    operands: tuple[Operand, ...]
+    kernel: declaration.Kernel
+    operands: Mapping[str, Operand]
     settings: Mapping[str, Any]
     roofline: str | None = None
     forms: Mapping[str, Form] = dataclasses.field(default_factory=dict)
+
+    @property
+    def arrays(self) -> tuple[Operand, ...]:
+        """The operands in the kernel's order."""
+        return self.kernel.signature.ordered(str(self.kernel), self.operands)
+
+    def named_shapes(self, dtype: str) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns the operands as the kernel takes them, by name."""
+        return self.kernel.signature.named(self.shapes(dtype))
 
     def implementations(self) -> list[str]:
         """Names of what can be compiled: ours where there is one, then XLA's forms."""
         ours = [OURS] if OURS in self.kernel.implementations else []
         return [*ours, XLA, *self.forms]
 
-    def run(self, implementation: str, operands: Sequence[jax.Array]) -> Sequence[Any]:
+    def run(self, implementation: str, arrays: Sequence[jax.Array]) -> Sequence[Any]:
         """Returns the results of ours or of the reference."""
-        return dispatch.call(self.kernel, operands, dict(self.settings), implementation)
+        operands = self.kernel.signature.named(arrays)
+        return dispatch.call(self.kernel, operands, self.settings, implementation)
 
     def refusal(self, chip: chips.Chip, dtype: str) -> str | None:
         """Returns why ours does not run on a chip, or None."""
         if OURS not in self.kernel.implementations:
             return f"{self.op} ({self.pass_name}) has no form of ours"
         refuse = self.kernel.implementations[OURS].refuse
-        return refuse(chip.device_kind, *self.shapes(dtype), **self.settings)
+        return refuse(chip.device_kind, **self.named_shapes(dtype), **self.settings)
 
     def auto(self, chip: chips.Chip, dtype: str) -> str:
         """Returns the implementation that "auto" takes on a chip."""
         return dispatch.choose(
             self.kernel,
-            self.shapes(dtype),
-            dict(self.settings),
+            self.named_shapes(dtype),
+            self.settings,
             "auto",
             "tpu",
             chip.device_kind,
@@ -125,7 +137,7 @@ class Case(_Compared):
             return None
         module, _, name = self.roofline.partition(":")
         function = getattr(importlib.import_module(module), name)
-        return function(chip, *self.shapes(dtype), **self.settings)
+        return function(chip, self.named_shapes(dtype), self.settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +164,7 @@ class Step(_Compared):
     pass_name: str = dataclasses.field(default=STEP, init=False)
 
     @property
-    def operands(self) -> tuple[Operand, ...]:
+    def arrays(self) -> tuple[Operand, ...]:
         """The inputs, and what flows back."""
         return (*self.inputs, *self.cotangents)
 
@@ -168,10 +180,10 @@ class Step(_Compared):
         """As `Case.implementations`; ours is what "auto" takes."""
         return [OURS, XLA, *self.forms]
 
-    def run(self, implementation: str, operands: Sequence[jax.Array]) -> Sequence[Any]:
+    def run(self, implementation: str, arrays: Sequence[jax.Array]) -> Sequence[Any]:
         """Returns results, then gradients, of ours or of the reference."""
         name = "auto" if implementation == OURS else implementation
-        return jax.tree.leaves(self._gradients(self.function(name))(*operands))
+        return jax.tree.leaves(self._gradients(self.function(name))(*arrays))
 
     def refusal(self, chip: chips.Chip, dtype: str) -> str | None:
         """Returns why nothing in it is ours on a chip, or None."""
@@ -183,7 +195,7 @@ class Step(_Compared):
         """Returns OURS where "auto" takes a kernel of ours for a part at least."""
         with context.target(chip.device_kind):
             found = equations.choices(
-                lambda *operands: self.run(OURS, operands),
+                lambda *arrays: self.run(OURS, arrays),
                 *self.shapes(dtype),
                 platform="tpu",
             )
@@ -215,8 +227,8 @@ def program(
         dtype: of operands without their own.
     """
     form = case.forms.get(implementation)
-    operands = form.operands if form else case.operands
-    stored = {x.shape: x.stored for x in (*operands, *case.operands) if x.stored}
+    operands = form.operands if form else case.arrays
+    stored = {x.shape: x.stored for x in (*operands, *case.arrays) if x.stored}
 
     def run(*arrays: jax.Array) -> list[jax.Array]:
         whole = [

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import functools
 from typing import Any
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import declaration
 from clinometer.kernels.bench import baselines
 from clinometer.kernels.convolution import dynamic
 from clinometer.kernels.convolution import light
@@ -76,17 +76,21 @@ def attention(
     key = steps.heads(batch, num_keys, num_heads, width)
     distances = length + num_keys - 1 if biased else 0
     segments = batch if masked else 1
-    operands = (
-        query,
-        key,
-        key,
-        Operand((1, num_heads, distances), "float32"),
-        Operand((segments, length), "int32"),
-        Operand((segments, num_keys), "int32"),
-        Operand((1,), "int32"),
-        Operand((1, 0, 0, 0), "float32"),
-    )
-    residuals = (query, Operand((batch, num_heads, length), "float32"))
+    operands = {
+        "query": query,
+        "key": key,
+        "value": key,
+        "bias": Operand((1, num_heads, distances), "float32"),
+        "query_segments": Operand((segments, length), "int32"),
+        "key_segments": Operand((segments, num_keys), "int32"),
+        "offset": Operand((1,), "int32"),
+        "multiplier": Operand((1, 0, 0, 0), "float32"),
+    }
+    more = {
+        "output": query,
+        "log_sum_exp": Operand((batch, num_heads, length), "float32"),
+        "output_grad": query,
+    }
     forms = {}
     if biased and not masked and num_keys == length:
         table = Operand((num_heads, steps.NUM_BUCKETS), "float32")
@@ -103,7 +107,7 @@ def attention(
         "relative_attention",
         f"b{batch}h{num_heads}s{length}{keys}d{width}{marks}",
         (attention_api.FORWARD, attention_api.BACKWARD),
-        (operands, (*operands, *residuals, query)),
+        (operands, operands | more),
         {"causal": causal, "masked": masked, "groups": 1},
         forms,
     )
@@ -121,8 +125,9 @@ def performer(
     """Yields Performer's attention, forward and backward."""
     x = steps.heads(batch, length, num_heads, width)
     mask = Operand((batch, length) if masked else (1, 0), "float32")
-    operands = (x, x, x, mask)
-    residuals = (x, Operand((batch, num_heads, length), "float32"))
+    operands = {"query": x, "key": x, "value": x, "mask": mask}
+    denominator = Operand((batch, num_heads, length), "float32")
+    more = {"output": x, "denominator": denominator, "output_grad": x}
     forms = {}
     if causal and not masked:
         forms = {
@@ -133,7 +138,7 @@ def performer(
         "performer_attention",
         f"b{batch}h{num_heads}s{length}d{width}{_marks(causal=causal, masked=masked)}",
         (performer_api.FORWARD, performer_api.BACKWARD),
-        (operands, (*operands, *residuals, x)),
+        (operands, operands | more),
         {"causal": causal, "epsilon": baselines.EPSILON},
         forms,
     )
@@ -150,13 +155,13 @@ def light_conv(
 ) -> Iterator[Case]:
     """Yields light convolution, forward and backward."""
     x = Operand((batch, length, channels))
-    weights = Operand((1, num_heads, taps))
+    operands = {"x": x, "weights": Operand((1, num_heads, taps))}
     filters = Operand((num_heads, taps))
     yield from _both(
         "light_conv",
         f"b{batch}s{length}d{channels}h{num_heads}k{taps}{_marks(causal=causal)}",
         (light.FORWARD, light.BACKWARD),
-        ((x, weights), (x, weights, x)),
+        (operands, operands | {"output_grad": x}),
         {"causal": causal, "groups": 1},
         {
             "shift-sum": Form(baselines.light_shift_sum, (x, filters)),
@@ -181,11 +186,12 @@ def dynamic_conv(
     weights = Operand(
         (batch, length, num_heads, taps), None, (batch, length, num_heads * taps)
     )
+    operands = {"x": x, "weights": weights}
     yield from _both(
         "dynamic_conv",
         f"b{batch}s{length}d{channels}h{num_heads}k{taps}{_marks(causal=causal)}",
         (dynamic.FORWARD, dynamic.BACKWARD),
-        ((x, weights), (x, weights, x)),
+        (operands, operands | {"output_grad": x}),
         {"causal": causal},
         {
             "shift-sum": Form(baselines.dynamic_shift_sum, (x, weights)),
@@ -219,18 +225,18 @@ def switch(
             functools.partial(baselines.dispatch_one_hot_einsum, **slots), (x, slot)
         ),
     }
-    one = Operand((1, num_tokens), "float32")
     name = f"{label}d{d_model}"
-    yield _case("switch_dispatch", name, rows.DISPATCH_FORWARD, (x, slot), slots, forms)
-    operands = (y, slot, one)
+    operands = {"x": x, "slot": slot}
+    yield _case("switch_dispatch", name, rows.DISPATCH_FORWARD, operands, slots, forms)
+    operands = {"y_grad": y, "slot": slot, "gate": gate}
     yield _case("switch_dispatch", name, rows.DISPATCH_BACKWARD, operands, {})
     forms = {
         "gather": Form(baselines.combine_gather, (y, gate, slot)),
         "one-hot-einsum": Form(baselines.combine_one_hot_einsum, (y, gate, slot)),
     }
-    operands = (y, slot, gate)
+    operands = {"y": y, "slot": slot, "gate": gate}
     yield _case("switch_combine", name, rows.COMBINE_FORWARD, operands, {}, forms)
-    operands = (*operands, x)
+    operands = operands | {"output_grad": x}
     yield _case("switch_combine", name, rows.COMBINE_BACKWARD, operands, {})
     counts = Operand((1, num_experts), "int32")
     settings = {"num_tokens": num_tokens, "num_experts": num_experts, "groups": 1}
@@ -238,9 +244,10 @@ def switch(
         name = f"{label}d{first}f{last}"
         here = Operand((1, num_experts, capacity, first))
         grad = Operand((1, num_experts, capacity, last))
-        operands = (here, Operand((1, num_experts, first, last)), counts)
+        w = Operand((1, num_experts, first, last))
+        operands = {"x": here, "w": w, "counts": counts}
         yield _case("expert_matmul", name, experts.FORWARD, operands, settings)
-        operands = (*operands, grad)
+        operands = operands | {"y_grad": grad}
         yield _case("expert_matmul", name, experts.BACKWARD, operands, settings)
 
 
@@ -264,19 +271,19 @@ def route(
         "switch_route",
         label,
         routing.FORWARD,
-        (logits, mask),
+        {"logits": logits, "mask": mask},
         {"capacity": capacity},
         {} if masked else {"one-hot-cumsum": Form(one_hot, (logits,))},
     )
-    operands = (
-        logits,
-        mask,
-        Operand((groups, num_tokens), "int32"),
-        tokens,
-        tokens,
-        Operand((groups, num_experts), "float32"),
-        Operand((groups,), "float32"),
-    )
+    operands = {
+        "logits": logits,
+        "mask": mask,
+        "expert_index": Operand((groups, num_tokens), "int32"),
+        "gate": tokens,
+        "gate_grad": tokens,
+        "probability_grad": Operand((groups, num_experts), "float32"),
+        "z_grad": Operand((groups,), "float32"),
+    }
     yield _case("switch_route", label, routing.BACKWARD, operands, {})
 
 
@@ -287,8 +294,8 @@ def _marks(**named: bool) -> str:
 def _case(
     op: str,
     label: str,
-    kernel: dispatch.Kernel,
-    operands: tuple[Operand, ...],
+    kernel: declaration.Kernel,
+    operands: dict[str, Operand],
     settings: dict[str, Any],
     forms: dict[str, Form] | None = None,
 ) -> Case:
@@ -300,11 +307,12 @@ def _case(
 def _both(
     op: str,
     label: str,
-    kernels: tuple[dispatch.Kernel, dispatch.Kernel],
-    operands: tuple[tuple[Operand, ...], tuple[Operand, ...]],
+    kernels: tuple[declaration.Kernel, declaration.Kernel],
+    operands: tuple[dict[str, Operand], dict[str, Operand]],
     settings: dict[str, Any],
     forms: dict[str, Form],
 ) -> Iterator[Case]:
     """Yields both passes; the forms are of the forward pass, see `steps.py`."""
-    yield _case(op, label, kernels[0], operands[0], settings, forms)
-    yield _case(op, label, kernels[1], operands[1], settings)
+    (forward, backward), (ahead, back) = kernels, operands
+    yield _case(op, label, forward, ahead, settings, forms)
+    yield _case(op, label, backward, back, settings)

@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from clinometer.kernels import dispatch
+from clinometer.kernels import declaration
+from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import Signature
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import roofline
 from clinometer.tests.kernels import child
@@ -30,27 +32,27 @@ KERNELS = 2580 + 118
 CYCLES = KERNELS + 1219 + 5 * 137 + 5 * 98 + 2 * 996 + 35
 
 
-def least(chip, x, **settings):
+def least(chip, operands, settings):
     return roofline.Roofline(vpu=1000.0, hbm=2000.0)
 
 
-def run(x, **settings):
+def run(x):
     return (x + 1,)
 
 
-KERNEL = dispatch.Kernel(
+KERNEL = declaration.Kernel(
     "scale",
     "forward",
-    lambda x, **settings: (jax.ShapeDtypeStruct(x.shape, x.dtype),),
-    lambda x, **settings: 0,
+    Signature({"x": "b s h d"}, {"y": Result("b s h d", "x")}),
+    lambda x: 0,
     {
-        "reference": dispatch.Implementation(run),
-        "tpu": dispatch.Implementation(run),
+        "reference": declaration.Implementation(run),
+        "tpu": declaration.Implementation(run, ("tpu",)),
     },
 )
 OPERAND = case_lib.Operand((2, 4, 8, 16), None, (2, 4, 128))
 CASE = case_lib.Case(
-    *("scale", "forward", "b2", KERNEL, (OPERAND,), {}, f"{__name__}:least"),
+    *("scale", "forward", "b2", KERNEL, {"x": OPERAND}, {}, f"{__name__}:least"),
     forms={"other": case_lib.Form(lambda x: x * 2, (OPERAND,))},
 )
 
@@ -216,8 +218,8 @@ def test_large_programs_of_xla_are_not_simulated(tmp_path, monkeypatch):
 
 def test_what_the_kernel_refuses_is_not_compiled(tmp_path):
     implementations = {
-        "reference": dispatch.Implementation(run),
-        "tpu": dispatch.Implementation(run, lambda kind, x, **settings: "too small"),
+        "reference": declaration.Implementation(run),
+        "tpu": declaration.Implementation(run, ("tpu",), lambda kind, x: "too small"),
     }
     kernel = dataclasses.replace(KERNEL, implementations=implementations)
     case = dataclasses.replace(CASE, kernel=kernel)
