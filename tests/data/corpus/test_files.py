@@ -163,7 +163,7 @@ def test_special_files_are_never_opened(folder):
 def test_a_command_ends_with_a_fifo_in_the_corpus(folder):
     _make("c/a.txt")
     os.mkfifo("c/fifo.txt")
-    program = "import sys; from clinometer.data import corpus_files as f; " + (
+    program = "import sys; from clinometer.data.corpus import files as f; " + (
         "print(f.find(sys.argv[1:]).files)"
     )
     imports = os.pathsep.join(path for path in sys.path if path)

@@ -23,12 +23,12 @@ from clinometer.tests.data import damage
 # Tokenises in small units and kills itself at the given call of one function.
 _KILLED = """
 import os, signal, sys
-from clinometer.data import files, store_folder, store_writer
-from clinometer.data import tokenization, tokenized_units
+from clinometer.data import files
+from clinometer.data.store import folder, tokenization, tokenized_units, writer
 tokenized_units.UNIT_CHARACTERS = 20000
 source, output, module, function, call = sys.argv[1:]
-owner = {"files": files, "store_writer": store_writer, "os": os,
-         "Folder": store_folder.Folder}[module]
+owner = {"files": files, "store_writer": writer, "os": os,
+         "Folder": folder.Folder}[module]
 original, calls = getattr(owner, function), 0
 def counted(*args, **kwargs):
     global calls

@@ -13,7 +13,7 @@ from clinometer.models.architectures import registry
 
 _SHORT = """\
 from clinometer import models
-from clinometer.models import architecture, transformer
+from clinometer.models.architectures import architecture, transformer
 assert models.ARCHITECTURES is not None  # All of the package is there.
 ARCHITECTURE = transformer.ARCHITECTURE
 """

@@ -14,7 +14,7 @@ HAS_COMPILER = importlib.util.find_spec("libtpu") is not None
 
 def run(*arguments):
     """Runs the command in a process of its own: libtpu is loaded once in each."""
-    code = "import sys; from clinometer.train import ahead_of_time as a; " + (
+    code = "import sys; from clinometer.tools.plan import ahead_of_time as a; " + (
         f"sys.exit(a.main({[*arguments]!r}))"
     )
     return child.run(code)
