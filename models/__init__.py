@@ -36,6 +36,7 @@ from clinometer.models.layers.feed_forward import FeedForward
 from clinometer.models.layers.norm import RMSNorm
 from clinometer.models.layers.performer_attention import PerformerAttention
 from clinometer.models.layers.stack import is_stacked
+from clinometer.models.layers.stack import stack_axes
 from clinometer.models.layers.stack import stack_params
 from clinometer.models.layers.stack import unstack_params
 from clinometer.models.layers.switch_ffn import SwitchFFN
@@ -68,6 +69,7 @@ __all__ = [
     "decoding",
     "is_stacked",
     "loss",
+    "stack_axes",
     "stack_params",
     "unstack_params",
 ]

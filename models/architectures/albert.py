@@ -28,6 +28,7 @@ from clinometer.models.counting import closed_form
 from clinometer.models.layers import attention
 from clinometer.models.layers import layer as layer_lib
 from clinometer.models.layers import norm
+from clinometer.models.layers import parameters
 from clinometer.models.layers import residual
 from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
@@ -90,17 +91,15 @@ class FactorisedEmbedding(hk.Module):
 
     def _parameters(self) -> tuple[jax.Array, jax.Array]:
         config = self.config
-        init = hk.initializers.RandomNormal(config.d_embedding**-0.25)
-        shapes = {
-            "table": [config.vocab_size, config.d_embedding],
-            "projection": [config.d_embedding, config.d_model],
-        }
-        return tuple(
-            hk.get_parameter(name, shape, jnp.float32, init).astype(
-                config.compute_dtype
-            )
-            for name, shape in shapes.items()
+        factor, dtype = config.d_embedding, config.compute_dtype
+        init = parameters.normal(factor**-0.25)
+        table = parameters.make(
+            "table", (config.vocab_size, factor), ("vocab", "factor"), init
         )
+        projection = parameters.make(
+            "projection", (factor, config.d_model), ("factor", "embed"), init
+        )
+        return table.astype(dtype), projection.astype(dtype)
 
 
 def make_network(config: Config) -> seq2seq.Network:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from clinometer.models import config as config_lib
 from clinometer.models import keys
 from clinometer.models.layers import norm
+from clinometer.models.layers import parameters
 from clinometer.models.layers import residual
 from clinometer.models.layers import separable_conv
 from clinometer.models.layers import sublayers
@@ -47,14 +48,13 @@ class GatedLinearUnit(hk.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Transforms every position alike."""
-        return self._dense("value", x) * jax.nn.sigmoid(self._dense("gate", x))
-
-    def _dense(self, name: str, x: jax.Array) -> jax.Array:
-        width = x.shape[-1]
-        init = hk.initializers.TruncatedNormal(width**-0.5)
-        kernel = hk.get_parameter(name, [width, width], jnp.float32, init)
-        bias = hk.get_parameter(f"{name}_bias", [width], jnp.float32, jnp.zeros)
-        return x @ kernel.astype(x.dtype) + bias[None, None].astype(x.dtype)
+        value, gate = (
+            parameters.dense(
+                name, x, x.shape[-1], ("embed", "channels"), with_bias=True
+            )
+            for name in ("value", "gate")
+        )
+        return value * jax.nn.sigmoid(gate)
 
 
 class EncoderConv(hk.Module):
@@ -78,16 +78,18 @@ class EncoderConv(hk.Module):
     ) -> jax.Array:  # [B, T, d], [B, T] -> [B, T, d]
         """Transforms x, in which padding (segment 0) is zero."""
         config, d_model = self.config, x.shape[-1]
-        init = hk.initializers.TruncatedNormal(d_model**-0.5)
-        kernel = hk.get_parameter("left", [d_model, 4 * d_model], jnp.float32, init)
-        left = jax.nn.relu(x @ kernel.astype(x.dtype))
+        axes = ("embed", "channels")
+        left = jax.nn.relu(parameters.dense("left", x, 4 * d_model, axes))
         right = jax.nn.relu(self._conv(x))
         left = residual.drop(config, left, keys.fold(dropout_key, "left"))
         right = residual.drop(config, right, keys.fold(dropout_key, "right"))
-        h = norm.LayerNorm(name="norm")(left + _pad_channels(right, 4 * d_model))
+        h = norm.LayerNorm("channels", name="norm")(
+            left + _pad_channels(right, 4 * d_model)
+        )
         y = separable_conv.SeparableConv(
             ENCODER_TAPS,
             d_model // 2,
+            ("channels", "embed_part"),
             implementation=config.implementation,
             name="separable",
         )(residual.mask_padding(h, segments))
@@ -97,10 +99,10 @@ class EncoderConv(hk.Module):
     def _conv(self, x: jax.Array) -> jax.Array:
         """Convolution of width 3, [B, T, d] -> [B, T, d / 2], as one product."""
         d_model = x.shape[-1]
-        shape = [3, d_model, d_model // 2]
-        limit = (6.0 / (3 * (d_model + d_model // 2))) ** 0.5
-        init = hk.initializers.RandomUniform(-limit, limit)
-        kernel = hk.get_parameter("conv", shape, jnp.float32, init).astype(x.dtype)
+        shape = (3, d_model, d_model // 2)
+        init = parameters.glorot_uniform(3 * d_model, 3 * (d_model // 2))
+        axes = ("taps", "embed", "channels")
+        kernel = parameters.make("conv", shape, axes, init).astype(x.dtype)
         padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0)))
         length = x.shape[1]
         shifted = [padded[:, shift : shift + length] for shift in range(3)]
@@ -148,12 +150,12 @@ class DecoderConv(hk.Module):
     def _convolutions(self, d_model: int) -> list[separable_conv.SeparableConv]:
         return [
             separable_conv.SeparableConv(
-                taps, outputs, True, self.config.implementation, name=name
+                taps, outputs, axes, True, self.config.implementation, name=name
             )
-            for name, taps, outputs in (
-                ("left", LEFT_TAPS, 2 * d_model),
-                ("right", RIGHT_TAPS, d_model // 2),
-                ("inner", INNER_TAPS, d_model),
+            for name, taps, outputs, axes in (
+                ("left", LEFT_TAPS, 2 * d_model, ("embed", "channels")),
+                ("right", RIGHT_TAPS, d_model // 2, ("embed", "channels")),
+                ("inner", INNER_TAPS, d_model, ("channels", "embed")),
             )
         ]
 
@@ -166,7 +168,7 @@ class DecoderConv(hk.Module):
         left = residual.drop(config, left, keys.fold(dropout_key, "left"))
         right = residual.drop(config, right, keys.fold(dropout_key, "right"))
         right = _pad_channels(right, left.shape[-1])
-        return norm.LayerNorm(name="norm")(left + right)
+        return norm.LayerNorm("channels", name="norm")(left + right)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,7 @@ from clinometer.models import config as config_lib
 from clinometer.models.architectures import architecture
 from clinometer.models.architectures import transformer
 from clinometer.models.counting import closed_form
+from clinometer.models.layers import parameters
 from clinometer.models.layers import sublayers
 from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
@@ -85,17 +86,22 @@ class TokenMixing(hk.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, S, d] -> [B, S, d]
         """Mixes positions; those to be ignored are zero."""
-        length, width = x.shape[1], self.mixing_width
-        hidden = jax.nn.gelu(self._project("wi", x, length, width), approximate=True)
-        return self._project("wo", hidden, width, length)
+        hidden = self._project("wi", x, self.mixing_width, ("length", "mixing"))
+        hidden = jax.nn.gelu(hidden, approximate=True)
+        return self._project("wo", hidden, x.shape[1], ("mixing", "length"))
 
-    def _project(self, name: str, x: jax.Array, fan_in: int, fan_out: int) -> jax.Array:
+    def _project(
+        self, name: str, x: jax.Array, fan_out: int, axes: parameters.Axes
+    ) -> jax.Array:
         """[B, fan_in, d] -> [B, fan_out, d]."""
-        init = hk.initializers.TruncatedNormal(fan_in**-0.5)
-        kernel = hk.get_parameter(name, [fan_in, fan_out], jnp.float32, init)
+        fan_in = x.shape[1]
+        init = parameters.truncated_normal(fan_in)
+        kernel = parameters.make(name, (fan_in, fan_out), axes, init)
         y = jnp.einsum("bsd,st->btd", x, kernel.astype(x.dtype))
         if self.with_bias:
-            bias = hk.get_parameter(f"{name}_bias", [fan_out], jnp.float32, jnp.zeros)
+            bias = parameters.make(
+                f"{name}_bias", (fan_out,), axes[1:], parameters.zeros
+            )
             y += bias.astype(x.dtype)[None, :, None]
         return y
 

@@ -35,6 +35,7 @@ from clinometer.models.architectures import architecture
 from clinometer.models.architectures import transformer
 from clinometer.models.counting import closed_form
 from clinometer.models.layers import embedding
+from clinometer.models.layers import parameters
 from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
 
@@ -93,9 +94,18 @@ class MixtureOfSoftmaxes(hk.Module):
     def __call__(self, h: jax.Array, table: jax.Array) -> jax.Array:
         """Returns [B, T, V] of h [B, T, d] and table [V, d]."""
         batch, length, d_model = h.shape
-        mixture = self._parameter("mixture", [self.num_softmaxes, d_model], 1.0)
-        shape = [self.num_softmaxes, d_model, d_model]
-        context = self._parameter("context", shape, self.context_init_scale)
+        mixture = parameters.make(
+            "mixture",
+            (self.num_softmaxes, d_model),
+            ("softmaxes", "embed"),
+            parameters.normal(1.0),
+        )
+        context = parameters.make(
+            "context",
+            (self.num_softmaxes, d_model, d_model),
+            ("softmaxes", "embed", "context"),
+            parameters.normal(self.context_init_scale),
+        )
         h = h.astype(jnp.float32) * d_model**-0.5
 
         @jax.checkpoint
@@ -111,10 +121,6 @@ class MixtureOfSoftmaxes(hk.Module):
         if whole < length:
             logits = jnp.concatenate([logits, chunk(h[:, whole:])], axis=1)
         return logits
-
-    def _parameter(self, name: str, shape: list[int], std: float) -> jax.Array:
-        init = hk.initializers.RandomNormal(std)
-        return hk.get_parameter(name, shape, jnp.float32, init)
 
 
 def _log_probabilities(

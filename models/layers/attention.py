@@ -14,6 +14,7 @@ from clinometer.kernels import relative_attention
 from clinometer.kernels.relative_attention import NUM_BUCKETS
 from clinometer.kernels.relative_attention import relative_position_bucket
 from clinometer.models import keys
+from clinometer.models.layers import parameters
 from clinometer.models.layers import projections
 
 State = tuple[jax.Array, jax.Array]  # keys and values, [B, S, G, k] each
@@ -32,10 +33,9 @@ class RelativeBias(hk.Module):
 
     def __call__(self) -> jax.Array:  # [H, num_buckets], float32
         """Returns the table, for `RelativeAttention`."""
-        shape = [self.num_heads, NUM_BUCKETS]
-        limit = (6.0 / sum(shape)) ** 0.5
-        init = hk.initializers.RandomUniform(-limit, limit)
-        return hk.get_parameter("table", shape, jnp.float32, init)
+        shape = (self.num_heads, NUM_BUCKETS)
+        init = parameters.glorot_uniform(*shape)
+        return parameters.make("table", shape, ("heads", "relative_buckets"), init)
 
 
 class RelativeAttention(projections.AttentionProjections):

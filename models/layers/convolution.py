@@ -15,6 +15,7 @@ from clinometer.kernels.convolution import dynamic_conv
 from clinometer.kernels.convolution import light_conv
 from clinometer.models import keys
 from clinometer.models.layers import dropout
+from clinometer.models.layers import parameters
 
 FORMS = ("mtf", "fairseq")
 
@@ -27,6 +28,7 @@ class _Convolution(hk.Module):
         kernel_size: int,
         causal: bool,
         form: str,
+        pointwise: bool,
         dropconnect_rate: float,
         implementation: str | Sequence[str],
         name: str | None,
@@ -40,6 +42,7 @@ class _Convolution(hk.Module):
         self.kernel_size = kernel_size
         self.causal = causal
         self.form = form
+        self.pointwise = pointwise
         self.dropconnect_rate = dropconnect_rate
         self.implementation = implementation
 
@@ -102,29 +105,37 @@ class _Convolution(hk.Module):
         return self._project(y.reshape(x.shape).astype(x.dtype)), window[:, 1:]
 
     def _gated(self, x: jax.Array) -> jax.Array:
-        return self._dense("value", x, 2) * jax.nn.sigmoid(self._dense("gate", x, 2))
+        # Glorot counts the two as the one matrix [d, 2 d] that they are in fairseq.
+        value, gate = (
+            self._dense(name, x, ("embed", "channels"), fan_outs=2)
+            for name in ("value", "gate")
+        )
+        return value * jax.nn.sigmoid(gate)
 
     @abc.abstractmethod
     def _weights(self, gated: jax.Array, key: jax.Array | None) -> jax.Array:
         """Filters [H, K], or [B, S, H, K] by gated inputs [B, S, d]."""
 
     def _project(self, y: jax.Array) -> jax.Array:
-        return self._dense("output", y)
+        axis = "channels"
+        if self.pointwise:
+            y = self._dense("pointwise", y, (axis, "hidden_channels"))
+            axis = "hidden_channels"
+        return self._dense("output", y, (axis, "embed"))
 
     def _dropconnect(self, logits: jax.Array, key: jax.Array | None) -> jax.Array:
         """Normalises over the taps, then drops; what is left is not normalised."""
         weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
         return dropout.dropout(weights, self.dropconnect_rate, key)
 
-    def _dense(self, name: str, x: jax.Array, fan_outs: int = 1) -> jax.Array:
-        """Dense, d -> d; Glorot counts `fan_outs` such layers as one."""
-        width = x.shape[-1]
-        if self.form == "mtf":
-            init = hk.initializers.TruncatedNormal(width**-0.5)
-        else:
-            init = _glorot(width, fan_outs * width)
-        kernel = hk.get_parameter(name, [width, width], jnp.float32, init)
-        return _add_bias(f"{name}_bias", x @ kernel.astype(x.dtype))
+    def _dense(
+        self, name: str, x: jax.Array, axes: parameters.Axes, fan_outs: int = 1
+    ) -> jax.Array:
+        """Dense with bias, d -> d; Glorot counts `fan_outs` such layers as one."""
+        width, init = x.shape[-1], None
+        if self.form == "fairseq":
+            init = parameters.glorot_uniform(width, fan_outs * width)
+        return parameters.dense(name, x, width, axes, init, with_bias=True)
 
 
 class LightConv(_Convolution):
@@ -165,22 +176,29 @@ class LightConv(_Convolution):
         name: str | None = None,
     ):
         super().__init__(
-            kernel_size, causal, form, dropconnect_rate, implementation, name
+            kernel_size,
+            causal,
+            form,
+            form == "mtf",
+            dropconnect_rate,
+            implementation,
+            name,
         )
         self.num_heads = num_heads
 
     def _weights(self, gated: jax.Array, key: jax.Array | None) -> jax.Array:
-        shape = [self.num_heads or gated.shape[-1], self.kernel_size]
+        shape = (self.num_heads or gated.shape[-1], self.kernel_size)
         if self.form == "mtf":
-            init = hk.initializers.TruncatedNormal(self.kernel_size**-0.5)
+            init = parameters.truncated_normal(self.kernel_size)
         else:
-            init = _glorot(*shape)
-        logits = hk.get_parameter("filter", shape, jnp.float32, init)
+            init = parameters.glorot_uniform(*shape)
+        axes = ("heads" if self.num_heads else "channels", "taps")
+        logits = parameters.make("filter", shape, axes, init)
         return self._dropconnect(logits, key)
 
     def _project(self, y: jax.Array) -> jax.Array:
         if self.form == "mtf":
-            y = self._dense("pointwise", _add_bias("filter_bias", y))
+            y = parameters.add_bias("filter_bias", y, "channels")
         return super()._project(y)
 
 
@@ -217,28 +235,22 @@ class DynamicConv(_Convolution):
         name: str | None = None,
     ):
         super().__init__(
-            kernel_size, causal, "fairseq", dropconnect_rate, implementation, name
+            kernel_size,
+            causal,
+            "fairseq",
+            pointwise,
+            dropconnect_rate,
+            implementation,
+            name,
         )
         self.num_heads = num_heads
-        self.pointwise = pointwise
 
     def _weights(self, gated: jax.Array, key: jax.Array | None) -> jax.Array:
-        shape = [gated.shape[-1], self.num_heads * self.kernel_size]
-        kernel = hk.get_parameter("filter", shape, jnp.float32, _glorot(*shape))
-        logits = gated @ kernel.astype(gated.dtype)
+        shape = (gated.shape[-1], self.num_heads * self.kernel_size)
+        init = parameters.glorot_uniform(*shape)
+        logits = parameters.dense(
+            "filter", gated, shape[1], ("channels", "joined_taps"), init
+        )
         logits = logits.reshape(*gated.shape[:2], self.num_heads, self.kernel_size)
         # In the compute dtype: these are K H / d times as large as x.
         return self._dropconnect(logits, key).astype(gated.dtype)
-
-    def _project(self, y: jax.Array) -> jax.Array:
-        return super()._project(self._dense("pointwise", y) if self.pointwise else y)
-
-
-def _add_bias(name: str, x: jax.Array) -> jax.Array:
-    bias = hk.get_parameter(name, x.shape[-1:], jnp.float32, jnp.zeros)
-    return x + bias[None, None].astype(x.dtype)
-
-
-def _glorot(fan_in: int, fan_out: int) -> hk.initializers.Initializer:
-    limit = (6.0 / (fan_in + fan_out)) ** 0.5
-    return hk.initializers.RandomUniform(-limit, limit)

@@ -4,6 +4,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.models.layers import parameters
+
 
 class TokenEmbedding(hk.Module):
     """One table [V, d], plain normal of deviation 1, with no multiplier.
@@ -13,13 +15,13 @@ class TokenEmbedding(hk.Module):
 
     def __init__(self, vocab_size: int, d_model: int, name: str | None = None):
         super().__init__(name=name)
-        self.shape = [vocab_size, d_model]
+        self.shape = (vocab_size, d_model)
 
     @hk.name_like("__call__")
     def table(self) -> jax.Array:
         """Returns the table, float32 [V, d]."""
-        init = hk.initializers.RandomNormal(1.0)
-        return hk.get_parameter("table", self.shape, jnp.float32, init)
+        init = parameters.normal(1.0)
+        return parameters.make("table", self.shape, ("vocab", "embed"), init)
 
     def __call__(self, tokens: jax.Array, dtype: jnp.dtype) -> jax.Array:
         """Looks up int tokens [B, T]; returns [B, T, d] of `dtype`."""
@@ -45,9 +47,9 @@ class Logits(hk.Module):
             h = h * jnp.asarray(d_model**-0.5, h.dtype)
             equation, kernel = "btd,vd->btv", tied_table
         else:
-            init = hk.initializers.TruncatedNormal(d_model**-0.5)
-            shape = [d_model, self.vocab_size]
-            kernel = hk.get_parameter("kernel", shape, jnp.float32, init)
+            init = parameters.truncated_normal(d_model)
+            shape = (d_model, self.vocab_size)
+            kernel = parameters.make("kernel", shape, ("embed", "vocab"), init)
             equation = "btd,dv->btv"
         return jnp.einsum(
             equation, h, kernel.astype(h.dtype), preferred_element_type=jnp.float32

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from clinometer.models import keys
 from clinometer.models.layers import dropout
+from clinometer.models.layers import parameters
 
 _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -50,19 +50,14 @@ class FeedForward(hk.Module):
         self, x: jax.Array, dropout_key: jax.Array | None = None
     ) -> jax.Array:
         """Transforms every position alike."""
-        d_model = x.shape[-1]
         act = _FUNCTIONS[self.activation.removeprefix("gated-")]
         if self.activation.startswith("gated-"):
-            hidden = act(x @ _kernel("wi_0", d_model, self.d_ff, x.dtype))
-            hidden *= x @ _kernel("wi_1", d_model, self.d_ff, x.dtype)
+            hidden = act(self._expand("wi_0", x)) * self._expand("wi_1", x)
         else:
-            hidden = act(x @ _kernel("wi", d_model, self.d_ff, x.dtype))
+            hidden = act(self._expand("wi", x))
         key = keys.fold(dropout_key, "hidden")
         hidden = dropout.dropout(hidden, self.dropout_rate, key, self.shared_axes)
-        return hidden @ _kernel("wo", self.d_ff, d_model, x.dtype)
+        return parameters.dense("wo", hidden, x.shape[-1], ("mlp", "embed"))
 
-
-def _kernel(name: str, fan_in: int, fan_out: int, dtype: jnp.dtype) -> jax.Array:
-    """A float32 parameter [fan_in, fan_out], cast to the compute dtype."""
-    init = hk.initializers.TruncatedNormal(fan_in**-0.5)
-    return hk.get_parameter(name, [fan_in, fan_out], jnp.float32, init).astype(dtype)
+    def _expand(self, name: str, x: jax.Array) -> jax.Array:
+        return parameters.dense(name, x, self.d_ff, ("embed", "mlp"))

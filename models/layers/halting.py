@@ -13,6 +13,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.models.layers import parameters
+
 TYPES = ("basic", "global", "random", "accumulated")
 
 # Of "global" in decoding: sum and number of the probabilities so far, [B] each.
@@ -77,10 +79,10 @@ class Halting(hk.Module):
             if key is None:
                 return jnp.full(batch_and_length, 0.5), None
             return jax.random.uniform(key, batch_and_length), None
-        init = hk.initializers.TruncatedNormal(s.shape[-1] ** -0.5)
-        w = hk.get_parameter("w", s.shape[-1:], jnp.float32, init)
-        bias_init = hk.initializers.Constant(self.bias_init)
-        b = hk.get_parameter("b", [1], jnp.float32, bias_init)
+        init = parameters.truncated_normal(s.shape[-1])
+        w = parameters.make("w", s.shape[-1:], ("embed",), init)
+        bias_init = parameters.constant(self.bias_init)
+        b = parameters.make("b", (1,), ("one",), bias_init)
         logits = jnp.einsum("btd,d->bt", s.astype(jnp.float32), w)
         p = jax.nn.sigmoid(logits + b[None])
         if self.act_type != "global":

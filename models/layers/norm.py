@@ -4,35 +4,49 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.models.layers import parameters
+
 EPSILON = 1e-6
 
 
-class RMSNorm(hk.Module):
+class _Norm(hk.Module):
+    def __init__(self, axis: str = "embed", name: str | None = None):
+        super().__init__(name=name)
+        self.axis = axis
+
+
+class RMSNorm(_Norm):
     """`x * rsqrt(mean(x^2) + 1e-6) * scale` over the last axis.
 
     No mean is subtracted and there is no bias. `scale` is [d], initially ones.
+
+    Args:
+        axis: name of the last axis, one of `parameters.AXES`.
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:  # [..., d] -> [..., d]
         """Normalises the last axis."""
-        scale = hk.get_parameter("scale", [x.shape[-1]], jnp.float32, init=jnp.ones)
+        scale = parameters.make("scale", x.shape[-1:], (self.axis,), parameters.ones)
         y = x.astype(jnp.float32)
         y *= jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + EPSILON)
         # Explicit, so that a strict rank-promotion setting accepts the product.
         return (y * jnp.broadcast_to(scale, y.shape)).astype(x.dtype)
 
 
-class LayerNorm(hk.Module):
+class LayerNorm(_Norm):
     """`(x - mean) * rsqrt(variance + 1e-6) * scale + offset` over the last axis.
 
     `scale` and `offset` are [d], initially ones and zeros.
+
+    Args:
+        axis: name of the last axis, one of `parameters.AXES`.
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:  # [..., d] -> [..., d]
         """Normalises the last axis."""
-        shape = [x.shape[-1]]
-        scale = hk.get_parameter("scale", shape, jnp.float32, init=jnp.ones)
-        offset = hk.get_parameter("offset", shape, jnp.float32, init=jnp.zeros)
+        shape, axes = x.shape[-1:], (self.axis,)
+        scale = parameters.make("scale", shape, axes, parameters.ones)
+        offset = parameters.make("offset", shape, axes, parameters.zeros)
         y = x.astype(jnp.float32)
         y -= jnp.mean(y, axis=-1, keepdims=True)
         y *= jax.lax.rsqrt(jnp.mean(jnp.square(y), axis=-1, keepdims=True) + EPSILON)

@@ -7,6 +7,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.models.layers import parameters
+
 _LONGEST_PERIOD = 10_000.0
 
 
@@ -47,7 +49,7 @@ class LearnedPositions(hk.Module):
                 f"LearnedPositions: a sequence of length {length}, but max_length is "
                 f"{self.max_length}"
             )
-        init = hk.initializers.RandomNormal(1.0)
-        shape = [self.max_length, self.d_model]
-        table = hk.get_parameter("table", shape, jnp.float32, init)
+        shape = (self.max_length, self.d_model)
+        init = parameters.normal(1.0)
+        table = parameters.make("table", shape, ("position", "embed"), init)
         return jax.lax.dynamic_slice_in_dim(table, start, length)

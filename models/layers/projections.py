@@ -6,7 +6,8 @@ heads (H, or 1 when heads are shared), k width of a head.
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
+
+from clinometer.models.layers import parameters
 
 
 class AttentionProjections(hk.Module):
@@ -42,31 +43,36 @@ class AttentionProjections(hk.Module):
     @hk.name_like("__call__")
     def query(self, x: jax.Array) -> jax.Array:
         """Projects [B, T, d] to queries, [B, T, H, k]."""
-        std = (x.shape[-1] * self.d_kv) ** -0.5
-        return self._project("query", x, self.num_heads, std)
+        stddev = (x.shape[-1] * self.d_kv) ** -0.5
+        return self._project("query", x, self.num_heads, stddev, "joined_heads")
 
     @hk.name_like("__call__")
     def key_value(self, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Projects [B, S, d] to keys and values, [B, S, G, k] each."""
-        std = memory.shape[-1] ** -0.5
-        if self.shared_kv:
-            tied = self._project("key_value", memory, self.num_kv_heads, std)
-            return tied, tied
-        return (
-            self._project("key", memory, self.num_kv_heads, std),
-            self._project("value", memory, self.num_kv_heads, std),
-        )
+        stddev = memory.shape[-1] ** -0.5
+        names = ("key_value",) if self.shared_kv else ("key", "value")
+        made = [
+            self._project(name, memory, self.num_kv_heads, stddev, "joined_kv_heads")
+            for name in names
+        ]
+        return made[0], made[-1]
 
     @hk.name_like("__call__")
     def output(self, y: jax.Array, d_model: int) -> jax.Array:
         """Projects what the heads read, [B, T, H, k], to [B, T, d]."""
         inner = self.num_heads * self.d_kv
-        init = hk.initializers.RandomNormal(inner**-0.5)
-        kernel = hk.get_parameter("output", [inner, d_model], jnp.float32, init)
-        return y.reshape(*y.shape[:2], inner) @ kernel.astype(y.dtype)
+        return parameters.dense(
+            "output",
+            y.reshape(*y.shape[:2], inner),
+            d_model,
+            ("joined_heads", "embed"),
+            parameters.normal(inner**-0.5),
+        )
 
-    def _project(self, name: str, x: jax.Array, heads: int, std: float) -> jax.Array:
-        init = hk.initializers.RandomNormal(std)
-        shape = [x.shape[-1], heads * self.d_kv]
-        kernel = hk.get_parameter(name, shape, jnp.float32, init)
-        return (x @ kernel.astype(x.dtype)).reshape(*x.shape[:2], heads, self.d_kv)
+    def _project(
+        self, name: str, x: jax.Array, heads: int, stddev: float, axis: str
+    ) -> jax.Array:
+        y = parameters.dense(
+            name, x, heads * self.d_kv, ("embed", axis), parameters.normal(stddev)
+        )
+        return y.reshape(*x.shape[:2], heads, self.d_kv)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.models import keys
+from clinometer.models.layers import parameters
 from clinometer.models.layers import recurrence_modes
 from clinometer.models.layers import residual
 from clinometer.models.layers import stack
@@ -136,8 +137,8 @@ class StepEmbedding(hk.Module):
     def __call__(self, x: jax.Array, index: jax.Array) -> jax.Array:
         """Returns x + embedding of step `index`."""
         d_model = x.shape[-1]
-        init = hk.initializers.RandomNormal(d_model**-0.5)
-        shape = [self.num_steps, d_model]
-        table = hk.get_parameter("table", shape, jnp.float32, init)
+        shape = (self.num_steps, d_model)
+        init = parameters.normal(d_model**-0.5)
+        table = parameters.make("table", shape, ("recurrence", "embed"), init)
         signal = table[index] * d_model**0.5
         return x + signal[None, None].astype(x.dtype)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from clinometer.models import keys
 from clinometer.models.layers import halting
 from clinometer.models.layers import norm
+from clinometer.models.layers import parameters
 from clinometer.models.layers import stack
 from clinometer.models.layers import sublayers
 
@@ -139,11 +140,8 @@ class Highway(hk.Module):
         return carry[0], sublayers.Extras(health={"highway/transform_gate": outputs})
 
     def _gate(self, name: str, y: jax.Array) -> jax.Array:
-        shape = [y.shape[-1], self.config.d_model]
-        init = hk.initializers.TruncatedNormal(shape[0] ** -0.5)
-        kernel = hk.get_parameter(name, shape, jnp.float32, init)
-        bias = hk.get_parameter(f"{name}_bias", shape[1:], jnp.float32, jnp.zeros)
-        logits = y @ kernel.astype(y.dtype) + bias[None, None].astype(y.dtype)
+        axes = ("joined_embed", "embed")
+        logits = parameters.dense(name, y, self.config.d_model, axes, with_bias=True)
         return jax.nn.sigmoid(logits)
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.kernels.convolution import light_conv
+from clinometer.models.layers import parameters
 
 
 class SeparableConv(hk.Module):
@@ -24,6 +25,7 @@ class SeparableConv(hk.Module):
     Args:
         kernel_size: K; odd unless causal.
         num_outputs: O.
+        axes: names of C and O, see `parameters.AXES`.
         causal: positions take themselves and those before only, else a centred window.
         implementation: of the kernel; see `kernels.light_conv`.
     """
@@ -32,6 +34,7 @@ class SeparableConv(hk.Module):
         self,
         kernel_size: int,
         num_outputs: int,
+        axes: parameters.Axes,
         causal: bool = False,
         implementation: str | Sequence[str] = "auto",
         name: str | None = None,
@@ -39,6 +42,7 @@ class SeparableConv(hk.Module):
         super().__init__(name=name)
         self.kernel_size = kernel_size
         self.num_outputs = num_outputs
+        self.axes = axes
         self.causal = causal
         self.implementation = implementation
 
@@ -64,19 +68,12 @@ class SeparableConv(hk.Module):
         return self._pointwise(y[:, None].astype(window.dtype))
 
     def _depthwise(self, x: jax.Array) -> jax.Array:
-        init = hk.initializers.TruncatedNormal(self.kernel_size**-0.5)
-        shape = [x.shape[-1], self.kernel_size]
-        return hk.get_parameter("depthwise", shape, jnp.float32, init)
+        shape = (x.shape[-1], self.kernel_size)
+        init = parameters.truncated_normal(self.kernel_size)
+        return parameters.make("depthwise", shape, (self.axes[0], "taps"), init)
 
     def _pointwise(self, y: jax.Array) -> jax.Array:
-        channels = y.shape[-1]
-        init = hk.initializers.TruncatedNormal(channels**-0.5)
-        shape = [channels, self.num_outputs]
-        kernel = hk.get_parameter("pointwise", shape, jnp.float32, init)
-        y = _add_bias("depthwise_bias", y)
-        return _add_bias("pointwise_bias", y @ kernel.astype(y.dtype))
-
-
-def _add_bias(name: str, x: jax.Array) -> jax.Array:
-    bias = hk.get_parameter(name, x.shape[-1:], jnp.float32, jnp.zeros)
-    return x + bias[None, None].astype(x.dtype)
+        y = parameters.add_bias("depthwise_bias", y, self.axes[0])
+        return parameters.dense(
+            "pointwise", y, self.num_outputs, self.axes, with_bias=True
+        )

@@ -14,7 +14,10 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.models.layers import parameters
+
 Params = Mapping[str, Mapping[str, Any]]
+Axes = Mapping[str, Mapping[str, parameters.Axes]]
 Tree = Any  # a JAX tree of arrays
 # (x, layer index, inputs of this layer) -> (next x, outputs of this layer)
 LayerFunction = Callable[[Tree, jax.Array, Tree], tuple[Tree, Tree]]
@@ -87,6 +90,24 @@ def stack_params(params: Params) -> dict[str, dict[str, Any]]:
 
     Works on any `{module: {name: leaf}}` tree with those module names.
     """
+    return _join_layers(params, jnp.stack)
+
+
+def stack_axes(axes: Axes) -> dict[str, dict[str, parameters.Axes]]:
+    """Returns the axes' names of `stack_params`, of those of the canonical form."""
+
+    def join(layers: list[parameters.Axes]) -> parameters.Axes:
+        if any(names != layers[0] for names in layers):
+            raise ValueError(f"stack_axes: layers differ: {sorted(set(layers))}")
+        return (parameters.LAYERS, *layers[0])
+
+    return _join_layers(axes, join)
+
+
+def _join_layers(
+    params: Params, join: Callable[[list[Any]], Any]
+) -> dict[str, dict[str, Any]]:
+    """Renames as the scanned view has it, and joins the leaves of equal names."""
     result: dict[str, dict[str, Any]] = {}
     layers: dict[str, dict[int, Mapping[str, Any]]] = {}
     for module, leaves in params.items():
@@ -104,7 +125,7 @@ def stack_params(params: Params) -> dict[str, dict[str, Any]]:
             )
         ordered = [by_index[index] for index in range(len(by_index))]
         result[stack_name] = {
-            name: jnp.stack([leaves[name] for leaves in ordered]) for name in ordered[0]
+            name: join([leaves[name] for leaves in ordered]) for name in ordered[0]
         }
     return result
 

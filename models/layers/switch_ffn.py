@@ -23,6 +23,7 @@ from clinometer.kernels.switch import switch_dispatch
 from clinometer.kernels.switch import switch_route
 from clinometer.models import keys
 from clinometer.models.layers import dropout
+from clinometer.models.layers import parameters
 
 
 class SwitchMetrics(NamedTuple):
@@ -160,8 +161,16 @@ class SwitchFFN(hk.Module):
                 capacity=capacity,
                 implementation=self.implementation,
             ),
-            self._kernel("wi", [self.num_experts, d_model, self.d_ff]).astype(x.dtype),
-            self._kernel("wo", [self.num_experts, self.d_ff, d_model]).astype(x.dtype),
+            self._kernel(
+                "wi",
+                (self.num_experts, d_model, self.d_ff),
+                ("expert", "embed", "mlp"),
+            ).astype(x.dtype),
+            self._kernel(
+                "wo",
+                (self.num_experts, self.d_ff, d_model),
+                ("expert", "mlp", "embed"),
+            ).astype(x.dtype),
             route.counts,
             num_tokens=num_tokens,
             hidden_dropout=functools.partial(
@@ -183,13 +192,15 @@ class SwitchFFN(hk.Module):
         if key is not None and self.jitter:
             low, high = 1.0 - self.jitter, 1.0 + self.jitter
             tokens *= jax.random.uniform(key, tokens.shape, minval=low, maxval=high)
-        router = self._kernel("router", [tokens.shape[-1], self.num_experts])
+        shape = (tokens.shape[-1], self.num_experts)
+        router = self._kernel("router", shape, ("embed", "expert"))
         return jnp.dot(tokens, router, precision=jax.lax.Precision.HIGHEST)
 
-    def _kernel(self, name: str, shape: list[int]) -> jax.Array:
-        std = (self.init_scale / shape[-2]) ** 0.5
-        init = hk.initializers.TruncatedNormal(std)
-        return hk.get_parameter(name, shape, jnp.float32, init)
+    def _kernel(
+        self, name: str, shape: tuple[int, ...], axes: parameters.Axes
+    ) -> jax.Array:
+        init = parameters.truncated_normal(shape[-2], self.init_scale)
+        return parameters.make(name, shape, axes, init)
 
     def _metrics(self, route: Route, mask: jax.Array) -> SwitchMetrics:
         used = jnp.any(mask, axis=1)

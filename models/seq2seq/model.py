@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.models import keys
+from clinometer.models.layers import parameters
 from clinometer.models.layers import sublayers
 
 Params = Mapping[str, Mapping[str, jax.Array]]
@@ -153,6 +154,16 @@ class Model:
     def init(self, key: jax.Array) -> Params:
         """Draws parameters; the draw of each depends on `key` and its name alone."""
         return self._init(key)
+
+    def param_axes(self) -> dict[str, dict[str, parameters.Axes]]:
+        """Returns the names of every parameter's axes, in the form that `init` has.
+
+        Those of the stacked form are `models.stack_axes` of them. Nothing is allocated.
+
+        Raises:
+            ValueError: a parameter was made without names; see `parameters.make`.
+        """
+        return parameters.axes_of(self.init)
 
     def apply(
         self,

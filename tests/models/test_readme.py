@@ -32,6 +32,11 @@ def test_the_example_is_counted_and_decodes_as_it_is_taught(averaging):
     inputs = ENCODER.at[1, 8:].set(0)
     forced = jax.jit(model.apply)(params, inputs, DECODER)
     every.assert_decodes_as_taught(model, params, inputs, DECODER, forced)
+    ranks = {m: {n: x.ndim for n, x in leaves.items()} for m, leaves in params.items()}
+    axes = model.param_axes()
+    assert ranks == {
+        m: {n: len(names) for n, names in leaves.items()} for m, leaves in axes.items()
+    }
     other = every.Example("averaging-pico", {"gain": 1.0}).build()
     assert not np.allclose(jax.jit(other.apply)(params, inputs, DECODER), forced)
 

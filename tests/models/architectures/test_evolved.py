@@ -187,7 +187,9 @@ def test_receptive_fields():
 def test_initialisers():
     """Deviations as specified; TensorFlow's truncation at two leaves 0.88 of them."""
     params = hk.transform(
-        lambda x: separable_conv.SeparableConv(9, 400, name="conv")(x)
+        lambda x: separable_conv.SeparableConv(
+            9, 400, ("embed", "channels"), name="conv"
+        )(x)
     ).init(jax.random.key(0), jnp.ones((1, 9, 600)))["conv"]
     assert params["depthwise"].shape == (600, 9)
     assert abs(float(params["depthwise"].std()) / (0.88 / 3) - 1) < 0.03

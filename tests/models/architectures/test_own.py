@@ -13,9 +13,28 @@ from clinometer.models.architectures import registry
 
 _SHORT = """\
 from clinometer import models
-from clinometer.models.architectures import architecture, transformer
+from clinometer.models.architectures import transformer
 assert models.ARCHITECTURES is not None  # All of the package is there.
 ARCHITECTURE = transformer.ARCHITECTURE
+"""
+
+# With a parameter of its own, which names its axes or does not.
+_GAIN = """\
+import dataclasses
+import haiku as hk
+from clinometer.models.architectures import transformer
+from clinometer.models.layers import parameters
+
+def make_network(config):
+    network = transformer.make_network(config)
+
+    def decode(*args):
+        logits, extras = network.decode(*args)
+        return logits * GAIN, extras
+
+    return dataclasses.replace(network, decode=decode)
+
+ARCHITECTURE = dataclasses.replace(transformer.ARCHITECTURE, make_network=make_network)
 """
 
 
@@ -67,6 +86,20 @@ def test_a_mistake_in_the_file_keeps_its_traceback(tmp_path, monkeypatch):
     (tmp_path / "wrong.py").write_text("1 / 0")
     with pytest.raises(ZeroDivisionError):
         _load(monkeypatch, tmp_path / "wrong.py")
+
+
+def test_its_parameters_have_named_axes(tmp_path, monkeypatch):
+    for name, gain in (
+        ("named", 'parameters.make("gain", (), (), parameters.ones)'),
+        ("unnamed", 'hk.get_parameter("gain", [], init=parameters.ones)'),
+    ):
+        (tmp_path / f"{name}.py").write_text(_GAIN.replace("GAIN,", f"{gain},"))
+    known = _load(monkeypatch, tmp_path / "named.py", tmp_path / "unnamed.py")
+    monkeypatch.setattr(registry, "ARCHITECTURES", known)
+    axes = registry.build("named-NL1-pico").param_axes()
+    assert axes["~"] == {"gain": ()}
+    with pytest.raises(ValueError, match="without named axes: ~/gain; make them by"):
+        registry.build("unnamed-NL1-pico").param_axes()
 
 
 def test_a_fresh_process_knows_it(tmp_path):

@@ -88,3 +88,18 @@ def test_a_missing_layer_is_an_error():
         stack.stack_params(
             {"e/layer_0": {"w": np.ones(1)}, "e/layer_2": {"w": np.ones(1)}}
         )
+
+
+def test_names_of_axes_are_stacked_as_parameters_are():
+    axes = {
+        "e/layer_0/ffn": {"wi": ("embed", "mlp")},
+        "e/layer_1/ffn": {"wi": ("embed", "mlp")},
+        "table": {"w": ("vocab", "embed")},
+    }
+    assert stack.stack_axes(axes) == {
+        "e/layers/layer/ffn": {"wi": ("layers", "embed", "mlp")},
+        "table": {"w": ("vocab", "embed")},
+    }
+    axes["e/layer_1/ffn"] = {"wi": ("mlp", "embed")}
+    with pytest.raises(ValueError, match="stack_axes: layers differ: .*mlp"):
+        stack.stack_axes(axes)
