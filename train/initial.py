@@ -69,7 +69,9 @@ def read_record(run: str) -> dict[str, Any]:
     return record
 
 
-def built(record: dict[str, Any]) -> tuple[models.Model, optimizer_lib.Optimizer]:
+def built(
+    record: dict[str, Any],
+) -> tuple[models.EncoderDecoder, optimizer_lib.Optimizer]:
     """Builds a run's model and optimizer again, from its record.
 
     Raises:

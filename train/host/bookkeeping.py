@@ -5,7 +5,6 @@ import pathlib
 import shutil
 from typing import Any
 
-from clinometer import models
 from clinometer.kernels.bench import matmul_rate
 from clinometer.train import config as config_lib
 from clinometer.train import errors
@@ -48,13 +47,8 @@ class Run:
             stopwatch, speed.window_length(config.train_steps, config.log.every_steps)
         )
         with stopwatch.charge("compile"):
-            self._counts = models.counts.count(
-                job.model.name,
-                batch_size=config.data.batch_size,
-                encoder_length=job.source.encoder_length,
-                decoder_length=job.source.decoder_length,
-                **job.model_overrides,
-            ).to_dict()
+            counts = job.model.count(config.data.batch_size, job.source.shape)
+            self._counts = counts.to_dict()
             self._environment = environment.describe()
             self._environment["device"]["training"] = None  # until there is a state
             self._matmul_flops_per_second: float | None = None  # of one device
@@ -226,7 +220,6 @@ class Run:
         num_devices = device["training"] or 1
         matmul = self._matmul_flops_per_second
         latest = self._log.latest() if self._log else self._earlier.get("metrics", {})
-        positions = job.source.encoder_length + job.source.decoder_length
         run_record.write(
             self._workdir,
             {
@@ -241,7 +234,7 @@ class Run:
                 "initial": job.initial and job.initial.describe(),
                 "data": job.source.describe(self._step),
                 "speed": self.meter.summary(
-                    config.data.batch_size * positions,
+                    config.data.batch_size * job.source.tokens_per_row,
                     self._counts["flops_train_step"],
                     speed.peak_flops_per_second(
                         device["kind"],
