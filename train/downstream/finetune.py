@@ -27,8 +27,6 @@ from clinometer.train.host import library_noise
 from clinometer.train.run import store_search
 
 _RATE = ranges.Real(without_least=True)
-# Fields of the model that fine-tuning has its own values of.
-_DROPOUT = ("dropout_rate", "expert_dropout_rate")
 _DESCRIPTION = """\
 Fine-tunes a pretrained run on a mixture of text-to-text tasks, and scores it. The same
 command resumes what was stopped or killed. Examples:
@@ -132,8 +130,9 @@ def make_config(
     record = initial.read_record(source)
     model = {k: v for k, v in record["config"]["model"].items() if v is not None}
     config = finetune_config.get_config(model["name"])
-    # The last follows the data's.
-    own = {*_DROPOUT, pretrain_config.length_field(model["name"])}
+    # Fine-tuning has its own dropout, and the one length follows the data's.
+    kind = pretrain_config.architecture(model["name"])
+    own = {*kind.dropout_rates, kind.length_field} if kind else set()
     with config.unlocked():
         for field, value in model.items():
             if field not in own:
