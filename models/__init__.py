@@ -21,6 +21,7 @@ from clinometer.models import decoding
 from clinometer.models.architectures import own
 from clinometer.models.architectures.grammar import ModelNameError
 from clinometer.models.architectures.registry import ARCHITECTURES
+from clinometer.models.architectures.registry import architecture_of
 from clinometer.models.architectures.registry import build
 from clinometer.models.architectures.sizes import SIZES
 from clinometer.models.config import ConfigError
@@ -41,29 +42,42 @@ from clinometer.models.layers.stack import stack_params
 from clinometer.models.layers.stack import unstack_params
 from clinometer.models.layers.switch_ffn import SwitchFFN
 from clinometer.models.layers.switch_ffn import SwitchMetrics
+from clinometer.models.model import Batch
+from clinometer.models.model import Loss
+from clinometer.models.model import LossOutputs
+from clinometer.models.model import Model
+from clinometer.models.model import Shape
+from clinometer.models.seq2seq import batch
 from clinometer.models.seq2seq import loss
-from clinometer.models.seq2seq.model import Model
-from clinometer.models.seq2seq.model import Outputs
+from clinometer.models.seq2seq.batch import TextShape
+from clinometer.models.seq2seq.model import EncoderDecoder
 
 __all__ = [
     "ARCHITECTURES",
     "SIZES",
+    "Batch",
     "ConfigError",
     "DynamicConv",
+    "EncoderDecoder",
     "FeedForward",
     "LightConv",
     "Logits",
+    "Loss",
+    "LossOutputs",
     "Model",
     "ModelNameError",
-    "Outputs",
     "PerformerAttention",
     "RMSNorm",
     "RelativeAttention",
     "RelativeBias",
+    "Shape",
     "SwitchFFN",
     "SwitchMetrics",
+    "TextShape",
     "TokenEmbedding",
     "TransformerConfig",
+    "architecture_of",
+    "batch",
     "build",
     "counts",
     "decoding",

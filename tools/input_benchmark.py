@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 
+from clinometer import models
 from clinometer.data.errors import DataError
 from clinometer.data.pretraining import batches
 from clinometer.data.store import token_store
@@ -69,6 +70,7 @@ def main(argv: list[str]) -> int:
     try:
         pipeline = batches.PretrainBatches(
             token_store.TokenStore.open(arguments.store),
+            make_batch=models.batch.make,
             batch_size=arguments.batch_size,
             encoder_length=arguments.encoder_length,
         )

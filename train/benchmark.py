@@ -6,6 +6,7 @@ alternating in one process. What the kernels gain in a run is the ratio.
 
 import argparse
 from collections.abc import Sequence
+import dataclasses
 import functools
 import json
 import sys
@@ -30,8 +31,7 @@ BASELINE = "reference"
 def measure(
     name: str,
     batch_size: int,
-    encoder_length: int,
-    decoder_length: int,
+    shape: models.Shape,
     rounds: int,
     **overrides: Any,
 ) -> dict[str, Any]:
@@ -40,8 +40,7 @@ def measure(
     Args:
         name: of the model.
         batch_size: B.
-        encoder_length: S.
-        decoder_length: T.
+        shape: of an example, as the model takes it.
         rounds: samples of each implementation.
         **overrides: fields of the model's config.
 
@@ -64,7 +63,7 @@ def measure(
         state = jax.jit(
             lambda model=model: state_lib.initialise(model, optimizer, seed=0)
         )()
-        batch = _batch(batch_size, encoder_length, decoder_length, model)
+        batch = model.random_batch(0, batch_size, shape)
         compiled = jax.jit(step).lower(state, batch).compile()
 
         def run(compiled: Any, *arguments: Any) -> Any:
@@ -76,18 +75,11 @@ def measure(
     timer.check_agreement("loss", losses[BASELINE], losses["auto"], 1e-3)
     matmul = matmul_rate.measure(model.config.dtype)
     timings = timer.interleave(functions, rounds)
-    flops = models.counts.count(
-        name,
-        batch_size=batch_size,
-        encoder_length=encoder_length,
-        decoder_length=decoder_length,
-        **overrides,
-    ).flops_train_step
+    flops = model.count(batch_size, shape).flops_train_step
     return {
-        "model": models.build(name).name,
+        "model": model.name,
         "batch_size": batch_size,
-        "encoder_length": encoder_length,
-        "decoder_length": decoder_length,
+        **dataclasses.asdict(shape),
         "rounds": rounds,
         **{
             f"{implementation}_{what}_seconds": getattr(timing, what)
@@ -106,23 +98,6 @@ def measure(
     }
 
 
-def _batch(
-    batch_size: int, encoder_length: int, decoder_length: int, model: models.Model
-) -> dict[str, jax.Array]:
-    rng = np.random.default_rng(0)
-
-    def tokens(length: int) -> jax.Array:
-        shape = (batch_size, length)
-        drawn = rng.integers(2, model.config.vocab_size, shape)
-        return jax.numpy.asarray(drawn, "int32")
-
-    return {
-        "encoder_input_tokens": tokens(encoder_length),
-        "decoder_input_tokens": tokens(decoder_length).at[:, 0].set(0),
-        "decoder_target_tokens": tokens(decoder_length),
-    }
-
-
 def main(argv: Sequence[str]) -> int:
     """Runs the benchmark with its arguments; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -131,7 +106,9 @@ def main(argv: Sequence[str]) -> int:
         "with the jnp reference, alternating in one process. For one thread, set "
         "XLA_FLAGS=--xla_cpu_multi_thread_eigen=false and use taskset.",
     )
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="transformer-small")
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL", help="e.g. transformer-small"
+    )
     parser.add_argument("--batch-size", type=ranges.Whole(1), default=8)
     parser.add_argument("--encoder-length", type=ranges.Whole(1), default=512)
     parser.add_argument("--decoder-length", type=ranges.Whole(1), default=114)
@@ -145,8 +122,7 @@ def main(argv: Sequence[str]) -> int:
             record = measure(
                 name,
                 arguments.batch_size,
-                arguments.encoder_length,
-                arguments.decoder_length,
+                models.TextShape(arguments.encoder_length, arguments.decoder_length),
                 arguments.rounds,
                 vocab_size=arguments.vocab_size,
                 dropout_rate=0.0,

@@ -74,7 +74,9 @@ def read_record(run: str | os.PathLike[str]) -> run_record.Record:
     return run_directory.RunDirectory(run).record(*_NEEDED)
 
 
-def built(record: run_record.Record) -> tuple[models.Model, optimizer_lib.Optimizer]:
+def built(
+    record: run_record.Record,
+) -> tuple[models.EncoderDecoder, optimizer_lib.Optimizer]:
     """Builds a run's model and optimizer again, from its record.
 
     Raises:

@@ -39,7 +39,6 @@ class Job:
     Attributes:
         config: the full configuration, vocab_size filled in.
         model: the model.
-        model_overrides: fields of the model's config that the run sets.
         source: what it learns from and is measured on.
         initial: the checkpoint that it starts from, or None.
         optimizer: pure functions over the parameters.
@@ -50,7 +49,6 @@ class Job:
 
     config: config_dict.FrozenConfigDict
     model: models.Model
-    model_overrides: Mapping[str, Any]
     source: sources.Source
     initial: initial_lib.Initial | None
     optimizer: optimizer_lib.Optimizer
@@ -92,7 +90,7 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
         source = sources.finetuning(config, model)
     else:
         source = sources.pretraining(config)
-    _check_lengths(model, overrides, source)
+    _check_lengths(config, model, source)
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
     full.model.vocab_size = model.config.vocab_size
@@ -103,7 +101,6 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     return Job(
         config=config_dict.FrozenConfigDict(full),
         model=model,
-        model_overrides=overrides,
         source=source,
         initial=initial,
         optimizer=optimizer,
@@ -141,7 +138,7 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
         )
 
 
-def _build(name: str, overrides: Mapping[str, Any]) -> models.Model:
+def _build(name: str, overrides: Mapping[str, Any]) -> models.EncoderDecoder:
     try:
         return models.build(name, **overrides)
     except models.ModelNameError as error:
@@ -152,9 +149,9 @@ def _build(name: str, overrides: Mapping[str, Any]) -> models.Model:
 
 def _check_packing(config: config_dict.ConfigDict, model: models.Model) -> None:
     """Raises RunError where examples of one row would see each other."""
-    apart = [name for name, kind in models.ARCHITECTURES.items() if kind.packs]
-    architecture = model.name.partition("-")[0]
-    if config.data.packing and architecture not in apart:
+    if config.data.packing and not models.architecture_of(model.name).packs:
+        apart = [name for name, kind in models.ARCHITECTURES.items() if kind.packs]
+        architecture = model.name.partition("-")[0]
         raise errors.RunError(
             f"config.data.packing: {architecture} mixes all positions of a row: packed "
             "examples would see each other; set it to false, or take one of "
@@ -163,22 +160,14 @@ def _check_packing(config: config_dict.ConfigDict, model: models.Model) -> None:
 
 
 def _check_lengths(
-    model: models.Model,
-    overrides: Mapping[str, Any],
-    source: sources.Source,
+    config: config_dict.ConfigDict, model: models.Model, source: sources.Source
 ) -> None:
     """Raises RunError where the model cannot take sequences of these lengths."""
     try:
-        models.counts.count(
-            model.name,
-            encoder_length=source.encoder_length,
-            decoder_length=source.decoder_length,
-            trace=False,
-            **overrides,
-        )
+        model.check(source.shape)
     except models.ConfigError as error:
         raise errors.RunError(
-            f"config.data.encoder_length: {source.encoder_length} does not suit "
+            f"config.data.encoder_length: {config.data.encoder_length} does not suit "
             f"{model.name}: {error}"
         ) from error
 

@@ -112,10 +112,9 @@ def _train(
     with stopwatch.charge("compile"):
         run.start()
         abstract_state = run.abstract_state
-        abstract_batch = {
-            name: jax.ShapeDtypeStruct(rows.shape, rows.dtype)
-            for name, rows in next(iter(job.source.eval_batches)).items()
-        }
+        abstract_batch = job.model.abstract_batch(
+            config.data.batch_size, job.source.shape
+        )
         train_step = state_lib.make_train_step(
             job.model,
             job.optimizer,

@@ -20,7 +20,6 @@ from clinometer.data.mixtures import rates as mixtures
 from clinometer.data.mixtures import tokenized_examples
 from clinometer.data.pretraining import batches as batches_lib
 from clinometer.data.store import token_store
-from clinometer.data.store import vocabulary as vocabulary_lib
 from clinometer.data.tasks import registry
 from clinometer.train import errors
 from clinometer.train.downstream import examples as downstream_examples
@@ -46,9 +45,8 @@ class Source:
     """The data of a run.
 
     Attributes:
-        vocabulary: of all texts.
-        encoder_length: S.
-        decoder_length: T.
+        shape: of an example, as the model's `abstract_batch` takes it.
+        tokens_per_row: of an example, padding included; what speed is counted in.
         batches: to learn from.
         eval_batches: a fixed set, whose loss is the validation loss.
         identity: flat fields that a run which resumes must share.
@@ -56,9 +54,8 @@ class Source:
         scorer: of downstream tasks, at every evaluation; None without them.
     """
 
-    vocabulary: vocabulary_lib.Vocabulary
-    encoder_length: int
-    decoder_length: int
+    shape: models.Shape
+    tokens_per_row: int
     batches: TrainingBatches
     eval_batches: Iterable[Batch]
     identity: Mapping[str, Any]
@@ -93,16 +90,17 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
         RunError: `config.data` or `config.eval` is wrong, and how.
     """
     store = open_store(config.data.store)
-    lengths = {
+    settings = {
+        "make_batch": models.batch.make,
         "batch_size": config.data.batch_size,
         "encoder_length": config.data.encoder_length,
         "noise_density": config.data.noise_density,
         "mean_noise_span_length": config.data.mean_noise_span_length,
     }
     try:
-        batches = batches_lib.PretrainBatches(store, seed=config.data.seed, **lengths)
+        batches = batches_lib.PretrainBatches(store, seed=config.data.seed, **settings)
         eval_batches = batches_lib.EvalBatches(
-            store, max_rows=config.eval.max_rows, **lengths
+            store, max_rows=config.eval.max_rows, **settings
         )
     except data_errors.DataError as error:
         raise errors.RunError(f"config.data: {error}") from error
@@ -121,9 +119,8 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
         )
 
     return Source(
-        vocabulary=store.vocabulary,
-        encoder_length=batches.lengths.inputs,
-        decoder_length=batches.lengths.targets,
+        shape=models.TextShape(batches.lengths.inputs, batches.lengths.targets),
+        tokens_per_row=batches.lengths.inputs + batches.lengths.targets,
         batches=batches,
         eval_batches=eval_batches,
         identity={
@@ -134,7 +131,7 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
     )
 
 
-def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
+def finetuning(config: config_dict.ConfigDict, model: models.EncoderDecoder) -> Source:
     """Returns a mixture of text-to-text tasks.
 
     Args:
@@ -188,12 +185,17 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
             }
             for of_split in examples.values()
         )
-        shape = {"batch_size": data.batch_size, "packing": data.packing, **lengths}
+        settings = {
+            "make_batch": models.batch.make,
+            "batch_size": data.batch_size,
+            "packing": data.packing,
+            **lengths,
+        }
         batches = finetune_batches.FinetuneBatches(
-            train, rates, seed=data.seed, **shape
+            train, rates, seed=data.seed, **settings
         )
         eval_batches = finetune_batches.FinetuneEvalBatches(
-            validation, max_rows=evaluation.max_rows, **shape
+            validation, max_rows=evaluation.max_rows, **settings
         )
     except data_errors.DataError as error:
         raise errors.RunError(f"config.data: {error}") from error
@@ -235,9 +237,10 @@ def finetuning(config: config_dict.ConfigDict, model: models.Model) -> Source:
         for part in (tokenized.inputs, tokenized.targets):
             digest.update(name.encode() + part.offsets.tobytes() + part.flat.tobytes())
     return Source(
-        vocabulary=vocabulary,
-        encoder_length=batches.lengths.inputs,
-        decoder_length=batches.lengths.targets,
+        shape=models.TextShape(
+            data.encoder_length, data.decoder_length, packed=data.packing
+        ),
+        tokens_per_row=data.encoder_length + data.decoder_length,
         batches=batches,
         eval_batches=eval_batches,
         identity={

@@ -1,10 +1,9 @@
 """The state of a run on the device, and the pure step that advances it.
 
-Shapes: B batch, S encoder length, T decoder length, M microbatches.
+Shapes: B batch, M microbatches.
 """
 
 from collections.abc import Callable
-from collections.abc import Mapping
 from typing import Any
 from typing import NamedTuple
 
@@ -16,8 +15,6 @@ from clinometer.models import keys
 from clinometer.train import health
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
-
-Batch = Mapping[str, jax.Array]
 
 
 class TrainState(NamedTuple):
@@ -35,10 +32,10 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """What a step says of its batch; float32 sums over tokens that are not padding.
+    """What a step says of its batch.
 
     Attributes:
-        loss: cross-entropy, z-loss, tokens and right tokens.
+        loss: sums over the targets of the batch.
         auxiliary_loss: the model's own, mean over microbatches.
         learning_rate: the rate of this step.
         gradient_rms: of all gradients together.
@@ -47,7 +44,7 @@ class StepMetrics(NamedTuple):
             the (first micro)batch, else zeros; empty if never measured.
     """
 
-    loss: models.loss.Loss
+    loss: models.Loss
     auxiliary_loss: jax.Array
     learning_rate: jax.Array
     gradient_rms: jax.Array
@@ -59,9 +56,7 @@ def initialise(
     model: models.Model, optimizer: optimizer_lib.Optimizer, seed: int
 ) -> TrainState:
     """Returns the state at step 0, a function of model and seed; traceable."""
-    params = model.init(keys.fold(jax.random.key(seed), "init"))
-    if model.config.scan_layers:
-        params = models.stack_params(params)
+    params = model.from_canonical(model.init(keys.fold(jax.random.key(seed), "init")))
     return TrainState(jnp.zeros([], jnp.int32), params, optimizer.init(params))
 
 
@@ -79,12 +74,13 @@ def make_train_step(
     z_loss: float,
     num_microbatches: int = 1,
     health_every_steps: int = 0,
-) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
+) -> Callable[[TrainState, models.Batch], tuple[TrainState, StepMetrics]]:
     """Returns the pure step (state, batch) -> (state, metrics).
 
     The objective is T5's (ARCHITECTURES.md#training-loss): the sum of cross-entropy and
-    z-loss over tokens that are not padding, divided by B T, padding included; and the
-    model's auxiliary loss, the mean of its microbatches'. Dropout draws from
+    z-loss over targets that are not padding, divided by the number of places for them,
+    padding included; and the model's auxiliary loss, the mean of its microbatches'.
+    Dropout draws from
     (seed, "dropout", step), and from the microbatch's index where there are several.
 
     Args:
@@ -98,42 +94,39 @@ def make_train_step(
     """
 
     def objective(
-        params: Any, batch: Batch, num_targets: int, dropout_key: jax.Array
-    ) -> tuple[jax.Array, tuple[models.loss.Loss, jax.Array]]:
-        outputs = _forward(model, params, batch, dropout_key)
-        loss = models.loss.cross_entropy(
-            outputs.logits, batch["decoder_target_tokens"], z_loss
-        )
+        params: Any, part: models.Batch, dropout_key: jax.Array
+    ) -> tuple[jax.Array, tuple[models.Loss, jax.Array]]:
+        outputs = model.loss(params, part, dropout_key, z_loss=z_loss)
         auxiliary_loss = outputs.auxiliary_loss / num_microbatches
-        mean = (loss.loss_sum + loss.z_loss_sum) / num_targets
-        return mean + auxiliary_loss, (loss, auxiliary_loss)
+        num_targets = outputs.num_targets * num_microbatches  # of the whole batch
+        mean = (outputs.sums.loss_sum + outputs.sums.z_loss_sum) / num_targets
+        return mean + auxiliary_loss, (outputs.sums, auxiliary_loss)
 
     gradient_of = jax.grad(objective, has_aux=True)
 
     def gradients_of(
-        params: Any, batch: Batch, dropout_key: jax.Array
-    ) -> tuple[Any, tuple[models.loss.Loss, jax.Array]]:
-        num_targets = batch["decoder_target_tokens"].size
+        params: Any, batch: models.Batch, dropout_key: jax.Array
+    ) -> tuple[Any, tuple[models.Loss, jax.Array]]:
         if num_microbatches == 1:
-            return gradient_of(params, batch, num_targets, dropout_key)
+            return gradient_of(params, batch, dropout_key)
         parts = _parts(batch, num_microbatches)
 
         def add(total: Any, numbered_part: Any) -> tuple[Any, None]:
             index, part = numbered_part
-            result = gradient_of(
-                params, part, num_targets, keys.fold(dropout_key, index)
-            )
+            result = gradient_of(params, part, keys.fold(dropout_key, index))
             return jax.tree.map(jnp.add, total, result), None
 
         first = jax.tree.map(lambda x: x[0], parts)
         zeros = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype),
-            jax.eval_shape(gradient_of, params, first, num_targets, dropout_key),
+            jax.eval_shape(gradient_of, params, first, dropout_key),
         )
         total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_microbatches), parts))
         return total
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+    def train_step(
+        state: TrainState, batch: models.Batch
+    ) -> tuple[TrainState, StepMetrics]:
         dropout_key = keys.fold(jax.random.key(seed), "dropout", state.step)
         gradients, losses = gradients_of(state.params, batch, dropout_key)
         learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
@@ -151,7 +144,7 @@ def make_train_step(
                     parts = _parts(batch, num_microbatches)
                     part = jax.tree.map(lambda x: x[0], parts)
                     key = keys.fold(dropout_key, 0)
-                outputs = _forward(model, state.params, part, key, collect_health=True)
+                outputs = model.loss(state.params, part, key, collect_health=True)
                 return (
                     health.measure(state.params, gradients, updates),
                     outputs.health,
@@ -172,26 +165,7 @@ def make_train_step(
     return train_step
 
 
-def _forward(
-    model: models.Model,
-    params: Any,
-    batch: Batch,
-    dropout_key: jax.Array,
-    collect_health: bool = False,
-) -> models.Outputs:
-    return model.forward(
-        params,
-        batch["encoder_input_tokens"],
-        batch["decoder_input_tokens"],
-        # Of packed rows only.
-        encoder_segment_ids=batch.get("encoder_segment_ids"),
-        decoder_segment_ids=batch.get("decoder_segment_ids"),
-        dropout_key=dropout_key,
-        collect_health=collect_health,
-    )
-
-
-def _parts(batch: Batch, num_microbatches: int) -> dict[str, jax.Array]:
+def _parts(batch: models.Batch, num_microbatches: int) -> dict[str, jax.Array]:
     """Cuts a batch into microbatches: [B, ...] -> [M, B / M, ...]."""
     return {
         name: x.reshape(num_microbatches, -1, *x.shape[1:]) for name, x in batch.items()

@@ -10,27 +10,18 @@ import numpy as np
 
 from clinometer import models
 
-Batch = Mapping[str, Any]
 
-
-def make_eval_step(model: models.Model) -> Callable[[Any, Batch], models.loss.Loss]:
+def make_eval_step(model: models.Model) -> Callable[[Any, models.Batch], models.Loss]:
     """Returns the pure function (params, batch) -> summed losses of the batch."""
 
-    def eval_step(params: Any, batch: Batch) -> models.loss.Loss:
-        logits = model.apply(
-            params,
-            batch["encoder_input_tokens"],
-            batch["decoder_input_tokens"],
-            encoder_segment_ids=batch.get("encoder_segment_ids"),
-            decoder_segment_ids=batch.get("decoder_segment_ids"),
-        )
-        return models.loss.cross_entropy(logits, batch["decoder_target_tokens"])
+    def eval_step(params: Any, batch: models.Batch) -> models.Loss:
+        return model.loss(params, batch).sums
 
     return eval_step
 
 
 def evaluate(
-    eval_step: Callable[[Any, Batch], models.loss.Loss],
+    eval_step: Callable[[Any, models.Batch], models.Loss],
     params: Any,
     batches: Iterable[Mapping[str, np.ndarray]],
 ) -> dict[str, float]:
@@ -60,7 +51,7 @@ def evaluate(
     }
 
 
-def _fetch(losses: models.loss.Loss) -> np.ndarray:
+def _fetch(losses: models.Loss) -> np.ndarray:
     values = jax.device_get(losses)
     return np.array(
         [values.loss_sum, values.correct_sum, values.weight_sum], dtype=np.float64

@@ -41,6 +41,7 @@ class FinetuneBatches:
         tasks: Mapping[str, TokenizedExamples],
         rates: Mapping[str, mixtures.Rate],
         *,
+        make_batch: batches.MakeBatch,
         batch_size: int,
         encoder_length: int,
         decoder_length: int,
@@ -52,6 +53,7 @@ class FinetuneBatches:
         Args:
           tasks: training examples, at most S and T long.
           rates: of each task's examples, in any unit.
+          make_batch: lays rows out as a batch.
           batch_size: B.
           encoder_length: S.
           decoder_length: T.
@@ -66,7 +68,9 @@ class FinetuneBatches:
         """
         batches.check_batch_size(batch_size)
         self.batch_size = batch_size
-        self._rows = _Rows(tasks, encoder_length, decoder_length, packing, seed)
+        self._rows = _Rows(
+            tasks, make_batch, encoder_length, decoder_length, packing, seed
+        )
         self.lengths = self._rows.lengths
         self.num_rows = sum(self._rows.sizes.values())
         if set(rates) != set(tasks):
@@ -94,13 +98,7 @@ class FinetuneBatches:
         return self.interleaving.epochs(step * self.batch_size)
 
     def batch(self, step: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """A shard of batch `step`.
-
-        Returns:
-          `encoder_input_tokens` [B / num_shards, S], `decoder_target_tokens` and
-          `decoder_input_tokens` [B / num_shards, T], all int32; with packing also
-          `encoder_segment_ids` and `decoder_segment_ids`, 0 at padding.
-        """
+        """A shard of batch `step`: B / num_shards rows, laid out by `make_batch`."""
         if step < 0:
             raise DataError(f"Step {step} is negative.")
         rows = batches.shard_rows(self.batch_size, shard, num_shards)
@@ -140,6 +138,7 @@ class FinetuneEvalBatches:
         self,
         tasks: Mapping[str, TokenizedExamples],
         *,
+        make_batch: batches.MakeBatch,
         batch_size: int,
         encoder_length: int,
         decoder_length: int,
@@ -151,7 +150,9 @@ class FinetuneEvalBatches:
         if max_rows is not None and max_rows < 1:
             raise DataError(f"max_rows is {max_rows}; accepted is 1 or more, or none.")
         self.batch_size = batch_size
-        self._rows = _Rows(tasks, encoder_length, decoder_length, packing, seed=0)
+        self._rows = _Rows(
+            tasks, make_batch, encoder_length, decoder_length, packing, seed=0
+        )
         self.lengths = self._rows.lengths
         places = [
             (name, row)
@@ -172,7 +173,7 @@ class FinetuneEvalBatches:
         return (self.batch(index) for index in range(len(self)))
 
     def batch(self, index: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """A shard of batch `index`; shapes as of `FinetuneBatches.batch`."""
+        """A shard of batch `index`; as `FinetuneBatches.batch`."""
         if not 0 <= index < len(self):
             raise DataError(f"Evaluation batch {index} is not in [0, {len(self)}).")
         rows = batches.shard_rows(self.batch_size, shard, num_shards)
@@ -194,6 +195,7 @@ class _Rows:
     def __init__(
         self,
         tasks: Mapping[str, TokenizedExamples],
+        make_batch: batches.MakeBatch,
         encoder_length: int,
         decoder_length: int,
         packing: bool,
@@ -214,7 +216,7 @@ class _Rows:
         self.lengths = Lengths(
             encoder_length + decoder_length, encoder_length, decoder_length
         )
-        self._tasks = tasks
+        self._tasks, self._make_batch = tasks, make_batch
         self.num_examples = {name: len(examples) for name, examples in tasks.items()}
         self._packed = None
         if packing:
@@ -238,26 +240,17 @@ class _Rows:
                 examples = self._tasks[name]
                 _put(inputs[k], 0, examples.inputs[row])
                 _put(targets[k], 0, examples.targets[row])
-            return batches.as_batch(inputs, targets)
-        decoder_inputs = np.zeros_like(targets)
-        segments = {"encoder": np.zeros_like(inputs), "decoder": np.zeros_like(targets)}
+            return self._make_batch(inputs, targets)
+        input_segments, target_segments = map(np.zeros_like, (inputs, targets))
         for k, (name, row) in enumerate(places):
             examples, start, begin = self._tasks[name], 0, 0
             for segment, index in enumerate(self._packed[name][row], start=1):
                 stop = _put(inputs[k], start, examples.inputs[index])
                 end = _put(targets[k], begin, examples.targets[index])
-                # Each example's decoder starts with id 0 and sees its targets shifted.
-                decoder_inputs[k, begin + 1 : end] = targets[k, begin : end - 1]
-                segments["encoder"][k, start:stop] = segment
-                segments["decoder"][k, begin:end] = segment
+                input_segments[k, start:stop] = segment
+                target_segments[k, begin:end] = segment
                 start, begin = stop, end
-        return {
-            "encoder_input_tokens": inputs,
-            "decoder_target_tokens": targets,
-            "decoder_input_tokens": decoder_inputs,
-            "encoder_segment_ids": segments["encoder"],
-            "decoder_segment_ids": segments["decoder"],
-        }
+        return self._make_batch(inputs, targets, input_segments, target_segments)
 
 
 def _put(row: np.ndarray, start: int, tokens: np.ndarray) -> int:

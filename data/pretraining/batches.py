@@ -7,6 +7,7 @@ step * B + i is row i of batch `step`, whoever asks for it: shard h of n gets ro
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Protocol
 
 import grain
 import numpy as np
@@ -17,6 +18,24 @@ from clinometer.data.store.token_store import TokenStore
 from clinometer.data.store.vocabulary import PAD_ID
 
 Batch = dict[str, np.ndarray]
+
+
+class MakeBatch(Protocol):
+    """Lays rows out as a batch; the model decides which arrays that has."""
+
+    def __call__(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        input_segments: np.ndarray | None = None,
+        target_segments: np.ndarray | None = None,
+    ) -> Batch:
+        """Returns the batch of int32 ids [B, S] and [B, T], 0 at padding.
+
+        Segments are given where rows are packed: 1, 2, ... for the examples of a row,
+        0 at padding.
+        """
+
 
 # Cuts of the evaluation set: fixed, so that every run is measured on the same rows.
 _EVAL_SEED = 20211104
@@ -39,6 +58,7 @@ class PretrainBatches:
         self,
         store: TokenStore,
         *,
+        make_batch: MakeBatch,
         split: str = "train",
         batch_size: int,
         encoder_length: int,
@@ -48,6 +68,16 @@ class PretrainBatches:
     ):
         """Checks everything; reads nothing yet.
 
+        Args:
+          store: the corpus.
+          make_batch: lays rows out as a batch.
+          split: of the store.
+          batch_size: rows of a batch, over all shards.
+          encoder_length: S.
+          noise_density: see `span_corruption.raw_length`.
+          mean_noise_span_length: see `span_corruption.raw_length`.
+          seed: of the rows' order, and of what is cut out.
+
         Raises:
           DataError: lengths that span corruption cannot meet, a batch size below 1, a
             seed that is not in [0, 2^32), fewer rows than a batch.
@@ -56,6 +86,7 @@ class PretrainBatches:
         if not 0 <= seed < 1 << 32:
             raise DataError(f"Data seed {seed} is not in [0, 2^32).")
         self.batch_size = batch_size
+        self._make_batch = make_batch
         self._corruption = (noise_density, mean_noise_span_length)
         self.lengths = span_corruption.raw_length(encoder_length, *self._corruption)
         self._vocab_size = store.vocabulary.size
@@ -81,12 +112,7 @@ class PretrainBatches:
         return step * self.batch_size / self.num_rows
 
     def batch(self, step: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """A shard of batch `step`.
-
-        Returns:
-          `encoder_input_tokens` [B / num_shards, S], `decoder_target_tokens` and
-          `decoder_input_tokens` [B / num_shards, T], all int32.
-        """
+        """A shard of batch `step`: B / num_shards rows, laid out by `make_batch`."""
         if step < 0:
             raise DataError(f"Step {step} is negative.")
         return self._shard(shard, num_shards)[step]
@@ -124,7 +150,7 @@ class PretrainBatches:
 
     def _corrupt(self, examples: Sequence[tuple[np.ndarray, np.ndarray]]) -> Batch:
         tokens, keys = map(np.stack, zip(*examples))
-        return as_batch(
+        return self._make_batch(
             *span_corruption.corrupt(tokens, keys, self._vocab_size, *self._corruption)
         )
 
@@ -144,6 +170,7 @@ class EvalBatches:
         self,
         store: TokenStore,
         *,
+        make_batch: MakeBatch,
         split: str = "validation",
         batch_size: int,
         encoder_length: int,
@@ -155,6 +182,7 @@ class EvalBatches:
 
         Args:
           store: the corpus.
+          make_batch: lays rows out as a batch.
           split: of the store.
           batch_size: rows of a batch, over all shards.
           encoder_length: S.
@@ -169,6 +197,7 @@ class EvalBatches:
         if max_rows is not None and max_rows < 1:
             raise DataError(f"max_rows is {max_rows}; accepted is 1 or more, or none.")
         self.batch_size = batch_size
+        self._make_batch = make_batch
         self._corruption = (noise_density, mean_noise_span_length)
         self.lengths = span_corruption.raw_length(encoder_length, *self._corruption)
         self._vocab_size = store.vocabulary.size
@@ -190,7 +219,7 @@ class EvalBatches:
         return (self.batch(index) for index in range(len(self)))
 
     def batch(self, index: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """A shard of batch `index`; shapes as of `PretrainBatches.batch`."""
+        """A shard of batch `index`; as `PretrainBatches.batch`."""
         if not 0 <= index < len(self):
             raise DataError(f"Evaluation batch {index} is not in [0, {len(self)}).")
         rows = shard_rows(self.batch_size, shard, num_shards)
@@ -202,7 +231,7 @@ class EvalBatches:
             row_inputs, row_targets = self._example(row)
             inputs[place, : len(row_inputs)] = row_inputs
             targets[place, : len(row_targets)] = row_targets
-        return as_batch(inputs, targets)
+        return self._make_batch(inputs, targets)
 
     def _example(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         start = row * self.lengths.raw
@@ -234,15 +263,3 @@ def shard_rows(batch_size: int, shard: int, num_shards: int) -> range:
         raise DataError(f"Shard {shard} is not in [0, {num_shards}).")
     rows = batch_size // num_shards
     return range(shard * rows, (shard + 1) * rows)
-
-
-def as_batch(inputs: np.ndarray, targets: np.ndarray) -> Batch:
-    """The batch of inputs [B, S] and targets [B, T], one example a row."""
-    # The decoder starts with id 0, which is padding's, and sees targets shifted.
-    decoder_inputs = np.full_like(targets, PAD_ID)
-    decoder_inputs[:, 1:] = targets[:, :-1]
-    return {
-        "encoder_input_tokens": inputs,
-        "decoder_target_tokens": targets,
-        "decoder_input_tokens": decoder_inputs,
-    }

@@ -174,5 +174,11 @@ def size_fields(size: str) -> dict[str, Any]:
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs, size_fields
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    size_fields,
+    family="shared layers",
+    mark="v",
 )

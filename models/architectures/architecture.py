@@ -30,6 +30,10 @@ class Architecture:
         length_field: field of the config that is the one length of input that its
             encoder takes; none for encoders that take any.
         packs: examples that share a row, told apart by segments, do not see each other.
+        dropout_rates: field of the config that is a rate of dropout -> its default in
+            fine-tuning; a protocol without dropout sets all of them to 0.
+        family: what figures colour alike: architectures with the same idea.
+        mark: matplotlib's marker of its points in figures, its own within a family.
     """
 
     config: type
@@ -40,3 +44,8 @@ class Architecture:
     refused_operators: Mapping[str, str] = dataclasses.field(default_factory=dict)
     length_field: str = ""
     packs: bool = True
+    dropout_rates: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {"dropout_rate": 0.1}
+    )
+    family: str = "other"
+    mark: str = "o"

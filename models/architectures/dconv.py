@@ -76,4 +76,6 @@ ARCHITECTURE = architecture.Architecture(
     forward_macs,
     refused_operators=lconv.REFUSED_OPERATORS,
     packs=False,
+    family="convolution",
+    mark="h",
 )

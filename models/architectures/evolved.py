@@ -204,5 +204,11 @@ def _cells(config: Config) -> config_lib.TransformerConfig:
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs, packs=False
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    packs=False,
+    family="convolution",
+    mark="<",
 )

@@ -255,5 +255,11 @@ def _concatenate(parts: list[sublayers.Extras]) -> sublayers.Extras:
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, transformer.param_counts, forward_macs, size_fields
+    Config,
+    make_network,
+    transformer.param_counts,
+    forward_macs,
+    size_fields,
+    family="efficient attention",
+    mark="X",
 )

@@ -53,4 +53,6 @@ ARCHITECTURE = architecture.Architecture(
     transformer.make_network,
     transformer.param_counts,
     transformer.forward_macs,
+    family="attention",
+    mark="s",
 )

@@ -216,4 +216,6 @@ ARCHITECTURE = architecture.Architecture(
     forward_macs,
     refused_operators=REFUSED_OPERATORS,
     packs=False,
+    family="convolution",
+    mark=">",
 )

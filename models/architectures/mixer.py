@@ -194,4 +194,6 @@ ARCHITECTURE = architecture.Architecture(
     size_fields,
     length_field="sequence_length",
     packs=False,
+    family="mlp",
+    mark="*",
 )

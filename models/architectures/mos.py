@@ -183,5 +183,10 @@ def _head_params(config: Config) -> int:
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    family="mixture",
+    mark="d",
 )

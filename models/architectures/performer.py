@@ -224,5 +224,11 @@ def _linear_attention_macs(config: Config, num_queries: int, num_keys: int) -> i
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs, packs=False
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    packs=False,
+    family="efficient attention",
+    mark="P",
 )

@@ -24,6 +24,7 @@ from clinometer.models.architectures import sizes
 from clinometer.models.architectures import switch
 from clinometer.models.architectures import transformer
 from clinometer.models.architectures import universal
+from clinometer.models.counting import closed_form
 from clinometer.models.seq2seq import model as seq2seq
 
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
@@ -47,9 +48,14 @@ def parse(name: str) -> grammar.ModelName:
     return grammar.parse(name, ARCHITECTURES)
 
 
+def architecture_of(name: str) -> architecture_lib.Architecture:
+    """Returns the architecture of a model's name; raises `grammar.ModelNameError`."""
+    return ARCHITECTURES[parse(name).architecture]
+
+
 def build(
     name: str, *, paper_literal_kv32: bool = False, **overrides: Any
-) -> seq2seq.Model:
+) -> seq2seq.EncoderDecoder:
     """Makes the model of a name such as `transformer-NL16-SM`; allocates nothing.
 
     Args:
@@ -82,4 +88,9 @@ def build(
                 f"{did_you_mean(key, known)}; accepted: {', '.join(known)}"
             )
     config = architecture.config(**{**fields, **overrides})
-    return seq2seq.Model(parsed.canonical, config, architecture.make_network)
+    return seq2seq.EncoderDecoder(
+        parsed.canonical,
+        config,
+        architecture.make_network,
+        closed_form.ClosedForm(architecture.param_counts, architecture.forward_macs),
+    )

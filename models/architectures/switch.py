@@ -226,5 +226,13 @@ def _experts(config: Config) -> SwitchFeedForward:
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs, size_fields
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    size_fields,
+    # As Fedus et al. 2021.
+    dropout_rates={"dropout_rate": 0.1, "expert_dropout_rate": 0.4},
+    family="mixture",
+    mark="D",
 )

@@ -94,5 +94,10 @@ def decoder_layer_macs(config: Config, encoder_length: int, decoder_length: int)
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    family="attention",
+    mark="o",
 )

@@ -171,5 +171,10 @@ def _gate_products(config: Config) -> int:
 
 
 ARCHITECTURE = architecture.Architecture(
-    Config, make_network, param_counts, forward_macs
+    Config,
+    make_network,
+    param_counts,
+    forward_macs,
+    family="shared layers",
+    mark="^",
 )

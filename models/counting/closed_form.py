@@ -4,7 +4,9 @@ Each architecture adds these pieces up in its own file. Multiply-adds are of one
 and count every position, masked ones too: causal attention is dense, as in the papers.
 """
 
+from collections.abc import Callable
 import dataclasses
+from typing import Any
 
 from clinometer.kernels.relative_attention import NUM_BUCKETS
 from clinometer.models import config as config_lib
@@ -39,6 +41,20 @@ class Macs:
     body: int
     logits: int
     lookup: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ClosedForm:
+    """What the models of an architecture cost, by formula.
+
+    Attributes:
+        param_counts: (config) -> numbers of parameters.
+        forward_macs: (config, S, T) -> multiply-adds; raises ConfigError where the
+            lengths do not suit.
+    """
+
+    param_counts: Callable[[Any], ParamCounts]
+    forward_macs: Callable[[Any, int, int], Macs]
 
 
 def attention_params(config: config_lib.TransformerConfig) -> int:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from clinometer.models.decoding import cache as cache_lib
 from clinometer.models.decoding import stepwise
+from clinometer.models.seq2seq import batch as batch_lib
 from clinometer.models.seq2seq import model as seq2seq
 
 
@@ -38,7 +39,7 @@ def length_penalty(length: jax.Array | int, alpha: float) -> jax.Array:
 
 
 def beam_search(
-    model: seq2seq.Model,
+    model: seq2seq.EncoderDecoder,
     params: seq2seq.Params,
     encoder_input_tokens: jax.Array,
     max_decode_length: int,
@@ -132,7 +133,7 @@ def beam_search(
         )
 
     empty = jnp.full(
-        (batch_size, beam_size, max_decode_length), seq2seq.PAD_ID, jnp.int32
+        (batch_size, beam_size, max_decode_length), batch_lib.PAD_ID, jnp.int32
     )
     # Only one beam lives at first, as equal ones would stay equal.
     alone = jnp.where(jnp.arange(beam_size) == 0, 0.0, -jnp.inf)
@@ -154,7 +155,7 @@ def beam_search(
     unended_scores = end.live_log_probs[:, 0] / last_penalty
     scores = jnp.where(has_ended, end.best_scores, unended_scores)
     return stepwise.Decoded(
-        jnp.where(filler[:, None], seq2seq.PAD_ID, tokens),
+        jnp.where(filler[:, None], batch_lib.PAD_ID, tokens),
         jnp.where(filler, 0.0, scores),
     )
 

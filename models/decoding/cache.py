@@ -15,7 +15,7 @@ NO_ROWS = -1
 
 
 def row_axes(
-    model: seq2seq.Model,
+    model: seq2seq.EncoderDecoder,
     params: seq2seq.Params,
     encoded: seq2seq.Encoded,
     max_decode_length: int,

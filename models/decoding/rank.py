@@ -11,6 +11,7 @@ import numpy as np
 
 from clinometer.models.decoding import cache as cache_lib
 from clinometer.models.decoding import stepwise
+from clinometer.models.seq2seq import batch as batch_lib
 from clinometer.models.seq2seq import model as seq2seq
 
 
@@ -53,14 +54,14 @@ def pack_targets(
                 f"{ended[ids]}: {ids}"
             )
         ended[ids] = number
-    packed = np.full((len(ended), max(map(len, ended))), seq2seq.PAD_ID, np.int32)
+    packed = np.full((len(ended), max(map(len, ended))), batch_lib.PAD_ID, np.int32)
     for number, ids in enumerate(ended):
         packed[number, : len(ids)] = ids
     return packed
 
 
 def score_targets(
-    model: seq2seq.Model,
+    model: seq2seq.EncoderDecoder,
     params: seq2seq.Params,
     encoder_input_tokens: jax.Array,
     targets: jax.Array,
@@ -117,7 +118,7 @@ def score_targets(
         cache, fed, scores = state
         logits, cache = model.decode_step(params, cache, fed)
         gains = stepwise.token_log_probs(logits, wanted)
-        scores += jnp.where(wanted == seq2seq.PAD_ID, 0.0, gains)
+        scores += jnp.where(wanted == batch_lib.PAD_ID, 0.0, gains)
         return (cache, wanted, scores), None
 
     rows = targets.shape[0]
@@ -128,7 +129,7 @@ def score_targets(
     )
     (_, _, scores), _ = jax.lax.scan(advance, start, targets.T)
     if mean_per_token:
-        scores /= jnp.maximum(jnp.sum(targets != seq2seq.PAD_ID, axis=1), 1)
+        scores /= jnp.maximum(jnp.sum(targets != batch_lib.PAD_ID, axis=1), 1)
     scores = scores.reshape(batch_size, num_targets)
     filler = stepwise.is_filler(encoder_input_tokens)
     return jnp.where(filler[:, None], 0.0, scores)

@@ -19,7 +19,7 @@ class Restricted:
         config: the model's, whose `vocab_size` counts the padding.
     """
 
-    def __init__(self, model: seq2seq.Model, vocab_size: int):
+    def __init__(self, model: seq2seq.EncoderDecoder, vocab_size: int):
         """Restricts `model`; raises ValueError unless it has `vocab_size` tokens."""
         if not 2 <= vocab_size <= model.config.vocab_size:
             raise ValueError(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from clinometer.models import config as config_lib
+from clinometer.models.seq2seq import batch as batch_lib
 from clinometer.models.seq2seq import model as seq2seq
 
 SHORTEST_BUCKET = 32
@@ -75,7 +76,7 @@ class Runner:
 
     def __init__(
         self,
-        model: seq2seq.Model,
+        model: seq2seq.EncoderDecoder,
         function: Function,
         *,
         batch_size: int,
@@ -180,7 +181,7 @@ class Runner:
                     f"Runner: example {row}: {len(example)} tokens are more than "
                     f"max_input_length, {self._max_input_length}; cut it or raise that"
                 )
-            outside = (example <= seq2seq.PAD_ID) | (example >= vocab_size)
+            outside = (example <= batch_lib.PAD_ID) | (example >= vocab_size)
             if outside.any():
                 raise ValueError(
                     f"Runner: example {row}: token {example[outside][0]} is not in "
@@ -211,7 +212,7 @@ class Runner:
         self, examples: list[np.ndarray], length: int, rows: list[int]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns tokens [B, S] and row ids [B]; what is missing is filler of row 0."""
-        tokens = np.full((self._batch_size, length), seq2seq.PAD_ID, np.int32)
+        tokens = np.full((self._batch_size, length), batch_lib.PAD_ID, np.int32)
         for place, example in enumerate(examples):
             tokens[place, : len(example)] = example
         row_ids = np.zeros(self._batch_size, np.int32)

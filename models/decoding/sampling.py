@@ -16,7 +16,7 @@ LEAST_TEMPERATURE = 1e-6
 
 
 def sample(
-    model: seq2seq.Model,
+    model: seq2seq.EncoderDecoder,
     params: seq2seq.Params,
     encoder_input_tokens: jax.Array,
     max_decode_length: int,

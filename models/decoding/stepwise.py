@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from clinometer.models.seq2seq import batch as batch_lib
 from clinometer.models.seq2seq import model as seq2seq
 
 EOS_ID = 1
@@ -52,7 +53,7 @@ def is_filler(encoder_input_tokens: jax.Array) -> jax.Array:
 
     Nothing is decoded for them, so that they cost no step: padding, with score 0.
     """
-    return jnp.all(encoder_input_tokens == seq2seq.PAD_ID, axis=1)
+    return jnp.all(encoder_input_tokens == batch_lib.PAD_ID, axis=1)
 
 
 def likeliest(logits: jax.Array, step: jax.Array) -> jax.Array:
@@ -62,7 +63,7 @@ def likeliest(logits: jax.Array, step: jax.Array) -> jax.Array:
 
 
 def generate(
-    model: seq2seq.Model,
+    model: seq2seq.EncoderDecoder,
     params: seq2seq.Params,
     encoder_input_tokens: jax.Array,
     max_decode_length: int,
@@ -97,7 +98,7 @@ def generate(
         token = choose(logits, step).astype(jnp.int32)
         gains = token_log_probs(logits, token)
         scores += jnp.where(ended, 0.0, gains)
-        token = jnp.where(ended, seq2seq.PAD_ID, token)
+        token = jnp.where(ended, batch_lib.PAD_ID, token)
         output = jax.lax.dynamic_update_slice(output, token[:, None], (0, step))
         return step + 1, token, cache, ended | (token == eos_id), output, scores
 
@@ -106,14 +107,14 @@ def generate(
         jnp.full((batch_size,), START_ID, jnp.int32),
         cache,
         is_filler(encoder_input_tokens),
-        jnp.full((batch_size, max_decode_length), seq2seq.PAD_ID, jnp.int32),
+        jnp.full((batch_size, max_decode_length), batch_lib.PAD_ID, jnp.int32),
         jnp.zeros((batch_size,), jnp.float32),
     )
     return Decoded(*jax.lax.while_loop(unfinished, advance, start)[-2:])
 
 
 def greedy(
-    model: seq2seq.Model,
+    model: seq2seq.EncoderDecoder,
     params: seq2seq.Params,
     encoder_input_tokens: jax.Array,
     max_decode_length: int,

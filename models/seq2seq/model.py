@@ -4,7 +4,6 @@ Shapes: B batch, S encoder length, T decoder length, d model width, V vocabulary
 """
 
 from collections.abc import Callable
-from collections.abc import Mapping
 import dataclasses
 from typing import Any
 from typing import NamedTuple
@@ -14,13 +13,17 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.models import keys
+from clinometer.models import model as model_lib
+from clinometer.models.counting import checked
+from clinometer.models.counting import closed_form as closed_form_lib
 from clinometer.models.layers import parameters
+from clinometer.models.layers import stack
 from clinometer.models.layers import sublayers
+from clinometer.models.seq2seq import batch as batch_lib
+from clinometer.models.seq2seq import loss as loss_lib
 
-Params = Mapping[str, Mapping[str, jax.Array]]
+Params = model_lib.Params
 Cache = dict[str, Any]
-
-PAD_ID = 0
 
 
 class Mode(NamedTuple):
@@ -82,8 +85,11 @@ class Network:
     input_length: int = 1
 
 
-class Model:
+class EncoderDecoder:
     """An encoder-decoder as pure functions over a parameter dictionary.
+
+    It is a `models.Model` of texts, whose batches `batch.py` lays out and whose shape
+    is a `TextShape`; and it decodes.
 
     Parameters are `{module: {name: float32 array}}` with a module name per layer
     (`encoder/layer_0/self_attention`). If `config.scan_layers`, every function but
@@ -94,9 +100,25 @@ class Model:
         config: the architecture's frozen config.
     """
 
-    def __init__(self, name: str, config: Any, make_network: Callable[[Any], Network]):
+    def __init__(
+        self,
+        name: str,
+        config: Any,
+        make_network: Callable[[Any], Network],
+        closed_form: closed_form_lib.ClosedForm,
+    ):
+        """Transforms the network; allocates nothing.
+
+        Args:
+            name: canonical name.
+            config: the architecture's frozen config.
+            make_network: (config) -> Haiku functions, called inside `hk.transform`.
+            closed_form: what the network costs, as functions of the config.
+        """
         self.name = name
         self.config = config
+        self._make_network = make_network
+        self._closed_form = closed_form
         # Canonical parameters have a name per layer, also where layers are scanned.
         canonical = dataclasses.replace(config, scan_layers=False, remat=False)
 
@@ -165,6 +187,77 @@ class Model:
         """
         return parameters.axes_of(self.init)
 
+    def from_canonical(self, params: Params) -> Params:
+        """Returns canonical parameters in the form that all other functions take."""
+        return stack.stack_params(params) if self.config.scan_layers else params
+
+    def abstract_batch(
+        self, batch_size: int, shape: batch_lib.TextShape
+    ) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns shapes and dtypes of a batch; see `batch.py`."""
+        return batch_lib.abstract(batch_size, shape)
+
+    def random_batch(
+        self, seed: int, batch_size: int, shape: batch_lib.TextShape
+    ) -> dict[str, jax.Array]:
+        """Returns a batch of random tokens of the whole vocabulary."""
+        return batch_lib.random(seed, batch_size, shape, self.config.vocab_size)
+
+    def loss(
+        self,
+        params: Params,
+        batch: model_lib.Batch,
+        key: jax.Array | None = None,
+        *,
+        z_loss: float = 0.0,
+        collect_health: bool = False,
+    ) -> model_lib.LossOutputs:
+        """Returns the summed losses of a batch; see `models.Model.loss`."""
+        inputs, targets = batch_lib.split(batch)
+        outputs = self.forward(
+            params, **inputs, dropout_key=key, collect_health=collect_health
+        )
+        sums = loss_lib.cross_entropy(outputs.logits, targets, z_loss)
+        return model_lib.LossOutputs(
+            sums, targets.size, outputs.auxiliary_loss, outputs.health
+        )
+
+    def check(self, shape: batch_lib.TextShape) -> None:
+        """Raises ConfigError unless the model takes texts of these lengths."""
+        self.count(1, shape, trace=False)
+
+    def count(
+        self,
+        batch_size: int,
+        shape: batch_lib.TextShape,
+        *,
+        platform: str = "cpu",
+        trace: bool = True,
+    ) -> checked.Counts:
+        """Counts parameters, multiply-adds and FLOPs; allocates nothing.
+
+        Args:
+            batch_size: examples of a batch.
+            shape: the lengths.
+            platform: whose kernels the executed FLOPs are of: "cpu", "tpu", ...
+            trace: trace the model, to check the closed forms and to count what is
+                executed; without it, a count takes a millisecond.
+
+        Raises:
+            ConfigError: there are more than `limits.PARAMETERS` parameters, or the
+                lengths do not suit the model.
+            OptionError: the batch size is out of range.
+            CountError: closed form and jaxpr disagree.
+        """
+        return checked.count(
+            self._with_form, self._closed_form, batch_size, shape, platform, trace
+        )
+
+    def _with_form(self, **fields: bool) -> "EncoderDecoder":
+        """Returns this model with `scan_layers` or `remat` set anew."""
+        config = dataclasses.replace(self.config, **fields)
+        return EncoderDecoder(self.name, config, self._make_network, self._closed_form)
+
     def apply(
         self,
         params: Params,
@@ -210,9 +303,11 @@ class Model:
             collect_health: measure attention's entropy too, on the first example.
         """
         if encoder_segment_ids is None:
-            encoder_segment_ids = token_segments(encoder_input_tokens)
+            encoder_segment_ids = batch_lib.token_segments(encoder_input_tokens)
         if decoder_segment_ids is None:
-            decoder_segment_ids = token_segments(decoder_input_tokens, has_start=True)
+            decoder_segment_ids = batch_lib.token_segments(
+                decoder_input_tokens, has_start=True
+            )
         return self._forward(
             params,
             encoder_input_tokens,
@@ -224,7 +319,7 @@ class Model:
 
     def encode(self, params: Params, encoder_input_tokens: jax.Array) -> Encoded:
         """Encodes int tokens [B, S] for decoding, without dropout."""
-        segments = token_segments(encoder_input_tokens)
+        segments = batch_lib.token_segments(encoder_input_tokens)
         return self._encode(params, encoder_input_tokens, segments, Mode())
 
     def init_cache(
@@ -246,17 +341,6 @@ class Model:
         The first token is the start token 0. At most `max_decode_length` steps.
         """
         return self._decode_step(params, cache, tokens)
-
-
-def token_segments(tokens: jax.Array, *, has_start: bool = False) -> jax.Array:
-    """Returns int32 segment ids: 1 at tokens, 0 at padding.
-
-    Args:
-        tokens: int [B, L].
-        has_start: the first token is the start token, which has padding's id.
-    """
-    segments = (jnp.asarray(tokens) != PAD_ID).astype(jnp.int32)
-    return segments.at[:, 0].set(1) if has_start else segments
 
 
 def _pure(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -43,7 +43,7 @@ class Example:
         """The test's id."""
         return "-".join([self.name, *(f"{k}={v}" for k, v in self.options.items())])
 
-    def build(self, **options: Any) -> models.Model:
+    def build(self, **options: Any) -> models.EncoderDecoder:
         """Builds the model, without dropout unless it is asked for."""
         fields = {"vocab_size": VOCAB_SIZE, "dropout_rate": 0.0, **self.options}
         return models.build(self.name, **{**fields, **options})
@@ -98,7 +98,7 @@ def targets(seed: int = 3) -> jax.Array:
     return jax.random.randint(jax.random.key(seed), (B, T), 1, VOCAB_SIZE)
 
 
-def objective(model: models.Model) -> Any:
+def objective(model: models.EncoderDecoder) -> Any:
     """Returns the function (params, dropout_key) -> objective of training."""
 
     def function(params: Any, dropout_key: jax.Array | None = None) -> jax.Array:
@@ -113,7 +113,7 @@ def objective(model: models.Model) -> Any:
 
 
 def assert_decodes_as_taught(
-    model: models.Model,
+    model: models.EncoderDecoder,
     params: Any,
     inputs: jax.Array,
     outputs: jax.Array,

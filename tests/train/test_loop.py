@@ -149,7 +149,7 @@ def test_evaluation_weighs_tokens_not_batches():
 
     def eval_step(params, batch):
         n = batch["n"]
-        return models.loss.Loss(n * n, 0 * n, n, n / 2)
+        return models.Loss(n * n, 0 * n, n, n / 2)
 
     metrics = evaluate.evaluate(eval_step, None, batches)
     assert metrics["validation/loss"] == (1 + 9) / (1 + 3)

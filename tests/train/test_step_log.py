@@ -11,7 +11,7 @@ from clinometer.train import step_log
 
 
 def _values(loss, tokens=10.0, gradient_rms=1.0):
-    sums = models.loss.Loss(*(np.float32(x) for x in (loss * tokens, 1.0, tokens, 5.0)))
+    sums = models.Loss(*(np.float32(x) for x in (loss * tokens, 1.0, tokens, 5.0)))
     rms = np.float32(gradient_rms)
     return state_lib.StepMetrics(
         sums, np.float32(0), np.float32(0.5), rms, np.zeros((1, 3)), {}

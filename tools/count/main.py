@@ -10,6 +10,7 @@ from clinometer.kernels import devices
 from clinometer.kernels import terminal
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
+from clinometer.models.counting import checked
 from clinometer.models.counting import counts as counts_lib
 from clinometer.train import exit_codes
 
@@ -117,7 +118,7 @@ def _parse_override(text: str) -> tuple[str, object]:
     return field, ranges.literal(value)
 
 
-def _print_one(counts: counts_lib.Counts) -> None:
+def _print_one(counts: checked.Counts) -> None:
     values = counts.to_dict()
     rows = [
         (key, f"{value:,}" if isinstance(value, int) else str(value))
@@ -126,7 +127,7 @@ def _print_one(counts: counts_lib.Counts) -> None:
     print("\n".join(terminal.table(rows, widths=(0, 29))))
 
 
-def _print_table(results: Sequence[counts_lib.Counts]) -> None:
+def _print_table(results: Sequence[checked.Counts]) -> None:
     head = ("model", "params", "active", "MACs (T)", "fwd FLOPs (T)", "train FLOPs (T)")
     rows = [
         (

@@ -7,6 +7,7 @@ forms. Needs libtpu, not a TPU: `pip install 'clinometer[tpu]'`.
 
 import argparse
 from collections.abc import Sequence
+import dataclasses
 import json
 import os
 import sys
@@ -15,7 +16,6 @@ from typing import Any
 
 import jax
 from jax.experimental import topologies
-import jax.numpy as jnp
 import numpy as np
 
 from clinometer import kernels
@@ -36,8 +36,7 @@ def compile_step(
     implementation: str,
     *,
     batch_size: int,
-    encoder_length: int,
-    decoder_length: int,
+    shape: models.Shape,
     head_parts: int = 1,
     **overrides: Any,
 ) -> dict[str, Any]:
@@ -51,8 +50,7 @@ def compile_step(
         topology: a chip's name, or one with a shape, such as "v5e:4x4".
         implementation: "auto" for the Pallas kernels, "reference" for XLA's forms.
         batch_size: B, over all chips.
-        encoder_length: S.
-        decoder_length: T.
+        shape: of an example, as the model takes it.
         head_parts: a divisor of the number of chips.
         **overrides: fields of the model's config.
 
@@ -85,15 +83,7 @@ def compile_step(
         model, optimizer, lambda _: 0.01, seed=0, z_loss=1e-4
     )
     state = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
-    lengths = {
-        "encoder_input_tokens": encoder_length,
-        "decoder_input_tokens": decoder_length,
-        "decoder_target_tokens": decoder_length,
-    }
-    batch = {
-        key: jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
-        for key, length in lengths.items()
-    }
+    batch = model.abstract_batch(batch_size, shape)
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     divided = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     start = time.perf_counter()
@@ -111,8 +101,7 @@ def compile_step(
         "device_kind": devices[0].device_kind,
         "implementation": implementation,
         "batch_size": batch_size,
-        "encoder_length": encoder_length,
-        "decoder_length": decoder_length,
+        **dataclasses.asdict(shape),
         "head_parts": head_parts,
         "dtype": str(model.config.dtype),
         "hbm_temp_bytes": memory.temp_size_in_bytes,
@@ -171,8 +160,9 @@ def main(argv: Sequence[str]) -> int:
                 arguments.topology,
                 implementation,
                 batch_size=arguments.batch_size,
-                encoder_length=arguments.encoder_length,
-                decoder_length=arguments.decoder_length,
+                shape=models.TextShape(
+                    arguments.encoder_length, arguments.decoder_length
+                ),
                 head_parts=arguments.head_parts,
                 dtype="bfloat16",
                 scan_layers=True,

@@ -31,10 +31,10 @@ def draw(scores: Sequence[downstream.Score]) -> dict[str, str]:
 
 
 def _against_loss(scores: Sequence[downstream.Score]) -> str:
-    palette = figures.colours({score.architecture for score in scores})
+    looks = figures.looks({score.architecture for score in scores})
 
     def panel(axes: mpl_axes.Axes, mine: Sequence[downstream.Score]) -> None:
-        for name, colour in palette.items():
+        for name, look in looks.items():
             runs = sorted({s.run for s in mine if s.architecture == name})
             groups = [[s for s in mine if s.run == run] for run in runs]
             groups.sort(key=lambda group: group[0].validation_loss_nats)
@@ -42,7 +42,7 @@ def _against_loss(scores: Sequence[downstream.Score]) -> str:
                 continue
             x = [group[0].validation_loss_nats for group in groups]
             means = [downstream.mean(group) for group in groups]
-            _points(axes, x, means, "o", colour, name)
+            _points(axes, x, means, look.mark, look.colour, name)
             seen = set()
             for xi, group, mean in zip(x, groups, means, strict=True):
                 size = group[0].model.partition("-")[2]
@@ -60,7 +60,7 @@ def _against_loss(scores: Sequence[downstream.Score]) -> str:
         axes.invert_xaxis()
         axes.set_xlabel("validation loss, nats per token")
 
-    return _panels(scores, "downstream", panel, list(palette))
+    return _panels(scores, "downstream", panel, list(looks))
 
 
 def _against_step(scores: Sequence[downstream.Score]) -> str:

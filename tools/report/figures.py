@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import contextlib
 import io
 import re
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib import axes as mpl_axes
@@ -17,6 +18,7 @@ from matplotlib import figure as mpl_figure
 from matplotlib import ticker
 import numpy as np
 
+from clinometer import models
 from clinometer.tools.report import analysis
 from clinometer.tools.report import formats
 from clinometer.tools.report import rows as rows_lib
@@ -24,7 +26,7 @@ from clinometer.tools.report import rows as rows_lib
 _INK, MUTED, _GRID = "#1f2933", "#616e7c", "#e4e7eb"
 # Okabe and Ito's palette, told apart by colour-blind readers.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8d6e00")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKS = ("o", "s", "^", "v", "D", "d", "P", "X", "<", ">", "h", "*")
 _STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -72,9 +74,31 @@ def style(name: str) -> Iterator[None]:
         yield
 
 
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """A colour per architecture, by sorted name."""
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(sorted(names))}
+class Look(NamedTuple):
+    """How the line and the points of an architecture are drawn."""
+
+    colour: str  # of its family
+    mark: str
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """The looks of the architectures of one figure, by sorted name.
+
+    Args:
+      names: those that this process does not know, as of a file that is gone, look like
+        any without a family of its own.
+    """
+    kinds = models.ARCHITECTURES
+    families = list(dict.fromkeys(kind.family for kind in kinds.values()))
+    found: dict[str, Look] = {}
+    for name in sorted(names):
+        kind = kinds.get(name)
+        family = families.index(kind.family) if kind else len(families)
+        colour = PALETTE[family % len(PALETTE)]
+        free = [m for m in _MARKS if Look(colour, m) not in found.values()]
+        mark = kind.mark if kind else _MARKS[0]
+        found[name] = Look(colour, mark if mark in free or not free else free[0])
+    return found
 
 
 def loss_against_cost(fits: Sequence[analysis.CostFit]) -> str:
@@ -84,16 +108,14 @@ def loss_against_cost(fits: Sequence[analysis.CostFit]) -> str:
       fits: of one cost, one per architecture.
     """
     cost = fits[0].cost
-    palette = colours([fit.architecture for fit in fits])
+    drawn = looks([fit.architecture for fit in fits])
     with style(cost.key):
         figure = mpl_figure.Figure(figsize=(5.6, 4.9), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
         top.set_xscale("log")
         for i, fit in enumerate(fits):
-            colour = palette[fit.architecture]
-            marker = _MARKERS[i % len(_MARKERS)]
             offset = (7, 6) if i % 2 == 0 else (-8, -13)
-            _draw_fit(top, bottom, fit, colour, marker, offset)
+            _draw_fit(top, bottom, fit, drawn[fit.architecture], offset)
         top.set_ylabel("validation loss, nats per token")
         bottom.set_ylabel("residual, nats")
         bottom.set_xlabel(cost.axis)
@@ -110,8 +132,7 @@ def _draw_fit(
     top: mpl_axes.Axes,
     bottom: mpl_axes.Axes,
     fit: analysis.CostFit,
-    colour: str,
-    marker: str,
+    look: Look,
     offset: tuple[int, int],
 ) -> None:
     """One architecture: line, band and points above, residuals below."""
@@ -119,7 +140,7 @@ def _draw_fit(
     y = np.array([row["validation_loss_nats"] for row in fit.rows], np.float64)
     if not x.size:
         return
-    label = fit.architecture
+    label, (colour, mark) = fit.architecture, look
     if fit.fit is not None:
         line = np.geomspace(x.min() / 1.12, x.max() * 1.12, 100)
         loss = -fit.fit.predict(line)  # The fit is of -loss.
@@ -129,7 +150,7 @@ def _draw_fit(
             low, high = (formats.signed(v) for v in fit.fit.interval)
             label += f"\n95 % Student-t interval {low} to {high}"
         label += f" (n = {fit.fit.n})"
-        top.plot(line, loss, color=colour, label=label)
+        top.plot(line, loss, color=colour)
         lower, upper = min(y.min(), loss.min()), max(y.max(), loss.max())
         if band is not None:
             top.fill_between(
@@ -143,9 +164,11 @@ def _draw_fit(
             bounds = top.get_ylim()
             top.set_ylim(min(bounds[0], lower - pad), max(bounds[1], upper + pad))
         # A residual of -loss, turned so that up means a higher loss, as above.
-        bottom.plot(x, [-r for r in fit.fit.residuals], marker, color=colour, ms=5)
-        label = None
-    top.plot(x, y, marker, color=colour, ms=6.5, mec="white", mew=0.8, label=label)
+        bottom.plot(x, [-r for r in fit.fit.residuals], mark, color=colour, ms=5)
+    points = {"color": colour, "ms": 6.5, "mec": "white", "mew": 0.8}
+    top.plot(x, y, mark, **points)
+    line_style = "none" if fit.fit is None else "-"
+    top.plot([], [], marker=mark, linestyle=line_style, label=label, **points)
     seen = set()
     for row, xi, yi in zip(fit.rows, x, y):
         if row["size"] not in seen:  # Seeds of one size share its label.

@@ -14,6 +14,7 @@ from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.kernels import python_child
+from clinometer.models.counting import checked
 from clinometer.models.counting import counts
 from clinometer.tools.study import errors
 from clinometer.tools.study import folder
@@ -162,7 +163,7 @@ def costs(options: argparse.Namespace, work: list[Work]) -> dict[str, float]:
 
 def count(
     options: argparse.Namespace, model: str, *, trace: bool = False
-) -> counts.Counts:
+) -> checked.Counts:
     """Counts a model at the study's batch; raises ValueError if there is none."""
     shape = protocol(options)
     return counts.count(

@@ -9,7 +9,6 @@ could reach with training to convergence.
 import dataclasses
 
 from clinometer import models
-from clinometer.models.architectures import registry
 from clinometer.tools.study import plan
 from clinometer.train.configs import pretrain
 
@@ -112,7 +111,7 @@ def overrides(protocol: Protocol, run: plan.PlannedRun, store: str) -> list[str]
 
 def downstream_overrides(protocol: Protocol, run: plan.PlannedRun) -> list[str]:
     """The arguments of `clinometer finetune` for a run, after its flags."""
-    kind = models.ARCHITECTURES[registry.parse(run.model).architecture]
+    kind = models.architecture_of(run.model)
     downstream = protocol.downstream
     values = {
         "seed": run.seed,
@@ -120,8 +119,6 @@ def downstream_overrides(protocol: Protocol, run: plan.PlannedRun) -> list[str]:
         "data.encoder_length": protocol.encoder_length,
         "data.packing": kind.packs,
         "data.batch_size": downstream.rows if kind.packs else downstream.examples,
-        "model.dropout_rate": protocol.dropout_rate,
+        **{f"model.{field}": protocol.dropout_rate for field in kind.dropout_rates},
     }
-    if "expert_dropout_rate" in {f.name for f in dataclasses.fields(kind.config)}:
-        values["model.expert_dropout_rate"] = protocol.dropout_rate
     return [f"--config.{key}={value}" for key, value in values.items()]

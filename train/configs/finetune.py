@@ -18,9 +18,8 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config = pretrain.get_config(model)
     config.kind = "finetuning"
     config.train_steps = 100_000
-    config.model.dropout_rate = 0.1
-    if model.lower().startswith("switch"):
-        config.model.expert_dropout_rate = 0.4  # as Fedus et al. 2021
+    kind = pretrain.architecture(model)
+    config.model.update(kind.dropout_rates if kind else {})
     config.schedule.name = "constant"
     config.schedule.learning_rate = 1e-3
 

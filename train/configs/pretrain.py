@@ -3,11 +3,10 @@
 What each field means and takes is in `train/fields.py`, and in `train --help`.
 """
 
-import re
-
 from ml_collections import config_dict
 
 from clinometer import models
+from clinometer.models.architectures.architecture import Architecture
 
 
 def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
@@ -90,14 +89,15 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
 
 
 def follow_length(config: config_dict.ConfigDict) -> None:
-    """Makes the one length that some models take, such as Mixers, follow the data's."""
-    field = length_field(config.model.name)
-    if field:
-        config.model[field] = config.data.get_oneway_ref("encoder_length")
+    """Makes the one length that some models take follow the data's."""
+    kind = architecture(config.model.name)
+    if kind and kind.length_field:
+        config.model[kind.length_field] = config.data.get_oneway_ref("encoder_length")
 
 
-def length_field(model: str) -> str:
-    """Returns the field of the model's config that is its one length, or nothing."""
-    name = re.split(r"[-_\s]+", model.strip().lower())[0]
-    found = models.ARCHITECTURES.get(name)
-    return found.length_field if found else ""
+def architecture(model: str) -> Architecture | None:
+    """Returns a model's architecture; None for a name that `models.build` refuses."""
+    try:
+        return models.architecture_of(model)
+    except models.ModelNameError:
+        return None

@@ -8,10 +8,8 @@ import logging
 import math
 import pathlib
 import sys
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from clinometer import models
 from clinometer.data import errors as data_errors
@@ -111,15 +109,16 @@ def evaluate(
         raise errors.RunError(f"--mixture: {error}") from error
     abstract = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
     encoder_length = request.encoder_length or data.encoder_length
-    _check_takes(model, abstract.params, encoder_length)
+    decoder_length = (
+        request.decoder_length or data.decoder_length or record.counts.decoder_length
+    )
+    _check_takes(model, models.TextShape(encoder_length, decoder_length))
     scorer = downstream.Scorer(
         model,
         store.vocabulary,
         downstream_examples.labelled(names, folder),
         encoder_length=encoder_length,
-        decoder_length=request.decoder_length
-        or data.decoder_length
-        or record.counts.decoder_length,
+        decoder_length=decoder_length,
         options=request.options,
     )
     reader = directory.checkpoints(read_only=True)
@@ -205,14 +204,14 @@ def _text(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _check_takes(model: models.Model, params: Any, encoder_length: int) -> None:
-    """Raises RunError where the model does not take inputs of this length."""
-    tokens = jax.ShapeDtypeStruct((1, encoder_length), jnp.int32)
+def _check_takes(model: models.EncoderDecoder, shape: models.TextShape) -> None:
+    """Raises RunError where the model does not take texts of these lengths."""
     try:
-        jax.eval_shape(model.encode, params, tokens)
+        model.check(shape)
     except models.ConfigError as error:
         raise errors.RunError(
-            f"--encoder-length: {encoder_length} does not suit {model.name}: {error}"
+            f"--encoder-length: {shape.encoder_length} does not suit {model.name}: "
+            f"{error}"
         ) from error
 
 

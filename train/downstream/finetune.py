@@ -28,8 +28,6 @@ from clinometer.train.run import directory as run_directory
 from clinometer.train.run import store_search
 
 _RATE = ranges.Real(without_least=True)
-# Fields of the model that fine-tuning has its own values of.
-_DROPOUT = ("dropout_rate", "expert_dropout_rate")
 _DESCRIPTION = """\
 Fine-tunes a pretrained run on a mixture of text-to-text tasks, and scores it. The same
 command resumes what was stopped or killed. Examples:
@@ -134,8 +132,9 @@ def make_config(
     record = initial.read_record(source)
     model = record.config.model
     config = finetune_config.get_config(model.name)
-    # The last follows the data's.
-    own = {*_DROPOUT, pretrain_config.length_field(model.name)}
+    # Fine-tuning has its own dropout, and the one length follows the data's.
+    kind = pretrain_config.architecture(model.name)
+    own = {*kind.dropout_rates, kind.length_field} if kind else set()
     with config.unlocked():
         for field, value in model.overrides.items():
             if field not in own:

@@ -87,7 +87,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: models.Model,
+        model: models.EncoderDecoder,
         vocabulary: vocabulary_lib.Vocabulary,
         examples: Mapping[str, Sequence[task_lib.Example]],
         *,

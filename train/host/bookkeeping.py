@@ -6,7 +6,6 @@ record, `display` what a person sees.
 
 from typing import Any
 
-from clinometer import models
 from clinometer.train import errors
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
@@ -48,13 +47,7 @@ class Bookkeeping:
         self._progress_line = display.ProgressLine(job.model.name, config.train_steps)
         self.history = history_lib.History(config, directory.metrics, abstract_state)
         with stopwatch.charge("compile"):
-            self._counts = models.counts.count(
-                job.model.name,
-                batch_size=config.data.batch_size,
-                encoder_length=job.source.encoder_length,
-                decoder_length=job.source.decoder_length,
-                **job.model_overrides,
-            )
+            self._counts = job.model.count(config.data.batch_size, job.source.shape)
             self._record = record_writer.RecordWriter(job, directory, self._counts)
         self.throughput = throughput_lib.Throughput(job, self._counts, stopwatch)
 

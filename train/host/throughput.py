@@ -65,7 +65,7 @@ class Throughput:
         devices = self.devices or 1
         matmul = self._matmul_flops_per_second
         return self.meter.summary(
-            config.data.batch_size * (source.encoder_length + source.decoder_length),
+            config.data.batch_size * source.tokens_per_row,
             self._counts.flops_train_step,
             speed.peak_flops_per_second(
                 jax.devices()[0].device_kind, devices, config.log.peak_flops_per_second

@@ -13,11 +13,18 @@ from clinometer.data.mixtures import tokenized_examples
 from clinometer.data.mixtures.batches import FinetuneBatches
 from clinometer.data.mixtures.batches import FinetuneEvalBatches
 from clinometer.data.pretraining import span_corruption
+from clinometer.models.seq2seq import batch as batch_lib
 
 TOKENS = ("encoder_input_tokens", "decoder_target_tokens", "decoder_input_tokens")
 SEGMENTS = ("encoder_segment_ids", "decoder_segment_ids")
 SIZES = {"long": 30, "short": 50, "rare": 3}
 RATES = {"long": 30, "short": 50, "rare": 4}
+SETTINGS = {
+    "make_batch": batch_lib.make,
+    "batch_size": 8,
+    "encoder_length": 24,
+    "decoder_length": 10,
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +54,7 @@ def tasks():
 
 
 def _make(tasks, **changes):
-    settings = {"batch_size": 8, "encoder_length": 24, "decoder_length": 10, "seed": 3}
+    settings = {**SETTINGS, "seed": 3}
     return FinetuneBatches(tasks, RATES, **settings | changes)
 
 
@@ -136,6 +143,7 @@ def test_an_epoch_of_packed_rows_holds_every_example_once(tasks):
     made = FinetuneBatches(
         {"short": tasks["short"]},
         {"short": 1},
+        make_batch=batch_lib.make,
         batch_size=1,
         encoder_length=24,
         decoder_length=10,
@@ -179,8 +187,7 @@ def test_iterating_from_any_step_equals_batches(tasks, shard, num_shards):
 
 @pytest.mark.parametrize("packing", [False, True])
 def test_the_evaluation_set_is_every_example_once(tasks, packing):
-    settings = {"batch_size": 8, "encoder_length": 24, "decoder_length": 10}
-    made = FinetuneEvalBatches(tasks, packing=packing, **settings)
+    made = FinetuneEvalBatches(tasks, packing=packing, **SETTINGS)
     found = [example for batch in made for example in _examples(batch)]
     assert sorted(found) == sorted(
         (n, k) for n, size in SIZES.items() for k in range(size)
@@ -191,7 +198,7 @@ def test_the_evaluation_set_is_every_example_once(tasks, packing):
     assert {k: v.shape for k, v in last.items()} == {
         k: v.shape for k, v in _make(tasks, packing=packing).batch(0).items()
     }
-    some = FinetuneEvalBatches(tasks, packing=packing, max_rows=9, **settings)
+    some = FinetuneEvalBatches(tasks, packing=packing, max_rows=9, **SETTINGS)
     assert (some.num_rows, len(some)) == (9, 2)
     assert {name for batch in some for name, _ in _examples(batch)} >= {"long", "short"}
     parts = [made.batch(1, shard, 2) for shard in range(2)]
@@ -211,7 +218,7 @@ def test_the_evaluation_set_is_every_example_once(tasks, packing):
 def test_bad_settings(tasks, changes, message):
     with pytest.raises(DataError, match=message):
         _make(tasks, **changes)
-    settings = {"batch_size": 8, "encoder_length": 24, "decoder_length": 10} | changes
+    settings = SETTINGS | changes
     with pytest.raises(DataError, match=message):
         FinetuneEvalBatches(tasks, **settings)
 
@@ -222,10 +229,8 @@ def test_bad_mixtures(tasks, packing):
         FinetuneBatches(
             tasks,
             rates,
-            batch_size=8,
-            encoder_length=24,
-            decoder_length=10,
             packing=packing,
+            **SETTINGS,
         )
 
     empty = tokenized_examples.Ragged(np.zeros(0, np.uint16), [])
@@ -246,13 +251,12 @@ def test_bad_requests(tasks):
         made.batch(-1)
     with pytest.raises(DataError, match="among 3 shards"):
         made.iterate(0, 0, 3)
-    settings = {"batch_size": 8, "encoder_length": 24, "decoder_length": 10}
     with pytest.raises(DataError, match=r"batch 11 is not in \[0, 11\)"):
-        FinetuneEvalBatches(tasks, **settings).batch(11)
+        FinetuneEvalBatches(tasks, **SETTINGS).batch(11)
     with pytest.raises(DataError, match="max_rows is 0"):
-        FinetuneEvalBatches(tasks, max_rows=0, **settings)
+        FinetuneEvalBatches(tasks, max_rows=0, **SETTINGS)
     with pytest.raises(DataError, match="no example to evaluate on"):
-        FinetuneEvalBatches({}, **settings)
+        FinetuneEvalBatches({}, **SETTINGS)
 
 
 @pytest.mark.slow
@@ -267,11 +271,10 @@ def test_a_model_takes_packed_examples_for_what_they_are(tasks):
     )
     params = jax.jit(model.init)(jax.random.key(0))
     predict = jax.jit(lambda *args, **kw: jax.nn.log_softmax(model.apply(*args, **kw)))
-    settings = {"batch_size": 8, "encoder_length": 24, "decoder_length": 10}
     losses = []
     for packing in (False, True):
         found = collections.defaultdict(list)
-        for batch in FinetuneEvalBatches(tasks, packing=packing, **settings):
+        for batch in FinetuneEvalBatches(tasks, packing=packing, **SETTINGS):
             log_probabilities = predict(
                 params,
                 batch["encoder_input_tokens"],

@@ -6,13 +6,19 @@ import pytest
 from clinometer.data.errors import DataError
 from clinometer.data.pretraining import batches
 from clinometer.data.pretraining import span_corruption
+from clinometer.models.seq2seq import batch as batch_lib
 
 KEYS = ("encoder_input_tokens", "decoder_target_tokens", "decoder_input_tokens")
 
 
 def _make(store, **changes):
     settings = {"batch_size": 8, "encoder_length": 64, "seed": 3} | changes
-    return batches.PretrainBatches(store, **settings)
+    return batches.PretrainBatches(store, make_batch=batch_lib.make, **settings)
+
+
+def _make_eval(store, **changes):
+    settings = {"encoder_length": 64} | changes
+    return batches.EvalBatches(store, make_batch=batch_lib.make, **settings)
 
 
 def _equal(left, right):
@@ -111,7 +117,7 @@ def test_cuts_differ_between_epochs(store):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 16])
 def test_evaluation_covers_every_token_whatever_the_batch(store, batch_size):
-    made = batches.EvalBatches(store, batch_size=batch_size, encoder_length=64)
+    made = _make_eval(store, batch_size=batch_size)
     rows = []
     for batch in made:
         assert batch[KEYS[0]].shape == (batch_size, 64)
@@ -121,13 +127,13 @@ def test_evaluation_covers_every_token_whatever_the_batch(store, batch_size):
     assert rows[: len(expected)] == expected
     assert all(row == () for row in rows[len(expected) :])
     assert len(made) == -(-len(expected) // batch_size)
-    again = batches.EvalBatches(store, batch_size=batch_size, encoder_length=64)
+    again = _make_eval(store, batch_size=batch_size)
     assert all(_equal(left, right) for left, right in zip(made, again))
 
 
 def test_evaluation_targets_do_not_depend_on_the_batch_size(store):
     def targets(batch_size):
-        made = batches.EvalBatches(store, batch_size=batch_size, encoder_length=64)
+        made = _make_eval(store, batch_size=batch_size)
         stacked = np.concatenate([batch[KEYS[1]] for batch in made])
         return stacked[: made.num_rows]
 
@@ -135,7 +141,7 @@ def test_evaluation_targets_do_not_depend_on_the_batch_size(store):
 
 
 def test_evaluation_max_rows_are_spread_over_the_split(store):
-    made = batches.EvalBatches(store, batch_size=4, encoder_length=64, max_rows=6)
+    made = _make_eval(store, batch_size=4, max_rows=6)
     rows = [r for b in made for r in _restore(b, store.vocabulary.size)]
     expected = _rows(store, "validation", made.lengths.raw)
     assert rows[:6] == [expected[k * len(expected) // 6] for k in range(6)]
@@ -143,7 +149,7 @@ def test_evaluation_max_rows_are_spread_over_the_split(store):
 
 
 def test_evaluation_shards(store):
-    made = batches.EvalBatches(store, batch_size=16, encoder_length=64)
+    made = _make_eval(store, batch_size=16)
     last = len(made) - 1
     parts = [made.batch(last, shard, 4) for shard in range(4)]
     whole = {key: np.concatenate([part[key] for part in parts]) for key in KEYS}

@@ -8,6 +8,7 @@ import pytest
 
 from clinometer import models
 from clinometer.models.architectures import registry
+from clinometer.models.counting import checked
 from clinometer.models.counting import counts
 from clinometer.tests.models.golden import make_counts
 
@@ -159,8 +160,8 @@ def test_full_layer_norms_are_counted(architecture):
 
 
 def train_step_flops(model, batch_size, s, t, platform=None):
-    arguments = counts.abstract_arguments(model, batch_size, s, t)
-    return counts.train_step_flops(model, arguments, platform)
+    batch = model.abstract_batch(batch_size, models.TextShape(s, t))
+    return checked.train_step_flops(model, batch, platform)
 
 
 def logits_product(config, batch, s, t):
@@ -213,7 +214,7 @@ def test_a_wrong_closed_form_is_refused(monkeypatch):
 
     wrong_architecture = dataclasses.replace(architecture, param_counts=wrong)
     monkeypatch.setitem(registry.ARCHITECTURES, "transformer", wrong_architecture)
-    with pytest.raises(counts.CountError, match="parameters: closed form"):
+    with pytest.raises(checked.CountError, match="parameters: closed form"):
         counts.count("transformer-pico")
 
 

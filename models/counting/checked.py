@@ -1,0 +1,180 @@
+"""What a model costs: parameters, the papers' multiply-adds, and true FLOPs.
+
+Three notions are kept apart (ARCHITECTURES.md#costs):
+- `macs_*`: the papers' "FLOPs": multiply-adds of one forward pass of a whole batch, the
+  embedding lookup counted as a one-hot product, targets padded to 128.
+- `flops_*`: algorithmic FLOPs, what the maths needs, at the real lengths: two a
+  multiply-add, a lookup counts nothing. They do not depend on the implementation.
+- `flops_*_executed`: what the program runs on a platform, counted on its jaxpr:
+  recomputed activations included, causal blocks that a kernel skips left out.
+Only matrix products and convolutions count. In the first two attention is dense, masked
+positions included.
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+import jax
+
+from clinometer.kernels import cost
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
+from clinometer.models import config as config_lib
+from clinometer.models import limits
+from clinometer.models import model as model_lib
+from clinometer.models.counting import closed_form as closed_form_lib
+from clinometer.models.seq2seq import batch as batch_lib
+
+PAPER_DECODER_LENGTH = 128
+# Forward, and the gradients by both operands of every product.
+TRAIN_STEP_FORWARDS = 3
+_EXAMPLES = ranges.Whole(1)
+
+
+class CountError(AssertionError):
+    """The closed form and the count on the jaxpr disagree: a defect in one of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Costs of one model at one batch shape; FLOPs and multiply-adds of a whole batch.
+
+    Attributes:
+        model: canonical name.
+        params_total: all parameters.
+        params_embedding: of the embedding table, and of an output table of its own.
+        params_non_embedding: the rest.
+        params_active: used by one token.
+        batch_size: examples of a batch.
+        encoder_length: S.
+        decoder_length: T.
+        macs_forward_batch: the papers' convention, at `macs_decoder_length`.
+        macs_decoder_length: T of the papers' convention.
+        flops_forward: algorithmic.
+        flops_forward_non_embedding: algorithmic, without the logits' product.
+        flops_train_step: algorithmic, forward and backward.
+        flops_forward_executed: on the jaxpr, of the platform's kernels; None, as the
+            next two, if nothing was traced.
+        flops_train_step_executed: the same, no layer recomputed.
+        flops_train_step_remat_executed: the same, every layer recomputed.
+    """
+
+    model: str
+    params_total: int
+    params_embedding: int
+    params_non_embedding: int
+    params_active: int
+    batch_size: int
+    encoder_length: int
+    decoder_length: int
+    macs_forward_batch: int
+    macs_decoder_length: int
+    flops_forward: int
+    flops_forward_non_embedding: int
+    flops_train_step: int
+    flops_forward_executed: int | None
+    flops_train_step_executed: int | None
+    flops_train_step_remat_executed: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the counts under the keys of `clinometer count --json`."""
+        return dataclasses.asdict(self)
+
+
+def count(
+    with_form: Callable[..., Any],
+    closed_form: closed_form_lib.ClosedForm,
+    batch_size: int,
+    shape: batch_lib.TextShape,
+    platform: str,
+    trace: bool,
+) -> Counts:
+    """Counts an encoder-decoder; see `EncoderDecoder.count`.
+
+    Args:
+        with_form: (scan_layers, remat) -> the model in this form.
+        closed_form: what it should cost.
+        batch_size: examples of a batch.
+        shape: the lengths.
+        platform: whose kernels the executed FLOPs are of.
+        trace: check the closed forms and count what is executed.
+    """
+    try:
+        _EXAMPLES.check(batch_size)
+    except OptionError as error:
+        raise OptionError(f"batch_size: {error}") from None
+    # Scanned layers trace in a time that does not grow with the depth.
+    model = with_form(scan_layers=True, remat=False)
+    params = closed_form.param_counts(model.config)
+    if params.total > limits.PARAMETERS:
+        raise config_lib.ConfigError(
+            f"{model.name}: {params.total:,} parameters; at most "
+            f"{limits.PARAMETERS:,} are accepted"
+        )
+    lengths = shape.encoder_length, shape.decoder_length
+    macs = closed_form.forward_macs(model.config, *lengths)
+    paper_macs = closed_form.forward_macs(
+        model.config, shape.encoder_length, PAPER_DECODER_LENGTH
+    )
+    flops_forward = 2 * batch_size * (macs.body + macs.logits)
+    executed: tuple[int | None, int | None, int | None] = (None, None, None)
+    if trace:
+        abstract_params = model_lib.abstract_params(model)
+        batch = model.abstract_batch(batch_size, shape)
+        sizes = [leaf.size for leaf in jax.tree.leaves(abstract_params)]
+        _check("parameters", params.total, sum(sizes))
+        forward = jax.make_jaxpr(model.loss)(abstract_params, batch)
+        _check("forward FLOPs", flops_forward, cost.count_jaxpr(forward))
+        remat_model = with_form(scan_layers=True, remat=True)
+        executed = (
+            cost.count_jaxpr(forward, platform),
+            train_step_flops(model, batch, platform),
+            train_step_flops(remat_model, batch, platform),
+        )
+    return Counts(
+        model=model.name,
+        params_total=params.total,
+        params_embedding=params.embedding,
+        params_non_embedding=params.total - params.embedding,
+        params_active=params.active,
+        batch_size=batch_size,
+        encoder_length=shape.encoder_length,
+        decoder_length=shape.decoder_length,
+        macs_forward_batch=batch_size
+        * (paper_macs.body + paper_macs.logits + paper_macs.lookup),
+        macs_decoder_length=PAPER_DECODER_LENGTH,
+        flops_forward=flops_forward,
+        flops_forward_non_embedding=2 * batch_size * macs.body,
+        flops_train_step=TRAIN_STEP_FORWARDS * flops_forward,
+        flops_forward_executed=executed[0],
+        flops_train_step_executed=executed[1],
+        flops_train_step_remat_executed=executed[2],
+    )
+
+
+def train_step_flops(
+    model: model_lib.Model, batch: model_lib.Batch, platform: str | None = None
+) -> int:
+    """FLOPs on the jaxpr of loss and gradients.
+
+    Args:
+        model: any.
+        batch: of `model.abstract_batch`.
+        platform: as `cost.count_flops`.
+    """
+
+    def objective(params: model_lib.Params, batch: model_lib.Batch) -> jax.Array:
+        outputs = model.loss(params, batch, z_loss=1e-4)
+        sums = outputs.sums
+        return sums.loss_sum + sums.z_loss_sum + outputs.auxiliary_loss
+
+    arguments = model_lib.abstract_params(model), batch
+    return cost.count_flops(
+        jax.value_and_grad(objective), *arguments, platform=platform
+    )
+
+
+def _check(what: str, closed: int, walked: int) -> None:
+    if closed != walked:
+        raise CountError(f"{what}: closed form {closed:,}, on the jaxpr {walked:,}")

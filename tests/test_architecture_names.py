@@ -1,0 +1,51 @@
+"""Trainer and tools know no architecture by name: what they need are its fields."""
+
+import ast
+
+import pytest
+
+from clinometer.models.architectures import registry
+from clinometer.tools.bazel import source_tree
+
+# Files that may name one, and why.
+ALLOWED = {
+    "train/configs/pretrain.py": "default of a configuration",
+    "train/configs/finetune.py": "default of a configuration",
+    "tools/study/options.py": "default of a command",
+}
+
+
+def named(source: str) -> list[str]:
+    """Returns the strings of a file that are an architecture's or a model's name."""
+    strings = (
+        node.value.lower()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return [
+        string
+        for string in strings
+        if string in registry.ARCHITECTURES
+        or string.startswith(tuple(f"{name}-" for name in registry.ARCHITECTURES))
+    ]
+
+
+def test_trainer_and_tools_name_no_architecture(repo_root):
+    found = {
+        name
+        for name in source_tree.python_files(repo_root, ("train", "tools"))
+        if named((repo_root / name).read_text(encoding="utf-8"))
+    }
+    assert found == set(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['x = {"switch": 1}', 'if name.startswith("Mixer-"): pass', 'f"universal-{size}"'],
+)
+def test_a_name_is_found(line):
+    assert named(line)
+
+
+def test_words_and_kernels_are_no_names():
+    assert not named('"""Transformers."""\nops = ["switch_route", "the mixer"]')
