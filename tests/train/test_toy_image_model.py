@@ -5,6 +5,7 @@ Shapes: B batch, H x W pixels of C channels, K classes.
 
 from collections.abc import Iterator
 import dataclasses
+import json
 import math
 import pathlib
 
@@ -24,7 +25,6 @@ from clinometer.train import sources
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
 from clinometer.train.run import checkpoints
-from clinometer.train.run import record as run_record
 
 _FILLER = -1  # Label of a row that weighs nothing.
 _BATCH_SIZE, _STEPS = 8, 12
@@ -201,7 +201,7 @@ def _saved_params(workdir):
 
 
 def test_it_learns_and_is_evaluated(finished):
-    record = run_record.read(finished)
+    record = json.loads((finished / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["data"] == {"images_seen": _STEPS * _BATCH_SIZE}
     assert record["counts"]["params_total"] == (4 * 6 * 3 + 1) * 5

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from clinometer import models
+from clinometer.models import model as model_lib
 from clinometer.train import config as config_lib
 from clinometer.train import job as job_lib
 from clinometer.train.downstream import scorer as downstream
@@ -25,7 +25,7 @@ class RecordWriter:
         self,
         job: job_lib.Job,
         directory: run_directory.RunDirectory,
-        counts: models.counts.Counts,
+        counts: model_lib.Counts,
     ):
         """Reads the earlier record, and looks at the machine."""
         self._job, self._directory, self._counts = job, directory, counts

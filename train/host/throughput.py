@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from clinometer import models
 from clinometer.kernels.bench import matmul_rate
+from clinometer.models import model as model_lib
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
 from clinometer.train.host import speed
@@ -22,7 +22,7 @@ class Throughput:
     """
 
     def __init__(
-        self, job: job_lib.Job, counts: models.counts.Counts, stopwatch: speed.Stopwatch
+        self, job: job_lib.Job, counts: model_lib.Counts, stopwatch: speed.Stopwatch
     ):
         """Starts without a window or a device."""
         config = job.config

@@ -85,7 +85,7 @@ class Device(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts(Part):
-    """As `models.counts.Counts` has them."""
+    """As `models.Model.count` gives them."""
 
     model: str | None = None
     params_total: Number | None = None
