@@ -24,7 +24,7 @@ from clinometer.train import schedules
 from clinometer.train import sources
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
-from clinometer.train.run import checkpoints
+from clinometer.train.run import directory as run_directory
 
 _FILLER = -1  # Label of a row that weighs nothing.
 _BATCH_SIZE, _STEPS = 8, 12
@@ -194,7 +194,7 @@ def _saved_params(workdir):
     abstract = jax.eval_shape(
         lambda: state_lib.initialise(job.model, job.optimizer, job.config.seed)
     )
-    reader = checkpoints.Checkpoints(workdir / checkpoints.FOLDER, read_only=True)
+    reader = run_directory.RunDirectory(workdir).checkpoints(read_only=True)
     params = reader.read(_STEPS, abstract).params
     reader.close()
     return jax.device_get(params)
