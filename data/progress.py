@@ -52,7 +52,10 @@ class Progress:
         if now - self._shown >= interval:
             self._shown = now
             text = self._text(done, amount, now)
-            self._draw(text) if self._console else self._write(text)
+            if self._console:
+                self._draw(text)
+            else:
+                self._write(text)
 
     def finish(self, summary: str) -> None:
         """Replaces the line by a last one."""
@@ -66,7 +69,7 @@ class Progress:
 
     def close(self) -> None:
         """Takes the line away."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # As in `_write`.
             if self._live is not None:
                 self._live.stop()
                 self._live = None
@@ -87,12 +90,10 @@ class Progress:
             text += f", {100 * done / self._total:.0f} %, {max(left, 0):.0f} s left"
         return text
 
-    # Its reader may have left (`2>&1 | head`), its disk be full; the job goes on.
-
     def _draw(self, text: str) -> None:
         """Shows a line that is drawn over."""
         line = rich_text.Text(text, no_wrap=True, overflow="ellipsis")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # As in `_write`.
             if self._live is None:
                 self._live = rich_live.Live(
                     console=self._console,
@@ -107,6 +108,7 @@ class Progress:
 
     def _write(self, text: str) -> None:
         """Writes a line that stays, above the one that is drawn over."""
+        # Its reader may have left (`2>&1 | head`), its disk be full; the job goes on.
         with contextlib.suppress(OSError):
             if self._live is not None:
                 self._console.print(rich_text.Text(text))

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 import pathlib
 import re
-import subprocess
 
 import pytest
+
+from clinometer.tests import tracked
 
 # NAME.md#section, or #section within a Markdown file.
 CITATION = re.compile(r"([\w./-]*\w\.md)#([\w-]+)")
@@ -47,20 +48,14 @@ def dead(files: Mapping[str, str]) -> Iterable[str]:
                 yield f"{name}: #{section}"
 
 
-def tracked(root: pathlib.Path) -> dict[str, str]:
+def texts(root: pathlib.Path) -> dict[str, str]:
     """Returns the texts that git knows, by path."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=root, capture_output=True, check=False
-    )
-    if listing.returncode != 0:
-        pytest.skip("not a git checkout")
-    names = [name for name in listing.stdout.decode().split("\0") if name]
-    contents = {n: (root / n).read_bytes() for n in names if (root / n).is_file()}
+    contents = {name: (root / name).read_bytes() for name in tracked.names(root)}
     return {n: c.decode() for n, c in contents.items() if b"\0" not in c and n != THIS}
 
 
 def test_every_citation_leads_somewhere(repo_root):
-    assert list(dead(tracked(repo_root))) == []
+    assert list(dead(texts(repo_root))) == []
 
 
 @pytest.mark.parametrize(

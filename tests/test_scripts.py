@@ -11,6 +11,8 @@ import subprocess
 
 import pytest
 
+from clinometer.tests import tracked
+
 # Each script, and the arguments that it needs before it does anything.
 SCRIPTS = {
     ".ci/run": (),
@@ -24,12 +26,7 @@ STAND_IN = '#!/bin/sh\npwd >"$SEEN"\nexit 1\n'
 
 def shell_scripts(root: pathlib.Path) -> set[str]:
     """Returns the scripts of the checkout, by their first line."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False
-    )
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout")
-    paths = [name for name in listed.stdout.split("\0") if (root / name).is_file()]
+    paths = tracked.names(root)
     return {p for p in paths if (root / p).read_bytes().startswith(b"#!/bin/bash")}
 
 

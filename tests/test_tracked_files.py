@@ -1,9 +1,10 @@
 """What is committed names no machine's paths and no package index."""
 
 import re
-import subprocess
 
 import pytest
+
+from clinometer.tests import tracked
 
 FORBIDDEN = re.compile(
     r"(?<![\w.:/])/(?:work|home|opt|Users|mnt)/\w"  # Paths of one machine.
@@ -19,17 +20,11 @@ def offences(text: str) -> list[str]:
 
 
 def test_no_machine_path_or_index_in_tracked_files(repo_root):
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=repo_root, capture_output=True, check=False
-    )
-    if listing.returncode != 0:
-        pytest.skip("not a git checkout")
     found = []
-    for name in filter(None, listing.stdout.decode().split("\0")):
-        path = repo_root / name
-        if name == "tests/test_tracked_files.py" or not path.is_file():
+    for name in tracked.names(repo_root):
+        if name == "tests/test_tracked_files.py":
             continue
-        content = path.read_bytes()
+        content = (repo_root / name).read_bytes()
         if b"\0" not in content:
             text = content.decode("utf-8", errors="replace")
             found += [f"{name}: {match}" for match in offences(text)]

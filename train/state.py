@@ -80,8 +80,8 @@ def make_train_step(
     The objective is T5's (ARCHITECTURES.md#training-loss): the sum of cross-entropy and
     z-loss over targets that are not padding, divided by the number of places for them,
     padding included; and the model's auxiliary loss, the mean of its microbatches'.
-    Dropout draws from
-    (seed, "dropout", step), and from the microbatch's index where there are several.
+    Dropout draws from (seed, "dropout", step), and from the microbatch's index where
+    there are several.
 
     Args:
         model: the model; its config decides dropout, precision and scanning.

@@ -106,6 +106,7 @@ def test_dense_equals_the_definition(shape, with_bias):
     np.testing.assert_allclose(apply(single, jnp.float32(x)), want, rtol=1e-5)
     half = apply(single, jnp.bfloat16(x))
     assert half.dtype == jnp.bfloat16  # Parameters are cast, not x.
+    # bfloat16 has 8 bits: 2^-8 for each of x, kernel, product and sum.
     np.testing.assert_allclose(half.astype(jnp.float32), want, rtol=0.05, atol=0.05)
 
 
