@@ -21,7 +21,7 @@ block_sizes = jax.make_user_context(default_value=())
 
 
 @dataclasses.dataclass(frozen=True)
-class Context:
+class TraceContext:
     """What was set around a call when it was traced."""
 
     target: str | None
@@ -29,7 +29,7 @@ class Context:
     block_sizes: Any
 
     @classmethod
-    def here(cls) -> "Context":
+    def here(cls) -> "TraceContext":
         """Returns what is set now."""
         return cls(target.value, interpret.value, block_sizes.value)
 

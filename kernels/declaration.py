@@ -20,7 +20,7 @@ _names: dict[str, None] = {}
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
+class CallCost:
     """What one call needs, whatever implements it.
 
     Attributes:
@@ -90,10 +90,10 @@ class Kernel:
         """Returns the name that messages have."""
         return f"{self.op} ({self.pass_name})"
 
-    def cost(self, operands: Operands, settings: Settings) -> Cost:
+    def cost(self, operands: Operands, settings: Settings) -> CallCost:
         """Returns the declared cost of a call with operands of these shapes."""
         flops = self.flops(**operands, **settings)
-        return Cost(flops, self.signature.bytes(operands, settings))
+        return CallCost(flops, self.signature.bytes(operands, settings))
 
     def auto(self, platform: str) -> list[str]:
         """Returns what "auto" tries on a platform, in order."""

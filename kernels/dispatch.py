@@ -103,7 +103,7 @@ def call(
         kernel=kernel,
         settings=tuple(sorted(settings.items())),
         implementation=check_implementation(kernel.op, implementation),
-        context=context_lib.Context.here(),
+        context=context_lib.TraceContext.here(),
     )
     arrays = kernel.signature.ordered(str(kernel), operands)
     run = sharded.divided(kernel.op, bind, kernel.signature, arrays, settings)
@@ -205,7 +205,7 @@ def _lower(
     kernel: declaration.Kernel,
     settings: tuple,
     implementation: str | tuple[str, ...],
-    context: context_lib.Context,
+    context: context_lib.TraceContext,
 ) -> Any:
     interpreted = context.interpret is not None
     if context.target is None:

@@ -61,7 +61,7 @@ def implementation_jaxpr(equation: Any, platform: str) -> Any:
         return jax.make_jaxpr(run)(*_operands_of(equation).values()).jaxpr
 
 
-def declared_cost(equation: Any) -> declaration.Cost:
+def declared_cost(equation: Any) -> declaration.CallCost:
     """The declared cost of a kernel's equation, of `dispatch.PRIMITIVE_NAME`."""
     kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
     return kernel.cost(_operands_of(equation), settings)
@@ -73,7 +73,7 @@ def _operands_of(equation: Any) -> dict[str, Any]:
     return signature.named(variable.aval for variable in equation.invars)
 
 
-def _context_of(equation: Any, platform: str) -> context_lib.Context:
+def _context_of(equation: Any, platform: str) -> context_lib.TraceContext:
     """Returns what was set around a call; its target is what runs it here, if any."""
     context, kernel = equation.params["context"], equation.params["kernel"]
     if context.target is None:

@@ -23,7 +23,7 @@ _SHARED = "b?"
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class ResultSpec:
     """What a kernel gives.
 
     Attributes:
@@ -51,7 +51,7 @@ class Signature:
     """
 
     operands: Mapping[str, str]
-    results: Mapping[str, Result]
+    results: Mapping[str, ResultSpec]
     settings: tuple[str, ...] = ()
     independent: str | None = None
 

@@ -142,10 +142,10 @@ def finetuning(config: config_dict.ConfigDict, model: models.EncoderDecoder) -> 
         RunError: `config.data` or `config.eval` is wrong, or files are, and how.
     """
     data, evaluation = config.data, config.eval
-    options = downstream_options.Options(
+    options = downstream_options.PredictionOptions(
         **{
             field.name: evaluation[field.name]
-            for field in dataclasses.fields(downstream_options.Options)
+            for field in dataclasses.fields(downstream_options.PredictionOptions)
         }
     )
     vocabulary = open_store(data.store).vocabulary

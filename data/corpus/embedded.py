@@ -142,7 +142,7 @@ def ensure_store(
             tokenization.tokenize_corpus(
                 [text],
                 store,
-                options=tokenization.Options(
+                options=tokenization.TokenizationOptions(
                     vocab_size=vocab_size,
                     vocabulary_bytes=_VOCABULARY_BYTES,
                     character_coverage=None,  # with it the numbers were measured

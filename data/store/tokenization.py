@@ -49,7 +49,7 @@ _MIN_TOKENS = 2  # of a split: the shortest row, one of text and one of noise
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class TokenizationOptions:
     """How to tokenise; every field changes the result."""
 
     vocab_size: int = 32100  # of a vocabulary to be trained, sentinels included
@@ -68,7 +68,7 @@ def tokenize_corpus(
     *,
     validation_sources: Sequence[str] = (),
     vocabulary: vocabulary_lib.Vocabulary | None = None,
-    options: Options = Options(),
+    options: TokenizationOptions = TokenizationOptions(),
     name: str | None = None,
     description: dict | None = None,
     strict: bool = False,
@@ -151,7 +151,7 @@ def tokenize_corpus(
     return output
 
 
-def _check_options(options: Options, num_threads: int | None) -> None:
+def _check_options(options: TokenizationOptions, num_threads: int | None) -> None:
     """Raises DataError for what no run can have."""
     values = {
         "num_threads": num_threads,
@@ -201,7 +201,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 def _describe_job(
     inputs: list[SourceFile],
-    options: Options,
+    options: TokenizationOptions,
     fraction: float,
     vocabulary: vocabulary_lib.Vocabulary | None,
 ) -> str:
@@ -222,7 +222,7 @@ def _vocabulary(
     folder: Folder,
     units: tokenized_units.Units,
     inputs: list[SourceFile],
-    options: Options,
+    options: TokenizationOptions,
     fraction: float,
     stream: TextIO | None,
 ) -> vocabulary_lib.Vocabulary:
@@ -261,7 +261,7 @@ def _model_name(model: bytes) -> str:
 
 def _training_texts(
     inputs: list[SourceFile],
-    options: Options,
+    options: TokenizationOptions,
     fraction: float,
     stream: TextIO | None,
     broken: list[corpus.BrokenRecord],
@@ -290,7 +290,7 @@ def _tokenize_rest(
     units: tokenized_units.Units,
     inputs: list[SourceFile],
     found: corpus_files.Found,
-    options: Options,
+    options: TokenizationOptions,
     fraction: float,
     vocabulary: vocabulary_lib.Vocabulary,
     strict: bool,
@@ -355,7 +355,7 @@ def _said(record: corpus.BrokenRecord) -> str:
     return f"broken record: {record.origin}: {record.reason}"
 
 
-def _no_split(split: str, options: Options, fraction: float) -> str:
+def _no_split(split: str, options: TokenizationOptions, fraction: float) -> str:
     """The error for a split without text, and which options help."""
     if not fraction:
         return f"The sources hold no text for the {split} split; nothing was written."

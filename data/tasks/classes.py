@@ -10,7 +10,7 @@ from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Example
 from clinometer.data.tasks.task import Examples
 from clinometer.data.tasks.task import Row
-from clinometer.data.tasks.task import Score
+from clinometer.data.tasks.task import ScoreFunction
 
 
 def template(
@@ -45,7 +45,7 @@ def target(answer: int | None, labels: Sequence[str]) -> str:
     return UNLABELED if answer is None else labels[answer]
 
 
-def score(labels: Sequence[str], *names: str) -> Score:
+def score(labels: Sequence[str], *names: str) -> ScoreFunction:
     """Returns the score of classes by some of these metrics.
 
     Args:

@@ -163,7 +163,7 @@ def shortened(message: str) -> str:
 
 Read = Callable[[pathlib.Path, str], Iterator[Row | Dropped]]
 Examples = Callable[[Row], Iterable[Example | Dropped]]
-Score = Callable[[Sequence[Example], Sequence[str]], dict[str, float]]
+ScoreFunction = Callable[[Sequence[Example], Sequence[str]], dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Task:
     read: Read
     examples: Examples
     labels: tuple[str, ...]
-    score: Score
+    score: ScoreFunction
     averaged: tuple[str, ...]
     train_examples: int
     sentinels: bool = False

@@ -23,7 +23,7 @@ _CAPACITY_FACTOR = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class BenchmarkCase:
     """One operation at one shape.
 
     Attributes:
@@ -52,7 +52,7 @@ class Case:
         return {name: self.ours(name) for name in OURS} | dict(self.baselines)
 
 
-def cases(*, quick: bool, dtype: jax.typing.DTypeLike) -> list[Case]:
+def cases(*, quick: bool, dtype: jax.typing.DTypeLike) -> list[BenchmarkCase]:
     """Returns all cases: those of the kernels' targets, or small ones."""
     if quick:
         listed = [
@@ -75,7 +75,7 @@ def cases(*, quick: bool, dtype: jax.typing.DTypeLike) -> list[Case]:
     return listed
 
 
-def cotangents(case: Case, results: Sequence[Any]) -> tuple[jax.Array, ...]:
+def cotangents(case: BenchmarkCase, results: Sequence[Any]) -> tuple[jax.Array, ...]:
     """Returns what flows back into the floating-point results of these shapes."""
     generator = np.random.default_rng(_SEED + 1)
     return tuple(
@@ -93,7 +93,7 @@ def _normal(
 
 def _attention(
     dtype: Any, batch: int, length: int, num_heads: int, width: int
-) -> Iterator[Case]:
+) -> Iterator[BenchmarkCase]:
     """Yields the encoder's attention, then the decoder's."""
 
     def arguments() -> tuple[jax.Array, ...]:
@@ -106,7 +106,7 @@ def _attention(
     label = f"b{batch}h{num_heads}s{length}d{width}"
     for causal in (False, True):
         settings = {"causal": causal}
-        yield Case(
+        yield BenchmarkCase(
             "relative_attention",
             label + ("-causal" if causal else ""),
             arguments,
@@ -122,7 +122,7 @@ def _attention(
 
 def _performer(
     dtype: Any, shapes: Sequence[tuple[int, int, int, int, bool]]
-) -> Iterator[Case]:
+) -> Iterator[BenchmarkCase]:
     """Yields causal attention; with the form that scans tokens where it is asked."""
     for batch, length, num_heads, width, scan in shapes:
 
@@ -138,7 +138,7 @@ def _performer(
         }
         if scan:
             forms["scan-tokens"] = baselines.performer_scan
-        yield Case(
+        yield BenchmarkCase(
             "performer_attention",
             f"b{batch}h{num_heads}s{length}d{width}-causal",
             arguments,
@@ -150,14 +150,14 @@ def _performer(
 
 def _light_conv(
     dtype: Any, batch: int, length: int, channels: int, num_heads: int, taps: int
-) -> Case:
+) -> BenchmarkCase:
     def arguments() -> tuple[jax.Array, ...]:
         generator = np.random.default_rng(_SEED)
         x = _normal(generator, dtype, batch, length, channels)
         weights = jax.nn.softmax(_normal(generator, jnp.float32, num_heads, taps))
         return x, weights.astype(dtype)
 
-    return Case(
+    return BenchmarkCase(
         "light_conv",
         f"b{batch}s{length}d{channels}h{num_heads}k{taps}-causal",
         arguments,
@@ -173,7 +173,7 @@ def _light_conv(
 
 def _dynamic_conv(
     dtype: Any, batch: int, length: int, channels: int, num_heads: int, taps: int
-) -> Case:
+) -> BenchmarkCase:
     def arguments() -> tuple[jax.Array, ...]:
         generator = np.random.default_rng(_SEED)
         x = _normal(generator, dtype, batch, length, channels)
@@ -181,7 +181,7 @@ def _dynamic_conv(
         weights = jax.nn.softmax(_normal(generator, jnp.float32, *shape))
         return x, weights.astype(dtype)
 
-    return Case(
+    return BenchmarkCase(
         "dynamic_conv",
         f"b{batch}s{length}d{channels}h{num_heads}k{taps}-causal",
         arguments,
@@ -196,7 +196,7 @@ def _dynamic_conv(
 
 def _switch(
     dtype: Any, num_tokens: int, num_experts: int, d_model: int, d_ff: int
-) -> Iterator[Case]:
+) -> Iterator[BenchmarkCase]:
     """Yields routing, moving rows and back, and the layer that is made of all three."""
     capacity = kernels.expert_capacity(num_tokens, num_experts, _CAPACITY_FACTOR)
     slots = {"num_experts": num_experts, "capacity": capacity}
@@ -221,7 +221,7 @@ def _switch(
         wo = rows(num_experts, d_ff, d_model) * jnp.asarray(d_ff**-0.5, dtype)
         return x, wi, wo, route().gate, route().slot, route().counts
 
-    yield Case(
+    yield BenchmarkCase(
         "switch_route",
         label,
         logits,
@@ -234,7 +234,7 @@ def _switch(
         "scatter": _with(baselines.dispatch_scatter, **slots),
         "one-hot-einsum": _with(baselines.dispatch_one_hot_einsum, **slots),
     }
-    yield Case(
+    yield BenchmarkCase(
         "switch_dispatch",
         f"{label}d{d_model}",
         lambda: (rows(1, num_tokens, d_model), route().slot),
@@ -242,7 +242,7 @@ def _switch(
         _ours(kernels.switch_dispatch, **slots),
         dispatches,
     )
-    yield Case(
+    yield BenchmarkCase(
         "switch_combine",
         f"{label}d{d_model}",
         lambda: (
@@ -281,7 +281,7 @@ def _switch(
 
     combines = dict.fromkeys(dispatches, baselines.combine_gather)
     combines["one-hot-einsum"] = baselines.combine_one_hot_einsum
-    yield Case(
+    yield BenchmarkCase(
         "switch_layer",
         f"{label}d{d_model}f{d_ff}",
         layer_arguments,

@@ -182,7 +182,7 @@ def _ops() -> list[str]:
     return list(dict.fromkeys(case.op for case in listed))
 
 
-def _chosen(args: argparse.Namespace) -> list[cases_lib.Case]:
+def _chosen(args: argparse.Namespace) -> list[cases_lib.BenchmarkCase]:
     """Returns the cases of the operations asked for."""
     unknown = [name for name in args.op or () if name not in _ops()]
     if unknown:
@@ -192,7 +192,7 @@ def _chosen(args: argparse.Namespace) -> list[cases_lib.Case]:
 
 
 def _names(
-    asked: Sequence[str] | None, chosen: Sequence[cases_lib.Case]
+    asked: Sequence[str] | None, chosen: Sequence[cases_lib.BenchmarkCase]
 ) -> tuple[str, ...]:
     """Returns the forms to measure."""
     known = [n for case in chosen for n in (*case.functions(), *case.torch)]

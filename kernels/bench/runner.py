@@ -32,7 +32,7 @@ class _Form:
 
 
 def run_case(
-    case: cases_lib.Case,
+    case: cases_lib.BenchmarkCase,
     pass_name: str,
     dtype: str,
     names: Sequence[str],
@@ -88,7 +88,7 @@ def run_case(
         forms[name] = form
     yardstick: dict[str, Callable[[], Any]] = {}
     if "cpu" in forms:
-        work = yardsticks.Work.of(
+        work = yardsticks.Workload.of(
             *_program(case, functions["cpu"], arguments, gradients)
         )
         yardstick = work.functions()
@@ -123,7 +123,7 @@ def run_case(
 
 
 def _jax_form(
-    case: cases_lib.Case,
+    case: cases_lib.BenchmarkCase,
     function: Callable[..., Any],
     arguments: tuple[jax.Array, ...],
     cotangents: tuple[jax.Array, ...],
@@ -139,7 +139,7 @@ def _jax_form(
 
 
 def _program(
-    case: cases_lib.Case,
+    case: cases_lib.BenchmarkCase,
     function: Callable[..., Any],
     arguments: tuple[jax.Array, ...],
     cotangents: tuple[jax.Array, ...],
@@ -184,7 +184,7 @@ def _arrays(results: Any) -> list[np.ndarray]:
 
 
 def _torch_form(
-    case: cases_lib.Case,
+    case: cases_lib.BenchmarkCase,
     name: str,
     arguments: tuple[jax.Array, ...],
     cotangents: tuple[jax.Array, ...],

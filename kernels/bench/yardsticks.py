@@ -23,7 +23,7 @@ PRODUCT_FLOPS = 2 * _SIZE**3
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class Workload:
     """What the C++ kernels in a program do.
 
     Attributes:
@@ -35,7 +35,7 @@ class Work:
     least_bytes: int
 
     @classmethod
-    def of(cls, function: Callable[..., Any], arguments: Sequence[Any]) -> "Work":
+    def of(cls, function: Callable[..., Any], arguments: Sequence[Any]) -> "Workload":
         """Counts a traceable function of these arguments; nothing is run."""
         jaxpr = jax.make_jaxpr(function)(*arguments)
         costs = [equations.declared_cost(call) for call in equations.calls(jaxpr.jaxpr)]

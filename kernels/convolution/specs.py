@@ -6,11 +6,11 @@ Axes: b batch, s length, h heads of d channels each, k taps.
 import math
 from typing import Any
 
-from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import ResultSpec
 from clinometer.kernels.signature import Signature
 
 _X, _LIGHT_WEIGHTS, _DYNAMIC_WEIGHTS = "b s (h d)", "b? h k", "b s h k"
-_OUTPUT = {"output": Result(_X, "x")}
+_OUTPUT = {"output": ResultSpec(_X, "x")}
 _LIGHT_SETTINGS = ("causal", "groups")
 
 LIGHT_FORWARD = Signature(
@@ -18,7 +18,10 @@ LIGHT_FORWARD = Signature(
 )
 LIGHT_BACKWARD = Signature(
     {"x": _X, "weights": _LIGHT_WEIGHTS, "output_grad": _X},
-    {"x_grad": Result(_X, "x"), "weights_grad": Result("groups h k", "weights")},
+    {
+        "x_grad": ResultSpec(_X, "x"),
+        "weights_grad": ResultSpec("groups h k", "weights"),
+    },
     _LIGHT_SETTINGS,
     independent="h",
 )
@@ -27,7 +30,10 @@ DYNAMIC_FORWARD = Signature(
 )
 DYNAMIC_BACKWARD = Signature(
     {"x": _X, "weights": _DYNAMIC_WEIGHTS, "output_grad": _X},
-    {"x_grad": Result(_X, "x"), "weights_grad": Result(_DYNAMIC_WEIGHTS, "weights")},
+    {
+        "x_grad": ResultSpec(_X, "x"),
+        "weights_grad": ResultSpec(_DYNAMIC_WEIGHTS, "weights"),
+    },
     ("causal",),
     independent="h",
 )

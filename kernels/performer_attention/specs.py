@@ -5,7 +5,7 @@ Axes: b batch, t queries, s keys, h heads, d width of a head.
 
 from typing import Any
 
-from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import ResultSpec
 from clinometer.kernels.signature import Signature
 
 _OPERANDS = {
@@ -19,8 +19,8 @@ _SETTINGS = ("causal", "epsilon")
 FORWARD = Signature(
     _OPERANDS,
     {
-        "output": Result("b t h d", "query"),
-        "denominator": Result("b h t", "float32"),
+        "output": ResultSpec("b t h d", "query"),
+        "denominator": ResultSpec("b h t", "float32"),
     },
     _SETTINGS,
     independent="h",
@@ -33,9 +33,9 @@ BACKWARD = Signature(
         "output_grad": "b t h d",
     },
     {
-        "query_grad": Result("b t h d", "query"),
-        "key_grad": Result("b s h d", "key"),
-        "value_grad": Result("b s h d", "value"),
+        "query_grad": ResultSpec("b t h d", "query"),
+        "key_grad": ResultSpec("b s h d", "key"),
+        "value_grad": ResultSpec("b s h d", "value"),
     },
     _SETTINGS,
     independent="h",

@@ -5,7 +5,7 @@ Axes: b batch, t queries, s keys, h heads, d width of a head, r distances: T + S
 
 from typing import Any
 
-from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import ResultSpec
 from clinometer.kernels.signature import Signature
 
 _OPERANDS = {
@@ -23,8 +23,8 @@ _SETTINGS = ("causal", "masked", "groups")
 FORWARD = Signature(
     _OPERANDS,
     {
-        "output": Result("b t h d", "query"),
-        "log_sum_exp": Result("b h t", "float32"),
+        "output": ResultSpec("b t h d", "query"),
+        "log_sum_exp": ResultSpec("b h t", "float32"),
     },
     _SETTINGS,
     independent="h",
@@ -37,10 +37,10 @@ BACKWARD = Signature(
         "output_grad": "b t h d",
     },
     {
-        "query_grad": Result("b t h d", "query"),
-        "key_grad": Result("b s h d", "key"),
-        "value_grad": Result("b s h d", "value"),
-        "bias_grad": Result("groups h r", "float32"),
+        "query_grad": ResultSpec("b t h d", "query"),
+        "key_grad": ResultSpec("b s h d", "key"),
+        "value_grad": ResultSpec("b s h d", "value"),
+        "bias_grad": ResultSpec("groups h r", "float32"),
     },
     _SETTINGS,
     independent="h",

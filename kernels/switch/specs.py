@@ -6,20 +6,20 @@ and f widths.
 
 from typing import Any
 
-from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import ResultSpec
 from clinometer.kernels.signature import Signature
 
 ROUTE_FORWARD = Signature(
     {"logits": "b n e", "mask": "b? n"},
     # The fields of a `Route`, in their order.
     {
-        "expert_index": Result("b n", "int32"),
-        "slot": Result("b n", "int32"),
-        "gate": Result("b n", "float32"),
-        "counts": Result("b e", "int32"),
-        "load": Result("b e", "float32"),
-        "probability": Result("b e", "float32"),
-        "z": Result("b", "float32"),
+        "expert_index": ResultSpec("b n", "int32"),
+        "slot": ResultSpec("b n", "int32"),
+        "gate": ResultSpec("b n", "float32"),
+        "counts": ResultSpec("b e", "int32"),
+        "load": ResultSpec("b e", "float32"),
+        "probability": ResultSpec("b e", "float32"),
+        "z": ResultSpec("b", "float32"),
     },
     ("capacity",),
 )
@@ -33,38 +33,38 @@ ROUTE_BACKWARD = Signature(
         "probability_grad": "b e",
         "z_grad": "b",
     },
-    {"logits_grad": Result("b n e", "logits")},
+    {"logits_grad": ResultSpec("b n e", "logits")},
 )
 
 DISPATCH_FORWARD = Signature(
     {"x": "b n d", "slot": "b n"},
-    {"y": Result("b num_experts capacity d", "x")},
+    {"y": ResultSpec("b num_experts capacity d", "x")},
     ("num_experts", "capacity"),
 )
 DISPATCH_BACKWARD = Signature(
     {"y_grad": "b e c d", "slot": "b n", "gate": "b? n"},
-    {"x_grad": Result("b n d", "y_grad")},
+    {"x_grad": ResultSpec("b n d", "y_grad")},
 )
 COMBINE_FORWARD = Signature(
     {"y": "b e c d", "slot": "b n", "gate": "b n"},
-    {"output": Result("b n d", "y")},
+    {"output": ResultSpec("b n d", "y")},
 )
 COMBINE_BACKWARD = Signature(
     {"y": "b e c d", "slot": "b n", "gate": "b n", "output_grad": "b n d"},
-    {"y_grad": Result("b e c d", "y"), "gate_grad": Result("b n", "float32")},
+    {"y_grad": ResultSpec("b e c d", "y"), "gate_grad": ResultSpec("b n", "float32")},
 )
 
 _MATMUL_SETTINGS = ("num_tokens", "num_experts", "groups")
 
 EXPERT_MATMUL_FORWARD = Signature(
     {"x": "b e c d", "w": "b? e d f", "counts": "b e"},
-    {"y": Result("b e c f", "x")},
+    {"y": ResultSpec("b e c f", "x")},
     _MATMUL_SETTINGS,
     independent="e",
 )
 EXPERT_MATMUL_BACKWARD = Signature(
     {"x": "b e c d", "w": "b? e d f", "counts": "b e", "y_grad": "b e c f"},
-    {"x_grad": Result("b e c d", "x"), "w_grad": Result("groups e d f", "w")},
+    {"x_grad": ResultSpec("b e c d", "x"), "w_grad": ResultSpec("groups e d f", "w")},
     _MATMUL_SETTINGS,
     independent="e",
 )

@@ -182,7 +182,10 @@ class Glu(sublayers.Stateless):
     module: GatedLinearUnit
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`."""
         del context, dropout_key
@@ -200,13 +203,16 @@ class Convolution:
     module: EncoderConv | DecoderConv
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`."""
         return self.module(x, context.segments, dropout_key), sublayers.Extras()
 
     def init_state(
-        self, context: sublayers.Context, max_length: int, dtype: Any
+        self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> State:
         """Returns room for the positions before, see `DecoderConv.step`."""
         del max_length
@@ -218,7 +224,7 @@ class Convolution:
         )
 
     def step(
-        self, x: jax.Array, state: State, context: sublayers.Context
+        self, x: jax.Array, state: State, context: sublayers.SublayerContext
     ) -> tuple[jax.Array, State]:
         """See `sublayers.Sublayer`."""
         del context
@@ -226,7 +232,7 @@ class Convolution:
 
 
 @dataclasses.dataclass(frozen=True)
-class DecoderSelfAttention(sublayers.SelfAttention):
+class DecoderSelfAttention(sublayers.SelfAttentionSublayer):
     """Self-attention in a decoder that has two bias tables.
 
     Attributes:
@@ -236,18 +242,21 @@ class DecoderSelfAttention(sublayers.SelfAttention):
     table: str = "plain"
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`."""
         return super().__call__(x, self._own(context), dropout_key)
 
     def step(
-        self, x: jax.Array, state: State, context: sublayers.Context
+        self, x: jax.Array, state: State, context: sublayers.SublayerContext
     ) -> tuple[jax.Array, State]:
         """See `sublayers.Sublayer`."""
         return super().step(x, state, self._own(context))
 
-    def _own(self, context: sublayers.Context) -> sublayers.Context:
+    def _own(self, context: sublayers.SublayerContext) -> sublayers.SublayerContext:
         return context._replace(bias=getattr(context.bias, self.table))
 
 
@@ -261,10 +270,13 @@ class ParallelAttention:
     """
 
     to_self: DecoderSelfAttention
-    to_memory: sublayers.CrossAttention
+    to_memory: sublayers.CrossAttentionSublayer
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`."""
         total, health = jnp.zeros_like(x), {}
@@ -275,7 +287,7 @@ class ParallelAttention:
         return total, sublayers.Extras(health=health)
 
     def init_state(
-        self, context: sublayers.Context, max_length: int, dtype: Any
+        self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> State:
         """Returns the states of both."""
         return tuple(
@@ -284,7 +296,7 @@ class ParallelAttention:
         )
 
     def step(
-        self, x: jax.Array, state: State, context: sublayers.Context
+        self, x: jax.Array, state: State, context: sublayers.SublayerContext
     ) -> tuple[jax.Array, State]:
         """See `sublayers.Sublayer`."""
         to_self, self_state = self.to_self.step(x, state[0], context)

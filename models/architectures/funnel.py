@@ -94,7 +94,10 @@ class _Block(hk.Module):
         self.first_layer = first_layer
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array, sublayers.Extras]:
         """Returns x and segments of this block's length; health has a layer axis."""
         config = self.config
@@ -158,7 +161,7 @@ class Encoder(hk.Module):
         self,
         x: jax.Array,  # [B, S, d]
         segments: jax.Array,  # [B, S]
-        mode: seq2seq.Mode,
+        mode: seq2seq.ForwardOptions,
     ) -> tuple[seq2seq.Encoded, sublayers.Extras]:
         """Encodes embedded tokens to [B, S', d] and segments [B, S']."""
         config, key = self.config, mode.dropout_key
@@ -167,7 +170,7 @@ class Encoder(hk.Module):
         x = residual.drop(config, x, keys.fold(key, "input"))
         parts = []
         for index in range(config.num_blocks):
-            context = sublayers.Context(
+            context = sublayers.SublayerContext(
                 segments, bias, collect_health=mode.collect_health
             )
             first_layer = index * (config.num_encoder_layers // config.num_blocks)

@@ -93,14 +93,17 @@ class SelfConvolution:
     module: convolution.LightConv | convolution.DynamicConv
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`."""
         y = self.module(x, context.segments != 0, dropout_key)
         return y, sublayers.Extras()
 
     def init_state(
-        self, context: sublayers.Context, max_length: int, dtype: Any
+        self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> sublayers.State:
         """Returns the gated inputs of K - 1 positions before the first: zeros."""
         del max_length
@@ -108,7 +111,7 @@ class SelfConvolution:
         return self.module.init_state(batch_size, d_model, dtype)
 
     def step(
-        self, x: jax.Array, state: sublayers.State, context: sublayers.Context
+        self, x: jax.Array, state: sublayers.State, context: sublayers.SublayerContext
     ) -> tuple[jax.Array, sublayers.State]:
         """See `sublayers.Sublayer`."""
         del context

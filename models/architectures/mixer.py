@@ -119,7 +119,10 @@ class MixTokens:
     module: TokenMixing
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`."""
         del context, dropout_key

@@ -57,7 +57,7 @@ class Config(config_lib.TransformerConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class SelfAttention:
+class PerformerSelfAttention:
     """Linear attention of the stream to itself.
 
     Attributes:
@@ -67,21 +67,24 @@ class SelfAttention:
     module: performer_attention.PerformerAttention
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`; weights that are not held cannot be dropped."""
         del dropout_key
         return self.module(x, key_mask=context.segments != 0), sublayers.Extras()
 
     def init_state(
-        self, context: sublayers.Context, max_length: int, dtype: Any
+        self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> sublayers.State:
         """Returns sums over no keys, of a size without length."""
         del max_length, dtype
         return self.module.init_state(context.memory.shape[0])
 
     def step(
-        self, x: jax.Array, state: sublayers.State, context: sublayers.Context
+        self, x: jax.Array, state: sublayers.State, context: sublayers.SublayerContext
     ) -> tuple[jax.Array, sublayers.State]:
         """See `sublayers.Sublayer`."""
         del context
@@ -89,7 +92,7 @@ class SelfAttention:
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossAttention:
+class PerformerCrossAttention:
     """Linear attention of the stream to the encoder's output.
 
     Attributes:
@@ -99,7 +102,10 @@ class CrossAttention:
     module: performer_attention.PerformerAttention
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`."""
         del dropout_key
@@ -108,14 +114,14 @@ class CrossAttention:
         return y, sublayers.Extras()
 
     def init_state(
-        self, context: sublayers.Context, max_length: int, dtype: Any
+        self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> sublayers.State:
         """Returns the sums over the memory."""
         del max_length, dtype
         return self.module.sums(context.memory, context.memory_segments != 0)
 
     def step(
-        self, x: jax.Array, state: sublayers.State, context: sublayers.Context
+        self, x: jax.Array, state: sublayers.State, context: sublayers.SublayerContext
     ) -> tuple[jax.Array, sublayers.State]:
         """See `sublayers.Sublayer`."""
         del context
@@ -139,16 +145,20 @@ def make_network(config: Config) -> seq2seq.Network:
 
     def encoder_sublayers() -> dict[str, sublayers.Sublayer]:
         return {
-            "self_attention": SelfAttention(make_attention("self_attention", False)),
+            "self_attention": PerformerSelfAttention(
+                make_attention("self_attention", False)
+            ),
             "feed_forward": sublayers.position_wise(config),
         }
 
     def decoder_sublayers() -> dict[str, sublayers.Sublayer]:
         cross: sublayers.Sublayer = sublayers.cross_attention(config)
         if config.linear_cross_attention:
-            cross = CrossAttention(make_attention("cross_attention", False))
+            cross = PerformerCrossAttention(make_attention("cross_attention", False))
         return {
-            "self_attention": SelfAttention(make_attention("self_attention", True)),
+            "self_attention": PerformerSelfAttention(
+                make_attention("self_attention", True)
+            ),
             "cross_attention": cross,
             "feed_forward": sublayers.position_wise(config),
         }

@@ -117,7 +117,10 @@ class SwitchFeedForward(sublayers.Stateless):
     module: switch_ffn.SwitchFFN
 
     def __call__(
-        self, x: jax.Array, context: sublayers.Context, dropout_key: jax.Array | None
+        self,
+        x: jax.Array,
+        context: sublayers.SublayerContext,
+        dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """See `sublayers.Sublayer`; padding is not routed."""
         y, metrics = self.module(x, context.segments != 0, dropout_key)
@@ -125,7 +128,7 @@ class SwitchFeedForward(sublayers.Stateless):
         return y, sublayers.Extras(metrics.aux_loss + metrics.z_loss, health)
 
     def step(
-        self, x: jax.Array, state: sublayers.State, context: sublayers.Context
+        self, x: jax.Array, state: sublayers.State, context: sublayers.SublayerContext
     ) -> tuple[jax.Array, sublayers.State]:
         """Routes one token a row; there is room for all of them."""
         del context
@@ -195,13 +198,13 @@ def size_fields(size: str) -> dict[str, Any]:
 
 def _self_attention(
     config: Config, kind: str, *, causal: bool
-) -> sublayers.SelfAttention:
+) -> sublayers.SelfAttentionSublayer:
     return sublayers.self_attention(
         config, causal=causal, name=f"{kind}_self_attention"
     )
 
 
-def _cross_attention(config: Config, kind: str) -> sublayers.CrossAttention:
+def _cross_attention(config: Config, kind: str) -> sublayers.CrossAttentionSublayer:
     return sublayers.cross_attention(config, f"{kind}_cross_attention")
 
 

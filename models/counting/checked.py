@@ -37,7 +37,7 @@ class CountError(AssertionError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Counts:
+class TransformerCounts:
     """Costs of one model at one batch shape; FLOPs and multiply-adds of a whole batch.
 
     Attributes:
@@ -89,7 +89,7 @@ def count(
     shape: batch_lib.TextShape,
     platform: str,
     trace: bool,
-) -> Counts:
+) -> TransformerCounts:
     """Counts an encoder-decoder; see `EncoderDecoder.count`.
 
     Args:
@@ -132,7 +132,7 @@ def count(
             train_step_flops(model, batch, platform),
             train_step_flops(remat_model, batch, platform),
         )
-    return Counts(
+    return TransformerCounts(
         model=model.name,
         params_total=params.total,
         params_embedding=params.embedding,

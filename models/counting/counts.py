@@ -1,4 +1,4 @@
-"""Counts a model by its name: `checked.Counts`, at the papers' batch or another."""
+"""Counts a model by its name, at the papers' batch or another."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def count(
     platform: str = "cpu",
     trace: bool = True,
     **overrides: Any,
-) -> checked.Counts:
+) -> checked.TransformerCounts:
     """Counts one model without allocating or compiling anything.
 
     Args:

@@ -7,7 +7,7 @@ from clinometer.models.decoding.cache import take_rows
 from clinometer.models.decoding.rank import pack_targets
 from clinometer.models.decoding.rank import score_targets
 from clinometer.models.decoding.restricted import Restricted
-from clinometer.models.decoding.runner import Report
+from clinometer.models.decoding.runner import DecodingStatistics
 from clinometer.models.decoding.runner import Runner
 from clinometer.models.decoding.sampling import sample
 from clinometer.models.decoding.stepwise import EOS_ID
@@ -20,7 +20,7 @@ __all__ = [
     "EOS_ID",
     "START_ID",
     "Decoded",
-    "Report",
+    "DecodingStatistics",
     "Restricted",
     "Runner",
     "beam_search",

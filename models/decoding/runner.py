@@ -24,7 +24,7 @@ Function = Callable[[seq2seq.Params, jax.Array, jax.Array], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class DecodingStatistics:
     """What a call of a `Runner` took.
 
     Attributes:
@@ -111,7 +111,7 @@ class Runner:
 
     def __call__(
         self, params: seq2seq.Params, examples: Sequence[Sequence[int]]
-    ) -> tuple[Any, Report]:
+    ) -> tuple[Any, DecodingStatistics]:
         """Returns the function's results in the examples' order, and what they took.
 
         Args:
@@ -154,7 +154,7 @@ class Runner:
                 num_batches += 1
         results.put(*running)
         ended = time.perf_counter()
-        return results.tree(), Report(
+        return results.tree(), DecodingStatistics(
             examples=len(examples),
             batches=num_batches,
             compilations=len(new),

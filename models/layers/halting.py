@@ -21,7 +21,7 @@ TYPES = ("basic", "global", "random", "accumulated")
 State = tuple[jax.Array, jax.Array]
 
 
-class Progress(NamedTuple):
+class HaltingProgress(NamedTuple):
     """How far each position has come; float32 [B, T] each.
 
     Attributes:
@@ -100,14 +100,14 @@ class Halting(hk.Module):
         return total / jnp.sum(pooled, axis=-1), (empty, empty)
 
 
-def start(shape: tuple[int, int]) -> Progress:
+def start(shape: tuple[int, int]) -> HaltingProgress:
     """Returns the progress before the first step, of positions [B, T]."""
-    return Progress(*(jnp.zeros(shape) for _ in Progress._fields))
+    return HaltingProgress(*(jnp.zeros(shape) for _ in HaltingProgress._fields))
 
 
 def advance(
-    progress: Progress, probability: jax.Array, epsilon: float
-) -> tuple[Progress, jax.Array]:
+    progress: HaltingProgress, probability: jax.Array, epsilon: float
+) -> tuple[HaltingProgress, jax.Array]:
     """Takes one step; returns the progress and the weight u [B, T] of its state."""
     total, remainder, updates = progress
     running = total < 1
@@ -119,7 +119,7 @@ def advance(
     total += halts * remainder
     updates += halts + goes_on
     weight = probability * goes_on + halts * remainder
-    return Progress(total, remainder, updates), weight
+    return HaltingProgress(total, remainder, updates), weight
 
 
 def mean(values: jax.Array, is_real: jax.Array) -> jax.Array:

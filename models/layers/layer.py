@@ -31,7 +31,7 @@ class Layer(hk.Module):
         self,
         make_sublayers: MakeSublayers,
         x: jax.Array,  # [B, T, d]
-        context: sublayers.Context,
+        context: sublayers.SublayerContext,
         dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """Returns x [B, T, d]; losses are summed, health is "SUBLAYER/NAME"."""
@@ -51,7 +51,10 @@ class Layer(hk.Module):
 
     @hk.name_like("__call__")
     def init_state(
-        self, make_sublayers: MakeSublayers, context: sublayers.Context, max_length: int
+        self,
+        make_sublayers: MakeSublayers,
+        context: sublayers.SublayerContext,
+        max_length: int,
     ) -> dict[str, sublayers.State]:
         """Returns {sublayer: its state before the first position}."""
         dtype = self.config.compute_dtype
@@ -66,7 +69,7 @@ class Layer(hk.Module):
         make_sublayers: MakeSublayers,
         x: jax.Array,  # [B, 1, d]
         state: Mapping[str, sublayers.State],
-        context: sublayers.Context,
+        context: sublayers.SublayerContext,
     ) -> tuple[jax.Array, dict[str, sublayers.State]]:
         """Runs one position; returns x [B, 1, d] and the next state."""
         next_state: dict[str, Any] = {}

@@ -24,7 +24,7 @@ from clinometer.models.layers import sublayers
 Tree = stack.Tree
 
 
-class Mode(Protocol):
+class RecurrenceMode(Protocol):
     """How what a recurrence transformed becomes the state of the next one."""
 
     def start(self, x: jax.Array) -> Tree:
@@ -59,11 +59,11 @@ class Basic:
     """The state is what the block makes of it."""
 
     def start(self, x: jax.Array) -> Tree:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         return x
 
     def state(self, carry: Tree) -> jax.Array:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         return carry
 
     def update(
@@ -74,12 +74,12 @@ class Basic:
         index: jax.Array,
         inputs: Tree,
     ) -> tuple[Tree, Tree]:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         del carry, entering, index, inputs
         return transformed, None
 
     def finish(self, carry: Tree, outputs: Tree) -> tuple[jax.Array, sublayers.Extras]:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         del outputs
         return carry, sublayers.Extras()
 
@@ -102,11 +102,11 @@ class Highway(hk.Module):
         self.is_real = segments != 0
 
     def start(self, x: jax.Array) -> Tree:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         return x, x
 
     def state(self, carry: Tree) -> jax.Array:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         return carry[0]
 
     @hk.name_like("__call__")
@@ -118,7 +118,7 @@ class Highway(hk.Module):
         index: jax.Array,
         inputs: Tree,
     ) -> tuple[Tree, Tree]:
-        """See `Mode`; the output is the mean of t over real positions."""
+        """See `RecurrenceMode`; the output is the mean of t over real positions."""
         del entering, index, inputs
         state, first = carry
         seen = {"s": state, "t": transformed, "i": first}
@@ -136,7 +136,7 @@ class Highway(hk.Module):
         return (state * carry_gate + transformed * transform, first), mean
 
     def finish(self, carry: Tree, outputs: Tree) -> tuple[jax.Array, sublayers.Extras]:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         return carry[0], sublayers.Extras(health={"highway/transform_gate": outputs})
 
     def _gate(self, name: str, y: jax.Array) -> jax.Array:
@@ -147,7 +147,7 @@ class Highway(hk.Module):
 
 class _ActCarry(NamedTuple):
     state: jax.Array  # [B, T, d]
-    progress: halting.Progress
+    progress: halting.HaltingProgress
     output: jax.Array  # [B, T, d]
 
 
@@ -168,11 +168,11 @@ class Act:
     dropout_key: jax.Array | None
 
     def start(self, x: jax.Array) -> Tree:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         return _ActCarry(x, halting.start(x.shape[:2]), jnp.zeros_like(x))
 
     def state(self, carry: Tree) -> jax.Array:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         return carry.state
 
     def update(
@@ -183,7 +183,7 @@ class Act:
         index: jax.Array,
         inputs: Tree,
     ) -> tuple[Tree, Tree]:
-        """See `Mode`; inputs and output are the halting unit's state."""
+        """See `RecurrenceMode`; inputs and output are the halting unit's state."""
         key = keys.fold(self.dropout_key, "halting", index)
         probability, unit_state = self.halt(entering, self.segments, key, inputs)
         progress, weight = halting.advance(
@@ -197,7 +197,7 @@ class Act:
         return _ActCarry(transformed, progress, output), unit_state
 
     def finish(self, carry: Tree, outputs: Tree) -> tuple[jax.Array, sublayers.Extras]:
-        """See `Mode`."""
+        """See `RecurrenceMode`."""
         del outputs
         is_real = self.segments != 0
         steps = halting.mean(carry.progress.updates, is_real)
@@ -214,7 +214,7 @@ class Act:
 
 def make_mode(
     config: Any, segments: jax.Array, dropout_key: jax.Array | None, causal: bool
-) -> Mode:
+) -> RecurrenceMode:
     """Returns the mode of `universal.Config`, inside a Haiku module; see `Act`."""
     if config.recurrence == "highway":
         return Highway(config, segments, name="highway")

@@ -22,7 +22,7 @@ from clinometer.models.layers import feed_forward
 State = Any  # a tree of arrays [B, ...]
 
 
-class Context(NamedTuple):
+class SublayerContext(NamedTuple):
     """What sublayers see beside the residual stream.
 
     Attributes:
@@ -58,15 +58,17 @@ class Sublayer(Protocol):
     """An item of a layer; `x` is normalised and zero at padding."""
 
     def __call__(
-        self, x: jax.Array, context: Context, dropout_key: jax.Array | None
+        self, x: jax.Array, context: SublayerContext, dropout_key: jax.Array | None
     ) -> tuple[jax.Array, Extras]:
         """Returns the update [B, T, d] of whole sequences x [B, T, d]."""
 
-    def init_state(self, context: Context, max_length: int, dtype: Any) -> State:
+    def init_state(
+        self, context: SublayerContext, max_length: int, dtype: Any
+    ) -> State:
         """Returns the state before the first of at most `max_length` positions."""
 
     def step(
-        self, x: jax.Array, state: State, context: Context
+        self, x: jax.Array, state: State, context: SublayerContext
     ) -> tuple[jax.Array, State]:
         """Returns the update [B, 1, d] of one position x [B, 1, d] and the state."""
 
@@ -74,20 +76,22 @@ class Sublayer(Protocol):
 class Stateless:
     """A sublayer whose positions do not see each other."""
 
-    def init_state(self, context: Context, max_length: int, dtype: Any) -> State:
+    def init_state(
+        self, context: SublayerContext, max_length: int, dtype: Any
+    ) -> State:
         """Returns a state of nothing."""
         del context, max_length, dtype
         return ()
 
     def step(
-        self, x: jax.Array, state: State, context: Context
+        self, x: jax.Array, state: State, context: SublayerContext
     ) -> tuple[jax.Array, State]:
         """Runs over a sequence of one."""
         return self(x, context, None)[0], state
 
 
 @dataclasses.dataclass(frozen=True)
-class SelfAttention:
+class SelfAttentionSublayer:
     """Relative attention of the stream to itself.
 
     Attributes:
@@ -97,7 +101,7 @@ class SelfAttention:
     module: attention.RelativeAttention
 
     def __call__(
-        self, x: jax.Array, context: Context, dropout_key: jax.Array | None
+        self, x: jax.Array, context: SublayerContext, dropout_key: jax.Array | None
     ) -> tuple[jax.Array, Extras]:
         """See `Sublayer`."""
         return _attend(
@@ -110,19 +114,21 @@ class SelfAttention:
             dropout_key,
         )
 
-    def init_state(self, context: Context, max_length: int, dtype: Any) -> State:
+    def init_state(
+        self, context: SublayerContext, max_length: int, dtype: Any
+    ) -> State:
         """Returns room for keys and values, [B, max_length, G, k] each."""
         return self.module.init_state(context.memory.shape[0], max_length, dtype)
 
     def step(
-        self, x: jax.Array, state: State, context: Context
+        self, x: jax.Array, state: State, context: SublayerContext
     ) -> tuple[jax.Array, State]:
         """See `Sublayer`."""
         return self.module.step(x, state, context.bias, context.index)
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossAttention:
+class CrossAttentionSublayer:
     """Attention of the stream to the encoder's output, without a bias.
 
     Attributes:
@@ -132,7 +138,7 @@ class CrossAttention:
     module: attention.RelativeAttention
 
     def __call__(
-        self, x: jax.Array, context: Context, dropout_key: jax.Array | None
+        self, x: jax.Array, context: SublayerContext, dropout_key: jax.Array | None
     ) -> tuple[jax.Array, Extras]:
         """See `Sublayer`."""
         return _attend(
@@ -145,13 +151,15 @@ class CrossAttention:
             dropout_key,
         )
 
-    def init_state(self, context: Context, max_length: int, dtype: Any) -> State:
+    def init_state(
+        self, context: SublayerContext, max_length: int, dtype: Any
+    ) -> State:
         """Returns keys and values of the memory, [B, S, G, k] each."""
         del max_length, dtype
         return self.module.key_value(context.memory)
 
     def step(
-        self, x: jax.Array, state: State, context: Context
+        self, x: jax.Array, state: State, context: SublayerContext
     ) -> tuple[jax.Array, State]:
         """See `Sublayer`."""
         y = self.module(
@@ -164,7 +172,7 @@ class CrossAttention:
 
 
 @dataclasses.dataclass(frozen=True)
-class FeedForward(Stateless):
+class FeedForwardSublayer(Stateless):
     """The position-wise network.
 
     Attributes:
@@ -174,7 +182,7 @@ class FeedForward(Stateless):
     module: feed_forward.FeedForward
 
     def __call__(
-        self, x: jax.Array, context: Context, dropout_key: jax.Array | None
+        self, x: jax.Array, context: SublayerContext, dropout_key: jax.Array | None
     ) -> tuple[jax.Array, Extras]:
         """See `Sublayer`."""
         del context
@@ -205,21 +213,21 @@ def make_attention(
 
 def self_attention(
     config: config_lib.TransformerConfig, *, causal: bool, name: str = "self_attention"
-) -> SelfAttention:
+) -> SelfAttentionSublayer:
     """Returns self-attention as the config has it."""
-    return SelfAttention(make_attention(config, name, causal=causal))
+    return SelfAttentionSublayer(make_attention(config, name, causal=causal))
 
 
 def cross_attention(
     config: config_lib.TransformerConfig, name: str = "cross_attention"
-) -> CrossAttention:
+) -> CrossAttentionSublayer:
     """Returns cross-attention as the config has it."""
-    return CrossAttention(make_attention(config, name))
+    return CrossAttentionSublayer(make_attention(config, name))
 
 
 def position_wise(
     config: config_lib.TransformerConfig, name: str = "feed_forward"
-) -> FeedForward:
+) -> FeedForwardSublayer:
     """Returns the feed-forward sublayer as the config has it."""
     module = feed_forward.FeedForward(
         config.ffn_width,
@@ -228,7 +236,7 @@ def position_wise(
         config.broadcast_dropout,
         name=name,
     )
-    return FeedForward(module)
+    return FeedForwardSublayer(module)
 
 
 def _attend(
@@ -237,7 +245,7 @@ def _attend(
     key_value: tuple[jax.Array, jax.Array],
     bias_table: jax.Array | None,
     key_segments: jax.Array,
-    context: Context,
+    context: SublayerContext,
     dropout_key: jax.Array | None,
 ) -> tuple[jax.Array, Extras]:
     args = (x, key_value, bias_table, context.segments, key_segments)

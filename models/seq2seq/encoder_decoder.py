@@ -82,7 +82,7 @@ class _Stack(hk.Module):
     def _run(
         self,
         x: jax.Array,
-        context: sublayers.Context,
+        context: sublayers.SublayerContext,
         dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """Runs over whole sequences; health has a leading axis of layers."""
@@ -112,10 +112,10 @@ class Encoder(_Stack):
         self,
         x: jax.Array,  # [B, S, d]
         segments: jax.Array,  # [B, S]
-        mode: seq2seq.Mode,
+        mode: seq2seq.ForwardOptions,
     ) -> tuple[seq2seq.Encoded, sublayers.Extras]:
         """Encodes embedded tokens."""
-        context = sublayers.Context(
+        context = sublayers.SublayerContext(
             segments, self.make_bias(), collect_health=mode.collect_health
         )
         x, extras = self._run(x, context, mode.dropout_key)
@@ -132,10 +132,10 @@ class Decoder(_Stack):
         x: jax.Array,  # [B, T, d]
         segments: jax.Array,  # [B, T]
         encoded: seq2seq.Encoded,
-        mode: seq2seq.Mode,
+        mode: seq2seq.ForwardOptions,
     ) -> tuple[jax.Array, sublayers.Extras]:
         """Runs under teacher forcing."""
-        context = sublayers.Context(
+        context = sublayers.SublayerContext(
             segments,
             self.make_bias(),
             encoded.memory,
@@ -155,7 +155,7 @@ class Decoder(_Stack):
         """
         batch_size, _, d_model = encoded.memory.shape
         segments = jnp.ones((batch_size, 1), jnp.int32)
-        context = sublayers.Context(segments, None, *encoded)
+        context = sublayers.SublayerContext(segments, None, *encoded)
 
         def make_layer(name: str) -> stack.LayerFunction:
             layer = self.make_layer(name)
@@ -184,7 +184,7 @@ class Decoder(_Stack):
     ) -> tuple[jax.Array, seq2seq.Cache]:
         """Decodes one position: x [B, 1, d] -> h [B, 1, d] and the next state."""
         segments = jnp.ones((x.shape[0], 1), jnp.int32)
-        context = sublayers.Context(
+        context = sublayers.SublayerContext(
             segments,
             self.make_bias(),
             memory_segments=cache["segments"],
@@ -257,7 +257,7 @@ def make_network(
             return head(h, token_embedding.table() if config.tie_embeddings else None)
 
     def encode(
-        tokens: jax.Array, segments: jax.Array, mode: seq2seq.Mode
+        tokens: jax.Array, segments: jax.Array, mode: seq2seq.ForwardOptions
     ) -> tuple[seq2seq.Encoded, sublayers.Extras]:
         return encoder(embed(tokens, 0), segments, mode)
 
@@ -265,7 +265,7 @@ def make_network(
         encoded: seq2seq.Encoded,
         tokens: jax.Array,
         segments: jax.Array,
-        mode: seq2seq.Mode,
+        mode: seq2seq.ForwardOptions,
     ) -> tuple[jax.Array, sublayers.Extras]:
         h, extras = decoder(embed(tokens, 0), segments, encoded, mode)
         return logits(h), extras

@@ -26,7 +26,7 @@ Params = model_lib.Params
 Cache = dict[str, Any]
 
 
-class Mode(NamedTuple):
+class ForwardOptions(NamedTuple):
     """How a forward pass over whole sequences is run.
 
     Attributes:
@@ -135,19 +135,19 @@ class EncoderDecoder:
             with hk.custom_creator(create):
                 network = make_network(canonical)
                 inputs = jnp.ones([1, network.input_length], jnp.int32)
-                encoded, _ = network.encode(inputs, inputs, Mode())
-                return network.decode(encoded, token, token, Mode())
+                encoded, _ = network.encode(inputs, inputs, ForwardOptions())
+                return network.decode(encoded, token, token, ForwardOptions())
 
         def forward(
             encoder_tokens: jax.Array,
             encoder_segments: jax.Array,
             decoder_tokens: jax.Array,
             decoder_segments: jax.Array,
-            mode: Mode,
+            mode: ForwardOptions,
         ) -> Outputs:
             network = make_network(config)
 
-            def mode_of(place: str) -> Mode:
+            def mode_of(place: str) -> ForwardOptions:
                 return mode._replace(dropout_key=keys.fold(mode.dropout_key, place))
 
             encoded, encoder_extras = network.encode(
@@ -233,7 +233,7 @@ class EncoderDecoder:
         *,
         platform: str = "cpu",
         trace: bool = True,
-    ) -> checked.Counts:
+    ) -> checked.TransformerCounts:
         """Counts parameters, multiply-adds and FLOPs; allocates nothing.
 
         Args:
@@ -314,13 +314,13 @@ class EncoderDecoder:
             encoder_segment_ids,
             decoder_input_tokens,
             decoder_segment_ids,
-            Mode(dropout_key, collect_health),
+            ForwardOptions(dropout_key, collect_health),
         )
 
     def encode(self, params: Params, encoder_input_tokens: jax.Array) -> Encoded:
         """Encodes int tokens [B, S] for decoding, without dropout."""
         segments = batch_lib.token_segments(encoder_input_tokens)
-        return self._encode(params, encoder_input_tokens, segments, Mode())
+        return self._encode(params, encoder_input_tokens, segments, ForwardOptions())
 
     def init_cache(
         self, params: Params, encoded: Encoded, max_decode_length: int

@@ -44,6 +44,6 @@ def store(corpus_file, small_vocabulary, tmp_path_factory) -> token_store.TokenS
         [corpus_file],
         str(tmp_path_factory.mktemp("stores") / "small"),
         vocabulary=small_vocabulary,
-        options=tokenization.Options(validation_fraction=0.1),
+        options=tokenization.TokenizationOptions(validation_fraction=0.1),
     )
     return token_store.TokenStore.open(path)

@@ -11,10 +11,10 @@ from clinometer.kernels import context
 from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
 from clinometer.kernels import equations
-from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import ResultSpec
 from clinometer.kernels.signature import Signature
 
-SIGNATURE = Signature({"x": "b k"}, {"y": Result("b k", "x")})
+SIGNATURE = Signature({"x": "b k"}, {"y": ResultSpec("b k", "x")})
 
 
 def adding(extra):
@@ -111,7 +111,7 @@ def test_the_target_is_chosen_not_the_machine():
 def test_costs_are_declared_at_the_boundary():
     made = kernel()
     cost = made.cost({"x": jax.ShapeDtypeStruct((3, 1), jnp.float32)}, {})
-    assert cost == declaration.Cost(flops=30, bytes=2 * 3 * 4)
+    assert cost == declaration.CallCost(flops=30, bytes=2 * 3 * 4)
 
 
 @pytest.mark.parametrize("implementation", ["gpu", (), ("cpu", "triton")])

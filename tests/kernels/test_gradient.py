@@ -7,14 +7,17 @@ import pytest
 
 from clinometer.kernels import declaration
 from clinometer.kernels import gradient
-from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import ResultSpec
 from clinometer.kernels.signature import Signature
 
 OPERANDS = {"x": "b k", "scale": "b? o", "shift": "b k"}
-RESULTS = {"y": Result("b k", "x"), "square": Result("b k", "x")}
+RESULTS = {"y": ResultSpec("b k", "x"), "square": ResultSpec("b k", "x")}
 BACK = {"x": "b k", "square": "b k", "scale": "b? o", "shift": "b k", "y_grad": "b k"}
 BACK |= {"three": "b? o"}
-GRADIENTS = {"x_grad": Result("b k", "x"), "scale_grad": Result("groups o", "scale")}
+GRADIENTS = {
+    "x_grad": ResultSpec("b k", "x"),
+    "scale_grad": ResultSpec("groups o", "scale"),
+}
 
 
 def made(pass_name, operands, results, run):

@@ -42,7 +42,7 @@ def draw(*shape: int) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class NonFiniteCase:
     """An operation.
 
     Attributes:
@@ -64,9 +64,9 @@ TABLE = {"table": draw(H, 32)}
 PADDING = dict.fromkeys(("key", "value"), ~SEEN[:, :, None, None])
 
 
-def relative(allowed: np.ndarray, masked: Any = None, **settings: Any) -> Case:
+def relative(allowed: np.ndarray, masked: Any = None, **settings: Any) -> NonFiniteCase:
     causal = settings.setdefault("causal", False)
-    return Case(
+    return NonFiniteCase(
         functools.partial(kernels.relative_attention, **settings),
         QKV | TABLE,
         lambda *x: formulas.relative_attention(*x, causal, allowed),
@@ -74,8 +74,10 @@ def relative(allowed: np.ndarray, masked: Any = None, **settings: Any) -> Case:
     )
 
 
-def performer(allowed: np.ndarray, masked: Any = None, **settings: Any) -> Case:
-    return Case(
+def performer(
+    allowed: np.ndarray, masked: Any = None, **settings: Any
+) -> NonFiniteCase:
+    return NonFiniteCase(
         functools.partial(kernels.performer_attention, **settings),
         QKV,
         lambda *x: formulas.performer_attention(*x, allowed),
@@ -83,8 +85,8 @@ def performer(allowed: np.ndarray, masked: Any = None, **settings: Any) -> Case:
     )
 
 
-def convolution(op: Any, causal: bool, *lead: int) -> Case:
-    return Case(
+def convolution(op: Any, causal: bool, *lead: int) -> NonFiniteCase:
+    return NonFiniteCase(
         functools.partial(op, causal=causal),
         {"x": draw(B, S, H * D), "weights": draw(*lead, H, K)},
         lambda *x: formulas.convolution(*x, causal),
@@ -126,25 +128,25 @@ CASES = {
     "light_conv-causal": convolution(kernels.light_conv, True),
     "dynamic_conv": convolution(kernels.dynamic_conv, False, B, S),
     "dynamic_conv-causal": convolution(kernels.dynamic_conv, True, B, S),
-    "switch_route": Case(
+    "switch_route": NonFiniteCase(
         route,
         {"logits": draw(B, S, E)},
         lambda *x: formulas.switch_route(*x, SEEN),
         {"logits": ~SEEN[:, :, None]},
     ),
-    "switch_rows": Case(
+    "switch_rows": NonFiniteCase(
         rows,
         {"x": draw(B, S, D), "gate": draw(B, S)},
         lambda *x: formulas.switch_rows(*x, SLOT, E, C),
         {"x": SLOT[..., None] < 0, "gate": SLOT < 0},
     ),
-    "expert_matmul": Case(
+    "expert_matmul": NonFiniteCase(
         functools.partial(kernels.expert_matmul, counts=COUNTS, num_tokens=S),
         {"x": draw(B, E, C, D), "w": draw(E, D, 9)},
         lambda *x: formulas.expert_matmul(*x, COUNTS),
         {"x": (np.arange(C) >= COUNTS[..., None])[..., None]},
     ),
-    "expert_matmul-one": Case(
+    "expert_matmul-one": NonFiniteCase(
         functools.partial(kernels.expert_matmul, counts=COUNTS[:, :1], num_tokens=S),
         {"x": draw(B, 1, C, D), "w": draw(1, D, 9)},
         lambda *x: formulas.expert_matmul(*x, COUNTS[:, :1]),

@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import ResultSpec
 from clinometer.kernels.signature import Signature
 
 SIGNATURE = Signature(
     {"x": "b s (h d)", "table": "b? h k", "mask": "b? s"},
     {
-        "y": Result("b k (h d)", "x"),
-        "table_grad": Result("groups h k", "float32"),
+        "y": ResultSpec("b k (h d)", "x"),
+        "table_grad": ResultSpec("groups h k", "float32"),
     },
     ("groups",),
     independent="h",

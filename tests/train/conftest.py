@@ -44,7 +44,7 @@ def write_store(folder: pathlib.Path, seed: int) -> pathlib.Path:
     for index in range(30):
         (source / f"{index}.txt").write_text(" ".join(rng.choice(words, 200)))
     store = folder / "store"
-    options = tokenization.Options(vocab_size=200, validation_fraction=0.2)
+    options = tokenization.TokenizationOptions(vocab_size=200, validation_fraction=0.2)
     tokenization.tokenize_corpus([str(source)], str(store), options=options)
     return store
 

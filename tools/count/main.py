@@ -118,7 +118,7 @@ def _parse_override(text: str) -> tuple[str, object]:
     return field, ranges.literal(value)
 
 
-def _print_one(counts: checked.Counts) -> None:
+def _print_one(counts: checked.TransformerCounts) -> None:
     values = counts.to_dict()
     rows = [
         (key, f"{value:,}" if isinstance(value, int) else str(value))
@@ -127,7 +127,7 @@ def _print_one(counts: checked.Counts) -> None:
     print("\n".join(terminal.table(rows, widths=(0, 29))))
 
 
-def _print_table(results: Sequence[checked.Counts]) -> None:
+def _print_table(results: Sequence[checked.TransformerCounts]) -> None:
     head = ("model", "params", "active", "MACs (T)", "fwd FLOPs (T)", "train FLOPs (T)")
     rows = [
         (

@@ -64,7 +64,7 @@ def _end_with_input() -> None:
 
 
 def _compile(
-    table: Sequence[case_lib.Case | case_lib.Step], job: dict[str, Any]
+    table: Sequence[case_lib.CostCase | case_lib.TrainStepCase], job: dict[str, Any]
 ) -> dict[str, Any]:
     topology = topologies.get_topology_desc(
         platform="tpu", topology_name=job["topology"]

@@ -49,7 +49,7 @@ _LOGGED = re.compile(r"^[FEWI]\d{4} [\d:.]+\s+\d+ \S+\] ")
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class Compilation:
     """One program for one topology.
 
     Attributes:
@@ -82,7 +82,7 @@ class Outcome:
             then depends on the machine.
     """
 
-    job: Job
+    job: Compilation
     reason: str | None
     folder: pathlib.Path | None
     values: dict[str, Any]
@@ -141,7 +141,7 @@ class Compiler:
         for process in living:
             process.close()
 
-    def run(self, jobs: Sequence[Job], mode: str) -> Iterator[Outcome]:
+    def run(self, jobs: Sequence[Compilation], mode: str) -> Iterator[Outcome]:
         """Compiles jobs one after the other, and yields each outcome as it comes.
 
         A child takes as many jobs as it survives; the rest goes to another one.
@@ -175,7 +175,7 @@ class Compiler:
                 self._end(process)
 
     def _start(
-        self, jobs: Sequence[tuple[int, Job]], mode: str, folders: pathlib.Path
+        self, jobs: Sequence[tuple[int, Compilation]], mode: str, folders: pathlib.Path
     ) -> "_Child":
         with self._lock:
             if self._stopped:
@@ -201,7 +201,7 @@ class _Child:
 
     def __init__(
         self,
-        jobs: Sequence[tuple[int, Job]],
+        jobs: Sequence[tuple[int, Compilation]],
         mode: str,
         table: str,
         folders: pathlib.Path,

@@ -71,7 +71,7 @@ class Utilization:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
+class InstructionCost:
     """What is known of one instruction, run once.
 
     Attributes:
@@ -98,7 +98,7 @@ class Cost:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class ProgramLine:
     """An instruction of the program, or several equal ones, with its cost.
 
     Attributes:
@@ -112,7 +112,7 @@ class Line:
     name: str
     kind: str
     times: int
-    cost: Cost
+    cost: InstructionCost
     hbm_bytes: int
 
 
@@ -175,7 +175,7 @@ def simulated(folder: pathlib.Path | None) -> dict[str, int]:
     return cycles
 
 
-def read(bundles: pathlib.Path, cycles: Mapping[str, int]) -> list[Line]:
+def read(bundles: pathlib.Path, cycles: Mapping[str, int]) -> list[ProgramLine]:
     """Reads the dumps of one program.
 
     Args:
@@ -189,13 +189,13 @@ def read(bundles: pathlib.Path, cycles: Mapping[str, int]) -> list[Line]:
         name: dataclasses.replace(cost, sim_cycles=cycles.get(name))
         for name, cost in _costs(bundles)
     }
-    lines: dict[str, Line] = {}
+    lines: dict[str, ProgramLine] = {}
     for instruction in hlo.instructions(_program(bundles)):
         name = next((n for n in instruction.equal if n in costs), None)
         if name is None:
             continue  # it is free, or a part of the program's frame
         times = instruction.times + (lines[name].times if name in lines else 0)
-        lines[name] = Line(
+        lines[name] = ProgramLine(
             name, instruction.kind, times, costs[name], instruction.hbm_bytes
         )
     return [line for line in lines.values() if line.cost.bundles > 1]
@@ -215,7 +215,7 @@ def _program(folder: pathlib.Path) -> str:
     return _text(_one(folder, "*-TLP-hlo.txt"))
 
 
-def _costs(folder: pathlib.Path) -> Iterator[tuple[str, Cost]]:
+def _costs(folder: pathlib.Path) -> Iterator[tuple[str, InstructionCost]]:
     for path in sorted(folder.glob("*-final_bundles.txt")):
         match = _FILE.fullmatch(path.name)
         if not match or "schedule-analysis" in path.name:
@@ -238,7 +238,7 @@ def _costs(folder: pathlib.Path) -> Iterator[tuple[str, Cost]]:
         }
         yield (
             match.group(1),
-            Cost(
+            InstructionCost(
                 static_bundles=len(found.trips),
                 bundles=found.total,
                 unknown_loops=found.unknown_loops,

@@ -19,7 +19,7 @@ SPREADS = 2.0
 class CostFit:
     """The fits of one architecture against one cost; `fit` is None with the reason."""
 
-    cost: costs.Cost
+    cost: costs.CostAxis
     architecture: str
     rows: tuple[rows_lib.Row, ...]  # The points, in the order of the residuals.
     fit: slopes.SlopeFit | None
@@ -29,7 +29,7 @@ class CostFit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class SizeStep:
     """Two neighbouring sizes of one architecture; losses are means over seeds."""
 
     smaller: str
@@ -68,7 +68,7 @@ def fit_all(rows: Sequence[rows_lib.Row]) -> list[CostFit]:
     ]
 
 
-def _fit(cost: costs.Cost, name: str, rows: list[rows_lib.Row]) -> CostFit:
+def _fit(cost: costs.CostAxis, name: str, rows: list[rows_lib.Row]) -> CostFit:
     left_out = tuple(r["run"] for r in rows if cost.is_time and r["speed_noisy"])
     used = [r for r in rows if r["run"] not in left_out and (r[cost.column] or 0) > 0]
     used = tuple(sorted(used, key=lambda r: (r[cost.column], r["run"])))
@@ -126,7 +126,7 @@ def seed_spread(rows: Sequence[rows_lib.Row]) -> tuple[str, float] | None:
     return None
 
 
-def separation(rows: Sequence[rows_lib.Row]) -> list[Step]:
+def separation(rows: Sequence[rows_lib.Row]) -> list[SizeStep]:
     """Neighbouring sizes, by parameters, of each architecture among finished rows."""
     done = finished_rows(rows)
     steps = []
@@ -139,7 +139,7 @@ def separation(rows: Sequence[rows_lib.Row]) -> list[Step]:
             for model, group in _by_model(mine)
         ]
         for (smaller, before), (larger, after) in zip(means, means[1:]):
-            steps.append(Step(smaller, larger, before - after, needed))
+            steps.append(SizeStep(smaller, larger, before - after, needed))
     return steps
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
+class CostAxis:
     """One horizontal axis."""
 
     key: str  # File name of its figure.
@@ -16,35 +16,35 @@ class Cost:
 
 
 COSTS = (
-    Cost(
+    CostAxis(
         "multiply_adds",
         "macs_forward_batch",
         "Multiply-adds, the papers’ convention",
         "multiply-adds, forward pass of one batch (lookup as one-hot)",
         "multiply-adds",
     ),
-    Cost(
+    CostAxis(
         "flops",
         "flops_forward",
         "True FLOPs",
         "true FLOPs, forward pass of one batch",
         "true FLOPs",
     ),
-    Cost(
+    CostAxis(
         "flops_non_embedding",
         "flops_forward_non_embedding",
         "Non-embedding FLOPs",
         "true FLOPs without the logits, forward pass of one batch",
         "non-embedding FLOPs",
     ),
-    Cost(
+    CostAxis(
         "parameters",
         "params_total",
         "Parameters",
         "parameters, embeddings included",
         "parameters",
     ),
-    Cost(
+    CostAxis(
         "time",
         "wall_step_seconds",
         "Training time",

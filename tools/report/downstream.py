@@ -22,7 +22,7 @@ _NEEDED = ("config.schedule.learning_rate", "config.data.mixture")
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
+class FinetuningScore:
     """One task of one fine-tuning, at its best step; scores in percent."""
 
     run: str  # the pretrained run's name
@@ -41,7 +41,7 @@ class Score:
     validation_loss_nats: float | None  # of the pretrained run
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(Score))
+COLUMNS = tuple(field.name for field in dataclasses.fields(FinetuningScore))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Mean:
     standard_error: float | None
 
 
-def read(runs: Iterable[records.Run]) -> list[Score]:
+def read(runs: Iterable[records.Run]) -> list[FinetuningScore]:
     """Returns the scores of all finished fine-tunings of these runs.
 
     Raises:
@@ -70,12 +70,14 @@ def read(runs: Iterable[records.Run]) -> list[Score]:
     return scores
 
 
-def _scores(run: records.Run, name: str, record: run_record.Record) -> list[Score]:
+def _scores(
+    run: records.Run, name: str, record: run_record.Record
+) -> list[FinetuningScore]:
     model = run.record.model
     tasks = record.data.tasks or {}
     scores = record.downstream.tasks if record.downstream else {}
     return [
-        Score(
+        FinetuningScore(
             run=run.name,
             model=model,
             architecture=model.partition("-")[0],
@@ -95,7 +97,7 @@ def _scores(run: records.Run, name: str, record: run_record.Record) -> list[Scor
     ]
 
 
-def write_csv(scores: Sequence[Score]) -> str:
+def write_csv(scores: Sequence[FinetuningScore]) -> str:
     """The text of downstream.csv, one row a score, numbers in full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -106,7 +108,7 @@ def write_csv(scores: Sequence[Score]) -> str:
     return out.getvalue()
 
 
-def final(scores: Iterable[Score]) -> list[Score]:
+def final(scores: Iterable[FinetuningScore]) -> list[FinetuningScore]:
     """Returns those of the last pretraining checkpoint that a run was tuned from."""
     scores = [score for score in scores if score.pretraining_step is not None]
     last: dict[str, int] = {}
@@ -115,16 +117,16 @@ def final(scores: Iterable[Score]) -> list[Score]:
     return [score for score in scores if score.pretraining_step == last[score.run]]
 
 
-def mean(scores: Sequence[Score]) -> Mean:
+def mean(scores: Sequence[FinetuningScore]) -> Mean:
     """The mean of scores of one task and one run, over seeds and rates."""
     values = [score.score for score in scores]
     error = standard_error.of_mean(values, [score.standard_error for score in scores])
     return Mean(statistics.fmean(values), error.total)
 
 
-def by_task(scores: Iterable[Score], run: str) -> dict[str, Mean]:
+def by_task(scores: Iterable[FinetuningScore], run: str) -> dict[str, Mean]:
     """The scores of a run's last checkpoint, by task; empty where it was not tuned."""
-    groups: dict[str, list[Score]] = {}
+    groups: dict[str, list[FinetuningScore]] = {}
     for score in final(scores):
         if score.run == run:
             groups.setdefault(score.task, []).append(score)

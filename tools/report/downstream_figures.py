@@ -16,7 +16,7 @@ _DASHED = {"color": "#9aa5b1", "linewidth": 1.0, "linestyle": "--"}
 _BARS = {"elinewidth": 1.1, "capsize": 2, "markersize": 5.5}
 
 
-def draw(scores: Sequence[downstream.Score]) -> dict[str, str]:
+def draw(scores: Sequence[downstream.FinetuningScore]) -> dict[str, str]:
     """SVG by name: `downstream`, and `downstream_by_step` for several checkpoints."""
     drawn = {}
     final = [s for s in downstream.final(scores) if s.validation_loss_nats is not None]
@@ -30,10 +30,10 @@ def draw(scores: Sequence[downstream.Score]) -> dict[str, str]:
     return drawn
 
 
-def _against_loss(scores: Sequence[downstream.Score]) -> str:
+def _against_loss(scores: Sequence[downstream.FinetuningScore]) -> str:
     looks = figures.looks({score.architecture for score in scores})
 
-    def panel(axes: mpl_axes.Axes, mine: Sequence[downstream.Score]) -> None:
+    def panel(axes: mpl_axes.Axes, mine: Sequence[downstream.FinetuningScore]) -> None:
         for name, look in looks.items():
             runs = sorted({s.run for s in mine if s.architecture == name})
             groups = [[s for s in mine if s.run == run] for run in runs]
@@ -63,10 +63,10 @@ def _against_loss(scores: Sequence[downstream.Score]) -> str:
     return _panels(scores, "downstream", panel, list(looks))
 
 
-def _against_step(scores: Sequence[downstream.Score]) -> str:
+def _against_step(scores: Sequence[downstream.FinetuningScore]) -> str:
     runs = sorted({score.run for score in scores})
 
-    def panel(axes: mpl_axes.Axes, mine: Sequence[downstream.Score]) -> None:
+    def panel(axes: mpl_axes.Axes, mine: Sequence[downstream.FinetuningScore]) -> None:
         for i, run in enumerate(runs):
             own = [score for score in mine if score.run == run]
             steps = sorted({score.pretraining_step for score in own})
@@ -83,9 +83,9 @@ def _against_step(scores: Sequence[downstream.Score]) -> str:
 
 
 def _panels(
-    scores: Sequence[downstream.Score],
+    scores: Sequence[downstream.FinetuningScore],
     name: str,
-    panel: Callable[[mpl_axes.Axes, Sequence[downstream.Score]], None],
+    panel: Callable[[mpl_axes.Axes, Sequence[downstream.FinetuningScore]], None],
     labels: Sequence[str],
 ) -> str:
     """A panel for each task, with a dashed line where the majority would be."""

@@ -20,7 +20,7 @@ class Content:
 
     rows: Sequence[rows_lib.Row]
     fits: Sequence[analysis.CostFit]
-    downstream: Sequence[downstream.Score]
+    downstream: Sequence[downstream.FinetuningScore]
     figures: Mapping[str, str]  # Key -> inline SVG.
     warnings: Sequence[str]
     command: str | None  # That started the study, if it was one.

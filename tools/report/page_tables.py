@@ -97,10 +97,10 @@ def _percent(value: float | None) -> Cell:
     return Cell("–" if value is None else f"{100 * value:.1f} %", _key(value))
 
 
-def downstream(scores: Sequence[downstream_lib.Score]) -> str:
+def downstream(scores: Sequence[downstream_lib.FinetuningScore]) -> str:
     """One sortable row per fine-tuning, a column per task."""
     tasks = sorted({score.task for score in scores})
-    groups: dict[tuple[str, str], dict[str, downstream_lib.Score]] = {}
+    groups: dict[tuple[str, str], dict[str, downstream_lib.FinetuningScore]] = {}
     for score in scores:
         groups.setdefault((score.run, score.finetuning), {})[score.task] = score
     heads = ("run", "fine-tuning", "from step", "learning rate", "seed", *tasks)
@@ -218,7 +218,7 @@ def residuals(fits: Sequence[analysis.CostFit]) -> str:
     return html_table.table(heads, body, text_columns=(0, 1), sortable=True)
 
 
-def separation(steps: Sequence[analysis.Step]) -> str:
+def separation(steps: Sequence[analysis.SizeStep]) -> str:
     """Neighbouring sizes: the drop in loss, what was needed, and the verdict."""
     heads = ("from", "to", "loss falls by", "needed", "clearly better")
     verdicts = {True: "yes", False: "no", None: "unknown"}

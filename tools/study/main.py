@@ -152,7 +152,7 @@ def _store(options: argparse.Namespace) -> str:
 
 
 def _carry_out(
-    options: argparse.Namespace, pending: list[phases.Work], steps: int, lock: int
+    options: argparse.Namespace, pending: list[phases.RunCommand], steps: int, lock: int
 ) -> runner.State:
     """Does what is pending, longest first, telling how it goes."""
     costs = phases.costs(options, pending)
@@ -161,17 +161,17 @@ def _carry_out(
         path.mkdir(parents=True, exist_ok=True)
     order = sorted(pending, key=lambda one: (-costs[one.name], one.name))
     tasks = [
-        runner.Task(one.name, one.command, one.folder / "log.txt") for one in order
+        runner.Command(one.name, one.command, one.folder / "log.txt") for one in order
     ]
-    progress = progress_lib.Progress(
+    progress = progress_lib.StudyProgress(
         folders, costs, steps=steps, jobs=options.jobs, out=sys.stdout
     )
 
-    def on_start(task: runner.Task) -> None:
+    def on_start(task: runner.Command) -> None:
         step = progress_lib.read_standing(folders[task.name]).step
         progress.say(f"{task.name}: " + (f"continues at {step}" if step else "starts"))
 
-    def on_end(task: runner.Task, code: int) -> None:
+    def on_end(task: runner.Command, code: int) -> None:
         words = _ENDINGS.get(code)
         if words is None:
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"

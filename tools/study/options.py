@@ -109,7 +109,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--downstream",
-        default=protocol.Downstream.mixture,
+        default=protocol.DownstreamSettings.mixture,
         metavar="MIXTURE",
         help="tasks that each run is fine-tuned on at its end, scored in the report; "
         'as `clinometer finetune --mixture`; "" for none (default: three probes made '
@@ -118,7 +118,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add(
         "--downstream-steps",
         type=ranges.Whole(1),
-        default=protocol.Downstream.train_steps,
+        default=protocol.DownstreamSettings.train_steps,
         metavar="N",
         help="steps of each fine-tuning (default: %(default)s)",
     )

@@ -29,7 +29,7 @@ FINETUNING = "study"
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class RunCommand:
     """A command that fills a folder with a run."""
 
     name: str
@@ -44,7 +44,7 @@ def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
     return protocol_lib.Protocol(
         train_steps=options.steps,
         learning_rate=options.learning_rate,
-        downstream=protocol_lib.Downstream(
+        downstream=protocol_lib.DownstreamSettings(
             mixture=options.downstream,
             data=None if options.data is None else str(options.data),
             train_steps=options.downstream_steps,
@@ -52,7 +52,9 @@ def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
     )
 
 
-def pretraining(options: argparse.Namespace, run: plan.PlannedRun, store: str) -> Work:
+def pretraining(
+    options: argparse.Namespace, run: plan.PlannedRun, store: str
+) -> RunCommand:
     """The pretraining of a run."""
     command = python_child.module(
         "clinometer.train.main",
@@ -60,10 +62,12 @@ def pretraining(options: argparse.Namespace, run: plan.PlannedRun, store: str) -
         f"--workdir={run_folder(options, run)}",
         *protocol_lib.overrides(protocol(options), run, store),
     )
-    return Work(run.name, run_folder(options, run), command, run.model)
+    return RunCommand(run.name, run_folder(options, run), command, run.model)
 
 
-def finetuning(options: argparse.Namespace, run: plan.PlannedRun, store: str) -> Work:
+def finetuning(
+    options: argparse.Namespace, run: plan.PlannedRun, store: str
+) -> RunCommand:
     """The fine-tuning of a run."""
     settings = protocol(options).downstream
     source = run_folder(options, run)
@@ -77,12 +81,12 @@ def finetuning(options: argparse.Namespace, run: plan.PlannedRun, store: str) ->
         f"--workdir={workdir}",
         *protocol_lib.downstream_overrides(protocol(options), run),
     )
-    return Work(f"{run.name} fine-tuning", workdir, command, run.model)
+    return RunCommand(f"{run.name} fine-tuning", workdir, command, run.model)
 
 
 def pretrainings(
     options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
-) -> list[Work]:
+) -> list[RunCommand]:
     """Those of all runs; refuses a folder that holds others by these names."""
     manifest = token_store.TokenStore.open(store).manifest
     corpus = {
@@ -101,7 +105,7 @@ def pretrainings(
 
 def finetunings(
     options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
-) -> list[Work]:
+) -> list[RunCommand]:
     """Those of the finished runs; refuses others in their folders."""
     settings = protocol(options).downstream
     found = []
@@ -120,8 +124,8 @@ def finetunings(
 
 
 def _compared(
-    work: Work, config: config_dict.ConfigDict, corpus: Mapping[str, str]
-) -> Work:
+    work: RunCommand, config: config_dict.ConfigDict, corpus: Mapping[str, str]
+) -> RunCommand:
     flat = config_lib.flatten(config_lib.to_dict(config))
     finished = folder.is_finished(work.folder, flat, corpus)
     return dataclasses.replace(work, finished=finished)
@@ -152,7 +156,7 @@ def check_downstream(options: argparse.Namespace) -> None:
         raise errors.StudyError(f"--downstream {settings.mixture}: {error}") from error
 
 
-def costs(options: argparse.Namespace, work: list[Work]) -> dict[str, float]:
+def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, float]:
     """Train-step FLOPs of each, at the study's batch; checks every model."""
     by_model = {
         model: count(options, model, trace=True).flops_train_step
@@ -163,7 +167,7 @@ def costs(options: argparse.Namespace, work: list[Work]) -> dict[str, float]:
 
 def count(
     options: argparse.Namespace, model: str, *, trace: bool = False
-) -> checked.Counts:
+) -> checked.TransformerCounts:
     """Counts a model at the study's batch; raises ValueError if there is none."""
     shape = protocol(options)
     return counts.count(

@@ -75,7 +75,7 @@ class _Watch:
         return (self.last[1] - self.first[1]) / (self.last[0] - self.first[0])
 
 
-class Progress:
+class StudyProgress:
     """Draws the running runs; knows no more than their directories do."""
 
     def __init__(

@@ -18,7 +18,7 @@ NEVER_FACTOR = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Downstream:
+class DownstreamSettings:
     """Settings of the one short fine-tuning that each run gets."""
 
     # Of the probes' rates, where nano beats the majority on two within 900 steps.
@@ -65,7 +65,7 @@ class Protocol:
     learning_rate: float = 0.006
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.5
-    downstream: Downstream = Downstream()
+    downstream: DownstreamSettings = DownstreamSettings()
 
     def settings(self) -> dict[str, object]:
         """Config key -> value, for everything but model, seeds and store."""

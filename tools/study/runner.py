@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class Command:
     """A command and where its output goes."""
 
     name: str
@@ -28,7 +28,7 @@ class Task:
 class State:
     """Where the tasks stand; `exit_codes` holds those that ended."""
 
-    waiting: list[Task]
+    waiting: list[Command]
     running: dict[str, Any] = dataclasses.field(default_factory=dict)
     exit_codes: dict[str, int] = dataclasses.field(default_factory=dict)
     stopping: bool = False  # No more tasks are started.
@@ -62,13 +62,13 @@ class Interrupts:
 
 
 def run_all(
-    tasks: Sequence[Task],
+    tasks: Sequence[Command],
     executor: executor_lib.Executor,
     *,
     jobs: int,
     interrupts: Interrupts,
-    on_start: Callable[[Task], None] = lambda task: None,
-    on_end: Callable[[Task, int], None] = lambda task, code: None,
+    on_start: Callable[[Command], None] = lambda task: None,
+    on_end: Callable[[Command, int], None] = lambda task, code: None,
     on_tick: Callable[[State], None] = lambda state: None,
     keep_going: bool = True,
 ) -> State:

@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
             arguments.output,
             validation_sources=arguments.validation_source,
             vocabulary=vocabulary,
-            options=tokenization.Options(
+            options=tokenization.TokenizationOptions(
                 **given,
                 read=corpus.ReadOptions(
                     text_field=arguments.text_field,
@@ -101,7 +101,7 @@ def _range(name: str) -> ranges.Whole | ranges.Real:
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = tokenization.Options()
+    defaults = tokenization.TokenizationOptions()
     parser = argparse.ArgumentParser(
         prog="clinometer tokenize",
         description="Tokenises text files into a token store, from which models train.",

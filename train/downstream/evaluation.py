@@ -77,7 +77,7 @@ class Request:
     step: int | str | None
     encoder_length: int | None
     decoder_length: int | None
-    options: downstream_options.Options
+    options: downstream_options.PredictionOptions
 
 
 def evaluate(
@@ -269,7 +269,7 @@ def _step(text: str) -> int | str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with the arguments after its name; returns the exit code."""
-    defaults = downstream_options.Options()
+    defaults = downstream_options.PredictionOptions()
     parser = argparse.ArgumentParser(
         prog="clinometer evaluate",
         description=_DESCRIPTION,
@@ -310,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     arguments = parser.parse_args(argv)
     library_noise.log_warnings()
-    options = downstream_options.Options(
+    options = downstream_options.PredictionOptions(
         **{f.name: getattr(arguments, f.name) for f in dataclasses.fields(defaults)}
     )
     run = pathlib.Path(arguments.run).resolve()

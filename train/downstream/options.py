@@ -23,7 +23,7 @@ RANGES: dict[str, ranges.Whole | ranges.Real] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class PredictionOptions:
     """How predictions are made.
 
     Attributes:

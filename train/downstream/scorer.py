@@ -52,7 +52,7 @@ class TaskResult:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class TaskScores:
     """What came of all tasks.
 
     Attributes:
@@ -93,7 +93,7 @@ class Scorer:
         *,
         encoder_length: int,
         decoder_length: int,
-        options: downstream_options.Options,
+        options: downstream_options.PredictionOptions,
     ):
         """Tokenises, and scores a few examples for a trial; compiles nothing yet.
 
@@ -146,7 +146,7 @@ class Scorer:
         params: Any,
         say: Callable[[str], None] = lambda text: None,
         names: Sequence[str] | None = None,
-    ) -> Result:
+    ) -> TaskScores:
         """Scores a model's parameters.
 
         Args:
@@ -183,9 +183,11 @@ class Scorer:
                 self._truncated[name],
                 predictions,
             )
-        return Result(results, count / seconds, compilations)
+        return TaskScores(results, count / seconds, compilations)
 
-    def write_predictions(self, result: Result, folder: str | os.PathLike[str]) -> None:
+    def write_predictions(
+        self, result: TaskScores, folder: str | os.PathLike[str]
+    ) -> None:
         """Writes each task's inputs, targets and predictions as FOLDER/TASK.jsonl."""
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from clinometer.data.errors import DataError
 from clinometer.data.store import token_store
 from clinometer.data.store import tokenization
 
-_OPTIONS = tokenization.Options(vocab_size=400, validation_fraction=0.1)
+_OPTIONS = tokenization.TokenizationOptions(vocab_size=400, validation_fraction=0.1)
 
 
 def test_own_validation_sources(corpus_file, small_vocabulary, tmp_path):
@@ -47,7 +47,7 @@ def test_broken_records_are_shown_and_counted(tmp_path, small_vocabulary):
         [str(path)],
         str(tmp_path / "store"),
         vocabulary=small_vocabulary,
-        options=tokenization.Options(validation_fraction=0),
+        options=tokenization.TokenizationOptions(validation_fraction=0),
         progress=log,
     )
     manifest = token_store.read_manifest(output)
@@ -66,7 +66,9 @@ def test_broken_records_are_shown_where_no_vocabulary_can_be_trained(tmp_path, m
     folder.mkdir()
     (folder / "a.txt.xz").write_bytes(b"no xz")
     (folder / "b.txt").write_bytes(more)
-    options = tokenization.Options(read=corpus.ReadOptions(document_per_line=True))
+    options = tokenization.TokenizationOptions(
+        read=corpus.ReadOptions(document_per_line=True)
+    )
     with pytest.raises(DataError, match="no text for the train|train a vocabulary"):
         tokenization.tokenize_corpus(
             [str(folder)], str(tmp_path / "s"), options=options, progress=log
@@ -136,7 +138,7 @@ def test_nothing_to_train_on(tmp_path, small_vocabulary):
         tokenization.tokenize_corpus(
             [str(tmp_path)],
             str(tmp_path / "store"),
-            options=tokenization.Options(validation_fraction=1.0),
+            options=tokenization.TokenizationOptions(validation_fraction=1.0),
         )
 
 
@@ -147,7 +149,7 @@ def test_long_documents_encode_as_whole_ones(tmp_path, small_vocabulary, texts):
         [str(tmp_path / "long.txt")],
         str(tmp_path / "store"),
         vocabulary=small_vocabulary,
-        options=tokenization.Options(validation_fraction=0),
+        options=tokenization.TokenizationOptions(validation_fraction=0),
     )
     split = token_store.TokenStore.open(output).split("train")
     assert len(long) > 3 << 16
@@ -323,7 +325,7 @@ def test_files_give_to_the_vocabulary_by_their_bytes_of_text(tmp_path, suffix):
     data = "\n".join(lines).encode()
     (tmp_path / f"z.jsonl{suffix}").write_bytes(gzip.compress(data) if suffix else data)
     inputs, _ = tokenization._inputs([str(tmp_path)], [])
-    options = tokenization.Options(vocabulary_bytes=100_000)
+    options = tokenization.TokenizationOptions(vocabulary_bytes=100_000)
     sample = tokenization._training_texts(inputs, options, 0.01, io.StringIO(), [])
     assert sum(map(len, sample)) == pytest.approx(100_000, abs=50)
     share = np.mean([text.startswith("large") for text in sample])

@@ -39,7 +39,7 @@ def counted(*args, **kwargs):
 setattr(owner, function, counted)
 tokenization.tokenize_corpus(
     [source], output,
-    options=tokenization.Options(vocab_size=400, validation_fraction=0.1))
+    options=tokenization.TokenizationOptions(vocab_size=400, validation_fraction=0.1))
 """
 
 
@@ -114,7 +114,7 @@ def work(corpus_file, tmp_path_factory):
 def go_on(corpus_file, work, tmp_path, monkeypatch):
     """Goes on after a file of the work was changed; returns the output and the log."""
     monkeypatch.setattr(tokenized_units, "UNIT_CHARACTERS", 20000)
-    options = tokenization.Options(vocab_size=400, validation_fraction=0.1)
+    options = tokenization.TokenizationOptions(vocab_size=400, validation_fraction=0.1)
     numbers = itertools.count()
 
     def call(file, data):
@@ -150,7 +150,7 @@ def test_another_job_does_not_continue(corpus_file, uninterrupted, tmp_path):
     output = tmp_path / "news"
     _run(corpus_file, output, "files", "write_whole", 5)
     log = io.StringIO()
-    options = tokenization.Options(vocab_size=350, validation_fraction=0.1)
+    options = tokenization.TokenizationOptions(vocab_size=350, validation_fraction=0.1)
     tokenization.tokenize_corpus(
         [corpus_file], str(output), options=options, progress=log
     )

@@ -23,7 +23,7 @@ def test_a_profile_is_work_by_the_machines_rates():
         yardsticks.MATMUL: timer.Timing((1.0,)),
         yardsticks.COPY: timer.Timing((2.0,)),
     }
-    found = yardsticks.Work.of(convolve, (X, WEIGHTS)).profile(timings)
+    found = yardsticks.Workload.of(convolve, (X, WEIGHTS)).profile(timings)
     flops = 2 * (2 * 64 * 32) * 7
     moved = 4 * (2 * (2 * 64 * 32) + 2 * 64 * 4 * 7)
     assert found["executed_flops"] == flops
@@ -34,7 +34,7 @@ def test_a_profile_is_work_by_the_machines_rates():
 
 
 def test_the_yardsticks_run():
-    work = yardsticks.Work(executed_flops=1, least_bytes=8 * 1000)
+    work = yardsticks.Workload(executed_flops=1, least_bytes=8 * 1000)
     product, copy = (run() for run in work.functions().values())
     assert product.shape == (1024, 1024) and float(product[0, 0]) == 1024.0
     assert copy.nbytes == 4 * 1000  # read, and written

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 import functools
 
 from clinometer.tools.plan.tpu_cost import cases as cases_lib
-from clinometer.tools.plan.tpu_cost.case import Case
+from clinometer.tools.plan.tpu_cost.case import CostCase
 
 
-def cases() -> list[Case]:
+def cases() -> list[CostCase]:
     """Returns forward and backward of every shape class."""
     return [*_attention(), *_performer(), *_convolutions(), *_switch()]
 
 
-def _attention() -> Iterator[Case]:
+def _attention() -> Iterator[CostCase]:
     attention = cases_lib.attention
     yield from attention(8, 512, 8, 64, causal=False)
     yield from attention(8, 512, 8, 64, causal=True)
@@ -34,7 +34,7 @@ def _attention() -> Iterator[Case]:
     yield from attention(2, 1, 8, 64, causal=True, num_keys=130)
 
 
-def _performer() -> Iterator[Case]:
+def _performer() -> Iterator[CostCase]:
     performer = cases_lib.performer
     yield from performer(8, 512, 8, 64, causal=True)
     yield from performer(1, 2500, 2, 64, causal=True)
@@ -44,7 +44,7 @@ def _performer() -> Iterator[Case]:
     yield from performer(2, 200, 8, 64, causal=False, masked=True)
 
 
-def _convolutions() -> Iterator[Case]:
+def _convolutions() -> Iterator[CostCase]:
     for convolution in (cases_lib.light_conv, cases_lib.dynamic_conv):
         yield from convolution(8, 512, 512, 8, 31)
         yield from convolution(8, 512, 512, 8, 7)
@@ -54,7 +54,7 @@ def _convolutions() -> Iterator[Case]:
         yield from convolution(1, 64, 24, 24, 5)
 
 
-def _switch() -> Iterator[Case]:
+def _switch() -> Iterator[CostCase]:
     yield from cases_lib.switch(4096, 32, 512, 2048)
     route = functools.partial(cases_lib.route, dtype=None)
     yield from route(8, 512, 32, 20, masked=True)

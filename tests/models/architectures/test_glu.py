@@ -56,7 +56,7 @@ def sublayer(params, x):
 
     def run(x):
         segments = jnp.ones(x.shape[:2], jnp.int32)
-        context = sublayers.Context(segments)
+        context = sublayers.SublayerContext(segments)
         return sublayers.position_wise(config)(x, context, None)[0]
 
     return jax.jit(hk.without_apply_rng(hk.transform(run)).apply)(

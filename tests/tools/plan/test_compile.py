@@ -53,7 +53,9 @@ def compiled(chip, dtype, cases):
     jobs = {}
     for case in cases:
         if case.refusal(chip, dtype) is None:
-            job = compiler_lib.Job(case.key, case_lib.OURS, dtype, chip.topology)
+            job = compiler_lib.Compilation(
+                case.key, case_lib.OURS, dtype, chip.topology
+            )
             jobs[job] = case
     with compiler_lib.Compiler(TABLE, 300) as compiler:
         for outcome in compiler.run(list(jobs), "bundles"):

@@ -41,7 +41,7 @@ def test_draws_rates_and_time_left(tmp_path, out, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     now = [0.0]
     folders = {name: tmp_path / name for name in ("big", "small")}
-    drawer = progress.Progress(
+    drawer = progress.StudyProgress(
         folders,
         {"big": 2.0, "small": 1.0},
         steps=100,

@@ -35,7 +35,7 @@ class _Executor:
 
 
 def _tasks(tmp_path, *commands):
-    return [runner.Task(c[0], c, tmp_path / "log") for c in commands]
+    return [runner.Command(c[0], c, tmp_path / "log") for c in commands]
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ VOCAB_SIZE = 400
     ],
 )
 def test_options_out_of_range_are_named(field, value):
-    options = downstream_options.Options(**{field: value})
+    options = downstream_options.PredictionOptions(**{field: value})
     with pytest.raises(errors.RunError, match=rf"config\.eval\.{field}: "):
         options.check("config.eval.", VOCAB_SIZE)
     with pytest.raises(errors.RunError, match=f"^--{field.replace('_', '-')}: "):
@@ -57,5 +57,5 @@ def test_options_out_of_range_are_named(field, value):
     ],
 )
 def test_options_in_range_pass(values):
-    options = dataclasses.replace(downstream_options.Options(), **values)
+    options = dataclasses.replace(downstream_options.PredictionOptions(), **values)
     options.check("--", VOCAB_SIZE)

@@ -24,7 +24,7 @@ from clinometer.kernels.tpu import roofline as roofline_lib
 
 OURS = "tpu"
 XLA = "reference"
-STEP = "forward+backward"  # the pass of a `Step`
+STEP = "forward+backward"  # the pass of a `TrainStepCase`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Compared:
 
 
 @dataclasses.dataclass(frozen=True)
-class Case(_Compared):
+class CostCase(_Compared):
     """One pass of an operation at one shape.
 
     Attributes:
@@ -141,7 +141,7 @@ class Case(_Compared):
 
 
 @dataclasses.dataclass(frozen=True)
-class Step(_Compared):
+class TrainStepCase(_Compared):
     """An operation and its gradient in one program, as a train step has them.
 
     Attributes:
@@ -177,7 +177,7 @@ class Step(_Compared):
         }
 
     def implementations(self) -> list[str]:
-        """As `Case.implementations`; ours is what "auto" takes."""
+        """As `CostCase.implementations`; ours is what "auto" takes."""
         return [OURS, XLA, *self.forms]
 
     def run(self, implementation: str, arrays: Sequence[jax.Array]) -> Sequence[Any]:
@@ -215,7 +215,7 @@ class Step(_Compared):
 
 
 def program(
-    case: Case | Step, implementation: str, dtype: str
+    case: CostCase | TrainStepCase, implementation: str, dtype: str
 ) -> tuple[Callable[..., Any], list[jax.ShapeDtypeStruct]]:
     """Returns a function of stored operands that gives stored results, and those.
 
@@ -277,7 +277,9 @@ def kernel(
     raise KeyError(f"no Pallas call is {name}")
 
 
-def find(cases: Sequence[Case | Step], key: Sequence[str]) -> Case | Step:
+def find(
+    cases: Sequence[CostCase | TrainStepCase], key: Sequence[str]
+) -> CostCase | TrainStepCase:
     """Returns the case of that key; KeyError if there is none."""
     for case in cases:
         if case.key == tuple(key):

@@ -14,10 +14,10 @@ from clinometer.kernels.switch import experts
 from clinometer.kernels.switch import routing
 from clinometer.kernels.switch import rows
 from clinometer.tools.plan.tpu_cost import steps
-from clinometer.tools.plan.tpu_cost.case import Case
+from clinometer.tools.plan.tpu_cost.case import CostCase
 from clinometer.tools.plan.tpu_cost.case import Form
 from clinometer.tools.plan.tpu_cost.case import Operand
-from clinometer.tools.plan.tpu_cost.case import Step
+from clinometer.tools.plan.tpu_cost.case import TrainStepCase
 
 # Where each operation's least cycles are worked out; {} is the pass.
 _ROOFLINES = {
@@ -32,7 +32,7 @@ _ROOFLINES = {
 }
 
 
-def cases() -> list[Case | Step]:
+def cases() -> list[CostCase | TrainStepCase]:
     """Returns all cases, those of the base models' layers."""
     return [
         *attention(8, 512, 8, 64, causal=False),
@@ -58,7 +58,7 @@ def attention(
     num_keys: int | None = None,
     biased: bool = True,
     masked: bool = False,
-) -> Iterator[Case]:
+) -> Iterator[CostCase]:
     """Yields relative attention, forward and backward.
 
     Args:
@@ -121,7 +121,7 @@ def performer(
     *,
     causal: bool,
     masked: bool = False,
-) -> Iterator[Case]:
+) -> Iterator[CostCase]:
     """Yields Performer's attention, forward and backward."""
     x = steps.heads(batch, length, num_heads, width)
     mask = Operand((batch, length) if masked else (1, 0), "float32")
@@ -152,7 +152,7 @@ def light_conv(
     taps: int,
     *,
     causal: bool = True,
-) -> Iterator[Case]:
+) -> Iterator[CostCase]:
     """Yields light convolution, forward and backward."""
     x = Operand((batch, length, channels))
     operands = {"x": x, "weights": Operand((1, num_heads, taps))}
@@ -180,7 +180,7 @@ def dynamic_conv(
     taps: int,
     *,
     causal: bool = True,
-) -> Iterator[Case]:
+) -> Iterator[CostCase]:
     """Yields dynamic convolution, forward and backward."""
     x = Operand((batch, length, channels))
     weights = Operand(
@@ -204,7 +204,7 @@ def dynamic_conv(
 
 def switch(
     num_tokens: int, num_experts: int, d_model: int, d_ff: int
-) -> Iterator[Case]:
+) -> Iterator[CostCase]:
     """Yields a Switch layer's parts, of one group of tokens, forward and backward."""
     capacity = routing.expert_capacity(num_tokens, num_experts, steps.CAPACITY_FACTOR)
     slots = {"num_experts": num_experts, "capacity": capacity}
@@ -259,7 +259,7 @@ def route(
     *,
     masked: bool = False,
     dtype: str | None = "float32",
-) -> Iterator[Case]:
+) -> Iterator[CostCase]:
     """Yields routing, forward and backward; a model's router has float32 logits."""
     logits = Operand((groups, num_tokens, num_experts), dtype)
     mask = Operand((groups if masked else 1, num_tokens), "bool")
@@ -298,10 +298,12 @@ def _case(
     operands: dict[str, Operand],
     settings: dict[str, Any],
     forms: dict[str, Form] | None = None,
-) -> Case:
+) -> CostCase:
     pass_name = kernel.pass_name
     roofline = _ROOFLINES[op].format(pass_name) if op in _ROOFLINES else None
-    return Case(op, pass_name, label, kernel, operands, settings, roofline, forms or {})
+    return CostCase(
+        op, pass_name, label, kernel, operands, settings, roofline, forms or {}
+    )
 
 
 def _both(
@@ -311,7 +313,7 @@ def _both(
     operands: tuple[dict[str, Operand], dict[str, Operand]],
     settings: dict[str, Any],
     forms: dict[str, Form],
-) -> Iterator[Case]:
+) -> Iterator[CostCase]:
     """Yields both passes; the forms are of the forward pass, see `steps.py`."""
     (forward, backward), (ahead, back) = kernels, operands
     yield _case(op, label, forward, ahead, settings, forms)

@@ -109,7 +109,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _measured(
     compiler: compiler_lib.Compiler,
-    work: Sequence[tuple[case_lib.Case | case_lib.Step, chips.Chip, str, list[str]]],
+    work: Sequence[
+        tuple[case_lib.CostCase | case_lib.TrainStepCase, chips.Chip, str, list[str]]
+    ],
     dtype: str,
     jobs: int,
     line: terminal.Line,
@@ -145,7 +147,7 @@ def _broken(record: dict[str, Any]) -> bool:
 
 def _chosen(
     ops: Sequence[str] | None, passes: Sequence[str] | None
-) -> list[case_lib.Case | case_lib.Step]:
+) -> list[case_lib.CostCase | case_lib.TrainStepCase]:
     listed = cases_lib.cases()
     known = list(dict.fromkeys(case.op for case in listed))
     unknown = [name for name in ops or () if name not in known]
@@ -158,7 +160,9 @@ def _chosen(
     ]
 
 
-def _implementations(case: case_lib.Case | case_lib.Step, form: str) -> list[str]:
+def _implementations(
+    case: case_lib.CostCase | case_lib.TrainStepCase, form: str
+) -> list[str]:
     wanted = {"ours": (True,), "xla": (False,), "both": (True, False)}[form]
     return [x for x in case.implementations() if (x == case_lib.OURS) in wanted]
 

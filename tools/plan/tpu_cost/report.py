@@ -57,7 +57,7 @@ Record = dict[str, Any]
 
 def measure(
     compiler: compiler_lib.Compiler,
-    case: case_lib.Case | case_lib.Step,
+    case: case_lib.CostCase | case_lib.TrainStepCase,
     chip: chips.Chip,
     topology: str,
     dtype: str,
@@ -74,7 +74,8 @@ def measure(
         implementations: of `case.implementations()`.
     """
     jobs = [
-        compiler_lib.Job(case.key, name, dtype, topology) for name in implementations
+        compiler_lib.Compilation(case.key, name, dtype, topology)
+        for name in implementations
     ]
     refused = case.refusal(chip, dtype) if case_lib.OURS in implementations else None
     records = [
@@ -125,8 +126,8 @@ def _compiled(
 def _simulated(
     compiler: compiler_lib.Compiler,
     chip: chips.Chip,
-    job: compiler_lib.Job,
-    lines: Sequence[dumps.Line],
+    job: compiler_lib.Compilation,
+    lines: Sequence[dumps.ProgramLine],
 ) -> tuple[dict[str, int], str | None, bool]:
     """Returns cycles by instruction, why some are missing, and if for want of time."""
     if chip.name in _NOT_SIMULATED:
@@ -150,7 +151,7 @@ def _simulated(
     return {} if late else cycles, outcome.reason, late
 
 
-def _alone(line: dumps.Line, folder: pathlib.Path | None) -> int | None:
+def _alone(line: dumps.ProgramLine, folder: pathlib.Path | None) -> int | None:
     """Returns the cycles of a call by itself, if its code does what the program's does.
 
     Only the copies may be others, of operands that lie in HBM, not in VMEM.
@@ -164,15 +165,15 @@ def _alone(line: dumps.Line, folder: pathlib.Path | None) -> int | None:
     return same[0].sim_cycles if len(calls) == len(same) == 1 else None
 
 
-def _arithmetic(cost: dumps.Cost) -> tuple[int, ...]:
+def _arithmetic(cost: dumps.InstructionCost) -> tuple[int, ...]:
     units = ("matmul", "matpush", "vpop", "eup")  # addresses of copies take others
     return (*(cost.slots[name] for name in units), cost.spills, cost.fills)
 
 
 def _record(
-    case: case_lib.Case | case_lib.Step,
+    case: case_lib.CostCase | case_lib.TrainStepCase,
     chip: chips.Chip,
-    job: compiler_lib.Job,
+    job: compiler_lib.Compilation,
     found: Record,
 ) -> Record:
     record: Record = {
@@ -193,7 +194,7 @@ def _record(
 
 
 def _auto(
-    case: case_lib.Case | case_lib.Step, chip: chips.Chip, dtype: str
+    case: case_lib.CostCase | case_lib.TrainStepCase, chip: chips.Chip, dtype: str
 ) -> str | None:
     try:
         return case.auto(chip, dtype)
@@ -201,7 +202,9 @@ def _auto(
         return None
 
 
-def _costs(lines: Sequence[dumps.Line], chip: chips.Chip, hbm_bytes: int) -> Record:
+def _costs(
+    lines: Sequence[dumps.ProgramLine], chip: chips.Chip, hbm_bytes: int
+) -> Record:
     """Returns the sums over a program's instructions, and a list of them."""
     instructions = [_instruction(line, chip) for line in lines]
 
@@ -233,7 +236,7 @@ def _costs(lines: Sequence[dumps.Line], chip: chips.Chip, hbm_bytes: int) -> Rec
     }
 
 
-def _instruction(line: dumps.Line, chip: chips.Chip) -> Record:
+def _instruction(line: dumps.ProgramLine, chip: chips.Chip) -> Record:
     cost = line.cost
     simulated = cost.sim_cycles is not None
     once = cost.sim_cycles if simulated else cost.bundles
@@ -255,7 +258,7 @@ def _instruction(line: dumps.Line, chip: chips.Chip) -> Record:
     }
 
 
-def _slot_use(lines: Sequence[dumps.Line]) -> dict[str, float]:
+def _slot_use(lines: Sequence[dumps.ProgramLine]) -> dict[str, float]:
     """Returns the part of each slot that is filled, over all bundles issued."""
     use = {}
     for slot in dumps.SLOTS:
@@ -266,7 +269,10 @@ def _slot_use(lines: Sequence[dumps.Line]) -> dict[str, float]:
 
 
 def _against_roofline(
-    case: case_lib.Case | case_lib.Step, chip: chips.Chip, dtype: str, record: Record
+    case: case_lib.CostCase | case_lib.TrainStepCase,
+    chip: chips.Chip,
+    dtype: str,
+    record: Record,
 ) -> Record:
     names = ("roofline_cycles", "roofline", "binds", "fraction_of_roofline")
     least = case.least(chip, dtype)

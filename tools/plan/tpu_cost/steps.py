@@ -14,13 +14,13 @@ from clinometer import kernels
 from clinometer.kernels.bench import baselines
 from clinometer.tools.plan.tpu_cost.case import Form
 from clinometer.tools.plan.tpu_cost.case import Operand
-from clinometer.tools.plan.tpu_cost.case import Step
+from clinometer.tools.plan.tpu_cost.case import TrainStepCase
 
 NUM_BUCKETS = 32
 CAPACITY_FACTOR = 1.25
 
 
-def steps() -> list[Step]:
+def steps() -> list[TrainStepCase]:
     """Returns all steps, at the shapes of `cases.py`."""
     return [
         _attention(8, 512, 8, 64, causal=False),
@@ -37,14 +37,14 @@ def steps() -> list[Step]:
 
 def _attention(
     batch: int, length: int, num_heads: int, width: int, *, causal: bool
-) -> Step:
+) -> TrainStepCase:
     x = heads(batch, length, num_heads, width)
     table = Operand((num_heads, NUM_BUCKETS), "float32")
     bias = Operand((num_heads, length, length))
     gathered = functools.partial(baselines.attention_gathered_table, causal=causal)
     given = functools.partial(baselines.attention_given_bias, causal=causal)
     mark = "-causal" if causal else ""
-    return Step(
+    return TrainStepCase(
         "relative_attention",
         f"b{batch}h{num_heads}s{length}d{width}{mark}",
         _ours(kernels.relative_attention, causal=causal),
@@ -60,14 +60,14 @@ def _attention(
 
 def _performer(
     batch: int, length: int, num_heads: int, width: int, *, causal: bool
-) -> Step:
+) -> TrainStepCase:
     x = heads(batch, length, num_heads, width)
     forms = {
         "chunk64": Form(baselines.performer_chunk64, (x, x, x)),
         "quadratic": Form(baselines.performer_quadratic, (x, x, x)),
     }
     mark = "-causal" if causal else ""
-    return Step(
+    return TrainStepCase(
         "performer_attention",
         f"b{batch}h{num_heads}s{length}d{width}{mark}",
         _ours(kernels.performer_attention, causal=causal, epsilon=baselines.EPSILON),
@@ -80,10 +80,10 @@ def _performer(
 
 def _light_conv(
     batch: int, length: int, channels: int, num_heads: int, taps: int
-) -> Step:
+) -> TrainStepCase:
     x = Operand((batch, length, channels))
     inputs = (x, Operand((num_heads, taps)))
-    return Step(
+    return TrainStepCase(
         "light_conv",
         f"b{batch}s{length}d{channels}h{num_heads}k{taps}-causal",
         _ours(kernels.light_conv, causal=True),
@@ -99,11 +99,11 @@ def _light_conv(
 
 def _dynamic_conv(
     batch: int, length: int, channels: int, num_heads: int, taps: int
-) -> Step:
+) -> TrainStepCase:
     x = Operand((batch, length, channels))
     stored = (batch, length, num_heads * taps)
     inputs = (x, Operand((batch, length, num_heads, taps), None, stored))
-    return Step(
+    return TrainStepCase(
         "dynamic_conv",
         f"b{batch}s{length}d{channels}h{num_heads}k{taps}-causal",
         _ours(kernels.dynamic_conv, causal=True),
@@ -119,7 +119,7 @@ def _dynamic_conv(
 
 def _switch(
     num_tokens: int, num_experts: int, d_model: int, d_ff: int
-) -> Iterator[Step]:
+) -> Iterator[TrainStepCase]:
     """Yields routing, and the layer that moves rows to the experts and back."""
     capacity = kernels.expert_capacity(num_tokens, num_experts, CAPACITY_FACTOR)
     slots = {"num_experts": num_experts, "capacity": capacity}
@@ -128,7 +128,7 @@ def _switch(
     tokens = Operand((1, num_tokens), "float32")
     by_expert = Operand((1, num_experts), "float32")
     one_hot = functools.partial(baselines.route_one_hot_cumsum, capacity=capacity)
-    yield Step(
+    yield TrainStepCase(
         "switch_route",
         label,
         _ours(kernels.switch_route, capacity=capacity),
@@ -169,7 +169,7 @@ def _switch(
         "scatter": jnp_layer(baselines.dispatch_scatter, baselines.combine_gather),
         "gather": jnp_layer(baselines.dispatch_gather, baselines.combine_gather),
     }
-    yield Step(
+    yield TrainStepCase(
         "switch_layer",
         f"{label}d{d_model}f{d_ff}",
         ours,

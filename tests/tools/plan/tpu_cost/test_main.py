@@ -57,7 +57,7 @@ def test_cases_have_one_name_each():
     passes: dict[str, set[str]] = {}
     for case in listed:
         passes.setdefault(case.op, set()).add(case.pass_name)
-        if isinstance(case, case_lib.Case):
+        if isinstance(case, case_lib.CostCase):
             assert case.kernel.pass_name == case.pass_name
             assert case.kernel.op == case.op
     for op, found in passes.items():

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 from clinometer.kernels import declaration
-from clinometer.kernels.signature import Result
+from clinometer.kernels.signature import ResultSpec
 from clinometer.kernels.signature import Signature
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import roofline
@@ -43,7 +43,7 @@ def run(x):
 KERNEL = declaration.Kernel(
     "scale",
     "forward",
-    Signature({"x": "b s h d"}, {"y": Result("b s h d", "x")}),
+    Signature({"x": "b s h d"}, {"y": ResultSpec("b s h d", "x")}),
     lambda x: 0,
     {
         "reference": declaration.Implementation(run),
@@ -51,7 +51,7 @@ KERNEL = declaration.Kernel(
     },
 )
 OPERAND = case_lib.Operand((2, 4, 8, 16), None, (2, 4, 128))
-CASE = case_lib.Case(
+CASE = case_lib.CostCase(
     *("scale", "forward", "b2", KERNEL, {"x": OPERAND}, {}, f"{__name__}:least"),
     forms={"other": case_lib.Form(lambda x: x * 2, (OPERAND,))},
 )
@@ -292,7 +292,9 @@ def test_programs_take_and_give_what_is_stored():
 
 
 def job(name):
-    return compiler_lib.Job((name, "forward", ""), "reference", "float32", "v5e:2x2")
+    return compiler_lib.Compilation(
+        (name, "forward", ""), "reference", "float32", "v5e:2x2"
+    )
 
 
 def test_a_child_that_dies_is_a_reason_and_the_next_job_runs():
