@@ -8,18 +8,18 @@ See ARCHITECTURES.md#mixture-of-softmaxes.
     logits = logsumexp_j(pi_j + z_j)                  [V]
 
 Yang et al. 2018, as in Mesh TensorFlow. `mixture` is [K, d], `context` [K, d, d] and
-`table` the input embedding, without biases and without a further d^(-1/2). The logits
-are log-probabilities, so their log-partition, and with it the z-loss, is 0. Tay et al.
-2022 do not give K; 15 has the costs that Narang et al. 2021 are remembered to print.
+`table` the input embedding, without biases and without another factor d^(-1/2). The
+logits are log-probabilities, so their log-partition, and with it the z-loss, is 0. Tay
+et al. 2022 do not state K; 15 is the value in the code of Yang et al.
 
-All of it is float32. Positions go through the head in chunks that are computed again in
-the backward pass, so that memory is of `head_tokens` K V numbers, not of B T K V.
+Everything is computed in float32. The head processes positions in chunks, which are
+recomputed in the backward pass, so that it holds `head_tokens` K V numbers instead of
+B T K V.
 
-All three arrays are initially normal of deviation 1, as in the public code. A context
-is then a vector of large numbers, and the logits of a softmax have a deviation of some
-0.6 d^(1/2): the first loss lies far above ln V. Where that is 7.6 it is 9.3 nats at
-d = 32, 15 at 128 and 27 at 512, and is reported so; training leaves it behind in its
-first steps. `context_init_scale=d**-0.5` begins near ln V instead.
+All three arrays are initialised from N(0, 1), as in the public code. The logits of each
+softmax then have a standard deviation of about 0.6 d^(1/2), and the first loss is far
+above ln V: for ln V = 7.6 it is 9.3 nats at d = 32, 15 at 128 and 27 at 512. It falls
+within the first training steps. `context_init_scale=d**-0.5` starts near ln V instead.
 
 Shapes: B batch, T length, d model width, K components, V vocabulary.
 """
@@ -45,10 +45,10 @@ class Config(config_lib.TransformerConfig):
     """Shape and options of a Mixture of Softmaxes; embeddings are tied.
 
     Attributes:
-        num_softmaxes: K.
-        context_init_scale: deviation of the initial `context`.
-        head_tokens: most tokens of a batch that the head has in memory at once; at
-            least a position of every row.
+        num_softmaxes: number of softmaxes, K.
+        context_init_scale: standard deviation of the initial `context`.
+        head_tokens: maximum number of tokens that the head processes at once; at
+            least one position of every row is.
     """
 
     num_softmaxes: int = 15
@@ -59,8 +59,8 @@ class Config(config_lib.TransformerConfig):
         super().__post_init__()
         if not self.tie_embeddings:
             raise config_lib.ConfigError(
-                "tie_embeddings: the softmaxes of mos are over the input table; got "
-                "False"
+                "tie_embeddings: must be True, as mos computes its softmaxes with the "
+                "input embedding table; got False"
             )
         if self.context_init_scale <= 0:
             raise config_lib.ConfigError(
@@ -69,14 +69,16 @@ class Config(config_lib.TransformerConfig):
 
 
 class MixtureOfSoftmaxes(hk.Module):
-    """Log-probabilities [B, T, V] of a mixture, float32.
+    """Output layer that returns the log-probabilities of a mixture of softmaxes.
 
-    Parameters `mixture` [K, d] and `context` [K, d, d], see the file.
+    The parameters are `mixture` [K, d] and `context` [K, d, d]; see the module
+    docstring.
 
     Args:
         num_softmaxes: K.
-        context_init_scale: deviation of the initial `context`.
-        chunk_tokens: most tokens at once, as far as whole positions of B rows allow.
+        context_init_scale: standard deviation of the initial `context`.
+        chunk_tokens: maximum number of tokens to process at once, rounded to whole
+            positions of all B rows, of which there is at least one.
     """
 
     def __init__(
@@ -92,7 +94,15 @@ class MixtureOfSoftmaxes(hk.Module):
         self.chunk_tokens = chunk_tokens
 
     def __call__(self, h: jax.Array, table: jax.Array) -> jax.Array:
-        """Returns [B, T, V] of h [B, T, d] and table [V, d]."""
+        """Computes the log-probabilities of the next token.
+
+        Args:
+            h: decoder output [B, T, d].
+            table: embedding table [V, d].
+
+        Returns:
+            Log-probabilities, float32 [B, T, V].
+        """
         batch, length, d_model = h.shape
         mixture = parameters.make(
             "mixture",
@@ -112,7 +122,7 @@ class MixtureOfSoftmaxes(hk.Module):
         def chunk(h: jax.Array) -> jax.Array:
             return _log_probabilities(h, mixture, context, table)
 
-        # Whole positions, so that rows can stay on their devices.
+        # Chunks span all rows, so that each row stays on its device.
         size = min(length, max(1, self.chunk_tokens // batch))
         whole = length - length % size
         parts = h[:, :whole].reshape(batch, -1, size, d_model).swapaxes(0, 1)
@@ -130,7 +140,7 @@ def _log_probabilities(
     table: jax.Array,  # [V, e]
 ) -> jax.Array:  # [B, T, V]
     def product(equation: str, *args: jax.Array) -> jax.Array:
-        # Float32 on devices, too, that would round the operands.
+        # Full float32 also on devices that would round the operands.
         return jnp.einsum(equation, *args, precision=jax.lax.Precision.HIGHEST)
 
     prior = jax.nn.log_softmax(product("btd,kd->btk", h, mixture))
@@ -160,7 +170,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form: the vanilla model's and those of the head."""
+    """Returns the parameter counts of the vanilla Transformer and of the head."""
     vanilla = transformer.param_counts(config)
     total = vanilla.total + _head_params(config)
     return dataclasses.replace(vanilla, total=total, active=total)
@@ -169,7 +179,10 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form: the vanilla model's, K projections on the vocabulary, the head's."""
+    """Returns the Transformer's and the head's multiply-adds for one example.
+
+    The head has K projections to the vocabulary.
+    """
     vanilla = transformer.forward_macs(config, encoder_length, decoder_length)
     return dataclasses.replace(
         vanilla,

@@ -140,7 +140,7 @@ def test_counts_are_as_specified():
     ("options", "message"),
     [
         ({"num_softmaxes": 0}, "num_softmaxes: must be at least 1"),
-        ({"tie_embeddings": False}, "tie_embeddings: the softmaxes of mos"),
+        ({"tie_embeddings": False}, "tie_embeddings: must be True, as mos"),
         ({"context_init_scale": 0.0}, "context_init_scale: must be positive"),
         ({"head_tokens": 0}, "head_tokens: must be at least 1"),
     ],
