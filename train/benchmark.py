@@ -129,7 +129,8 @@ def main(argv: Sequence[str]) -> int:
             )
         except (ValueError, timer.DisagreementError) as error:
             print(f"benchmark: {error}", file=sys.stderr)
-            return exit_codes.FAILED
+            refused = isinstance(error, ValueError)
+            return exit_codes.USAGE if refused else exit_codes.FAILED
         records.append(record)
         parts = (
             f"{implementation} {1e3 * record[f'{implementation}_median_seconds']:.1f} "

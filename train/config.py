@@ -71,19 +71,19 @@ def _call_file(specification: str) -> config_dict.ConfigDict:
     candidates = [pathlib.Path(name), _PACKAGE / name]
     path = next(filter(os.path.isfile, candidates), None)
     if path is None:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"--config: no file {ranges.shown(name)}, neither here nor in {_PACKAGE}; "
             "give FILE.py:MODEL, e.g. train/configs/pretrain.py:transformer-small"
         )
     module_spec = importlib.util.spec_from_file_location("clinometer_config", path)
     if module_spec is None or path.suffix != ".py":
-        raise errors.RunError(f"--config: {name} is not a Python file")
+        raise errors.ConfigError(f"--config: {name} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
-        raise errors.RunError(f"--config: {name} has no function get_config")
+        raise errors.ConfigError(f"--config: {name} has no function get_config")
     if argument and not inspect.signature(module.get_config).parameters:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"--config: get_config of {name} takes no argument, got {argument!r}"
         )
     config = module.get_config(argument) if argument else module.get_config()
@@ -94,7 +94,7 @@ def _call_file(specification: str) -> config_dict.ConfigDict:
 def _refuse_lists(config: config_dict.ConfigDict) -> None:
     for key, value in flatten(to_dict(config)).items():
         if isinstance(value, list):
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"config.{key}: a list; write a tuple, which nobody can change"
             )
 
@@ -104,7 +104,7 @@ def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
     rest = iter(overrides)
     for override in rest:
         if not override.startswith(_PREFIX):
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"unknown argument {ranges.shown(override)}; overrides are "
                 "--config.KEY=VALUE, e.g. --config.data.batch_size=16"
             )
@@ -112,7 +112,7 @@ def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
         if not equals:
             text = next(rest, "--")
             if text.startswith("--"):
-                raise errors.RunError(
+                raise errors.ConfigError(
                     f"config.{path}: no value; write {override}=VALUE"
                 )
         yield path, text
@@ -127,16 +127,16 @@ def _apply(config: config_dict.ConfigDict, path: str, text: str) -> None:
         ]
         if parent not in known:
             if parent in node:
-                raise errors.RunError(
+                raise errors.ConfigError(
                     f"config.{path}: {'.'.join(parents[: depth + 1])} is a value, it "
                     "has no fields"
                 )
-            raise errors.RunError(_unknown(path, parent, known, config))
+            raise errors.ConfigError(_unknown(path, parent, known, config))
         node = node[parent]
     if key not in node and parents != ["model"]:
-        raise errors.RunError(_unknown(path, key, list(node), config))
+        raise errors.ConfigError(_unknown(path, key, list(node), config))
     if key in node and isinstance(node[key], config_dict.ConfigDict):
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.{path}: a group of fields; set one of {', '.join(node[key])}"
         )
     if key in node:
@@ -153,7 +153,7 @@ def _unknown(
 
 
 def _parse(path: str, text: str, kind: type, default: Any) -> Any:
-    """Returns `text` as a value of the field's type, or raises RunError."""
+    """Returns `text` as a value of the field's type, or raises ConfigError."""
     if kind is str:
         return text
     value = ranges.literal(text)
@@ -170,7 +170,7 @@ def _parse(path: str, text: str, kind: type, default: Any) -> Any:
             bool: "true or false",
             tuple: "a tuple such as (1, 2)",
         }
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.{path}: got {ranges.shown(text)}, accepted: "
             f"{accepted.get(kind, kind.__name__)}"
         )

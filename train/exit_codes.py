@@ -32,9 +32,11 @@ def described(meanings: Mapping[int, str] | None = None) -> str:
 def of_error(error: Exception) -> int:
     """Returns the code of a command that an error has ended.
 
-    An option that is refused, such as a folder that cannot be written to, is USAGE.
+    An option or a field of the configuration that is refused is USAGE, and so is a
+    folder that cannot be written to.
     """
     if isinstance(error, errors.RunHeldError):
         return HELD
-    # OptionError is one; to import it is to load JAX, for which no --help should wait.
-    return USAGE if isinstance(error, argparse.ArgumentTypeError) else FAILED
+    # Importing OptionError itself would load JAX, which makes --help slow.
+    refused = (errors.ConfigError, argparse.ArgumentTypeError)
+    return USAGE if isinstance(error, refused) else FAILED

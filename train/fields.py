@@ -248,7 +248,7 @@ def check(config: config_dict.ConfigDict) -> None:
         RunError: a field is missing, of another type or out of range; names it.
     """
     if not isinstance(config.get("data"), config_dict.ConfigDict):
-        raise errors.RunError(f"config.data: missing; {pretrain.__name__} has all")
+        raise errors.ConfigError(f"config.data: missing; {pretrain.__name__} has all")
     flat = config_lib.flatten(config_lib.to_dict(config))
     _check_fields({"kind": _COMMON["kind"]}, flat)  # It decides on the others.
     _check_fields(known(config), flat)
@@ -257,13 +257,13 @@ def check(config: config_dict.ConfigDict) -> None:
 def _check_fields(fields: Mapping[str, Field], flat: Mapping[str, Any]) -> None:
     for name, field in fields.items():
         if name not in flat:
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"config.{name}: missing; it is {field.meaning} ({field.choices})"
             )
         try:
             field.check(flat[name])
         except OptionError as error:
-            raise errors.RunError(f"config.{name}: {error}") from None
+            raise errors.ConfigError(f"config.{name}: {error}") from None
 
 
 def describe(config: config_dict.ConfigDict) -> str:

@@ -112,7 +112,7 @@ def find(
     """
     if config.run is None:
         if config.step is not None:
-            raise errors.RunError("config.initial.step: needs config.initial.run")
+            raise errors.ConfigError("config.initial.step: needs config.initial.run")
         return None
     run = pathlib.Path(config.run).resolve()
     record = read_record(run)
@@ -120,14 +120,14 @@ def find(
     steps = reader.steps
     step = config.step if config.step is not None else max(steps, default=None)
     if step not in steps:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.initial.step: {run} has no checkpoint"
             + (f" of step {step}" if step is not None else "")
             + f"; it has {', '.join(map(str, steps)) or 'none'}"
         )
     theirs = record.data.vocabulary_sha256
     if theirs != vocabulary_sha256:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.initial.run: {run} learned with another vocabulary (sha256 "
             f"{theirs[:12]}...) than that of the data here ({vocabulary_sha256[:12]}"
             "...); its token ids would mean other pieces"
@@ -173,7 +173,7 @@ def load(
 def _open(run: pathlib.Path) -> checkpoints_lib.Checkpoints:
     directory = run_directory.RunDirectory(run)
     if not directory.checkpoints_path.is_dir():
-        raise errors.RunError(f"config.initial.run: {run} has no checkpoints")
+        raise errors.ConfigError(f"config.initial.run: {run} has no checkpoints")
     return directory.checkpoints(read_only=True)
 
 
@@ -202,7 +202,7 @@ def _check_shapes(run: pathlib.Path, part: str, own: Any, other: Any) -> None:
     )
     if different:
         name = different[0]
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.initial.run: {run} has other {part} than this model: "
             f"{len(different)} arrays differ, the first is {name}, "
             f"{here.get(name, 'absent')} here and {there.get(name, 'absent')} there"

@@ -66,7 +66,7 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     fields_lib.check(config)
     parts = config.num_microbatches * num_processes
     if config.data.batch_size % parts:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.data.batch_size: {config.data.batch_size} does not divide into "
             f"num_microbatches x processes = {config.num_microbatches} x "
             f"{num_processes}"
@@ -80,7 +80,7 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
         overrides["vocab_size"] = vocabulary.padded_size(128)
         model = _build(config.model.name, overrides)
     if model.config.vocab_size < vocabulary.size:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.model.vocab_size: {model.config.vocab_size} is less than the "
             f"{vocabulary.size} ids of the store {config.data.store}; leave it "
             f"out to get {vocabulary.padded_size(128)}"
@@ -133,7 +133,7 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
         meta["identity"], job.identity, place, job.earlier_identity
     )
     if step > job.config.train_steps:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.train_steps: {job.config.train_steps}, but {place} has done {step}"
         )
 
@@ -142,17 +142,17 @@ def _build(name: str, overrides: Mapping[str, Any]) -> models.EncoderDecoder:
     try:
         return models.build(name, **overrides)
     except models.ModelNameError as error:
-        raise errors.RunError(f"config.model.name: {error}") from error
+        raise errors.ConfigError(f"config.model.name: {error}") from error
     except models.ConfigError as error:
-        raise errors.RunError(f"config.model: {error}") from error
+        raise errors.ConfigError(f"config.model: {error}") from error
 
 
 def _check_packing(config: config_dict.ConfigDict, model: models.Model) -> None:
-    """Raises RunError where examples of one row would see each other."""
+    """Raises ConfigError where examples of one row would see each other."""
     if config.data.packing and not models.architecture_of(model.name).packs:
         apart = [name for name, kind in models.ARCHITECTURES.items() if kind.packs]
         architecture = model.name.partition("-")[0]
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.data.packing: {architecture} mixes all positions of a row: packed "
             "examples would see each other; set it to false, or take one of "
             f"{', '.join(apart)}"
@@ -162,11 +162,11 @@ def _check_packing(config: config_dict.ConfigDict, model: models.Model) -> None:
 def _check_lengths(
     config: config_dict.ConfigDict, model: models.Model, source: sources.Source
 ) -> None:
-    """Raises RunError where the model cannot take sequences of these lengths."""
+    """Raises ConfigError where the model cannot take sequences of these lengths."""
     try:
         model.check(source.shape)
     except models.ConfigError as error:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.data.encoder_length: {config.data.encoder_length} does not suit "
             f"{model.name}: {error}"
         ) from error

@@ -39,7 +39,11 @@ class Optimizer(NamedTuple):
 
 
 def make(config: Mapping[str, Any]) -> Optimizer:
-    """Returns the optimizer of `config.optimizer`; raises RunError for a bad field."""
+    """Returns the optimizer of `config.optimizer`.
+
+    Raises:
+        ConfigError: a field has a value that is not accepted.
+    """
     name = config["name"]
     if name == "adafactor":
         transformation = optax.adafactor(
@@ -55,7 +59,7 @@ def make(config: Mapping[str, Any]) -> Optimizer:
             optax.scale(-1.0),
         )
     else:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.optimizer.name: unknown {name!r}; accepted: {', '.join(NAMES)}"
         )
     return per_leaf(transformation)

@@ -35,21 +35,21 @@ def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
     """
     name, peak = config["name"], config["learning_rate"]
     if name not in NAMES:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.schedule.name: unknown {name!r}; accepted: {', '.join(NAMES)}"
         )
     for field in ("warmup_fraction", "decay_fraction", "final_fraction"):
         if not 0 <= config[field] <= 1:
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"config.schedule.{field}: must lie in [0, 1], got {config[field]}"
             )
     if peak <= 0:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"config.schedule.learning_rate: must be positive, got {peak}"
         )
     if name == "rsqrt":
         if config["warmup_steps"] < 1:
-            raise errors.RunError(
+            raise errors.ConfigError(
                 "config.schedule.warmup_steps: must be at least 1, got "
                 f"{config['warmup_steps']}"
             )
@@ -67,7 +67,7 @@ def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
         return optax.join_schedules([ramp, tail], [warmup])
     decay = round(config["decay_fraction"] * train_steps)
     if warmup + decay > train_steps:
-        raise errors.RunError(
+        raise errors.ConfigError(
             "config.schedule: warmup_fraction and decay_fraction add up to more than 1 "
             f"({config['warmup_fraction']} + {config['decay_fraction']})"
         )

@@ -70,17 +70,27 @@ class Source:
         return {downstream.PREFIX + name: "max" for name in self.scorer.names}
 
 
-def open_store(path: str | None) -> token_store.TokenStore:
-    """Opens `config.data.store`; raises RunError if there is none."""
+def open_store(
+    path: str | None, option: str = "config.data.store"
+) -> token_store.TokenStore:
+    """Opens a token store.
+
+    Args:
+        path: its folder.
+        option: what the user set it by, for messages.
+
+    Raises:
+        ConfigError: there is no path, or no token store that can be read.
+    """
     if not path:
-        raise errors.RunError(
-            "config.data.store: missing; give a token store, "
-            "--config.data.store=FOLDER (`clinometer tokenize` makes one)"
+        raise errors.ConfigError(
+            f"{option}: missing; give a token store, --{option}=FOLDER "
+            "(`clinometer tokenize` makes one)"
         )
     try:
         return token_store.TokenStore.open(path)
     except data_errors.DataError as error:
-        raise errors.RunError(f"config.data: {error}") from error
+        raise errors.ConfigError(f"{option}: {error}") from error
 
 
 def pretraining(config: config_dict.ConfigDict) -> Source:
@@ -103,7 +113,7 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
             store, max_rows=config.eval.max_rows, **settings
         )
     except data_errors.DataError as error:
-        raise errors.RunError(f"config.data: {error}") from error
+        raise errors.ConfigError(f"config.data: {error}") from error
 
     def describe(step: int) -> run_record.Data:
         seen = step * config.data.batch_size * batches.lengths.raw
@@ -151,7 +161,7 @@ def finetuning(config: config_dict.ConfigDict, model: models.EncoderDecoder) -> 
     vocabulary = open_store(data.store).vocabulary
     options.check("config.eval.", vocabulary.size)
     if not data.mixture:
-        raise errors.RunError(
+        raise errors.ConfigError(
             "config.data.mixture: missing; give names of mixtures "
             f"({', '.join(mixtures.MIXTURES)}) and tasks, with commas between them"
         )
@@ -198,7 +208,7 @@ def finetuning(config: config_dict.ConfigDict, model: models.EncoderDecoder) -> 
             validation, max_rows=evaluation.max_rows, **settings
         )
     except data_errors.DataError as error:
-        raise errors.RunError(f"config.data: {error}") from error
+        raise errors.ConfigError(f"config.data: {error}") from error
     scorer = downstream.Scorer(
         model,
         vocabulary,

@@ -44,7 +44,7 @@ def test_bad_input(arguments, tmp_path, capsys, monkeypatch, override, message):
 
     monkeypatch.setattr(jax, "jit", refuse)
     workdir = tmp_path / "run"
-    assert main.main([*arguments(override), f"--workdir={workdir}"]) == 1
+    assert main.main([*arguments(override), f"--workdir={workdir}"]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
     assert error.startswith("clinometer train: error: ")
@@ -78,7 +78,7 @@ def test_a_length_that_the_model_cannot_take(
 ):
     workdir = tmp_path / "run"
     command = arguments("data.encoder_length=63", *overrides, model=model)
-    assert main.main([*command, f"--workdir={workdir}"]) == 1
+    assert main.main([*command, f"--workdir={workdir}"]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
     assert f"config.data.encoder_length: 63 does not suit {model}" in error
@@ -88,9 +88,9 @@ def test_a_length_that_the_model_cannot_take(
 
 def test_a_model_needs_no_configuration_file(tmp_path, capsys):
     given = ["--workdir", str(tmp_path / "run"), "--config.data.store", "not here"]
-    assert main.main(["--model", "performer-nano", *given]) == 1
+    assert main.main(["--model", "performer-nano", *given]) == 2
     assert "'not here' is not a token store" in capsys.readouterr().err
-    assert main.main(["--model", "performer-nan", *given]) == 1
+    assert main.main(["--model", "performer-nan", *given]) == 2
     assert "did you mean 'nano'" in capsys.readouterr().err
     for which in ([], ["--model", "mos-pico", "--config", "x.py"]):
         with pytest.raises(SystemExit) as caught:

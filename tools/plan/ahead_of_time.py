@@ -169,7 +169,8 @@ def main(argv: Sequence[str]) -> int:
             )
         except (ValueError, RuntimeError) as error:
             print(f"ahead_of_time: {implementation}: {error}", file=sys.stderr)
-            return exit_codes.FAILED
+            refused = isinstance(error, ValueError)
+            return exit_codes.USAGE if refused else exit_codes.FAILED
         records.append(record)
         out = sys.stderr if arguments.json else sys.stdout
         print(

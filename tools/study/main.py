@@ -136,7 +136,7 @@ def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
             model = registry.parse(run.model).canonical
             phases.count(options, model)
         except ValueError as error:
-            raise errors.StudyError(f"{run.model}: {error}") from error
+            raise train_errors.ConfigError(f"{run.model}: {error}") from error
         named.append(plan.PlannedRun(model, run.seed))
     return list(dict.fromkeys(named))
 

@@ -9,18 +9,18 @@ from ml_collections import config_dict
 
 from clinometer.data import errors as data_errors
 from clinometer.data.mixtures import rates as mixtures
-from clinometer.data.store import token_store
 from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
 from clinometer.kernels import python_child
 from clinometer.models.counting import checked
 from clinometer.models.counting import counts
-from clinometer.tools.study import errors
 from clinometer.tools.study import folder
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.train import config as config_lib
+from clinometer.train import errors as train_errors
+from clinometer.train import sources
 from clinometer.train.downstream import finetune
 from clinometer.train.run import directory as run_directory
 
@@ -88,7 +88,7 @@ def pretrainings(
     options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
 ) -> list[RunCommand]:
     """Those of all runs; refuses a folder that holds others by these names."""
-    manifest = token_store.TokenStore.open(store).manifest
+    manifest = sources.open_store(store, "--store").manifest
     corpus = {
         "corpus_hash": manifest.corpus_hash,
         "vocabulary_sha256": manifest.vocabulary["sha256"],
@@ -135,7 +135,7 @@ def check_downstream(options: argparse.Namespace) -> None:
     """Looks for the downstream tasks and their files, before anything is trained.
 
     Raises:
-      StudyError: a task is unknown, or its files are not there.
+      ConfigError: a task is unknown, or its files are not there.
     """
     settings = protocol(options).downstream
     if not settings.mixture:
@@ -146,14 +146,16 @@ def check_downstream(options: argparse.Namespace) -> None:
             if task.benchmark == probes.BENCHMARK:
                 continue
             if settings.data is None:
-                raise errors.StudyError(
+                raise train_errors.ConfigError(
                     f"--downstream {settings.mixture}: {name} needs its release's "
                     "files; say where they lie with --data DIR"
                 )
             for split in ("train", "validation"):
                 load.find(task, settings.data, split)
     except data_errors.DataError as error:
-        raise errors.StudyError(f"--downstream {settings.mixture}: {error}") from error
+        raise train_errors.ConfigError(
+            f"--downstream {settings.mixture}: {error}"
+        ) from error
 
 
 def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, float]:

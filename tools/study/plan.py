@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 import dataclasses
 
-from clinometer.tools.study import errors
+from clinometer.train import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def plan_runs(
       replicate_largest: give the last size these seeds, too.
 
     Raises:
-      StudyError: an empty list, or a negative seed.
+      ConfigError: an empty list, or a negative seed.
     """
     for name, values in (
         ("architectures", architectures),
@@ -46,9 +46,9 @@ def plan_runs(
         ("seeds", seeds),
     ):
         if not values:
-            raise errors.StudyError(f"no {name} given; a study needs at least one")
+            raise errors.ConfigError(f"no {name} given; a study needs at least one")
     if min([*seeds, *replicate_seeds]) < 0:
-        raise errors.StudyError("seeds must be 0 or above")
+        raise errors.ConfigError("seeds must be 0 or above")
     runs = []
     for architecture in architectures:
         for size in sizes:

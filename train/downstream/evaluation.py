@@ -98,7 +98,7 @@ def evaluate(
     data = record.config.data
     mixture = data.mixture if request.mixture is None else request.mixture
     if mixture is None:
-        raise errors.RunError("--mixture: missing; this run has none of its own")
+        raise errors.ConfigError("--mixture: missing; this run has none of its own")
     path = store_search.of_run(record, request.run, request.store)
     store = sources.open_store(path)
     request.options.check("--", store.vocabulary.size)
@@ -106,7 +106,7 @@ def evaluate(
     try:
         names = list(mixtures.expand(mixture, registry.names()))
     except data_errors.DataError as error:
-        raise errors.RunError(f"--mixture: {error}") from error
+        raise errors.ConfigError(f"--mixture: {error}") from error
     abstract = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
     encoder_length = request.encoder_length or data.encoder_length
     decoder_length = (
@@ -205,11 +205,11 @@ def _text(value: float | None) -> str:
 
 
 def _check_takes(model: models.EncoderDecoder, shape: models.TextShape) -> None:
-    """Raises RunError where the model does not take texts of these lengths."""
+    """Raises ConfigError where the model does not take texts of these lengths."""
     try:
         model.check(shape)
     except models.ConfigError as error:
-        raise errors.RunError(
+        raise errors.ConfigError(
             f"--encoder-length: {shape.encoder_length} does not suit {model.name}: "
             f"{error}"
         ) from error
@@ -239,7 +239,7 @@ def _steps(
         best = record.downstream.tasks if record.downstream else {}
         missing = [name for name in names if name not in best]
         if missing:
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"--step best: {request.run} was never scored on {', '.join(missing)} "
                 "while it trained; name a step"
             )
@@ -251,7 +251,7 @@ def _steps(
         if step not in kept:
             best_of = f", the best of {name}" if request.step == BEST else ""
             which = "" if step is None else f" of step {step}{best_of}"
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"--step: {request.run} has no checkpoint{which}; it has {listed}"
             )
     return steps

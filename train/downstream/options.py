@@ -60,7 +60,7 @@ class PredictionOptions:
             RunError: one is out of range; names it and what is accepted.
         """
         if self.decoding not in METHODS:
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"{place}decoding: got {self.decoding!r}; accepted: "
                 f"{', '.join(METHODS)}"
             )
@@ -76,4 +76,4 @@ class PredictionOptions:
                     accepted.check(value)
             except OptionError as error:
                 shown = name.replace("_", "-") if place == "--" else name
-                raise errors.RunError(f"{place}{shown}: {error}") from None
+                raise errors.ConfigError(f"{place}{shown}: {error}") from None

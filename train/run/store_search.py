@@ -40,7 +40,7 @@ def of_run(
     recorded, sha256 = record.data.store, record.data.vocabulary_sha256
     if given is not None:
         if _vocabulary(pathlib.Path(given)) != sha256:
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"--store: {given} {_problem(given)}, not that of {run} "
                 f"({sha256[:12]}...)"
             )

@@ -54,7 +54,7 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     ],
 )
 def test_bad_input_is_told_before_anything_runs(tmp_path, capsys, argv, words):
-    assert main.main(["--out", str(tmp_path / "study"), *argv]) == 1
+    assert main.main(["--out", str(tmp_path / "study"), *argv]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "study" / "runs").exists()
 

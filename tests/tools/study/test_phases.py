@@ -9,6 +9,7 @@ from clinometer.tools.study import options as options_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
 from clinometer.train import config as config_lib
+from clinometer.train import errors as train_errors
 from clinometer.train.downstream import finetune
 
 PICO, NANO = (plan.PlannedRun(f"transformer-{size}", 0) for size in ("pico", "nano"))
@@ -63,8 +64,8 @@ def test_without_tasks_there_is_nothing_to_tune(options, tmp_path):
 
 def test_missing_files_are_told_before_anything_runs(options, tmp_path):
     options.downstream = "acceptability,rte"
-    with pytest.raises(errors.StudyError, match="rte needs .* --data DIR"):
+    with pytest.raises(train_errors.ConfigError, match="rte needs .* --data DIR"):
         phases.check_downstream(options)
     options.data = tmp_path
-    with pytest.raises(errors.StudyError, match="looked for glue/RTE/train.tsv"):
+    with pytest.raises(train_errors.ConfigError, match="looked for glue/RTE/train.tsv"):
         phases.check_downstream(options)

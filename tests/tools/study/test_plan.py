@@ -2,8 +2,8 @@
 
 import pytest
 
-from clinometer.tools.study import errors
 from clinometer.tools.study import plan
+from clinometer.train import errors
 
 
 def _names(*args, **kwargs):
@@ -51,5 +51,5 @@ def test_both_ends_and_repeats():
     ],
 )
 def test_bad_input(arguments, words):
-    with pytest.raises(errors.StudyError, match=words):
+    with pytest.raises(errors.ConfigError, match=words):
         plan.plan_runs(*arguments)

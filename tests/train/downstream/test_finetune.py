@@ -324,7 +324,7 @@ def test_evaluation_refuses_bad_input(finetuned, capsys):
         ("--beam-size=201", "--beam-size: must be at most 200, got 201"),
         ("--mixture=copaa", "did you mean 'copa'"),
     ):
-        assert evaluation.main([str(finetuned), flag]) == 1
+        assert evaluation.main([str(finetuned), flag]) == 2
         assert message in capsys.readouterr().err
     assert evaluation.main([str(finetuned.parent)]) == 1
     assert "is not a run directory" in capsys.readouterr().err

@@ -336,8 +336,9 @@ def test_a_child_ends_with_whoever_started_it(tmp_path):
     code = (
         "import os; from clinometer.tools.plan import compiler as c\n"
         f"with c.Compiler({failing.__name__ + ':tells_its_pid'!r}, 100) as compiler:\n"
-        "    job = c.Job(('a', 'forward', ''), 'reference', 'float32', 'v5e:2x2')\n"
-        "    list(compiler.run([job], 'compile'))\n"
+        "    key = ('a', 'forward', '')\n"
+        "    one = c.Compilation(key, 'reference', 'float32', 'v5e:2x2')\n"
+        "    list(compiler.run([one], 'compile'))\n"
     )
     told = tmp_path / "pid"
     environment = child.environ(FAILING_PID=str(told))
