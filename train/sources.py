@@ -84,7 +84,7 @@ def open_store(
     """
     if not path:
         raise errors.ConfigError(
-            f"{option}: missing; give a token store, --{option}=FOLDER "
+            f"{option}: missing; give the folder of a token store "
             "(`clinometer tokenize` makes one)"
         )
     try:
