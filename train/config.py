@@ -1,8 +1,8 @@
-"""Reads a run's configuration: a file of a plain function, then overrides.
+"""Loads the configuration of a run from a Python file and command-line overrides.
 
-`FILE.py:ARGUMENT` names the file (relative to the working directory or to the
-installed package) and the argument of its `get_config`; `--config.key=value`, or
-`--config.key value`, changes a field. Nothing here touches a device.
+`FILE.py:ARGUMENT` gives the file (relative to the working directory or to the installed
+package) and the argument of its function `get_config`. `--config.KEY=VALUE`, or
+`--config.KEY VALUE`, overrides a field. No device is used.
 """
 
 from collections.abc import Iterator
@@ -26,14 +26,18 @@ _PREFIX = "--config."
 def load(
     specification: str, overrides: Sequence[str] = ()
 ) -> config_dict.FrozenConfigDict:
-    """Returns the configuration of a run.
+    """Loads the configuration of a run.
 
     Args:
         specification: e.g. "train/configs/pretrain.py:transformer-small".
         overrides: e.g. ["--config.data.batch_size=16"].
 
+    Returns:
+        The configuration with the overrides applied.
+
     Raises:
-        RunError: file, field or value is wrong; says what is accepted.
+        ConfigError: the file, a field or a value is wrong; the message says what is
+            accepted.
     """
     return overridden(_call_file(specification), overrides)
 
@@ -41,14 +45,25 @@ def load(
 def overridden(
     config: config_dict.ConfigDict, overrides: Sequence[str]
 ) -> config_dict.FrozenConfigDict:
-    """Returns a configuration with `--config.key=value`s; raises as `load`."""
+    """Applies overrides to a configuration.
+
+    Args:
+        config: the configuration; changed in place.
+        overrides: e.g. ["--config.data.batch_size=16"].
+
+    Returns:
+        The configuration, frozen.
+
+    Raises:
+        ConfigError: a field or a value is wrong; the message says what is accepted.
+    """
     for path, text in _pairs(overrides):
         _apply(config, path, text)
     return config_dict.FrozenConfigDict(config)
 
 
 def to_dict(config: config_dict.ConfigDict) -> dict[str, Any]:
-    """Returns the configuration as nested plain dicts, ready for JSON."""
+    """Returns the configuration as nested dicts, ready for JSON."""
     return {
         key: to_dict(value) if isinstance(value, config_dict.ConfigDict) else value
         for key, value in config.items()
@@ -56,7 +71,15 @@ def to_dict(config: config_dict.ConfigDict) -> dict[str, Any]:
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns {"data.batch_size": 128, ...} of nested dicts."""
+    """Flattens nested dicts to one dict with dotted keys.
+
+    Args:
+        tree: nested dicts, e.g. {"data": {"batch_size": 128}}.
+        prefix: prepended to every key.
+
+    Returns:
+        The flat dict, e.g. {"data.batch_size": 128}.
+    """
     flat = {}
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -72,8 +95,9 @@ def _call_file(specification: str) -> config_dict.ConfigDict:
     path = next(filter(os.path.isfile, candidates), None)
     if path is None:
         raise errors.ConfigError(
-            f"--config: no file {ranges.shown(name)}, neither here nor in {_PACKAGE}; "
-            "give FILE.py:MODEL, e.g. train/configs/pretrain.py:transformer-small"
+            f"--config: no file {ranges.shown(name)} in the working directory or in "
+            f"{_PACKAGE}; accepted: FILE.py:MODEL, e.g. "
+            "train/configs/pretrain.py:transformer-small"
         )
     module_spec = importlib.util.spec_from_file_location("clinometer_config", path)
     if module_spec is None or path.suffix != ".py":
@@ -84,7 +108,7 @@ def _call_file(specification: str) -> config_dict.ConfigDict:
         raise errors.ConfigError(f"--config: {name} has no function get_config")
     if argument and not inspect.signature(module.get_config).parameters:
         raise errors.ConfigError(
-            f"--config: get_config of {name} takes no argument, got {argument!r}"
+            f"--config: get_config in {name} takes no argument, got {argument!r}"
         )
     config = module.get_config(argument) if argument else module.get_config()
     _refuse_lists(config)
@@ -95,25 +119,25 @@ def _refuse_lists(config: config_dict.ConfigDict) -> None:
     for key, value in flatten(to_dict(config)).items():
         if isinstance(value, list):
             raise errors.ConfigError(
-                f"config.{key}: a list; write a tuple, which nobody can change"
+                f"config.{key}: must not be a list; use a tuple, which is immutable"
             )
 
 
 def _pairs(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields fields and values of `--config.KEY=VALUE` and `--config.KEY VALUE`."""
+    """Yields (KEY, VALUE) for each `--config.KEY=VALUE` or `--config.KEY VALUE`."""
     rest = iter(overrides)
     for override in rest:
         if not override.startswith(_PREFIX):
             raise errors.ConfigError(
-                f"unknown argument {ranges.shown(override)}; overrides are "
-                "--config.KEY=VALUE, e.g. --config.data.batch_size=16"
+                f"unknown argument {ranges.shown(override)}; configuration fields are "
+                "set by --config.KEY=VALUE, e.g. --config.data.batch_size=16"
             )
         path, equals, text = override[len(_PREFIX) :].partition("=")
         if not equals:
             text = next(rest, "--")
             if text.startswith("--"):
                 raise errors.ConfigError(
-                    f"config.{path}: no value; write {override}=VALUE"
+                    f"config.{path}: no value given; use {override}=VALUE"
                 )
         yield path, text
 
@@ -128,8 +152,8 @@ def _apply(config: config_dict.ConfigDict, path: str, text: str) -> None:
         if parent not in known:
             if parent in node:
                 raise errors.ConfigError(
-                    f"config.{path}: {'.'.join(parents[: depth + 1])} is a value, it "
-                    "has no fields"
+                    f"config.{path}: {'.'.join(parents[: depth + 1])} is a single "
+                    "value and has no fields"
                 )
             raise errors.ConfigError(_unknown(path, parent, known, config))
         node = node[parent]
@@ -137,11 +161,12 @@ def _apply(config: config_dict.ConfigDict, path: str, text: str) -> None:
         raise errors.ConfigError(_unknown(path, key, list(node), config))
     if key in node and isinstance(node[key], config_dict.ConfigDict):
         raise errors.ConfigError(
-            f"config.{path}: a group of fields; set one of {', '.join(node[key])}"
+            f"config.{path}: is a group of fields; set one of them: "
+            f"{', '.join(node[key])}"
         )
     if key in node:
         node[key] = _parse(path, text, node.get_type(key), node[key])
-    else:  # A field of the model's config: `models.build` knows names and types.
+    else:  # A field of the model's config, which `models.build` checks.
         node[key] = ranges.literal(text)
 
 
@@ -153,7 +178,7 @@ def _unknown(
 
 
 def _parse(path: str, text: str, kind: type, default: Any) -> Any:
-    """Returns `text` as a value of the field's type, or raises ConfigError."""
+    """Parses `text` as a value of type `kind`; raises ConfigError if it is not one."""
     if kind is str:
         return text
     value = ranges.literal(text)

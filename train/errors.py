@@ -1,8 +1,8 @@
-"""What goes wrong in a run through no fault of the code."""
+"""Exceptions for errors in a run's input or environment, not in the code."""
 
 
 class RunError(ValueError):
-    """A run that cannot start or go on; the message names the field or file."""
+    """A run cannot start or continue; the message names the field or file."""
 
 
 class ConfigError(RunError):
@@ -10,4 +10,4 @@ class ConfigError(RunError):
 
 
 class RunHeldError(RunError):
-    """Another process trains this run."""
+    """Another process is training this run."""

@@ -1,4 +1,4 @@
-"""The exit codes of every command, and what `--help` says of them."""
+"""Exit codes of the commands, and their description for `--help`."""
 
 import argparse
 from collections.abc import Mapping
@@ -9,20 +9,21 @@ from clinometer.train import errors
 DONE = 0
 FAILED = 1
 USAGE = 2
-STOPPED = 42  # By a signal, after saving; the same command continues.
-HELD = 43  # Another process has the run.
+STOPPED = 42  # Stopped by a signal after saving; the same command resumes the run.
+HELD = 43  # Another process holds the run's lease.
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
-READER_LEFT = 141  # 128 + SIGPIPE, likewise.
+READER_LEFT = 141  # 128 + SIGPIPE, as shells report it.
 
-_MEANINGS = {DONE: "done", FAILED: "failed or cannot start", USAGE: "bad options"}
+_MEANINGS = {DONE: "done", FAILED: "failed or could not start", USAGE: "bad options"}
 _WIDTH = 80
 
 
 def described(meanings: Mapping[int, str] | None = None) -> str:
-    """Returns the lines of `--help` about exit codes.
+    """Returns the `--help` text about exit codes.
 
     Args:
-        meanings: of codes that only this command has, or for which it says more.
+        meanings: descriptions of further codes of the command, or replacements for the
+            common descriptions.
     """
     told = sorted({**_MEANINGS, **(meanings or {})}.items())
     listed = "; ".join(f"{code} {meaning}" for code, meaning in told)
@@ -30,10 +31,13 @@ def described(meanings: Mapping[int, str] | None = None) -> str:
 
 
 def of_error(error: Exception) -> int:
-    """Returns the code of a command that an error has ended.
+    """Returns the exit code for an error that ended a command.
 
-    An option or a field of the configuration that is refused is USAGE, and so is a
-    folder that cannot be written to.
+    A rejected option or configuration field gives USAGE, and so does a folder that is
+    not writable.
+
+    Args:
+        error: the exception.
     """
     if isinstance(error, errors.RunHeldError):
         return HELD

@@ -1,8 +1,8 @@
-"""The fields of a run's configuration: what each means, and which values it takes.
+"""Documentation and accepted values of every configuration field.
 
-The one source for `--help`, for what is refused before anything is compiled, and for
-whoever reads the defaults in `configs/`. The model's own fields are those of the
-architecture's config, whose docstring says what they are.
+Both `--help` and the check that runs before anything is compiled use this table. The
+remaining `config.model.*` fields are those of the architecture's config class and are
+documented in its docstring.
 """
 
 from collections.abc import Iterator
@@ -27,18 +27,19 @@ from clinometer.train.configs import pretrain
 from clinometer.train.downstream import options as downstream_options
 from clinometer.train.run import record as run_record
 
-MOST_TOKENS = 1 << 20  # of an input or output
+MOST_TOKENS = 1 << 20  # Longest input or output.
 _WIDTH = 80
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """A field of the configuration.
+    """A configuration field.
 
     Attributes:
-        meaning: what it is, with its unit; None for it, if it may be None.
-        accepts: a range of numbers, the names to choose from, `bool` or `str`.
-        optional: None is accepted, too.
+        meaning: description for `--help`, with the unit and what None means if the
+            field accepts it.
+        accepts: a range of numbers, a tuple of names, `bool` or `str`.
+        optional: whether None is accepted too.
     """
 
     meaning: str
@@ -46,7 +47,11 @@ class Field:
     optional: bool = False
 
     def check(self, value: Any) -> None:
-        """Raises OptionError where a value is of another type or out of range."""
+        """Checks the type and range of a value.
+
+        Raises:
+            OptionError: the value has the wrong type or is out of range.
+        """
         if value is None and self.optional:
             return
         if isinstance(self.accepts, tuple):
@@ -65,11 +70,12 @@ class Field:
 
     @property
     def choices(self) -> str:
-        """What is accepted, in words."""
+        """Description of the accepted values."""
         if isinstance(self.accepts, tuple):
-            words = ", ".join(self.accepts)
+            *others, last = self.accepts
+            words = f"{', '.join(others)} or {last}"
         else:
-            named = {bool: "true or false", str: "text"}
+            named = {bool: "true or false", str: "a string"}
             words = named.get(self.accepts, str(self.accepts))
         return words + (", or none" if self.optional else "")
 
@@ -85,149 +91,209 @@ _POSITIVE = ranges.Real(without_least=True)
 _SHARE = ranges.Real(0, 1)
 _BELOW_ONE = ranges.Real(0, 1, without_most=True)
 _LENGTH = ranges.Whole(1, MOST_TOKENS)
-_ROWS = downstream_options.RANGES["batch_size"]
+_OF_DECODING = downstream_options.RANGES
+_ROWS = _OF_DECODING["batch_size"]
 
 _COMMON = {
-    "kind": Field("of run; the configuration's file sets it", run_record.KINDS),
-    "seed": Field("of initialisation and dropout", ranges.SEED),
-    "train_steps": Field("steps of the whole run", _AT_LEAST_ONE),
-    "model.name": Field("ARCHITECTURE-[OPERATORS-]SIZE", str),
+    "kind": Field("Kind of the run, set by the configuration file.", run_record.KINDS),
+    "seed": Field("Seed for parameter initialisation and dropout.", ranges.SEED),
+    "train_steps": Field("Number of training steps in the whole run.", _AT_LEAST_ONE),
+    "model.name": Field("Name of the model: ARCHITECTURE-[OPERATORS-]SIZE.", str),
     "model.vocab_size": Field(
-        "rows of the embedding table; none for the store's vocabulary, padded to a "
-        "multiple of 128",
+        "Number of rows in the embedding table. None takes the vocabulary size of the "
+        "token store, rounded up to a multiple of 128.",
         _AT_LEAST_ONE,
         optional=True,
     ),
     "num_microbatches": Field(
-        "parts that a batch is cut into, to save memory; the gradient stays the same",
+        "Number of microbatches that each batch is split into to save memory; their "
+        "gradients are accumulated. Must divide data.batch_size.",
         _AT_LEAST_ONE,
     ),
-    "z_loss": Field("weight of the squared log-partition in the loss", _NOT_NEGATIVE),
-    "optimizer.name": Field("the optimizer", optimizer.NAMES),
+    "z_loss": Field(
+        "Weight of the z-loss, the squared log-partition function.", _NOT_NEGATIVE
+    ),
+    "optimizer.name": Field("Optimizer.", optimizer.NAMES),
     "optimizer.decay_rate": Field(
-        "adafactor: beta2(t) = 1 - (t + 1)^-decay_rate",
+        "adafactor: exponent of the second-moment decay, "
+        "beta2(t) = 1 - (t + 1)^-decay_rate.",
         ranges.Real(0, 1, without_least=True),
     ),
     "optimizer.clipping_threshold": Field(
-        "adafactor: largest RMS of an update", _POSITIVE
-    ),
-    "optimizer.min_dim_size_to_factor": Field(
-        "adafactor: second moments of matrices from this size on are factored",
-        _AT_LEAST_ONE,
-    ),
-    "optimizer.b1": Field("adamw: decay of the first moment", _BELOW_ONE),
-    "optimizer.b2": Field("adamw: decay of the second moment", _BELOW_ONE),
-    "optimizer.eps": Field("adamw: added to the root of the second moment", _POSITIVE),
-    "optimizer.weight_decay": Field(
-        "adamw: decoupled; each step takes rate x decay x weight away", _NOT_NEGATIVE
-    ),
-    "schedule.name": Field("of the learning rate", schedules.NAMES),
-    "schedule.learning_rate": Field(
-        "rsqrt: it is divided by sqrt(max(step, warmup_steps)); others: the peak",
+        "adafactor: largest RMS of a parameter's update; larger ones are scaled down.",
         _POSITIVE,
     ),
-    "schedule.warmup_steps": Field("rsqrt only", _AT_LEAST_ONE),
-    "schedule.warmup_fraction": Field("of train_steps; wsd and cosine", _SHARE),
-    "schedule.decay_fraction": Field("of train_steps; wsd", _SHARE),
-    "schedule.final_fraction": Field("of the peak; wsd and cosine", _SHARE),
+    "optimizer.min_dim_size_to_factor": Field(
+        "adafactor: smallest size that two dimensions of a parameter must have for its "
+        "second moments to be factored.",
+        _AT_LEAST_ONE,
+    ),
+    "optimizer.b1": Field("adamw: decay rate of the first moment.", _BELOW_ONE),
+    "optimizer.b2": Field("adamw: decay rate of the second moment.", _BELOW_ONE),
+    "optimizer.eps": Field(
+        "adamw: constant added to the square root of the second moment.", _POSITIVE
+    ),
+    "optimizer.weight_decay": Field(
+        "adamw: decoupled weight decay; each step subtracts learning_rate x "
+        "weight_decay x parameter.",
+        _NOT_NEGATIVE,
+    ),
+    "schedule.name": Field("Learning-rate schedule.", schedules.NAMES),
+    "schedule.learning_rate": Field(
+        "Peak learning rate. With rsqrt, the rate is this value divided by "
+        "sqrt(max(step, warmup_steps)).",
+        _POSITIVE,
+    ),
+    "schedule.warmup_steps": Field(
+        "rsqrt: number of steps at the constant initial rate.", _AT_LEAST_ONE
+    ),
+    "schedule.warmup_fraction": Field(
+        "wsd, cosine: length of the warmup, as a fraction of train_steps.", _SHARE
+    ),
+    "schedule.decay_fraction": Field(
+        "wsd: length of the linear decay, as a fraction of train_steps.", _SHARE
+    ),
+    "schedule.final_fraction": Field(
+        "wsd, cosine: learning rate at the end, as a fraction of the peak.", _SHARE
+    ),
     "eval.every_steps": Field(
-        "steps between validations; the last step is one", _AT_LEAST_ONE
+        "Number of steps between evaluations. The last step is always evaluated.",
+        _AT_LEAST_ONE,
     ),
     "eval.max_rows": Field(
-        "validation rows, spread over the split; none for all", _AT_LEAST_ONE, True
+        "Maximum number of rows for the validation loss, spaced evenly over the "
+        "validation split. None takes all rows.",
+        _AT_LEAST_ONE,
+        optional=True,
     ),
     "checkpoint.every_steps": Field(
-        "steps between checkpoints; the last step is one", _AT_LEAST_ONE
+        "Number of steps between checkpoints. The last step is always saved.",
+        _AT_LEAST_ONE,
     ),
-    "checkpoint.keep_last": Field("the newest that are kept", _AT_LEAST_ONE),
+    "checkpoint.keep_last": Field("Number of latest checkpoints kept.", _AT_LEAST_ONE),
     "checkpoint.keep_best": Field(
-        "the best that are kept: by validation loss, of those saved; in fine-tuning by "
-        "each task's score, and a new best is saved at once",
+        "Number of best checkpoints also kept. Pretraining ranks the saved ones by "
+        "validation loss; fine-tuning keeps this many for each task, by its score, and "
+        "saves a new best checkpoint at once.",
         ranges.Whole(),
     ),
     "checkpoint.keep_every_steps": Field(
-        "keep for good the ones next to its multiples; none for none of them",
+        "Also keep, permanently, the checkpoint closest to each multiple of this many "
+        "steps. None keeps no such checkpoints.",
         _AT_LEAST_ONE,
         optional=True,
     ),
     "initial.run": Field(
-        "another run's directory, to start from its parameters", str, optional=True
+        "Directory of a run to load the initial parameters from. None draws them at "
+        "random.",
+        str,
+        optional=True,
     ),
     "initial.step": Field(
-        "of its checkpoint; none for the newest", ranges.Whole(), optional=True
+        "Step of the checkpoint of initial.run to load. None loads the newest.",
+        ranges.Whole(),
+        optional=True,
     ),
     "initial.optimizer_slots": Field(
-        "start the optimizer's state anew, or as the other run left it", initial.SLOTS
+        "Whether to reset the optimizer state or keep the one saved by initial.run.",
+        initial.SLOTS,
     ),
-    "log.every_steps": Field("steps between records of metrics.jsonl", _AT_LEAST_ONE),
+    "log.every_steps": Field(
+        "Number of steps between training records in metrics.jsonl.", _AT_LEAST_ONE
+    ),
     "log.health_every_steps": Field(
-        "steps between measurements of health/*; 0 for never", ranges.Whole()
+        "Number of steps between health/* metrics. 0 disables them.", ranges.Whole()
     ),
     "log.spike_window": Field(
-        "logged losses that a spike is compared with", ranges.Whole(1, 1 << 20)
+        "Number of earlier logged losses that train/loss_spike compares with.",
+        ranges.Whole(1, 1 << 20),
     ),
     "log.spike_threshold": Field(
-        "of a spike: median absolute deviations above the median", _POSITIVE
+        "Number of median absolute deviations above the median at which a logged loss "
+        "counts as a spike.",
+        _POSITIVE,
     ),
-    "log.tensorboard": Field("write TensorBoard's logs, too", bool),
+    "log.tensorboard": Field("Whether to write TensorBoard event files.", bool),
     "log.peak_flops_per_second": Field(
-        "of one device, for the MFU; none for the published peak, where there is one",
+        "Peak FLOPs per second of one device, used to compute the MFU. None takes the "
+        "published peak if the device is known.",
         _POSITIVE,
         optional=True,
     ),
     "profile.start_step": Field(
-        "first step of a profile; none for no profile", ranges.Whole(), optional=True
+        "Number of steps before the profile starts. None disables profiling.",
+        ranges.Whole(),
+        optional=True,
     ),
-    "profile.num_steps": Field("steps of the profile", _AT_LEAST_ONE),
+    "profile.num_steps": Field("Number of steps to profile.", _AT_LEAST_ONE),
     "data.store": Field(
-        "a token store, of `clinometer tokenize`; must be given", str, optional=True
+        "Path of a token store made by `clinometer tokenize`. Required.", str, True
     ),
-    "data.batch_size": Field("rows of a step", _ROWS),
-    "data.encoder_length": Field("tokens of an input", _LENGTH),
-    "data.seed": Field("of the rows' order, and of what is cut out", ranges.SEED),
+    "data.batch_size": Field("Number of rows per training batch.", _ROWS),
+    "data.encoder_length": Field("Length of the encoder input, in tokens.", _LENGTH),
+    "data.seed": Field(
+        "Seed for the order of the data and for the spans masked in pretraining.",
+        ranges.SEED,
+    ),
 }
 _PRETRAINING = {
     "data.noise_density": Field(
-        "share of the raw tokens that is cut out",
+        "Fraction of the tokens to mask.",
         ranges.Real(0, 1, without_least=True, without_most=True),
     ),
-    "data.mean_noise_span_length": Field("tokens cut out in a row", ranges.Real(1)),
+    "data.mean_noise_span_length": Field(
+        "Mean length of a masked span, in tokens.", ranges.Real(1)
+    ),
 }
-_DECODING = "validation examples: "
-_OF_DECODING = downstream_options.RANGES
+
 _FINETUNING = {
     "data.mixture": Field(
-        "names of mixtures and tasks, with commas between them; must be given",
+        "Comma-separated names of mixtures and tasks. Required.", str, True
+    ),
+    "data.folder": Field(
+        "Folder with the files of the task releases. Not needed for probes, which are "
+        "made from the embedded corpus.",
         str,
         optional=True,
     ),
-    "data.folder": Field(
-        "of the releases' files; tasks of the embedded corpus need none", str, True
-    ),
     "data.rate_limit": Field(
-        "rates are min(examples, rate_limit) ** (1 / temperature); none for no limit",
+        "Cap on the number of examples in a task's mixing rate, "
+        "min(examples, rate_limit) ** (1 / temperature). None sets no cap.",
         _AT_LEAST_ONE,
         optional=True,
     ),
-    "data.temperature": Field("of the rates, see rate_limit", _POSITIVE),
-    "data.packing": Field("several examples in a row, told apart by segments", bool),
-    "data.decoder_length": Field("tokens of a target", _LENGTH),
+    "data.temperature": Field(
+        "Temperature of the mixing rates; see data.rate_limit.", _POSITIVE
+    ),
+    "data.packing": Field(
+        "Whether to pack several examples into a row, with segment ids.", bool
+    ),
+    "data.decoder_length": Field("Length of the target, in tokens.", _LENGTH),
     "eval.decoding": Field(
-        f"{_DECODING}how they are decoded, every eval.every_steps; rank takes the "
-        "likeliest of a task's labels",
+        "Decoding method for scoring the validation examples. rank chooses the most "
+        "likely of a task's labels, and decodes greedily if the task has none.",
         downstream_options.METHODS,
     ),
-    "eval.beam_size": Field(f"{_DECODING}beams, of beam", _OF_DECODING["beam_size"]),
+    "eval.beam_size": Field("beam: number of beams.", _OF_DECODING["beam_size"]),
     "eval.length_penalty": Field(
-        f"{_DECODING}alpha, of beam", _OF_DECODING["length_penalty"]
+        "beam: exponent alpha of the length penalty, ((5 + length) / 6) ** alpha.",
+        _OF_DECODING["length_penalty"],
     ),
-    "eval.temperature": Field(f"{_DECODING}of sample", _OF_DECODING["temperature"]),
-    "eval.top_k": Field(f"{_DECODING}of sample; 0 for all", _OF_DECODING["top_k"]),
-    "eval.top_p": Field(f"{_DECODING}of sample", _OF_DECODING["top_p"]),
-    "eval.seed": Field(f"{_DECODING}of sample", _OF_DECODING["seed"]),
-    "eval.batch_size": Field(f"{_DECODING}decoded at once", _OF_DECODING["batch_size"]),
+    "eval.temperature": Field("sample: temperature.", _OF_DECODING["temperature"]),
+    "eval.top_k": Field(
+        "sample: number of most likely tokens to sample from. 0 samples from all.",
+        _OF_DECODING["top_k"],
+    ),
+    "eval.top_p": Field(
+        "sample: smallest total probability of the most likely tokens to sample from "
+        "(nucleus sampling). 1 samples from all.",
+        _OF_DECODING["top_p"],
+    ),
+    "eval.seed": Field("sample: random seed.", _OF_DECODING["seed"]),
+    "eval.batch_size": Field("Decoding batch size.", _OF_DECODING["batch_size"]),
     "eval.max_examples": Field(
-        f"{_DECODING}of a task; none for all",
+        "Maximum number of validation examples to score for each task, spaced evenly. "
+        "None scores all.",
         _OF_DECODING["max_examples"],
         optional=True,
     ),
@@ -237,20 +303,29 @@ _OWN = {run_record.PRETRAINING: _PRETRAINING, run_record.FINETUNING: _FINETUNING
 
 
 def known(config: Mapping[str, Any]) -> dict[str, Field]:
-    """Returns the fields that a configuration of its kind has, by their flat names."""
+    """Returns the fields of a configuration of this kind, by flat name.
+
+    Args:
+        config: a configuration; only `kind` is read.
+    """
     return _COMMON | _OWN[config["kind"]]
 
 
 def check(config: config_dict.ConfigDict) -> None:
-    """Checks every field but the model's own, which `models.build` checks.
+    """Checks every field except those of the model's config.
+
+    `models.build` checks the latter.
 
     Raises:
-        RunError: a field is missing, of another type or out of range; names it.
+        ConfigError: a field is missing, has the wrong type or is out of range; the
+            message names it.
     """
     if not isinstance(config.get("data"), config_dict.ConfigDict):
-        raise errors.ConfigError(f"config.data: missing; {pretrain.__name__} has all")
+        raise errors.ConfigError(
+            f"config.data: missing; see {pretrain.__name__} for all fields"
+        )
     flat = config_lib.flatten(config_lib.to_dict(config))
-    _check_fields({"kind": _COMMON["kind"]}, flat)  # It decides on the others.
+    _check_fields({"kind": _COMMON["kind"]}, flat)  # Selects the other fields.
     _check_fields(known(config), flat)
 
 
@@ -258,7 +333,7 @@ def _check_fields(fields: Mapping[str, Field], flat: Mapping[str, Any]) -> None:
     for name, field in fields.items():
         if name not in flat:
             raise errors.ConfigError(
-                f"config.{name}: missing; it is {field.meaning} ({field.choices})"
+                f"config.{name}: missing; accepted: {field.choices}. {field.meaning}"
             )
         try:
             field.check(flat[name])
@@ -267,13 +342,17 @@ def _check_fields(fields: Mapping[str, Field], flat: Mapping[str, Any]) -> None:
 
 
 def describe(config: config_dict.ConfigDict) -> str:
-    """Returns all fields with meaning, choices and defaults, as `--help` has them."""
+    """Returns the `--help` text of all fields: descriptions, choices and defaults.
+
+    Args:
+        config: the configuration whose values are shown as the defaults.
+    """
     flat = config_lib.flatten(config_lib.to_dict(config))
     lines = []
     for name, field in known(config).items():
         lines.append(f"  --config.{name}={flat[name]}")
-        lines += _indented(f"{field.meaning} ({field.choices})")
-    lines.append("\n  and each field of the model's config, with its default:")
+        lines += _indented(f"{field.meaning} Accepts {field.choices}.")
+    lines.append("\nfields of the model's config, with their defaults:")
     for owner, kind in _model_configs():
         lines.append(f"\n  {owner}")
         for field, default, meaning in _own_fields(kind):
@@ -290,23 +369,26 @@ def _model_configs() -> Iterator[tuple[str, type]]:
 
 
 def _own_fields(kind: type) -> Iterator[tuple[str, Any, str]]:
-    """Name, default and meaning of the fields that a config has beyond the common."""
+    """Yields (name, default, description) of fields that TransformerConfig lacks.
+
+    For TransformerConfig itself, yields all of its fields.
+    """
     common = {field.name for field in dataclasses.fields(models.TransformerConfig)}
     meanings = {}
     for base in reversed(kind.__mro__):
-        # Docstrings are gone under python -OO; names and defaults are not.
+        # Under python -OO there are no docstrings, only names and defaults.
         meanings |= _attributes(base.__doc__ or "")
     for field in dataclasses.fields(kind):
         if field.name == "vocab_size":
-            continue  # Listed above: the store decides.
+            continue  # Listed above, since its default comes from the token store.
         if kind is models.TransformerConfig or field.name not in common:
             unset = field.default is dataclasses.MISSING
-            default = "SIZE'S" if unset else field.default
+            default = "<from size>" if unset else field.default
             yield field.name, default, meanings.get(field.name, "")
 
 
 def _attributes(doc: str) -> dict[str, str]:
-    """Reads the section "Attributes" of a docstring."""
+    """Parses the "Attributes" section of a docstring."""
     section = inspect.cleandoc(doc).partition("Attributes:\n")[2]
     found = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in found}

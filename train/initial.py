@@ -1,4 +1,4 @@
-"""A run that starts from another run's parameters: `config.initial`."""
+"""Initialises a run with the parameters of another run, given by `config.initial`."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ from clinometer.train.run import record as run_record
 from clinometer.train.run import store_search
 
 SLOTS = ("reset", "keep")
-# Of another run's record.
+# Fields that the other run's record must have.
 _NEEDED = (
     "config.model.name",
     "config.optimizer",
@@ -32,14 +32,15 @@ _NEEDED = (
 
 @dataclasses.dataclass(frozen=True)
 class Initial:
-    """A checkpoint of another run, found and compared, not yet read.
+    """A compatible checkpoint of another run, not loaded yet.
 
     Attributes:
         run: the other run's directory.
-        step: of its checkpoint.
-        slots: "keep" the optimizer's state, or "reset" it to that of step 0.
-        fingerprint: of what the checkpoint holds.
-        earlier_fingerprint: as earlier versions took it, of the other run's record.
+        step: step of the checkpoint.
+        slots: "keep" to load the optimizer state, "reset" to initialise it.
+        fingerprint: hash of the digests of the checkpoint's arrays.
+        earlier_fingerprint: the fingerprint that earlier versions of the code used, a
+            hash of the other run's configuration and vocabulary.
     """
 
     run: pathlib.Path
@@ -50,7 +51,7 @@ class Initial:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Flat fields that a run which resumes must share; folders may move."""
+        """Flat fields that must be unchanged on resuming; the other run may move."""
         return {
             "initial.fingerprint": self.fingerprint,
             "initial.step": self.step,
@@ -59,35 +60,46 @@ class Initial:
 
     @property
     def earlier_identity(self) -> dict[str, Any]:
-        """Values of those fields in checkpoints of earlier versions."""
+        """Values of `identity` in checkpoints of earlier versions of the code."""
         return {"initial.fingerprint": self.earlier_fingerprint}
 
     def describe(self) -> run_record.Initial:
-        """Returns what the run's record says of it."""
+        """Returns the entry `initial` of the run's record."""
         return run_record.Initial(
             run=str(self.run), step=self.step, optimizer_slots=self.slots
         )
 
 
 def read_record(run: str | os.PathLike[str]) -> run_record.Record:
-    """Returns the record of another run; raises RunError if none can be read."""
+    """Returns the record of another run.
+
+    Args:
+        run: the other run's directory.
+
+    Raises:
+        RunError: there is no record, it cannot be read, or a needed field is missing.
+    """
     return run_directory.RunDirectory(run).record(*_NEEDED)
 
 
 def built(
     record: run_record.Record,
 ) -> tuple[models.EncoderDecoder, optimizer_lib.Optimizer]:
-    """Builds a run's model and optimizer again, from its record.
+    """Rebuilds the model and the optimizer of a run from its record.
+
+    Args:
+        record: the record, with `config.model.name` and `config.optimizer`.
 
     Raises:
-        RunError: the record names none.
+        RunError: this version of the code cannot build the recorded model.
     """
     config = record.config
     try:
         model = models.build(config.model.name, **config.model.overrides)
     except (models.ModelNameError, models.ConfigError) as error:
         raise errors.RunError(
-            f"{run_record.FILE_NAME}: config.model is none of this version: {error}"
+            f"{run_record.FILE_NAME}: config.model cannot be built by this version: "
+            f"{error}"
         ) from error
     return model, optimizer_lib.make(config.optimizer)
 
@@ -98,21 +110,25 @@ def find(
     optimizer: optimizer_lib.Optimizer,
     vocabulary_sha256: str,
 ) -> Initial | None:
-    """Finds the checkpoint that `config.initial` names; None where it names none.
+    """Finds the checkpoint given by `config.initial` and checks that it fits.
 
     Args:
         config: `config.initial`.
-        model: that is to be trained.
-        optimizer: likewise.
-        vocabulary_sha256: of the texts that it is to be trained on.
+        model: the model to be trained.
+        optimizer: the optimizer to train it with.
+        vocabulary_sha256: hash of the vocabulary of the training data.
+
+    Returns:
+        The checkpoint, or None if `config.initial.run` is None.
 
     Raises:
-        RunError: there is no such run or step, its vocabulary is another, or its
-            parameters (and slots, if kept) are of other names or shapes.
+        RunError: there is no such run or checkpoint, its vocabulary differs, or the
+            names or shapes of its parameters (or of its optimizer state, if kept)
+            differ.
     """
     if config.run is None:
         if config.step is not None:
-            raise errors.ConfigError("config.initial.step: needs config.initial.run")
+            raise errors.ConfigError("config.initial.step: requires config.initial.run")
         return None
     run = pathlib.Path(config.run).resolve()
     record = read_record(run)
@@ -128,9 +144,9 @@ def find(
     theirs = record.data.vocabulary_sha256
     if theirs != vocabulary_sha256:
         raise errors.ConfigError(
-            f"config.initial.run: {run} learned with another vocabulary (sha256 "
-            f"{theirs[:12]}...) than that of the data here ({vocabulary_sha256[:12]}"
-            "...); its token ids would mean other pieces"
+            f"config.initial.run: {run} was trained with another vocabulary (sha256 "
+            f"{theirs[:12]}...) than that of the data ({vocabulary_sha256[:12]}...), "
+            "so its token ids have other meanings"
         )
     parts = ("params", "optimizer") if config.optimizer_slots == "keep" else ("params",)
     own = _canonical(model, optimizer)
@@ -149,10 +165,15 @@ def find(
 def load(
     initial: Initial, model: models.Model, optimizer: optimizer_lib.Optimizer
 ) -> state_lib.TrainState:
-    """Reads the other run's parameters as the state of step 0.
+    """Loads the other run's parameters into a state at step 0.
+
+    Args:
+        initial: the checkpoint, from `find`.
+        model: the model to be trained.
+        optimizer: the optimizer to train it with.
 
     Raises:
-        RunError: the checkpoint is broken.
+        RunError: the checkpoint cannot be read.
     """
     their_model, their_optimizer = built(read_record(initial.run))
     abstract = jax.eval_shape(
@@ -203,7 +224,7 @@ def _check_shapes(run: pathlib.Path, part: str, own: Any, other: Any) -> None:
     if different:
         name = different[0]
         raise errors.ConfigError(
-            f"config.initial.run: {run} has other {part} than this model: "
-            f"{len(different)} arrays differ, the first is {name}, "
-            f"{here.get(name, 'absent')} here and {there.get(name, 'absent')} there"
+            f"config.initial.run: the {part} arrays of {run} do not match this model: "
+            f"{len(different)} differ, the first is {name}: "
+            f"{here.get(name, 'absent')} here, {there.get(name, 'absent')} there"
         )

@@ -1,7 +1,6 @@
-"""A run, checked: everything that its configuration names, made without a device.
+"""Builds and checks the parts of a run from its configuration.
 
-Whatever can be wrong with the input is found here, before anything is compiled or
-written.
+All checks of the input happen here, before anything is compiled or written.
 """
 
 from collections.abc import Mapping
@@ -26,25 +25,26 @@ from clinometer.train.run import checkpoint_meta
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
 
-# Model options that change how a result is computed, not which one it is.
+# Model options that change how the result is computed, but not the result.
 _FORM_FIELDS = ("scan_layers", "remat")
-# Where data lies; what it is has fingerprints.
+# Paths of the data, which may change; its content is identified by fingerprints.
 _PLACES = ("store", "folder")
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a run is made of.
+    """The parts of a run.
 
     Attributes:
-        config: the full configuration, vocab_size filled in.
+        config: the full configuration, with `model.vocab_size` filled in.
         model: the model.
-        source: what it learns from and is measured on.
-        initial: the checkpoint that it starts from, or None.
+        source: the training and evaluation data.
+        initial: the checkpoint of another run to start from, or None.
         optimizer: pure functions over the parameters.
-        schedule: learning rate of the 0-based step.
-        identity: flat fields that a run which resumes must share.
-        earlier_identity: values that some of them had in earlier versions.
+        schedule: function from the 0-based step to the learning rate.
+        identity: flat fields that must be unchanged when the run is resumed.
+        earlier_identity: other accepted values of these fields, as written by earlier
+            versions of the code.
     """
 
     config: config_dict.FrozenConfigDict
@@ -58,16 +58,23 @@ class Job:
 
 
 def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
-    """Checks a configuration and makes its parts; writes and compiles nothing.
+    """Checks a configuration and builds its parts; writes and compiles nothing.
+
+    Args:
+        config: the configuration of the run.
+        num_processes: number of processes that share each batch.
+
+    Returns:
+        The parts of the run.
 
     Raises:
-        RunError: names the field that is wrong and what is accepted.
+        RunError: a field is wrong; the message names it and says what is accepted.
     """
     fields_lib.check(config)
     parts = config.num_microbatches * num_processes
     if config.data.batch_size % parts:
         raise errors.ConfigError(
-            f"config.data.batch_size: {config.data.batch_size} does not divide into "
+            f"config.data.batch_size: {config.data.batch_size} is not a multiple of "
             f"num_microbatches x processes = {config.num_microbatches} x "
             f"{num_processes}"
         )
@@ -82,8 +89,8 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     if model.config.vocab_size < vocabulary.size:
         raise errors.ConfigError(
             f"config.model.vocab_size: {model.config.vocab_size} is less than the "
-            f"{vocabulary.size} ids of the store {config.data.store}; leave it "
-            f"out to get {vocabulary.padded_size(128)}"
+            f"{vocabulary.size} ids of the store {config.data.store}; the default is "
+            f"{vocabulary.padded_size(128)}"
         )
     if config.kind == run_record.FINETUNING:
         _check_packing(config, model)
@@ -94,7 +101,7 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
     full.model.vocab_size = model.config.vocab_size
-    # What is recorded holds from any working directory.
+    # Record absolute paths, which hold in any working directory.
     for group, field in (("data", "store"), ("data", "folder"), ("initial", "run")):
         if full[group].get(field):
             full[group][field] = os.path.abspath(full[group][field])
@@ -112,11 +119,16 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
 
 
 def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
-    """Checks that the run can live in a folder, which may not exist; writes nothing.
+    """Checks that a run can be started or resumed in a folder; writes nothing.
+
+    Args:
+        job: the run.
+        workdir: the run directory, which need not exist.
 
     Raises:
-        RunError: the folder holds another run.
-        OptionError: there is a file where predictions belong.
+        RunError: the folder holds a checkpoint of another run, or of a later step than
+            the last step of this one.
+        OptionError: the folder for the predictions cannot be created or written to.
     """
     if job.source.scorer is not None:
         predictions = run_directory.RunDirectory(workdir).predictions.path
@@ -134,7 +146,8 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
     )
     if step > job.config.train_steps:
         raise errors.ConfigError(
-            f"config.train_steps: {job.config.train_steps}, but {place} has done {step}"
+            f"config.train_steps: {job.config.train_steps} is less than the {step} "
+            f"steps of {place}"
         )
 
 
@@ -148,27 +161,27 @@ def _build(name: str, overrides: Mapping[str, Any]) -> models.EncoderDecoder:
 
 
 def _check_packing(config: config_dict.ConfigDict, model: models.Model) -> None:
-    """Raises ConfigError where examples of one row would see each other."""
+    """Raises ConfigError if packed examples would attend to each other."""
     if config.data.packing and not models.architecture_of(model.name).packs:
         apart = [name for name, kind in models.ARCHITECTURES.items() if kind.packs]
         architecture = model.name.partition("-")[0]
         raise errors.ConfigError(
-            f"config.data.packing: {architecture} mixes all positions of a row: packed "
-            "examples would see each other; set it to false, or take one of "
-            f"{', '.join(apart)}"
+            f"config.data.packing: {architecture} mixes all positions of a row, so "
+            "packed examples would influence each other; set it to false, or use one "
+            f"of {', '.join(apart)}"
         )
 
 
 def _check_lengths(
     config: config_dict.ConfigDict, model: models.Model, source: sources.Source
 ) -> None:
-    """Raises ConfigError where the model cannot take sequences of these lengths."""
+    """Raises ConfigError if the model does not accept sequences of these lengths."""
     try:
         model.check(source.shape)
     except models.ConfigError as error:
         raise errors.ConfigError(
-            f"config.data.encoder_length: {config.data.encoder_length} does not suit "
-            f"{model.name}: {error}"
+            f"config.data.encoder_length: {config.data.encoder_length} is not possible "
+            f"with {model.name}: {error}"
         ) from error
 
 
@@ -177,7 +190,7 @@ def _identity(
     model: models.Model,
     source: sources.Source,
 ) -> dict[str, Any]:
-    """The fields that decide the numbers. Cadences and folders may change freely."""
+    """Returns the fields that affect the results; intervals and paths do not."""
     fields = {
         "seed": config.seed,
         "num_microbatches": config.num_microbatches,

@@ -1,6 +1,6 @@
-"""The training loop, to be read from top to bottom.
+"""The training loop.
 
-What it leaves in a run directory, `run/directory.py` says.
+`run/directory.py` describes the files that it writes.
 """
 
 import contextlib
@@ -27,19 +27,21 @@ from clinometer.train.run import directory as run_directory
 
 
 def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
-    """Trains a run to its end, or until SIGTERM or Ctrl-C; resumes by itself.
+    """Trains a run to its last step, or until SIGTERM or Ctrl-C.
+
+    Resumes from the newest intact checkpoint in `workdir`, if there is one.
 
     Args:
         job: from `job.prepare`, checked against `workdir` by `job.check_workdir`.
-        workdir: the run directory; made if it is missing.
+        workdir: the run directory; created if missing.
 
     Returns:
-        "finished" or "stopped"; the same call goes on from there.
+        "finished", or "stopped" after a signal.
 
     Raises:
-        RunHeldError: another process trains this run; nothing was touched.
-        RunError: NaN or infinity, a full disk, a file that cannot be written, a
-            checkpoint of another run.
+        RunHeldError: another process is training this run; nothing was changed.
+        RunError: the loss or the gradient is NaN or infinite, the disk is full, a file
+            cannot be written, or a checkpoint belongs to another run.
     """
     pause_watch = pauses.PauseWatch()
     stopwatch = speed.Stopwatch(pause_watch=pause_watch)
@@ -67,8 +69,8 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise errors.RunError(
-                f"no space left on the disk of {workdir}; make room, and the same "
-                "command resumes from the last checkpoint"
+                f"no space left on the disk of {workdir}; free some space and run the "
+                "same command again to resume from the last checkpoint"
             ) from error
         if pathlib.Path(str(error.filename)).is_relative_to(workdir):
             raise errors.RunError(f"{error.filename}: {error.strerror}") from error
@@ -86,10 +88,10 @@ def _train(
 
     ################################## The state ##################################
 
-    # Where the state comes from, the first that there is:
-    # 1. the newest whole checkpoint of this run directory;
-    # 2. the checkpoint of another run that `config.initial` names;
-    # 3. the initialisers, as drawn from the seed.
+    # The state comes from the first of these that exists:
+    # 1. the newest intact checkpoint of this run directory;
+    # 2. the checkpoint of another run, given by `config.initial`;
+    # 3. random initialisation from the seed.
     with stopwatch.charge("checkpoint"):
         checkpoints = directory.checkpoints(
             keep_last=config.checkpoint.keep_last,
@@ -171,7 +173,7 @@ def _train(
         with stopwatch.charge("step"), jax.transfer_guard("disallow"):
             state, metrics = train_step(state, jax.device_put(batch))
             step += 1
-            # The last step's values are fetched now that the next one is under way.
+            # Fetch the previous step's metrics while this step runs on the device.
             done, pending = pending, (step, metrics)
             values = jax.device_get(done[1]) if done else None
         if done:
@@ -186,7 +188,7 @@ def _train(
         if not (evaluates or saves or profile_ends or stop.is_set):
             continue
 
-        # No step is in flight from here to the end of the loop's body.
+        # No step is in flight from here to the end of the loop body.
         with stopwatch.charge("step"):
             values = jax.device_get(pending[1])
         run.step_done(pending[0], values, checkpoints)
@@ -219,7 +221,7 @@ def _train(
 
     if profiling:
         jax.profiler.stop_trace()
-    if pending is not None:  # Stopped between two steps: the loop's head saw it first.
+    if pending is not None:  # The loop condition saw the stop request first.
         with stopwatch.charge("step"):
             values = jax.device_get(pending[1])
         run.step_done(pending[0], values, checkpoints)
@@ -239,7 +241,7 @@ def _initialise(job: job_lib.Job) -> Any:
 def _check_space(
     job: job_lib.Job, abstract_state: state_lib.TrainState, folder: pathlib.Path
 ) -> None:
-    """Raises RunError unless all checkpoints that are to be kept fit, and one more."""
+    """Raises RunError if the kept checkpoints and one more do not fit on the disk."""
     config = job.config.checkpoint
     stored = 0
     if folder.exists():
@@ -251,7 +253,7 @@ def _check_space(
         if config.keep_every_steps
         else 0,
     }
-    # No more are kept than are saved.
+    # No more checkpoints are kept than are saved.
     saved = job.config.train_steps // config.every_steps + 2
     missing = max(1, min(sum(kept.values()), saved) + 1 - stored)
     size = checkpoints_lib.num_bytes(abstract_state)

@@ -1,4 +1,4 @@
-"""Trains one run: `clinometer train`, or `python -m clinometer.train.main`."""
+"""Command `clinometer train`, also `python -m clinometer.train.main`."""
 
 import argparse
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ from clinometer.train.configs import pretrain
 from clinometer.train.host import library_noise
 from clinometer.train.run import store_search
 
-# By what `loop.train` returns.
+# Keyed by the return value of `loop.train`.
 EXIT_CODES = {"finished": exit_codes.DONE, "stopped": exit_codes.STOPPED}
 EXIT_CODES_TEXT = exit_codes.described(
     {
         exit_codes.DONE: "finished",
-        exit_codes.STOPPED: "stopped by SIGTERM or Ctrl-C after saving",
-        exit_codes.HELD: "another process trains this run",
+        exit_codes.STOPPED: "stopped by SIGTERM or Ctrl-C after saving a checkpoint",
+        exit_codes.HELD: "another process is training this run",
     }
 )
 _CONFIG = "train/configs/pretrain.py"
 
 _DESCRIPTION = """\
-Trains one model by span corruption and measures the run. The same command resumes a run
-that was stopped or killed. Example:
+Pretrains one model by span corruption. The same command resumes a run that was stopped
+or killed. Example:
 
   clinometer train --model transformer-small --workdir runs/small \\
       --config.data.store STORE --config.train_steps 1000
@@ -39,7 +39,14 @@ that was stopped or killed. Example:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command with the arguments after its name; returns the exit code."""
+    """Runs the command.
+
+    Args:
+        argv: the command-line arguments; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
     parser = argparse.ArgumentParser(
         prog="clinometer train",
         description=_DESCRIPTION,
@@ -52,13 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     which.add_argument(
         "--model",
         metavar="NAME",
-        help="short for --config=train/configs/pretrain.py:NAME",
+        help="model to train; short for --config=train/configs/pretrain.py:NAME",
     )
     which.add_argument(
-        "--config", metavar="FILE.py:MODEL", help="your own configuration"
+        "--config",
+        metavar="FILE.py:MODEL",
+        help="configuration file and the argument of its get_config",
     )
     parser.add_argument(
-        "--workdir", type=outputs.given, required=True, help="folder of the run"
+        "--workdir",
+        type=outputs.given,
+        required=True,
+        help="run directory; created if missing",
     )
     arguments, overrides = parser.parse_known_args(argv)
     library_noise.log_warnings()

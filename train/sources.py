@@ -1,4 +1,4 @@
-"""What a run learns from and is measured on."""
+"""Training and evaluation data of a run."""
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -32,12 +32,18 @@ Batch = dict[str, np.ndarray]
 
 
 class TrainingBatches(Protocol):
-    """Endless batches, a function of the step."""
+    """An infinite sequence of batches; each batch is a function of its step."""
 
     def iterate(
         self, start_step: int = 0, shard: int = 0, num_shards: int = 1
     ) -> Iterator[Batch]:
-        """Yields a shard of the batches from a step on."""
+        """Yields one shard of each batch.
+
+        Args:
+            start_step: step of the first batch.
+            shard: index of the shard.
+            num_shards: number of shards that each batch is split into.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +51,14 @@ class Source:
     """The data of a run.
 
     Attributes:
-        shape: of an example, as the model's `abstract_batch` takes it.
-        tokens_per_row: of an example, padding included; what speed is counted in.
-        batches: to learn from.
-        eval_batches: a fixed set, whose loss is the validation loss.
-        identity: flat fields that a run which resumes must share.
-        describe: steps done to what the run's record says of its data.
-        scorer: of downstream tasks, at every evaluation; None without them.
+        shape: shape of an example, as passed to the model's `abstract_batch`.
+        tokens_per_row: S + T, padding included; used for tokens per second.
+        batches: the training batches.
+        eval_batches: the fixed set of batches for the validation loss.
+        identity: flat fields that must be unchanged when the run is resumed.
+        describe: function from the number of completed steps to the description of the
+            data in the run's record.
+        scorer: scores the downstream tasks at every evaluation; None in pretraining.
     """
 
     shape: models.Shape
@@ -64,7 +71,7 @@ class Source:
 
     @property
     def best_by(self) -> Mapping[str, str]:
-        """The metrics by which checkpoints are best."""
+        """Metrics that rank checkpoints, with "min" or "max" for which is best."""
         if self.scorer is None:
             return checkpoints.VALIDATION_LOSS
         return {downstream.PREFIX + name: "max" for name in self.scorer.names}
@@ -76,11 +83,11 @@ def open_store(
     """Opens a token store.
 
     Args:
-        path: its folder.
-        option: what the user set it by, for messages.
+        path: the store's folder; None or empty if it was not given.
+        option: name of the option or field that gave the path, for messages.
 
     Raises:
-        ConfigError: there is no path, or no token store that can be read.
+        ConfigError: no path was given, or there is no readable token store.
     """
     if not path:
         raise errors.ConfigError(
@@ -94,10 +101,13 @@ def open_store(
 
 
 def pretraining(config: config_dict.ConfigDict) -> Source:
-    """Returns span-corrupted rows of a token store.
+    """Returns the data of a pretraining run: span-corrupted rows of a token store.
+
+    Args:
+        config: see `configs/pretrain.py`.
 
     Raises:
-        RunError: `config.data` or `config.eval` is wrong, and how.
+        RunError: a field of `config.data` or `config.eval` is wrong.
     """
     store = open_store(config.data.store)
     settings = {
@@ -142,14 +152,14 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
 
 
 def finetuning(config: config_dict.ConfigDict, model: models.EncoderDecoder) -> Source:
-    """Returns a mixture of text-to-text tasks.
+    """Returns the data of a fine-tuning run: a mixture of text-to-text tasks.
 
     Args:
-        config: as `configs/finetune.py` makes it.
-        model: whose predictions are scored.
+        config: see `configs/finetune.py`.
+        model: the model to decode with when the tasks are scored.
 
     Raises:
-        RunError: `config.data` or `config.eval` is wrong, or files are, and how.
+        RunError: a field of `config.data` or `config.eval`, or a data file, is wrong.
     """
     data, evaluation = config.data, config.eval
     options = downstream_options.PredictionOptions(
@@ -162,8 +172,8 @@ def finetuning(config: config_dict.ConfigDict, model: models.EncoderDecoder) -> 
     options.check("config.eval.", vocabulary.size)
     if not data.mixture:
         raise errors.ConfigError(
-            "config.data.mixture: missing; give names of mixtures "
-            f"({', '.join(mixtures.MIXTURES)}) and tasks, with commas between them"
+            "config.data.mixture: missing; accepted: comma-separated names of mixtures "
+            f"({', '.join(mixtures.MIXTURES)}) and tasks"
         )
     try:
         given = mixtures.expand(data.mixture, registry.names())

@@ -1,4 +1,4 @@
-"""The state of a run on the device, and the pure step that advances it.
+"""The training state on the device, and the pure train step that updates it.
 
 Shapes: B batch, M microbatches.
 """
@@ -18,12 +18,13 @@ from clinometer.train import schedules
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes.
+    """Everything that a train step updates.
 
     Attributes:
-        step: int32 scalar, steps done; also the index of the next batch.
+        step: int32 scalar, number of completed steps, and so the index of the next
+            batch.
         params: float32 parameters, stacked if the model scans its layers.
-        optimizer: the optimizer's state, `{module: {name: state of that leaf}}`.
+        optimizer: the optimizer state, `{module: {name: state of that leaf}}`.
     """
 
     step: jax.Array
@@ -32,16 +33,18 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """What a step says of its batch.
+    """Metrics of one train step, on the device.
 
     Attributes:
         loss: sums over the targets of the batch.
-        auxiliary_loss: the model's own, mean over microbatches.
-        learning_rate: the rate of this step.
-        gradient_rms: of all gradients together.
-        health: `health.measure` at health steps, else zeros; [0, 3] if never measured.
-        model_health: {name: array}, what the model says of itself at health steps on
-            the (first micro)batch, else zeros; empty if never measured.
+        auxiliary_loss: float32 scalar, the model's auxiliary loss, mean over
+            microbatches.
+        learning_rate: float32 scalar.
+        gradient_rms: float32 scalar, RMS over the elements of all gradients.
+        health: float32 [groups, quantities] from `health.measure` at health steps,
+            zeros at others; [0, 3] if health is never measured.
+        model_health: {name: array}, the model's own health metrics on the first
+            microbatch at health steps, zeros at others; empty if never measured.
     """
 
     loss: models.Loss
@@ -55,13 +58,19 @@ class StepMetrics(NamedTuple):
 def initialise(
     model: models.Model, optimizer: optimizer_lib.Optimizer, seed: int
 ) -> TrainState:
-    """Returns the state at step 0, a function of model and seed; traceable."""
+    """Returns the state at step 0; traceable.
+
+    Args:
+        model: the model.
+        optimizer: see `optimizer.make`.
+        seed: seed of the run, from which the parameters are drawn.
+    """
     params = model.from_canonical(model.init(keys.fold(jax.random.key(seed), "init")))
     return TrainState(jnp.zeros([], jnp.int32), params, optimizer.init(params))
 
 
 def num_devices(state: TrainState) -> int:
-    """Returns on how many devices a state lies: those that train."""
+    """Returns the number of devices that hold a part of the state."""
     return len({d for leaf in jax.tree.leaves(state) for d in leaf.sharding.device_set})
 
 
@@ -77,20 +86,21 @@ def make_train_step(
 ) -> Callable[[TrainState, models.Batch], tuple[TrainState, StepMetrics]]:
     """Returns the pure step (state, batch) -> (state, metrics).
 
-    The objective is T5's (ARCHITECTURES.md#training-loss): the sum of cross-entropy and
-    z-loss over targets that are not padding, divided by the number of places for them,
-    padding included; and the model's auxiliary loss, the mean of its microbatches'.
-    Dropout draws from (seed, "dropout", step), and from the microbatch's index where
-    there are several.
+    The objective is that of T5 (ARCHITECTURES.md#training-loss): the cross-entropy and
+    z-loss, summed over the targets that are not padding and divided by the number of
+    target positions, padding included, plus the model's auxiliary loss, averaged over
+    microbatches. The dropout key is derived from (seed, "dropout", step), and from the
+    index of the microbatch if there are several.
 
     Args:
-        model: the model; its config decides dropout, precision and scanning.
+        model: the model; its config sets dropout, precision and scanning.
         optimizer: see `optimizer.make`.
-        schedule: learning rate of the 0-based step.
-        seed: of the run.
+        schedule: function from the 0-based step to the learning rate.
+        seed: seed of the run.
         z_loss: weight of the z-loss.
-        num_microbatches: parts of the batch, whose gradients are added in turn.
-        health_every_steps: measure health when so many steps are done; 0 never.
+        num_microbatches: number of microbatches whose gradients are accumulated.
+        health_every_steps: number of steps between health measurements; 0 disables
+            them.
     """
 
     def objective(
@@ -98,7 +108,7 @@ def make_train_step(
     ) -> tuple[jax.Array, tuple[models.Loss, jax.Array]]:
         outputs = model.loss(params, part, dropout_key, z_loss=z_loss)
         auxiliary_loss = outputs.auxiliary_loss / num_microbatches
-        num_targets = outputs.num_targets * num_microbatches  # of the whole batch
+        num_targets = outputs.num_targets * num_microbatches  # Of the whole batch.
         mean = (outputs.sums.loss_sum + outputs.sums.z_loss_sum) / num_targets
         return mean + auxiliary_loss, (outputs.sums, auxiliary_loss)
 
@@ -166,7 +176,7 @@ def make_train_step(
 
 
 def _parts(batch: models.Batch, num_microbatches: int) -> dict[str, jax.Array]:
-    """Cuts a batch into microbatches: [B, ...] -> [M, B / M, ...]."""
+    """Splits a batch into microbatches: [B, ...] -> [M, B / M, ...]."""
     return {
         name: x.reshape(num_microbatches, -1, *x.shape[1:]) for name, x in batch.items()
     }

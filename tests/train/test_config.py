@@ -71,7 +71,9 @@ def test_values_may_stand_apart_and_have_exponents():
     assert (loaded.model.d_model, type(loaded.model.d_model)) == (16, int)
     assert loaded.z_loss == -1.0
     for given in (["--config.data.store"], ["--config.seed", "--config.z_loss=0"]):
-        with pytest.raises(errors.RunError, match=r"config\.[a-z.]+: no value; write"):
+        with pytest.raises(
+            errors.RunError, match=r"config\.[a-z.]+: no value given; use"
+        ):
             config.load(_FILE, given)
     with pytest.raises(errors.RunError, match="unknown argument 'stray'"):
         config.load(_FILE, ["--config.seed", "1", "stray"])
@@ -114,7 +116,7 @@ def test_a_file_beside_the_caller_comes_first(tmp_path, monkeypatch):
         ("--config.log.tensorboard=1", "accepted: true or false"),
         ("--config.train_steps=none", "train_steps: got 'none'"),
         ("--config.data=1", "a group of fields"),
-        ("--config.seed.x=1", "seed is a value, it has no fields"),
+        ("--config.seed.x=1", "seed is a single value and has no fields"),
         ("--wrokdir=x", "unknown argument '--wrokdir=x'"),
     ],
 )
@@ -132,5 +134,7 @@ def test_bad_files(tmp_path):
         "def get_config():\n"
         "    return config_dict.ConfigDict({'a': {'sizes': [1, 2]}})\n"
     )
-    with pytest.raises(errors.RunError, match=r"a\.sizes: a list; write a tuple"):
+    with pytest.raises(
+        errors.RunError, match=r"a\.sizes: must not be a list; use a tuple"
+    ):
         config.load(str(path))

@@ -1,4 +1,4 @@
-"""Exit codes: one rule of errors, one set of numbers, and what `--help` says."""
+"""Tests of the exit codes, their numbers and their `--help` text."""
 
 import pytest
 
@@ -29,5 +29,5 @@ def test_the_kernels_have_the_same_numbers():
 
 def test_help_lists_codes_in_order():
     text = exit_codes.described({exit_codes.STOPPED: "stopped", exit_codes.DONE: "ran"})
-    told = "exit codes: 0 ran; 1 failed or cannot start; 2 bad options; 42 stopped"
+    told = "exit codes: 0 ran; 1 failed or could not start; 2 bad options; 42 stopped"
     assert " ".join(text.split()) == told

@@ -88,7 +88,7 @@ def test_help_says_what_each_field_is(command, config, capsys):
     text = " ".join(capsys.readouterr().out.split())
     for name, field in fields.known(config).items():
         value = _flat(config)[name]
-        said = f"--config.{name}={value} {field.meaning} ({field.choices})"
+        said = f"--config.{name}={value} {field.meaning} Accepts {field.choices}."
         assert " ".join(said.split()) in text
     for architecture in models.ARCHITECTURES.values():
         for field, default, meaning in fields._own_fields(architecture.config):

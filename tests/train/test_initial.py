@@ -124,19 +124,19 @@ def test_what_does_not_fit_is_refused_early(pretrained, make_config, tmp_path):
     assert "no checkpoint of step 5; it has 4, 8" in refused(
         make_config, run, "initial.step=5"
     )
-    assert "initial.step: needs config.initial.run" in refused(
+    assert "initial.step: requires config.initial.run" in refused(
         make_config, "initial.step=5"
     )
     assert "accepted: reset, keep" in refused(
         make_config, run, "initial.optimizer_slots=maybe"
     )
     message = refused(make_config, run, "model.d_ff=64")
-    assert "other params than this model" in message
-    assert "(16, 64) here and (16, 32) there" in message
+    assert f"the params arrays of {pretrained} do not match" in message
+    assert "(16, 64) here, (16, 32) there" in message
     message = refused(
         make_config, run, "optimizer.name=adamw", "initial.optimizer_slots=keep"
     )
-    assert "other optimizer than this model" in message
+    assert f"the optimizer arrays of {pretrained} do not match" in message
 
 
 def test_another_vocabulary_is_refused(pretrained, make_config, tmp_path):
@@ -147,4 +147,4 @@ def test_another_vocabulary_is_refused(pretrained, make_config, tmp_path):
     (other / "run.json").write_text(json.dumps(record))
     (other / "checkpoints").symlink_to(pretrained / "checkpoints")
     message = refused(make_config, f"initial.run={other}")
-    assert "learned with another vocabulary (sha256 000000000000...)" in message
+    assert "trained with another vocabulary (sha256 000000000000...)" in message

@@ -32,7 +32,7 @@ from clinometer.train.run import checkpoints
         ("data.store=nowhere", "'nowhere' is not a token store"),
         ("data.encoder_length=1", "config.data: "),
         ("data.batch_size=60000", "config.data: .*a batch of 60000"),
-        ("num_microbatches=3", "data.batch_size: 4 does not divide.*3 x 1"),
+        ("num_microbatches=3", "data.batch_size: 4 is not a multiple.*3 x 1"),
         ("train_steps=0", "train_steps: must be at least 1"),
         ("checkpoint.keep_best=-1", "keep_best: must not be negative"),
         ("optimizer.name=sgd", "optimizer.name: unknown 'sgd'"),
@@ -81,7 +81,7 @@ def test_a_length_that_the_model_cannot_take(
     assert main.main([*command, f"--workdir={workdir}"]) == 2
     error = capsys.readouterr().err
     assert len(error.strip().splitlines()) == 1
-    assert f"config.data.encoder_length: 63 does not suit {model}" in error
+    assert f"config.data.encoder_length: 63 is not possible with {model}" in error
     assert words in error
     assert not workdir.exists()
 
@@ -139,7 +139,9 @@ def test_a_checkpoint_of_another_run(make_config, tmp_path):
         job = job_lib.prepare(make_config(override))
         with pytest.raises(errors.RunError, match=rf"{field} is .* here, .* there"):
             job_lib.check_workdir(job, tmp_path)
-    with pytest.raises(errors.RunError, match=r"train_steps: 3, but .* has done 4"):
+    with pytest.raises(
+        errors.RunError, match=r"train_steps: 3 is less than the 4 steps of"
+    ):
         job_lib.check_workdir(job_lib.prepare(make_config("train_steps=3")), tmp_path)
 
 

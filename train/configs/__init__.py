@@ -1,1 +1,1 @@
-"""Configurations of runs, as plain functions that return an ml_collections tree."""
+"""Default configurations of runs, as functions that return a `ConfigDict`."""

@@ -1,6 +1,7 @@
-"""Fine-tuning on a mixture of text-to-text tasks; defaults are T5's.
+"""Default configuration of fine-tuning on a mixture of text-to-text tasks.
 
-What each field means and takes is in `train/fields.py`, and in `finetune --help`.
+The defaults are those of T5. `train/fields.py` and `clinometer finetune --help`
+describe each field and the values that it accepts.
 """
 
 from ml_collections import config_dict
@@ -9,11 +10,11 @@ from clinometer.train.configs import pretrain
 
 
 def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
-    """Returns the configuration of one run.
+    """Returns the default configuration of a fine-tuning run.
 
     Args:
-        model: as `pretrain.get_config`; its fields must be those of the run that
-            `config.initial.run` names, or fine-tuning starts from scratch.
+        model: name of the model; see `pretrain.get_config`. It must match the model of
+            `config.initial.run`, if that is set.
     """
     config = pretrain.get_config(model)
     config.kind = "finetuning"

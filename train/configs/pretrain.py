@@ -1,6 +1,7 @@
-"""Pretraining by span corruption; the defaults are the papers' protocol.
+"""Default configuration of pretraining by span corruption.
 
-What each field means and takes is in `train/fields.py`, and in `train --help`.
+The defaults follow the papers' protocol. `train/fields.py` and `clinometer train
+--help` describe each field and the values that it accepts.
 """
 
 from ml_collections import config_dict
@@ -10,18 +11,19 @@ from clinometer.models.architectures.architecture import Architecture
 
 
 def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
-    """Returns the configuration of one run.
+    """Returns the default configuration of a pretraining run.
 
     Args:
-        model: what follows the colon in `--config=pretrain.py:transformer-small`.
+        model: name of the model, which is the part after the colon in
+            `--config=pretrain.py:transformer-small`.
     """
     config = config_dict.ConfigDict()
 
     config.kind = "pretraining"
     config.seed = 0
-    config.train_steps = 2**19  # of 128 x 512 tokens: 2^35 tokens
+    config.train_steps = 2**19  # 2^35 tokens in batches of 128 x 512.
 
-    # Any field of the model's config may stand here beside the name, for example
+    # Besides the name, any field of the model's config can be set here, for example
     # --config.model.dropout_rate=0.0 or --config.model.dtype=bfloat16.
     config.model = config_dict.ConfigDict()
     config.model.name = model
@@ -30,7 +32,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.data = config_dict.ConfigDict()
     config.data.store = config_dict.placeholder(str)
     config.data.batch_size = 128
-    config.data.encoder_length = 512  # 114 in the decoder
+    config.data.encoder_length = 512  # The decoder length is then 114.
     config.data.noise_density = 0.15
     config.data.mean_noise_span_length = 3.0
     config.data.seed = 0
@@ -38,11 +40,11 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
 
     config.optimizer = config_dict.ConfigDict()
     config.optimizer.name = "adafactor"
-    # As of Adafactor (Shazeer and Stern, 2018).
+    # Adafactor (Shazeer and Stern, 2018).
     config.optimizer.decay_rate = 0.8
     config.optimizer.clipping_threshold = 1.0
     config.optimizer.min_dim_size_to_factor = 128
-    # AdamW's.
+    # AdamW.
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.98
     config.optimizer.eps = 1e-9
@@ -89,14 +91,23 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
 
 
 def follow_length(config: config_dict.ConfigDict) -> None:
-    """Makes the one length that some models take follow the data's."""
+    """Ties a model's length field, if it has one, to the encoder length of the data.
+
+    Args:
+        config: a configuration with `model.name` and `data.encoder_length`; changed in
+            place.
+    """
     kind = architecture(config.model.name)
     if kind and kind.length_field:
         config.model[kind.length_field] = config.data.get_oneway_ref("encoder_length")
 
 
 def architecture(model: str) -> Architecture | None:
-    """Returns a model's architecture; None for a name that `models.build` refuses."""
+    """Returns the architecture of a model, or None if the name is invalid.
+
+    Args:
+        model: name of the model; `models.build` reports what is wrong with it.
+    """
     try:
         return models.architecture_of(model)
     except models.ModelNameError:
