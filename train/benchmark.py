@@ -1,7 +1,8 @@
-"""Whole train steps by kernel implementation: `python -m clinometer.train.benchmark`.
+"""Times whole train steps with and without the optimised kernels.
 
-Forward, backward and Adafactor's update, on random tokens, with the implementations
-alternating in one process. What the kernels gain in a run is the ratio.
+Run as `python -m clinometer.train.benchmark`. A step is the forward pass, the backward
+pass and the Adafactor update on random tokens. The implementations alternate in one
+process; the ratio of their times is the speedup that the kernels give in a run.
 """
 
 import argparse
@@ -35,23 +36,25 @@ def measure(
     rounds: int,
     **overrides: Any,
 ) -> dict[str, Any]:
-    """Times the train step of a model with `auto` kernels and with the reference's.
+    """Times the train step of a model with `auto` and with `reference` kernels.
 
     Args:
-        name: of the model.
+        name: name of the model.
         batch_size: B.
-        shape: of an example, as the model takes it.
-        rounds: samples of each implementation.
+        shape: shape of an example.
+        rounds: number of timing samples per implementation.
         **overrides: fields of the model's config.
 
     Returns:
-        Shapes; for both implementations the median and the interquartile range in
-        seconds, and the part of the measured rate of matrix products that the
-        algorithm's FLOPs reach; and `ratio`, the reference's median over the kernels'.
+        A JSON-ready record with the shapes; for both implementations the median and
+        the interquartile range in seconds, and the achieved fraction of the measured
+        rate of matrix products; and `ratio`, the median of `reference` divided by the
+        median of `auto`.
 
     Raises:
-        ModelNameError, ConfigError: as `models.build`.
-        timer.DisagreementError: the losses are not those of the reference.
+        ModelNameError: see `models.build`.
+        ConfigError: see `models.build`.
+        timer.DisagreementError: the losses of the two implementations differ.
     """
     optimizer = optimizer_lib.make(pretrain.get_config().optimizer)
     functions, losses = {}, {}
@@ -99,22 +102,54 @@ def measure(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the benchmark with its arguments; returns the exit code."""
+    """Runs the benchmark.
+
+    Args:
+        argv: the command-line arguments.
+
+    Returns:
+        The exit code.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m clinometer.train.benchmark",
-        description="Times whole train steps with the kernels that auto takes, and "
-        "with the jnp reference, alternating in one process. For one thread, set "
+        description="Times whole train steps with the kernels that `auto` selects and "
+        "with the jnp reference, alternating in one process. For a single thread, set "
         "XLA_FLAGS=--xla_cpu_multi_thread_eigen=false and use taskset.",
     )
     parser.add_argument(
         "models", nargs="+", metavar="MODEL", help="e.g. transformer-small"
     )
-    parser.add_argument("--batch-size", type=ranges.Whole(1), default=8)
-    parser.add_argument("--encoder-length", type=ranges.Whole(1), default=512)
-    parser.add_argument("--decoder-length", type=ranges.Whole(1), default=114)
-    parser.add_argument("--vocab-size", type=ranges.Whole(1), default=32128)
-    parser.add_argument("--rounds", type=ranges.Whole(2), default=7, help="at least 2")
-    parser.add_argument("--json", action="store_true", help="print a list of records")
+    parser.add_argument(
+        "--batch-size",
+        type=ranges.Whole(1),
+        default=8,
+        help="rows per batch; default 8",
+    )
+    parser.add_argument(
+        "--encoder-length",
+        type=ranges.Whole(1),
+        default=512,
+        help="tokens per input; default 512",
+    )
+    parser.add_argument(
+        "--decoder-length",
+        type=ranges.Whole(1),
+        default=114,
+        help="tokens per target; default 114",
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=ranges.Whole(1),
+        default=32128,
+        help="rows of the embedding table; default 32128",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=ranges.Whole(2),
+        default=7,
+        help="timing samples per implementation, at least 2; default 7",
+    )
+    parser.add_argument("--json", action="store_true", help="print the records as JSON")
     arguments = parser.parse_args(argv)
     records = []
     for name in arguments.models:

@@ -1,4 +1,4 @@
-"""Cheap signs of a run's health: RMS of gradients and parameters, loss spikes."""
+"""Health metrics of a run: RMS of gradients and parameters, and loss spikes."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -14,22 +14,26 @@ Tree = Mapping[str, Mapping[str, jax.Array]]  # {module: {name: array}}
 QUANTITIES = ("gradient_rms", "parameter_rms", "update_ratio")
 
 _LAYER = re.compile(r"/(layer_\d+|layers/layer)(?=/|$)")
-# Fewer losses than this say nothing about how much a loss scatters.
+# Fewest losses from which their spread is estimated.
 _MIN_HISTORY = 8
 
 
 def group_of(module: str) -> str:
-    """Returns the group of a module: its name without the layer, all norms together.
+    """Returns the health group of a module.
 
-    `encoder/layer_3/self_attention` is of `encoder/self_attention`, as is
-    `encoder/layers/layer/self_attention`, and `encoder/final_norm` of `encoder/norms`.
+    A group is the module's name without the layer; all norms of a stack share one
+    group. `encoder/layer_3/self_attention` and `encoder/layers/layer/self_attention`
+    are in `encoder/self_attention`, and `encoder/final_norm` is in `encoder/norms`.
+
+    Args:
+        module: name of the module in the parameter tree.
     """
     name = _LAYER.sub("", module)
     return re.sub(r"[^/]*norm$", "norms", name)
 
 
 def groups(params: Tree) -> list[str]:
-    """Returns the groups of a parameter tree, sorted."""
+    """Returns the sorted names of the groups of a parameter tree."""
     return sorted({group_of(module) for module in params})
 
 
@@ -41,9 +45,17 @@ def rms(tree: Any) -> jax.Array:
 
 
 def measure(params: Tree, gradients: Tree, updates: Tree) -> jax.Array:
-    """Returns float32 [groups, quantities] in the order of `groups` and QUANTITIES.
+    """Measures the health quantities of each group; traceable.
 
-    The update ratio is RMS(update) / RMS(parameter), parameters before the update.
+    The update ratio is RMS(update) / RMS(parameter).
+
+    Args:
+        params: the parameters before the update.
+        gradients: their gradients.
+        updates: the updates that are added to them.
+
+    Returns:
+        float32 [groups, quantities], in the order of `groups` and `QUANTITIES`.
     """
     rows = []
     for group in groups(params):
@@ -58,7 +70,15 @@ def measure(params: Tree, gradients: Tree, updates: Tree) -> jax.Array:
 
 
 def named(group_names: Sequence[str], values: Any) -> dict[str, float]:
-    """Returns `measure`'s array as {"health/QUANTITY/GROUP": value}."""
+    """Names the values that `measure` returned.
+
+    Args:
+        group_names: from `groups`.
+        values: float [groups, quantities], from `measure`.
+
+    Returns:
+        {"health/QUANTITY/GROUP": value}.
+    """
     return {
         f"health/{quantity}/{group}": float(values[row][column])
         for row, group in enumerate(group_names)
@@ -67,9 +87,14 @@ def named(group_names: Sequence[str], values: Any) -> dict[str, float]:
 
 
 def is_spike(loss: float, history: Sequence[float], threshold: float) -> bool:
-    """Whether `loss` lies above median + threshold x MAD of the earlier losses.
+    """Returns whether a loss exceeds median + threshold x MAD of the earlier losses.
 
-    MAD is the median absolute deviation. A short history (fewer than 8) has no spikes.
+    MAD is the median absolute deviation.
+
+    Args:
+        loss: the new loss.
+        history: the earlier losses; with fewer than 8, no loss counts as a spike.
+        threshold: number of MADs.
     """
     if len(history) < _MIN_HISTORY:
         return False

@@ -1,12 +1,14 @@
-"""Optimizers that treat each parameter of each layer by itself.
+"""Optimizers that update each parameter of each layer separately.
 
-Adafactor scales by the RMS of a parameter and clips by the RMS of its update. Under a
-scanned stack one leaf [L, ...] holds L layers; taken as one parameter, all layers
-would share those numbers. So the optax transformation is applied leaf by leaf, and
-under `jax.vmap` to stacked leaves: a stack moves as its separate layers do.
+Adafactor scales by the RMS of a parameter and clips by the RMS of its update. If the
+model scans its layers, one leaf [L, ...] holds the parameter of all L layers, which
+should not share these values. The optax transformation is therefore applied to each
+leaf separately, and under `jax.vmap` to stacked leaves, so that a stacked model trains
+like an unstacked one.
 
-The state is `{module: {name: state of that leaf}}`, so that checkpoints can cut a
-stack into layers. The learning rate stands outside: it is a function of the step.
+The optimizer state is `{module: {name: state of that leaf}}`, so that checkpoints can
+split a stack into layers. The learning rate is not part of it but an argument of
+`update`.
 """
 
 from collections.abc import Callable
@@ -30,8 +32,8 @@ class Optimizer(NamedTuple):
 
     Attributes:
         init: params -> state.
-        update: (gradients, state, params, learning_rate) -> (updates, state); the
-            updates are to be added to the parameters.
+        update: (gradients, state, params, learning_rate) -> (updates, state). The
+            updates are added to the parameters by the caller.
     """
 
     init: Callable[[Tree], Tree]
@@ -39,10 +41,13 @@ class Optimizer(NamedTuple):
 
 
 def make(config: Mapping[str, Any]) -> Optimizer:
-    """Returns the optimizer of `config.optimizer`.
+    """Builds an optimizer.
+
+    Args:
+        config: `config.optimizer`.
 
     Raises:
-        ConfigError: a field has a value that is not accepted.
+        ConfigError: `config.optimizer.name` is unknown.
     """
     name = config["name"]
     if name == "adafactor":
@@ -66,7 +71,11 @@ def make(config: Mapping[str, Any]) -> Optimizer:
 
 
 def per_leaf(transformation: optax.GradientTransformation) -> Optimizer:
-    """Returns the optimizer that applies `transformation` to each layer alone."""
+    """Returns an optimizer that applies a transformation to each layer separately.
+
+    Args:
+        transformation: an optax transformation without a learning rate.
+    """
 
     def init(params: Tree) -> Tree:
         return {

@@ -16,22 +16,34 @@ NAMES = ("rsqrt", "wsd", "cosine", "constant")
 
 
 def depends_on_train_steps(name: str) -> bool:
-    """Whether the rate at a step changes with the run's length."""
+    """Returns whether the learning rate depends on the length of the run.
+
+    Args:
+        name: one of `NAMES`.
+    """
     return name in ("wsd", "cosine")
 
 
 def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
-    """Returns the schedule of `config.schedule`.
+    """Builds a learning-rate schedule.
 
-    - rsqrt: learning_rate / sqrt(max(step, warmup_steps)), T5's
+    - rsqrt: learning_rate / sqrt(max(step, warmup_steps)), the schedule of T5
       (ARCHITECTURES.md#training-schedule).
-    - wsd: linear warm-up over warmup_fraction of the run, constant, then linear decay
-      over decay_fraction of it to final_fraction of the rate, reached at train_steps.
-    - cosine: the same warm-up, then half a cosine down to final_fraction.
+    - wsd (warmup, stable, decay): linear warmup over warmup_fraction of the run,
+      constant, then linear decay over the last decay_fraction of the run to
+      final_fraction of the peak, reached at train_steps.
+    - cosine: the same warmup, then half a cosine down to final_fraction of the peak.
     - constant: learning_rate.
 
+    Args:
+        config: `config.schedule`.
+        train_steps: number of steps in the whole run.
+
+    Returns:
+        A traceable function from the 0-based step to the learning rate.
+
     Raises:
-        RunError: a field is out of range or the name is unknown.
+        ConfigError: a field is out of range or the name is unknown.
     """
     name, peak = config["name"], config["learning_rate"]
     if name not in NAMES:
@@ -58,7 +70,7 @@ def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
         return optax.constant_schedule(peak)
     warmup = round(config["warmup_fraction"] * train_steps)
     final = config["final_fraction"] * peak
-    # The first step moves too: the rate is peak / warmup at step 0.
+    # The warmup starts at peak / warmup, not at 0, so that step 0 has an effect.
     ramp = optax.linear_schedule(peak / max(warmup, 1), peak, max(warmup - 1, 1))
     if name == "cosine":
         tail = optax.cosine_decay_schedule(

@@ -1,8 +1,9 @@
-"""From the values of single steps to the records of the log.
+"""Aggregates the metrics of single steps into the records of the log.
 
-What is recorded depends on the step alone: means start at absolute multiples of the
-log's cadence, spikes compare with the recorded losses, and what is between two records
-goes into the checkpoint. A resumed run therefore writes what an uninterrupted one does.
+The records depend only on the step: averages start at absolute multiples of
+`log.every_steps`, spikes are found by comparison with the logged losses, and a
+checkpoint holds the sums since the last record. A resumed run therefore writes the same
+records as an uninterrupted one.
 """
 
 import collections
@@ -18,7 +19,7 @@ from clinometer.train import state as state_lib
 
 @dataclasses.dataclass
 class _Sums:
-    """Sums over the steps since the last record, in Python's float64."""
+    """Sums over the steps since the last record, as Python floats (float64)."""
 
     loss: float = 0.0
     z_loss: float = 0.0
@@ -29,7 +30,7 @@ class _Sums:
 
 
 class StepLog:
-    """Gathers steps and returns a record when one is due."""
+    """Aggregates step metrics and returns a record when one is due."""
 
     def __init__(
         self,
@@ -43,17 +44,18 @@ class StepLog:
         losses: Sequence[float] = (),
         pending: Mapping[str, Any] | None = None,
     ):
-        """Starts, or goes on.
+        """Starts a new log, or continues that of a checkpoint.
 
         Args:
-            every_steps: steps between two records.
-            last_step: of the run; has a record too.
-            health_every_steps: steps between two measurements of health; 0 never.
-            health_groups: their groups.
-            spike_window: recorded losses that a new one is compared with.
+            every_steps: number of steps between records.
+            last_step: last step of the run, which also gets a record.
+            health_every_steps: number of steps between health measurements; 0 disables
+                them.
+            health_groups: from `health.groups`.
+            spike_window: number of logged losses that a new one is compared with.
             spike_threshold: see `health.is_spike`.
-            losses: `train/loss` of the records so far.
-            pending: of the checkpoint.
+            losses: `train/loss` of the records so far, oldest first.
+            pending: `pending` of an earlier log, from the checkpoint; None for none.
         """
         self._every_steps = every_steps
         self._last_step = last_step
@@ -65,20 +67,20 @@ class StepLog:
 
     @property
     def pending(self) -> dict[str, Any]:
-        """What has been gathered since the last record, ready for JSON."""
+        """Sums since the last record, ready for JSON."""
         return dataclasses.asdict(self._sums)
 
     def add(self, step: int, values: state_lib.StepMetrics) -> dict[str, Any] | None:
-        """Adds the values of the step that made `step` steps done.
+        """Adds the metrics of one step.
 
         Args:
-            step: steps done.
-            values: on the host.
+            step: number of completed steps, this one included.
+            values: the metrics of the step, on the host.
 
         Returns:
-            The record of this step, if one is due: means per token that is not padding,
-            in nats, over the steps since the last record; and health, as lists where
-            a layer or an expert has a value of its own.
+            The record of this step, or None if none is due. Losses are means since the
+            last record, in nats per token that is not padding. Health metrics are lists
+            if there is one value per layer or expert.
         """
         sums, loss = self._sums, values.loss
         sums.loss += float(loss.loss_sum)
@@ -114,7 +116,14 @@ class StepLog:
 
 
 def nonfinite(values: state_lib.StepMetrics) -> str | None:
-    """Returns what is NaN or infinite in a step, in words, or None."""
+    """Describes which metric of a step is NaN or infinite.
+
+    Args:
+        values: the metrics of the step, on the host.
+
+    Returns:
+        A message such as "the loss is nan", or None if all are finite.
+    """
     sums = values.loss
     loss = float(sums.loss_sum + sums.z_loss_sum + values.auxiliary_loss)
     if not math.isfinite(loss):

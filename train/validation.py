@@ -1,4 +1,4 @@
-"""Validation loss over a fixed set of rows: all of them, without dropout or z-loss."""
+"""Validation loss over a fixed set of rows, without dropout and z-loss."""
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -12,7 +12,11 @@ from clinometer import models
 
 
 def make_eval_step(model: models.Model) -> Callable[[Any, models.Batch], models.Loss]:
-    """Returns the pure function (params, batch) -> summed losses of the batch."""
+    """Returns the pure function (params, batch) -> sums of the losses of the batch.
+
+    Args:
+        model: the model.
+    """
 
     def eval_step(params: Any, batch: models.Batch) -> models.Loss:
         return model.loss(params, batch).sums
@@ -25,13 +29,22 @@ def evaluate(
     params: Any,
     batches: Iterable[Mapping[str, np.ndarray]],
 ) -> dict[str, float]:
-    """Returns the metrics of `batches`, each token weighing the same.
+    """Computes the validation metrics, as means over all tokens of all batches.
+
+    Args:
+        eval_step: from `make_eval_step`, possibly compiled.
+        params: the parameters.
+        batches: the validation batches, on the host.
 
     Returns:
         `validation/loss` (nats per token that is not padding), its negative
-        `validation/neg_log_perplexity`, `validation/accuracy`, `validation/tokens`.
+        `validation/neg_log_perplexity`, `validation/accuracy` (in [0, 1]) and
+        `validation/tokens`.
+
+    Raises:
+        ValueError: the batches hold nothing but padding.
     """
-    # Fetched one batch late, so that the device never waits for the host.
+    # Fetch the losses one batch late, so that the device need not wait for the host.
     pending, sums = None, np.zeros(3)
     for batch in batches:
         losses = eval_step(params, jax.device_put(dict(batch)))
@@ -42,7 +55,7 @@ def evaluate(
         sums += _fetch(pending)
     loss_sum, correct, tokens = sums
     if tokens == 0:
-        raise ValueError("evaluate: no batch holds a token that is not padding")
+        raise ValueError("evaluate: the batches contain nothing but padding")
     return {
         "validation/loss": loss_sum / tokens,
         "validation/neg_log_perplexity": -loss_sum / tokens,
