@@ -1,4 +1,4 @@
-"""Fast operations behind one API; they import nothing else of Clinometer."""
+"""Fast operations behind one API, independent of the rest of Clinometer."""
 
 from clinometer.kernels.context import block_sizes
 from clinometer.kernels.context import interpret
@@ -30,7 +30,7 @@ from clinometer.kernels.switch import switch_combine
 from clinometer.kernels.switch import switch_dispatch
 from clinometer.kernels.switch import switch_route
 
-# Complete: the operations have declared theirs above.
+# Complete here, because importing the operations above declares them.
 IMPLEMENTATIONS = implementation_names()
 
 __all__ = [

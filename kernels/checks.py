@@ -1,11 +1,21 @@
-"""Checks of arguments that several operations share, made before anything is traced."""
+"""Argument checks shared by several operations; they run before anything is traced."""
 
 import jax
 import jax.numpy as jnp
 
 
 def floats(op: str, name: str, x: jax.Array, axes: str) -> None:
-    """Requires a float32 or bfloat16 array with these axes, none of them empty."""
+    """Checks that an array is float32 or bfloat16, has these axes, and is not empty.
+
+    Args:
+        op: the name of the operation in error messages.
+        name: the name of the argument.
+        x: the array.
+        axes: names of its axes, separated by ", ".
+
+    Raises:
+        ValueError: if the array does not fit; names the operation and the argument.
+    """
     if x.ndim != len(axes.split(", ")):
         raise ValueError(f"{op}: {name}: must be [{axes}], got shape {x.shape}")
     if x.dtype not in (jnp.float32, jnp.bfloat16):
@@ -21,7 +31,18 @@ def exactly(
     shape: tuple[int, ...],
     dtype: jax.typing.DTypeLike,
 ) -> None:
-    """Requires an array of this shape and dtype."""
+    """Checks the shape and dtype of an array.
+
+    Args:
+        op: the name of the operation in error messages.
+        name: the name of the argument.
+        x: the array.
+        shape: the required shape.
+        dtype: the required dtype.
+
+    Raises:
+        ValueError: if the array does not fit; names the operation and the argument.
+    """
     if x.shape != shape or x.dtype != dtype:
         raise ValueError(
             f"{op}: {name}: must be {jnp.dtype(dtype).name} {shape}, got {x.dtype} "
@@ -32,10 +53,16 @@ def exactly(
 def attention_arrays(
     op: str, query: jax.Array, key: jax.Array, value: jax.Array
 ) -> None:
-    """Requires query [B, T, H, D], key and value [B, S, G, D], G a divisor of H.
+    """Checks the arrays of an attention: all float32 or all bfloat16, none empty.
 
-    All are float32 or all bfloat16, and no axis is empty; else a ValueError names the
-    operation and the argument.
+    Args:
+        op: the name of the operation in error messages.
+        query: [B, T, H, D].
+        key: [B, S, G, D], where G divides H.
+        value: [B, S, G, D].
+
+    Raises:
+        ValueError: if an array does not fit; names the operation and the argument.
     """
     for name, x in (("query", query), ("key", key), ("value", value)):
         floats(op, name, x, "batch, length, heads, width")

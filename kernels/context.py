@@ -1,4 +1,4 @@
-"""What is set around a call and heeded at its lowering; a part of jit's cache key."""
+"""User contexts that affect how kernel calls are lowered; part of jit's cache key."""
 
 from collections.abc import Iterator
 import contextlib
@@ -7,22 +7,28 @@ from typing import Any
 
 import jax
 
-# The device kind that programs are lowered for, e.g. `with target("TPU v5e"):`; None
-# stands for that of the program's devices.
+# The device kind that programs are lowered for, e.g. `with target("TPU v5e"):`. None:
+# the kind of the program's own devices.
 target = jax.make_user_context(default_value=None)
 
-# `with interpret(pltpu.InterpretParams()):` lets implementations that declare it, the
-# Pallas kernels, run anywhere, slowly, on a simulated memory: to test them elsewhere.
+# `with interpret(pltpu.InterpretParams()):` runs interpretable implementations (the
+# Pallas kernels) on any platform, slowly, with simulated memory. Meant for tests.
 interpret = jax.make_user_context(default_value=None)
 
-# `with block_sizes(AttentionBlocks(query=256)):` names sizes in place of what a
-# kernel's heuristic takes. A tuple, or one alone, of the operations' own dataclasses.
+# `with block_sizes(AttentionBlocks(query=256)):` overrides the block sizes that a
+# kernel's heuristic would choose. One of the operations' dataclasses, or a tuple.
 block_sizes = jax.make_user_context(default_value=())
 
 
 @dataclasses.dataclass(frozen=True)
 class TraceContext:
-    """What was set around a call when it was traced."""
+    """The values of the contexts when a call was traced.
+
+    Attributes:
+        target: see `target`.
+        interpret: see `interpret`.
+        block_sizes: see `block_sizes`.
+    """
 
     target: str | None
     interpret: Any
@@ -30,12 +36,12 @@ class TraceContext:
 
     @classmethod
     def here(cls) -> "TraceContext":
-        """Returns what is set now."""
+        """Returns the current values."""
         return cls(target.value, interpret.value, block_sizes.value)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Sets the same again."""
+        """Restores these values within a `with` block."""
         with (
             target(self.target),
             interpret(self.interpret),

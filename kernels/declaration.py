@@ -1,4 +1,4 @@
-"""What a kernel declares: its signature, its costs, its implementations."""
+"""Declarations of kernels: signature, cost and implementations."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -10,22 +10,23 @@ import jax
 
 from clinometer.kernels.signature import Signature
 
-Operands = Mapping[str, Any]  # arrays or their shapes, by name
-Settings = Mapping[str, Any]  # hashable values by name
+Operands = Mapping[str, Any]  # Arrays or their shapes, by name.
+Settings = Mapping[str, Any]  # Hashable values, by name.
 
-_GPUS = ("cuda", "rocm")  # JAX calls their devices "gpu".
+_GPUS = ("cuda", "rocm")  # Platforms whose devices JAX calls "gpu".
 
-# Names of implementations, in the order in which kernels declared them.
+# Names of implementations, in the order of their declaration.
 _names: dict[str, None] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class CallCost:
-    """What one call needs, whatever implements it.
+    """The cost of one call, independent of the implementation.
 
     Attributes:
-        flops: of the products, two a multiply-add; masked positions count.
-        bytes: operands read once and results written once.
+        flops: FLOPs of the matrix products, two per multiply-add, masked positions
+            included.
+        bytes: bytes moved if operands are read once and results written once.
     """
 
     flops: int
@@ -38,18 +39,21 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Implementation:
-    """One way to run a kernel; all functions take operands and settings by name.
+    """One implementation of a kernel.
+
+    All functions take operands (or their shapes) and settings by name.
 
     Attributes:
-        run: operands and settings to a tuple of results; traceable. None where there is
-            no such form, for which `refuse` then always has a reason.
-        platforms: that it runs on, e.g. ("cuda", "rocm"); None for all.
-        refuse: target device kind, operands' shapes and settings to a reason why it
-            cannot run, or None. It is asked on its own platforms only.
-        executed_flops: operands' shapes and settings to the FLOPs that it executes;
-            None where they can be counted on the jaxpr of `run`.
-        avoid: as `refuse`, but heeded by "auto" only: why another is faster.
-        interpretable: `context.interpret` lets it run on other platforms too.
+        run: traceable function that returns a tuple of results. None if there is no
+            such form; `refuse` must then always return a reason.
+        platforms: the platforms it runs on, e.g. ("cuda", "rocm"); None for all.
+        refuse: takes the target's device kind, then shapes and settings; returns the
+            reason why the implementation cannot run the call, or None. Called only on
+            the implementation's own platforms.
+        executed_flops: takes shapes and settings; returns the FLOPs that a call
+            executes. None if they can be counted on the jaxpr of `run`.
+        avoid: like `refuse`, but only used by "auto": why another one is faster.
+        interpretable: whether `context.interpret` lets it run on other platforms.
     """
 
     run: Callable[..., tuple[jax.Array, ...]] | None
@@ -60,7 +64,7 @@ class Implementation:
     interpretable: bool = False
 
     def runs_on(self, platform: str) -> bool:
-        """Whether it is for a platform: "cpu", "tpu", "cuda", "rocm", or "gpu"."""
+        """Returns whether it supports "cpu", "tpu", "cuda", "rocm" or "gpu"."""
         return self.platforms is None or is_among(platform, self.platforms)
 
 
@@ -69,12 +73,13 @@ class Kernel:
     """One pass of an operation.
 
     Attributes:
-        op: name of the operation.
+        op: the name of the operation.
         pass_name: "forward" or "backward".
-        signature: its operands, results and settings.
-        flops: operands' shapes and settings, by name, to the algorithmic FLOPs.
-        implementations: by name. "auto" tries those that declare the platform, in this
-            order, and then those for all platforms.
+        signature: operands, results and settings.
+        flops: takes operands' shapes and settings by name; returns the algorithmic
+            FLOPs of a call.
+        implementations: implementations by name. "auto" tries those that declare the
+            platform, in this order, and then those for all platforms.
     """
 
     op: str
@@ -87,28 +92,33 @@ class Kernel:
         _names.update(dict.fromkeys(self.implementations))
 
     def __str__(self) -> str:
-        """Returns the name that messages have."""
+        """Returns the name used in messages."""
         return f"{self.op} ({self.pass_name})"
 
     def cost(self, operands: Operands, settings: Settings) -> CallCost:
-        """Returns the declared cost of a call with operands of these shapes."""
+        """Returns the declared cost of a call with these operands and settings."""
         flops = self.flops(**operands, **settings)
         return CallCost(flops, self.signature.bytes(operands, settings))
 
     def auto(self, platform: str) -> list[str]:
-        """Returns what "auto" tries on a platform, in order."""
+        """Returns the implementations that "auto" tries on a platform, in order."""
         able = [(n, x) for n, x in self.implementations.items() if x.runs_on(platform)]
         return [name for name, x in sorted(able, key=lambda y: y[1].platforms is None)]
 
     def function(self, implementation: str, settings: Settings) -> Callable[..., Any]:
-        """Returns what an implementation runs, of operands in the signature's order."""
+        """Returns an implementation as a function of operands in declared order."""
         run = self.implementations[implementation].run
         return lambda *arrays: run(**self.signature.named(arrays), **settings)
 
     def target_platforms(self, platform: str, interpreted: bool) -> tuple[str, ...]:
-        """Returns the platforms whose devices' kind a lowering on `platform` is for.
+        """Returns the platforms among whose devices the target's kind is looked up.
 
-        What is interpreted is lowered for its own, of no kind on other devices.
+        Interpreted kernels are lowered for the platforms of their implementation, not
+        for the one that runs them.
+
+        Args:
+            platform: the platform that the program is lowered for.
+            interpreted: whether kernels are interpreted.
         """
         if not interpreted:
             return (platform,)
@@ -117,11 +127,11 @@ class Kernel:
 
 
 def implementation_names() -> tuple[str, ...]:
-    """Returns the names of all implementations that kernels have declared."""
+    """Returns the names of all implementations declared so far."""
     return tuple(_names)
 
 
 def is_among(platform: str, platforms: Sequence[str]) -> bool:
-    """Whether a platform, as JAX or its devices call it, is one of `platforms`."""
+    """Returns whether `platform`, as JAX or a device names it, is in `platforms`."""
     names = _GPUS if platform == "gpu" else (platform,)
     return any(name in platforms for name in names)

@@ -1,4 +1,4 @@
-"""Whether JAX has the device that its environment asks for."""
+"""Checks that JAX has the device that JAX_PLATFORMS names."""
 
 import jax
 
@@ -6,10 +6,10 @@ from clinometer.kernels.options.errors import OptionError
 
 
 def check() -> None:
-    """Raises OptionError where JAX_PLATFORMS names a device that is not here."""
+    """Raises OptionError if JAX_PLATFORMS names a platform that is not available."""
     try:
         jax.devices()
-    except (RuntimeError, AssertionError) as error:  # The latter of one it knows not.
+    except (RuntimeError, AssertionError) as error:  # AssertionError: unknown name.
         platforms = jax.config.jax_platforms
         if not platforms:
             raise

@@ -1,18 +1,19 @@
-"""One boundary for every kernel: which implementation runs, what it costs, vmap.
+"""Calls kernels as one JAX primitive, and chooses their implementations.
 
-A kernel is one pass of an operation (its forward or its backward). `call` puts it into
-the program as one named primitive, so that
+A kernel is one pass of an operation (forward or backward). `call` binds it as a single
+named primitive, so that
 
-- the choice among implementations falls when the program is lowered, by platform and
-  target device: a program can be lowered for a TPU on a machine that has none;
-- the FLOPs count takes the declared cost at this boundary and never looks inside;
-- `vmap` is one rule: mapped axes are merged into the batch axis.
+- the implementation is chosen when the program is lowered, by platform and target
+  device: a program can be lowered for a TPU on a machine without one;
+- the FLOPs count uses the declared cost and does not look inside;
+- `vmap` needs one rule: mapped axes are merged into the batch axis.
 
-For that, every operand and result has the batch as its leading axis, and an operand
-that all examples share (a table, a filter) has a leading axis of 1. The gradient of a
-shared operand has `groups` for its leading axis, a setting of such kernels: 1, and more
-under `vmap`; group i sums the i-th part of the batch. `signature.py` is how a kernel
-says so; its functions are given operands and settings by their names there.
+This requires that the batch is the leading axis of every operand and result, and that
+an operand that all examples share (a table, a filter) has a leading axis of 1. The
+gradient of a shared operand has a leading axis of size `groups`, a setting of such
+kernels: 1, or more under `vmap`; group i is the sum over the i-th part of the batch.
+Kernels declare this in their signature (`signature.py`), whose names are those of the
+operands and settings that their functions take.
 """
 
 from collections.abc import Iterable
@@ -37,31 +38,41 @@ from clinometer.kernels import sharded
 AUTO = "auto"
 PRIMITIVE_NAME = "clinometer_kernel"
 
-_PLATFORMS = ("cpu", "tpu", "cuda", "rocm")  # that JAX lowers programs for
+_PLATFORMS = ("cpu", "tpu", "cuda", "rocm")  # The platforms that JAX lowers for.
 
 
 class NotSupportedError(NotImplementedError):
-    """An implementation cannot run this call; the message says why."""
+    """Raised if no requested implementation can run a call; says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What `auto` or a sequence took for one kernel call, and what it passed over."""
+    """The implementation chosen for one kernel call.
+
+    Attributes:
+        op: the name of the operation.
+        pass_name: "forward" or "backward".
+        implementation: the name of the chosen implementation.
+        passed_over: why others were not chosen, each as "name: reason".
+    """
 
     op: str
     pass_name: str
     implementation: str
-    passed_over: tuple[str, ...]  # reasons, each led by the implementation's name
+    passed_over: tuple[str, ...]
 
 
 def check_implementation(
     op: str, implementation: str | Sequence[str]
 ) -> str | tuple[str, ...]:
-    """Returns `implementation`, hashable; ValueError unless it names what there is.
+    """Returns `implementation` in a hashable form, after checking its names.
 
     Args:
-        op: the operation that the message names.
-        implementation: a name or names to try in order.
+        op: the name of the operation in error messages.
+        implementation: a name, or several to try in order.
+
+    Raises:
+        ValueError: if there is no name, or no implementation of that name.
     """
     names = [implementation] if isinstance(implementation, str) else implementation
     accepted = (AUTO, *declaration.implementation_names())
@@ -80,22 +91,22 @@ def call(
     settings: declaration.Settings,
     implementation: str | Sequence[str],
 ) -> tuple[jax.Array, ...]:
-    """Calls a kernel, divided over devices as `sharded.shard_over` says.
+    """Calls a kernel, sharded over devices within `sharded.shard_over`.
 
-    Differentiable only through the operation's custom rule, `gradient.py`.
+    Differentiable only through the operation's custom VJP in `gradient.py`.
 
     Args:
-        kernel: what is called.
+        kernel: the kernel to call.
         operands: arrays by name, in any order.
-        settings: of the kernel.
-        implementation: a name, or names to try in order.
+        settings: settings by name.
+        implementation: a name, or several to try in order.
 
     Returns:
         The results, in the signature's order.
 
     Raises:
-        ValueError: names or shapes are not those of the signature, or no implementation
-            has that name.
+        ValueError: if names or shapes do not match the signature, or no implementation
+            has the requested name.
     """
     kernel.signature.check(str(kernel), operands, settings)
     bind = functools.partial(
@@ -119,19 +130,20 @@ def choose(
     device_kind: str | None = None,
     interpreted: bool = False,
 ) -> Choice:
-    """Returns the implementation that a call takes on a platform.
+    """Returns the implementation that runs a call on a platform.
 
     Args:
-        kernel: what is called.
-        operands: their shapes, by name.
-        settings: of the kernel.
-        implementation: a name, or names to try in order.
+        kernel: the kernel that is called.
+        operands: arrays or their shapes, by name.
+        settings: settings by name.
+        implementation: a name, or several to try in order.
         platform: "cpu", "tpu", "cuda", ...
-        device_kind: of the platform; None for any.
-        interpreted: what is interpretable may run on every platform.
+        device_kind: the kind of the platform's devices; None if it is not known.
+        interpreted: whether interpretable implementations may run on any platform.
 
     Raises:
-        NotSupportedError: none of those asked for can run; with each one's reason.
+        NotSupportedError: if none of the requested implementations can run the call;
+            the message has the reason for each.
     """
     names = [implementation] if isinstance(implementation, str) else implementation
     order: list[tuple[str, bool]] = []
@@ -164,7 +176,7 @@ def _refusal(
     interpreted: bool,
 ) -> str | None:
     if name not in kernel.implementations:
-        return f"{kernel.op} has none of that name"
+        return f"{kernel.op} has no implementation of that name"
     found = kernel.implementations[name]
     if not found.runs_on(platform) and not (interpreted and found.interpretable):
         return f"the program is lowered for {platform}"
@@ -177,7 +189,7 @@ def _log_once(message: str) -> None:
 
 
 def device_kind(devices: Iterable[Any], platforms: Sequence[str]) -> str | None:
-    """Returns the kind of those devices that are of the platforms; None if none is."""
+    """Returns the kind of the first device that is of `platforms`, or None."""
     kinds = (
         x.device_kind for x in devices if declaration.is_among(x.platform, platforms)
     )
@@ -185,11 +197,11 @@ def device_kind(devices: Iterable[Any], platforms: Sequence[str]) -> str | None:
 
 
 def _lowered_kind(rule: Any, platforms: Sequence[str]) -> str | None:
-    """Returns the kind of the devices that a program is lowered for, if it is known.
+    """Returns the kind of the devices that a program is lowered for, or None.
 
-    An abstract mesh may describe them. Else they are those of the client, which are of
-    one kind: under plain `jit`, JAX hands over the program's own devices only for
-    primitives that it then refuses to lower under an abstract mesh.
+    An abstract mesh may describe the devices. Otherwise they are the client's, which
+    are all of one kind. The program's own devices are not used: under plain `jit`, JAX
+    passes them only to primitives that it then refuses to lower under an abstract mesh.
     """
     meshes = [jax.sharding.get_abstract_mesh()]
     meshes += [x.sharding.mesh for x in rule.avals_in]
@@ -234,9 +246,9 @@ def _lower(
 
 @functools.cache
 def _ordered_effects() -> frozenset[Any]:
-    """The effects of interpreted kernels, whose callbacks come in order.
+    """Returns the effects of interpreted kernels, which use ordered callbacks.
 
-    They are hidden in the primitive, as custom gradients accept none.
+    The primitive hides them, because custom gradients do not accept effects.
     """
 
     def callback() -> None:
@@ -254,7 +266,7 @@ def _abstract(
 
 
 def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -> Any:
-    """Merges the mapped axis into the batch axis, which leads every operand."""
+    """Batching rule: merges the mapped axis into the leading batch axis."""
     signature = params["kernel"].signature
     mapped = next(
         x.shape[axis]
@@ -295,7 +307,7 @@ def _batch(operands: Sequence[Any], axes: Sequence[int | None], **params: Any) -
 def _jvp(primals: Any, tangents: Any, *, kernel: declaration.Kernel, **_: Any) -> Any:
     raise NotImplementedError(
         f"{kernel.op}: only first derivatives in reverse mode are implemented; its "
-        f"{kernel.pass_name} pass cannot be differentiated again"
+        f"{kernel.pass_name} pass cannot be differentiated"
     )
 
 

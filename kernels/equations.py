@@ -1,4 +1,4 @@
-"""The kernel calls in a traced program: what each takes, executes and declares."""
+"""Inspects the kernel calls of a traced program: choices, executed FLOPs and costs."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -16,13 +16,18 @@ from clinometer.kernels import dispatch
 def choices(
     function: Callable[..., Any], *args: Any, platform: str | None = None
 ) -> list[dispatch.Choice]:
-    """Tells which implementation each kernel call in `function` takes.
+    """Returns which implementation each kernel call in `function` uses.
+
+    The device kind is the one set by `kernels.target`, or else that of the local
+    devices.
 
     Args:
         function: a traceable function.
         *args: arrays or `jax.ShapeDtypeStruct`s; nothing is run.
-        platform: "cpu", "tpu", ...; None for JAX's default backend. The kind of device
-            is the one that `kernels.target` names, else that of the devices here.
+        platform: "cpu", "tpu", ...; None for JAX's default backend.
+
+    Raises:
+        dispatch.NotSupportedError: if no requested implementation can run a call.
     """
     platform = platform or jax.default_backend()
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
@@ -30,7 +35,7 @@ def choices(
 
 
 def calls(jaxpr: Any) -> Iterator[Any]:
-    """Yields the equations of kernel calls in a jaxpr, at whatever depth."""
+    """Yields the equations of kernel calls in a jaxpr, at any depth."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == dispatch.PRIMITIVE_NAME:
             yield equation
@@ -39,12 +44,12 @@ def calls(jaxpr: Any) -> Iterator[Any]:
 
 
 def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) -> int:
-    """FLOPs that the chosen implementation of a kernel's equation executes.
+    """Returns the FLOPs that the chosen implementation of a call executes.
 
     Args:
-        equation: of `dispatch.PRIMITIVE_NAME`.
-        platform: as `dispatch.choose`.
-        count: FLOPs of a jaxpr.
+        equation: an equation of the primitive `dispatch.PRIMITIVE_NAME`.
+        platform: see `dispatch.choose`.
+        count: returns the FLOPs of a jaxpr.
     """
     kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
     chosen = kernel.implementations[_choice_of(equation, platform).implementation]
@@ -54,7 +59,7 @@ def executed_flops(equation: Any, platform: str, count: Callable[[Any], int]) ->
 
 
 def implementation_jaxpr(equation: Any, platform: str) -> Any:
-    """Returns the jaxpr of what a kernel's equation runs on a platform."""
+    """Returns the jaxpr that a kernel call runs on a platform; see `executed_flops`."""
     kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
     run = kernel.function(_choice_of(equation, platform).implementation, settings)
     with _context_of(equation, platform).entered():
@@ -62,7 +67,7 @@ def implementation_jaxpr(equation: Any, platform: str) -> Any:
 
 
 def declared_cost(equation: Any) -> declaration.CallCost:
-    """The declared cost of a kernel's equation, of `dispatch.PRIMITIVE_NAME`."""
+    """Returns the declared cost of a kernel call; see `executed_flops`."""
     kernel, settings = equation.params["kernel"], dict(equation.params["settings"])
     return kernel.cost(_operands_of(equation), settings)
 
@@ -74,7 +79,7 @@ def _operands_of(equation: Any) -> dict[str, Any]:
 
 
 def _context_of(equation: Any, platform: str) -> context_lib.TraceContext:
-    """Returns what was set around a call; its target is what runs it here, if any."""
+    """Returns the context of a call; its target defaults to the local devices."""
     context, kernel = equation.params["context"], equation.params["kernel"]
     if context.target is None:
         platforms = kernel.target_platforms(platform, context.interpret is not None)

@@ -1,9 +1,9 @@
-"""A forward and a backward kernel as one function with a gradient.
+"""Combines a forward and a backward kernel into one differentiable function.
 
-The only place with a custom gradient's rule. What goes where follows from the names in
-the two signatures: the backward kernel takes operands and results of the forward one by
-their names, and the gradient that flows back into a result NAME as NAME_grad; it gives
-the gradient of an operand NAME as NAME_grad. Other operands have gradients of zero.
+This is the only module that defines a custom VJP. Arrays are matched by the names in
+the two signatures: the backward kernel takes operands and results of the forward kernel
+under the same names, and the cotangent of an output NAME as NAME_grad. It returns the
+gradient of an operand NAME as NAME_grad. Other operands have zero gradients.
 """
 
 from collections.abc import Callable
@@ -20,24 +20,24 @@ from clinometer.kernels import declaration
 from clinometer.kernels import dispatch
 
 _SUFFIX = "_grad"
-Settings = tuple[tuple[str, Any], ...]  # items of `declaration.Settings`, hashable
+Settings = tuple[tuple[str, Any], ...]  # Items of `declaration.Settings`, hashable.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Differentiable:
-    """An operation, differentiable once, in reverse mode.
+    """An operation that is differentiable once, in reverse mode.
 
     Attributes:
-        forward: the kernel of its forward pass.
-        backward: that of its backward pass. It takes every operand of the forward one
-            that has no gradient.
-        outputs: names of the forward kernel's results that callers get; others are
-            only for the backward pass.
-        constants: operands of the backward kernel that nothing gives, by name: made
-            from the arrays that are kept for it, by name.
+        forward: the kernel of the forward pass.
+        backward: the kernel of the backward pass. It must take every operand of
+            `forward` for which it returns no gradient.
+        outputs: names of the forward kernel's results that are returned to the caller;
+            the other results are residuals for the backward pass.
+        constants: functions that make the remaining operands of the backward kernel, by
+            operand name. They take the residuals by name.
 
     Raises:
-        ValueError: the kernels do not fit together; says which names.
+        ValueError: if names in the two signatures do not match.
     """
 
     forward: declaration.Kernel
@@ -55,8 +55,8 @@ class Differentiable:
         unknown = [name for name in used if name not in known]
         if unknown:
             raise ValueError(
-                f"{self.backward}: {', '.join(unknown)}: nothing of that name in "
-                f"{self.forward}"
+                f"{self.backward}: {', '.join(unknown)}: no operand, result or "
+                f"setting of that name in {self.forward}"
             )
         lost = [
             name
@@ -65,13 +65,13 @@ class Differentiable:
         ]
         if lost:
             raise ValueError(
-                f"{self.backward}: {', '.join(lost)}: neither taken, nor has it a "
-                "gradient"
+                f"{self.backward}: {', '.join(lost)}: must be an operand, or its "
+                "gradient must be a result"
             )
 
     @property
     def kept(self) -> list[str]:
-        """Names of the operands and results that the backward pass needs."""
+        """Names of the forward operands and results kept for the backward pass."""
         ahead = self.forward.signature
         given = {*ahead.operands, *ahead.results}
         return [name for name in self.backward.signature.operands if name in given]
@@ -82,7 +82,7 @@ class Differentiable:
         settings: declaration.Settings,
         implementation: str | tuple[str, ...],
     ) -> tuple[jax.Array, ...]:
-        """Returns the outputs; arguments as `dispatch.call`."""
+        """Returns the outputs; the arguments are those of `dispatch.call`."""
         arrays = self.forward.signature.ordered(str(self.forward), operands)
         return _run(arrays, self, tuple(settings.items()), implementation)
 
@@ -94,7 +94,7 @@ def _run(
     settings: Settings,
     implementation: str | tuple[str, ...],
 ) -> tuple[jax.Array, ...]:
-    """Returns the outputs of an operation, of operands in their order."""
+    """Returns the outputs of an operation; `arrays` are in declared order."""
     return _forward(arrays, operation, settings, implementation)[0]
 
 
@@ -146,7 +146,7 @@ _run.defvjp(_forward, _backward)
 
 
 def _zeros(x: jax.Array) -> Any:
-    """Returns the gradient of what has none."""
+    """Returns a zero gradient; of dtype float0 for integer arrays."""
     if jnp.issubdtype(x.dtype, jnp.floating):
         return jnp.zeros_like(x)
     return np.zeros(x.shape, jax.dtypes.float0)

@@ -1,7 +1,8 @@
-"""Products over a part of all pairs, whose rows may hold what is no number.
+"""Masked products whose rows may contain NaN or infinities.
 
-What a pair that is masked weighs is 0, but 0 times NaN is NaN: one row would reach all
-others. So where a row is not finite, masked pairs are left out, at many times the cost.
+The weight of a masked pair is 0, but 0 times NaN is NaN, so one such row would affect
+all others. If a row is not finite, masked pairs are therefore excluded from the sum, at
+many times the cost.
 """
 
 from collections.abc import Callable
@@ -12,21 +13,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# An einsum such as "bhts,bshd->bthd", of weights and of rows, over the pairs that are
-# allowed, bool that can be broadcast to the weights; others weigh 0. float32.
+# (equation, weights, rows, allowed) -> float32: an einsum like "bhts,bshd->bthd" over
+# the allowed pairs. `allowed` is bool and broadcasts to the weights, which are 0 for
+# all other pairs.
 Product = Callable[[str, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def run(function: Callable[..., Any], operands: Sequence[jax.Array], rows: Any) -> Any:
-    """Runs a function with the product that its rows need.
+    """Runs a function with the plain product, or the masked one if rows need it.
 
-    Only on CPUs: elsewhere it is always the plain one, and NaN may reach an example's
-    other positions. A branch that is not taken needs its memory all the same.
+    The choice is made on CPUs only. Elsewhere the plain product is always used, and NaN
+    may reach other positions of an example. Memory is allocated for both branches.
 
     Args:
-        function: of the operands, and a `Product` by the name `product`.
-        operands: of the function.
-        rows: arrays; NaN and infinities in them call for the careful product.
+        function: takes the operands, and a `Product` as the keyword `product`.
+        operands: the operands of the function.
+        rows: arrays that require the masked product if they are not all finite.
     """
     plain = functools.partial(function, product=product)
     careful = functools.partial(function, product=_product_of_allowed)
@@ -41,13 +43,13 @@ def run(function: Callable[..., Any], operands: Sequence[jax.Array], rows: Any) 
 def product(
     equation: str, weights: jax.Array, rows: jax.Array, allowed: jax.Array | None
 ) -> jax.Array:
-    """The `Product` of finite rows."""
+    """Computes the `Product` of finite rows, ignoring `allowed`."""
     del allowed
     return jnp.einsum(equation, weights, rows, preferred_element_type=jnp.float32)
 
 
 def finite_or_seen(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns x [B, S, ...], 0 for what is masked by [B, S] and not finite."""
+    """Returns x [B, S, ...] with 0 for non-finite values where mask [B, S] is False."""
     mask = mask.reshape(*mask.shape, *[1] * (x.ndim - 2))
     return jnp.where(mask | jnp.isfinite(x), x, jnp.zeros((), x.dtype))
 
@@ -61,7 +63,7 @@ def _product_of_allowed(
         jnp.einsum, equation.replace(summed, ""), preferred_element_type=jnp.float32
     )
     allowed = jnp.broadcast_to(allowed, weights.shape)
-    # Where the axes of what is allowed stand in the result, and which it lacks there.
+    # The order of the mask's axes in the result, and the result axes that it lacks.
     kept = left.replace(summed, "")
     order = [kept.index(axis) for axis in result if axis in kept]
     without = [place for place, axis in enumerate(result) if axis not in kept]

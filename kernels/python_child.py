@@ -1,7 +1,7 @@
-"""Starts this Python once more, free of the caller's working directory and settings.
+"""Commands and environments to run this Python in a child process.
 
-A child imports what its parent imports: the parent's path is handed on, without the
-working directory, where a `random.py` of the user's would hide Python's own.
+A child imports the same modules as its parent: it inherits the parent's path, but not
+the working directory, where a user's `random.py` would hide Python's own.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ import os
 import pathlib
 import sys
 
-# They would end a child for a library's warning, keep it open at its end (with exit
-# code 0, whatever happened), or fill its log.
+# These would stop a child because of a library's warning, keep it running at its end
+# (with exit code 0, whatever happened), or flood its log.
 _DROPPED = (
     "PYTHONINSPECT",
     "PYTHONPROFILEIMPORTTIME",
@@ -22,17 +22,21 @@ _DROPPED = (
 
 
 def module(name: str, *arguments: str) -> tuple[str, ...]:
-    """Returns the command that runs a module of ours as a program."""
+    """Returns the command that runs one of our modules as a program."""
     return (sys.executable, "-P", "-m", name, *arguments)
 
 
 def script(file: str, *arguments: str) -> tuple[str, ...]:
-    """Returns the command that runs a file of ours as a program."""
+    """Returns the command that runs one of our files as a program."""
     return (sys.executable, "-P", file, *arguments)
 
 
 def environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Returns the environment of a child, from that of this process."""
+    """Returns the environment for a child process.
+
+    Args:
+        base: the environment to start from.
+    """
     kept = {name: value for name, value in base.items() if name not in _DROPPED}
     return kept | {
         "PYTHONPATH": os.pathsep.join(_path()),
@@ -42,7 +46,7 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
 
 
 def _path() -> list[str]:
-    """This process's path without what Python put in front for `-m` or `-c`."""
+    """Returns sys.path without the entry that Python prepends for `-m` or `-c`."""
     path = [entry for entry in sys.path if entry]
     here = os.getcwd()
     if path and path[0] == here and not sys.flags.safe_path and not _holds_us(here):

@@ -1,8 +1,8 @@
-"""The one place that puts a kernel under `jax.shard_map`.
+"""Runs kernel calls under `jax.shard_map`.
 
-XLA cannot divide a kernel: over a mesh it would gather the operands and run all of it
-on every device. So each kernel call is divided here, one pass at a time and below its
-gradient's rule, so that nothing is ever differentiated through `shard_map`.
+XLA cannot partition a kernel: over a mesh it would gather the operands and run the
+whole kernel on every device. So each kernel call is sharded here, one pass at a time
+and inside the custom VJP, so that nothing is differentiated through `shard_map`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ import jax
 from clinometer.kernels.signature import Signature
 
 AxisNames = tuple[str, ...]
-# What a kernel's independent axis is, by its letter in the signature.
+# What the letter of a signature's independent axis stands for.
 _KINDS = {"h": "heads", "e": "experts"}
 
 
@@ -35,11 +35,11 @@ class _Sharding:
         if size % parts:
             raise ValueError(
                 f"{op}: {what} of {size} cannot be divided over the {parts} parts of "
-                f"the mesh's axes {', '.join(names)}, which `shard_over` asks for"
+                f"the mesh axes {', '.join(names)} given to `shard_over`"
             )
 
 
-# A part of jit's cache key.
+# Part of jit's cache key.
 _sharding = jax.make_user_context(default_value=None)
 
 
@@ -51,24 +51,24 @@ def shard_over(
     heads: str | Sequence[str] = (),
     experts: str | Sequence[str] = (),
 ) -> Iterator[None]:
-    """Divides the kernel calls that are traced inside over axes of a mesh.
+    """Shards the kernel calls traced inside over axes of a mesh.
 
-    Each device runs its part of the batch, of the heads (of a convolution, the channels
-    of those heads) and, in the experts' products, of the experts. Operations without
-    them are divided by batch only. Gradients of what all examples share are summed over
-    the devices. Along other axes of the mesh every device runs the same: a kernel
-    cannot be left to the compiler there. Axes that are manual already, in a
-    `jax.shard_map` of the caller's, are left alone: there, arrays are of one device.
+    Each device runs its shard of the batch, of the heads (for a convolution, the
+    channels of those heads) and, in the experts' products, of the experts. Operations
+    without heads or experts are sharded by batch only. Gradients of operands that all
+    examples share are summed over the devices. Along the other axes of the mesh all
+    devices compute the same, because the compiler cannot partition a kernel. Axes that
+    are already manual, inside the caller's own `jax.shard_map`, are left alone.
 
     Args:
-        mesh: whose axes are of type Auto.
-        batch: axes over which the batch (the groups of Switch operations) is divided.
-        heads: axes over which the heads are divided.
-        experts: axes over which experts are divided; they may be those of the heads.
+        mesh: a mesh whose axes are of type Auto.
+        batch: axes that shard the batch (in Switch operations, the groups).
+        heads: axes that shard the heads.
+        experts: axes that shard the experts; may be the same as those of the heads.
 
     Raises:
-        ValueError: the mesh has no such axis, or one is named twice; inside, where a
-            batch or a number of heads or experts cannot be divided evenly.
+        ValueError: if the mesh has no such axis, or an axis is repeated; inside, if a
+            batch or a number of heads or experts does not divide evenly.
     """
     names = [(x,) if isinstance(x, str) else tuple(x) for x in (batch, heads, experts)]
     for other in names[1:]:
@@ -76,8 +76,8 @@ def shard_over(
         if len(set(named)) < len(named) or not set(named) <= set(mesh.axis_names):
             raise ValueError(
                 f"shard_over: batch={batch!r}, heads={heads!r} and experts={experts!r} "
-                "must name axes of the mesh, none beside batch's again; it has "
-                f"{', '.join(map(repr, mesh.axis_names))}"
+                "must be distinct axes of the mesh (heads and experts may share some); "
+                f"the mesh has {', '.join(map(repr, mesh.axis_names))}"
             )
     with _sharding(_Sharding(mesh, *names)):
         yield
@@ -90,17 +90,21 @@ def divided(
     operands: Sequence[jax.Array],
     settings: Mapping[str, Any],
 ) -> Callable[..., tuple[jax.Array, ...]]:
-    """Returns one pass of an operation, divided as `shard_over` says.
+    """Returns one pass of an operation, sharded as `shard_over` specifies.
 
-    Arrays have the batch as their leading axis, or 1: then they are shared by all
-    examples, and as results they are summed over the parts of the batch.
+    The leading axis of an array is the batch or 1. Operands with a leading axis of 1
+    are shared by all examples; such results are summed over the shards of the batch.
 
     Args:
-        op: the operation that errors name.
-        function: operands to results; returned as it is outside of `shard_over`.
-        signature: of the pass.
-        operands: of the whole batch, in the signature's order.
-        settings: of the pass.
+        op: the name of the operation in error messages.
+        function: takes operands and returns results. Returned unchanged outside of
+            `shard_over`.
+        signature: the signature of the pass.
+        operands: arrays of the whole batch, in the signature's order.
+        settings: the settings of the pass, by name.
+
+    Raises:
+        ValueError: if a batch or a number of heads or experts does not divide evenly.
     """
     sharding = _sharding.value
     if sharding is None:
@@ -147,8 +151,8 @@ def divided(
         mesh=sharding.mesh if context.empty else context,
         in_specs=specs(operands, signature.operand_places()),
         out_specs=result_specs,
-        axis_names=free,  # all: compilers refuse kernels under axes of their own
-        check_vma=False,  # with Auto axes, stacks of layers need it off
+        axis_names=free,  # All of them: compilers refuse kernels under their own axes.
+        check_vma=False,  # Stacked layers need it off with Auto axes.
     )
-    # Outside of jit too, where axes that stay with the compiler are refused.
+    # Under jit, since eager shard_map refuses axes that are left to the compiler.
     return jax.jit(shard_map)

@@ -1,9 +1,10 @@
-"""What a kernel takes and gives, by name: axes, dtypes, settings.
+"""Signatures of kernels: operands, results and settings by name, axes and dtypes.
 
-The axes of an array are a string such as "b t h d", the batch first. A leading "b?" is
-the batch or 1: an operand that leads with 1 is shared by all examples. "(h d)" is one
-axis of h times d elements, h by h. An axis of a result that is called as a setting has
-that setting's size: "groups h r" is how the gradient of what examples share leads.
+The axes of an array are a string such as "b t h d", the batch first. A leading "b?"
+stands for the batch or 1; an operand whose leading axis is 1 is shared by all examples.
+"(h d)" is a single axis of h * d elements, with h as the major axis. A result's axis
+that has the name of a setting has that setting's value as its size: for example, the
+gradient of a shared operand has the axes "groups h r".
 """
 
 from collections.abc import Collection
@@ -24,11 +25,11 @@ _SHARED = "b?"
 
 @dataclasses.dataclass(frozen=True)
 class ResultSpec:
-    """What a kernel gives.
+    """The axes and dtype of a kernel's result.
 
     Attributes:
-        axes: as in the module's docstring.
-        dtype: name of a dtype, or of the operand that has it.
+        axes: see the module's docstring.
+        dtype: the name of a dtype, or of an operand whose dtype it has.
     """
 
     axes: str
@@ -37,17 +38,18 @@ class ResultSpec:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Signature:
-    """The arrays and settings of a kernel; their order is that of the declaration.
+    """The arrays and settings of a kernel, in the order in which they are declared.
 
-    An operand that a call goes without is empty: axes of it may be 0.
+    An optional operand that a call does not use is passed as an empty array, in which
+    some axes are 0.
 
     Attributes:
-        operands: axes by name.
-        results: by name.
-        settings: names of hashable values that the kernel needs besides.
-        independent: the axis, besides the batch, along which a call falls into parts
-            that have nothing to do with each other: "h" of heads or "e" of experts;
-            None without one. Wherever it leads an axis, that may be divided.
+        operands: the axes of each operand, by name.
+        results: the results, by name.
+        settings: the names of the hashable values that the kernel needs as well.
+        independent: the axis, besides the batch, along which a call splits into
+            independent parts: "h" for heads or "e" for experts; None if there is none.
+            Any axis that is this one, or begins with it as "(h d)", may be sharded.
     """
 
     operands: Mapping[str, str]
@@ -56,18 +58,18 @@ class Signature:
     independent: str | None = None
 
     def named(self, arrays: Iterable[Any]) -> dict[str, Any]:
-        """Returns the operands of a call by name, of arrays in their order."""
+        """Returns operands by name, given the arrays in the declared order."""
         return dict(zip(self.operands, arrays, strict=True))
 
     def ordered(self, what: str, operands: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Returns the arrays of a call in their order; the inverse of `named`.
+        """Returns the arrays of a call in the declared order; the inverse of `named`.
 
         Args:
-            what: the kernel that errors name.
+            what: the name of the kernel in error messages.
             operands: arrays by name, in any order.
 
         Raises:
-            ValueError: an operand is unknown or missing.
+            ValueError: if an operand is unknown or missing.
         """
         _check_names(what, "operand", operands, self.operands)
         return tuple(operands[name] for name in self.operands)
@@ -75,27 +77,30 @@ class Signature:
     def check(
         self, what: str, operands: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
-        """Raises ValueError unless a call has the names and axes that are declared.
+        """Checks the names and shapes of a call's operands and settings.
 
         Args:
-            what: the kernel that the message names.
-            operands: arrays or their shapes.
-            settings: of the kernel.
+            what: the name of the kernel in error messages.
+            operands: arrays or their shapes, by name.
+            settings: settings by name.
+
+        Raises:
+            ValueError: if names or shapes differ from the declared ones.
         """
         _check_names(what, "operand", operands, self.operands)
         _check_names(what, "setting", settings, self.settings)
         self._sizes(what, operands, settings)
 
     def shared(self, name: str) -> bool:
-        """Whether an operand may lead with 1, for all examples."""
+        """Returns whether all examples may share an operand (leading axis 1)."""
         return _split(self.operands[name])[0] == _SHARED
 
     def operand_places(self) -> list[int | None]:
-        """The place of the independent axis in each operand; None where it has none."""
+        """Returns the index of the independent axis in each operand, or None."""
         return [_place(axes, self.independent) for axes in self.operands.values()]
 
     def result_places(self) -> list[int | None]:
-        """The place of the independent axis in each result; None where it has none."""
+        """Returns the index of the independent axis in each result, or None."""
         return [_place(x.axes, self.independent) for x in self.results.values()]
 
     def result_shapes(
@@ -104,8 +109,8 @@ class Signature:
         """Returns the shapes and dtypes of the results.
 
         Args:
-            operands: arrays or their shapes.
-            settings: of the kernel.
+            operands: arrays or their shapes, by name.
+            settings: settings by name.
         """
         sizes = self._sizes("results", operands, settings)
         return tuple(
@@ -117,9 +122,13 @@ class Signature:
         )
 
     def bytes(self, operands: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-        """Returns the size of all operands and results; arguments as `result_shapes`.
+        """Returns the bytes of all operands and results.
 
-        It is what a kernel moves that reads and writes everything once.
+        This is the traffic of a kernel that reads and writes everything once.
+
+        Args:
+            operands: arrays or their shapes, by name.
+            settings: settings by name.
         """
         arrays = (*operands.values(), *self.result_shapes(operands, settings))
         return sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in arrays)
@@ -127,7 +136,7 @@ class Signature:
     def _sizes(
         self, what: str, operands: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> dict[str, int]:
-        """Returns the size of every axis; ValueError where operands disagree."""
+        """Returns the size of every axis; raises ValueError if operands disagree."""
         sizes = {name: settings[name] for name in self.settings}
         for name, axes in self.operands.items():
             if len(operands[name].shape) != len(_split(axes)):
@@ -136,7 +145,7 @@ class Signature:
                     f"{operands[name].shape}"
                 )
         sizes[_BATCH] = max(x.shape[0] for x in operands.values())
-        # What is empty comes last: it says nothing of what others have.
+        # Empty operands come last: they do not determine the sizes of axes.
         for name in sorted(operands, key=lambda name: 0 in operands[name].shape):
             shape, axes = operands[name].shape, _split(self.operands[name])
             for size, axis in zip(shape, axes, strict=True):

@@ -1,6 +1,6 @@
-"""What commands show in a terminal, by `rich`: lines drawn over, and tables.
+"""Status lines and tables for commands, drawn with `rich`.
 
-Where there is no terminal, lines are plain and none is drawn over.
+Without a terminal, lines are plain text and are not redrawn.
 """
 
 from collections.abc import Collection
@@ -16,24 +16,24 @@ from rich import live as rich_live
 from rich import table as rich_table
 from rich import text as rich_text
 
-_UNLIMITED = 1 << 16  # Columns: a table is as wide as what is in it.
+_UNLIMITED = 1 << 16  # Columns: a table is as wide as its contents.
 
 
 class Line:
-    """What goes on now: drawn over on a terminal; elsewhere whole lines, now and then.
+    """A status line: redrawn in place on a terminal, elsewhere printed now and then.
 
-    Leaving its context clears it.
+    As a context manager, it clears the line on exit.
 
     Attributes:
-        on_terminal: whether it is drawn over.
+        on_terminal: whether the line is redrawn in place.
     """
 
     def __init__(self, seconds: float, stream: TextIO | None = None) -> None:
-        """Shows nothing yet.
+        """Creates the line without showing anything.
 
         Args:
-            seconds: between two lines of `say` where there is no terminal.
-            stream: where to write; None => standard error.
+            seconds: least time between two lines of `say` without a terminal.
+            stream: where to write; None for standard error.
         """
         self._seconds = seconds
         self._stream = sys.stderr if stream is None else stream
@@ -53,18 +53,18 @@ class Line:
         self.clear()
 
     def say(self, text: str) -> None:
-        """Shows what goes on; without a terminal, if the last line is old enough."""
+        """Shows a status; without a terminal, at most once every `seconds`."""
         if self.on_terminal or time.monotonic() - self._last > self._seconds:
             self.draw(text)
 
     def draw(self, *lines: str) -> None:
-        """Shows what goes on; several lines are one where there is no terminal."""
+        """Shows status lines at once; joins them into one line without a terminal."""
         if not self.on_terminal:
             self.note("; ".join(lines))
             return
         text = rich_text.Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
         if self._live is None:
-            # No thread of its own: what is measured meanwhile has the cores.
+            # No refresh thread, which would take time from what is being measured.
             self._live = rich_live.Live(
                 console=self._console,
                 auto_refresh=False,
@@ -76,7 +76,7 @@ class Line:
         self._live.update(text, refresh=True)
 
     def note(self, text: str) -> None:
-        """Writes a line that stays, above what is drawn over."""
+        """Writes a permanent line, above the status."""
         if self._live is not None:
             self._console.print(rich_text.Text(text))
         else:
@@ -84,11 +84,11 @@ class Line:
         self._last = time.monotonic()
 
     def clear(self) -> None:
-        """Takes away what is drawn, for others to write."""
+        """Removes the status, so that others can write."""
         self._stop(keep=False)
 
     def close(self) -> None:
-        """Ends what is drawn, which stays."""
+        """Ends the status and leaves its last text in place."""
         self._stop(keep=True)
 
     def _stop(self, keep: bool) -> None:
@@ -106,14 +106,14 @@ def table(
     widths: Sequence[int] = (),
     stream: TextIO | None = None,
 ) -> list[str]:
-    """Returns the lines of a table; its columns stand two blanks apart.
+    """Returns the lines of a table with columns separated by two spaces.
 
     Args:
-        rows: their cells.
-        head: of the columns; bold on a terminal.
-        left: columns that are aligned to the left; the others are to the right.
-        widths: least widths of the first columns, so that several tables match.
-        stream: where the lines will be written; None => standard output.
+        rows: the cells of each row.
+        head: column headings, bold on a terminal; None for no heading.
+        left: indices of left-aligned columns; the others are right-aligned.
+        widths: minimum widths of the first columns, so that several tables line up.
+        stream: where the lines will be written; None for standard output.
     """
     rows = list(rows)
     made = rich_table.Table(

@@ -1,4 +1,4 @@
-"""What a program costs: matmul FLOPs, counted on its jaxpr."""
+"""FLOPs of the matrix products in a program, counted on its jaxpr."""
 
 from clinometer.kernels.cost.flops import UncountableError
 from clinometer.kernels.cost.flops import count_flops

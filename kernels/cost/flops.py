@@ -1,10 +1,10 @@
 """Counts the matmul FLOPs of a JAX program by walking its jaxpr.
 
-XLA's own cost analysis counts the body of a scan once and adds elementwise work, so
-its numbers cannot be compared between a loop and a stack of layers. This walk counts
-matrix products and convolutions only, two FLOPs a multiply-add, times the trip count
-of every scan. Nothing is compiled or allocated. At a kernel it takes the declared
-cost, or what the implementation that a platform takes executes.
+XLA's own cost analysis counts the body of a scan once and includes elementwise work, so
+its numbers cannot be compared between scanned and unrolled layers. This module counts
+matrix products and convolutions only, with two FLOPs per multiply-add, times the trip
+count of every scan. Nothing is compiled or allocated. A kernel call counts with its
+declared cost, or with what a platform's implementation executes.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from clinometer.kernels import equations
 
 
 class UncountableError(ValueError):
-    """The program holds an operation whose FLOPs cannot be known from its jaxpr."""
+    """Raised if the FLOPs of an operation cannot be known from the jaxpr."""
 
 
-# Their work is inside a binary, invisible here: they must not count as free.
+# Their work is not visible in the jaxpr, and must not count as free.
 _OPAQUE = ("pallas_call", "ffi_call", "pure_callback", "io_callback", "custom_call")
 
 
@@ -32,23 +32,25 @@ def count_flops(
 ) -> int:
     """Returns the FLOPs of matmuls and convolutions in one call of `function`.
 
-    Rematerialised work is counted where it is executed: count a program without
-    `remat` for what the maths needs, with it for what the machine runs.
+    Rematerialized work counts. Trace a program without `remat` to count the FLOPs of
+    the algorithm, and with it to count those that are executed.
 
     Args:
         function: a traceable function.
         *args: arrays or `jax.ShapeDtypeStruct`s; nothing is allocated.
-        platform: None counts what kernels need, whatever implements them; "cpu", "tpu"
-            or another what they execute there, recomputed and skipped blocks included.
+        platform: None counts the declared FLOPs of kernels. "cpu", "tpu" or another
+            platform counts what kernels execute there: recomputation included, skipped
+            blocks left out.
 
     Raises:
-        UncountableError: on a `while` with no static trip count, or an opaque kernel.
+        UncountableError: if a `while` loop with matmuls has no static trip count, or an
+            operation is opaque.
     """
     return count_jaxpr(jax.make_jaxpr(function)(*args), platform)
 
 
 def count_jaxpr(jaxpr: Any, platform: str | None = None) -> int:
-    """Returns the FLOPs of a closed jaxpr; see `count_flops`."""
+    """Returns the matmul FLOPs of a closed jaxpr; see `count_flops`."""
     return _count(jaxpr.jaxpr, platform)
 
 
@@ -64,18 +66,18 @@ def _count(jaxpr: Any, platform: str | None) -> int:
         elif name == "scan":
             total += params["length"] * count(params["jaxpr"].jaxpr)
         elif name == "cond":
-            # Branches exclude each other: the dearest bounds what can run.
+            # One branch runs; the most expensive one is an upper bound.
             total += max(count(branch.jaxpr) for branch in params["branches"])
         elif name == "while":
             if any(count(inner) for inner in _inner_jaxprs(params)):
                 raise UncountableError(
-                    "count_flops: a `while` loop holds matmuls but has no static trip "
-                    "count; use `lax.scan` or a `fori_loop` with constant bounds"
+                    "count_flops: a `while` loop contains matmuls but has no static "
+                    "trip count; use `lax.scan` or a `fori_loop` with constant bounds"
                 )
         elif name == "shard_map":
-            # Its body is one device's part. Axes that it leaves to the compiler divide
-            # the body further, which shapes do not show. Along an axis that divides no
-            # array, devices do the same again: executed, but not needed.
+            # The body is one device's share. Auto axes divide it further, which its
+            # shapes do not show. Along an axis that shards no array, devices repeat the
+            # same work, which is executed but not needed.
             axes = params["newly_manual_axes"]
             if platform is None:
                 axes = axes & _divided_axes(params)
@@ -87,7 +89,7 @@ def _count(jaxpr: Any, platform: str | None) -> int:
             else:
                 total += equations.executed_flops(equation, platform, count)
         elif name in _OPAQUE:
-            raise UncountableError(f"count_flops: `{name}` is opaque to the count")
+            raise UncountableError(f"count_flops: cannot count FLOPs inside `{name}`")
         else:
             total += sum(count(inner) for inner in _inner_jaxprs(params))
     return total
@@ -121,6 +123,6 @@ def _dot_general(equation: Any) -> int:
 def _convolution(equation: Any) -> int:
     rhs_shape = equation.invars[1].aval.shape
     out_features = rhs_shape[equation.params["dimension_numbers"].rhs_spec[0]]
-    # Each output sums over the window and the inputs of its own feature group.
+    # Each output sums over the window and the inputs of its feature group.
     taps = math.prod(rhs_shape) // out_features
     return 2 * math.prod(equation.outvars[0].aval.shape) * taps

@@ -1,1 +1,1 @@
-"""What command lines and configurations share: ranges of numbers, output paths."""
+"""Option parsing shared by commands and configurations: numbers and output paths."""

@@ -1,4 +1,4 @@
-"""The error of what a person typed."""
+"""The error for invalid user input."""
 
 import argparse
 from collections.abc import Iterable
@@ -6,17 +6,18 @@ import difflib
 
 
 class OptionError(argparse.ArgumentTypeError, ValueError):
-    """An option, field or environment variable that is refused; says what is accepted.
+    """Raised for an invalid option, field or environment variable.
 
-    argparse shows the message of one that an option's type raises.
+    The message says what is accepted. argparse shows the message of an OptionError that
+    an option's `type` raises.
     """
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that is most like `name`, or None if none is like it.
+    """Returns the known name closest to `name`, or None if none is similar.
 
     Args:
-        name: in any case.
+        name: a name in any case.
         known: the accepted names.
     """
     by_lower = {one.lower(): one for one in known}
@@ -25,6 +26,6 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns " (did you mean ...?)" with the nearest known name, or nothing."""
+    """Returns " (did you mean ...?)" with the nearest known name, or ""."""
     near = nearest(name, known)
     return f" (did you mean {near!r}?)" if near else ""

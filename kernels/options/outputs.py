@@ -1,4 +1,4 @@
-"""Where results go: checked before there are any, and written whole or not at all."""
+"""Output paths, checked before any work starts, and atomic writes."""
 
 import contextlib
 import os
@@ -7,18 +7,18 @@ from clinometer.kernels.options.errors import OptionError
 
 # A file is written beside its place under a longer name, then renamed.
 _ROOM_IN_NAME = 20
-_ROOM_IN_PATH = 200  # For what lies in a folder.
+_ROOM_IN_PATH = 200  # For files inside a folder.
 
 
 def given(text: str) -> str:
-    """The type of an option that is a path: not empty, which would mean here."""
+    """Parses a path option: rejects "", which would mean the current folder."""
     if not text:
         raise OptionError("got '', accepted: a path")
     return text
 
 
 def check_folder(option: str, path: str | os.PathLike[str]) -> None:
-    """Raises OptionError, naming the option, where no folder can be made or written."""
+    """Raises OptionError if a folder cannot be created or written; names the option."""
     path = os.path.abspath(path)
     _check_name(option, path)
     existing = path
@@ -31,13 +31,13 @@ def check_folder(option: str, path: str | os.PathLike[str]) -> None:
 
 
 def check_file(option: str, path: str | os.PathLike[str]) -> None:
-    """Raises OptionError, naming the option, where a file cannot be written."""
+    """Raises OptionError if a file cannot be written; names the option."""
     folder = os.path.dirname(path) or "."
     path = os.path.abspath(path)
     _check_name(option, path)
     if not os.path.isdir(folder):
         raise OptionError(f"{option}: {path}: there is no folder {folder}")
-    # Written by rename, which would put a file in the place of a device.
+    # Files are written by renaming, which would replace a device.
     if os.path.lexists(path) and not os.path.isfile(path):
         raise OptionError(f"{option}: {path} is not a file")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -45,7 +45,7 @@ def check_file(option: str, path: str | os.PathLike[str]) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a file by rename, so that it is never half there."""
+    """Writes a UTF-8 file atomically, by renaming a temporary file."""
     temporary = f"{os.fspath(path)}.tmp-{os.getpid()}"
     try:
         with open(temporary, "w", encoding="utf-8") as file:
@@ -54,16 +54,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with contextlib.suppress(OSError):  # There only after an error, which counts.
+        with contextlib.suppress(OSError):  # Exists only after an error.
             os.remove(temporary)
 
 
 def _check_name(option: str, path: str) -> None:
     try:
         path.encode("utf-8")
-    except UnicodeEncodeError:  # Not every library that writes takes other bytes.
+    except UnicodeEncodeError:  # Not every library can write such paths.
         raise OptionError(
-            f"{option}: {path!a} is not UTF-8 in this locale; give another name, "
+            f"{option}: {path!a} is not UTF-8 in this locale; use another name, "
             "or set PYTHONUTF8=1"
         ) from None
     longest = max(path.split(os.sep), key=lambda part: len(os.fsencode(part)))

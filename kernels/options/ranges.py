@@ -1,4 +1,4 @@
-"""Numbers as people type them, each with the range that it is accepted in."""
+"""Parses numbers given on command lines, and checks their ranges."""
 
 import ast
 from collections.abc import Callable
@@ -10,28 +10,28 @@ from typing import Any
 
 from clinometer.kernels.options.errors import OptionError
 
-MOST_WHOLE = 2**31 - 1  # Steps and lengths are int32 on a device.
-MOST_SEED = 2**32 - 1  # A longer one would be cut: 7 and 2^32 + 7 were one run.
+MOST_WHOLE = 2**31 - 1  # Steps and lengths are int32 on devices.
+MOST_SEED = 2**32 - 1  # Larger seeds would be truncated: 2^32 + 7 to 7.
 MOST_REAL = 1e30  # Room below float32's largest, 3.4e38, for products.
 
 _CONSTANTS = {"true": True, "false": False, "none": None}
-_DIGITS = 40  # A number of more is out of every range.
+_DIGITS = 40  # Longer numbers are out of every range.
 
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """Whole numbers of a range; called with a text, as the type of an option.
+    """A range of integers; callable on a string, as the `type` of an option.
 
     Attributes:
-        least: the smallest.
-        most: the largest.
+        least: the smallest accepted value.
+        most: the largest accepted value.
     """
 
     least: int = 0
     most: int = MOST_WHOLE
 
     def __call__(self, text: str) -> int:
-        """Reads e.g. "1000", "1_000" or "1e3"; raises OptionError."""
+        """Parses e.g. "1000", "1_000" or "1e3"; raises OptionError."""
         value = literal(text)
         if type(value) is not int:
             raise OptionError(f"got {shown(text)}, accepted: {self}")
@@ -39,14 +39,14 @@ class Whole:
         return value
 
     def check(self, value: int) -> None:
-        """Raises OptionError where a value is out of range."""
+        """Raises OptionError if the value is out of range."""
         if value < self.least:
             raise OptionError(_too_small(self.least, value))
         if value > self.most:
             raise OptionError(f"must be at most {self.most}, got {shown(value)}")
 
     def __str__(self) -> str:
-        """What is accepted, in words."""
+        """Returns a description of the accepted values."""
         if self.most == MOST_WHOLE:
             return f"a whole number, at least {self.least}"
         return f"a whole number from {self.least} to {self.most}"
@@ -54,13 +54,13 @@ class Whole:
 
 @dataclasses.dataclass(frozen=True)
 class Real:
-    """Finite numbers of a range; called with a text, as the type of an option.
+    """A range of finite numbers; callable on a string, as the `type` of an option.
 
     Attributes:
-        least: the smallest.
-        most: the largest.
-        without_least: `least` itself is out of range.
-        without_most: `most` itself is.
+        least: the lower bound.
+        most: the upper bound.
+        without_least: whether `least` itself is excluded.
+        without_most: whether `most` itself is excluded.
     """
 
     least: float = 0.0
@@ -69,7 +69,7 @@ class Real:
     without_most: bool = False
 
     def __call__(self, text: str) -> float:
-        """Reads e.g. "0.1" or "1e-4"; raises OptionError."""
+        """Parses e.g. "0.1" or "1e-4"; raises OptionError."""
         value = literal(text)
         if type(value) not in (int, float):
             raise OptionError(f"got {shown(text)}, accepted: {self}")
@@ -77,7 +77,7 @@ class Real:
         return float(value)
 
     def check(self, value: float) -> None:
-        """Raises OptionError where a value is out of range."""
+        """Raises OptionError if the value is out of range."""
         if isinstance(value, float) and not math.isfinite(value):
             raise OptionError(f"must be a finite number, got {value}")
         if self.without_least and value <= self.least:
@@ -90,7 +90,7 @@ class Real:
             raise OptionError(f"must be {most} {self.most:g}, got {shown(value)}")
 
     def __str__(self) -> str:
-        """What is accepted, in words."""
+        """Returns a description of the accepted values."""
         opening = "(" if self.without_least else "["
         closing = ")" if self.without_most else "]"
         if self.most < MOST_REAL:
@@ -103,7 +103,11 @@ SEED = Whole(0, MOST_SEED)
 
 
 def listed(kind: Whole | Real) -> Callable[[str], list[Any]]:
-    """Returns the type of an option that is a list, e.g. "0 1 2" or "0,1,2"."""
+    """Returns a parser of lists of numbers, e.g. "0 1 2" or "0,1,2".
+
+    Args:
+        kind: the range of each number.
+    """
 
     def read(text: str) -> list[Any]:
         return [kind(part) for part in re.split(r"[\s,]+", text) if part]
@@ -112,9 +116,10 @@ def listed(kind: Whole | Real) -> Callable[[str], list[Any]]:
 
 
 def literal(text: str) -> Any:
-    """Returns the value that a text is, such as 1e3 (a whole number), true or (1, 2).
+    """Parses a literal such as 1e3 (an integer), true or (1, 2).
 
-    What is no number, truth value, None, tuple or quoted text is itself.
+    Text that is not a Python literal, a number or true/false/none in any case is
+    returned unchanged.
     """
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
@@ -128,7 +133,7 @@ def literal(text: str) -> Any:
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """Returns a value as a message has it, cut where it is longer than `most`."""
+    """Returns the repr of a value for a message, shortened if longer than `most`."""
     if isinstance(value, int) and abs(value) >= 10**_DIGITS:
         return f"a whole number of more than {_DIGITS} digits"
     text = repr(value)
@@ -143,7 +148,7 @@ def _number(text: str) -> int | float | None:
     if exact.is_nan():
         return math.nan
     if exact.is_infinite() or exact.adjusted() > _DIGITS:
-        return float(exact)  # inf where it is too large for a float.
+        return float(exact)  # inf if too large for a float.
     if exact == exact.to_integral_value():
         return int(exact)
     return float(exact)

@@ -92,7 +92,7 @@ def test_experts_that_do_not_divide_are_an_error():
 )
 def test_axes_must_be_of_the_mesh(axes):
     with (
-        pytest.raises(ValueError, match="again; it has 'data', 'model'"),
+        pytest.raises(ValueError, match="the mesh has 'data', 'model'"),
         kernels.shard_over(mesh(1, 1), **axes),
     ):
         pass
