@@ -1,1 +1,1 @@
-"""`clinometer bench`: how fast the kernels are, against plain jnp and PyTorch."""
+"""`clinometer bench`: benchmarks of the kernels against plain jnp and PyTorch."""

@@ -1,6 +1,7 @@
-"""Plain jnp forms that the kernels are measured against, differentiated by JAX.
+"""Plain jnp baselines for the kernels, differentiated by JAX.
 
-Good forms and those that one meets in other code. Arguments as in `cases.py`.
+They include efficient forms and forms that are common in other code. Arguments are
+those of `cases.py`.
 """
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from clinometer.kernels.relative_attention import buckets
 from clinometer.kernels.relative_attention import reference as attention_reference
 
-EPSILON = 1e-3  # of Performer's features, as `performer_attention` has by default
+EPSILON = 1e-3  # Of Performer's features: the default of `performer_attention`.
 
 
 def attention_gathered_table(
@@ -20,7 +21,7 @@ def attention_gathered_table(
     *,
     causal: bool,
 ) -> jax.Array:
-    """Dense attention; the bias [H, T, S] is gathered from the table, as T5 does."""
+    """Dense attention with the bias [H, T, S] gathered from the table, as in T5."""
     ahead = _ahead(query.shape[1])
     bucket = buckets.relative_position_bucket(ahead, bidirectional=not causal)
     return _dense_attention(query, key, value, table[:, bucket], causal)
@@ -29,7 +30,7 @@ def attention_gathered_table(
 def attention_given_bias(
     query: jax.Array, key: jax.Array, value: jax.Array, bias: jax.Array, *, causal: bool
 ) -> jax.Array:
-    """Dense attention; the bias [H, T, S] is made elsewhere, and only read here."""
+    """Dense attention with a precomputed bias [H, T, S]."""
     return _dense_attention(query, key, value, bias, causal)
 
 
@@ -41,7 +42,7 @@ def attention_toeplitz_skew(
     *,
     causal: bool,
 ) -> jax.Array:
-    """Dense attention; the bias is one vector of distances a head, then skewed."""
+    """Dense attention with a bias vector per head, by distance, skewed to [H, T, S]."""
     length = query.shape[1]
     distances = jnp.arange(1 - length, length)
     bucket = buckets.relative_position_bucket(distances, bidirectional=not causal)
@@ -50,7 +51,7 @@ def attention_toeplitz_skew(
 
 
 def performer_chunk64(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Causal Performer by chunks of 64, the denominator as one more value."""
+    """Causal Performer in chunks of 64, with the denominator as an extra value."""
     size = 64
     length = query.shape[1]
 
@@ -74,7 +75,7 @@ def performer_chunk64(query: jax.Array, key: jax.Array, value: jax.Array) -> jax
 def performer_quadratic(
     query: jax.Array, key: jax.Array, value: jax.Array
 ) -> jax.Array:
-    """Causal Performer as masked attention, with an array [B, H, S, S]."""
+    """Causal Performer as masked attention, with scores [B, H, S, S]."""
     scores = jnp.einsum(
         "bthd,bshd->bhts",
         _features(query),
@@ -88,7 +89,7 @@ def performer_quadratic(
 
 
 def performer_scan(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Causal Performer by `lax.scan` over single positions."""
+    """Causal Performer with a `lax.scan` over positions."""
     arrays = [
         jnp.moveaxis(x.astype(jnp.float32), 1, 0)
         for x in (_features(query), _features(key), value)
@@ -123,7 +124,7 @@ def light_shift_sum(x: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def light_grouped_conv(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """Causal light convolution by `lax.conv_general_dilated`, a group a channel."""
+    """Causal light convolution by `lax.conv_general_dilated`, one group per channel."""
     channels = x.shape[2]
     num_heads, taps = weights.shape
     filters = jnp.repeat(weights, channels // num_heads, axis=0).T[:, None]
@@ -148,7 +149,7 @@ def dynamic_shift_sum(x: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def dynamic_unfold(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """Causal dynamic convolution as a product with an array [B, S, d, K]."""
+    """Causal dynamic convolution as a product with an unfolded [B, S, d, K]."""
     length = x.shape[1]
     taps = weights.shape[3]
     padded = _by_head(_padded(x, taps), weights)
@@ -159,7 +160,7 @@ def dynamic_unfold(x: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def route_one_hot_cumsum(logits: jax.Array, *, capacity: int) -> tuple[jax.Array, ...]:
-    """Routes by a running sum of one-hot choices; the fields of a `Route`."""
+    """Routes by a cumulative sum of one-hot choices; gives the fields of a `Route`."""
     num_tokens, num_experts = logits.shape[1:]
     logits = logits.astype(jnp.float32)
     probabilities = jax.nn.softmax(logits, axis=-1)
@@ -199,7 +200,7 @@ def dispatch_scatter(
 def dispatch_gather(
     x: jax.Array, slot: jax.Array, *, num_experts: int, capacity: int
 ) -> jax.Array:
-    """Inverts the slots, then reads each slot's row."""
+    """Finds the token of each slot, then gathers its row."""
     num_slots = num_experts * capacity
 
     def rows(x: jax.Array, slot: jax.Array) -> jax.Array:
@@ -214,13 +215,13 @@ def dispatch_gather(
 def dispatch_one_hot_einsum(
     x: jax.Array, slot: jax.Array, *, num_experts: int, capacity: int
 ) -> jax.Array:
-    """Multiplies by a mask [N, E C], as Mesh TensorFlow does."""
+    """Multiplies by a one-hot mask [N, E * C], as Mesh TensorFlow does."""
     mask = jax.nn.one_hot(slot, num_experts * capacity, dtype=x.dtype)
     return _by_expert(jnp.einsum("gns,gnd->gsd", mask, x), num_experts)
 
 
 def combine_gather(y: jax.Array, gate: jax.Array, slot: jax.Array) -> jax.Array:
-    """Reads each token's row from its slot."""
+    """Gathers each token's row from its slot."""
     rows = y.reshape(y.shape[0], -1, y.shape[3])
     rows = jnp.take_along_axis(rows, jnp.maximum(slot, 0)[..., None], axis=1)
     weight = jnp.where(slot >= 0, gate, 0.0)[..., None]
@@ -228,14 +229,14 @@ def combine_gather(y: jax.Array, gate: jax.Array, slot: jax.Array) -> jax.Array:
 
 
 def combine_one_hot_einsum(y: jax.Array, gate: jax.Array, slot: jax.Array) -> jax.Array:
-    """Multiplies by a mask [N, E C] that holds the gates."""
+    """Multiplies by a one-hot mask [N, E * C] scaled by the gates."""
     rows = y.reshape(y.shape[0], -1, y.shape[3])
     mask = jax.nn.one_hot(slot, rows.shape[1], dtype=jnp.float32) * gate[..., None]
     return jnp.einsum("gns,gsd->gnd", mask, rows.astype(jnp.float32)).astype(y.dtype)
 
 
 def expert_einsum(x: jax.Array, wi: jax.Array, wo: jax.Array) -> jax.Array:
-    """Every expert's feed-forward layer on all of its slots, filled or not."""
+    """Runs each expert's feed-forward layer on all of its slots, filled or empty."""
     hidden = jnp.einsum("gecd,edf->gecf", x, wi, preferred_element_type=jnp.float32)
     hidden = jax.nn.relu(hidden).astype(x.dtype)
     y = jnp.einsum("gecf,efd->gecd", hidden, wo, preferred_element_type=jnp.float32)

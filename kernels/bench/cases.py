@@ -1,4 +1,4 @@
-"""What `clinometer bench` measures: named shapes of each operation, and its forms."""
+"""The cases of `clinometer bench`: named shapes of each operation, and its forms."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -27,15 +27,15 @@ class BenchmarkCase:
     """One operation at one shape.
 
     Attributes:
-        op: name of the operation.
-        shape: label of the shape, e.g. "b8h8s512d64".
-        arguments: makes the arguments, the same ones at each call.
-        num_gradients: so many arguments, from the first, get a gradient.
-        ours: makes the function of the arguments from an implementation's name.
+        op: the name of the operation.
+        shape: the label of the shape, e.g. "b8h8s512d64".
+        arguments: returns the arguments, the same at each call.
+        num_gradients: how many of the first arguments get a gradient.
+        ours: takes an implementation's name; returns the function to time.
         baselines: plain jnp functions of the arguments, by name.
         torch: functions of torch tensors, by name.
-        gradient_tolerance: how far gradients may lie apart, as a part of the largest
-            value; None for what the dtype allows.
+        gradient_tolerance: the accepted difference of gradients, relative to the
+            largest value; None for the tolerance of the dtype.
     """
 
     op: str
@@ -48,12 +48,17 @@ class BenchmarkCase:
     gradient_tolerance: float | None = None
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """Returns our implementations and the jnp forms, by name."""
+        """Returns our implementations and the jnp baselines, by name."""
         return {name: self.ours(name) for name in OURS} | dict(self.baselines)
 
 
 def cases(*, quick: bool, dtype: jax.typing.DTypeLike) -> list[BenchmarkCase]:
-    """Returns all cases: those of the kernels' targets, or small ones."""
+    """Returns all cases.
+
+    Args:
+        quick: whether to use small shapes instead of those with a target.
+        dtype: the dtype of the arguments.
+    """
     if quick:
         listed = [
             *_attention(dtype, 2, 64, 2, 16),
@@ -76,7 +81,12 @@ def cases(*, quick: bool, dtype: jax.typing.DTypeLike) -> list[BenchmarkCase]:
 
 
 def cotangents(case: BenchmarkCase, results: Sequence[Any]) -> tuple[jax.Array, ...]:
-    """Returns what flows back into the floating-point results of these shapes."""
+    """Returns random cotangents for the floating-point results of a case.
+
+    Args:
+        case: the case.
+        results: the results' shapes and dtypes.
+    """
     generator = np.random.default_rng(_SEED + 1)
     return tuple(
         _normal(generator, x.dtype, *x.shape)
@@ -94,7 +104,7 @@ def _normal(
 def _attention(
     dtype: Any, batch: int, length: int, num_heads: int, width: int
 ) -> Iterator[BenchmarkCase]:
-    """Yields the encoder's attention, then the decoder's."""
+    """Yields bidirectional, then causal attention."""
 
     def arguments() -> tuple[jax.Array, ...]:
         generator = np.random.default_rng(_SEED)
@@ -123,7 +133,7 @@ def _attention(
 def _performer(
     dtype: Any, shapes: Sequence[tuple[int, int, int, int, bool]]
 ) -> Iterator[BenchmarkCase]:
-    """Yields causal attention; with the form that scans tokens where it is asked."""
+    """Yields causal attention; with a scan over tokens if `scan` is set."""
     for batch, length, num_heads, width, scan in shapes:
 
         def arguments(
@@ -197,7 +207,7 @@ def _dynamic_conv(
 def _switch(
     dtype: Any, num_tokens: int, num_experts: int, d_model: int, d_ff: int
 ) -> Iterator[BenchmarkCase]:
-    """Yields routing, moving rows and back, and the layer that is made of all three."""
+    """Yields routing, dispatch, combine, and a whole layer without its routing."""
     capacity = kernels.expert_capacity(num_tokens, num_experts, _CAPACITY_FACTOR)
     slots = {"num_experts": num_experts, "capacity": capacity}
     label = f"n{num_tokens}e{num_experts}c{capacity}"
@@ -288,8 +298,8 @@ def _switch(
         4,
         our_layer,
         {name: jnp_layer(dispatches[name], combines[name]) for name in dispatches},
-        # Rounding sends a few hidden values to the other side of the ReLU's kink,
-        # where the gradient jumps.
+        # Rounding moves a few hidden values across the ReLU's kink, where the gradient
+        # is discontinuous.
         gradient_tolerance=2e-2 if jnp.dtype(dtype) == jnp.float32 else None,
     )
 

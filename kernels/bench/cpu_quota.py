@@ -1,13 +1,13 @@
-"""The processor time that a container is allowed, which its count of cores hides."""
+"""Reads the CPU quota of a container, which its number of cores does not show."""
 
 import pathlib
 
 
 def cpu_quota(root: pathlib.Path = pathlib.Path("/")) -> float | None:
-    """Returns how many CPUs' time this process may use; None without a limit.
+    """Returns the number of CPUs whose time this process may use; None if unlimited.
 
     Args:
-        root: of the file system to look in.
+        root: the root of the file system to read.
     """
     limits = []
     try:
@@ -15,7 +15,7 @@ def cpu_quota(root: pathlib.Path = pathlib.Path("/")) -> float | None:
     except OSError:
         return None
     for line in lines:
-        # number:controllers:path; in version 2 the controllers are left out.
+        # Format: number:controllers:path; cgroup v2 has no controllers.
         _, controllers, path = line.split(":", 2)
         if not controllers:
             mounts = (root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified")
@@ -25,8 +25,8 @@ def cpu_quota(root: pathlib.Path = pathlib.Path("/")) -> float | None:
             read = _version_1
         else:
             continue
-        # Any group above may be the one with the limit. In a container the path is
-        # often the host's, and the container's own group is the mount's root.
+        # Any parent group may have the limit. In a container, the path is often the
+        # host's, and the container's own group is the root of the mount.
         place = pathlib.PurePosixPath(path.lstrip("/"))
         for mount in mounts:
             limits += [read(mount / group) for group in (place, *place.parents)]

@@ -1,4 +1,4 @@
-"""What numbers depend on: device, threads, versions, revision."""
+"""Describes the conditions of a measurement: device, threads, versions, revision."""
 
 from collections.abc import Sequence
 import importlib.metadata
@@ -19,8 +19,8 @@ _PACKAGES = ("jax", "jaxlib", "numpy", "torch")
 def describe() -> dict[str, Any]:
     """Returns device, host_cpu, threads, isa, versions, git_revision and git_dirty.
 
-    `isa` is None where the C++ extension cannot be loaded; git's are None outside of
-    a checkout.
+    `isa` is None if the C++ extension cannot be loaded; `git_revision` and `git_dirty`
+    are None outside a checkout.
     """
     return {
         "device": jax.devices()[0].device_kind,
@@ -33,28 +33,32 @@ def describe() -> dict[str, Any]:
 
 
 def threads() -> int:
-    """Returns how many threads XLA has on this host's processor."""
+    """Returns the number of threads that XLA uses on the host's CPU."""
     single = "xla_cpu_multi_thread_eigen=false" in os.environ.get("XLA_FLAGS", "")
     return 1 if single else len(os.sched_getaffinity(0))
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Returns the versions of Python and of those packages that are installed."""
+    """Returns the versions of Python and of the installed ones among `packages`."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # A plain checkout is not installed.
+            continue  # Not installed, as a plain checkout is.
     return found
 
 
 def git_revision(root: pathlib.Path) -> dict[str, Any]:
-    """Returns `git_revision` and `git_dirty`; both None where `root` is no checkout."""
+    """Returns `git_revision` and `git_dirty`; both None if `root` is not a checkout.
+
+    Args:
+        root: the folder of the checkout.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
-        # In a hook, GIT_DIR and its like name the repository that the hook is of.
+        # In a git hook, GIT_DIR and similar variables name the hook's repository.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         return subprocess.run(
             command,
@@ -67,7 +71,7 @@ def git_revision(root: pathlib.Path) -> dict[str, Any]:
 
     nothing = {"git_revision": None, "git_dirty": None}
     try:
-        # An installed package may lie inside somebody else's repository.
+        # An installed package may be inside an unrelated repository.
         top = pathlib.Path(git("rev-parse", "--show-toplevel"))
         if top.resolve() != root.resolve():
             return nothing
@@ -78,7 +82,7 @@ def git_revision(root: pathlib.Path) -> dict[str, Any]:
 
 
 def host_cpu() -> str:
-    """Returns the name of the host's processor."""
+    """Returns the model name of the host's CPU."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:

@@ -1,4 +1,4 @@
-"""A figure of ratios as SVG, written without a plotting library."""
+"""Draws ratios as an SVG bar chart, without a plotting library."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +16,18 @@ _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def draw(records: Sequence[dict[str, Any]], implementation: str = "cpu") -> str:
-    """Returns horizontal bars of one implementation's ratios to the best jnp form.
+    """Returns a bar chart (SVG) of an implementation's ratios to the best jnp form.
+
+    Args:
+        records: benchmark records.
+        implementation: the implementation to show.
 
     Raises:
-        ValueError: there is no record of that implementation.
+        ValueError: if there is no record of that implementation.
     """
     shown = [r for r in records if r["implementation"] == implementation]
     if not shown:
-        raise ValueError(f"the figure shows {implementation}, which was not measured")
+        raise ValueError(f"the figure needs {implementation}, which was not measured")
     largest = max(1.0, *(r["ratio_to_best_reference"] for r in shown))
     scale = (_WIDTH - _LEFT - _RIGHT) / largest
     cases = list(dict.fromkeys((r["op"], r["shape"]) for r in shown))
@@ -70,7 +74,7 @@ def draw(records: Sequence[dict[str, Any]], implementation: str = "cpu") -> str:
 
 
 def _axis(largest: float, scale: float, bottom: float) -> list[str]:
-    """Returns grid lines, about six of them, and a stronger one at 1."""
+    """Returns about six grid lines with labels, with a darker line at 1."""
     step = next((s for s in _STEPS if largest / s <= 7), largest / 5)
     ticks = [step * i for i in range(int(largest / step) + 1)]
     lines = []

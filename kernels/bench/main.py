@@ -1,4 +1,4 @@
-"""`clinometer bench`: the kernels' speed against plain jnp, on the user's machine."""
+"""`clinometer bench`: times the kernels against plain jnp on the user's machine."""
 
 import argparse
 from collections.abc import Sequence
@@ -20,15 +20,16 @@ from clinometer.kernels.options import ranges
 
 _DESCRIPTION = """\
 Times the kernels against plain jnp forms (and PyTorch's own operations, where torch is
-installed), all in turn in one process. Before timing, each form's results, and its
-gradients in the pass "forward+backward", are checked against the reference's.
+installed), interleaved in one process. Before timing, each form's results (and its
+gradients, for the pass "forward+backward") are checked against the reference.
 
-"ratio" is the median of the best jnp form of the same run over a form's own median:
-above 1 is faster than any jnp form measured. Milliseconds differ from machine to
-machine and hour to hour; compare ratios. "temp" is what the compiled program allocates
-besides arguments and results. "matmul" and "copy" say what bounds a kernel: its FLOPs a
-second against those of XLA's own product of 1024 x 1024 matrices, and the time of a
-copy of as many bytes, in the same rounds. The default shapes take some minutes.
+"ratio" is the median time of the best jnp form of the same run over a form's own
+median: above 1, it is faster than every jnp form measured. Times vary between machines
+and over the day, so compare ratios. "temp" is the memory that the compiled program
+allocates besides arguments and results. "matmul" and "copy" show what limits a kernel:
+its FLOPs per second relative to XLA's own 1024 x 1024 matmul, and the time of a copy of
+as many bytes relative to its own, in the same rounds. The default shapes take several
+minutes.
 """
 
 _EPILOG = """\
@@ -38,10 +39,10 @@ examples:
   clinometer bench --out new.json --compare old.json --figure ratios.svg
   clinometer bench --op relative_attention --implementation cpu --json
 
-exit codes: 0 done; 1 results disagree, or a ratio fell (--compare); 2 bad options
+exit codes: 0 success; 1 results disagree, or a ratio fell (--compare); 2 bad options
 """
 
-# Those of train/exit_codes.py, which nothing below `train` imports.
+# The values of train/exit_codes.py, which kernels must not import.
 _DONE, _FAILED, _USAGE = 0, 1, 2
 
 
@@ -58,10 +59,10 @@ def main(argv: Sequence[str]) -> int:
                 outputs.check_file(option, path)
         devices.check()
         if args.figure and "cpu" not in names:
-            raise ValueError("--figure shows cpu, which --implementation leaves out")
+            raise ValueError("--figure needs cpu, which --implementation leaves out")
         if "cpu" in names and wrap.unavailable():
             raise ValueError(
-                f"implementation cpu: {wrap.unavailable()}; or leave it out: "
+                f"--implementation cpu: {wrap.unavailable()}; to run without it, use "
                 "--implementation reference"
             )
     except ValueError as error:
@@ -70,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     line = terminal.Line(seconds=5)
     line.note(_heading(environment, args.dtype))
     if not torch_baselines.is_installed():
-        line.note("torch is not installed: PyTorch's own operations are left out")
+        line.note("torch is not installed: skipping PyTorch's operations")
     found: list[dict[str, Any]] = []
     passes = [p for p in runner.PASSES if p in (args.passes or runner.PASSES)]
     try:
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
                 )
                 found += records
                 line.clear()
-                if args.out:  # After each, so that an interrupted run is kept.
+                if args.out:  # After each pass, so that an interrupted run is kept.
                     outputs.write_text(args.out, records_lib.dumps(found))
                 out = sys.stderr if args.json else sys.stdout
                 print(records_lib.table(records, out) + "\n", file=out, flush=True)
@@ -126,33 +127,38 @@ def _parser() -> argparse.ArgumentParser:
         "--op",
         metavar="NAME",
         action="append",
-        help=f"of {', '.join(_ops())}; repeatable; all by default",
+        help=f"one of {', '.join(_ops())}; repeatable (default: all)",
     )
     parser.add_argument(
         "--pass",
         dest="passes",
         action="append",
         choices=runner.PASSES,
-        help="repeatable; both by default",
+        help="the pass to time; repeatable (default: both)",
     )
     parser.add_argument(
         "--implementation",
         metavar="NAME",
         action="append",
-        help="cpu or a baseline's name as in the table; repeatable; all by default. "
-        "The reference always runs: results are checked against it",
+        help="cpu, or the name of a baseline in the table; repeatable (default: all). "
+        "The reference always runs, to check the results",
     )
     parser.add_argument(
         "--rounds",
         type=ranges.Whole(2),
         default=7,
         metavar="N",
-        help="samples of each form, at least 2; default 7",
+        help="number of samples of each form, at least 2 (default: 7)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="small shapes, to see that all works"
+        "--quick", action="store_true", help="use small shapes, to check that all works"
     )
-    parser.add_argument("--dtype", choices=tuple(runner.TOLERANCES), default="float32")
+    parser.add_argument(
+        "--dtype",
+        choices=tuple(runner.TOLERANCES),
+        default="float32",
+        help="dtype of the arguments (default: float32)",
+    )
     parser.add_argument(
         "--json",
         action="store_true",
@@ -162,17 +168,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compare",
         metavar="OLD.json",
-        help="show how ratios changed since; exit with 1 where one of ours fell",
+        help="compare ratios with an earlier run; exit with 1 if one of ours fell",
     )
     parser.add_argument(
         "--tolerance",
         type=ranges.Real(0, 100, without_most=True),
         default=25.0,
         metavar="PERCENT",
-        help="by which a ratio may fall with --compare; default 25",
+        help="by how much a ratio may fall with --compare (default: 25)",
     )
     parser.add_argument(
-        "--figure", metavar="FILE.svg", help="draw cpu's ratios as bars"
+        "--figure", metavar="FILE.svg", help="draw the ratios of cpu as a bar chart"
     )
     return parser
 
@@ -183,7 +189,7 @@ def _ops() -> list[str]:
 
 
 def _chosen(args: argparse.Namespace) -> list[cases_lib.BenchmarkCase]:
-    """Returns the cases of the operations asked for."""
+    """Returns the cases of the requested operations."""
     unknown = [name for name in args.op or () if name not in _ops()]
     if unknown:
         raise ValueError(f"--op: got {unknown[0]!r}; accepted: {', '.join(_ops())}")
@@ -194,13 +200,13 @@ def _chosen(args: argparse.Namespace) -> list[cases_lib.BenchmarkCase]:
 def _names(
     asked: Sequence[str] | None, chosen: Sequence[cases_lib.BenchmarkCase]
 ) -> tuple[str, ...]:
-    """Returns the forms to measure."""
+    """Returns the names of the forms to measure."""
     known = [n for case in chosen for n in (*case.functions(), *case.torch)]
     known = list(dict.fromkeys(known))
     unknown = [name for name in asked or () if name not in known]
     if unknown:
         raise ValueError(
-            f"--implementation: got {unknown[0]!r}; these operations have: "
+            f"--implementation: got {unknown[0]!r}; accepted for these operations: "
             f"{', '.join(known)}"
         )
     names = tuple(asked or known)

@@ -1,4 +1,4 @@
-"""How fast this device multiplies matrices: a yardstick where no peak is published."""
+"""Measures a device's matmul rate, for devices without a published peak."""
 
 from collections.abc import Callable
 import statistics
@@ -7,30 +7,30 @@ import time
 import jax
 import jax.numpy as jnp
 
-# Side of the matrices, and products a call. One product of that size keeps all cores of
-# a processor busy; other devices need larger ones, and several, to hide the dispatch.
+# Size of the square matrices, and products per call. One product of this size keeps all
+# cores of a CPU busy; other devices need larger and several ones to hide the dispatch.
 _SIZE = {"cpu": (1024, 1)}
 _SIZE_ELSEWHERE = (4096, 8)
-_SECONDS = 0.25  # of samples, in all
+_SECONDS = 0.25  # Of all samples together.
 _MIN_SAMPLES, _MAX_SAMPLES = 3, 15
 
 
 def measure(dtype: str, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Returns the FLOPs/s of XLA's product of square matrices on the default device.
+    """Returns the FLOPs per second of XLA's matmul on the default device.
 
-    The median of samples that take a quarter of a second together, after one call that
-    is not counted; compiling takes as long again.
+    The median of samples that together take about a quarter of a second, after one
+    warm-up call. Compiling takes about as long again.
 
     Args:
-        dtype: of the matrices.
-        clock: seconds.
+        dtype: the dtype of the matrices.
+        clock: returns the time in seconds.
     """
     platform = jax.local_devices()[0].platform
     size, products = _SIZE.get(platform, _SIZE_ELSEWHERE)
 
     @jax.jit
     def draw() -> jax.Array:
-        # So scaled, products of products keep their size.
+        # With this scale, repeated products keep their magnitude.
         return jax.random.normal(jax.random.key(0), (size, size), dtype) / size**0.5
 
     def multiply(matrix: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The records of a benchmark: as a file, as a table, and against older ones."""
+"""Benchmark records: reads, writes, prints and compares them."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -16,20 +16,23 @@ _HEAD = (
     *("implementation", "median ms", "IQR ms", "ratio", "temp MiB", "difference"),
     *("matmul", "copy", ""),
 )
-_WIDTHS = (18, 9, 7, 6, 8, 10, 6, 5)  # So that the columns of all cases match.
+_WIDTHS = (18, 9, 7, 6, 8, 10, 6, 5)  # So that the columns of all cases line up.
 _NEEDED = (*_KEY, "ratio_to_best_reference")
 
 
 def dumps(records: Sequence[Record]) -> str:
-    """Returns the records as JSON, with a line's end."""
+    """Returns the records as JSON, ending in a newline."""
     return json.dumps(records, indent=1) + "\n"
 
 
 def read(path: str) -> list[Record]:
-    """Reads records.
+    """Reads records from a JSON file.
+
+    Args:
+        path: a file written by `clinometer bench --out`.
 
     Raises:
-        ValueError: it cannot be read, or holds no records of `clinometer bench`.
+        ValueError: if the file cannot be read or contains no benchmark records.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -37,7 +40,7 @@ def read(path: str) -> list[Record]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(found, list) or not found:
-        raise ValueError(f"{path}: must hold a list of records, one at least")
+        raise ValueError(f"{path}: must hold a list of at least one record")
     for place, record in enumerate(found):
         missing = [
             key for key in _NEEDED if not isinstance(record, dict) or key not in record
@@ -54,11 +57,11 @@ def read(path: str) -> list[Record]:
 
 
 def table(records: Sequence[Record], stream: TextIO | None = None) -> str:
-    """Returns the records of one case as text, one line each, below a heading.
+    """Returns the records of one case as a text table with a heading.
 
     Args:
-        records: from `runner.run_case`.
-        stream: where the text will be written; None => standard output.
+        records: records from `runner.run_case`.
+        stream: where the text will be written; None for standard output.
     """
     first = records[0]
     lines = terminal.table(
@@ -95,27 +98,30 @@ def compare(
     gated: Iterable[str],
     stream: TextIO | None = None,
 ) -> tuple[str, int]:
-    """Compares ratios; a ratio is free of the machine's speed, if not of its noise.
+    """Compares the ratios of two runs.
+
+    Ratios are compared because they do not depend on the machine's speed, although they
+    are still noisy.
 
     Args:
         old: records of an earlier run.
         new: records of this run.
-        tolerance: the part of a ratio by which it may fall, e.g. 0.25.
+        tolerance: the fraction by which a ratio may fall, e.g. 0.25.
         gated: implementations whose fall counts; others are only shown.
-        stream: where the text will be written; None => standard output.
+        stream: where the text will be written; None for standard output.
 
     Returns:
-        The text to show, and how many ratios fell too far.
+        The text to show, and the number of ratios that fell too far.
 
     Raises:
-        ValueError: the runs have nothing in common.
+        ValueError: if the runs have no record in common.
     """
     before = {_key(record): record for record in old}
     common = [record for record in new if _key(record) in before]
     if not common:
         raise ValueError(
-            "no record of the older run has the op, pass, implementation, shape and "
-            "dtype of one of this run"
+            "no record of the older run matches one of this run in op, pass, "
+            "implementation, shape and dtype"
         )
     gated = tuple(gated)
     lines = []

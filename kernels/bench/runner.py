@@ -1,4 +1,4 @@
-"""Runs one case: compiles every form, checks that they agree, times, makes records."""
+"""Runs one case: compiles all forms, checks that they agree, and times them."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from clinometer.kernels.bench import torch_baselines
 from clinometer.kernels.bench import yardsticks
 
 PASSES = ("forward", "forward+backward")
-# Of the largest value of each result; results are sums, in other orders.
+# Relative to the largest value of each result; forms sum in different orders.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}
 
 Record = dict[str, Any]
@@ -28,7 +28,7 @@ Record = dict[str, Any]
 class _Form:
     run: Callable[[], Any]
     to_numpy: Callable[[Any], list[np.ndarray]]
-    temp_bytes: int | None  # None where it is not known
+    temp_bytes: int | None  # None if unknown
 
 
 def run_case(
@@ -43,16 +43,19 @@ def run_case(
     """Measures the forms of a case.
 
     Args:
-        case: from `cases`.
-        pass_name: of `PASSES`.
+        case: the case to measure.
+        pass_name: one of `PASSES`.
         dtype: the name of the arguments' dtype.
-        names: forms to measure besides the reference; others are left out.
-        rounds: samples of each form.
-        environment: from `environment.describe`, a part of each record.
-        line: shows what is going on.
+        names: the forms to measure in addition to the reference.
+        rounds: the number of samples of each form.
+        environment: the result of `environment.describe`, added to each record.
+        line: the status line.
+
+    Returns:
+        One record per form.
 
     Raises:
-        timer.DisagreementError: a form gives other results than the reference.
+        timer.DisagreementError: if the results of a form differ from the reference.
     """
     what = f"{case.op} {case.shape} {pass_name}"
     arguments = case.arguments()
@@ -71,14 +74,14 @@ def run_case(
     for name in wanted:
         if name not in ("reference", *names):
             continue
-        line.say(f"{what}: {name}: compiling, checking")
+        line.say(f"{what}: {name}: compiling and checking")
         try:
             if name in case.torch:
                 form = _torch_form(case, name, arguments, gradients, environment)
             else:
                 form = _jax_form(case, functions[name], arguments, gradients)
         except dispatch.NotSupportedError as error:
-            line.note(f"{what}: {name}: left out, {error}")
+            line.note(f"{what}: {name}: skipped: {error}")
             continue
         given = form.to_numpy(form.run())
         expected = expected or given
@@ -144,7 +147,7 @@ def _program(
     arguments: tuple[jax.Array, ...],
     cotangents: tuple[jax.Array, ...],
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """Returns what is timed, and its arguments: with gradients if any flow back."""
+    """Returns the function to time and its arguments; with gradients if asked."""
     if not cotangents:
         return function, arguments
     gradients = functools.partial(with_gradients, function, case.num_gradients)
@@ -157,13 +160,13 @@ def with_gradients(
     cotangents: tuple[jax.Array, ...],
     *arguments: jax.Array,
 ) -> tuple[Any, Any]:
-    """Returns all results of a function, and the gradients that cotangents give.
+    """Returns the results of a function and the gradients for given cotangents.
 
     Args:
-        function: differentiable in its first arguments.
-        num_gradients: how many of them.
-        cotangents: of its floating-point results.
-        *arguments: of the function.
+        function: a function that is differentiable in its first arguments.
+        num_gradients: how many of the first arguments get a gradient.
+        cotangents: cotangents of its floating-point results.
+        *arguments: the arguments of the function.
     """
 
     def split(*wanted: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:

@@ -1,4 +1,4 @@
-"""Times functions against each other, after checking that they agree."""
+"""Times functions interleaved, and checks that their results agree."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -11,34 +11,38 @@ from typing import Any
 
 import numpy as np
 
-# A shorter sample than this, in seconds, is mostly noise: it is made of many calls.
+# Seconds. Shorter samples are mostly noise, so they are made of several calls.
 SHORTEST_SAMPLE = 0.005
 _MOST_CALLS = 64
 
-# What takes less than this, in seconds, is called once more before each sample: else
-# its time is mostly that of getting back the caches that the last form took.
+# Seconds. Faster functions are called once before each sample; otherwise their time is
+# mostly spent refilling the caches that the previous form evicted.
 _WARMED = 0.1
 _SEED = 0
 
 
 class DisagreementError(RuntimeError):
-    """Two implementations gave different results; their times mean nothing."""
+    """Raised if implementations give different results, so times mean nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """The seconds a call took, one sample a round."""
+    """The times of a function.
+
+    Attributes:
+        samples: seconds per call, one sample per round.
+    """
 
     samples: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle of the samples, in seconds."""
+        """The median of the samples, in seconds."""
         return float(np.median(self.samples))
 
     @property
     def iqr(self) -> float:
-        """The distance from the first to the third quartile, in seconds."""
+        """The interquartile range of the samples, in seconds."""
         first, third = np.percentile(self.samples, (25, 75))
         return float(third - first)
 
@@ -49,19 +53,22 @@ def interleave(
     clock: Callable[[], float] = time.perf_counter,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Timing]:
-    """Times all functions in turn, round by round, so that noise hits all alike.
+    """Times all functions in interleaved rounds, so that noise affects them equally.
 
-    Each round has an order of its own, so that none always follows the same other, and
-    a short function is called once before each sample: caches and allocator are then in
-    the state that its own calls leave. One that is short for the clock is called
-    several times a sample.
+    Each round has a new random order, so that no function always follows the same
+    other. A fast function is called once before each sample, so that caches and
+    allocator are in the state that its own calls leave behind. A function too fast for
+    the clock is called several times per sample.
 
     Args:
-        functions: by name; each returns when its work is done. They are called once
-            before any sample is taken.
-        rounds: samples of each function.
-        clock: returns seconds.
-        progress: told how many rounds are done.
+        functions: functions by name that return when their work is done. Each is called
+            once before any sample is taken.
+        rounds: the number of samples of each function.
+        clock: returns the time in seconds.
+        progress: called with the number of rounds done.
+
+    Returns:
+        The times by name.
     """
     calls, warmed = {}, set()
     for name, function in functions.items():
@@ -88,10 +95,14 @@ def interleave(
 
 
 def difference(expected: Sequence[np.ndarray], given: Sequence[np.ndarray]) -> float:
-    """Returns how far results lie apart, as a part of the largest expected value.
+    """Returns the largest error relative to each array's largest expected value.
 
-    The largest over the arrays. Infinite where shapes differ, integers differ, or a
-    value is not finite.
+    The maximum over all arrays; infinity if shapes or integers differ, or a value is
+    not finite.
+
+    Args:
+        expected: the arrays to compare with.
+        given: the arrays to check.
     """
     if len(expected) != len(given):
         return math.inf
@@ -117,11 +128,21 @@ def check_agreement(
     given: Sequence[np.ndarray],
     tolerance: float,
 ) -> float:
-    """Returns the `difference`; raises DisagreementError where it is too large."""
+    """Returns the `difference` of two results, after checking it.
+
+    Args:
+        what: the name of the form in the error message.
+        expected: the arrays to compare with.
+        given: the arrays to check.
+        tolerance: the largest accepted difference.
+
+    Raises:
+        DisagreementError: if the difference is larger.
+    """
     apart = difference(expected, given)
     if not apart <= tolerance:
         raise DisagreementError(
             f"{what}: differs from the reference by {apart:.2g} of its largest value; "
-            f"accepted is {tolerance:.0e}. Nothing was timed for it"
+            f"accepted: up to {tolerance:.0e}. It was not timed"
         )
     return apart

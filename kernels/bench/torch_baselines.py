@@ -1,4 +1,4 @@
-"""PyTorch's own operations, where torch is installed; arguments as in `cases.py`."""
+"""Baselines from PyTorch, if it is installed; arguments are those of `cases.py`."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -13,12 +13,16 @@ from clinometer.kernels.relative_attention import buckets
 
 
 def is_installed() -> bool:
-    """Whether torch can be imported; it is not imported."""
+    """Returns whether torch is installed, without importing it."""
     return importlib.util.find_spec("torch") is not None
 
 
 def attention(causal: bool) -> Callable[..., Any]:
-    """Returns `scaled_dot_product_attention` with the relative bias as its mask."""
+    """Returns `scaled_dot_product_attention` with the relative bias as its mask.
+
+    Args:
+        causal: whether later keys are masked.
+    """
 
     def run(query: Any, key: Any, value: Any, table: Any) -> Any:
         import torch
@@ -43,7 +47,7 @@ def attention(causal: bool) -> Callable[..., Any]:
 
 
 def light_conv(x: Any, weights: Any) -> Any:
-    """Causal `conv1d` with a group a channel."""
+    """Causal light convolution by `conv1d`, one group per channel."""
     import torch
 
     channels, taps = x.shape[2], weights.shape[1]
@@ -60,14 +64,14 @@ def prepare(
     num_gradients: int,
     threads: int,
 ) -> Callable[[], list[Any]]:
-    """Returns a call of `function`, with its gradients where there are cotangents.
+    """Returns a function that calls `function`, with gradients if there are cotangents.
 
     Args:
-        function: of tensors, with one result.
-        arguments: converted once, here.
-        cotangents: of the result; none for the forward pass alone.
-        num_gradients: so many arguments, from the first, get a gradient.
-        threads: for torch; for the whole process.
+        function: a function of tensors with one result.
+        arguments: the arguments, which are converted to tensors once.
+        cotangents: the result's cotangent; empty for the forward pass only.
+        num_gradients: how many of the first arguments get a gradient.
+        threads: the number of threads of torch, set for the whole process.
     """
     import torch
 

@@ -1,8 +1,8 @@
 """Loads the C++ extension and calls its handlers from JAX.
 
-Importing this module registers every handler with XLA once. It fails with an
-ImportError that says what to do when the extension was never built, or was built
-against another version of XLA's foreign function interface than the jaxlib in use.
+Importing this module registers every handler with XLA once. If the extension was not
+built, or was built against another version of XLA's FFI than that of the jaxlib in use,
+the import raises an ImportError that says what to do.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _BUILD_HINT = (
     "headers), with `make setup`, or with `bazel build //kernels/cpu:native`"
 )
 _BUILD_AGAIN_HINT = (
-    "compile it again for the jaxlib that is installed: `pip install setuptools "
+    "rebuild it for the installed jaxlib: `pip install setuptools "
     "pybind11`, then `pip install --force-reinstall --no-deps --no-build-isolation "
     "SOURCE`, where SOURCE is the checkout or the .tar.gz"
 )
@@ -35,7 +35,7 @@ def header_api_version(include_dir: str) -> tuple[int, int]:
     """Returns (major, minor) of the XLA FFI headers under `include_dir`.
 
     Raises:
-        ImportError: if the header is missing or names no version.
+        ImportError: if the header is missing or has no version.
     """
     header = pathlib.Path(include_dir) / "xla" / "ffi" / "api" / "c_api.h"
     try:
@@ -47,7 +47,7 @@ def header_api_version(include_dir: str) -> tuple[int, int]:
         for part in ("MAJOR", "MINOR")
     ]
     if None in parts:
-        raise ImportError(f"{header} defines no XLA_FFI_API_MAJOR and _MINOR")
+        raise ImportError(f"{header} does not define XLA_FFI_API_MAJOR and _MINOR")
     major, minor = (int(part.group(1)) for part in parts)
     return major, minor
 
@@ -72,9 +72,9 @@ for _name, _handler in _native.handlers().items():
 
 
 def active_isa() -> str:
-    """Returns the instruction set of the kernels: baseline, avx2 or avx512.
+    """Returns the instruction set of the kernels: "baseline", "avx2" or "avx512".
 
-    The widest that the processor runs, unless CLINOMETER_CPU_ISA named another.
+    The widest one that the processor supports, unless CLINOMETER_CPU_ISA is set.
     """
     return _native.active_isa()
 
@@ -88,10 +88,10 @@ def call(
     """Calls a handler of the extension.
 
     Args:
-        name: as in the extension's table, e.g. "relative_attention_forward".
-        results: shapes of the results.
-        *operands: as the handler takes them.
-        **attributes: as the handler takes them; an int is 64 bits, a float 32.
+        name: its name in the extension, e.g. "relative_attention_forward".
+        results: the shapes and dtypes of the results.
+        *operands: the operands of the handler.
+        **attributes: its attributes; an int is passed as 64 bits, a float as 32.
     """
     convert = {bool: bool, int: np.int64, float: np.float32}
     return tuple(

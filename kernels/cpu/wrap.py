@@ -1,4 +1,4 @@
-"""Makes an implementation of a handler in the C++ extension."""
+"""Declares implementations that call handlers of the C++ extension."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from clinometer.kernels.signature import Signature
 
 @functools.cache
 def unavailable() -> str | None:
-    """Why the extension cannot be used on this machine, or None."""
+    """Returns why the extension cannot be used on this machine, or None."""
     try:
-        # Here, not at the top: without a compiler the reference forms must work.
+        # Imported here because the reference forms must work without the extension.
         from clinometer.kernels.cpu import native  # noqa: F401
     except ImportError as error:
         return str(error)
@@ -26,11 +26,11 @@ def unavailable() -> str | None:
 
 @functools.cache
 def _unavailable_told() -> str | None:
-    """As `unavailable`, and logged, once: "auto" would go on without a word."""
+    """As `unavailable`, and warns once, because "auto" would fall back silently."""
     reason = unavailable()
     if reason is not None:
         logging.getLogger(__name__).warning(
-            "the plain jnp forms run in place of the C++ kernels: %s", reason
+            "using the plain jnp forms instead of the C++ kernels: %s", reason
         )
     return reason
 
@@ -45,21 +45,22 @@ def implementation(
     sums_groups: bool = False,
     cost_settings: Sequence[str] = (),
 ) -> declaration.Implementation:
-    """Returns the implementation that hands everything to one handler.
+    """Returns an implementation that calls one handler.
 
-    Handlers compute in float32: bfloat16 operands are converted before, results after.
-    They give the gradient of a shared operand for each example, and the sum over groups
-    is made here; or they sum themselves, by the result's leading axis.
+    Handlers compute in float32; bfloat16 operands and results are converted. A handler
+    returns the gradient of a shared operand for each example, which is summed over
+    groups here, unless it does so itself (`sums_groups`).
 
     Args:
-        handler: name in the extension's table.
-        signature: of the kernel; the handler takes operands in that order.
-        executed_flops: as `declaration.Implementation.executed_flops`.
-        refuse: operands' shapes and settings, by name, to a reason, or None.
-        avoid: as `refuse`, but heeded by "auto" only: why the reference is faster.
+        handler: the handler's name in the extension.
+        signature: the kernel's signature; the handler takes operands in its order.
+        executed_flops: see `declaration.Implementation.executed_flops`.
+        refuse: takes shapes and settings by name; returns the reason why the handler
+            cannot run the call, or None.
+        avoid: like `refuse`, but only used by "auto": why the reference is faster.
         without: operands that the handler does not take.
-        sums_groups: the handler sums gradients of shared operands itself.
-        cost_settings: settings that only costs depend on, unknown to the handler.
+        sums_groups: whether the handler sums the gradients of shared operands itself.
+        cost_settings: settings that only affect costs and are not passed on.
     """
 
     def run(**given: Any) -> tuple[jax.Array, ...]:

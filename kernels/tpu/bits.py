@@ -1,7 +1,7 @@
-"""Masks of many registers, as bits.
+"""Masks over many registers, applied as bits.
 
-A predicate of a whole tile does not stay where predicates live: it is packed, spilled
-and unpacked again. Words that are all ones or zeros stay as any other value does.
+The predicate of a whole tile does not fit the predicate registers: it is packed,
+spilled and unpacked again. Words of all ones or zeros are kept like any other value.
 """
 
 from collections.abc import Callable
@@ -14,17 +14,18 @@ import jax.numpy as jnp
 def kept(
     x: jax.Array, condition: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> jax.Array:
-    """Returns x [R, W] where the condition holds, else 0 (of NaN too).
+    """Returns x [R, W] where the condition holds, else 0, even for NaN.
 
     Args:
-        x: float32 or bfloat16; in a kernel.
-        condition: of row and lane, int32 that can be broadcast to x; bool.
+        x: float32 or bfloat16, inside a kernel.
+        condition: takes the int32 row and lane indices, broadcastable to x; returns
+            bool.
     """
     if x.dtype.itemsize == 4:
         words = jnp.where(condition(*_indices(x.shape)), -1, 0)
         bits = jax.lax.bitcast_convert_type(x, jnp.int32) & words
         return jax.lax.bitcast_convert_type(bits, x.dtype)
-    # As it lies in registers: words of 32 bits, each of an even row and the odd after.
+    # In registers, a 32-bit word holds an even row and the odd row after it.
     row, lane = _indices((x.shape[0] // 2, x.shape[1]))
     words = jnp.where(condition(2 * row, lane), 0xFFFF, 0)
     words |= jnp.where(condition(2 * row + 1, lane), -0x10000, 0)

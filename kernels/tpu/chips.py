@@ -1,12 +1,12 @@
-"""The TPU chips that kernels are made for, by device kind."""
+"""The TPU chips that the Pallas kernels support, by device kind."""
 
 import dataclasses
 import functools
 
 from jax.experimental.pallas import tpu as pltpu
 
-# Cycles a second of a core, where the peak FLOPs do not give it: these chips take two
-# rows a cycle into each MXU, and the clock is an estimate.
+# Estimated clocks in Hz, for chips whose peak FLOPs do not determine it because each
+# MXU takes two rows per cycle.
 _CLOCK_HZ = {"v6e": 1.75e9, "7x": 2.2e9}
 
 
@@ -15,12 +15,12 @@ class Chip:
     """One kind of TPU core.
 
     Attributes:
-        name: as in the names of topologies, e.g. "v5e".
+        name: the name used in topologies, e.g. "v5e".
         device_kind: JAX's `device.device_kind`, e.g. "TPU v5 lite".
-        topology: the smallest topology that the TPU compiler takes.
-        refusal: why it runs no Pallas kernel of ours, or None.
-        has_strided_roll: it can roll each row by another amount in one instruction;
-            else by log2(n) rolls.
+        topology: the smallest topology that the TPU compiler accepts.
+        refusal: why our Pallas kernels do not run on it, or None.
+        has_strided_roll: whether one instruction can roll each row by a different
+            amount; otherwise this takes log2(n) rolls.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Chip:
 
     @functools.cached_property
     def info(self) -> pltpu.TpuInfo:
-        """JAX's own table of the chip, per core."""
+        """JAX's data on the chip, per core."""
         versions = {
             "v2": pltpu.ChipVersion.TPU_V2,
             "v3": pltpu.ChipVersion.TPU_V3,
@@ -45,19 +45,19 @@ class Chip:
 
     @property
     def clock_hz(self) -> float:
-        """Cycles a second: of the peak FLOPs where they tell, else an estimate."""
+        """The clock: derived from the peak FLOPs if possible, else an estimate."""
         flops_per_cycle = 2 * self.info.num_mxus * self.info.mxu_column_size**2
         return _CLOCK_HZ.get(self.name, self.info.bf16_ops_per_second / flops_per_cycle)
 
     @property
     def mxu_tiles_per_cycle(self) -> float:
-        """Rows of one bfloat16 tile that all MXUs of the core take in a cycle."""
+        """Rows of a bfloat16 tile that the MXUs of a core take per cycle, in total."""
         flops_per_row = 2 * self.info.mxu_column_size**2
         return self.info.bf16_ops_per_second / self.clock_hz / flops_per_row
 
     @property
     def hbm_bytes_per_cycle(self) -> float:
-        """Bytes that HBM moves while the core does one cycle."""
+        """Bytes that HBM moves per cycle of the core."""
         return self.info.mem_bw_bytes_per_second / self.clock_hz
 
 
@@ -75,17 +75,21 @@ CHIPS = {
         Chip("7x", "TPU7x", "tpu7x:2x2x1"),
     )
 }
-# Other names that devices and people give them.
+# Other names in common use.
 _ALIASES = {"TPU v5e": "v5e", "TPU v5p": "v5p", "TPU v6e": "v6e", "TPU 7x": "7x"}
-# A kernel for no chip in particular takes the forms that every chip has.
+# A kernel for an unknown chip uses the forms that run on every chip.
 ANY = CHIPS["v4"]
 
 
 def of_device_kind(device_kind: str | None) -> Chip:
-    """Returns the chip of a device kind; for None, what holds on every chip.
+    """Returns the chip of a device kind.
+
+    Args:
+        device_kind: JAX's `device.device_kind` or an alias; None for a description that
+            is valid for every chip.
 
     Raises:
-        ValueError: no chip of ours is of that kind.
+        ValueError: if the kind is unknown.
     """
     if device_kind is None:
         return ANY
@@ -93,11 +97,11 @@ def of_device_kind(device_kind: str | None) -> Chip:
         if device_kind == chip.device_kind or _ALIASES.get(device_kind) == chip.name:
             return chip
     kinds = ", ".join(repr(chip.device_kind) for chip in CHIPS.values())
-    raise ValueError(f"device kind {device_kind!r} is no TPU known here: {kinds}")
+    raise ValueError(f"device kind {device_kind!r} is not a known TPU: {kinds}")
 
 
 def refusal(device_kind: str | None) -> str | None:
-    """Why the Pallas kernels do not run on a device kind, or None."""
+    """Returns why the Pallas kernels do not run on a device kind, or None."""
     try:
         chip = of_device_kind(device_kind)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Heads side by side in the 128 lanes of a vector register.
+"""Packs heads side by side into the 128 lanes of a vector register.
 
 A head narrower than 128 would leave lanes empty, in memory too. So [B, S, H, D] is read
-as [B, S, H * D], where a tile of 128 lanes holds 128 / D heads; a kernel takes a tile
-and masks the lanes of other heads instead of slicing.
+as [B, S, H * D], in which a tile of 128 lanes holds 128 / D heads. A kernel reads whole
+tiles and masks the lanes of other heads instead of slicing.
 """
 
 import jax
@@ -12,26 +12,26 @@ LANES = 128
 
 
 def padded_width(width: int) -> int:
-    """Returns the lanes that a head takes: a divisor or a multiple of 128."""
+    """Returns the number of lanes of a head: a divisor or a multiple of 128."""
     if width > LANES:
         return -(-width // LANES) * LANES
     return 1 << (width - 1).bit_length() if width > 1 else 1
 
 
 def heads_per_tile(width: int) -> int:
-    """Returns how many heads, of a padded width, share a tile."""
+    """Returns how many heads of a padded width share a tile."""
     return max(1, LANES // width)
 
 
 def tile_lanes(width: int) -> int:
-    """Returns the lanes of a tile of whole heads of a padded width."""
+    """Returns the number of lanes of a tile of heads of a padded width."""
     return max(LANES, width)
 
 
 def to_lanes(x: jax.Array, length: int) -> jax.Array:
-    """Reshapes [B, S, H, D] to [B, length, lanes]; zeros in what is added.
+    """Reshapes [B, S, H, D] to [B, length, lanes], padded with zeros.
 
-    Heads are padded to whole tiles, each head to `padded_width`.
+    The number of heads is padded to whole tiles, and each head to `padded_width`.
     """
     batch, size, num_heads, width = x.shape
     lanes = padded_width(width)
@@ -50,6 +50,6 @@ def from_lanes(x: jax.Array, length: int, num_heads: int, width: int) -> jax.Arr
 
 
 def head_mask(head: int, width: int) -> jax.Array:
-    """Returns bool [1, lanes of a tile]: those of a head of the tile."""
+    """Returns bool [1, lanes of a tile]: True in the lanes of one head."""
     lane = jax.lax.broadcasted_iota(jnp.int32, (1, tile_lanes(width)), 1)
     return (lane >= head * width) & (lane < (head + 1) * width)

@@ -1,4 +1,4 @@
-"""Products of matrices in kernels, whose sums are float32."""
+"""Matrix products inside kernels, accumulated in float32."""
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,12 @@ def dot(
     over: tuple[int, int] = (1, 0),
     precision: jax.lax.Precision | None = None,
 ) -> jax.Array:
-    """Product over an axis of each; float32.
+    """Returns the float32 product of two matrices.
 
     Args:
         a: a matrix.
         b: a matrix.
-        over: the axes of a and b that are summed over.
+        over: the contracted axis of a and that of b.
         precision: None for JAX's default.
     """
     return jax.lax.dot_general(

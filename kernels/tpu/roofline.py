@@ -1,4 +1,4 @@
-"""The least cycles that a kernel can take on a chip, by the unit that limits it."""
+"""Lower bounds on a kernel's cycles on a chip, by the unit that limits it."""
 
 import dataclasses
 import math
@@ -6,8 +6,8 @@ import math
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 
-# Elements of a vector register, and the registers that a cycle's instructions take: the
-# compiler's own utilisation tables give the slots.
+# Elements of a vector register, and registers processed per cycle by each unit: the
+# slots in the compiler's own utilization tables.
 _REGISTER = 8 * lanes.LANES
 _VPU_SLOTS = 4
 _EUP_SLOTS = 1
@@ -15,14 +15,14 @@ _EUP_SLOTS = 1
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Cycles that a kernel needs of each unit, if it kept that unit busy throughout.
+    """Cycles that a kernel needs on each unit if that unit is always busy.
 
     Attributes:
-        mxu: of the matrix units, at the occupancy that the tiles have: a 64-wide head
-            fills half of a 128-wide unit.
-        vpu: of the vector units.
-        eup: of the unit of exponentials and reciprocals.
-        hbm: of the memory, operands read once and results written once.
+        mxu: the matrix units, at the occupancy of the tiles: a head of width 64 fills
+            half of a 128-wide unit.
+        vpu: the vector units.
+        eup: the unit for exponentials and reciprocals.
+        hbm: memory, with operands read once and results written once.
     """
 
     mxu: float = 0.0
@@ -32,32 +32,32 @@ class Roofline:
 
     @property
     def cycles(self) -> float:
-        """The largest of them."""
+        """The largest of the four."""
         return max(dataclasses.astuple(self))
 
     @property
     def binds(self) -> str:
-        """The unit that limits: "mxu", "vpu", "eup" or "hbm"."""
+        """The limiting unit: "mxu", "vpu", "eup" or "hbm"."""
         return max(dataclasses.asdict(self).items(), key=lambda item: item[1])[0]
 
 
 def mxu_cycles(chip: chips.Chip, rows: int, depth: int, columns: int) -> float:
-    """Cycles of a bfloat16 product [rows, depth] by [depth, columns]; whole tiles."""
+    """Returns the cycles of a bfloat16 [rows, depth] x [depth, columns] in tiles."""
     size = chip.info.mxu_column_size
     tiles = math.ceil(depth / size) * math.ceil(columns / size)
     return rows * tiles / chip.mxu_tiles_per_cycle
 
 
 def vpu_cycles(elements: int, operations: float) -> float:
-    """Cycles of so many vector operations on each of these 32-bit elements."""
+    """Returns the cycles of `operations` vector operations on each 32-bit element."""
     return elements * operations / (_REGISTER * _VPU_SLOTS)
 
 
 def eup_cycles(elements: int) -> float:
-    """Cycles of one exponential or reciprocal of each of these 32-bit elements."""
+    """Returns the cycles of one exponential or reciprocal per 32-bit element."""
     return elements / (_REGISTER * _EUP_SLOTS)
 
 
 def hbm_cycles(chip: chips.Chip, size_bytes: int) -> float:
-    """Cycles in which HBM moves so many bytes."""
+    """Returns the cycles in which HBM moves `size_bytes` bytes."""
     return size_bytes / chip.hbm_bytes_per_cycle

@@ -1,7 +1,7 @@
-"""Rows of a tile rolled by their own index: Toeplitz tiles, and sums of diagonals.
+"""Rolls each row of a tile by its index, inside kernels.
 
-`skew` turns a vector that is repeated in every row into a Toeplitz tile, and filters
-into a band; `unskew` turns diagonals into columns. Both run inside of kernels.
+`skew` turns a vector repeated in every row into a Toeplitz tile, and filters into a
+band. `unskew` turns diagonals into columns, so that they can be summed.
 """
 
 import jax
@@ -15,27 +15,27 @@ _SUBLANES = 8
 
 
 def skew(x: jax.Array, shift: int = 0) -> jax.Array:
-    """Rolls row r of [R, W] right by r + shift, around the end; float32.
+    """Rolls row r of a float32 [R, W] right by r + shift, with wraparound.
 
-    One instruction where the chip has it, else log2(R) rolls of all rows, each taken by
-    the rows whose index has the bit.
+    Uses one instruction if the chip has it, else log2(R) rolls of all rows, each kept
+    by the rows whose index has the corresponding bit set.
     """
     rows, width = x.shape
     if wrap.chip().has_strided_roll:
         shift %= width
         starts = range(shift, shift + rows, _SUBLANES)
         if any(start % lanes.LANES + _SUBLANES - 1 > lanes.LANES for start in starts):
-            # In one instruction, a register's rows may not go around its end.
+            # One instruction cannot wrap the rows of a register around its end.
             x, shift = pltpu.roll(x, shift, 1), 0
         return pltpu.roll(x, shift, 1, stride=1, stride_axis=0)
     return _roll_by(x, _row(x.shape), rows, shift)
 
 
 def unskew(x: jax.Array, shift: int = 0) -> jax.Array:
-    """Rolls row r of [R, W] left by r, and right by shift, around the end; float32.
+    """Rolls row r of a float32 [R, W] left by r and right by shift, with wraparound.
 
-    A strided roll goes one way only, so this is the form by bits on every chip: row r
-    is rolled right by R - 1 - r, all of them left by R - 1.
+    Strided rolls go in one direction only, so every chip uses the bitwise form: row r
+    is rolled right by R - 1 - r, then all rows left by R - 1.
     """
     rows = x.shape[0]
     return _roll_by(x, rows - 1 - _row(x.shape), rows, shift - (rows - 1))
@@ -46,7 +46,7 @@ def _row(shape: tuple[int, int]) -> jax.Array:
 
 
 def _roll_by(x: jax.Array, amount: jax.Array, bound: int, shift: int) -> jax.Array:
-    """Rolls each row by its amount, from 0 to bound - 1, and all of them by shift."""
+    """Rolls each row by its amount, in [0, bound), and all rows by shift."""
     width = x.shape[1]
     if shift % width:
         x = pltpu.roll(x, shift % width, 1)

@@ -1,7 +1,7 @@
-"""Independent pieces of work in turns.
+"""Interleaves independent pieces of work in a kernel.
 
-The compiler keeps much of the order in which a kernel is written. Where one piece waits
-for its products, another's vector work fills the time if it stands there.
+The compiler keeps much of the order in which a kernel is written. While one piece waits
+for its matrix products, the vector work of another fills the time if it comes next.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,6 @@ import itertools
 
 
 def together(steps: Iterable[Iterator[None]]) -> None:
-    """Runs all steps to their end, in turns: each up to its next `yield`."""
+    """Runs all generators to their end, in turns: each up to its next `yield`."""
     for _ in itertools.zip_longest(*steps):
         pass

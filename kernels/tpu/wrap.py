@@ -1,4 +1,4 @@
-"""Makes an implementation of Pallas TPU kernels, and calls them."""
+"""Declares implementations made of Pallas TPU kernels, and calls the kernels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,13 +21,15 @@ def implementation(
     refuse: Callable[..., str | None] = lambda chip, **_: None,
     avoid: Callable[..., str | None] = lambda chip, **_: None,
 ) -> declaration.Implementation:
-    """Returns the implementation that runs Pallas kernels, on the chips that can.
+    """Returns an implementation made of Pallas kernels, for the chips that can run it.
 
     Args:
-        run: as `declaration.Implementation.run`; `chip()` tells what it is lowered for.
-        executed_flops: as `declaration.Implementation.executed_flops`.
-        refuse: chip, operands' shapes and settings, by name, to a reason, or None.
-        avoid: as `refuse`, but heeded by "auto" only: why XLA is faster.
+        run: see `declaration.Implementation.run`; `chip()` returns the chip that it is
+            lowered for.
+        executed_flops: see `declaration.Implementation.executed_flops`.
+        refuse: takes the chip, then shapes and settings by name; returns the reason why
+            the kernels cannot run the call, or None.
+        avoid: like `refuse`, but only used by "auto": why XLA is faster.
     """
 
     def refuse_here(kind: str | None, **given: Any) -> str | None:
@@ -47,10 +49,10 @@ def implementation(
 
 
 def left_to_xla(reason: str) -> declaration.Implementation:
-    """Returns the declaration that there is no Pallas kernel of a pass, and why.
+    """Returns the declaration of a pass that has no Pallas kernel.
 
     Args:
-        reason: what choices and errors tell.
+        reason: why it has none, shown in choices and errors.
     """
     return declaration.Implementation(
         None,
@@ -61,12 +63,12 @@ def left_to_xla(reason: str) -> declaration.Implementation:
 
 
 def chip() -> chips.Chip:
-    """Returns the chip that the kernel which is traced now is lowered for."""
+    """Returns the chip that the kernel being traced is lowered for."""
     return chips.of_device_kind(context.target.value)
 
 
 def blocks(kind: type[T]) -> T | None:
-    """Returns what `kernels.block_sizes` names for an operation, or None."""
+    """Returns the block sizes of type `kind` set by `kernels.block_sizes`, or None."""
     given = context.block_sizes.value
     for sizes in given if isinstance(given, tuple) else (given,):
         if isinstance(sizes, kind):
@@ -82,14 +84,14 @@ def call(
     vmem_limit_bytes: int | None = None,
     **kwargs: Any,
 ) -> Callable[..., Any]:
-    """Returns `pl.pallas_call(kernel, ...)`, interpreted where `interpret` says so.
+    """Returns `pl.pallas_call(kernel, ...)`, interpreted within `context.interpret`.
 
     Args:
         kernel: the kernel's body.
-        name: in the compiler's reports.
-        dimension_semantics: of each axis of the grid, "parallel" or "arbitrary".
-        vmem_limit_bytes: for blocks that need more than the compiler's default.
-        **kwargs: of `pl.pallas_call`.
+        name: its name in the compiler's reports.
+        dimension_semantics: "parallel" or "arbitrary" for each axis of the grid.
+        vmem_limit_bytes: the VMEM limit, if the compiler's default is too small.
+        **kwargs: other arguments of `pl.pallas_call`.
     """
     interpret = context.interpret.value
     return pl.pallas_call(

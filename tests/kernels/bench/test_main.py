@@ -175,7 +175,7 @@ def test_shapes_are_those_of_the_targets():
     ("arguments", "message"),
     [
         (["--op", "light_con"], "got 'light_con'; accepted: relative_attention, "),
-        (["--implementation", "numpy"], "got 'numpy'; these operations have: ref"),
+        (["--implementation", "numpy"], "got 'numpy'; accepted for these op"),
         (["--op", "switch_route", "--implementation", "unfold"], "got 'unfold'"),
         (["--out", "/nonexistent/a.json"], "there is no folder /nonexistent"),
         (["--compare", "/nonexistent.json"], "/nonexistent.json: cannot be read"),
@@ -209,7 +209,7 @@ def test_bad_options_are_usage_errors(arguments, message, capsys):
     ("text", "message"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "one at least"),
+        ("[]", "at least one"),
         ('{"op": 1}', "must hold a list"),
         ("[1]", "record 0 has no op"),
         ('[{"op": "a", "pass": "forward"}]', "has no implementation, shape, dtype"),

@@ -31,7 +31,7 @@ def test_device_kinds_by_every_name():
     assert chips.of_device_kind("TPU v5 lite") is chips.CHIPS["v5e"]
     assert chips.of_device_kind("TPU v5e") is chips.CHIPS["v5e"]
     assert chips.of_device_kind(None) is chips.CHIPS["v4"]
-    with pytest.raises(ValueError, match="'TPU v99' is no TPU known here: 'TPU v2'"):
+    with pytest.raises(ValueError, match="'TPU v99' is not a known TPU: 'TPU v2'"):
         chips.of_device_kind("TPU v99")
     assert "TPU v99" in chips.refusal("TPU v99")
     assert chips.refusal("TPU v3").startswith("TPU v3: its compiler refuses")
