@@ -1,5 +1,5 @@
-# The commands of this checkout; `make help` lists them. PYTHON names the interpreter
-# to start from (3.11 or newer), everything else happens inside .venv.
+# The commands of this checkout; `make help` lists them. PYTHON is the interpreter that
+# .venv is created with (3.11 or newer); everything else runs inside .venv.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,18 +11,18 @@ TEST_JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q -n $(TEST_JOBS)
-# Scripts in a virtual environment hold its path: a moved checkout has no stamp.
+# The stamp's name contains the path, since a virtual environment cannot be moved.
 STAMP := $(VENV)/ready-$(shell pwd | cksum | cut -d' ' -f1)
 CXX_FILES := $(wildcard kernels/cpu/*.cc kernels/cpu/*.h)
 
-# Nothing of the caller's Python may reach ours.
+# The caller's Python settings must not affect ours.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTHONINSPECT PYTHONOPTIMIZE
 unexport VIRTUAL_ENV CONDA_PREFIX
 unexport PYTEST_ADDOPTS PYTEST_PLUGINS PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_PREFIX PIP_USER PIP_CONSTRAINT
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# An interpreter named on the command line is always looked at.
+# With PYTHON=... on the command line, always check the interpreter.
 ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
@@ -33,7 +33,7 @@ help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
 	  | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-setup: $(STAMP) ## make .venv: the locked packages and this checkout
+setup: $(STAMP) ## create .venv with the locked packages and this checkout
 	@:
 
 $(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(CXX_FILES)
@@ -43,44 +43,44 @@ $(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(CXX_FILES)
 setup-tpu: $(STAMP) ## add the TPU compiler (130 MB), for `clinometer tpu-cost`
 	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-tpu.lock
 
-study: $(STAMP) ## pretrain the size ladder, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
+study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
 	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
 	  $(if $(STEPS),--steps '$(STEPS)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
 
-test: $(STAMP) ## run the tests, without the slow ones
-	@# Tests of one file share what they compile, so they stay in one process.
+test: $(STAMP) ## run the tests except the slow ones [ARGS=]
+	@# Tests in the same file share compiled programs, so each file runs in one process.
 	@$(PYTEST) --dist loadfile -m 'not slow and not matrix' $(ARGS)
 
-test-slow: $(STAMP) ## run the slow tests only
+test-slow: $(STAMP) ## run only the slow tests [ARGS=]
 	@$(PYTEST) -m 'slow and not matrix' $(ARGS)
 
-test-matrix: $(STAMP) ## run the larger matrices (hours), and write tests/MATRIX.md
+test-matrix: $(STAMP) ## run the largest tests (hours) and write tests/MATRIX.md [ARGS=]
 	@$(PYTEST) -p tests.matrix_report --matrix-report tests/MATRIX.md -m matrix $(ARGS)
 
-test-tpu: setup-tpu ## run the tests that need the TPU compiler, without the slow ones
+test-tpu: setup-tpu ## run the tests that need the TPU compiler, except the slow ones [ARGS=]
 	@$(PYTEST) -m 'not slow and not matrix' tests/tools/plan $(ARGS)
 
-lint: $(STAMP) ## check style: ruff and clang-format
+lint: $(STAMP) ## check the style with ruff and clang-format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
 
-format: $(STAMP) ## rewrite the sources in style
+format: $(STAMP) ## format the sources with ruff and clang-format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(CXX_FILES)
 
-build-files: $(STAMP) ## write the BUILD files from the imports of the sources
+build-files: $(STAMP) ## generate the BUILD files from the imports of the sources
 	@$(BIN)/python -m clinometer.tools.bazel.build_files
 
-lock: ## resolve pyproject.toml anew into requirements.lock [PACKAGES=]
+lock: ## update the requirements*.lock files from pyproject.toml [PACKAGES=]
 	@PYTHON='$(PYTHON)' tools/lock.sh $(PACKAGES)
 
-bazel: $(STAMP) ## set up Bazel, build everything, run the smoke tests under it
+bazel: $(STAMP) ## set up Bazel, build everything and run the smoke tests with it
 	@tools/bazel/setup.sh
 	@bazel build //...
 	@bazel test //tests:smoke
 
-clean: ## remove .venv and everything built; runs and caches of data stay
+clean: ## remove .venv and all build outputs, but not runs and cached data
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .bazel
 	find kernels -name '_native*.so' -delete

@@ -1,7 +1,7 @@
-"""The `clinometer` command: a table of subcommands, each a thin door to a module.
+"""The `clinometer` command, which dispatches to the modules of its subcommands.
 
-A subcommand's module is imported only when it is called, so that
-`clinometer count` needs no training packages. Each has `main(argv) -> exit code`.
+A subcommand's module has `main(argv) -> exit code`. It is imported only when the
+subcommand is called, so that `clinometer count` needs no training packages.
 """
 
 import argparse
@@ -16,12 +16,20 @@ from clinometer.train import exit_codes
 
 @dataclasses.dataclass(frozen=True)
 class Subcommand:
-    """One row of the command table."""
+    """A subcommand of `clinometer`.
 
-    module: str  # Its main(argv) takes what follows the subcommand's name.
-    extra: str | None  # The optional dependencies that it needs, if any.
-    summary: str  # One line for `clinometer --help`.
-    only_prints: bool = False  # Nothing is left undone where nobody reads on.
+    Attributes:
+        module: the module whose main(argv) takes the arguments after the subcommand.
+        extra: the extra with the optional dependencies that it needs, if any.
+        summary: its line in `clinometer --help`.
+        only_prints: its output is its only result, so that a closed pipe (`| head`)
+            is not an error.
+    """
+
+    module: str
+    extra: str | None
+    summary: str
+    only_prints: bool = False
 
 
 SUBCOMMANDS = {
@@ -31,7 +39,7 @@ SUBCOMMANDS = {
     "finetune": Subcommand(
         "clinometer.train.downstream.finetune",
         "study",
-        "fine-tune a pretrained run on downstream tasks, and score it",
+        "fine-tune a pretrained run on downstream tasks and score it",
     ),
     "evaluate": Subcommand(
         "clinometer.train.downstream.evaluation",
@@ -41,12 +49,12 @@ SUBCOMMANDS = {
     "study": Subcommand(
         "clinometer.tools.study.main",
         "study",
-        "train several architectures at several sizes, and report",
+        "train several architectures at several sizes and write a report",
     ),
     "report": Subcommand(
         "clinometer.tools.report.main",
         "study",
-        "fit and write the report of a study's runs",
+        "fit the scaling slopes of a study's runs and write the report",
         only_prints=True,
     ),
     "count": Subcommand(
@@ -58,12 +66,12 @@ SUBCOMMANDS = {
     "bench": Subcommand(
         "clinometer.kernels.bench.main",
         None,
-        "time the kernels against plain jnp forms on this machine",
+        "time the kernels against plain jnp implementations on this machine",
     ),
     "tpu-cost": Subcommand(
         "clinometer.tools.plan.tpu_cost.main",
         "tpu",
-        "compile the kernels for TPUs that are not here, and say what they cost",
+        "compile the kernels for TPUs, without a TPU, and report their cost",
     ),
     "tokenize": Subcommand(
         "clinometer.tools.tokenization.main",
@@ -73,20 +81,20 @@ SUBCOMMANDS = {
     "overlap": Subcommand(
         "clinometer.tools.overlap.main",
         "downstream",
-        "find evaluation sets' n-grams in a pretraining corpus",
+        "find n-grams of evaluation sets in a pretraining corpus",
         only_prints=True,
     ),
     "version": Subcommand(
         "clinometer.tools.versions",
         None,
-        "print the versions of clinometer and what it runs on",
+        "print the versions of clinometer and the packages it runs on",
         only_prints=True,
     ),
 }
 
 _MORE_CODES = {
     exit_codes.INTERRUPTED: "interrupted",
-    exit_codes.READER_LEFT: "the reader of the output left before the work was done",
+    exit_codes.READER_LEFT: "the output pipe was closed before the work was done",
 }
 
 
@@ -102,17 +110,17 @@ def help_text() -> str:
             "",
             *rows,
             "",
-            "`clinometer SUBCOMMAND --help` explains one of them.",
+            "`clinometer SUBCOMMAND --help` describes a subcommand.",
             "",
             exit_codes.described(_MORE_CODES),
-            "Some commands have more, see there.",
+            "Some subcommands have additional exit codes, listed in their --help.",
         ]
     )
 
 
 def unknown_text(name: str) -> str:
-    """Returns the error for a subcommand that does not exist."""
-    # Imported late: it loads JAX, for which no other line here should wait.
+    """Returns the error message for an unknown subcommand."""
+    # Imported here because it loads JAX, which takes seconds.
     from clinometer.kernels.options.errors import nearest
 
     near = nearest(name, SUBCOMMANDS)
@@ -121,7 +129,7 @@ def unknown_text(name: str) -> str:
 
 
 def missing_text(name: str, error: ModuleNotFoundError) -> str:
-    """Returns the error for a package that a subcommand needs and nobody installed."""
+    """Returns the error message for a missing package that a subcommand needs."""
     extra = SUBCOMMANDS[name].extra
     package = f"clinometer[{extra}]" if extra else "clinometer"
     return (
@@ -131,16 +139,19 @@ def missing_text(name: str, error: ModuleNotFoundError) -> str:
 
 
 def _with_home(argument: str) -> str:
-    """Returns `--option=~/x` with the home folder in it, as bash leaves the ~ there."""
+    """Expands the ~ of `--option=~/x`, which bash does not."""
     option, equals, value = argument.partition("=")
     return option + equals + os.path.expanduser(value) if equals else argument
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the subcommand that `argv` names; returns the process's exit code.
+    """Runs the subcommand named in `argv`.
 
     Args:
-        argv: the arguments after the program's name; None means sys.argv's.
+        argv: the arguments after the program's name; by default those of sys.argv.
+
+    Returns:
+        The exit code of the process.
     """
     argv = sys.argv[1:] if argv is None else argv
     streams.prepare()
@@ -156,13 +167,17 @@ def main(argv: list[str] | None = None) -> int:
     rest = [_with_home(argument) for argument in rest]
     for argument in rest:
         if "=~/" in argument:
-            print(f"clinometer {name}: {argument}: there is no home", file=sys.stderr)
+            print(
+                f"clinometer {name}: {argument}: cannot expand ~; there is no home "
+                "directory",
+                file=sys.stderr,
+            )
             return exit_codes.USAGE
     try:
         streams.check_folder()
         code = importlib.import_module(SUBCOMMANDS[name].module).main(rest)
     except ModuleNotFoundError as error:
-        # A missing module of our own is a broken installation, not a missing extra.
+        # If the module is our own, the installation is broken; don't suggest an extra.
         if error.name is None or error.name.split(".")[0] == "clinometer":
             raise
         print(missing_text(name, error), file=sys.stderr)
@@ -173,12 +188,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nclinometer {name}: interrupted", file=sys.stderr)
         return exit_codes.INTERRUPTED
-    except SystemExit as stop:  # argparse's: --help, or bad options.
+    except SystemExit as stop:  # Raised by argparse for --help or bad options.
         if isinstance(stop.code, int):
             stop.code = _flushed(f"clinometer {name}", stop.code)
         raise
     except BrokenPipeError:
-        # The reader of our output left in the middle (`clinometer count --all | head`).
+        # The output pipe was closed early (`clinometer count --all | head`).
         streams.abandon()
         if SUBCOMMANDS[name].only_prints:
             return exit_codes.DONE
@@ -189,11 +204,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _flushed(command: str, code: int, text: str = "") -> int:
-    """Writes out a text and what is left of the output; returns the exit code."""
+    """Writes `text` and flushes the output; returns the exit code."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # All was done: no error.
+    except BrokenPipeError:  # Not an error, since the work is done.
         streams.abandon()
     except streams.OutputLostError as error:
         return _unwritten(command, error)
@@ -201,7 +216,7 @@ def _flushed(command: str, code: int, text: str = "") -> int:
 
 
 def _unwritten(command: str, error: streams.OutputLostError) -> int:
-    """Says that standard output takes no more, such as a full disk."""
+    """Reports that standard output cannot be written to, as on a full disk."""
     streams.abandon()
     print(f"{command}: cannot write the output: {error}", file=sys.stderr)
     return exit_codes.FAILED

@@ -1,9 +1,9 @@
-"""Speed of the batch pipeline on one core.
+"""Measures the speed of the batch pipeline on one core.
 
 Run as `python -m clinometer.tools.input_benchmark STORE`.
 
-Raw tokens (before corruption) per second, from reading the store to padded batches, in
-windows of time; the first two are left out.
+The speed is in raw tokens (before corruption) per second, from reading the store to
+padded batches. It is measured over several time windows; the first two are discarded.
 """
 
 import argparse
@@ -26,7 +26,17 @@ _WARM_UP_WINDOWS = 2
 def measure(
     pipeline: batches.PretrainBatches, windows: int = 20, seconds: float = 0.5
 ) -> dict:
-    """Median and quartiles of raw tokens/s over windows of `seconds`."""
+    """Measures the speed of a batch pipeline.
+
+    Args:
+        pipeline: the pipeline.
+        windows: number of time windows, not counting the discarded ones.
+        seconds: length of a window.
+
+    Returns:
+        The median and interquartile range of raw tokens/s, the median of raw tokens per
+        second of CPU time, and the settings of the measurement.
+    """
     tokens_per_batch = pipeline.batch_size * pipeline.lengths.raw
     rates, cpu_rates, step = [], [], 0
     for _ in range(windows + _WARM_UP_WINDOWS):
@@ -43,7 +53,7 @@ def measure(
     return {
         "raw_tokens_per_second_median": median,
         "raw_tokens_per_second_iqr": high - low,
-        # What a core would give if other programs left it alone.
+        # The speed on a core that no other process uses.
         "raw_tokens_per_cpu_second_median": statistics.median(cpu_rates),
         "num_windows": windows,
         "window_seconds": seconds,
@@ -56,15 +66,31 @@ def measure(
 
 
 def main(argv: list[str]) -> int:
-    """Runs the benchmark with its arguments; returns the exit code."""
+    """Runs the benchmark with the arguments `argv`; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m clinometer.tools.input_benchmark",
-        description="Measures the batch pipeline on one core, in raw tokens/s.",
+        description="Measures the speed of the batch pipeline on one core, in raw "
+        "tokens/s (before corruption).",
     )
     parser.add_argument("store", help="a token store")
-    parser.add_argument("--batch-size", type=ranges.Whole(1), default=128)
-    parser.add_argument("--encoder-length", type=ranges.Whole(1), default=512)
-    parser.add_argument("--windows", type=ranges.Whole(1), default=20)
+    parser.add_argument(
+        "--batch-size",
+        type=ranges.Whole(1),
+        default=128,
+        help="rows of a batch (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--encoder-length",
+        type=ranges.Whole(1),
+        default=512,
+        help="encoder tokens of a row (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--windows",
+        type=ranges.Whole(1),
+        default=20,
+        help="number of time windows (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     try:

@@ -1,13 +1,15 @@
 #!/bin/bash
-# Writes requirements.lock from pyproject.toml: one file with hashes for every
-# supported Python, with markers where versions differ; and requirements-tpu.lock, the
-# TPU compiler, which few need and whose size would double the set-up. Run by `make lock`.
-# Name packages to move only those (`tools/lock.sh optax`); none moves them all.
+# Writes two lock files with hashes. Run by `make lock`.
+#
+# requirements.lock is resolved from pyproject.toml for all supported versions of Python,
+# with markers where package versions differ. requirements-tpu.lock holds the TPU
+# compiler, which few users need and which would double the size of the set-up.
+# `tools/lock.sh optax` upgrades only the named packages; without arguments, all of them.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 readonly UV_VERSION=0.13.8
-# The compiler's reports change with its version: the parser is for this one.
+# The format of the compiler's reports depends on its version; our parser is for this one.
 readonly LIBTPU_VERSION=0.0.51
 readonly VENV=build/lock-venv
 if [[ ! -x ${VENV}/bin/uv ]]; then

@@ -1,4 +1,4 @@
-"""Standard streams: what a command needs of them, whatever it was started with."""
+"""Prepares the standard streams of a command, however the process was started."""
 
 import argparse
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ _MODES = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
 
 
 class OutputLostError(Exception):
-    """Standard output takes no more, as on a full disk; no error of another file.
+    """Standard output cannot be written to, for instance because the disk is full.
 
-    No OSError, so that nobody takes it for that of a file that he writes.
+    Not an OSError, so that it isn't mistaken for an error of another file.
     """
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output, whose errors are told from those of files."""
+    """Standard output, with errors that differ from those of other files."""
 
     def write(self, text: str) -> int:
         with _named():
@@ -42,10 +42,10 @@ def _named() -> Iterator[None]:
 def prepare() -> None:
     """Makes the three standard streams usable.
 
-    A closed one leads nowhere, as else the next file that is opened would get its
-    number, and what a library writes to its standard error would land in that file.
-    What the output's encoding lacks is escaped, and what cannot be written to it is
-    `OutputLostError`.
+    A closed stream is redirected to the null device. Otherwise the next file that is
+    opened would get its descriptor, and libraries that write to standard error would
+    write into that file. Characters that the output's encoding lacks are escaped.
+    Standard output raises `OutputLostError` if it cannot be written to.
     """
     for number, mode in enumerate(_MODES):
         try:
@@ -79,14 +79,18 @@ def _writer(number: int) -> io.BufferedWriter:
 
 
 def abandon() -> None:
-    """Drops what could not be written, so that Python does not try again at its end."""
+    """Discards unwritten output, so that Python doesn't try to write it at exit."""
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, sys.stdout.fileno())
     os.close(sink)
 
 
 def check_folder() -> None:
-    """Raises ArgumentTypeError where the working directory is gone."""
+    """Checks that the working directory exists.
+
+    Raises:
+        argparse.ArgumentTypeError: it was removed or cannot be read.
+    """
     try:
         os.getcwd()
     except OSError as error:

@@ -24,7 +24,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """Returns each name's version; None for a package that is not installed."""
+    """Returns the version of each package, or None if it is not installed."""
     found = {"clinometer": clinometer.__version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -35,7 +35,7 @@ def versions() -> dict[str, str | None]:
 
 
 def main(argv: list[str]) -> int:
-    """Prints one line a package; returns 0."""
+    """Prints one line per package; returns 0."""
     parser = argparse.ArgumentParser(
         prog="clinometer version",
         description="Prints the versions of Clinometer and of the packages it runs on.",

@@ -70,7 +70,7 @@ def test_a_home_that_the_shell_left_in_an_option(
     assert seen == [f"--out={tmp_path}/x", "--a.b=1~/y", "~", f"--c={tmp_path}"]
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     assert cli.main(["count", "--out=~/x"]) == 2
-    assert "--out=~/x: there is no home" in capsys.readouterr().err
+    assert "--out=~/x: cannot expand ~; there is no home" in capsys.readouterr().err
 
 
 def test_interrupt_is_quiet_and_130(stand_in, capsys):

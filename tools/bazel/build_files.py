@@ -172,8 +172,8 @@ def plan(root: pathlib.Path) -> Plan:
     """Returns what changes in the BUILD files of the tree at `root`.
 
     Raises:
-      build_syntax.BuildFileError: a BUILD file cannot be rewritten.
-      SyntaxError: a source file is not Python.
+        build_syntax.BuildFileError: a BUILD file cannot be rewritten.
+        SyntaxError: a source file is not Python.
     """
     present = {
         path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")

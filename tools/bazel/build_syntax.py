@@ -80,11 +80,11 @@ def _target(
     """Returns the target that a call writes.
 
     Args:
-      text: the file's content.
-      path: its name for messages.
-      call: the call.
-      above: the comment lines above it.
-      comments: all comments of the file, with their lines.
+        text: the file's content.
+        path: its name for messages.
+        call: the call.
+        above: the comment lines above it.
+        comments: all comments of the file, with their lines.
     """
     where = f"{path}:{call.lineno}"
     literals, attributes, spans = {}, [], []
@@ -120,12 +120,12 @@ def parse(text: str, path: str) -> BuildFile:
     """Returns the kept parts of the BUILD file `text`.
 
     Args:
-      text: the file's content.
-      path: the file's name for messages.
+        text: the file's content.
+        path: the file's name for messages.
 
     Raises:
-      BuildFileError: the file is no BUILD file, or one of its Python targets has no
-        literal name or not exactly one file in `srcs`.
+        BuildFileError: the file is no BUILD file, or one of its Python targets has no
+            literal name or not exactly one file in `srcs`.
     """
     try:
         statements = ast.parse(text, path).body
@@ -166,10 +166,10 @@ def target_text(
     """Returns the text of one target.
 
     Args:
-      target: what is written by hand.
-      deps: full labels.
-      packages: third-party packages, for the comment.
-      testonly: whether only tests may depend on it.
+        target: what is written by hand.
+        deps: full labels.
+        packages: third-party packages, for the comment.
+        testonly: whether only tests may depend on it.
     """
     lines = list(target.comments)
     if packages := sorted(packages):
@@ -188,9 +188,9 @@ def file_text(others: Iterable[str], rules: set[str], targets: Iterable[str]) ->
     """Returns the text of a BUILD file, empty where nothing is in it.
 
     Args:
-      others: what is kept as it is; it comes first.
-      rules: the rules of the Python targets.
-      targets: their texts, in the order to write.
+        others: what is kept as it is; it comes first.
+        rules: the rules of the Python targets.
+        targets: their texts, in the order to write.
     """
     loaded = ", ".join(f'"{rule}"' for rule in sorted(rules))
     load = [f'load("{_DEFINITIONS}", {loaded})'] if rules else []

@@ -1,4 +1,4 @@
-"""`clinometer count`: parameters, multiply-adds and FLOPs, with nothing allocated."""
+"""Implements `clinometer count`: counts parameters, multiply-adds and FLOPs."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,12 +15,15 @@ from clinometer.models.counting import counts as counts_lib
 from clinometer.train import exit_codes
 
 _DESCRIPTION = """\
-Counts what a model costs: parameters, the papers' multiply-adds (lookup as a one-hot
-product, targets padded to 128), and true FLOPs at the real lengths, two a multiply-add.
-"Executed" FLOPs are those of the traced program, with and without rematerialisation.
-Only matrix products count; causal attention counts dense. Nothing is allocated or
-compiled; closed form and traced program are checked to agree, except by --all, which
-takes the closed forms alone (seconds, not minutes) and has no executed FLOPs unless
+Counts the parameters and FLOPs of a model without allocating or compiling anything.
+
+Multiply-adds follow the papers' convention: the embedding lookup counts as a one-hot
+product, and targets are padded to 128. FLOPs are true FLOPs at the real lengths, two
+per multiply-add. "Executed" FLOPs are those of the traced program, with and without
+rematerialization. Only matrix products count, and causal attention counts as dense.
+
+The closed forms are checked against the traced program. With --all only the closed
+forms are used (seconds instead of minutes) and there are no executed FLOPs, unless
 --trace is given.
 """
 
@@ -37,7 +40,7 @@ examples:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the counts of one model, or of all; returns the exit code."""
+    """Prints the counts of one model or of all models; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="clinometer count",
         description=_DESCRIPTION,
@@ -45,35 +48,48 @@ def main(argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", metavar="NAME", help="e.g. transformer-NL16-SM")
     which.add_argument(
-        "--all", action="store_true", help="every architecture at every size"
+        "--model", metavar="NAME", help="the model, e.g. transformer-NL16-SM"
+    )
+    which.add_argument(
+        "--all", action="store_true", help="count every architecture at every size"
     )
     parser.add_argument(
-        "--trace", action="store_true", help="with --all: trace every model, too"
+        "--trace", action="store_true", help="with --all: also trace every model"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--batch-size", type=ranges.Whole(1), default=128, help="default 128"
+        "--batch-size",
+        type=ranges.Whole(1),
+        default=128,
+        help="examples per batch (default: %(default)s)",
     )
     parser.add_argument(
-        "--encoder-length", type=ranges.Whole(1), default=512, help="default 512"
+        "--encoder-length",
+        type=ranges.Whole(1),
+        default=512,
+        help="encoder tokens per example (default: %(default)s)",
     )
     parser.add_argument(
-        "--decoder-length", type=ranges.Whole(1), default=114, help="default 114"
+        "--decoder-length",
+        type=ranges.Whole(1),
+        default=114,
+        help="decoder tokens per example (default: %(default)s)",
     )
     parser.add_argument(
         "--platform",
         default="cpu",
         choices=("cpu", "tpu", "cuda", "rocm"),
-        help="whose kernels the executed FLOPs are of; default cpu",
+        help="platform whose kernels the executed FLOPs are counted for "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--override",
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="a field of the model's config, e.g. tie_embeddings=false; repeatable",
+        help="set a field of the model's config, e.g. tie_embeddings=false; may be "
+        "repeated",
     )
     args = parser.parse_args(argv)
     names = [args.model]

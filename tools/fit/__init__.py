@@ -1,1 +1,1 @@
-"""Fits: slopes, power laws and frontiers through points of (cost, quality)."""
+"""Fits slopes, power laws and Pareto frontiers to points of (cost, quality)."""

@@ -1,4 +1,4 @@
-"""Which runs may share a fit: only those that read the same text in the same tokens."""
+"""Checks that runs were trained on the same text with the same vocabulary."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from typing import Any
 
 from clinometer.tools.fit.errors import FitError
 
-# The embedded corpus is Python's own library, so another Python is another corpus;
-# a loss per token means something else under another vocabulary.
+# The embedded corpus contains Python's standard library, so it depends on the Python
+# version. Losses per token under different vocabularies cannot be compared.
 _FIELDS = {
     "corpus_hash": "corpus",
     "corpus_python_version": "Python version of the corpus",
@@ -16,11 +16,15 @@ _FIELDS = {
 
 
 def check_comparable(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Raises FitError, naming the runs, if rows differ in corpus or vocabulary.
+    """Checks that all runs have the same corpus and vocabulary.
 
     Args:
-      rows: one mapping per run with the keys `run`, `corpus_hash`,
-        `corpus_python_version` and `vocabulary_sha256` (a missing one counts as None).
+        rows: one mapping per run with the keys `run`, `corpus_hash`,
+            `corpus_python_version` and `vocabulary_sha256`. A missing key counts as
+            None.
+
+    Raises:
+        FitError: the runs differ; the message names them.
     """
     for field, words in _FIELDS.items():
         groups: dict[Any, list[str]] = {}
@@ -31,6 +35,7 @@ def check_comparable(rows: Sequence[Mapping[str, Any]]) -> None:
                 f"{value}: {', '.join(runs)}" for value, runs in groups.items()
             )
             raise FitError(
-                f"these runs differ in {words} ({field}), so their losses cannot share "
-                f"a fit. {listed}. Report them from separate folders."
+                f"the runs differ in {words} ({field}), so their losses cannot be "
+                f"fitted together. {listed}. Put them in separate folders and report "
+                "each folder."
             )

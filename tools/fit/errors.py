@@ -1,5 +1,5 @@
-"""The one error that a fit raises for points it cannot honestly fit."""
+"""The error of fits."""
 
 
 class FitError(ValueError):
-    """The points cannot be fitted; the message says which, why and what is needed."""
+    """The points cannot be fitted; the message says why and what is needed."""

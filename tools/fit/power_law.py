@@ -1,8 +1,9 @@
-"""The power law with a floor of Tay et al. 2021, appendix A: N_c * N^alpha + e_inf.
+"""Fits the power law of Tay et al. 2021, appendix A: e = N_c * N^alpha + e_inf.
 
-alpha < 0 and 0 <= e_inf < min e. Solved by variable projection: at a given alpha the
-best N_c and e_inf are a bounded linear least-squares problem, so only alpha is
-searched, over a whole grid, and no starting point can be wrong.
+The constraints are alpha < 0 and 0 <= e_inf < min e. The fit uses variable projection:
+for a given alpha, the best N_c and e_inf are a bounded linear least-squares problem, so
+only alpha is searched. The search covers a grid of the whole range, so the result
+doesn't depend on a starting point.
 """
 
 from collections.abc import Sequence
@@ -20,18 +21,29 @@ _GRID = 120
 
 @dataclasses.dataclass(frozen=True)
 class PowerLaw:
-    """e = coefficient * N^exponent + floor, in the units of e and N given."""
+    """A fitted power law, e = coefficient * N^exponent + floor.
+
+    Attributes:
+        coefficient: N_c, for e and N in their original units.
+        exponent: alpha.
+        floor: e_inf, in units of e.
+        rmse: square root of the mean squared residual, in units of e.
+        r_squared: coefficient of determination; NaN if e does not vary.
+        residuals: [n], in the order of the points.
+        at_bound: whether the exponent is at an end of its range; the points then show
+            no floor.
+    """
 
     coefficient: float
     exponent: float
     floor: float
-    rmse: float  # sqrt(mean squared residual), units of e.
+    rmse: float
     r_squared: float
     residuals: tuple[float, ...]
-    at_bound: bool  # The exponent ran into the end of its range: no floor is visible.
+    at_bound: bool
 
     def predict(self, size: Sequence[float] | np.ndarray) -> np.ndarray:
-        """E at the given sizes: float64, same shape."""
+        """Returns e at the given sizes, in float64 with the same shape."""
         return self.coefficient * np.asarray(size, np.float64) ** self.exponent + (
             self.floor
         )
@@ -40,31 +52,36 @@ class PowerLaw:
 def fit_power_law(
     size: Sequence[float] | np.ndarray, error: Sequence[float] | np.ndarray
 ) -> PowerLaw:
-    """Least-squares fit of e = N_c * N^alpha + e_inf.
+    """Fits e = N_c * N^alpha + e_inf by least squares.
 
     Args:
-      size: N, [n], positive (parameters, embeddings included, in the paper).
-      error: e, [n], positive: the loss, or 1 - accuracy.
+        size: N, [n], positive. In the paper, the parameters including embeddings.
+        error: e, [n], positive: the loss, or 1 - accuracy.
 
     Returns:
-      The best fit over all alpha in [-4, -0.001].
+        The best fit for alpha in [-4, -0.001].
 
     Raises:
-      FitError: fewer than 4 distinct sizes (3 constants would pass through 3 points),
-        or values that are not positive and finite.
+        FitError: fewer than 4 distinct sizes (3 constants can fit 3 points exactly), or
+            values that are not positive and finite.
     """
     size, error = np.asarray(size, np.float64), np.asarray(error, np.float64)
     if size.ndim != 1 or size.shape != error.shape:
-        raise FitError(f"size {size.shape} and error {error.shape} must match")
+        raise FitError(
+            "size and error must be lists of equal length, got shapes "
+            f"{size.shape} and {error.shape}"
+        )
     if not (np.all(np.isfinite(size)) and np.all(np.isfinite(error))):
         raise FitError("size and error must be finite numbers")
     if np.any(size <= 0) or np.any(error <= 0):
-        raise FitError("a power law needs sizes and errors above 0")
+        raise FitError("size and error must be positive for a power law")
     distinct = len(np.unique(size))
     if distinct < 4:
-        raise FitError(f"3 constants need 4 or more distinct sizes; {distinct} given")
+        raise FitError(
+            f"a power law (3 constants) needs 4 or more distinct sizes, got {distinct}"
+        )
 
-    # Scaled by the geometric mean, so that N^alpha stays near 1 for every alpha.
+    # Scaled by the geometric mean, so that N^alpha is near 1 for every alpha.
     unit = float(np.exp(np.mean(np.log(size))))
     scaled = size / unit
     ceiling = float(error.min()) * (1 - 1e-12)
@@ -75,7 +92,7 @@ def fit_power_law(
         fit = optimize.lsq_linear(design, error, bounds=([0, 0], [np.inf, ceiling]))
         return float(2 * fit.cost), float(fit.x[0]), float(fit.x[1])
 
-    grid = -np.geomspace(-_FLATTEST, -_STEEPEST, _GRID)  # Falls from flat to steep.
+    grid = -np.geomspace(-_FLATTEST, -_STEEPEST, _GRID)  # From flat to steep.
     best = int(np.argmin([solve(alpha)[0] for alpha in grid]))
     low, high = grid[min(best + 1, _GRID - 1)], grid[max(best - 1, 0)]
     found = optimize.minimize_scalar(

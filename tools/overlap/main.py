@@ -1,4 +1,4 @@
-"""`clinometer overlap`: is what evaluates a model in what it was trained on?"""
+"""Implements `clinometer overlap`: finds evaluation data in a pretraining corpus."""
 
 import argparse
 from collections.abc import Iterator
@@ -29,11 +29,11 @@ from clinometer.train import exit_codes
 
 _SHOWN_BROKEN = 5
 _EPILOG = f"""\
-A row of an evaluation set is one record of its release; its n-grams are those of its
-texts as released, without the task's template. "any" is the share of rows of which the
-corpus has an n-gram, "most" of which it has 70 % of them; rows that are too short to
-have an n-gram are in neither. Sets without files are named ("missing" in the JSON), and
-an error only where none has any.
+A row is one record of an evaluation set. Its n-grams are those of its texts as
+released, without the task's template. "any" counts the rows with at least one n-gram
+in the corpus, "most" those with at least 70 % of their n-grams in it. Rows that are too
+short for an n-gram ("short") are in neither. Evaluation sets whose files are missing
+are listed ("missing" in the JSON); it is an error only if there are none left.
 
 examples:
   clinometer overlap stores/mine --tasks glue,squad --data DIR
@@ -44,7 +44,7 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command with its arguments; returns its exit code."""
+    """Runs the command with the arguments `argv`; returns the exit code."""
     arguments = _parser().parse_args(argv)
     try:
         found = _find(arguments)
@@ -53,12 +53,12 @@ def main(argv: list[str]) -> int:
         return exit_codes.FAILED
     print(json.dumps(found, indent=1) if arguments.json else _table(found))
     for name, reason in found["missing"].items():
-        print(f"overlap: left out {name}: {reason}", file=sys.stderr)
+        print(f"overlap: skipped {name}: {reason}", file=sys.stderr)
     return exit_codes.DONE
 
 
 def _find(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `--json` prints."""
+    """Returns what `--json` prints."""
     tasks = [
         registry.get(name)
         for name in mixtures.expand(arguments.tasks, registry.names())
@@ -93,12 +93,12 @@ def _find(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _folder(task: Task, folder: str | None) -> str:
-    """The folder of a task's files; raises DataError where none is given."""
+    """Returns the folder of a task's files; raises DataError if none was given."""
     if task.benchmark == probes.BENCHMARK:
         return str(probes.ensure_folder())
     if folder is None:
         raise DataError(
-            f"Task {task.name!r} needs the folder of its files; give it with --data."
+            f"Task {task.name!r} needs the folder with its files; give it with --data."
         )
     return folder
 
@@ -106,14 +106,14 @@ def _folder(task: Task, folder: str | None) -> str:
 def _rows(
     task: Task, paths: Sequence[pathlib.Path], split: str
 ) -> Iterator[Sequence[str]]:
-    """The texts of each row of a split, as released."""
+    """Yields the texts of each row of a split, as released."""
     for row in load.rows(task, paths, split):
         if not isinstance(row, Dropped):
             yield [*_texts(row)]
 
 
 def _texts(record: Any) -> Iterator[str]:
-    """All strings of a record, in order, however deep."""
+    """Yields all strings of a record, in order, at any depth."""
     waiting = [record]
     while waiting:
         value = waiting.pop()
@@ -126,11 +126,13 @@ def _texts(record: Any) -> Iterator[str]:
 
 
 def _documents(arguments: argparse.Namespace, line: Progress) -> Iterator[str]:
-    """The corpus's documents; raises at once if there is none."""
+    """Returns the corpus's documents; raises DataError at once if there are none."""
     (first, *rest) = arguments.corpus
     if os.path.isfile(os.path.join(first, token_store.MANIFEST)):
         if rest:
-            raise DataError(f"{first!r} is a token store; give no other corpus.")
+            raise DataError(
+                f"{first!r} is a token store and must be the only corpus given."
+            )
         store = token_store.TokenStore.open(first)
         store.split(arguments.corpus_split)
         return overlap.store_documents(store, arguments.corpus_split)
@@ -153,11 +155,11 @@ def _text_documents(
         else:
             broken += 1
             if broken <= _SHOWN_BROKEN:
-                line.message(f"overlap: left out {record.origin}: {record.reason}")
+                line.message(f"overlap: skipped {record.origin}: {record.reason}")
     if broken:
-        line.message(f"overlap: {broken:,} broken records were left out")
+        line.message(f"overlap: skipped {broken:,} broken records")
     for text in corpus_files.summary(left_out):
-        line.message(f"overlap: left out, {text}")
+        line.message(f"overlap: skipped, {text}")
 
 
 def _table(found: dict[str, Any]) -> str:
@@ -184,7 +186,8 @@ def _percent(part: int, whole: int) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clinometer overlap",
-        description="Reports which n-grams of evaluation sets occur in a corpus.",
+        description="Reports how many rows and n-grams of evaluation sets occur in a "
+        "pretraining corpus.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -192,50 +195,52 @@ def _parser() -> argparse.ArgumentParser:
         "corpus",
         nargs="+",
         metavar="CORPUS",
-        help="a token store, or text as for `clinometer tokenize`: folders, globs and "
-        f"files of {corpus.ACCEPTED}",
+        help="a token store, or text as for `clinometer tokenize` (folders, globs and "
+        f"files): {corpus.ACCEPTED}",
     )
     parser.add_argument(
         "--tasks",
         required=True,
         metavar="NAMES",
-        help="tasks and mixtures, with commas between them: "
+        help="comma-separated tasks and mixtures: "
         f"{', '.join(mixtures.MIXTURES)}, any task, path/to/my_task.py",
     )
     parser.add_argument(
-        "--data", metavar="DIR", help="the folder of the tasks' public releases"
+        "--data", metavar="DIR", help="folder with the tasks' public releases"
     )
     parser.add_argument(
         "--splits",
         default="validation",
         metavar="NAMES",
-        help="splits of the tasks, with commas between them (default: %(default)s)",
+        help="comma-separated splits of the tasks (default: %(default)s)",
     )
     parser.add_argument(
         "--ngram",
         type=ranges.Whole(),
         default=13,
         metavar="N",
-        help="words of an n-gram; 13 and 8 are usual (default: %(default)s)",
+        help="words in an n-gram; 13 and 8 are common (default: %(default)s)",
     )
     parser.add_argument(
         "--corpus-split",
         default="train",
         metavar="NAME",
-        help="split of a token store (default: %(default)s)",
+        help="split of the token store (default: %(default)s)",
     )
     parser.add_argument(
         "--text-field",
         default="text",
         metavar="NAME",
-        help="field of a JSON record of text (default: %(default)s)",
+        help="field of a JSON record that holds the text (default: %(default)s)",
     )
     parser.add_argument(
         "--document-per-line",
         action="store_true",
-        help=".txt files: each line is a document (default: each file is one)",
+        help="treat each line of a .txt file as a document (default: each file)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON instead of a table"
+    )
     return parser
 
 

@@ -1,13 +1,12 @@
-"""Reports: one table and one page from the records that runs left behind."""
+"""Reports: a table, figures and an HTML page from the records of runs."""
 
 import contextlib
 import importlib.util
 import os
 import pathlib
 
-# Before matplotlib's import, which raises where the user's names one that is not there,
-# or where the first matplotlibrc that it finds cannot be read. Beside its own it finds
-# no other.
+# Matplotlib's import fails if the user's MPLBACKEND doesn't exist or if the first
+# matplotlibrc that it finds cannot be read. In its own data folder it finds its own.
 os.environ["MPLBACKEND"] = "agg"
 _found = importlib.util.find_spec("matplotlib")
 if _found is not None and _found.origin is not None:

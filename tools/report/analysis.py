@@ -1,4 +1,4 @@
-"""What the finished runs say: slopes per architecture and cost, and separation."""
+"""Analyzes finished runs: slopes, power laws, and differences between sizes."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -11,40 +11,58 @@ from clinometer.tools.fit import slopes
 from clinometer.tools.report import costs
 from clinometer.tools.report import rows as rows_lib
 
-# A size counts as better where it beats the one before by more than this many spreads.
+# A size counts as better if it beats the previous one by more than this many spreads.
 SPREADS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class CostFit:
-    """The fits of one architecture against one cost; `fit` is None with the reason."""
+    """The fits of one architecture against one cost.
+
+    Attributes:
+        cost: the cost.
+        architecture: the architecture's name.
+        rows: the points, in the order of the residuals.
+        fit: the slope of -loss against log10 of the cost; None if there is none.
+        variants: all variants of the slope.
+        reason: why there is no fit, or no interval; else None.
+        left_out: names of the runs that are left out because their speed is noisy.
+    """
 
     cost: costs.CostAxis
     architecture: str
-    rows: tuple[rows_lib.Row, ...]  # The points, in the order of the residuals.
+    rows: tuple[rows_lib.Row, ...]
     fit: slopes.SlopeFit | None
     variants: tuple[slopes.SlopeFit, ...]
     reason: str | None
-    left_out: tuple[str, ...]  # Runs left out because their speed is noisy.
+    left_out: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class SizeStep:
-    """Two neighbouring sizes of one architecture; losses are means over seeds."""
+    """A comparison of two neighboring sizes of one architecture.
+
+    Attributes:
+        smaller: name of the smaller model.
+        larger: name of the larger model.
+        drop: loss of the smaller minus loss of the larger, in nats per token; means
+            over seeds.
+        needed: SPREADS times the spread between seeds; None if it is unknown.
+    """
 
     smaller: str
     larger: str
-    drop: float  # Loss of the smaller less that of the larger, nats per token.
-    needed: float | None  # SPREADS times the spread of two seeds; None without it.
+    drop: float
+    needed: float | None
 
     @property
     def clear(self) -> bool | None:
-        """Whether the drop exceeds what seeds alone can do; None if unknown."""
+        """Whether the drop exceeds the spread between seeds; None if unknown."""
         return None if self.needed is None else self.drop > self.needed
 
 
 def finished_rows(rows: Sequence[rows_lib.Row]) -> list[rows_lib.Row]:
-    """Rows that reached their last step and hold a validation loss."""
+    """Returns the rows of runs that are finished and have a validation loss."""
     return [
         row
         for row in rows
@@ -53,10 +71,16 @@ def finished_rows(rows: Sequence[rows_lib.Row]) -> list[rows_lib.Row]:
 
 
 def fit_all(rows: Sequence[rows_lib.Row]) -> list[CostFit]:
-    """One CostFit per cost and architecture, by cost, then name.
+    """Fits the loss against every cost, for each architecture.
+
+    Args:
+        rows: rows of the table of runs, finished or not.
+
+    Returns:
+        The fits, by cost and then by the architecture's name.
 
     Raises:
-      FitError: the finished runs differ in corpus or vocabulary.
+        FitError: the finished runs differ in corpus or vocabulary.
     """
     done = finished_rows(rows)
     comparable.check_comparable(done)
@@ -74,18 +98,18 @@ def _fit(cost: costs.CostAxis, name: str, rows: list[rows_lib.Row]) -> CostFit:
     used = tuple(sorted(used, key=lambda r: (r[cost.column], r["run"])))
     x = [row[cost.column] for row in used]
     y = [row["validation_loss_nats"] for row in used]
-    # Two runs of one model differ in time by chance alone: models count, not costs.
+    # Two runs of one model differ in time only by chance, so count models, not costs.
     models = len({row["model"] for row in used})
     fit, variants, reason = None, (), None
     if models < 2:
-        reason = f"a slope needs runs of 2 or more models; {models} here"
+        reason = f"a slope needs runs of 2 or more models, got {models}"
     else:
         fit = slopes.fit_slope(x, y, lower_is_better=True)
         variants = tuple(slopes.slope_variants(x, y, lower_is_better=True))
     if fit is not None and (models < 3 or fit.interval is None):
         fit = _without_interval(fit)
         variants = tuple(map(_without_interval, variants))
-        reason = f"no interval: {models} models, 3 are needed"
+        reason = f"no interval; it needs runs of 3 or more models, got {models}"
     return CostFit(cost, name, used, fit, variants, reason, left_out)
 
 
@@ -102,7 +126,14 @@ def _without_interval(fit: slopes.SlopeFit) -> slopes.SlopeFit:
 def fit_power_laws(
     rows: Sequence[rows_lib.Row],
 ) -> dict[str, power_law.PowerLaw | str]:
-    """Per architecture, loss = N_c N^alpha + floor over parameters, or why not."""
+    """Fits loss = N_c * N^alpha + floor, with N parameters, for each architecture.
+
+    Args:
+        rows: rows of the table of runs, finished or not.
+
+    Returns:
+        Architecture -> its power law, or the reason why there is none.
+    """
     done = finished_rows(rows)
     laws: dict[str, power_law.PowerLaw | str] = {}
     for name in sorted({row["architecture"] for row in done}):
@@ -118,7 +149,7 @@ def fit_power_laws(
 
 
 def seed_spread(rows: Sequence[rows_lib.Row]) -> tuple[str, float] | None:
-    """The smallest model run with several seeds, and the range of its losses."""
+    """Returns the smallest model with several seeds, and the range of its losses."""
     for model, group in _by_model(rows):
         losses = [row["validation_loss_nats"] for row in group]
         if len(losses) > 1:
@@ -127,7 +158,11 @@ def seed_spread(rows: Sequence[rows_lib.Row]) -> tuple[str, float] | None:
 
 
 def separation(rows: Sequence[rows_lib.Row]) -> list[SizeStep]:
-    """Neighbouring sizes, by parameters, of each architecture among finished rows."""
+    """Compares neighboring sizes (by parameters) of each architecture.
+
+    Args:
+        rows: rows of the table of runs, finished or not.
+    """
     done = finished_rows(rows)
     steps = []
     for name in sorted({row["architecture"] for row in done}):
@@ -144,7 +179,7 @@ def separation(rows: Sequence[rows_lib.Row]) -> list[SizeStep]:
 
 
 def _by_model(rows: Sequence[rows_lib.Row]) -> list[tuple[str, list[rows_lib.Row]]]:
-    """Groups of equal model, by rising parameter count, then name."""
+    """Groups the rows by model, in ascending order of parameters and name."""
     groups: dict[str, list[rows_lib.Row]] = {}
     for row in rows:
         groups.setdefault(row["model"], []).append(row)

@@ -20,7 +20,14 @@ from clinometer.train.run import json_file
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Where the report lies, and what it says in rows."""
+    """A report that was written.
+
+    Attributes:
+        page: path of report.html.
+        table: path of runs.csv.
+        rows: rows of the table of runs.
+        fits: slopes against each cost.
+    """
 
     page: pathlib.Path
     table: pathlib.Path
@@ -29,18 +36,18 @@ class Report:
 
 
 def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
-    """Reads the runs below `directory` and writes the report into `out`.
+    """Reads the runs in `directory` and writes their report to `out`.
 
-    Equal records give equal bytes, wherever the folders lie.
+    The same records give the same bytes, whatever the paths of the folders.
 
     Args:
-      directory: a study, a folder of runs, or one run.
-      out: folder for runs.csv, report.html and figures/, and for downstream.csv where
-        runs were fine-tuned; default: `directory`.
+        directory: a study, a folder of runs, or one run.
+        out: folder for runs.csv, report.html and figures/, and for downstream.csv if
+            runs were fine-tuned; by default `directory`.
 
     Raises:
-      RecordError: no runs, none finished, or a record that cannot be read.
-      FitError: the runs differ in corpus or vocabulary.
+        RecordError: there are no runs, none is finished, or a record cannot be read.
+        FitError: the runs differ in corpus or vocabulary.
     """
     runs = records.load_runs(directory)
     scores = downstream.read(runs)
@@ -53,8 +60,8 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
     if not analysis.finished_rows(rows):
         listed = ", ".join(f"{row['run']} ({row['status']})" for row in rows)
         raise records.RecordError(
-            f"{directory}: no finished run to report: {listed}. Finish them first: "
-            "the command that started them continues them."
+            f"{directory}: no finished run to report: {listed}. To resume them, give "
+            "the command that started them again."
         )
     fits = analysis.fit_all(rows)
     by_name = {run.name: run for run in runs}
@@ -104,7 +111,7 @@ def _draw(
 
 
 def _curve(lines: Sequence[dict], key: str) -> list[tuple[int, float]]:
-    """(step, value) where the value was logged and is finite."""
+    """Returns the (step, value) pairs of a metric where it is finite."""
     return [
         (line["step"], line[key])
         for line in lines
@@ -113,7 +120,7 @@ def _curve(lines: Sequence[dict], key: str) -> list[tuple[int, float]]:
 
 
 def _command(directory: pathlib.Path) -> str | None:
-    """The command that started the study, from its study.json."""
+    """Returns the command that started the study, from its study.json."""
     path = directory / "study.json"
     if not path.is_file():
         return None

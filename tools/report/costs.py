@@ -1,18 +1,27 @@
-"""The five costs a loss is set against; each slope names its own."""
+"""The five costs that the loss is fitted against."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class CostAxis:
-    """One horizontal axis."""
+    """A cost, the horizontal axis of a figure.
 
-    key: str  # File name of its figure.
-    column: str  # Of runs.csv.
+    Attributes:
+        key: file name of its figure, without extension.
+        column: its column in runs.csv.
+        title: heading of its figure.
+        axis: axis label with the unit.
+        per: its name in a sentence, as in "per 10x multiply-adds".
+        is_time: whether it is a measured time; runs with noisy speed are then left out.
+    """
+
+    key: str
+    column: str
     title: str
-    axis: str  # Axis label with unit.
-    per: str  # "per tenfold ..." in a sentence.
-    is_time: bool = False  # Measured: runs with noisy speed are left out.
+    axis: str
+    per: str
+    is_time: bool = False
 
 
 COSTS = (

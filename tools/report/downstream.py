@@ -1,7 +1,7 @@
-"""Downstream scores of a study's runs: what `clinometer finetune` left beside them.
+"""Reads the downstream scores of runs, as written by `clinometer finetune`.
 
-A fine-tuning of the run RUN lies in RUN/finetune/NAME, or with several seeds, rates or
-checkpoints in folders of that one.
+The fine-tunings of a run RUN are in RUN/finetune/NAME. Several seeds, learning rates or
+checkpoints are in subfolders of it.
 """
 
 from collections.abc import Iterable
@@ -23,22 +23,39 @@ _NEEDED = ("config.schedule.learning_rate", "config.data.mixture")
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningScore:
-    """One task of one fine-tuning, at its best step; scores in percent."""
+    """The score of one task in one fine-tuning, at its best step.
 
-    run: str  # the pretrained run's name
+    Attributes:
+        run: name of the pretrained run.
+        model: name of the model.
+        architecture: name of the architecture.
+        finetuning: path of the fine-tuning below RUN/finetune.
+        mixture: mixture that it was trained on.
+        task: name of the task.
+        score: in percent.
+        standard_error: in percent, from the sampling of the evaluation set.
+        majority: majority-class baseline, in percent.
+        best_step: fine-tuning step with the best score.
+        pretraining_step: step of the checkpoint it started from; None if from scratch.
+        learning_rate: of the fine-tuning.
+        seed: of the fine-tuning.
+        validation_loss_nats: of the pretrained run, in nats per token.
+    """
+
+    run: str
     model: str
     architecture: str
-    finetuning: str  # its folder below RUN/finetune
+    finetuning: str
     mixture: str
     task: str
     score: float
-    standard_error: float | None  # of the evaluation set's sampling
-    majority: float | None  # the score of always giving the commonest target
+    standard_error: float | None
+    majority: float | None
     best_step: int
-    pretraining_step: int | None  # None: from scratch
+    pretraining_step: int | None
     learning_rate: float
     seed: int
-    validation_loss_nats: float | None  # of the pretrained run
+    validation_loss_nats: float | None
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(FinetuningScore))
@@ -46,7 +63,12 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(FinetuningScore))
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """A mean of scores in percent, and its standard error where it is known."""
+    """A mean of scores.
+
+    Attributes:
+        score: in percent.
+        standard_error: in percent; None if unknown.
+    """
 
     score: float
     standard_error: float | None
@@ -56,7 +78,7 @@ def read(runs: Iterable[records.Run]) -> list[FinetuningScore]:
     """Returns the scores of all finished fine-tunings of these runs.
 
     Raises:
-      RecordError: a record cannot be read.
+        RecordError: a run record cannot be read.
     """
     scores = []
     for run in runs:
@@ -98,7 +120,7 @@ def _scores(
 
 
 def write_csv(scores: Sequence[FinetuningScore]) -> str:
-    """The text of downstream.csv, one row a score, numbers in full precision."""
+    """Returns the text of downstream.csv, with numbers in full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -109,7 +131,7 @@ def write_csv(scores: Sequence[FinetuningScore]) -> str:
 
 
 def final(scores: Iterable[FinetuningScore]) -> list[FinetuningScore]:
-    """Returns those of the last pretraining checkpoint that a run was tuned from."""
+    """Returns the scores from each run's last fine-tuned pretraining checkpoint."""
     scores = [score for score in scores if score.pretraining_step is not None]
     last: dict[str, int] = {}
     for score in scores:
@@ -118,14 +140,14 @@ def final(scores: Iterable[FinetuningScore]) -> list[FinetuningScore]:
 
 
 def mean(scores: Sequence[FinetuningScore]) -> Mean:
-    """The mean of scores of one task and one run, over seeds and rates."""
+    """Returns the mean score of one task and run, over seeds and learning rates."""
     values = [score.score for score in scores]
     error = standard_error.of_mean(values, [score.standard_error for score in scores])
     return Mean(statistics.fmean(values), error.total)
 
 
 def by_task(scores: Iterable[FinetuningScore], run: str) -> dict[str, Mean]:
-    """The scores of a run's last checkpoint, by task; empty where it was not tuned."""
+    """Returns task -> mean score of a run's last checkpoint; empty if there is none."""
     groups: dict[str, list[FinetuningScore]] = {}
     for score in final(scores):
         if score.run == run:
@@ -134,7 +156,10 @@ def by_task(scores: Iterable[FinetuningScore], run: str) -> dict[str, Mean]:
 
 
 def over_tasks(tasks: Mapping[str, Mean]) -> Mean | None:
-    """The unweighted mean of tasks, whose errors are independent; None of none."""
+    """Returns the unweighted mean over tasks; None if there are none.
+
+    The standard error assumes that the errors of the tasks are independent.
+    """
     if not tasks:
         return None
     errors = [task.standard_error for task in tasks.values()]

@@ -1,4 +1,4 @@
-"""Figures of downstream scores: against the loss before, and against its step."""
+"""Figures of downstream scores against pretraining loss and pretraining step."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -17,7 +17,12 @@ _BARS = {"elinewidth": 1.1, "capsize": 2, "markersize": 5.5}
 
 
 def draw(scores: Sequence[downstream.FinetuningScore]) -> dict[str, str]:
-    """SVG by name: `downstream`, and `downstream_by_step` for several checkpoints."""
+    """Draws the figures of downstream scores.
+
+    Returns:
+        Name -> SVG text: `downstream`, and `downstream_by_step` if runs were fine-tuned
+        from several checkpoints.
+    """
     drawn = {}
     final = [s for s in downstream.final(scores) if s.validation_loss_nats is not None]
     if final:
@@ -56,7 +61,7 @@ def _against_loss(scores: Sequence[downstream.FinetuningScore]) -> str:
                         fontsize=8,
                         color=figures.MUTED,
                     )
-        axes.margins(x=0.2, y=0.12)  # room for the labels
+        axes.margins(x=0.2, y=0.12)  # Room for the labels.
         axes.invert_xaxis()
         axes.set_xlabel("validation loss, nats per token")
 
@@ -88,7 +93,7 @@ def _panels(
     panel: Callable[[mpl_axes.Axes, Sequence[downstream.FinetuningScore]], None],
     labels: Sequence[str],
 ) -> str:
-    """A panel for each task, with a dashed line where the majority would be."""
+    """Draws a panel for each task, with dashed lines at the majority baselines."""
     tasks = sorted({score.task for score in scores})
     columns = min(_MAX_COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)

@@ -1,6 +1,7 @@
-"""The report's figures as SVG text: equal input gives equal bytes.
+"""Draws the report's figures as SVG, with the same bytes for the same input.
 
-Text stays text (searchable, and small); colours and sizes match the page's style.
+Text is stored as text, so that it is searchable and small. Colors and sizes match the
+page's style.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from clinometer.tools.report import formats
 from clinometer.tools.report import rows as rows_lib
 
 _INK, MUTED, _GRID = "#1f2933", "#616e7c", "#e4e7eb"
-# Okabe and Ito's palette, told apart by colour-blind readers.
+# Okabe and Ito's palette, which is suitable for colorblind readers.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8d6e00")
 _MARKS = ("o", "s", "^", "v", "D", "d", "P", "X", "<", ">", "h", "*")
 _STYLE = {
@@ -63,10 +64,12 @@ _MAX_CURVE_POINTS = 300
 
 @contextlib.contextmanager
 def style(name: str) -> Iterator[None]:
-    """The style of all figures; equal names give equal ids in the SVG.
+    """Sets the style of all figures; a context manager.
 
-    Built on matplotlib's own defaults: a `matplotlibrc` of the user's, or one in the
-    working directory, has no say.
+    It starts from matplotlib's own defaults and ignores any `matplotlibrc`.
+
+    Args:
+        name: the figure's name; the ids in the SVG are derived from it.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -75,18 +78,23 @@ def style(name: str) -> Iterator[None]:
 
 
 class Look(NamedTuple):
-    """How the line and the points of an architecture are drawn."""
+    """The color and marker of an architecture.
 
-    colour: str  # of its family
+    Attributes:
+        colour: color of its family.
+        mark: matplotlib's marker.
+    """
+
+    colour: str
     mark: str
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """The looks of the architectures of one figure, by sorted name.
+    """Returns name -> look of the architectures in a figure, sorted by name.
 
     Args:
-      names: those that this process does not know, as of a file that is gone, look like
-        any without a family of its own.
+        names: the architectures. Unknown ones, for instance from a file that no longer
+            exists, get the color of those without a family.
     """
     kinds = models.ARCHITECTURES
     families = list(dict.fromkeys(kind.family for kind in kinds.values()))
@@ -102,10 +110,15 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 
 def loss_against_cost(fits: Sequence[analysis.CostFit]) -> str:
-    """Validation loss against one cost, a line and band per architecture, residuals.
+    """Draws validation loss against a cost, with a line and band per architecture.
+
+    A lower panel shows the residuals.
 
     Args:
-      fits: of one cost, one per architecture.
+        fits: the fits of one cost, one per architecture.
+
+    Returns:
+        SVG text.
     """
     cost = fits[0].cost
     drawn = looks([fit.architecture for fit in fits])
@@ -135,7 +148,7 @@ def _draw_fit(
     look: Look,
     offset: tuple[int, int],
 ) -> None:
-    """One architecture: line, band and points above, residuals below."""
+    """Draws one architecture: line, band and points at the top, residuals below."""
     x = np.array([row[fit.cost.column] for row in fit.rows], np.float64)
     y = np.array([row["validation_loss_nats"] for row in fit.rows], np.float64)
     if not x.size:
@@ -143,9 +156,9 @@ def _draw_fit(
     label, (colour, mark) = fit.architecture, look
     if fit.fit is not None:
         line = np.geomspace(x.min() / 1.12, x.max() * 1.12, 100)
-        loss = -fit.fit.predict(line)  # The fit is of -loss.
+        loss = -fit.fit.predict(line)  # The fitted quantity is -loss.
         band = fit.fit.band(line)
-        label += f": slope {formats.signed(fit.fit.slope)} nats per tenfold"
+        label += f": slope {formats.signed(fit.fit.slope)} nats per 10× cost"
         if fit.fit.interval is not None:
             low, high = (formats.signed(v) for v in fit.fit.interval)
             label += f"\n95 % Student-t interval {low} to {high}"
@@ -156,14 +169,14 @@ def _draw_fit(
             top.fill_between(
                 line, loss - band, loss + band, color=colour, alpha=0.13, linewidth=0
             )
-        # With few points a band can dwarf them: the points set the range.
+        # With few points the band can be very wide, so the points set the range.
         pad = 0.25 * (upper - lower) or 0.1
         if top.get_autoscaley_on():
             top.set_ylim(lower - pad, upper + pad)
         else:
             bounds = top.get_ylim()
             top.set_ylim(min(bounds[0], lower - pad), max(bounds[1], upper + pad))
-        # A residual of -loss, turned so that up means a higher loss, as above.
+        # Negated, since they are residuals of -loss: up is a higher loss, as above.
         bottom.plot(x, [-r for r in fit.fit.residuals], mark, color=colour, ms=5)
     points = {"color": colour, "ms": 6.5, "mec": "white", "mew": 0.8}
     top.plot(x, y, mark, **points)
@@ -188,11 +201,14 @@ def loss_curves(
     curves: Mapping[str, Sequence[tuple[int, float]]],
     validation: Mapping[str, Sequence[tuple[int, float]]],
 ) -> str:
-    """Training loss of every run against its step; validation as hollow points.
+    """Draws the training loss of every run, and validation losses as hollow markers.
 
     Args:
-      curves: run -> (step, training loss in nats per token).
-      validation: run -> (step, validation loss in nats per token).
+        curves: run -> (step, training loss in nats per token).
+        validation: run -> (step, validation loss in nats per token).
+
+    Returns:
+        SVG text.
     """
     with style("curves"):
         figure = mpl_figure.Figure(figsize=(6.2, 4.1), layout="constrained")
@@ -208,7 +224,7 @@ def loss_curves(
             ends += [points[-1, 1]] if len(points) else []
         axes.set_xlabel("training step")
         axes.set_ylabel("loss, nats per token")
-        # The fall from initialisation would squeeze all differences into one line.
+        # The initial drop would compress all differences between the runs.
         values = [v for curve in curves.values() for _, v in curve]
         if ends and max(values) - min(values) > 0:
             high = float(np.quantile(values, 0.97))
@@ -219,7 +235,7 @@ def loss_curves(
 
 
 def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
-    """Where the wall time of each run went, as stacked bars in seconds."""
+    """Draws the wall time of each run by activity, as stacked bars in seconds."""
     height = 1.3 + 0.34 * len(rows)
     with style("time"):
         figure = mpl_figure.Figure(figsize=(6.4, height), layout="constrained")
@@ -250,7 +266,7 @@ def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
 
 
 def _log_ticks(axes: mpl_axes.Axes, values: Sequence[float]) -> None:
-    """Ticks at round numbers, denser where the range is short, with SI prefixes."""
+    """Sets ticks at round numbers with SI prefixes, denser for short ranges."""
     decades = np.log10(max(values) / min(values)) if values else 0
     subs = (1.0,) if decades > 4 else (1.0, 2.0, 5.0)
     if decades < 1.2:
@@ -263,7 +279,7 @@ def _log_ticks(axes: mpl_axes.Axes, values: Sequence[float]) -> None:
 
 
 def _thin(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
-    """At most _MAX_CURVE_POINTS points, each the mean of its stretch of the curve."""
+    """Reduces a curve to at most _MAX_CURVE_POINTS points by averaging segments."""
     if len(points) <= _MAX_CURVE_POINTS:
         return list(points)
     parts = np.array_split(np.array(points, np.float64), _MAX_CURVE_POINTS)
@@ -271,7 +287,7 @@ def _thin(points: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
 
 
 def svg(figure: mpl_figure.Figure) -> str:
-    """SVG without date, creator or other marks of the moment; one trailing newline."""
+    """Returns the SVG text of a figure, without dates or other varying metadata."""
     out = io.StringIO()
     figure.savefig(
         out,
@@ -284,11 +300,11 @@ def svg(figure: mpl_figure.Figure) -> str:
 
 
 def inline(svg: str, label: str) -> str:
-    """The <svg> element alone, with a label for readers who cannot see it.
+    """Returns the <svg> element for use in a page, with an accessible label.
 
     Args:
-      svg: as the functions above return it.
-      label: escaped for use in an attribute.
+        svg: SVG text, as returned by the functions above.
+        label: the label, escaped for use in an attribute.
     """
     body = svg[svg.index("<svg") :]
     # The page sets the width; viewBox keeps the proportions.

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formats numbers for people to read."""
 
 import math
 
@@ -6,18 +6,18 @@ _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def si(value: float | None, digits: int = 3) -> str:
-    """1234567 -> "1.23M"; small numbers keep `digits` significant digits."""
+    """Formats with an SI prefix, such as "1.23M", and `digits` significant digits."""
     if value is None:
         return "–"
     for scale, prefix in _PREFIXES:
-        # Half a unit below, so that 999,999 reads 1.00M and not 1e+03k.
+        # The limit is half a unit lower, so that 999,999 is 1.00M and not 1000k.
         if abs(value) >= scale * (1 - 0.5 * 10**-digits):
             return significant(value / scale, digits) + prefix
     return significant(value, digits)
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """Fixed notation with `digits` significant digits, e.g. 0.0123, 1.20, 847."""
+    """Formats with `digits` significant digits, without exponent, such as "0.0123"."""
     if value is None:
         return "–"
     if not math.isfinite(value):
@@ -29,17 +29,17 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 def fixed(value: float | None, decimals: int) -> str:
-    """Fixed decimals, or a dash for nothing."""
+    """Formats with a fixed number of decimals; None is a dash."""
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
 def signed(value: float, decimals: int = 3) -> str:
-    """With its sign, a true minus: "+0.341", "−0.085"."""
+    """Formats with a sign and a typographic minus: "+0.341", "−0.085"."""
     return f"{value:+.{decimals}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
-    """8.4 s, 1 min 05 s, 2 h 03 min."""
+    """Formats a duration, such as "8.4 s", "1 min 05 s" or "2 h 03 min"."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 59.95:
@@ -52,7 +52,7 @@ def duration(seconds: float | None) -> str:
 
 
 def with_error(value: float | None, error: float | None) -> str:
-    """53.3 ± 2.9, both with one decimal; the value alone where its error is unknown."""
+    """Formats as "53.3 ± 2.9", or only the value if its error is unknown."""
     if value is None or error is None or not math.isfinite(error):
         return fixed(value, 1)
     return f"{value:.1f} ± {error:.1f}"

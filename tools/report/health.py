@@ -1,4 +1,4 @@
-"""What a reader should know before trusting the numbers."""
+"""Warnings about runs, such as noisy speeds and loss spikes."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -10,11 +10,14 @@ from clinometer.tools.report import rows as rows_lib
 def warnings(
     rows: Sequence[rows_lib.Row], metrics: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> list[str]:
-    """Sentences, one per finding: unfinished, noisy, spiking or unlike runs.
+    """Returns warnings about runs that are unfinished, noisy, unstable or inconsistent.
 
     Args:
-      rows: tidy rows.
-      metrics: run -> lines of its metrics.jsonl.
+        rows: rows of the table of runs.
+        metrics: run -> lines of its metrics.jsonl.
+
+    Returns:
+        A sentence for each warning.
     """
     found = []
     for row in rows:
@@ -22,15 +25,17 @@ def warnings(
             why = f": {row['error']}" if row["error"] else ""
             found.append(
                 f"{row['run']} is {row['status']} at step {row['step'] or 0} of "
-                f"{row['train_steps']} and stands in no fit{why}"
+                f"{row['train_steps']} and is left out of all fits{why}"
             )
         elif row["validation_loss_nats"] is None:
-            found.append(f"{row['run']} has no validation loss and stands in no fit")
+            found.append(
+                f"{row['run']} has no validation loss and is left out of all fits"
+            )
     for row in rows:
         if row["speed_noisy"]:
             found.append(
                 f"{row['run']}: speed is noisy (interquartile range above 10 % of the "
-                "median, or other processes on its cores), so it is left out of fits "
+                "median, or other processes on its cores); the run is left out of fits "
                 "against time"
             )
     for row in rows:
@@ -40,7 +45,7 @@ def warnings(
             noun = "loss spike" if len(spikes) == 1 else "loss spikes"
             found.append(f"{row['run']}: {len(spikes)} {noun}, at step {steps}")
     for field, words in (
-        ("train_steps", "length of run"),
+        ("train_steps", "run length"),
         ("batch_size", "batch size"),
         ("encoder_length", "encoder length"),
     ):

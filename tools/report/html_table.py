@@ -1,4 +1,4 @@
-"""HTML tables from cells that know what they show and how they sort."""
+"""Renders HTML tables, optionally with sortable columns."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -7,15 +7,22 @@ import html
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What a cell shows, and the value it sorts by ("" sorts last)."""
+    """A cell of a table.
+
+    Attributes:
+        shown: the text that is shown.
+        value: the value it sorts by; "" sorts last.
+        tag: whether it is shown as a label.
+        wrap: whether the text may wrap.
+    """
 
     shown: str
     value: float | str = ""
-    tag: bool = False  # Shown as a marked label.
-    wrap: bool = False  # A remark: may break into lines.
+    tag: bool = False
+    wrap: bool = False
 
     def render(self, is_text: bool) -> str:
-        """The <td>; all text is escaped."""
+        """Returns the <td> element with escaped text, left-aligned if `is_text`."""
         shown = html.escape(self.shown)
         if self.tag and shown:
             shown = f'<span class="tag">{shown}</span>'
@@ -25,7 +32,7 @@ class Cell:
 
 
 def text(value: object) -> Cell:
-    """A cell of plain text, sorted as such."""
+    """Returns a cell of plain text that sorts by its text."""
     return Cell(str(value), str(value))
 
 
@@ -36,13 +43,13 @@ def table(
     text_columns: Sequence[int] = (0,),
     sortable: bool = False,
 ) -> str:
-    """A table that scrolls sideways by itself on a narrow screen.
+    """Returns the HTML of a table, which scrolls horizontally on narrow screens.
 
     Args:
-      heads: plain text of the headings.
-      body: one sequence of cells per row.
-      text_columns: indices of columns aligned to the left.
-      sortable: headings become buttons for the page's script.
+        heads: headings, as plain text.
+        body: one sequence of cells per row.
+        text_columns: indices of the left-aligned columns.
+        sortable: whether the headings are buttons that sort the table.
     """
     cells = []
     for i, head in enumerate(heads):

@@ -1,4 +1,4 @@
-"""`clinometer report DIR`: runs.csv, report.html and figures/ of a folder of runs."""
+"""Implements `clinometer report`: writes the report of a folder of runs."""
 
 import argparse
 import pathlib
@@ -13,19 +13,20 @@ from clinometer.train import exit_codes
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command with the arguments after its name; returns the exit code."""
+    """Runs the command with the arguments `argv`; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="clinometer report",
-        description="Writes runs.csv (one row per run), report.html (one page, no "
-        "network needed) and figures/*.svg from the run directories of a study, and "
-        "downstream.csv where they were fine-tuned. The same runs give the same bytes.",
+        description="Writes runs.csv (one row per run), report.html (a self-contained "
+        "page) and figures/*.svg from the run directories of a study, and "
+        "downstream.csv if runs were fine-tuned. The same runs always give the same "
+        "bytes.",
         epilog=exit_codes.described(),
     )
     parser.add_argument(
         "directory",
         type=pathlib.Path,
         metavar="DIR",
-        help="a study (with runs/ in it), any folder of run directories, or one run",
+        help="a study (with a folder runs/), any folder of run directories, or one run",
     )
     parser.add_argument(
         "--out", type=outputs.given, help="folder for the report (default: DIR)"

@@ -1,4 +1,4 @@
-"""The one self-contained page: headline, slopes, figures, tables, how it was made."""
+"""Renders the report as a self-contained HTML page."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -16,35 +16,46 @@ from clinometer.tools.report import rows as rows_lib
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """Everything the page shows; nothing in it depends on the moment or the folder."""
+    """The content of the page. Nothing in it depends on the time or the folder.
+
+    Attributes:
+        rows: rows of the table of runs.
+        fits: slopes against each cost.
+        downstream: downstream scores.
+        figures: key -> inline SVG.
+        warnings: sentences to show at the top.
+        command: the command that started the study, if there is a study.
+    """
 
     rows: Sequence[rows_lib.Row]
     fits: Sequence[analysis.CostFit]
     downstream: Sequence[downstream.FinetuningScore]
-    figures: Mapping[str, str]  # Key -> inline SVG.
+    figures: Mapping[str, str]
     warnings: Sequence[str]
-    command: str | None  # That started the study, if it was one.
+    command: str | None
 
 
 def render(content: Content) -> str:
-    """The page's HTML; every name in it is escaped."""
+    """Returns the HTML of the page, with all names escaped."""
     done = analysis.finished_rows(content.rows)
     names = sorted({row["architecture"] for row in done})
     sections = [
         _section("Slopes", page_tables.slopes(content.fits) + _slope_notes()),
         _section("Loss against cost", _cost_figures(content)),
         _section("Runs", page_tables.runs(content.rows)),
-        _section("Is each size better than the one before?", _separation(content.rows)),
+        _section(
+            "Is each size better than the previous one?", _separation(content.rows)
+        ),
         _section("Upstream and downstream", _downstream(content)),
         _section("Loss curves", _wide(content.figures.get("loss_curves"), _CURVES)),
         _section(
             "Speed", page_tables.speed(content.rows) + f'<p class="note">{_SPEED}</p>'
         ),
         _section(
-            "Where the time went", _wide(content.figures.get("time_breakdown"), _TIME)
+            "Wall time by activity", _wide(content.figures.get("time_breakdown"), _TIME)
         ),
-        _section("Every reading of the slope", _variants(content)),
-        _section("How it was made", _provenance(content)),
+        _section("All variants of the slope", _variants(content)),
+        _section("Provenance", _provenance(content)),
     ]
     title = f"Scaling slope of {', '.join(names)}"
     warnings = "".join(f"<li>{html.escape(text)}</li>" for text in content.warnings)
@@ -75,32 +86,33 @@ def render(content: Content) -> str:
 
 
 _CURVES = (
-    "Lines: training loss, as logged. Hollow points: validation loss over the whole "
-    "validation set. The fall from initialisation is cut off at the top."
+    "Lines: training loss, as logged. Hollow markers: validation loss on the whole "
+    "validation set. The initial drop of the loss is cut off at the top."
 )
 _TIME = (
-    "Compile, input wait, steps, evaluation, checkpoints and the rest, as the trainer "
-    "measured them."
+    "Compilation, input wait, training steps, evaluation, checkpoints and everything "
+    "else, as measured by the trainer."
 )
 _DOWNSTREAM = (
-    "Score after fine-tuning, in percent, against the validation loss before it, which "
-    "is lower to the right. Bars: one standard error of the evaluation set. Dashes: "
-    "what always giving the commonest target of training would score."
+    "Score after fine-tuning, in percent, against the validation loss before "
+    "fine-tuning (lower losses to the right). Error bars: one standard error of the "
+    "evaluation set. Dashed lines: majority-class baseline, the score of always "
+    "predicting the most common target of the training set."
 )
-_BY_STEP = "The same, fine-tuned from checkpoints along the pretraining."
+_BY_STEP = "The same scores, fine-tuned from several checkpoints of the pretraining."
 _DOWNSTREAM_NOTE = (
-    "Each task at its best step. Two scores are called different where they lie more "
-    "than two standard errors of their difference apart; a smaller distance says "
-    "nothing."
+    "Each task is scored at its best step. Two scores differ significantly only if "
+    "they are more than two standard errors of their difference apart."
 )
 _SPEED = (
-    "Median and interquartile range over windows that end in a device sync; compile, "
-    "evaluation and checkpoint time excluded. Tokens are encoder and decoder "
-    "positions, padding included. A run whose range exceeds 10 % of its median, or "
-    "that other processes kept off its cores for more than 10 % of the time, is marked "
-    "noisy and left out of fits against time. MFU is the part of the published peak "
-    "that the train step's matrix products reach; the next column, of the rate that a "
-    "large product reached on this machine before the run began."
+    "Median and interquartile range over windows that end in a device sync, excluding "
+    "compilation, evaluation and checkpoints. Tokens are encoder and decoder "
+    "positions, including padding. A run is marked noisy, and left out of fits against "
+    "time, if its interquartile range exceeds 10 % of the median, or if other "
+    "processes kept it off its cores for more than 10 % of the time. MFU is the FLOP/s "
+    "of the train step's matrix products as a fraction of the published peak of the "
+    "device. The next column is the same as a fraction of the FLOP/s of a large matrix "
+    "product, measured on this machine before the run."
 )
 
 
@@ -114,14 +126,14 @@ def _lead(rows: Sequence[rows_lib.Row]) -> str:
     sizes = len({row["model"] for row in done})
     length = f"{first['encoder_length']}/{first['decoder_length']}"
     return (
-        f"{len(done)} of {len(rows)} runs finished, {sizes} models, pretrained by span "
-        f"corruption: {first['step']} steps, {first['batch_size']} sequences of "
-        f"{length} tokens a step. Losses are in nats per token."
+        f"{len(done)} of {len(rows)} runs finished, of {sizes} models, pretrained by "
+        f"span corruption for {first['step']} steps with {first['batch_size']} "
+        f"sequences of {length} tokens per batch. Losses are in nats per token."
     )
 
 
 def _headlines(fits: Sequence[analysis.CostFit]) -> str:
-    """The slope against the papers' multiply-adds, one box per architecture."""
+    """Renders a box with the slope against multiply-adds for each architecture."""
     boxes = []
     for fit in fits:
         if fit.cost.key != fits[0].cost.key:
@@ -132,9 +144,9 @@ def _headlines(fits: Sequence[analysis.CostFit]) -> str:
         else:
             value = formats.signed(fit.fit.slope)
             words = (
-                f"nats per token less validation loss for each tenfold of "
-                f"{html.escape(fit.cost.per)} (the papers’ convention), {name}; "
-                f"{_interval(fit)}."
+                f"{name}: reduction of the validation loss, in nats per token, for a "
+                f"10× increase in {html.escape(fit.cost.per)} (the papers’ "
+                f"convention); {_interval(fit)}."
             )
         boxes.append(
             f'<div class="headline"><div class="value">{value}</div>'
@@ -153,12 +165,12 @@ def _interval(fit: analysis.CostFit) -> str:
 def _slope_notes() -> str:
     return (
         '<p class="note">Slope of −(validation loss) against log10 of the cost, by '
-        "ordinary least squares: how many nats per token a tenfold cost buys, more is "
-        "better. Each cost gives a slope of its own; they are different quantities. "
-        "RMSE and residuals are in nats per token. Theil-Sen: the median slope over "
-        "pairs of runs, which one bad run cannot tilt. The interval is for scatter "
-        "about the line; it does not cover what another learning rate, length of run "
-        "or corpus would change.</p>"
+        "ordinary least squares: by how many nats per token the loss decreases if the "
+        "cost increases tenfold. Higher is better. Slopes against different costs are "
+        "different quantities and cannot be compared. RMSE and residuals are in nats "
+        "per token. Theil-Sen is the median slope over pairs of runs, which is robust "
+        "to one bad run. The interval accounts for the scatter around the line, but "
+        "not for the effect of another learning rate, run length or corpus.</p>"
     )
 
 
@@ -174,8 +186,8 @@ def _cost_figures(content: Content) -> str:
             {run for f in content.fits if f.cost.key == key for run in f.left_out}
         )
         caption = (
-            f"<figcaption>Left out, speed noisy: {html.escape(', '.join(left_out))}."
-            "</figcaption>"
+            "<figcaption>Left out because of noisy speed: "
+            f"{html.escape(', '.join(left_out))}.</figcaption>"
             if left_out
             else ""
         )
@@ -184,8 +196,8 @@ def _cost_figures(content: Content) -> str:
             f"{content.figures[key]}{caption}</figure>"
         )
     return (
-        '<p class="note">Line: the fit. Shade: its 95 % confidence band. Below: what '
-        "the line leaves over.</p>"
+        '<p class="note">Line: the fit. Shaded area: its 95 % confidence band. Lower '
+        "panel: residuals.</p>"
         f'<div class="figures">{"".join(figures)}</div>'
     )
 
@@ -202,8 +214,8 @@ def _wide(figure: str | None, caption: str) -> str:
 def _downstream(content: Content) -> str:
     if not content.downstream:
         return (
-            '<p class="note">No run was fine-tuned: <code>clinometer finetune --from '
-            "RUN</code> does it.</p>"
+            '<p class="note">No run was fine-tuned. To fine-tune one, use '
+            "<code>clinometer finetune --from RUN</code>.</p>"
         )
     parts = [_wide(content.figures.get("downstream"), _DOWNSTREAM)]
     if "downstream_by_step" in content.figures:
@@ -216,12 +228,15 @@ def _downstream(content: Content) -> str:
 def _separation(rows: Sequence[rows_lib.Row]) -> str:
     spread = analysis.seed_spread(analysis.finished_rows(rows))
     if spread is None:
-        words = "No size was run with two seeds, so the scatter of seeds is not known."
+        words = (
+            "Spread between seeds unknown, since no size was run with several seeds."
+        )
     else:
         model, value = spread
         words = (
-            f"Two seeds of {model} differ by {value:.4f} nats per token; a size counts "
-            f"as better where it gains more than {analysis.SPREADS:g} times that."
+            f"The seeds of {model} differ by {value:.4f} nats per token. A size counts "
+            f"as better if its loss is lower by more than {analysis.SPREADS:g} times "
+            "that."
         )
     table = page_tables.separation(analysis.separation(rows))
     return f'<p class="note">{html.escape(words)}</p>{table}'
@@ -230,9 +245,10 @@ def _separation(rows: Sequence[rows_lib.Row]) -> str:
 def _variants(content: Content) -> str:
     laws = page_tables.power_laws(analysis.fit_power_laws(content.rows))
     return (
-        '<p class="note">The papers do not give the units of their slopes, so each '
-        "usual reading is here. Where the loss is logged, the slope is of −ln(loss). "
-        "Standardised: both axes as z-scores, so the slope is the correlation.</p>"
+        '<p class="note">The papers do not state the units of their slopes, so all '
+        "usual variants are listed. With a logarithm of the loss, the slope is that of "
+        "−ln(loss). Standardized variants use z-scores on both axes, so the slope is "
+        "the correlation.</p>"
         f"<details><summary>All variants</summary>{page_tables.variants(content.fits)}"
         "</details>"
         f"<details><summary>Residuals of each run</summary>"
@@ -268,7 +284,7 @@ _PROVENANCE = {
     "device": lambda row: (
         f"{row['device_training'] or row['device_count']} × {row['device_kind']} "
         f"({row['device_platform']}), "
-        f"{row['device_threads']} thread(s) a run"
+        f"{row['device_threads']} thread(s) per run"
     ),
     "versions": _versions,
     "git revision": _revision,

@@ -1,4 +1,4 @@
-"""Style and script of the page; both are written into it, so that one file is all."""
+"""Style sheet and script of the report page, which are embedded in it."""
 
 STYLE = """
 :root { --ink: #1f2933; --muted: #616e7c; --line: #e4e7eb; --soft: #f5f7fa;
@@ -53,7 +53,7 @@ details { margin: .8rem 0; } summary { cursor: pointer; color: var(--accent); }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
 """.strip()
 
-# A click on a heading sorts its table by data-value; a second click turns it round.
+# A click on a heading sorts its table by data-value; another click reverses the order.
 SCRIPT = """
 for (const table of document.querySelectorAll("table.sortable")) {
   table.querySelectorAll("th").forEach((head, column) => {

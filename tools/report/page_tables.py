@@ -1,4 +1,4 @@
-"""The tables of the page."""
+"""Renders the tables of the report page."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Cell = html_table.Cell
 
 
 def runs(rows: Sequence[rows_lib.Row]) -> str:
-    """One sortable row per run: size, cost, result, time."""
+    """Renders the sortable table of runs: result, size, cost and time of each."""
     heads = (
         "run",
         "status",
@@ -57,7 +57,7 @@ def runs(rows: Sequence[rows_lib.Row]) -> str:
 
 
 def speed(rows: Sequence[rows_lib.Row]) -> str:
-    """One sortable row per run that was timed."""
+    """Renders the sortable table of speeds, a row per run that was timed."""
     heads = (
         "run",
         "steps/s, median",
@@ -65,9 +65,9 @@ def speed(rows: Sequence[rows_lib.Row]) -> str:
         "range / median",
         "tokens/s, median",
         "windows",
-        "steps a window",
+        "steps per window",
         "MFU",
-        "of matmul rate",
+        "fraction of matmul rate",
         "",
     )
     body = []
@@ -98,7 +98,7 @@ def _percent(value: float | None) -> Cell:
 
 
 def downstream(scores: Sequence[downstream_lib.FinetuningScore]) -> str:
-    """One sortable row per fine-tuning, a column per task."""
+    """Renders the sortable table of scores, with a column per task."""
     tasks = sorted({score.task for score in scores})
     groups: dict[tuple[str, str], dict[str, downstream_lib.FinetuningScore]] = {}
     for score in scores:
@@ -130,7 +130,7 @@ def downstream(scores: Sequence[downstream_lib.FinetuningScore]) -> str:
 
 
 def slopes(fits: Sequence[analysis.CostFit]) -> str:
-    """The default slope against each cost, per architecture."""
+    """Renders the table of default slopes against each cost, per architecture."""
     heads = (
         "cost",
         "architecture",
@@ -167,7 +167,7 @@ def slopes(fits: Sequence[analysis.CostFit]) -> str:
 
 
 def variants(fits: Sequence[analysis.CostFit]) -> str:
-    """Every variant of every slope, sortable."""
+    """Renders the sortable table of all variants of all slopes."""
     heads = (
         "cost",
         "architecture",
@@ -200,7 +200,10 @@ def variants(fits: Sequence[analysis.CostFit]) -> str:
 
 
 def residuals(fits: Sequence[analysis.CostFit]) -> str:
-    """What each line leaves over, in nats per token; above the line is positive."""
+    """Renders the sortable table of residuals, in nats per token.
+
+    A residual is positive if the loss is above the line.
+    """
     heads = ("cost", "run", "cost of the run", "validation loss", "residual")
     body = [
         (
@@ -208,7 +211,7 @@ def residuals(fits: Sequence[analysis.CostFit]) -> str:
             html_table.text(row["run"]),
             _si(row[item.cost.column], 4),
             _fixed(row["validation_loss_nats"], 4),
-            # The fit is of -loss.
+            # The fitted quantity is -loss.
             Cell(formats.signed(-residual, 4), -residual),
         )
         for item in fits
@@ -219,8 +222,8 @@ def residuals(fits: Sequence[analysis.CostFit]) -> str:
 
 
 def separation(steps: Sequence[analysis.SizeStep]) -> str:
-    """Neighbouring sizes: the drop in loss, what was needed, and the verdict."""
-    heads = ("from", "to", "loss falls by", "needed", "clearly better")
+    """Renders the table that compares neighboring sizes."""
+    heads = ("from", "to", "loss decrease", "needed", "clearly better")
     verdicts = {True: "yes", False: "no", None: "unknown"}
     body = [
         (
@@ -233,19 +236,19 @@ def separation(steps: Sequence[analysis.SizeStep]) -> str:
         for step in steps
     ]
     if not body:
-        return '<p class="note">One size only.</p>'
+        return '<p class="note">There is only one size.</p>'
     return html_table.table(heads, body, text_columns=(0, 1, 4))
 
 
 def power_laws(laws: Mapping[str, power_law.PowerLaw | str]) -> str:
-    """Loss = N_c N^alpha + floor over parameters, per architecture."""
+    """Renders the table of power laws, loss = N_c * N^exponent + floor."""
     heads = ("architecture", "N_c", "exponent", "floor", "RMSE", "R²", "")
     body = []
     for name, law in laws.items():
         if isinstance(law, str):
             body.append((html_table.text(name), *[Cell("–")] * 5, Cell(law, wrap=True)))
             continue
-        note = "exponent at the end of its range" if law.at_bound else ""
+        note = "exponent is at an end of its range" if law.at_bound else ""
         body.append(
             (
                 html_table.text(name),
@@ -258,9 +261,9 @@ def power_laws(laws: Mapping[str, power_law.PowerLaw | str]) -> str:
             )
         )
     return (
-        '<p class="note">Loss = N_c · N^exponent + floor, N the parameters, by least '
-        "squares (Tay et al. 2021, appendix A). Three constants through a handful of "
-        "sizes: an indication, not a measurement.</p>"
+        '<p class="note">Loss = N_c · N^exponent + floor, where N is the number of '
+        "parameters, fitted by least squares (Tay et al. 2021, appendix A). With three "
+        "constants and only a few sizes this is an indication, not a measurement.</p>"
         + html_table.table(heads, body, text_columns=(0, 6))
     )
 
@@ -282,7 +285,7 @@ def _duration(value: float | None) -> Cell:
 
 
 def _small(value: float | None) -> str:
-    """Four significant digits, also for a slope per single FLOP."""
+    """Formats with four significant digits, including very small numbers."""
     return "–" if value is None else f"{value:.4g}".replace("-", "−")
 
 

@@ -1,4 +1,4 @@
-"""The runs of a folder, as a report needs them: their records and their histories."""
+"""Loads the runs of a folder, with their records and metrics."""
 
 from collections.abc import Callable
 import dataclasses
@@ -10,28 +10,34 @@ from clinometer.train import errors
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
 
-_DEPTH = 2  # Levels below a study's folder at which runs are looked for.
+_DEPTH = 2  # How many levels below a study's folder are searched for runs.
 _T = TypeVar("_T")
 
 
 class RecordError(ValueError):
-    """A record is missing or cannot be read; the message names the file and field."""
+    """A run record is missing or cannot be read; names the file and field."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run directory as read."""
+    """A run that was read from its directory.
 
-    name: str  # Path below the study's folder, without a leading `runs/`.
+    Attributes:
+        name: path below the study's folder, without a leading `runs/`.
+        directory: the run directory.
+        record: the run record.
+    """
+
+    name: str
     directory: run_directory.RunDirectory
     record: run_record.Record
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Lines of metrics.jsonl in order; empty if the file does not exist yet.
+        """Returns the lines of metrics.jsonl in order; none if there is no file yet.
 
         Raises:
-          RecordError: the file cannot be read, or a line but the last is none that a
-            run writes; names file and line.
+            RecordError: the file cannot be read, or a line other than the last is
+                invalid. The message names the file and line.
         """
         return _checked(self.directory.metrics.read)
 
@@ -39,53 +45,58 @@ class Run:
 def read_record(
     directory: run_directory.RunDirectory, *needed: str
 ) -> run_record.Record:
-    """The record of a run directory.
+    """Returns the record of a run directory.
 
     Args:
-      directory: of the run.
-      *needed: fields that must be there, such as `data.tasks`.
+        directory: the run directory.
+        *needed: fields that must be present, such as `data.tasks`.
 
     Raises:
-      RecordError: it is missing, cannot be read, or lacks a field; names both.
+        RecordError: the record is missing, cannot be read, or lacks a needed field. The
+            message names the file and field.
     """
     return _checked(lambda: directory.record(*needed))
 
 
 def load_runs(directory: pathlib.Path) -> list[Run]:
-    """All pretraining runs of a folder: itself, its subfolders, or those of `runs`.
+    """Loads all pretraining runs in a folder.
+
+    Args:
+        directory: a run directory, or a folder with run directories one or two levels
+            below it.
 
     Returns:
-      Runs sorted by name.
+        The runs, sorted by name.
 
     Raises:
-      RecordError: no such folder, no pretraining run in it, or a record that cannot be
-        read.
+        RecordError: the folder doesn't exist or has no pretraining run, or a record
+            cannot be read.
     """
     if not directory.is_dir():
         raise RecordError(f"{directory}: no such folder")
     found = run_directory.find(directory, _DEPTH)
     if not found:
         raise RecordError(
-            f"{directory}: no run in it; looked for {run_record.FILE_NAME} here and "
-            "one or two folders below"
+            f"{directory}: no run found; looked for {run_record.FILE_NAME} in this "
+            "folder and one or two levels below"
         )
     runs = []
     for run in found:
         relative = run.path.relative_to(directory).as_posix()
         name = relative.removeprefix("runs/") if relative != "." else "run"
         runs.append(Run(name, run, read_record(run)))
-    # The loss of a run that learned tasks is none of a text's.
+    # Losses of fine-tunings cannot be compared with those of pretraining.
     pretrained = [run for run in runs if run.record.kind == run_record.PRETRAINING]
     if not pretrained:
         raise RecordError(
-            f"{directory}: holds fine-tunings only; give the folder of the pretrained "
-            "runs, whose report shows theirs too"
+            f"{directory}: contains only fine-tunings; give the folder of the "
+            "pretrained runs, whose report includes their fine-tunings"
         )
     return sorted(pretrained, key=lambda run: run.name)
 
 
 def _checked(read_part: Callable[[], _T]) -> _T:
-    """Returns a part of a run directory; what the run says of it is a RecordError."""
+    """Returns what `read_part` returns; a RunError becomes a RecordError."""
     try:
         return read_part()
     except errors.RunError as error:

@@ -1,11 +1,11 @@
-"""runs.csv: one tidy row per run, in a fixed order of columns, units in the names.
+"""Makes runs.csv: a row per run, columns in a fixed order with units in their names.
 
-`flops_*`, `macs_*` are per batch; `macs_forward_batch` is the papers' convention (the
-lookup as a one-hot product, targets padded to `macs_decoder_length`).
-`flops_forward_non_embedding` is the true forward FLOPs without the logits' product.
-`tokens_per_second_median` counts encoder and decoder positions, batch * (S + T).
-Losses are in nats per token. `downstream_score` is the mean over the tasks that the run
-was fine-tuned on, in percent. Missing values are empty.
+`flops_*` and `macs_*` are per batch. `macs_forward_batch` follows the papers'
+convention: the embedding lookup counts as a one-hot product, and targets are padded to
+`macs_decoder_length`. `flops_forward_non_embedding` is the true forward FLOPs without
+the logits' product. `tokens_per_second_median` counts encoder and decoder positions,
+B * (S + T). Losses are in nats per token. `downstream_score` is the mean over the tasks
+that the run was fine-tuned on, in percent. Missing values are empty.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from typing import Any
 from clinometer.tools.report import downstream
 from clinometer.tools.report import records
 
-# Column -> attribute of the run's record; None for what follows from others.
+# Column -> attribute of the run record; None for columns that are computed from others.
 _ATTRIBUTES = {
     "model": "model",
     "architecture": None,
@@ -102,11 +102,11 @@ Row = Mapping[str, Any]
 def make_row(
     run: records.Run, tasks: Mapping[str, downstream.Mean] | None = None
 ) -> dict[str, Any]:
-    """The tidy row of a run; values as in its record, None where it has none.
+    """Returns the row of a run, with None for values that its record doesn't have.
 
     Args:
-      run: of pretraining.
-      tasks: its downstream scores, if it has any.
+        run: a pretraining run.
+        tasks: task -> downstream score of the run, if it has any.
     """
     row: dict[str, Any] = {"run": run.name}
     for column, attribute in _ATTRIBUTES.items():
@@ -121,12 +121,12 @@ def make_row(
 
 
 def order(row: Row) -> tuple[str, int, str]:
-    """Sorts rows by architecture, size, then name."""
+    """Returns the sort key of a row: architecture, parameters, name."""
     return row["architecture"], row["params_total"] or 0, row["run"]
 
 
 def write_csv(rows: Sequence[Row]) -> str:
-    """The text of runs.csv: numbers in full precision, versions as `name=value`."""
+    """Returns the text of runs.csv, with numbers in full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,1 +1,1 @@
-"""Studies: a declared list of runs, carried out, continued and reported."""
+"""Studies: lists of runs that are trained, resumed and reported together."""

@@ -1,8 +1,9 @@
-"""Starts a command that dies with its parent, on one core: `child.py PARENT CORE CMD`.
+"""Runs a command on one core, and stops it when the parent process ends.
 
-Run as a script of its own, before the command replaces it, so that nothing happens
-between fork and exec of a process that may hold threads. The kernel sends SIGTERM when
-the parent goes, however it went, and the trainer saves on SIGTERM.
+Usage: `child.py PARENT CORE CMD`. It is a separate script that replaces itself by the
+command, because running code between fork and exec is unsafe in a process with threads.
+The kernel sends SIGTERM when the parent ends for any reason, and the trainer saves on
+SIGTERM.
 """
 
 import ctypes
@@ -14,13 +15,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str]) -> None:
-    """Replaces this process; argv is the parent's id, a core or "-", and a command."""
+    """Replaces this process by a command.
+
+    Args:
+        argv: the parent's process id, a core number or "-", and the command.
+    """
     parent, core, *command = argv
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if core != "-":
             os.sched_setaffinity(0, {int(core)})
-    # The parent may have gone before the request reached the kernel.
+    # The parent may have ended before prctl was called.
     if os.getppid() != int(parent):
         sys.exit(1)
     os.execvp(command[0], command)

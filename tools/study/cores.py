@@ -1,4 +1,4 @@
-"""Cores for runs: which there are, and which another study of this machine holds."""
+"""Assigns CPU cores to runs, across all studies on this machine."""
 
 import contextlib
 import os
@@ -7,13 +7,16 @@ import socket
 
 from clinometer.kernels.bench import cpu_quota
 
-# In no folder: the kernel keeps these names, for all users.
+# An abstract socket name: the kernel manages these for all users, without a file.
 _SOCKET = "\0clinometer-core-{}"
 _CORES = pathlib.Path("/sys/devices/system/cpu")
 
 
 def usable() -> list[int]:
-    """Numbers of the cores this process may use; hardware threads of one come last."""
+    """Returns the cores this process may use.
+
+    The first hardware threads of all physical cores come before the second ones.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return list(range(os.cpu_count() or 1))
     cores = sorted(os.sched_getaffinity(0))
@@ -21,17 +24,20 @@ def usable() -> list[int]:
 
 
 def count() -> int:
-    """How many runs fit beside each other: cores, or a container's share of them."""
+    """Returns how many runs fit side by side: the cores, or the container's quota."""
     quota = cpu_quota.cpu_quota()
     cores = len(usable())
     return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 class Claim:
-    """A core that no other study of this machine gives to a run, until it is closed.
+    """A core that is reserved until `close`: no other study gives it to a run.
 
-    It is the name of a socket, which the kernel gives to one process of all users, and
-    takes back when the last process that holds it has gone, in whatever way.
+    The reservation is the name of a Unix socket. The kernel gives a name to only one
+    process on the machine, and frees it when the last process with the socket ends.
+
+    Attributes:
+        core: the core's number.
     """
 
     def __init__(self, core: int, held: socket.socket):
@@ -39,16 +45,16 @@ class Claim:
 
     @property
     def descriptor(self) -> int:
-        """What a run inherits, so that the claim lasts as long as it does."""
+        """The file descriptor that a run inherits, to keep the claim while it runs."""
         return self._held.fileno()
 
     def close(self) -> None:
-        """Gives up this process's part of the claim."""
+        """Releases this process's hold on the claim."""
         self._held.close()
 
 
 def claim() -> Claim | None:
-    """Takes a free core, on Linux; None where there is none."""
+    """Claims a free core (Linux only); returns None if there is none."""
     for core in usable():
         held = socket.socket(socket.AF_UNIX)
         with contextlib.suppress(OSError):

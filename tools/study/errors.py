@@ -1,5 +1,5 @@
-"""The one error that a study raises for what its user can put right."""
+"""The error that a study raises for mistakes of its user."""
 
 
 class StudyError(ValueError):
-    """What is wrong with the study's options or folder, and what is accepted."""
+    """An invalid option or folder of a study; the message says what is accepted."""

@@ -1,7 +1,7 @@
-"""Where runs execute: a small protocol, and the local machine.
+"""Executes runs: the interface of an executor, and the one for the local machine.
 
-Nothing of a study is kept in an executor: a run's truth lies in its directory, and the
-same command continues it. So another executor (Ray, Slurm) costs nothing but this.
+An executor holds no state of a study. The state of a run is in its directory, and the
+same command resumes it, so another executor (Ray, Slurm) needs only this interface.
 """
 
 from collections.abc import Callable
@@ -21,20 +21,20 @@ from clinometer.tools.study import cores
 
 
 class Executor(Protocol):
-    """Starts commands and says how they ended."""
+    """Starts commands and reports how they ended."""
 
     def submit(self, command: Sequence[str], log: pathlib.Path) -> Any:
-        """Starts the command, its output appended to `log`; returns a handle."""
+        """Starts the command and appends its output to `log`; returns a handle."""
 
     def poll(self, handle: Any) -> int | None:
-        """The exit code, negative for a signal, or None while it runs."""
+        """Returns the exit code, negative for a signal, or None while it runs."""
 
     def cancel(self, handle: Any, *, force: bool = False) -> None:
-        """Asks it to save and stop, or kills it and all it started."""
+        """Asks the command to save and stop; `force` kills it and its children."""
 
 
 class LocalExecutor:
-    """Processes of this machine, one core each while there are enough of them."""
+    """Runs commands as local processes, each on its own core if there are enough."""
 
     def __init__(
         self,
@@ -44,16 +44,16 @@ class LocalExecutor:
         environment: Mapping[str, str] | None = None,
         keep_open: Sequence[int] = (),
     ):
-        """Prepares slots.
+        """Initializes the executor; starts nothing.
 
         Args:
-          jobs: how many commands run at a time, at most.
-          warn: told once where a command finds no core free of other studies.
-          environment: of the commands; default: this process's, see
-            `one_core_environment`.
-          keep_open: file descriptors the commands inherit (a lock lives with them).
+            jobs: the maximum number of commands that run at the same time.
+            warn: called once with a message if a command gets no core of its own.
+            environment: environment variables of the commands; by default those of this
+                process, changed by `one_core_environment`.
+            keep_open: file descriptors that the commands inherit, such as a lock's.
         """
-        # With more jobs than cores, pinning would put two on one and leave none free.
+        # With more jobs than cores there is no core for each, so nothing is pinned.
         self._pins = jobs <= len(cores.usable()) and sys.platform == "linux"
         self._crowded = jobs > cores.count()
         self._warn: Callable[[str], None] | None = warn
@@ -64,11 +64,11 @@ class LocalExecutor:
     def submit(
         self, command: Sequence[str], log: pathlib.Path
     ) -> subprocess.Popen[bytes]:
-        """Starts the command on a free core; at most `jobs` may be unfinished."""
+        """Starts the command on a free core; at most `jobs` may run at a time."""
         claim = cores.claim() if self._pins else None
         self._crowded = self._crowded or (self._pins and claim is None)
         if self._crowded and self._warn:
-            self._warn("Not every run has a core of its own: speeds will be noisy.")
+            self._warn("Not every run has its own core; speeds will be noisy.")
             self._warn = None
         core = "-" if claim is None else str(claim.core)
         kept = (
@@ -82,7 +82,7 @@ class LocalExecutor:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 pass_fds=kept,
-                # A Ctrl-C reaches the study alone, which then asks the runs to save.
+                # Ctrl-C then reaches only the study, which asks the runs to save.
                 start_new_session=True,
             )
         if claim is not None:
@@ -90,14 +90,14 @@ class LocalExecutor:
         return process
 
     def poll(self, handle: subprocess.Popen[bytes]) -> int | None:
-        """The exit code, or None; an ended process gives its core back."""
+        """Returns the exit code or None; releases the core of a process that ended."""
         code = handle.poll()
         if code is not None and handle.pid in self._claims:
             self._claims.pop(handle.pid).close()
         return code
 
     def cancel(self, handle: subprocess.Popen[bytes], *, force: bool = False) -> None:
-        """SIGTERM to the run, or SIGKILL to its whole session."""
+        """Sends SIGTERM to the command; with `force`, SIGKILL to its whole session."""
         if handle.poll() is not None:
             return
         if force:
@@ -107,10 +107,13 @@ class LocalExecutor:
 
 
 def one_core_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a run: this interpreter's paths, one thread per library.
+    """Returns the environment variables of a run on one core.
 
-    Always one thread, also where cores are free, so that a run's numbers do not depend
-    on how many ran beside it.
+    Libraries use one thread even if more cores are free, so that the numbers of a run
+    don't depend on how many others ran at the same time.
+
+    Args:
+        environment: the variables to start from.
     """
     flags = environment.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:

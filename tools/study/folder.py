@@ -1,4 +1,4 @@
-"""The study's folder: its lock, its settings, and which of its runs are finished."""
+"""Manages a study's folder: its lock, its settings and its finished runs."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -15,40 +15,51 @@ from clinometer.train import config as config_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
 
-# Fields that say how a run is watched and kept, not what it computes.
+# Fields for logging and saving, which don't affect what a run computes.
 _FREE_PREFIXES = ("log.", "checkpoint.", "profile.")
-# What these hold is compared by its hash: it may lie elsewhere.
+# These are paths. Their contents are compared by hash, since they may have moved.
 _FREE_FIELDS = ("data.store", "data.folder", "initial.run")
 
 
 @contextlib.contextmanager
 def locked(out: pathlib.Path) -> Iterator[int]:
-    """Holds the folder for one study; yields the lock's file descriptor.
+    """Locks the folder for one study; a context manager.
 
-    Runs inherit the descriptor, so the lock lasts until the last of them has ended,
-    even where the study itself was killed.
+    Runs inherit the lock's file descriptor, so the lock is held until the last of them
+    has ended, even if the study itself was killed.
+
+    Args:
+        out: the study's folder, which is created if it doesn't exist.
+
+    Yields:
+        The file descriptor of the lock.
 
     Raises:
-      StudyError: another study, or a run it left behind, holds the folder.
+        StudyError: another study, or a run that it left behind, holds the lock.
     """
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "study.lock", "w", encoding="utf-8") as lock:
         try:
-            # Not filelock: its release unlocks the descriptors of the runs, too.
+            # Not filelock, whose release also unlocks the descriptors of the runs.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise errors.StudyError(
-                f"{out}: another study is running here, or its last runs are still "
-                "saving. Wait for it, or choose another folder with --out."
+                f"{out}: another study is running in this folder, or its last runs are "
+                "still saving. Wait for it to end, or choose another folder with --out."
             ) from error
         yield lock.fileno()
 
 
 def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
-    """Refuses a folder that holds a study with other settings, naming the field.
+    """Checks that the folder doesn't hold a study with other settings.
+
+    Args:
+        out: the study's folder.
+        settings: config key -> value, shared by all runs.
 
     Raises:
-      StudyError: a setting differs from the one in OUT/study.json.
+        StudyError: a setting differs from the one in OUT/study.json, or the file cannot
+            be read.
     """
     path = out / "study.json"
     if not path.is_file():
@@ -66,20 +77,20 @@ def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
             raise errors.StudyError(
                 f"{out} holds a study with {field} = {before.get(field)!r}; this one "
                 f"has {settings.get(field)!r}. Choose another folder with --out, or "
-                "the settings of the first."
+                "use the settings of the existing study."
             )
 
 
 def write_settings(
     out: pathlib.Path, command: str, settings: Mapping[str, Any]
 ) -> None:
-    """Notes the command and the shared settings in OUT/study.json."""
+    """Writes the command and the shared settings to OUT/study.json."""
     contents = {"format_version": 1, "command": command, "settings": dict(settings)}
     json_file.write(out / "study.json", contents)
 
 
 def has_finished(run: pathlib.Path) -> bool:
-    """Whether the run directory holds a run, finished."""
+    """Returns whether the run directory holds a finished run."""
     directory = run_directory.RunDirectory(run)
     return directory.has_record and records.read_record(directory).finished
 
@@ -87,24 +98,25 @@ def has_finished(run: pathlib.Path) -> bool:
 def is_finished(
     run: pathlib.Path, expected: Mapping[str, Any], corpus: Mapping[str, Any]
 ) -> bool:
-    """Whether the run directory holds this very run, finished.
+    """Returns whether the run directory holds this run and the run is finished.
 
     Args:
-      run: the directory; it need not exist.
-      expected: the run's config, flat, as `train.config.flatten` gives it.
-      corpus: `corpus_hash` and `vocabulary_sha256` of the token store.
+        run: the directory; it need not exist.
+        expected: the run's config, flattened by `train.config.flatten`.
+        corpus: `corpus_hash` and `vocabulary_sha256` of the token store.
 
     Raises:
-      StudyError: it holds a run with another config or corpus; names the field.
-      RecordError: its record cannot be read.
+        StudyError: the directory holds a run with another config or corpus. The message
+            names the field.
+        RecordError: the run record cannot be read.
     """
     directory = run_directory.RunDirectory(run)
     if not directory.has_record:
         return False
     record = records.read_record(directory)
-    # The configurations of earlier versions do not say the kind.
+    # Configs of earlier versions lack the kind.
     recorded = {"kind": record.kind, **config_lib.flatten(record.config.to_json())}
-    # As JSON has it: tuples became lists.
+    # As in JSON, where tuples become lists.
     expected = json.loads(json.dumps(dict(expected)))
     pairs = {
         field: (recorded.get(field), value)
@@ -120,7 +132,7 @@ def is_finished(
     for field, value in corpus.items():
         if learned[field] is not None:
             pairs[f"data.{field}"] = (learned[field], value)
-    # Cadences follow from the length, which is what to name.
+    # Intervals such as eval.every_steps follow from train_steps, so report that first.
     for field in sorted(pairs, key=lambda field: field != "train_steps"):
         there, here = pairs[field]
         if there != here:

@@ -1,4 +1,4 @@
-"""`clinometer study`: runs the declared list, then writes the report."""
+"""Implements `clinometer study`: trains a list of runs, then writes the report."""
 
 import argparse
 import contextlib
@@ -30,14 +30,14 @@ from clinometer.train.run import directory as run_directory
 
 _ENDINGS = {
     exit_codes.DONE: "finished",
-    exit_codes.STOPPED: "stopped, saved",
-    exit_codes.HELD: "another process holds this run",
+    exit_codes.STOPPED: "stopped and saved",
+    exit_codes.HELD: "in use by another process",
 }
 _TAIL_LINES = 15
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command with the arguments after its name; returns the exit code."""
+    """Runs the command with the arguments `argv`; returns the exit code."""
     options = options_lib.parse(argv)
     command = shlex.join(["clinometer", "study", *argv])
     try:
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         with folder.locked(options.out) as lock:
             return _study(options, runs, command, lock)
     except BrokenPipeError:
-        raise  # The runs have saved; the command's own end says why.
+        raise  # The runs have saved; `cli.main` reports the error.
     except (
         errors.StudyError,
         records.RecordError,
@@ -68,14 +68,14 @@ def main(argv: list[str]) -> int:
         print(f"clinometer study: {error}", file=sys.stderr)
         return exit_codes.of_error(error)
     except KeyboardInterrupt:
-        print(f"\nStopped. To continue:\n  {command}", file=sys.stderr)
+        print(f"\nStopped. To resume:\n  {command}", file=sys.stderr)
         return exit_codes.STOPPED
 
 
 def _study(
     options: argparse.Namespace, runs: list[plan.PlannedRun], command: str, lock: int
 ) -> int:
-    """The study itself, with the folder's lock held."""
+    """Runs the study, with the folder's lock held; returns the exit code."""
     settings = phases.protocol(options).settings()
     folder.check_settings(options.out, settings)
     phases.check_downstream(options)
@@ -95,7 +95,7 @@ def _study(
         if work:
             finished = len(work) - len(pending)
             print(
-                f"{len(work)} {what}, {finished} finished before, {len(pending)} to do"
+                f"{len(work)} {what}: {finished} already finished, {len(pending)} to do"
             )
         if not pending:
             continue
@@ -103,7 +103,7 @@ def _study(
         state = _carry_out(options, pending, steps, lock)
         unfinished += sum(state.exit_codes.get(one.name) != 0 for one in pending)
         if state.interrupted and unfinished:
-            print(f"Stopped, {unfinished} {what} to go. To continue:\n  {command}")
+            print(f"Stopped with {unfinished} {what} left. To resume:\n  {command}")
             return exit_codes.STOPPED
         fine = (exit_codes.DONE, exit_codes.STOPPED)
         failed += [n for n, c in state.exit_codes.items() if c not in fine]
@@ -116,13 +116,13 @@ def _study(
         print(f"Failed: {', '.join(failed)}", file=sys.stderr)
         return exit_codes.FAILED
     if unfinished:
-        print(f"{unfinished} to go. To continue:\n  {command}")
+        print(f"{unfinished} left to do. To resume:\n  {command}")
         return exit_codes.STOPPED
     return exit_codes.DONE
 
 
 def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
-    """The planned runs with canonical names; a model that there is not is an error."""
+    """Returns the planned runs with canonical names; raises ConfigError on bad ones."""
     runs = plan.plan_runs(
         options.archs,
         options.sizes,
@@ -142,8 +142,8 @@ def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
 
 
 def _store(options: argparse.Namespace) -> str:
-    """The path of the token store; the embedded one is made on first use."""
-    # Imported late: it loads what reads and tokenises corpora.
+    """Returns the path of the token store; creates the embedded one on first use."""
+    # Imported here because it loads the packages that read and tokenize corpora.
     from clinometer.data.corpus import embedded
 
     if options.store is not None:
@@ -154,7 +154,7 @@ def _store(options: argparse.Namespace) -> str:
 def _carry_out(
     options: argparse.Namespace, pending: list[phases.RunCommand], steps: int, lock: int
 ) -> runner.State:
-    """Does what is pending, longest first, telling how it goes."""
+    """Runs the pending work, the longest first, and prints its progress."""
     costs = phases.costs(options, pending)
     folders = {one.name: one.folder for one in pending}
     for path in folders.values():
@@ -169,13 +169,14 @@ def _carry_out(
 
     def on_start(task: runner.Command) -> None:
         step = progress_lib.read_standing(folders[task.name]).step
-        progress.say(f"{task.name}: " + (f"continues at {step}" if step else "starts"))
+        started = f"resuming at step {step}" if step else "starting"
+        progress.say(f"{task.name}: {started}")
 
     def on_end(task: runner.Command, code: int) -> None:
         words = _ENDINGS.get(code)
         if words is None:
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-            words = f"FAILED ({ended}); the end of {task.log}:\n{_tail(task.log)}"
+            words = f"FAILED ({ended}); last lines of {task.log}:\n{_tail(task.log)}"
         progress.say(f"{task.name}: {words}{_result(folders[task.name], code)}")
 
     interrupts = runner.Interrupts()
@@ -184,7 +185,7 @@ def _carry_out(
     def on_tick(state: runner.State) -> None:
         if state.stopping and state.running and not told:
             told.append(True)
-            progress.say("Stopping: the runs are saving. Ctrl-C again kills them.")
+            progress.say("Stopping; the runs are saving. Press Ctrl-C to kill them.")
         progress.tick(list(state.running), [task.name for task in state.waiting])
 
     with interrupts.catch(), contextlib.closing(progress):
@@ -204,7 +205,7 @@ def _carry_out(
 
 
 def _result(run: pathlib.Path, code: int) -> str:
-    """Validation loss or scores, and time, of a run that finished."""
+    """Returns the loss or scores, and the wall time, of a run that finished."""
     if code != 0:
         return ""
     record = records.read_record(run_directory.RunDirectory(run))

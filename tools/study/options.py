@@ -1,4 +1,4 @@
-"""The command line of `clinometer study`."""
+"""Parses the command line of `clinometer study`."""
 
 import argparse
 import os
@@ -15,23 +15,23 @@ from clinometer.train import exit_codes
 
 _EXIT_CODES = exit_codes.described(
     {
-        exit_codes.DONE: "all finished",
+        exit_codes.DONE: "all runs finished",
         exit_codes.FAILED: "a run failed or the study cannot start",
-        exit_codes.STOPPED: "stopped, runs saved",
+        exit_codes.STOPPED: "stopped after saving the runs",
     }
 )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options; exits with a message on a bad one, as argparse does."""
+    """Returns the options; prints a message and exits if one is invalid."""
     parser = argparse.ArgumentParser(
         prog="clinometer study",
         description="Trains a list of runs (architecture x size x seed), measures and "
-        "fine-tunes each, and writes OUT/runs.csv and OUT/report.html. Finished runs "
-        "are skipped, interrupted ones continue: the same command carries on. Ctrl-C "
-        "lets the runs save and stops; a second one kills them. Without options: the "
-        "first study, the plain Transformer at four laptop sizes on the embedded "
-        "corpus.",
+        "fine-tunes each, and writes OUT/runs.csv and OUT/report.html. Give the same "
+        "command again to resume a study: finished runs are skipped, interrupted runs "
+        "are resumed. Ctrl-C lets the runs save and stops; a second Ctrl-C kills them. "
+        "By default the study trains the vanilla Transformer at four laptop sizes on "
+        "the embedded corpus.",
         epilog=f"{_EXIT_CODES}. Lists are separated by blanks or commas.",
     )
     add = parser.add_argument
@@ -39,7 +39,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--out",
         type=_folder,
         default="runs/study",
-        help="folder of the study (default: %(default)s)",
+        help="folder for the study (default: %(default)s)",
     )
     add(
         "--archs",
@@ -53,37 +53,37 @@ def parse(argv: list[str]) -> argparse.Namespace:
         type=_names,
         default="pico nano micro milli",
         metavar="LIST",
-        help='sizes from small to large, operators allowed, e.g. "pico NL4-NA" '
-        '(default: "%(default)s")',
+        help="sizes from small to large, with or without operators, e.g. "
+        '"pico NL4-NA" (default: "%(default)s")',
     )
     add(
         "--seeds",
         type=ranges.listed(ranges.SEED),
         default="0",
         metavar="LIST",
-        help='seeds of every size (default: "%(default)s")',
+        help='seeds to train every size with (default: "%(default)s")',
     )
     add(
         "--replicate",
         type=ranges.listed(ranges.SEED),
         default="1",
         metavar="LIST",
-        help='further seeds of the first size, for the spread between seeds; "" for '
-        'none (default: "%(default)s")',
+        help="additional seeds for the first size, to measure the spread between "
+        'seeds; "" for none (default: "%(default)s")',
     )
     add(
         "--replicate-largest",
         action="store_true",
-        help="give the last size these further seeds, too",
+        help="also train the last size with these additional seeds",
     )
     add(
         "--jobs",
         type=ranges.Whole(1),
         default=min(2, cores.count()),
         metavar="N",
-        help="runs at a time, each on a core of its own where no other study holds it "
-        "(default: 2, or 1 where there is one CPU or a container is allowed one; here "
-        "%(default)s)",
+        help="number of runs at a time, each on its own core unless other studies use "
+        "them all (default: 2, or 1 if there is only one CPU or the container's quota "
+        "is one; here %(default)s)",
     )
     add(
         "--steps",
@@ -97,22 +97,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
         type=ranges.Real(without_least=True),
         default=protocol.Protocol.learning_rate,
         metavar="X",
-        help="peak of the schedule: warm-up, constant, linear decay "
-        "(default: %(default)s)",
+        help="peak learning rate of the schedule (warmup, constant, linear decay; "
+        "default: %(default)s)",
     )
     add(
         "--store",
         type=_folder,
         metavar="DIR",
         help="token store to train on, from `clinometer tokenize` (default: the "
-        "embedded corpus, tokenised into the cache on first use)",
+        "embedded corpus, tokenized into the cache on first use)",
     )
     add(
         "--downstream",
         default=protocol.DownstreamSettings.mixture,
         metavar="MIXTURE",
-        help="tasks that each run is fine-tuned on at its end, scored in the report; "
-        'as `clinometer finetune --mixture`; "" for none (default: three probes made '
+        help="tasks to fine-tune each run on after pretraining, in the form of "
+        '`clinometer finetune --mixture`; "" for none (default: three probes generated '
         'from the embedded corpus, "%(default)s")',
     )
     add(
@@ -126,18 +126,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--data",
         type=_folder,
         metavar="DIR",
-        help="folder of the downstream tasks' releases; the probes need none",
+        help="folder with the releases of the downstream tasks; not needed for probes",
     )
     add(
         "--keep-going",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="after a failed run, carry on with the others (default: yes)",
+        help="continue with the other runs after one has failed (default: yes)",
     )
     add(
         "--dry-run",
         action="store_true",
-        help="print the runs and their commands, and start nothing",
+        help="print the runs and their commands without starting them",
     )
     options = parser.parse_args(argv)
     if not options.dry_run:
@@ -149,7 +149,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _folder(text: str) -> pathlib.Path:
-    # Absolute from here on: it is passed on, and recorded.
+    # Made absolute because it is recorded and passed to other processes.
     return pathlib.Path(os.path.abspath(outputs.given(text)))
 
 

@@ -1,4 +1,4 @@
-"""What a study has to do: pretrain each run, then fine-tune it."""
+"""Builds the commands of a study's two phases, pretraining and fine-tuning."""
 
 import argparse
 from collections.abc import Mapping
@@ -24,23 +24,31 @@ from clinometer.train import sources
 from clinometer.train.downstream import finetune
 from clinometer.train.run import directory as run_directory
 
-# The folder of a study's own fine-tuning, beside those that its user makes.
+# Folder of the study's fine-tuning, next to those that users create.
 FINETUNING = "study"
 
 
 @dataclasses.dataclass(frozen=True)
 class RunCommand:
-    """A command that fills a folder with a run."""
+    """A command that pretrains or fine-tunes a model.
+
+    Attributes:
+        name: for messages.
+        folder: the run directory that the command writes.
+        command: the command and its arguments.
+        model: the model's name.
+        finished: whether the run was finished before this command of the study.
+    """
 
     name: str
     folder: pathlib.Path
     command: tuple[str, ...]
     model: str
-    finished: bool = False  # before this study
+    finished: bool = False
 
 
 def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
-    """What the options make of the protocol."""
+    """Returns the protocol with the settings of the command's options."""
     return protocol_lib.Protocol(
         train_steps=options.steps,
         learning_rate=options.learning_rate,
@@ -55,7 +63,7 @@ def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
 def pretraining(
     options: argparse.Namespace, run: plan.PlannedRun, store: str
 ) -> RunCommand:
-    """The pretraining of a run."""
+    """Returns the pretraining of a run; `store` is the path of the token store."""
     command = python_child.module(
         "clinometer.train.main",
         f"--config={protocol_lib.config_argument(run)}",
@@ -68,7 +76,7 @@ def pretraining(
 def finetuning(
     options: argparse.Namespace, run: plan.PlannedRun, store: str
 ) -> RunCommand:
-    """The fine-tuning of a run."""
+    """Returns the fine-tuning of a run; `store` is the path of the token store."""
     settings = protocol(options).downstream
     source = run_folder(options, run)
     workdir = run_directory.RunDirectory(source).finetunings_path / FINETUNING
@@ -87,7 +95,16 @@ def finetuning(
 def pretrainings(
     options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
 ) -> list[RunCommand]:
-    """Those of all runs; refuses a folder that holds others by these names."""
+    """Returns the pretrainings of all runs.
+
+    Args:
+        options: of the command.
+        runs: the planned runs.
+        store: path of the token store.
+
+    Raises:
+        StudyError: a run's folder holds a run with another config or corpus.
+    """
     manifest = sources.open_store(store, "--store").manifest
     corpus = {
         "corpus_hash": manifest.corpus_hash,
@@ -106,7 +123,16 @@ def pretrainings(
 def finetunings(
     options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
 ) -> list[RunCommand]:
-    """Those of the finished runs; refuses others in their folders."""
+    """Returns the fine-tunings of the runs whose pretraining is finished.
+
+    Args:
+        options: of the command.
+        runs: the planned runs.
+        store: path of the token store.
+
+    Raises:
+        StudyError: a fine-tuning's folder holds one with another config.
+    """
     settings = protocol(options).downstream
     found = []
     for run in runs if settings.mixture else ():
@@ -132,10 +158,10 @@ def _compared(
 
 
 def check_downstream(options: argparse.Namespace) -> None:
-    """Looks for the downstream tasks and their files, before anything is trained.
+    """Checks the downstream tasks and their files before anything is trained.
 
     Raises:
-      ConfigError: a task is unknown, or its files are not there.
+        ConfigError: a task is unknown or its files are missing.
     """
     settings = protocol(options).downstream
     if not settings.mixture:
@@ -147,8 +173,8 @@ def check_downstream(options: argparse.Namespace) -> None:
                 continue
             if settings.data is None:
                 raise train_errors.ConfigError(
-                    f"--downstream {settings.mixture}: {name} needs its release's "
-                    "files; say where they lie with --data DIR"
+                    f"--downstream {settings.mixture}: {name} needs the files of its "
+                    "release; give their folder with --data DIR"
                 )
             for split in ("train", "validation"):
                 load.find(task, settings.data, split)
@@ -159,7 +185,10 @@ def check_downstream(options: argparse.Namespace) -> None:
 
 
 def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, float]:
-    """Train-step FLOPs of each, at the study's batch; checks every model."""
+    """Returns the train-step FLOPs of each work, by name, at the study's batch size.
+
+    Traces every model, which checks it.
+    """
     by_model = {
         model: count(options, model, trace=True).flops_train_step
         for model in {one.model for one in work}
@@ -170,7 +199,16 @@ def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, floa
 def count(
     options: argparse.Namespace, model: str, *, trace: bool = False
 ) -> checked.TransformerCounts:
-    """Counts a model at the study's batch; raises ValueError if there is none."""
+    """TransformerCounts a model at the study's batch size and lengths.
+
+    Args:
+        options: of the command.
+        model: the model's name.
+        trace: whether to check the counts against the traced program.
+
+    Raises:
+        ValueError: there is no such model.
+    """
     shape = protocol(options)
     return counts.count(
         model,
@@ -182,5 +220,5 @@ def count(
 
 
 def run_folder(options: argparse.Namespace, run: plan.PlannedRun) -> pathlib.Path:
-    """Where a run lies."""
+    """Returns the directory of a run."""
     return options.out / "runs" / run.name

@@ -1,4 +1,4 @@
-"""The declared list of runs: architecture x size x seed, as a pure function."""
+"""Makes the list of runs of a study: architecture x size x seed."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -8,14 +8,19 @@ from clinometer.train import errors
 
 @dataclasses.dataclass(frozen=True)
 class PlannedRun:
-    """One run of a study."""
+    """A run of a study.
 
-    model: str  # e.g. "transformer-pico".
+    Attributes:
+        model: the model's name, e.g. "transformer-pico".
+        seed: seed of the run.
+    """
+
+    model: str
     seed: int
 
     @property
     def name(self) -> str:
-        """Its folder under OUT/runs."""
+        """The name of its folder under OUT/runs."""
         return f"{self.model}-s{self.seed}"
 
 
@@ -27,18 +32,21 @@ def plan_runs(
     replicate_seeds: Sequence[int] = (),
     replicate_largest: bool = False,
 ) -> list[PlannedRun]:
-    """All runs of a study, without repeats, by architecture, size and seed.
+    """Returns the runs of a study, without duplicates.
 
     Args:
-      architectures: e.g. ["transformer"].
-      sizes: from small to large, operators allowed, e.g. ["pico", "NL4-nano"].
-      seeds: every size is trained with each of them.
-      replicate_seeds: further seeds of the first size: endpoints carry a slope's
-        leverage, and two seeds show how far chance alone moves a loss.
-      replicate_largest: give the last size these seeds, too.
+        architectures: e.g. ["transformer"].
+        sizes: from small to large, operators allowed, e.g. ["pico", "NL4-nano"].
+        seeds: seeds that every size is trained with.
+        replicate_seeds: additional seeds for the first size. They show how much the
+            loss varies by chance, at an end of the line, where it affects a slope most.
+        replicate_largest: whether the last size is trained with these seeds too.
+
+    Returns:
+        The runs, in the order of architectures, sizes and seeds.
 
     Raises:
-      ConfigError: an empty list, or a negative seed.
+        ConfigError: an empty list or a negative seed.
     """
     for name, values in (
         ("architectures", architectures),

@@ -1,4 +1,4 @@
-"""Live progress of a study: a block of lines on a terminal, else one now and then."""
+"""Shows the progress of a study: live on a terminal, otherwise as occasional lines."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -18,14 +18,26 @@ _PLAIN_SECONDS = 20.0
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """Where a run stands, as its metrics.jsonl says."""
+    """The progress of a run according to its metrics.jsonl.
+
+    Attributes:
+        step: the last logged step.
+        loss: the last logged training loss, in nats per token.
+    """
 
     step: int = 0
-    loss: float | None = None  # Training loss, nats per token.
+    loss: float | None = None
 
 
 def read_standing(run: pathlib.Path) -> Standing:
-    """The last step and training loss in the run's metrics.jsonl; zeros before any."""
+    """Reads the last step and training loss from the run's metrics.jsonl.
+
+    Args:
+        run: the run directory.
+
+    Returns:
+        The progress; step 0 and no loss if nothing was logged yet.
+    """
     records = run_directory.RunDirectory(run).metrics.read_end()
     losses = [loss for r in records if (loss := r.get("train/loss")) is not None]
     step = records[-1]["step"] if records else 0
@@ -35,12 +47,16 @@ def read_standing(run: pathlib.Path) -> Standing:
 def seconds_left(
     running: Mapping[str, float | None], waiting: Sequence[float | None], jobs: int
 ) -> float | None:
-    """When the last run will end, seconds from now, if runs start as slots get free.
+    """Estimates the time until the last run ends, if runs start as slots become free.
 
     Args:
-      running: run -> its seconds left, None if not known.
-      waiting: seconds of each run still to start, in order, None if not known.
-      jobs: runs at a time.
+        running: run -> seconds left, None if unknown.
+        waiting: duration in seconds of each run that has not started, in order, None if
+            unknown.
+        jobs: number of runs at a time.
+
+    Returns:
+        The seconds left, or None if any duration is unknown.
     """
     slots = [*running.values(), *[0.0] * (jobs - len(running))]
     if any(value is None for value in (*slots, *waiting)):
@@ -53,7 +69,7 @@ def seconds_left(
 
 @dataclasses.dataclass
 class _Watch:
-    """What was seen of a running run since it started."""
+    """The progress of a run as observed since it started."""
 
     started: float
     first: tuple[float, int] | None = None  # (time, step) of the first new step seen.
@@ -69,14 +85,14 @@ class _Watch:
 
     @property
     def rate(self) -> float | None:
-        """Steps per second of wall time, as seen from here."""
+        """Observed steps per second of wall time."""
         if self.first is None or self.last[0] <= self.first[0]:
             return None
         return (self.last[1] - self.first[1]) / (self.last[0] - self.first[0])
 
 
 class StudyProgress:
-    """Draws the running runs; knows no more than their directories do."""
+    """Displays the progress of the running runs, which it reads from their folders."""
 
     def __init__(
         self,
@@ -88,15 +104,16 @@ class StudyProgress:
         out: TextIO,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Prepares.
+        """Initializes the display; draws nothing.
 
         Args:
-          folders: run -> its directory, for all runs that will be started.
-          costs: run -> relative cost of a step, for guessing at runs to come.
-          steps: of each run.
-          jobs: runs at a time.
-          out: where to draw.
-          clock: seconds.
+            folders: run -> its directory, for all runs that will be started.
+            costs: run -> relative cost of a step, to estimate the speed of runs that
+                have not been timed.
+            steps: number of steps of each run.
+            jobs: number of runs at a time.
+            out: stream to write to.
+            clock: returns the time in seconds.
         """
         self._folders, self._costs = folders, costs
         self._steps, self._jobs, self._clock = steps, jobs, clock
@@ -106,15 +123,20 @@ class StudyProgress:
         self._block = terminal.Line(_PLAIN_SECONDS, out)
 
     def say(self, text: str) -> None:
-        """Prints a line that stays, above the block."""
+        """Prints a permanent line above the block."""
         self._block.note(text)
 
     def close(self) -> None:
-        """Takes the block away."""
+        """Clears the block."""
         self._block.clear()
 
     def tick(self, running: Sequence[str], waiting: Sequence[str]) -> None:
-        """Looks at the runs and draws, if enough time has passed."""
+        """Reads the progress of the runs and draws it, if enough time has passed.
+
+        Args:
+            running: names of the running runs.
+            waiting: names of the runs that have not started.
+        """
         now = self._clock()
         for name in set(self._watches) - set(running):
             del self._watches[name]
@@ -163,7 +185,7 @@ class StudyProgress:
         return self._guess(name)
 
     def _guess(self, name: str) -> float | None:
-        """Seconds of a run not yet timed, from the nearest in cost that was."""
+        """Estimates a run's seconds left from the timed run that is nearest in cost."""
         if not self._rates:
             return None
         cost = self._costs[name]

@@ -1,9 +1,9 @@
-"""What all runs of a study share: the first study's protocol, as trainer overrides.
+"""The training settings that all runs of a study share.
 
-Sized for a laptop: short sequences, a small vocabulary, no dropout. Runs this short are
-limited by their number of updates, not by their size, so batches are small and the
-learning rate decays to nothing. A fit over them ranks these runs, not what the sizes
-could reach with training to convergence.
+The defaults are for a laptop: short sequences, a small vocabulary, no dropout. Such
+short runs are limited by the number of updates rather than by model size, so batches
+are small and the learning rate decays to zero. A fit over them ranks these runs; it
+doesn't say what the sizes would reach if trained to convergence.
 """
 
 import dataclasses
@@ -12,28 +12,39 @@ from clinometer import models
 from clinometer.tools.study import plan
 from clinometer.train.configs import pretrain
 
-CONFIG = pretrain.__file__  # not one of that name in the working directory
+CONFIG = pretrain.__file__  # An absolute path, whatever the working directory.
 VOCAB_SIZE = 2048
 NEVER_FACTOR = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class DownstreamSettings:
-    """Settings of the one short fine-tuning that each run gets."""
+    """Settings of the short fine-tuning after each pretraining.
 
-    # Of the probes' rates, where nano beats the majority on two within 900 steps.
-    # Acceptability is learned late and at once, and later the more else there is: at
-    # this rate by nano, micro and milli, at 0.01 by pico, nano and micro.
-    mixture: str = "acceptability=8,cloze=1,same_document=0.2"  # "" for none
-    data: str | None = None  # folder of the releases; the probes need none
+    Attributes:
+        mixture: tasks and their rates; "" for no fine-tuning.
+        data: folder with the releases of the tasks; the probes need none.
+        train_steps: number of steps.
+        learning_rate: constant learning rate.
+        rows: rows per batch with packed examples.
+        examples: rows per batch for models that can't be trained on packed examples.
+        decoder_length: T, in tokens.
+    """
+
+    # With these rates nano beats the majority baseline on two probes within 900 steps.
+    # Acceptability is learned late and abruptly, and later the more other examples
+    # there are. At this learning rate nano, micro and milli learn it; at 0.01, pico,
+    # nano and micro do.
+    mixture: str = "acceptability=8,cloze=1,same_document=0.2"
+    data: str | None = None
     train_steps: int = 900
     learning_rate: float = 0.006
-    rows: int = 8  # of a batch, each of several examples
-    examples: int = 32  # of a batch, where each needs a row of its own
+    rows: int = 8
+    examples: int = 32
     decoder_length: int = 32
 
     def settings(self) -> dict[str, object]:
-        """Config key -> value, but for what depends on the run."""
+        """Returns config key -> value, except for what depends on the run."""
         steps = self.train_steps
         return {
             "train_steps": steps,
@@ -41,7 +52,7 @@ class DownstreamSettings:
             "schedule.name": "constant",
             "schedule.learning_rate": self.learning_rate,
             "optimizer.min_dim_size_to_factor": NEVER_FACTOR,
-            "eval.every_steps": steps,  # decoding takes as long as a hundred steps
+            "eval.every_steps": steps,  # Decoding takes as long as a hundred steps.
             "checkpoint.every_steps": max(1, steps // 3),
             "log.every_steps": max(1, steps // 30),
             "log.health_every_steps": max(1, steps // 6),
@@ -50,25 +61,37 @@ class DownstreamSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Settings shared by all runs; the defaults are the first study's."""
+    """Settings shared by all runs; the defaults are those of `make study`.
 
-    # Tried on the embedded corpus at equal tokens: smaller batches end lower.
+    Attributes:
+        train_steps: number of steps.
+        batch_size: B.
+        encoder_length: S, in tokens; 128 gives 29 decoder tokens, from 141 raw tokens.
+        dropout_rate: of all dropouts.
+        dtype: of the computation.
+        learning_rate: peak of the schedule.
+        warmup_fraction: part of the steps with linear warmup.
+        decay_fraction: part of the steps with linear decay, at the end.
+        downstream: settings of the fine-tuning.
+    """
+
+    # On the embedded corpus, smaller batches reach a lower loss at equal tokens.
     train_steps: int = 3000
     batch_size: int = 4
-    encoder_length: int = 128  # With 29 in the decoder, from 141 raw tokens.
+    encoder_length: int = 128
     dropout_rate: float = 0.0
     dtype: str = "float32"
-    # The rate at which sizes differ most beside what chance does. With 0.014, 0.01 and
-    # 0.006, pico ends at 4.35 (3,600 steps), 4.44 and 4.65 nats, milli gains 0.018,
-    # 0.036 and 0.085 on micro, and two seeds of pico differ by 0.020, 0.021 and 0.031.
-    # Every size would end lower at a higher rate; what is compared is the sizes.
+    # The rate at which sizes differ most relative to seeds. At 0.014, 0.01 and 0.006,
+    # pico ends at 4.35 (3,600 steps), 4.44 and 4.65 nats; milli is better than micro by
+    # 0.018, 0.036 and 0.085; and two seeds of pico differ by 0.020, 0.021 and 0.031.
+    # A higher rate would give every size a lower loss, but the study compares sizes.
     learning_rate: float = 0.006
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.5
     downstream: DownstreamSettings = DownstreamSettings()
 
     def settings(self) -> dict[str, object]:
-        """Config key -> value, for everything but model, seeds and store."""
+        """Returns config key -> value, except for the model, seed and token store."""
         steps = self.train_steps
         return {
             "train_steps": steps,
@@ -80,26 +103,32 @@ class Protocol:
             "schedule.learning_rate": self.learning_rate,
             "schedule.warmup_fraction": self.warmup_fraction,
             "schedule.decay_fraction": self.decay_fraction,
-            # At d_model 128 Adafactor would factor milli's second moments alone.
+            # With the default of 128 Adafactor would factor only milli's moments.
             "optimizer.min_dim_size_to_factor": NEVER_FACTOR,
             "eval.every_steps": max(1, steps // 2),
             "checkpoint.every_steps": max(1, steps // 4),
-            # 30 windows of speed; the trainer drops the first two.
+            # 30 windows for the speed, of which the trainer discards the first two.
             "log.every_steps": max(1, steps // 30),
             "log.health_every_steps": max(1, steps // 6),
         }
 
 
 def config_argument(run: plan.PlannedRun) -> str:
-    """The trainer's --config value for a run."""
+    """Returns the value of the trainer's --config for a run."""
     return f"{CONFIG}:{run.model}"
 
 
 def overrides(protocol: Protocol, run: plan.PlannedRun, store: str) -> list[str]:
-    """The trainer's arguments after --config: `--config.key=value`, in a fixed order.
+    """Returns the trainer's arguments after --config: `--config.key=value`.
 
-    Every run sees the same batches in the same order, and a seed draws initialisation
-    and dropout: the spread between two seeds is the noise in a comparison of sizes.
+    All runs see the same batches in the same order. The seed only determines the
+    initialization and dropout, so the spread between seeds is the noise in a comparison
+    of sizes.
+
+    Args:
+        protocol: the shared settings.
+        run: the run.
+        store: path of the token store.
     """
     values = {
         "seed": run.seed,
@@ -110,7 +139,7 @@ def overrides(protocol: Protocol, run: plan.PlannedRun, store: str) -> list[str]
 
 
 def downstream_overrides(protocol: Protocol, run: plan.PlannedRun) -> list[str]:
-    """The arguments of `clinometer finetune` for a run, after its flags."""
+    """Returns the `--config.key=value` arguments of `clinometer finetune` for a run."""
     kind = models.architecture_of(run.model)
     downstream = protocol.downstream
     values = {

@@ -1,4 +1,4 @@
-"""Carries out commands, a few at a time, and stops them in good order."""
+"""Runs commands, a few at a time, and stops them gracefully when interrupted."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -17,7 +17,13 @@ _POLL_SECONDS = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command and where its output goes."""
+    """A command to run.
+
+    Attributes:
+        name: a unique name.
+        command: the command and its arguments.
+        log: the file that its output is appended to.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -26,25 +32,33 @@ class Command:
 
 @dataclasses.dataclass
 class State:
-    """Where the tasks stand; `exit_codes` holds those that ended."""
+    """The state of all tasks.
+
+    Attributes:
+        waiting: tasks that have not started.
+        running: name -> the executor's handle, of running tasks.
+        exit_codes: name -> exit code, of tasks that have ended.
+        stopping: whether no more tasks are started.
+        interrupted: whether that is because of a signal.
+    """
 
     waiting: list[Command]
     running: dict[str, Any] = dataclasses.field(default_factory=dict)
     exit_codes: dict[str, int] = dataclasses.field(default_factory=dict)
-    stopping: bool = False  # No more tasks are started.
-    interrupted: bool = False  # ... because a signal asked for it.
+    stopping: bool = False
+    interrupted: bool = False
 
 
 class Interrupts:
     """Counts SIGINT, SIGTERM and SIGHUP while `catch` is active."""
 
     def __init__(self) -> None:
-        """Starts at zero."""
+        """Initializes the count with zero."""
         self.count = 0
 
     @contextlib.contextmanager
     def catch(self) -> Iterator["Interrupts"]:
-        """Takes the signals over, and gives them back at the end."""
+        """Installs the signal handlers; restores the previous ones on exit."""
 
         def handle(number: int, frame: object) -> None:
             del number, frame
@@ -72,20 +86,24 @@ def run_all(
     on_tick: Callable[[State], None] = lambda state: None,
     keep_going: bool = True,
 ) -> State:
-    """Runs all tasks in the order given, `jobs` at a time; none is tried twice.
+    """Runs tasks in the given order, `jobs` at a time, without retries.
 
-    The first interrupt starts no more tasks and asks the running ones to save and
-    stop; a second kills them. Always returns after all have ended.
+    After the first interrupt no more tasks are started and the running ones are asked
+    to save and stop; a second interrupt kills them. Returns only when all have ended.
 
     Args:
-      tasks: with distinct names.
-      executor: where they run.
-      jobs: how many at a time.
-      interrupts: counted by signal handlers, or by a test.
-      on_start: called before a task starts.
-      on_end: called with a task and its exit code.
-      on_tick: called a few times a second.
-      keep_going: after a failure, carry on with the others (else stop them).
+        tasks: the tasks, with distinct names.
+        executor: runs the commands.
+        jobs: the maximum number of tasks that run at the same time.
+        interrupts: counts the interrupts.
+        on_start: called with each task before it starts.
+        on_end: called with each task and its exit code when it has ended.
+        on_tick: called with the state a few times per second.
+        keep_going: whether to continue with the other tasks after a failure, rather
+            than to stop them.
+
+    Returns:
+        The final state.
     """
     state = State(waiting=list(tasks))
     by_name = {task.name: task for task in tasks}
@@ -116,6 +134,6 @@ def run_all(
                 return state
             time.sleep(_POLL_SECONDS)
     finally:
-        # Reached with runs alive only when something above raised.
+        # Tasks are still running here only if something above raised an error.
         for handle in state.running.values():
             executor.cancel(handle)

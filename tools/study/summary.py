@@ -1,4 +1,4 @@
-"""What a study says on the terminal when it ends."""
+"""Renders the summary that a study prints when it ends."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,11 @@ from clinometer.tools.report import rows as rows_lib
 
 
 def render(report: build.Report) -> str:
-    """Runs, whether sizes differ by more than chance, the slope, and the paths."""
+    """Returns the summary of a report as text.
+
+    It lists the runs, compares neighboring sizes, and gives the slopes against the
+    papers' multiply-adds and the paths of the report.
+    """
     blocks = [_runs(report.rows), *_separation(report.rows), *_slopes(report.fits)]
     return "\n".join([*blocks, f"report: {report.page}", f"table:  {report.table}"])
 
@@ -48,13 +52,13 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
 
 
 def _separation(rows: Sequence[rows_lib.Row]) -> list[str]:
-    words = {True: "better", False: "NOT clearly better", None: "scatter not known"}
+    words = {True: "better", False: "NOT clearly better", None: "seed spread unknown"}
     lines = []
     for step in analysis.separation(rows):
-        needed = "" if step.needed is None else f" ({step.needed:.4f} needed)"
+        needed = "" if step.needed is None else f" (needs {step.needed:.4f})"
         lines.append(
-            f"{step.larger} against {step.smaller}: loss lower by {step.drop:.4f}"
-            f"{needed}: {words[step.clear]}"
+            f"{step.larger} vs. {step.smaller}: loss lower by {step.drop:.4f}{needed}, "
+            f"{words[step.clear]}"
         )
     return lines
 
@@ -69,7 +73,7 @@ def _slopes(fits: Sequence[analysis.CostFit]) -> list[str]:
             low, high = (formats.signed(value) for value in item.fit.interval)
             interval = f"95 % Student-t interval {low} to {high}"
         lines.append(
-            f"{item.architecture}: {formats.signed(item.fit.slope)} nats per tenfold "
+            f"{item.architecture}: {formats.signed(item.fit.slope)} nats per 10x "
             f"{item.cost.per} ({interval})"
         )
     return lines

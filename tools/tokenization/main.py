@@ -1,4 +1,4 @@
-"""`clinometer tokenize`: text files to a token store."""
+"""Implements `clinometer tokenize`: turns text files into a token store."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.train import exit_codes
 
 _EPILOG = f"""\
-A run that was killed goes on where it was when the same command is given again.
+To resume an interrupted run, give the same command again.
 
 examples:
   clinometer tokenize corpus/ --output stores/news --vocab-size 8192
@@ -26,7 +26,7 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command with its arguments; returns its exit code."""
+    """Runs the command with the arguments `argv`; returns the exit code."""
     arguments = _parser().parse_args(argv)
     try:
         outputs.check_folder("--output", arguments.output)
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
         return exit_codes.of_error(error)
     except KeyboardInterrupt:
         print(
-            "clinometer tokenize: stopped; the same command goes on from here",
+            "clinometer tokenize: stopped; give the same command again to resume",
             file=sys.stderr,
         )
         return exit_codes.INTERRUPTED
@@ -65,10 +65,10 @@ def main(argv: list[str]) -> int:
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the options that have a value, others than which would say nothing.
+    """Returns the fields of `tokenization.Options` that were given.
 
     Raises:
-        OptionError: an option stands beside one that leaves it without effect.
+        OptionError: another option leaves a given one without effect.
     """
     megabytes = arguments.vocabulary_megabytes
     training = {
@@ -80,12 +80,14 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     training = {name: x for name, x in training.items() if x is not None}
     if arguments.vocabulary and training:
         raise OptionError(
-            f"{', '.join(map(_flag, training))}: of a vocabulary to be trained; not "
-            "beside --vocabulary"
+            f"{', '.join(map(_flag, training))}: only for training a vocabulary; "
+            "cannot be used with --vocabulary"
         )
     fraction = arguments.validation_fraction
     if arguments.validation_source and fraction is not None:
-        raise OptionError("--validation-fraction: not beside --validation-source")
+        raise OptionError(
+            "--validation-fraction: cannot be used with --validation-source"
+        )
     return training | ({} if fraction is None else {"validation_fraction": fraction})
 
 
@@ -104,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     defaults = tokenization.TokenizationOptions()
     parser = argparse.ArgumentParser(
         prog="clinometer tokenize",
-        description="Tokenises text files into a token store, from which models train.",
+        description="Tokenizes text files into a token store to train models on.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -115,10 +117,10 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a folder (searched recursively), a glob or a file: {corpus.ACCEPTED}",
     )
     parser.add_argument(
-        "--output", required=True, metavar="DIR", help="the token store, a new folder"
+        "--output", required=True, metavar="DIR", help="new folder for the token store"
     )
     parser.add_argument(
-        "--name", help="the corpus's name in reports (default: the folder's)"
+        "--name", help="name of the corpus in reports (default: the folder's name)"
     )
     group = parser.add_argument_group("documents")
     group.add_argument(
@@ -130,78 +132,79 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--document-per-line",
         action="store_true",
-        help=".txt files: each line is a document (default: each file is one)",
+        help="treat each line of a .txt file as a document (default: each file)",
     )
     group.add_argument(
         "--document-characters",
         type=_range("document_characters"),
         metavar="N",
-        help="cut longer documents into several of about N characters, at line ends or "
-        "blanks, so that a few long ones give a validation split, too (default: none "
-        "is cut)",
+        help="split longer documents into pieces of about N characters, at line ends "
+        "or blanks, so that a few long documents also yield a validation split "
+        "(default: don't split)",
     )
     group.add_argument(
         "--strict",
         action="store_true",
-        help="stop at a broken record (default: report it, count it and go on)",
+        help="stop at a broken record (default: report and skip it)",
     )
     group.add_argument(
         "--validation-fraction",
         type=_range("validation_fraction"),
         metavar="X",
-        help="share of the documents for validation, chosen by the hash of their "
-        f"text (default: {defaults.validation_fraction})",
+        help="fraction of the documents to use for validation, chosen by the hash of "
+        f"their text (default: {defaults.validation_fraction})",
     )
     group.add_argument(
         "--validation-source",
         action="append",
         default=[],
         metavar="SOURCE",
-        help="documents for validation, in place of a share; may be repeated",
+        help="documents for validation, instead of a fraction of SOURCE; may be "
+        "repeated",
     )
     group = parser.add_argument_group("vocabulary")
     group.add_argument(
         "--vocabulary",
         metavar="FILE",
         help="a SentencePiece model with pad 0, eos 1, unk 2, such as T5's "
-        "spiece.model (default: train one)",
+        "spiece.model (default: train a vocabulary)",
     )
     group.add_argument(
         "--vocab-size",
         type=_range("vocab_size"),
         metavar="N",
-        help="ids of the vocabulary to train, its 100 sentinels included "
+        help="size of the vocabulary to train, including its 100 sentinels "
         f"(default: {defaults.vocab_size})",
     )
     group.add_argument(
         "--vocabulary-megabytes",
         type=ranges.Real(1e-6, 1e12),
         metavar="N",
-        help="text to train it on, of each file by its share of the bytes "
-        f"(default: {defaults.vocabulary_bytes / 1e6:g})",
+        help="megabytes of text to train the vocabulary on, sampled from each file in "
+        f"proportion to its size (default: {defaults.vocabulary_bytes / 1e6:g})",
     )
     group.add_argument(
         "--character-coverage",
         type=_range("character_coverage"),
         metavar="X",
-        help="share of the text's characters, the commonest first, that the trained "
-        "vocabulary knows; lower it for scripts of many characters "
+        help="fraction of the characters of the text that the trained vocabulary must "
+        "cover, the most common first; lower it for scripts with many characters "
         f"(default: {defaults.character_coverage})",
     )
     group.add_argument(
         "--byte-fallback",
         action="store_true",
-        help="the trained vocabulary spells other characters in bytes, for which 256 "
-        "of its ids go (default: they are unknown)",
+        help="let the trained vocabulary encode all other characters as bytes, which "
+        "takes 256 of its ids (default: they become the unknown token)",
     )
     parser.add_argument(
         "--threads",
         type=_range("num_threads"),
         metavar="N",
-        help="threads (default: one for each core)",
+        help="number of threads (default: one per core)",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace the store at --output"
+        "--overwrite", action="store_true", help="replace an existing store at --output"
     )
     return parser
 

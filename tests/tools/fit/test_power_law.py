@@ -47,5 +47,5 @@ def test_straight_power_law_of_rising_slope_has_no_floor():
 def test_bad_input():
     with pytest.raises(errors.FitError, match="4 or more distinct"):
         power_law.fit_power_law([1, 2, 2, 3], [3, 2, 2, 1])
-    with pytest.raises(errors.FitError, match="above 0"):
+    with pytest.raises(errors.FitError, match="must be positive"):
         power_law.fit_power_law([1, 2, 3, 4], [3, 2, 1, 0])

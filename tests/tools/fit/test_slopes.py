@@ -143,10 +143,10 @@ def test_fits_are_plain_records():
     [
         ([1], [1], {}, "2 or more distinct"),
         ([2, 2, 2], [1, 2, 3], {}, "1 distinct"),
-        ([1, 2], [1, 2, 3], {}, "one length"),
+        ([1, 2], [1, 2, 3], {}, "equal length"),
         ([1, 2], [1, float("nan")], {}, r"y\[1\] is nan"),
-        ([0, 2], [1, 2], {}, "above 0"),
-        ([1, 2], [-1, 2], {"logy": "e"}, "above 0"),
+        ([0, 2], [1, 2], {}, "positive values"),
+        ([1, 2], [-1, 2], {"logy": "e"}, "positive values"),
         ([1, 2], [1, 2], {"logx": "3"}, "'10'"),
         ([1, 2], [1, 2], {"confidence": 95}, "between 0 and 1"),
         ([1, 2], [1, 1], {"standardise": True}, "does not vary"),

@@ -86,7 +86,7 @@ def test_sets_without_files_are_named(corpus_file, folder, capsys):
     missing += [f"{name}/dev" for name in ("rte", "cola", "squad")]
     assert sorted(found["missing"]) == sorted(missing)
     for name in missing:
-        assert f"overlap: left out {name}: " in captured.err
+        assert f"overlap: skipped {name}: " in captured.err
     assert "looked for" in found["missing"]["cola/validation"]
 
 
@@ -106,7 +106,7 @@ def test_broken_records_are_reported(tmp_path, folder, capsys):
         == 0
     )
     captured = capsys.readouterr()
-    assert "left out" in captured.err and "corpus.jsonl:2" in captured.err
+    assert "skipped" in captured.err and "corpus.jsonl:2" in captured.err
     assert json.loads(captured.out)["documents"] == 1
 
 
@@ -130,7 +130,7 @@ def test_bad_corpora(store, corpus_file, folder, capsys):
     rest = ["--tasks", "rte", "--data", folder]
     for corpus, message in (
         (["/nowhere"], "does not exist"),
-        ([store.path, corpus_file], "is a token store; give no other"),
+        ([store.path, corpus_file], "must be the only corpus given"),
     ):
         assert _run(*corpus, *rest) == 1
         assert message in capsys.readouterr().err

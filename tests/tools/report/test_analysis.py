@@ -59,7 +59,7 @@ def test_too_few_points_say_why(tmp_path):
     rows = _rows(tmp_path, _ladder()[:2])
     fits = analysis.fit_all(rows)
     assert all(fit.fit.interval is None for fit in fits)
-    assert "3 are needed" in fits[0].reason
+    assert "3 or more models" in fits[0].reason
     alone = analysis.fit_all(rows[:1])
     assert alone[0].fit is None and "2 or more" in alone[0].reason
     assert "4 or more" in analysis.fit_power_laws(rows)["transformer"]
@@ -72,7 +72,7 @@ def test_runs_of_one_model_are_one_cost_however_long_they_took(tmp_path):
     (time,) = [fit for fit in analysis.fit_all(rows) if fit.cost.is_time]
     assert time.fit.n_distinct == 3 and time.fit.interval is None
     (time,) = [fit for fit in analysis.fit_all(rows[:2]) if fit.cost.is_time]
-    assert time.fit is None and "2 or more models; 1 here" in time.reason
+    assert time.fit is None and "2 or more models, got 1" in time.reason
 
 
 def test_other_corpora_are_refused(tmp_path):

@@ -145,7 +145,7 @@ def test_several_architectures_odd_names_and_warnings(tmp_path):
 def test_one_run_gives_a_report_without_slope(tmp_path):
     synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
     text = build.build(tmp_path).page.read_text()
-    assert "no slope" in text and "One size only" in text
+    assert "no slope" in text and "There is only one size" in text
 
 
 def test_nothing_finished_is_an_error(tmp_path):

@@ -81,5 +81,5 @@ def test_a_report_of_one_run_leaves_its_fine_tunings_out_of_the_runs(study):
     report = build.build(study / "runs" / "transformer-nano-s0")
     assert [row["run"] for row in report.rows] == ["run"]
     assert report.rows[0]["downstream_score"] == 64.5
-    with pytest.raises(records.RecordError, match="fine-tunings only"):
+    with pytest.raises(records.RecordError, match="only fine-tunings"):
         build.build(study / "runs" / "transformer-nano-s0" / "finetune")

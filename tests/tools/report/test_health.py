@@ -32,4 +32,4 @@ def test_each_finding_is_told(tmp_path):
     assert "run1 is stopped at step 40 of 600" in text
     assert "run0: speed is noisy" in text
     assert "run2: 1 loss spike, at step 30" in text
-    assert "length of run (train_steps): 600, 900" in text
+    assert "run length (train_steps): 600, 900" in text

@@ -43,7 +43,7 @@ def test_bad_records_are_named(tmp_path, text, words):
 def test_empty_and_missing_folders(tmp_path):
     with pytest.raises(records.RecordError, match="no such folder"):
         records.load_runs(tmp_path / "nowhere")
-    with pytest.raises(records.RecordError, match="no run in it"):
+    with pytest.raises(records.RecordError, match="no run found"):
         records.load_runs(tmp_path)
 
 

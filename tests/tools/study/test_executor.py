@@ -58,7 +58,7 @@ def test_more_jobs_than_cores_are_not_pinned(tmp_path):
     handle = local.submit(_python(code), tmp_path / "log")
     assert _wait(lambda: local.poll(handle) == 0)
     assert (tmp_path / "log").read_text() == f"{usable}\n"
-    assert said == ["Not every run has a core of its own: speeds will be noisy."]
+    assert said == ["Not every run has its own core; speeds will be noisy."]
 
 
 def test_two_studies_take_different_cores(tmp_path):

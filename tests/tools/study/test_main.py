@@ -49,7 +49,7 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
         (["--archs", "switch", "--sizes", "NL3-PI", "--dry-run"], "must be even"),
         (["--store", "nowhere/at/all"], "nowhere"),
         (["--downstream", "rtee"], "did you mean 'rte'"),
-        (["--downstream", "rte"], "rte needs its release's files; say where"),
+        (["--downstream", "rte"], "rte needs the files of its release; give"),
         (["--downstream", "rte", "--data", "nowhere"], "looked for"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     first.send_signal(signal.SIGINT)
     said = first.communicate()[0]
     assert first.returncode == 42, said
-    assert "To continue:" in said
+    assert "To resume:" in said
     states = [json.loads((log.parent / "run.json").read_text()) for log in logs]
     assert "stopped" in {state["status"] for state in states}
 
@@ -162,8 +162,8 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     third = _python(*command, cwd=elsewhere)
     said = third.communicate()[0]
     assert third.returncode == 0, said
-    assert "2 runs, 2 finished before, 0 to do" in said
-    assert "2 fine-tunings, 2 finished before, 0 to do" in said
+    assert "2 runs: 2 already finished, 0 to do" in said
+    assert "2 fine-tunings: 2 already finished, 0 to do" in said
     assert (out / "report.html").read_bytes() == page
     assert [(log.parent / "run.json").read_bytes() for log in logs] == records
 
