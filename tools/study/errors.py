@@ -1,5 +1,5 @@
-"""The error that a study raises for mistakes of its user."""
+"""The error of a study's folder."""
 
 
 class StudyError(ValueError):
-    """An invalid option or folder of a study; the message says what is accepted."""
+    """The study's folder is in use or holds other runs; the message says what to do."""
