@@ -90,6 +90,12 @@ def test_impossible_training_is_refused(texts, size, message):
         vocabulary.train(texts, size)
 
 
+def test_a_training_error_has_no_doubled_full_stop():
+    with pytest.raises(DataError, match=r"<= \d+\. Use more text") as caught:
+        vocabulary.train(["a b c"], 5000)
+    assert ".." not in str(caught.value)
+
+
 def test_bad_models_are_refused(tmp_path, small_vocabulary):
     bad = tmp_path / "bad.model"
     bad.write_bytes(b"not a model")
