@@ -1,13 +1,14 @@
-"""The files of a corpus: all that lies in its sources is read or named.
+"""Finds the files of a corpus and reports those that are skipped.
 
-A source is a folder (searched recursively, through links), a glob or a file. A file
-that has several names, by links or by spellings of its path, is read once.
+A source is a folder (searched recursively, following links), a glob or a file. A file
+that is reachable by several paths is read once.
 """
 
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 import glob
+import itertools
 import os
 import stat
 
@@ -17,20 +18,21 @@ from clinometer.data.corpus.documents import LeftOut
 from clinometer.data.errors import DataError
 from clinometer.data.store import folder as store_folder
 
-_AGAIN = "another name of what is read"
+_AGAIN = "another path to the same file or folder"
 _SPECIAL = "a FIFO, socket or device"
 _STORE = "a token store"
+_DANGLING = "a dangling link"
 _SHOWN = 3
 
 
 @dataclasses.dataclass
 class Found:
-    """What the sources hold.
+    """The contents of the data sources.
 
     Attributes:
-      files: to be read, in order, each once.
-      left_out: what is not read by a rule.
-      broken: links to nothing and folders that cannot be listed.
+        files: paths of the files to read, sorted, without duplicates.
+        left_out: files and folders that are skipped, with the reason.
+        broken: dangling links, and folders that cannot be listed.
     """
 
     files: list[str] = dataclasses.field(default_factory=list)
@@ -41,9 +43,12 @@ class Found:
 def find(sources: Sequence[str]) -> Found:
     """Expands folders and globs into files.
 
+    Args:
+        sources: folders, globs and files.
+
     Raises:
-      DataError: a source is missing, holds no accepted file, or is a file of
-        another kind.
+        DataError: a source does not exist, has no file of a supported type, or is a
+            file of another type.
     """
     if not sources:
         raise DataError(f"No data source given; accepted are {corpus.ACCEPTED}.")
@@ -54,10 +59,10 @@ def find(sources: Sequence[str]) -> Found:
             walk.add(path)
         if not walk.files_of_source:
             left_out = summary(walk.found.left_out[before:])
-            found = "; ".join([*left_out, *_reasons(walk.found)])
+            found = "; ".join([*left_out, *reasons(walk.found.broken)])
             raise DataError(
-                f"Data source {source!r} holds no accepted file; accepted are "
-                f"{corpus.ACCEPTED}." + (f" Left out: {found}." if found else "")
+                f"Data source {source!r} has no file of a supported type; supported "
+                f"are {corpus.ACCEPTED}." + (f" Skipped: {found}." if found else "")
             )
     walk.found.files.sort()
     walk.found.left_out.sort(key=lambda item: item.origin)
@@ -66,11 +71,11 @@ def find(sources: Sequence[str]) -> Found:
 
 
 def _paths(source: str) -> list[str]:
-    """What a source stands for: itself, or what a glob matches."""
+    """Returns the source itself if it is a file or folder, else a glob's matches."""
     if os.path.isfile(source) and not corpus.kind(source):
         raise DataError(
-            f"Data file {source!r} is of an unknown kind; "
-            f"accepted are {corpus.ACCEPTED}."
+            f"Data file {source!r} is of an unsupported type; supported are "
+            f"{corpus.ACCEPTED}."
         )
     if os.path.isfile(source) or os.path.isdir(source):
         return [source]
@@ -78,15 +83,15 @@ def _paths(source: str) -> list[str]:
         return sorted(glob.glob(source, recursive=True))
     wrong = "does not exist"
     if os.path.lexists(source):
-        wrong = f"is {_SPECIAL if os.path.exists(source) else 'a link to nothing'}"
+        wrong = f"is {_SPECIAL if os.path.exists(source) else _DANGLING}"
     raise DataError(
-        f"Data source {source!r} {wrong}; give a folder, a glob or a file of these "
-        f"kinds: {corpus.ACCEPTED}."
+        f"Data source {source!r} {wrong}; give a folder, a glob or a file of one of "
+        f"these types: {corpus.ACCEPTED}."
     )
 
 
 def summary(left_out: Iterable[LeftOut]) -> list[str]:
-    """A line for each rule: how much it left out, and the first few."""
+    """Returns a line for each reason: the number of skipped files and the first few."""
     by_reason: dict[str, list[LeftOut]] = {}
     for item in left_out:
         by_reason.setdefault(item.reason, []).append(item)
@@ -98,21 +103,23 @@ def summary(left_out: Iterable[LeftOut]) -> list[str]:
     ]
 
 
-def _reasons(found: Found) -> list[str]:
-    return [f"{item.origin}: {item.reason}" for item in found.broken[:_SHOWN]]
+def reasons(broken: Iterable[BrokenRecord]) -> list[str]:
+    """Returns "path: reason" for the first few of the paths that cannot be read."""
+    shown = itertools.islice(broken, _SHOWN)
+    return [f"{item.origin}: {item.reason}" for item in shown]
 
 
 class _Walk:
-    """Goes through sources, and knows what it has seen."""
+    """Walks the sources and keeps track of the files seen so far."""
 
     def __init__(self):
         self.found = Found()
         self.files_of_source = 0
         self._files: dict[tuple[int, int], str] = {}  # path, by device and inode
-        self._named: set[str] = set()  # paths in `found` that are not files
+        self._named: set[str] = set()  # skipped and broken paths in `found`
 
     def add(self, path: str) -> None:
-        """Takes a file, or all that is in a folder, but for what is hidden there."""
+        """Adds a file, or all files in a folder except hidden ones."""
         folders: dict[tuple[int, int], str] = {}
         left = [path]
         while left:
@@ -139,7 +146,7 @@ class _Walk:
                     self.found.files.append(path)
 
     def _visible(self, folder: str, names: Sequence[str]) -> list[str]:
-        """The paths of a folder's entries, without the hidden ones."""
+        """Returns the paths of a folder's entries, without the hidden ones."""
         paths = []
         for name in names:
             path = os.path.join(folder, name)
@@ -152,7 +159,7 @@ class _Walk:
     def _is_new(
         self, path: str, status: os.stat_result, seen: dict[tuple[int, int], str]
     ) -> bool:
-        """Whether it was not seen before; by another name, it is named."""
+        """Returns whether a path is new; records one that was seen by another path."""
         first = seen.setdefault((status.st_dev, status.st_ino), path)
         if first is path:
             return True
@@ -161,7 +168,7 @@ class _Walk:
         return False
 
     def _name(self, items: list, item: LeftOut | BrokenRecord) -> None:
-        """Adds what is not read, unless another source had it."""
+        """Records a skipped or broken path, once."""
         path = os.path.abspath(item.origin)
         if path not in self._named:
             self._named.add(path)
@@ -170,5 +177,5 @@ class _Walk:
 
 def _why(path: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError) and os.path.islink(path):
-        return "a link to nothing"
+        return _DANGLING
     return f"cannot be read: {error.strerror}"

@@ -1,7 +1,8 @@
-"""Where a token store is made and how it takes its place.
+"""The output folder and the work folder of a token store.
 
-Work lies in `OUTPUT.partial` until the store is whole. Only what is provably ours is
-ever replaced or cleared away: a folder that holds our files and nothing else.
+A store is built in the work folder `OUTPUT.partial` and moved to `OUTPUT` when it is
+complete. Existing folders are replaced or removed only if they contain nothing but
+Clinometer's own files.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ _WORK_FILE = re.compile(
 
 
 def is_store(path: str) -> bool:
-    """Whether a folder is a token store, whole or in the making."""
+    """Returns whether a folder is a token store or the work folder of one."""
     if path.rstrip(os.sep).endswith(_WORK) and os.path.isfile(os.path.join(path, _JOB)):
         return True
     names = (token_store.MANIFEST, token_store.VOCABULARY)
@@ -35,17 +36,23 @@ def is_store(path: str) -> bool:
 
 
 class Folder:
-    """The folder of a store that is made, and that of the work on it.
+    """The output folder and the work folder of a token store.
+
+    Args:
+        output: path of the finished store.
 
     Attributes:
-      output: where the store will lie.
-      work: for what is made on the way.
-      units: for the tokenised units.
-      store: for the files of the store.
+        output: path of the finished store.
+        work: the work folder, removed at the end.
+        units: folder for the tokenised units, in `work`.
+        store: folder for the files of the store, in `work`.
+
+    Raises:
+        DataError: the path contains NUL or is not valid UTF-8.
     """
 
     def __init__(self, output: str):
-        # ArrayRecord takes no other names.
+        # ArrayRecord does not accept such names.
         if re.search("[\0\ud800-\udfff]", output):
             raise DataError(f"Output {output!r} must be UTF-8, without NUL.")
         self.output = output
@@ -55,22 +62,23 @@ class Folder:
         self.store = os.path.join(self.work, "store")
 
     def begin(self, job: str, overwrite: bool) -> bool:
-        """Makes the folders, or keeps an earlier run's work if it was the same job.
+        """Creates the work folder, or keeps that of an interrupted run of the same job.
 
         Args:
-          job: everything that the result depends on, as JSON.
-          overwrite: whether a store at `output` may be replaced.
+            job: everything that the result depends on, as JSON.
+            overwrite: whether an existing store at `output` may be replaced.
 
         Returns:
-          Whether there is an earlier run's work.
+            Whether an interrupted run can be resumed.
 
         Raises:
-          DataError: a place is taken by what is not ours.
+            DataError: `output` or `work` exists and must not be replaced.
         """
         if os.path.lexists(self.work):
             self._check_work()
             if os.path.isdir(self._replaced) and not os.path.lexists(self.output):
-                os.rename(self._replaced, self.output)  # killed between two renames
+                # The earlier run was killed between the two renames of `finish`.
+                os.rename(self._replaced, self.output)
         self._check_output(overwrite)
         file = os.path.join(self.work, _JOB)
         if os.path.isfile(file):
@@ -84,7 +92,7 @@ class Folder:
         return False
 
     def finish(self) -> None:
-        """Moves the store to `output`; an old one goes only after that."""
+        """Moves the store to `output`, then removes the store that it replaces."""
         if os.path.isdir(self.output) and not os.listdir(self.output):
             os.rmdir(self.output)
         if os.path.isdir(self.output):
@@ -103,53 +111,56 @@ class Folder:
             if is_store(self.output):
                 if not overwrite:
                     raise DataError(
-                        f"{self.output!r} holds a token store already; give another "
-                        "folder, or overwrite it (--overwrite)."
+                        f"{self.output!r} already contains a token store; choose "
+                        "another folder, or overwrite the store (--overwrite)."
                     )
                 self._check_store()
                 return
         raise DataError(
-            f"{self.output!r} exists and is not a token store; give another folder."
+            f"{self.output!r} exists and is not a token store; choose another folder."
         )
 
     def _check_store(self) -> None:
-        """Raises DataError unless `output` is a store and holds nothing else."""
+        """Raises DataError unless `output` contains a store and nothing else."""
         try:
             splits = token_store.read_manifest(self.output).splits
         except DataError as error:
             raise DataError(
-                f"{self.output!r} cannot be told to be a token store, and is not "
-                f"overwritten: {error} Remove it yourself, or give another folder."
+                f"{self.output!r} does not look like an intact token store, so it is "
+                f"not overwritten: {error} Remove it yourself, or choose another "
+                "folder."
             ) from error
         known = {token_store.MANIFEST, token_store.VOCABULARY}
         known.update(*(entry["files"] for entry in splits.values()))
         for name in _names(self.output):
             if name not in known:
                 raise DataError(
-                    f"{self.output!r} holds {name!r} besides a token store, and is not "
-                    "overwritten; move that away, or give another folder."
+                    f"{self.output!r} contains {name!r} in addition to a token store, "
+                    "so it is not overwritten; move that file elsewhere, or choose "
+                    "another folder."
                 )
 
     def _check_work(self) -> None:
-        """Raises DataError unless all that is there is an earlier run's."""
+        """Raises DataError if the work folder contains files of another program."""
         stranger = self._stranger()
         if stranger:
             raise DataError(
-                f"{self.work!r}, where the store would be made, is there already and "
-                f"not ours: {stranger}; move it away, or give another output."
+                f"The work folder {self.work!r} already exists and is not from an "
+                f"interrupted run: {stranger}; move it elsewhere, or choose another "
+                "output folder."
             )
 
     def _stranger(self) -> str | None:
         if os.path.islink(self.work) or not os.path.isdir(self.work):
-            return "it is no folder"
+            return "it is not a folder"
         names = list(_names(self.work))
-        # A run that was killed at its start has described no job, and done nothing.
+        # A run that was killed at its start may have left only a temporary job file.
         ours = _WORK_FILE if _JOB in names else _FIRST_FILE
         for name in names:
             if not ours.fullmatch(name):
-                return f"it holds {name!r}"
+                return f"it contains {name!r}"
         if _JOB in names and not self._has_job():
-            return f"its {_JOB} describes something else"
+            return f"its {_JOB} does not describe a tokenisation job"
         return None
 
     def _has_job(self) -> bool:
@@ -162,7 +173,7 @@ class Folder:
 
 
 def _names(folder: str) -> Iterator[str]:
-    """Files and links below a folder, by their paths from there."""
+    """Yields the relative paths of the files and links below a folder."""
     for place, folders, names in os.walk(folder):
         links = [n for n in folders if os.path.islink(os.path.join(place, n))]
         for name in sorted([*names, *links]):

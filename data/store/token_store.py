@@ -1,15 +1,15 @@
-"""A tokenised corpus on disk, read at random.
+"""Random access to a tokenised corpus on disk.
 
 A store is a folder:
-  manifest.json                 counts, hashes, source and vocabulary
-  vocabulary.model              the SentencePiece model
-  SPLIT/tokens-00000.array_record      the stream of token ids, in blocks
-  SPLIT/documents.array_record  the documents' lengths in tokens, in blocks
+  manifest.json                    counts, hashes, source and vocabulary
+  vocabulary.model                 the SentencePiece model
+  SPLIT/tokens-00000.array_record  the stream of token ids, in blocks
+  SPLIT/documents.array_record     the documents' lengths in tokens, in blocks
 
-A split is one stream: its documents one after the other, with no separator and without
-the empty ones, in T5's order of work (FORMATS.md#span-corruption). Row k of raw length
-n is `tokens[k*n : (k+1)*n]`, so one store serves every sequence length. T5 keeps one
-random chunk of 65,536 tokens of a longer document; here all of its chunks stay.
+A split is one stream: the concatenation of its non-empty documents, without separators
+(FORMATS.md#span-corruption). Row k of raw length n is `tokens[k*n : (k+1)*n]`, so one
+store serves every sequence length. Where T5 keeps one random chunk of 65,536 tokens of
+a longer document, a store keeps the whole document.
 """
 
 import dataclasses
@@ -27,42 +27,59 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.model"
 DOCUMENTS = "documents.array_record"
-# Tokens of a block. Random rows of 568 tokens, 16 Mi tokens: 1,024 cost 50 us a read,
-# 4,096 30 us, 65,536 180 us.
+# Tokens per block. Reading a random row of 568 tokens out of 16 Mi takes 50 us with
+# blocks of 1,024 tokens, 30 us with 4,096 and 180 us with 65,536.
 BLOCK_TOKENS = 4096
 DOCUMENTS_PER_BLOCK = 4096
-_MAX_COUNT = 1 << 62  # of anything, so that sums are int64
-# What ArrayRecord's Riegeli raises of a damaged file, and NumPy of a bad length.
+_MAX_COUNT = 1 << 62  # limit of any count, so that sums fit int64
+# Raised by ArrayRecord (Riegeli) for a damaged file, and by NumPy for a bad length.
 _RECORD_ERRORS = (RuntimeError, ValueError, IndexError)
-_CACHE_BYTES = 256 << 20  # of decoded blocks, for each split
+_CACHE_BYTES = 256 << 20  # cache of decoded blocks, for each split
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a store holds; `manifest.json` with these fields as keys."""
+    """Description of a store, stored as `manifest.json` with these fields as keys.
+
+    Attributes:
+        format_version: version of the store's format.
+        name: the corpus's name.
+        source: what the documents were read from, and with which options.
+        corpus_hash: SHA-256 that covers the documents' text, order and split.
+        python_version: the Python that wrote the store.
+        vocabulary: its sha256, bytes, size, padded_size and special ids.
+        dtype: type of the tokens, uint16 or uint32, little-endian.
+        block_tokens: tokens per block.
+        splits: split -> its documents, tokens, text_bytes, unknown_tokens and files
+            (path -> bytes).
+        empty_documents: number of documents dropped because they have no tokens.
+        broken_records: number of broken records (`count`) and the first few (`first`).
+    """
 
     format_version: int
     name: str
-    source: dict  # what the documents were read from, and how
-    corpus_hash: str  # of the documents' text, order and split
+    source: dict
+    corpus_hash: str
     python_version: str
-    vocabulary: dict  # sha256, size, padded_size, special ids
-    dtype: str  # of the tokens: uint16 or uint32, little-endian
+    vocabulary: dict
+    dtype: str
     block_tokens: int
-    splits: dict  # split: documents, tokens, text_bytes, unknown_tokens, files
-    empty_documents: int  # dropped: no token in them
-    broken_records: dict  # count, and the first few
+    splits: dict
+    empty_documents: int
+    broken_records: dict
 
     def to_json(self) -> str:
-        """The contents of `manifest.json`."""
+        """Returns the contents of `manifest.json`."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
 
 
 class Split:
-    """The token stream of one split, in blocks, with a cache of decoded blocks.
+    """The token stream of one split, with a cache of decoded blocks.
 
     Attributes:
-      num_tokens, num_documents: lengths of the stream.
+        name: the split's name.
+        num_tokens: length of the stream in tokens.
+        num_documents: length of the stream in documents.
     """
 
     def __init__(self, folder: str, manifest: Manifest, split: str):
@@ -79,8 +96,8 @@ class Split:
         expected = -(-self.num_tokens // self._block_tokens)
         if len(self._blocks) != expected:
             raise DataError(
-                f"Token store {folder!r}, split {split!r}: {len(self._blocks)} blocks "
-                f"of tokens where the manifest has {expected}."
+                f"Token store {folder!r}, split {split!r}: found {len(self._blocks)} "
+                f"blocks of tokens, but the manifest implies {expected}."
             )
         block_bytes = self._block_tokens * self._dtype.itemsize
         self._block = functools.lru_cache(max(2, _CACHE_BYTES // block_bytes))(
@@ -88,11 +105,15 @@ class Split:
         )
 
     def read(self, start: int, length: int) -> np.ndarray:
-        """Tokens [start, start + length) of the stream, [length] in int32."""
+        """Returns tokens [start, start + length) of the stream as int32 [length].
+
+        Raises:
+            DataError: the range is outside the stream, or a block is corrupt.
+        """
         if start < 0 or length < 0 or start + length > self.num_tokens:
             raise DataError(
-                f"Tokens {start} to {start + length} are not in split {self.name!r} "
-                f"of {self.num_tokens}."
+                f"Tokens {start} to {start + length} are not in split {self.name!r}, "
+                f"which has {self.num_tokens} tokens."
             )
         size = self._block_tokens
         first, last = start // size, (start + max(length, 1) - 1) // size
@@ -110,15 +131,21 @@ class Split:
         return tokens
 
     def document_offsets(self) -> np.ndarray:
-        """Where each document starts in the stream, [documents + 1] in int64."""
+        """Returns the offset of each document in the stream, int64 [documents + 1].
+
+        The last element is the length of the stream.
+
+        Raises:
+            DataError: the lengths are corrupt or do not match the manifest.
+        """
         records = self._documents
         lengths = [records.numbers(k, np.dtype("<u4")) for k in range(len(records))]
         offsets = np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64)
         if (len(offsets) - 1, offsets[-1]) != (self.num_documents, self.num_tokens):
             raise DataError(
-                f"Token store {records.folder!r}, split {self.name!r}: "
-                f"{len(offsets) - 1} documents of {offsets[-1]} tokens where the "
-                f"manifest has {self.num_documents} of {self.num_tokens}."
+                f"Token store {records.folder!r}, split {self.name!r}: found "
+                f"{len(offsets) - 1} documents with {offsets[-1]} tokens, but the "
+                f"manifest has {self.num_documents} with {self.num_tokens}."
             )
         return offsets
 
@@ -131,7 +158,7 @@ class Split:
 
 
 class _Records:
-    """The records of some ArrayRecord files; a bad one is an error that names it."""
+    """The records of several ArrayRecord files; errors name the bad record."""
 
     def __init__(self, folder: str, files: list[str]):
         self.folder, self._files = folder, files
@@ -141,14 +168,14 @@ class _Records:
         return len(self._source)
 
     def numbers(self, index: int, dtype: np.dtype) -> np.ndarray:
-        """A record as an array of numbers."""
+        """Returns a record as an array of numbers."""
         try:
             return np.frombuffer(self._source[index], dtype)
         except _RECORD_ERRORS as error:
             raise self.corrupt(index, str(error)) from error
 
     def corrupt(self, index: int, reason: str) -> DataError:
-        """The error for a record: its file, its number there and what is wrong."""
+        """Returns the error for a bad record, with its file and its index there."""
         for file in self._files:
             records = len(self._open([file]))
             if index < records:
@@ -156,7 +183,7 @@ class _Records:
             index -= records
         return DataError(
             f"Token store {self.folder!r}: record {index} of {file} is corrupt: "
-            f"{reason}. Make the store again."
+            f"{reason}. Recreate the store."
         )
 
     def _open(self, files: list[str]) -> array_record_data_source.ArrayRecordDataSource:
@@ -166,17 +193,17 @@ class _Records:
         except _RECORD_ERRORS as error:
             raise DataError(
                 f"Token store {self.folder!r}: cannot read {', '.join(files)}: "
-                f"{error}. Make the store again."
+                f"{error}. Recreate the store."
             ) from error
 
 
 class TokenStore:
-    """An opened token store.
+    """An open token store.
 
     Attributes:
-      path: the folder.
-      manifest: what it holds.
-      vocabulary: its vocabulary.
+        path: the store's folder.
+        manifest: the store's description.
+        vocabulary: the vocabulary that the store was tokenised with.
     """
 
     def __init__(self, path: str, manifest: Manifest, vocabulary: Vocabulary):
@@ -187,12 +214,16 @@ class TokenStore:
         """Opens a store and checks its files against its manifest.
 
         Args:
-          path: the store's folder.
-          vocabulary: the vocabulary that the caller will use; None => the store's.
+            path: the store's folder.
+            vocabulary: the vocabulary that the caller will use; None => the store's.
+
+        Returns:
+            The open store.
 
         Raises:
-          DataError: no store, another format, a file missing or of another size, or
-            another vocabulary than the store was made with.
+            DataError: the folder is not a store or has another format version, a file
+                is missing or has the wrong size, or `vocabulary` is not the one that
+                the store was tokenised with.
         """
         path = str(path)
         manifest = read_manifest(path)
@@ -204,7 +235,7 @@ class TokenStore:
         described = (manifest.vocabulary["sha256"], manifest.vocabulary["size"])
         if (own.sha256, own.size) != described:
             raise DataError(
-                f"Token store {path!r}: {VOCABULARY} is not the one of the manifest."
+                f"Token store {path!r}: {VOCABULARY} does not match the manifest."
             )
         if vocabulary is not None and vocabulary.sha256 != own.sha256:
             raise DataError(
@@ -215,7 +246,14 @@ class TokenStore:
         return cls(path, manifest, own)
 
     def split(self, name: str) -> Split:
-        """The token stream of a split."""
+        """Returns the token stream of a split.
+
+        Args:
+            name: a split of the manifest, "train" or "validation".
+
+        Raises:
+            DataError: the store has no such split, or the split's files cannot be read.
+        """
         if name not in self.manifest.splits:
             raise DataError(
                 f"Token store {self.path!r} has no split {name!r}; "
@@ -225,11 +263,18 @@ class TokenStore:
 
 
 def read_manifest(path: str) -> Manifest:
-    """Reads a store's manifest; DataError where it is missing, bad or too old."""
+    """Returns the manifest of a store.
+
+    Args:
+        path: the store's folder.
+
+    Raises:
+        DataError: the manifest is missing, invalid or of another format version.
+    """
     file = os.path.join(path, MANIFEST)
     if not os.path.isfile(file):
         raise DataError(
-            f"{path!r} is not a token store (it has no {MANIFEST}); make one with "
+            f"{path!r} is not a token store (it has no {MANIFEST}); create one with "
             "`clinometer tokenize`."
         )
     bad = f"Token store {path!r}: bad {MANIFEST}"
@@ -245,8 +290,8 @@ def read_manifest(path: str) -> Manifest:
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != FORMAT_VERSION:
         raise DataError(
-            f"Token store {path!r} has format version {version}; "
-            f"this program reads {FORMAT_VERSION}. Make it again."
+            f"Token store {path!r} has format version {version}; this program reads "
+            f"version {FORMAT_VERSION}. Recreate the store."
         )
     try:
         manifest = Manifest(**values)
@@ -254,12 +299,12 @@ def read_manifest(path: str) -> Manifest:
         raise DataError(f"{bad}: {error}") from error
     problem = _problem(manifest)
     if problem:
-        raise DataError(f"{bad}: {problem}. Make the store again.")
+        raise DataError(f"{bad}: {problem}. Recreate the store.")
     return manifest
 
 
 def _problem(manifest: Manifest) -> str | None:
-    """The first field of a manifest that is of the wrong kind, and what it must be."""
+    """Returns what is wrong with the first invalid field, or None if all are valid."""
     for field in dataclasses.fields(Manifest):
         if type(getattr(manifest, field.name)) is not field.type:
             return f"{field.name} is not of type {field.type.__name__}"
@@ -276,14 +321,14 @@ def _problem(manifest: Manifest) -> str | None:
         for name in ("documents", "tokens", "text_bytes", "unknown_tokens"):
             count = entry.get(name)
             if type(count) is not int or not 0 <= count < _MAX_COUNT:
-                return f"splits.{split}.{name} is not a count"
+                return f"splits.{split}.{name} is not a count (an integer, 0 or more)"
         files = entry.get("files")
         if not isinstance(files, dict) or not all(
             type(size) is int for size in files.values()
         ):
-            return f"splits.{split}.files is not an object of sizes"
+            return f"splits.{split}.files is not an object of file sizes"
         if len(files) < 2 or f"{split}/{DOCUMENTS}" not in files:
-            return f"splits.{split}.files lacks files of tokens or documents"
+            return f"splits.{split}.files lacks token files or {DOCUMENTS}"
     return None
 
 
@@ -294,6 +339,6 @@ def _check_file(path: str, file: str, size: int) -> None:
         raise DataError(f"Token store {path!r}: file {file} is missing.") from error
     if actual != size:
         raise DataError(
-            f"Token store {path!r}: file {file} has {actual} bytes where the manifest "
-            f"has {size}; it is truncated or corrupt. Make the store again."
+            f"Token store {path!r}: file {file} has {actual} bytes instead of the "
+            f"{size} in the manifest; it is truncated or corrupt. Recreate the store."
         )

@@ -1,7 +1,7 @@
-"""From files of text to a token store.
+"""Tokenises text files into a token store.
 
-A run that was cut off goes on from its last finished unit, if it is called with the
-same files, options and vocabulary; `store_folder` says where its work lies.
+An interrupted run resumes from its last finished unit if it is started again with the
+same files, options and vocabulary. See `folder` for the location of its work files.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,7 @@ from clinometer.data.store import writer as store_writer
 from clinometer.data.store.folder import Folder
 from clinometer.data.store.tokenized_units import SourceFile
 
-# The least and the most that is accepted of the options that are numbers: whole ones
-# where the bounds are.
+# Accepted ranges of the numeric options, which must be integers where the bounds are.
 RANGES = {
     "vocab_size": (
         vocabulary_lib.NUM_SENTINELS + vocabulary_lib.MIN_PIECES,
@@ -42,23 +41,29 @@ RANGES = {
 }
 _JOB_VERSION = 2
 _SHOWN_BROKEN = 5
-# A larger share of unknown tokens than this is warned of: so much is no longer rare
-# characters, but digits or brackets that the vocabulary lacks.
+# Warns above this fraction of unknown tokens: too many to be rare characters only.
 _UNKNOWN_SHARE = 5e-3
-_MIN_TOKENS = 2  # of a split: the shortest row, one of text and one of noise
+_MIN_TOKENS = 2  # for a split: the shortest row has one text and one noise token
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenizationOptions:
-    """How to tokenise; every field changes the result."""
+    """Options for tokenisation, all of which change the result.
 
-    vocab_size: int = 32100  # of a vocabulary to be trained, sentinels included
-    vocabulary_bytes: int = 32_000_000  # text to train it on
-    # Of a vocabulary to be trained; None => SentencePiece's 0.9995, which is made for
-    # scripts of many characters and loses digits and brackets of prose.
+    Attributes:
+        vocab_size: number of ids of the vocabulary to train, sentinels included.
+        vocabulary_bytes: bytes of text to train it on.
+        character_coverage: see `vocabulary.train`; None loses digits in prose.
+        byte_fallback: see `vocabulary.train`.
+        validation_fraction: of the documents, unless there are validation sources.
+        read: how to split files into documents.
+    """
+
+    vocab_size: int = 32100
+    vocabulary_bytes: int = 32_000_000
     character_coverage: float | None = 0.99995
-    byte_fallback: bool = False  # of a vocabulary to be trained
-    validation_fraction: float = 0.01  # by document hash; unused with own sources
+    byte_fallback: bool = False
+    validation_fraction: float = 0.01
     read: corpus.ReadOptions = corpus.ReadOptions()
 
 
@@ -76,26 +81,26 @@ def tokenize_corpus(
     num_threads: int | None = None,
     progress: TextIO | None = None,
 ) -> str:
-    """Reads sources, trains or takes a vocabulary, and writes a token store.
+    """Tokenises the sources into a token store, training a vocabulary if none is given.
 
     Args:
-      sources: folders, globs and files (see `corpus`).
-      output: the store's folder, made here.
-      validation_sources: documents for validation; empty => a share of `sources`.
-      vocabulary: the vocabulary to use; None => train one on the train documents.
-      options: what else changes the result.
-      name: of the corpus, for reports; None => the last part of `output`.
-      description: more keys for the manifest's `source`.
-      strict: a broken record is an error; else it is reported, counted, left out.
-      overwrite: replace a store that is there already.
-      num_threads: threads of SentencePiece; None => one for each core.
-      progress: where progress is written; None => standard error.
+        sources: folders, globs and files (see `corpus.files`).
+        output: path of the store, a folder that is created.
+        validation_sources: validation documents; empty => a fraction of `sources`.
+        vocabulary: the vocabulary to use; None => train one on the training documents.
+        options: other options that change the result.
+        name: name of the corpus in reports; None => the last part of `output`.
+        description: additional keys for the manifest's `source`.
+        strict: whether a broken record is an error; by default it is skipped.
+        overwrite: whether to replace an existing store.
+        num_threads: SentencePiece threads; None => one per core.
+        progress: where progress is written; None => standard error.
 
     Returns:
-      `output`.
+        The absolute path of the store.
 
     Raises:
-      DataError: bad sources or options, no text, `output` is taken, the disk is full.
+        DataError: bad sources or options, no text, an existing `output`, a full disk.
     """
     output = os.path.abspath(output)
     _check_options(options, num_threads)
@@ -111,11 +116,13 @@ def tokenize_corpus(
         units = tokenized_units.Units(folder.units)
         if folder.begin(job, overwrite):
             line = Progress("tokenize", stream=progress)
-            line.message(f"tokenize: continuing the run that was cut off for {output}")
+            line.message(f"tokenize: resuming the interrupted run for {output}")
             if units.drop_damaged():
-                line.message("tokenize: from where its work is whole")
+                line.message("tokenize: damaged work files found; redoing that part")
         if vocabulary is None:
-            vocabulary = _vocabulary(folder, units, inputs, options, fraction, progress)
+            vocabulary = _vocabulary(
+                folder, units, inputs, found, options, fraction, progress
+            )
         left_out = _tokenize_rest(
             units,
             inputs,
@@ -152,13 +159,10 @@ def tokenize_corpus(
 
 
 def _check_options(options: TokenizationOptions, num_threads: int | None) -> None:
-    """Raises DataError for what no run can have."""
-    values = {
-        "num_threads": num_threads,
-        "document_characters": options.read.document_characters,
-    }
+    """Raises DataError if an option is out of range."""
+    values = vars(options) | vars(options.read) | {"num_threads": num_threads}
     for name, (least, most) in RANGES.items():
-        value = values[name] if name in values else getattr(options, name)
+        value = values[name]
         if value is None:
             continue
         if type(value) not in (int, type(most)) or not math.isfinite(value):
@@ -173,7 +177,7 @@ def _check_options(options: TokenizationOptions, num_threads: int | None) -> Non
 def _inputs(
     sources: Sequence[str], validation_sources: Sequence[str]
 ) -> tuple[list[SourceFile], corpus_files.Found]:
-    """The files to read, and what else the sources hold."""
+    """Returns the files to read, and everything found in the sources."""
     found = corpus_files.find(sources)
     if not validation_sources:
         return tokenized_units.source_files(found.files, None), found
@@ -182,10 +186,9 @@ def _inputs(
     for path in held_out.files:
         if (same := train.get(_identity(path))) is not None:
             names = f"{path!r}" if path == same else f"{same!r} and {path!r}"
-            raise DataError(f"{names}: a train and a validation source at once.")
-    inputs = tokenized_units.source_files(
-        found.files, "train"
-    ) + tokenized_units.source_files(held_out.files, "validation")
+            raise DataError(f"{names}: both a training and a validation source.")
+    inputs = tokenized_units.source_files(found.files, "train")
+    inputs += tokenized_units.source_files(held_out.files, "validation")
     return inputs, corpus_files.Found(
         files=found.files + held_out.files,
         left_out=found.left_out + held_out.left_out,
@@ -194,7 +197,7 @@ def _inputs(
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """What a file has once, whatever its names."""
+    """Returns a file's device and inode, which are the same for all its paths."""
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
@@ -205,7 +208,7 @@ def _describe_job(
     fraction: float,
     vocabulary: vocabulary_lib.Vocabulary | None,
 ) -> str:
-    """Everything that the result depends on, as text."""
+    """Returns everything that the result depends on, as JSON."""
     job = {
         "version": _JOB_VERSION,
         "inputs": [dataclasses.asdict(source) for source in inputs],
@@ -222,15 +225,16 @@ def _vocabulary(
     folder: Folder,
     units: tokenized_units.Units,
     inputs: list[SourceFile],
+    found: corpus_files.Found,
     options: TokenizationOptions,
     fraction: float,
     stream: TextIO | None,
 ) -> vocabulary_lib.Vocabulary:
-    """The vocabulary that an earlier run has trained, or a new one."""
+    """Returns the vocabulary that an interrupted run has trained, or trains one."""
     for file in glob.glob("vocabulary-*.model", root_dir=folder.work):
         with open(os.path.join(folder.work, file), "rb") as opened:
             model = opened.read()
-        if file == _model_name(model):  # it is as it was written
+        if file == _model_name(model):  # else it is damaged
             return vocabulary_lib.Vocabulary(model)
     units.drop()
     broken: list[corpus.BrokenRecord] = []
@@ -245,10 +249,13 @@ def _vocabulary(
             character_coverage=options.character_coverage,
             byte_fallback=options.byte_fallback,
         )
-    except DataError:
-        for record in broken:  # They may be why; else they are said when tokenised.
+    except DataError as error:  # Broken records and links may be the cause.
+        for record in broken:
             progress.message(_said(record))
-        raise
+        if not found.broken:
+            raise
+        skipped = "; ".join(corpus_files.reasons(found.broken))
+        raise DataError(f"{error} Skipped: {skipped}.") from error
     file = os.path.join(folder.work, _model_name(trained.model))
     files.write_whole(file, trained.model)
     progress.finish(f"{trained.size} ids, sha256 {trained.sha256[:12]}")
@@ -266,7 +273,7 @@ def _training_texts(
     stream: TextIO | None,
     broken: list[corpus.BrokenRecord],
 ) -> list[str]:
-    """A sample of the train documents, by their bytes; adds the first of `broken`."""
+    """Returns a sample of the training documents; adds broken records to `broken`."""
     train = [source for source in inputs if source.split != "validation"]
     total = sum(source.bytes for source in train)
     sample, documents = vocabulary_sample.Sample(options.vocabulary_bytes), 0
@@ -297,7 +304,7 @@ def _tokenize_rest(
     num_threads: int,
     stream: TextIO | None,
 ) -> list[corpus.LeftOut]:
-    """Adds units until the sources are at their end; returns what was left out."""
+    """Tokenises the rest of the sources and returns the files that were skipped."""
     total = sum(source.bytes for source in inputs)
     progress = Progress("tokenize", total, "tokens", stream)
     start, broken, left_out = tokenized_units.Position(), 0, list(found.left_out)
@@ -323,8 +330,7 @@ def _tokenize_rest(
         start, broken = unit.end, broken + unit.broken
     if strict and broken:
         raise DataError(
-            f"{broken} broken records were found before this run was cut off, and "
-            "strict is set; run without it, or mend the files."
+            f"The interrupted run found {broken} broken records, and --strict is set."
         )
     progress.update(start.bytes, sum(tokens.values()))
     rest = tokenized_units.tokenize(
@@ -343,7 +349,7 @@ def _tokenize_rest(
             progress.update(unit.end.bytes, sum(tokens.values()))
     progress.finish(f"{sum(tokens.values()):,} tokens, {broken:,} broken records")
     for line in corpus_files.summary(left_out):
-        progress.message(f"left out, {line}")
+        progress.message(f"skipped, {line}")
     for split, count in tokens.items():
         wanted = split == "train" or fraction or inputs[-1].split == split
         if count < _MIN_TOKENS and wanted:
@@ -356,21 +362,18 @@ def _said(record: corpus.BrokenRecord) -> str:
 
 
 def _no_split(split: str, options: TokenizationOptions, fraction: float) -> str:
-    """The error for a split without text, and which options help."""
+    """Returns the error message for a split without text, with options that help."""
     if not fraction:
-        return f"The sources hold no text for the {split} split; nothing was written."
-    ways = [
-        "give documents for validation (--validation-source)",
-        "another share of them (--validation-fraction)",
-    ]
+        return f"The sources have no text for the {split} split; nothing was written."
+    ways = ["add --validation-source", "change --validation-fraction"]
     if not options.read.document_characters:
-        ways.append("cut long documents into several (--document-characters 10000)")
+        ways.append("split long documents (--document-characters 10000)")
     if not options.read.document_per_line:
-        ways.append("take each line of .txt files as a document (--document-per-line)")
+        ways.append("make each line of .txt files a document (--document-per-line)")
     return (
-        f"The sources hold no text for the {split} split, which training needs; a "
-        f"share of {fraction} of the documents, by the hash of their text, is for "
-        f"validation. With few documents, {', '.join(ways[:-1])}, or {ways[-1]}."
+        f"The sources have no text for the {split} split, which training needs; a "
+        f"fraction of {fraction} of the documents is for validation, chosen by hash. "
+        f"If there are few documents, {', '.join(ways[:-1])}, or {ways[-1]}."
     )
 
 
@@ -386,13 +389,12 @@ def _report(manifest: token_store.Manifest, output: str, stream: TextIO | None) 
         share = entry["unknown_tokens"] / entry["tokens"]
         if share > _UNKNOWN_SHARE:
             progress.message(
-                f"tokenize: warning: the vocabulary does not know {100 * share:.2f} % "
-                f"of the {split} tokens; train one with a larger "
-                "--character-coverage or with --byte-fallback, or give one that suits "
-                "this text"
+                f"tokenize: warning: {100 * share:.2f} % of the {split} tokens are "
+                "unknown; train a vocabulary with a larger --character-coverage or "
+                "with --byte-fallback, or choose one that fits this text"
             )
     if "validation" not in manifest.splits:
         progress.message(
-            "tokenize: no document is for validation, which training needs; give "
-            "validation sources or a larger validation fraction"
+            "tokenize: warning: there are no validation documents, which training "
+            "needs; add --validation-source or increase --validation-fraction"
         )

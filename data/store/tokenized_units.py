@@ -1,7 +1,8 @@
-"""Pieces of a corpus, tokenised one by one: what a killed run continues from.
+"""Tokenises a corpus in units, from which an interrupted run resumes.
 
-A unit is some megabytes of consecutive documents. It depends only on the files, the
-options and the vocabulary, so that a run in two parts gives the bytes of a run in one.
+A unit is a few megabytes of consecutive documents. It depends only on the files, the
+options and the vocabulary, so a resumed run gives the same bytes as an uninterrupted
+one.
 """
 
 from collections.abc import Callable
@@ -26,12 +27,19 @@ SPLITS = ("train", "validation")
 UNIT_CHARACTERS = 8 << 20
 _CHUNK_CHARACTERS = 1 << 16  # longer documents are encoded in parts, at line ends
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_KEPT_BROKEN = 10  # broken records that are kept in full
+_KEPT_BROKEN = 10  # broken records per unit whose details are kept
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceFile:
-    """A file to read, and the split that it feeds; None => by document hash."""
+    """A file to read.
+
+    Attributes:
+        path: absolute path.
+        bytes: size of the file.
+        modified_ns: modification time in nanoseconds.
+        split: the split of its documents; None => chosen by the documents' hashes.
+    """
 
     path: str
     bytes: int
@@ -41,7 +49,13 @@ class SourceFile:
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """Where the next record is: `record` of file `file`; `bytes` read until there."""
+    """Position of the next record to read.
+
+    Attributes:
+        file: index of the file.
+        record: index of the record in the file.
+        bytes: bytes of all files read so far.
+    """
 
     file: int = 0
     record: int = 0
@@ -50,28 +64,40 @@ class Position:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """Tokens of consecutive documents, split by split."""
+    """The tokens of consecutive documents.
 
-    tokens: dict[str, np.ndarray]  # split: ids of all its documents
-    lengths: dict[str, np.ndarray]  # split: tokens of each document, uint32
+    Attributes:
+        tokens: split -> token ids of all its documents, uint16 or uint32.
+        lengths: split -> number of tokens of each document, uint32.
+        text_bytes: split -> bytes of the documents' text in UTF-8.
+        digest: SHA-256 of the documents' splits and text, in hex.
+        empty: number of documents without tokens, which are dropped.
+        broken: number of broken records.
+        first_broken: [origin, reason] of the first broken records.
+        left_out: [origin, reason, count] of skipped files.
+        end: position after the unit.
+    """
+
+    tokens: dict[str, np.ndarray]
+    lengths: dict[str, np.ndarray]
     text_bytes: dict[str, int]
-    digest: str  # of the documents' splits and text
+    digest: str
     empty: int
     broken: int
-    first_broken: list[list[str]]  # [origin, reason]
-    left_out: list[list]  # [origin, reason, count]
+    first_broken: list[list[str]]
+    left_out: list[list]
     end: Position
 
     def num_tokens(self) -> int:
-        """Tokens of all splits."""
+        """Returns the number of tokens in all splits."""
         return sum(map(len, self.tokens.values()))
 
     def num_unknown(self, split: str) -> int:
-        """Tokens that the vocabulary has no piece for."""
+        """Returns the number of unknown tokens in a split."""
         return int(np.count_nonzero(self.tokens[split] == UNK_ID))
 
     def save(self, path: str) -> None:
-        """Writes the unit, whole or not at all."""
+        """Writes the unit to a file atomically, with a checksum."""
         values = dataclasses.asdict(self)
         arrays = {}
         for field in ("tokens", "lengths"):
@@ -84,7 +110,11 @@ class Unit:
 
     @classmethod
     def load(cls, path: str) -> "Unit":
-        """Reads a unit that `save` wrote; raises DataError if it was damaged since."""
+        """Reads a unit that `save` wrote.
+
+        Raises:
+            DataError: the file does not match its checksum.
+        """
         with open(path, "rb") as file:
             digest, data = file.read(_DIGEST_BYTES), file.read()
         if hashlib.sha256(data).digest() != digest:
@@ -98,7 +128,11 @@ class Unit:
 
 
 class Units:
-    """The finished units in a folder, in order."""
+    """The finished units in a folder, in order.
+
+    Args:
+        folder: the folder in which the units are saved.
+    """
 
     def __init__(self, folder: str):
         self._folder = folder
@@ -111,12 +145,16 @@ class Units:
         unit.save(os.path.join(self._folder, f"{len(self._paths()):06d}.unit"))
 
     def drop(self, first: int = 0) -> None:
-        """Removes the units from the first on."""
+        """Removes unit number `first` and all later ones."""
         for path in self._paths()[first:]:
             os.remove(path)
 
     def drop_damaged(self) -> bool:
-        """Removes a unit that is not as it was written, and those after it."""
+        """Removes the first damaged unit and all later ones.
+
+        Returns:
+            Whether any unit was removed.
+        """
         for number, path in enumerate(self._paths()):
             try:
                 Unit.load(path)
@@ -130,7 +168,12 @@ class Units:
 
 
 def split_of(text: str, validation_fraction: float) -> str:
-    """The split of a document, by the hash of its text: equal texts stay together."""
+    """Returns the split of a document, which is chosen by the hash of its text.
+
+    Args:
+        text: the document; equal texts are always in the same split.
+        validation_fraction: expected fraction of the documents in "validation".
+    """
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     share = int.from_bytes(digest[:8], "big") / 2**64
     return "validation" if share < validation_fraction else "train"
@@ -139,12 +182,18 @@ def split_of(text: str, validation_fraction: float) -> str:
 def read(
     sources: list[SourceFile], options: corpus.ReadOptions, start: Position = Position()
 ) -> Iterator[tuple[SourceFile, corpus.Record, Position]]:
-    """All records from `start` on, each with its file and the position after it."""
+    """Yields all records from `start` on, with their file and the position after them.
+
+    Args:
+        sources: all files, in order.
+        options: how to split them into documents.
+        start: the position to start from.
+    """
     before = sum(source.bytes for source in sources[: start.file])
     for number in range(start.file, len(sources)):
         source = sources[number]
         skip = start.record if number == start.file else 0
-        opened = []  # the file, while it is read
+        opened = []  # holds the open file while it is read
         records = enumerate(corpus.read_file(source.path, options, opened.append))
         for record, item in itertools.islice(records, skip, None):
             read_bytes = sum(raw.tell() for raw in opened if not raw.closed)
@@ -163,7 +212,20 @@ def tokenize(
     num_threads: int = 1,
     on_broken: Callable[[corpus.BrokenRecord], None] = lambda record: None,
 ) -> Iterator[Unit]:
-    """Yields units from `start` to the end; `on_broken` sees every broken record."""
+    """Yields the units from `start` to the end of the corpus.
+
+    Args:
+        sources: all files, in order.
+        options: how to split them into documents.
+        vocabulary: the vocabulary to use.
+        validation_fraction: see `split_of`; only for files without a split.
+        start: where to start: a unit's `end`, or the default for the whole corpus.
+        num_threads: SentencePiece threads.
+        on_broken: called with every broken record.
+
+    Raises:
+        DataError: a document has 2^32 tokens or more.
+    """
     records = read(sources, options, start)
     while True:
         documents, broken, left_out, characters, end = [], [], [], 0, None
@@ -213,7 +275,9 @@ def _encode(
             empty += 1
             continue
         if length >= 1 << 32:
-            raise DataError(f"A document of {length} tokens is too long: 2^32 or more.")
+            raise DataError(
+                f"A document has {length} tokens; accepted is less than 2^32."
+            )
         tokens[split] += arrays
         lengths[split].append(length)
         text_bytes[split] += len(data)
@@ -231,7 +295,7 @@ def _encode(
 
 
 def cut(text: str) -> list[str]:
-    """A long text, cut after line ends; a line end is a blank to the vocabulary."""
+    """Splits a long text after line ends, which does not change its tokens."""
     chunks, start = [], 0
     while len(text) - start > _CHUNK_CHARACTERS:
         stop = text.find("\n", start + _CHUNK_CHARACTERS) + 1
@@ -243,7 +307,14 @@ def cut(text: str) -> list[str]:
 
 
 def source_files(paths: list[str], split: str | None) -> list[SourceFile]:
-    """Files with what tells whether they changed since a run was cut off."""
+    """Returns the files with their sizes and modification times.
+
+    A run resumes only if these are unchanged.
+
+    Args:
+        paths: the files.
+        split: the split of their documents; None => chosen by hash.
+    """
     result = []
     for path in paths:
         status = os.stat(path)

@@ -1,4 +1,4 @@
-"""The text that a vocabulary is trained on: a share of every file by its bytes."""
+"""Samples the text that a vocabulary is trained on, in proportion to file sizes."""
 
 import hashlib
 import heapq
@@ -7,23 +7,23 @@ from clinometer.data.store import tokenized_units
 
 
 class Sample:
-    """Keeps texts whose hashes are smallest, until they make up `size` bytes.
+    """A sample of about `size` bytes: the texts with the smallest hashes.
 
-    Every byte of a corpus is as likely to be in it, whatever its file and its place
-    there, and the same texts give the same sample. Long texts are taken by parts.
+    Every byte of a corpus is equally likely to be in the sample, whatever its file and
+    position, and the same texts give the same sample. Long texts are sampled in parts.
 
     Args:
-      size: bytes of UTF-8 to keep; the last text may exceed it.
+        size: bytes of UTF-8 to keep; the last text may exceed it.
     """
 
     def __init__(self, size: int):
         self._size = size
         self._bytes = self._added = 0
-        # Largest hash first; of equal texts the last.
+        # The largest hash first; among equal texts, the one that was added last.
         self._kept: list[tuple[int, int, bytes]] = []
 
     def add(self, text: str) -> None:
-        """Takes a text, in place of others with larger hashes."""
+        """Adds a text, replacing texts with larger hashes."""
         for part in tokenized_units.cut(text):
             data = part.encode("utf-8")
             order = int.from_bytes(hashlib.sha256(data).digest(), "big")
@@ -34,6 +34,6 @@ class Sample:
                 self._bytes -= len(heapq.heappop(self._kept)[2])
 
     def texts(self) -> list[str]:
-        """The sample, in the order in which it was added."""
+        """Returns the sampled texts in the order in which they were added."""
         in_order = sorted(self._kept, key=lambda item: -item[1])
         return [data.decode("utf-8") for _, _, data in in_order]

@@ -1,4 +1,4 @@
-"""Writes a token store from tokenised units."""
+"""Writes token stores from tokenised units."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from clinometer.data.store.tokenized_units import Unit
 from clinometer.data.store.vocabulary import Vocabulary
 
 _OPTIONS = "group_size:1,zstd:1"
-_BLOCKS_PER_FILE = 1 << 14  # 64 Mi tokens, 128 MiB of uint16 before compression
+_BLOCKS_PER_FILE = 1 << 14  # 64 Mi tokens, 128 MiB as uint16 before compression
 _KEPT_BROKEN = 10
 
 
@@ -47,18 +47,21 @@ def write_store(
     source: dict,
     broken: Sequence[BrokenRecord] = (),
 ) -> token_store.Manifest:
-    """Writes a store into `folder`, its manifest last.
+    """Writes a store into `folder`, the manifest last.
 
     Args:
-      folder: of the store, which exists.
-      units: all of them, in order.
-      vocabulary: which they were tokenised with.
-      name: of the corpus.
-      source: what it was read from, and how.
-      broken: what could not be read besides the units' own broken records.
+        folder: an existing folder for the store.
+        units: all tokenised units, in order.
+        vocabulary: the vocabulary that they were tokenised with.
+        name: name of the corpus.
+        source: what the corpus was read from, and with which options.
+        broken: files that could not be read, in addition to the units' broken records.
+
+    Returns:
+        The store's manifest.
 
     Raises:
-      DataError: there is no token to train on.
+        DataError: the train split has no tokens.
     """
     writers = {
         (split, kind): _FileSeries(folder, split, kind)
@@ -84,8 +87,8 @@ def write_store(
     if not writers["train", "tokens"].count:
         broken = f" ({totals.broken} broken records)" if totals.broken else ""
         raise DataError(
-            f"The sources hold no text for the train split{broken}; "
-            "nothing was written."
+            f"The sources have no text for the train split{broken}; nothing was "
+            "written."
         )
     files.write_whole(os.path.join(folder, token_store.VOCABULARY), vocabulary.model)
     manifest = token_store.Manifest(
@@ -138,7 +141,7 @@ def _describe(vocabulary: Vocabulary) -> dict:
 
 
 class _FileSeries:
-    """A stream of numbers in blocks, over as many ArrayRecord files as it takes."""
+    """Writes a stream of numbers in blocks to one or more ArrayRecord files."""
 
     def __init__(self, folder: str, split: str, kind: str):
         self._folder, self._split, self._kind = folder, split, kind
@@ -147,7 +150,7 @@ class _FileSeries:
             if kind == "tokens"
             else token_store.DOCUMENTS_PER_BLOCK
         )
-        self._rest = []  # arrays not yet written, less than a block together
+        self._rest = []  # arrays not yet written, together less than a block
         self._rest_length = 0
         self._writer = None
         self._blocks = 0

@@ -64,7 +64,7 @@ def test_links_are_followed_and_count_once(folder):
     os.symlink("a.txt", "c/z.pdf")
     found = corpus_files.find(["c"])
     assert found.files == ["c/a.txt", "c/linked/e.txt"]
-    again = "another name of what is read"
+    again = "another path to the same file or folder"
     assert _left_out(found) == {
         "c/hard.txt": again,
         "c/soft.txt": again,
@@ -83,9 +83,9 @@ def test_links_to_nothing_are_broken(folder):
         "c/dangling.txt",
         "c/self.txt",
     ]
-    assert found.broken[0].reason == "a link to nothing"
+    assert found.broken[0].reason == "a dangling link"
     assert "symbolic links" in found.broken[1].reason
-    with pytest.raises(DataError, match=r"dangling\.txt' is a link to nothing"):
+    with pytest.raises(DataError, match=r"dangling\.txt' is a dangling link"):
         corpus_files.find(["c/dangling.txt"])
 
 
@@ -128,7 +128,7 @@ def test_hidden_and_other_files_are_named(folder):
     }
     assert corpus_files.summary(found.left_out) == [
         "hidden: 3 (c/.hidden.txt, c/.ipynb_checkpoints, c/__MACOSX)",
-        "of another kind: 3 (c/no_ending, c/notes.pdf, c/sub/d.csv)",
+        "unsupported file type: 3 (c/no_ending, c/notes.pdf, c/sub/d.csv)",
     ]
     # Who names what is hidden wants it.
     assert corpus_files.find(["c/.hidden.txt"]).files == ["c/.hidden.txt"]
@@ -186,5 +186,5 @@ def test_token_stores_are_no_text(folder, store):
     assert _left_out(found) == dict.fromkeys(
         ("c/store", "c/news.partial"), "a token store"
     )
-    with pytest.raises(DataError, match="Left out: a token store: 1"):
+    with pytest.raises(DataError, match="Skipped: a token store: 1"):
         corpus_files.find([store.path])

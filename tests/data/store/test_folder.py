@@ -31,7 +31,7 @@ def output(store, tmp_path):
 def test_a_store_is_replaced_only_if_asked(output):
     folder = store_folder.Folder(str(output))
     before = _tree(output)
-    with pytest.raises(DataError, match="holds a token store already"):
+    with pytest.raises(DataError, match="already contains a token store"):
         folder.begin(_JOB, overwrite=False)
     assert not folder.begin(_JOB, overwrite=True)
     assert _tree(output) == before
@@ -47,7 +47,7 @@ def test_a_store_may_be_called_partial(output):
     assert store_folder.is_store(str(renamed))
     folder = store_folder.Folder(str(renamed))
     assert not folder.begin(_JOB, overwrite=True)
-    with pytest.raises(DataError, match=r"news\.partial', where the store would be"):
+    with pytest.raises(DataError, match=r"news\.partial' already exists"):
         store_folder.Folder(str(output)).begin(_JOB, overwrite=True)
 
 
@@ -63,7 +63,7 @@ def test_a_store_with_other_files_is_kept(output, stranger):
     else:
         path.write_text("precious")
     before = _tree(output)
-    with pytest.raises(DataError, match=f"holds '{stranger}' besides a token store"):
+    with pytest.raises(DataError, match=f"contains '{stranger}' in addition to a"):
         store_folder.Folder(str(output)).begin(_JOB, overwrite=True)
     assert _tree(output) == before
     assert os.listdir(output.parent) == ["news"]
@@ -75,7 +75,7 @@ def test_a_store_with_other_files_is_kept(output, stranger):
 def test_a_folder_with_some_manifest_is_kept(output, manifest):
     (output / "manifest.json").write_text(manifest)
     before = _tree(output)
-    with pytest.raises(DataError, match="cannot be told to be a token store"):
+    with pytest.raises(DataError, match="does not look like an intact token store"):
         store_folder.Folder(str(output)).begin(_JOB, overwrite=True)
     (output / "vocabulary.model").unlink()
     with pytest.raises(DataError, match="is not a token store"):
@@ -103,12 +103,12 @@ def _partial(output, **names):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ({"thesis.tex": "x"}, "it holds 'thesis.tex'"),
-        ({"job.json": _JOB, "units__notes.txt": "x"}, "it holds 'units/notes.txt'"),
+        ({"thesis.tex": "x"}, "it contains 'thesis.tex'"),
+        ({"job.json": _JOB, "units__notes.txt": "x"}, "it contains 'units/notes.txt'"),
         ({"job.json": _JOB, "store__train__mine.array_record": "x"}, "mine"),
-        ({"job.json": '{"name": "build"}'}, "its job.json describes something else"),
-        ({"job.json": "[" * 100000}, "its job.json describes something else"),
-        ({"units__000000.npz": "x"}, "it holds 'units/000000.npz'"),
+        ({"job.json": '{"name": "build"}'}, "its job.json does not describe a"),
+        ({"job.json": "[" * 100000}, "its job.json does not describe a"),
+        ({"units__000000.npz": "x"}, "it contains 'units/000000.npz'"),
     ],
 )
 def test_a_partial_folder_of_others_is_kept(tmp_path, names, message):
@@ -128,7 +128,7 @@ def test_a_partial_that_is_no_folder_is_kept(tmp_path, kind):
     else:
         (tmp_path / "elsewhere").mkdir()
         partial.symlink_to("elsewhere")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="already exists and is not from an"):
         store_folder.Folder(str(tmp_path / "news")).begin(_JOB, overwrite=True)
     assert partial.exists()
 
@@ -157,7 +157,7 @@ def test_a_store_is_back_after_a_kill_between_two_renames(output):
     folder.begin(_JOB, overwrite=True)
     os.rename(output, output.with_name("news.partial") / "replaced")
     other = json.dumps(json.loads(_JOB) | {"version": 1})
-    with pytest.raises(DataError, match="holds a token store already"):
+    with pytest.raises(DataError, match="already contains a token store"):
         folder.begin(other, overwrite=False)
     assert _tree(output) == before
 
@@ -170,7 +170,7 @@ def test_a_file_called_as_a_lock_is_kept(tmp_path, kind):
     else:
         os.mkfifo(path)
     with (
-        pytest.raises(DataError, match="is in the way of a lock file"),
+        pytest.raises(DataError, match="is needed for a lock file"),
         files.lock(str(path), wait=False),
     ):
         pass

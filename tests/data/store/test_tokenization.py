@@ -57,7 +57,7 @@ def test_broken_records_are_shown_and_counted(tmp_path, small_vocabulary):
     assert manifest.empty_documents == 1
     assert manifest.splits["train"]["documents"] == 1
     assert f"broken record: {path}:2: not valid JSON" in log.getvalue()
-    assert "no document is for validation" in log.getvalue()
+    assert "there are no validation documents" in log.getvalue()
 
 
 @pytest.mark.parametrize("more", [b"", b"one more (1)\n" * 50])
@@ -74,6 +74,27 @@ def test_broken_records_are_shown_where_no_vocabulary_can_be_trained(tmp_path, m
             [str(folder)], str(tmp_path / "s"), options=options, progress=log
         )
     assert f"broken record: {folder / 'a.txt.xz'}: truncated" in log.getvalue()
+
+
+@pytest.mark.parametrize("text", ["", "one more (1)\n" * 50])
+def test_dangling_links_are_named_where_there_is_too_little_text(tmp_path, text):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "a.txt").write_text(text)
+    options = tokenization.TokenizationOptions(
+        read=corpus.ReadOptions(document_per_line=True)
+    )
+
+    def fail():
+        with pytest.raises(DataError, match="no text|train a vocabulary") as caught:
+            tokenization.tokenize_corpus(
+                [str(folder)], str(tmp_path / "s"), options=options
+            )
+        return str(caught.value)
+
+    assert "Skipped" not in fail()
+    (folder / "b.txt").symlink_to("nowhere")
+    assert fail().endswith(f" Skipped: {folder / 'b.txt'}: a dangling link.")
 
 
 def test_strict_stops_at_the_first_broken_record(tmp_path, small_vocabulary):
@@ -97,7 +118,7 @@ def test_overwriting(corpus_file, small_vocabulary, tmp_path):
         )
 
     make(name="first")
-    with pytest.raises(DataError, match="holds a token store already"):
+    with pytest.raises(DataError, match="already contains a token store"):
         make()
     assert token_store.read_manifest(output).name == "first"
     make(name="second", overwrite=True)
@@ -191,25 +212,25 @@ def test_what_is_not_read_is_said_and_recorded(
     assert manifest.broken_records == {
         "count": 2,
         "first": [
-            [f"{folder}/gone.txt", "a link to nothing"],
+            [f"{folder}/gone.txt", "a dangling link"],
             [
                 f"{folder}/zero.txt.gz",
-                "truncated or corrupt: the file is empty, without a gzip member",
+                "truncated or corrupt: the file is empty: it has no gzip member",
             ],
         ],
     }
     assert manifest.source["left_out"] == [
         f"a FIFO, socket or device: 1 ({folder}/fifo.txt)",
-        f"another name of what is read: 1 ({folder}/again.jsonl)",
+        f"another path to the same file or folder: 1 ({folder}/again.jsonl)",
         f"hidden: 1 ({folder}/.git)",
-        f"of another kind: 1 ({folder}/notes.pdf)",
-        f"without a document: 1 ({folder}/empty.jsonl)",
+        f"no documents in the file: 1 ({folder}/empty.jsonl)",
+        f"unsupported file type: 1 ({folder}/notes.pdf)",
     ]
     for line in manifest.source["left_out"]:
-        assert f"left out, {line}\n" in log
+        assert f"skipped, {line}\n" in log
     for origin, reason in manifest.broken_records["first"]:
         assert f"broken record: {origin}: {reason}\n" in log
-    with pytest.raises(DataError, match=r"gone\.txt: a link to nothing"):
+    with pytest.raises(DataError, match=r"gone\.txt: a dangling link"):
         _tokenize([folder], tmp_path / "s", vocabulary=small_vocabulary, strict=True)
 
 
@@ -219,7 +240,7 @@ def test_a_file_and_its_link_are_no_train_and_validation(
     for make in (os.link, os.symlink):
         other = tmp_path / f"{make.__name__}.jsonl"
         make(corpus_file, other)
-        with pytest.raises(DataError, match="a train and a validation source at once"):
+        with pytest.raises(DataError, match="both a training and a validation source"):
             _tokenize(
                 [corpus_file],
                 tmp_path / "store",
@@ -287,7 +308,7 @@ def test_unknown_tokens_are_said_and_warned_of(tmp_path, texts, small_vocabulary
     share = 100 * entry["unknown_tokens"] / entry["tokens"]
     assert share > 0.9
     assert f"({share:.3f} % unknown)" in log
-    assert f"warning: the vocabulary does not know {share:.2f} % of the train" in log
+    assert f"warning: {share:.2f} % of the train tokens are unknown" in log
     assert "--character-coverage" in log and "--byte-fallback" in log
     # Trained on the text, it knows all of it.
     manifest, log = _tokenize([path], tmp_path / "b")

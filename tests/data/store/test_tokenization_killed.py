@@ -94,7 +94,7 @@ def test_killed_and_continued_gives_the_same_bytes(
     continued = _run(corpus_file, output, "os", "replace", 0)
     assert continued.returncode == 0, continued.stderr
     if (function, call) != ("replace", 1):
-        assert "continuing the run" in continued.stderr
+        assert "resuming the interrupted run" in continued.stderr
     assert _same(output, uninterrupted)
     assert os.listdir(tmp_path) == ["news"]
     manifest = output / "manifest.json"
@@ -132,8 +132,8 @@ def go_on(corpus_file, work, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [
-        ("units/000001.unit", lambda data: data[:-9] + b"x" + data[-8:], "is whole"),
-        ("units/000000.unit", lambda data: b"", "is whole"),
+        ("units/000001.unit", lambda data: data[:-9] + b"x" + data[-8:], "redoing"),
+        ("units/000000.unit", lambda data: b"", "redoing"),
         ("vocabulary-*.model", lambda data: data[:99] + b"x" + data[100:], "training"),
         ("vocabulary-*.model", lambda data: b"", "training"),
         ("store/train/tokens-00000.array_record", lambda data: data[:1000], ""),
@@ -142,7 +142,7 @@ def go_on(corpus_file, work, tmp_path, monkeypatch):
 def test_damaged_work_is_done_again(work, go_on, uninterrupted, file, change, said):
     (path,) = work.glob(file)
     output, log = go_on(path.relative_to(work), change(path.read_bytes()))
-    assert "continuing the run" in log and said in log
+    assert "resuming the interrupted run" in log and said in log
     assert _same(output, uninterrupted)
 
 
@@ -154,7 +154,7 @@ def test_another_job_does_not_continue(corpus_file, uninterrupted, tmp_path):
     tokenization.tokenize_corpus(
         [corpus_file], str(output), options=options, progress=log
     )
-    assert "continuing" not in log.getvalue()
+    assert "resuming" not in log.getvalue()
     assert token_store.TokenStore.open(str(output)).vocabulary.size == 350
 
 
@@ -176,7 +176,7 @@ def test_any_damage_to_the_work_is_mended_or_refused(work, go_on, uninterrupted)
         try:
             output, _ = go_on(path.relative_to(work), data)
         except DataError as error:
-            message = "its job.json describes something else"
+            message = "its job.json does not describe a"
             assert message in str(error), (case, path, kind)
             outcomes["refused"] += 1
         else:

@@ -20,7 +20,7 @@ def test_command(corpus_file, tmp_path, capsys):
     assert tokenize_main.main(arguments) == 0
     assert token_store.TokenStore.open(output).vocabulary.size == 400
     assert tokenize_main.main(arguments) == 1
-    assert "holds a token store already" in capsys.readouterr().err
+    assert "already contains a token store" in capsys.readouterr().err
     assert tokenize_main.main([str(tmp_path / "no"), "--output", output + "2"]) == 1
     assert corpus.ACCEPTED in capsys.readouterr().err
 
