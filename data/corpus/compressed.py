@@ -1,7 +1,7 @@
-"""Streams of gzip, xz and Zstandard files, by file name.
+"""Decompresses gzip, xz and Zstandard files as streams.
 
-A file may be several gzip members, xz streams or Zstandard frames, one after the
-other; what lies between and after them is padding that the format allows, or an error.
+A file may consist of several gzip members, xz streams or Zstandard frames. Anything
+else between or after them is an error, except padding that the format allows.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,24 @@ import zlib
 
 import zstandard
 
-# What a truncated or corrupt stream raises.
+# Exceptions that reading a truncated or corrupt stream raises.
 BROKEN = (EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 _CHUNK_BYTES = 1 << 18
 
 
 class _Format(NamedTuple):
-    """How the parts of a file of some format follow each other."""
+    """A compression format.
+
+    Attributes:
+        part: what the format calls a part of a file.
+        decompressor: returns a new decompressor, for one part.
+        padding: zeros after a part must be a multiple of this number; None => the
+            format allows no padding.
+    """
 
     part: str
-    decompressor: Callable[[], Any]  # of one part
-    padding: int | None  # zeros after a part come in multiples of it; None => never
+    decompressor: Callable[[], Any]
+    padding: int | None
 
 
 _FORMATS = {
@@ -41,13 +48,22 @@ SUFFIXES = tuple(_FORMATS)
 
 
 def strip_suffix(name: str) -> str:
-    """The file name without its suffix of compression, in lower or upper case."""
+    """Returns a file name without its compression suffix, whatever the case."""
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in _FORMATS else name
 
 
 def decompress(name: str, raw: BinaryIO) -> BinaryIO:
-    """A stream of the file's contents; `raw` itself if it is not compressed."""
+    """Returns a stream of a file's decompressed contents.
+
+    Args:
+        name: the file's name, whose suffix tells the format.
+        raw: the file.
+
+    Returns:
+        The stream, `raw` itself if the name has no compression suffix. Reading it
+        raises one of `BROKEN` where the file is truncated or corrupt.
+    """
     suffix = os.path.splitext(name)[1].lower()
     if suffix not in _FORMATS:
         return raw
@@ -55,20 +71,20 @@ def decompress(name: str, raw: BinaryIO) -> BinaryIO:
 
 
 class _Parts(io.RawIOBase):
-    """Reads part after part.
+    """A stream of the decompressed parts of a file.
 
-    The libraries' own readers take a cut frame, or a corrupt header after a whole
-    stream, for the end of the file.
+    The libraries' own readers take a truncated frame, or a corrupt header after a
+    complete stream, for the end of the file.
     """
 
     def __init__(self, raw: BinaryIO, kind: _Format):
         self._raw, self._format = raw, kind
-        self._decompressor = None  # of the part being read
-        self._begun = False  # a part has begun
-        self._zeros = 0  # of padding since the last part
+        self._decompressor = None  # for the part being read
+        self._begun = False  # whether any part has begun
+        self._zeros = 0  # padding bytes since the last part
         self._input = b""
         self._output = memoryview(b"")
-        self._error = None  # once broken, it stays broken
+        self._error = None  # raised again by each later read
 
     def readable(self) -> bool:
         return True
@@ -92,7 +108,7 @@ class _Parts(io.RawIOBase):
         return size
 
     def _decompress(self) -> None:
-        """Takes the input: padding, or what it holds of a part."""
+        """Consumes the buffered input, as padding or as data of a part."""
         if self._decompressor is None:
             if self._begun and self._format.padding:
                 rest = self._input.lstrip(b"\0")
@@ -111,13 +127,13 @@ class _Parts(io.RawIOBase):
 
     def _check_end(self) -> None:
         if not self._begun:
-            raise EOFError(f"the file is empty, without a {self._format.part}")
+            raise EOFError(f"the file is empty: it has no {self._format.part}")
         if self._decompressor is not None:
-            raise EOFError(f"the last {self._format.part} is cut short")
+            raise EOFError(f"the last {self._format.part} is truncated")
         self._check_padding()
 
     def _check_padding(self) -> None:
         if self._zeros and self._zeros % self._format.padding:
             raise lzma.LZMAError(
-                f"{self._zeros} zeros follow a stream, not a multiple of 4"
+                f"a stream is followed by {self._zeros} zeros, not a multiple of 4"
             )

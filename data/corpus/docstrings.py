@@ -1,4 +1,4 @@
-"""English that every installation has: the docstrings of its Python packages."""
+"""Extracts docstrings from the installed Python packages as a corpus of English."""
 
 import ast
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import warnings
 
 from clinometer.data.errors import DataError
 
-# Distributions that the `study` extra installs, by their names.
+# Names of distributions that the `study` extra installs.
 DISTRIBUTIONS = (
     "absl-py",
     "array_record",
@@ -42,8 +42,8 @@ DISTRIBUTIONS = (
     "zstandard",
 )
 MIN_CHARACTERS = 100
-# Folders left out: tests say little in English, and the others are absent from some
-# systems' Python (Debian's, for one) or hold no source of the package.
+# Skipped folders: tests contain little English; the others are missing from some Python
+# installations (Debian's, for example) or contain no source code of the package.
 _LEFT_OUT = frozenset(
     {
         "__pycache__",
@@ -64,10 +64,10 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of `DISTRIBUTIONS`.
+    """Returns the installed version of each of `DISTRIBUTIONS`.
 
     Raises:
-      DataError: one is not installed.
+        DataError: a distribution is not installed.
     """
     found = {}
     for name in DISTRIBUTIONS:
@@ -76,7 +76,11 @@ def versions() -> dict[str, str]:
 
 
 def source_paths() -> list[str]:
-    """Python files of the standard library, then of each distribution, in order."""
+    """Returns the Python files of the standard library, then of each distribution.
+
+    Raises:
+        DataError: a distribution is not installed.
+    """
     paths = list(_standard_library())
     for name in DISTRIBUTIONS:
         files = _distribution(name).files or ()
@@ -91,19 +95,20 @@ def source_paths() -> list[str]:
 def extract(
     paths: Iterable[str], on_file: Callable[[int, int], None] = lambda n, found: None
 ) -> list[str]:
-    """Docstrings of modules, classes and functions, each text once.
+    """Returns the distinct docstrings of modules, classes and functions.
 
-    They are cleaned of their indentation, at least 100 characters long, and in the
-    order of their SHA-256: a fixed one that mixes the packages, so that any part of
-    the corpus is like the whole.
+    Docstrings are dedented; those shorter than `MIN_CHARACTERS` are skipped. They are
+    sorted by SHA-256, a reproducible order that mixes the packages, so that any part
+    of the corpus is representative of the whole.
 
     Args:
-      paths: Python files; one that does not parse has no docstrings.
-      on_file: called with the files read and the docstrings found so far.
+        paths: Python files; those that do not parse are skipped.
+        on_file: called after each file with the number of files read and of docstrings
+            found so far.
     """
     found: dict[bytes, str] = {}
     with warnings.catch_warnings(), _no_garbage_collection():
-        warnings.simplefilter("ignore")  # of invalid escapes in others' source
+        warnings.simplefilter("ignore")  # about invalid escape sequences
         for number, path in enumerate(paths, start=1):
             for text in _docstrings(path):
                 data = text.encode("utf-8", errors="ignore")
@@ -117,7 +122,7 @@ def _docstrings(path: str) -> Iterator[str]:
         with open(path, "rb") as file:
             tree = ast.parse(file.read())
     except (OSError, SyntaxError, ValueError):
-        return  # a template, or source of another Python version
+        return  # a template, or source code for another Python version
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED):
             text = ast.get_docstring(node, clean=True)
@@ -143,14 +148,14 @@ def _distribution(name: str) -> metadata.Distribution:
         return metadata.distribution(name)
     except metadata.PackageNotFoundError as error:
         raise DataError(
-            f"The embedded corpus needs the package {name!r}, which is not installed; "
-            'install the extra: pip install "clinometer[study]".'
+            f"The embedded corpus needs the package {name!r}, which is not installed. "
+            'Install it with: pip install "clinometer[study]".'
         ) from error
 
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Syntax trees are many objects and no garbage: collecting doubles the time."""
+    """Disables garbage collection, which doubles the time of parsing."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,7 @@
 """Documents from files: text, JSON lines, tar archives and ArrayRecord.
 
-Files are read as streams. A broken record is yielded as such, and so is what is left
-out: nothing is skipped in silence.
+Files are read as streams. Broken records and skipped files are yielded along with the
+documents, so that the caller can report them.
 """
 
 from collections.abc import Callable
@@ -26,23 +26,36 @@ _BOM = b"\xef\xbb\xbf"
 _LINE_END, _BLANK = re.compile(r"\n"), re.compile(r"\s")
 _ARRAY_RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 _ARRAY_RECORD_BATCH = 1024
-# Riegeli's own, and of a name or number that it cannot take.
+# Raised by Riegeli for damaged files and for file names or indices that it rejects.
 _ARRAY_RECORD_ERRORS = (RuntimeError, IndexError, ValueError)
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """How files become documents."""
+    """Options for splitting files into documents.
 
-    text_field: str = "text"  # the field of a JSON record that holds the text
-    document_per_line: bool = False  # .txt: each line is a document, not each file
-    # Longer documents are cut into several, at line ends or blanks after so many.
+    Attributes:
+        text_field: the field of a JSON record that holds the text.
+        document_per_line: whether each line of a .txt file is a document; by default
+            the whole file is one.
+        document_characters: splits longer documents after this many characters, at the
+            next line end or blank; None => documents are never split.
+    """
+
+    text_field: str = "text"
+    document_per_line: bool = False
     document_characters: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """One document: its text and where it came from (`file:line`)."""
+    """A document.
+
+    Attributes:
+        text: its text.
+        origin: the file that it comes from, with a line or record number if the file
+            holds several documents (`file:line`).
+    """
 
     text: str
     origin: str
@@ -50,7 +63,12 @@ class Document:
 
 @dataclasses.dataclass(frozen=True)
 class BrokenRecord:
-    """A record that could not be read: where it is and what is wrong with it."""
+    """A record that could not be read.
+
+    Attributes:
+        origin: the file, with a line or record number where known (`file:line`).
+        reason: what is wrong with it.
+    """
 
     origin: str
     reason: str
@@ -58,7 +76,13 @@ class BrokenRecord:
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """Files that are not read, by a rule: the first one, the rule and their number."""
+    """Files that are skipped for the same reason.
+
+    Attributes:
+        origin: the first of the files.
+        reason: why they are skipped.
+        count: the number of files.
+    """
 
     origin: str
     reason: str
@@ -67,19 +91,26 @@ class LeftOut:
 
 Record = Document | BrokenRecord | LeftOut
 
-OTHER_KIND = "of another kind"
+OTHER_KIND = "unsupported file type"
 HIDDEN = "hidden"
-LINK_IN_ARCHIVE = "a link or device in an archive"
-NO_DOCUMENT = "without a document"
+LINK_IN_ARCHIVE = "link or device in an archive"
+NO_DOCUMENT = "no documents in the file"
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is the system's own, not the corpus's."""
+    """Returns whether a file or folder name is hidden (`.name` or `__MACOSX`)."""
     return name == "__MACOSX" or (name.startswith(".") and name not in (".", ".."))
 
 
 def kind(name: str) -> str | None:
-    """txt, jsonl, tar or array_record; None for any other file name."""
+    """Returns the type of a file by its name, ignoring case and compression suffixes.
+
+    Args:
+        name: a file name or path.
+
+    Returns:
+        "txt", "jsonl", "tar" or "array_record"; None for any other type.
+    """
     name = name.lower()
     if name.endswith(_ARRAY_RECORD_SUFFIXES):
         return "array_record"
@@ -94,12 +125,17 @@ def read_file(
     options: ReadOptions = ReadOptions(),
     on_open: Callable[[BinaryIO], None] = lambda raw: None,
 ) -> Iterator[Record]:
-    """Yields a file's documents in order, and its broken records in their places.
+    """Yields the documents and broken records of a file in order.
 
     Args:
-      path: a file of an accepted kind.
-      options: how to read it.
-      on_open: called with the open file, whose `tell()` shows progress.
+        path: a file of a supported type.
+        options: how to split it into documents.
+        on_open: called with the open file, whose `tell()` shows the progress. Not
+            called for ArrayRecord files.
+
+    Yields:
+        A `Document` or `BrokenRecord` for each record, and a `LeftOut` for what was
+        skipped.
     """
     for record in _or_named(path, _read(path, options, on_open)):
         if options.document_characters and isinstance(record, Document):
@@ -109,7 +145,7 @@ def read_file(
 
 
 def _or_named(origin: str, records: Iterator[Record]) -> Iterator[Record]:
-    """The records of a file; where it has none, the file is named."""
+    """Yields the records of a file, or a `LeftOut` for the file if it has none."""
     empty = True
     for record in records:
         empty = False
@@ -184,13 +220,13 @@ def _read_tar(origin: str, stream: BinaryIO, options: ReadOptions) -> Iterator[R
         yield BrokenRecord(origin, f"truncated or corrupt archive: {error}")
     else:
         if not accepted:
-            yield BrokenRecord(origin, "archive holds no .txt or .jsonl file")
+            yield BrokenRecord(origin, "the archive has no .txt or .jsonl file")
     for reason, (first, count) in left_out.items():
         yield LeftOut(first, reason, count)
 
 
 def _left_out_of_archive(member: tarfile.TarInfo) -> str | None:
-    """Why a member is not read."""
+    """Returns the reason for skipping an archive's member, or None to read it."""
     if any(map(is_hidden, member.name.split("/"))):
         return HIDDEN
     if not member.isfile():
@@ -224,10 +260,10 @@ def _read_array_record(path: str, options: ReadOptions) -> Iterator[Record]:
             for record in _read_array_records(path, reader, numbers, options):
                 broken = broken or isinstance(record, BrokenRecord)
                 yield record
-        reader.close()  # which tells of a file that could not be opened
+        reader.close()  # Raises if the file could not be opened.
     except _ARRAY_RECORD_ERRORS as error:
         if not broken:
-            yield BrokenRecord(path, f"not a whole ArrayRecord file: {error}")
+            yield BrokenRecord(path, f"not a complete ArrayRecord file: {error}")
 
 
 def _read_array_records(
@@ -236,7 +272,7 @@ def _read_array_records(
     numbers: range,
     options: ReadOptions,
 ) -> Iterator[Record]:
-    """Reads records together or, if one of them is corrupt, each by itself."""
+    """Reads a batch of records, or one at a time if any of them is corrupt."""
     try:
         records = reader.read(numbers.start, numbers.stop)
     except _ARRAY_RECORD_ERRORS as error:
@@ -262,16 +298,16 @@ def _json_document(
     try:
         record = json.loads(line)
     except RecursionError:
-        return BrokenRecord(origin, "JSON that is nested too deeply")
+        return BrokenRecord(origin, "not valid JSON: nested too deeply")
     except ValueError as error:
         return BrokenRecord(origin, f"not valid JSON: {error}")
     field = options.text_field
     if not isinstance(record, dict) or field not in record:
-        return BrokenRecord(origin, f"not a JSON object with a field {field!r}")
+        return BrokenRecord(origin, f"not a JSON object with the field {field!r}")
     text = record[field]
     if not isinstance(text, str):
         kind = type(text).__name__
-        return BrokenRecord(origin, f"field {field!r} is not a string but {kind}")
+        return BrokenRecord(origin, f"field {field!r} is {kind}, not a string")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

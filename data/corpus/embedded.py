@@ -1,9 +1,9 @@
-"""The corpus that needs no download: docstrings, scanned once and cached.
+"""The embedded corpus of docstrings, which needs no download, and its cache.
 
-The cache is `$CLINOMETER_CACHE`, else `$XDG_CACHE_HOME/clinometer`, else
-`~/.cache/clinometer`, else, for a user without a home, a folder of the user's among
-the temporary files. A corpus is kept under a key of Python's and the packages'
-versions, so that another lock file gets another corpus.
+The cache folder is the first that is available of `$CLINOMETER_CACHE`,
+`$XDG_CACHE_HOME/clinometer`, `~/.cache/clinometer` and, without a home folder, a folder
+for the user in the system's temporary folder. The cache key depends on the versions of
+Python and of the packages, so that each set of installed versions has its own corpus.
 """
 
 import functools
@@ -24,25 +24,25 @@ from clinometer.data.store import token_store
 from clinometer.data.store import tokenization
 
 VALIDATION_FRACTION = 0.05
-_VOCABULARY_BYTES = 4 << 20  # a sample: the order of documents is random
+_VOCABULARY_BYTES = 4 << 20  # text that the vocabulary is trained on
 _DIGEST = ".sha256"
 _FORMAT = 1
 
 
 def cache_directory() -> str:
-    """Where corpora and stores are kept."""
+    """Returns the folder in which corpora and stores are cached."""
     own = os.path.expanduser(os.environ.get("CLINOMETER_CACHE", ""))
     if own and not own.startswith("~"):
         return os.path.abspath(own)
-    # The standard says of XDG_CACHE_HOME: a relative path counts for nothing.
+    # The XDG specification says to ignore a relative XDG_CACHE_HOME.
     for name in (os.environ.get("XDG_CACHE_HOME", ""), "~/.cache"):
         home = os.path.expanduser(name)
         if os.path.isabs(home):
             return os.path.join(home, "clinometer")
     folder = os.path.join(tempfile.gettempdir(), f"clinometer-{os.getuid()}")
     _say_once(
-        f"clinometer: there is no home folder for a cache; it is {folder} (set HOME or "
-        "CLINOMETER_CACHE)"
+        f"clinometer: no home folder found, so the cache folder is {folder}; set HOME "
+        "or CLINOMETER_CACHE to choose another"
     )
     return folder
 
@@ -53,10 +53,13 @@ def _say_once(text: str) -> None:
 
 
 def corpus_key() -> str:
-    """Names the corpus that this Python and these packages give.
+    """Returns the cache key of the corpus, 16 hex digits.
+
+    The key is a hash of the versions of Python and of the packages, and of the code
+    that extracts the docstrings.
 
     Raises:
-      DataError: a package is missing.
+        DataError: a package is missing.
     """
     what = {
         "format": _FORMAT,
@@ -68,14 +71,17 @@ def corpus_key() -> str:
 
 
 def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) -> str:
-    """The corpus as JSON lines with a `text` field, scanned if it is not there whole.
+    """Extracts the corpus to a file of JSON lines unless it is cached intact.
 
     Args:
-      directory: the cache; None => `cache_directory()`.
-      progress: where progress is written; None => standard error.
+        directory: the cache folder; None => `cache_directory()`.
+        progress: where progress is written; None => standard error.
 
     Returns:
-      The file's path.
+        The path of the file, whose lines are JSON objects with a `text` field.
+
+    Raises:
+        DataError: a package is missing, or the cache cannot be written.
     """
     directory = directory or cache_directory()
     path = os.path.join(directory, f"docstrings-{corpus_key()}.jsonl")
@@ -85,7 +91,7 @@ def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) 
         files.disk_errors(f"the embedded corpus {path!r}"),
         files.lock(path + ".lock", wait=True),
     ):
-        if _is_as_written(path):  # the process that held the lock has made it
+        if _is_as_written(path):  # Written by the process that held the lock.
             return path
         sources = docstrings.source_paths()
         with Progress("embedded corpus", len(sources), "documents", progress) as line:
@@ -101,7 +107,7 @@ def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) 
 
 
 def _is_as_written(path: str) -> bool:
-    """Whether the corpus is whole; damage would be another corpus, without a word."""
+    """Returns whether the file exists and matches the checksum stored beside it."""
     try:
         with open(path, "rb") as file, open(path + _DIGEST, "rb") as digest:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -115,18 +121,18 @@ def ensure_store(
     vocab_size: int = 2048,
     progress: TextIO | None = None,
 ) -> str:
-    """The embedded corpus as a token store, made if it is not there.
+    """Tokenises the embedded corpus into a token store unless it is cached.
 
     Args:
-      directory: the cache; None => `cache_directory()`.
-      vocab_size: ids of the vocabulary, sentinels included.
-      progress: where progress is written; None => standard error.
+        directory: the cache folder; None => `cache_directory()`.
+        vocab_size: number of ids of the vocabulary, sentinels included.
+        progress: where progress is written; None => standard error.
 
     Returns:
-      The store's folder.
+        The store's folder.
 
     Raises:
-      DataError: a package is missing, the cache cannot be written.
+        DataError: a package is missing, or the cache cannot be written.
     """
     directory = directory or cache_directory()
     store = os.path.join(directory, f"store-{corpus_key()}-v{vocab_size}")
@@ -138,14 +144,14 @@ def ensure_store(
         files.lock(store + ".making", wait=True),
     ):
         if not _is_whole(store):
-            shutil.rmtree(store, ignore_errors=True)  # a spoilt one, in our own cache
+            shutil.rmtree(store, ignore_errors=True)  # a damaged store in the cache
             tokenization.tokenize_corpus(
                 [text],
                 store,
                 options=tokenization.TokenizationOptions(
                     vocab_size=vocab_size,
                     vocabulary_bytes=_VOCABULARY_BYTES,
-                    character_coverage=None,  # with it the numbers were measured
+                    character_coverage=None,  # as for the published measurements
                     validation_fraction=VALIDATION_FRACTION,
                 ),
                 name="embedded",

@@ -1,4 +1,4 @@
-"""Members of tar archives, read as a stream to the archive's true end."""
+"""Reads the members of a tar archive from a stream, up to its actual end."""
 
 from collections.abc import Iterator
 import tarfile
@@ -6,19 +6,26 @@ from typing import BinaryIO
 
 
 def members(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
-    """Yields an archive's members and, of files, their contents, to be read at once.
+    """Yields the members of an archive, with a stream of the contents of each file.
 
-    `tarfile` itself takes a corrupt header for the end of the archive, and stops at
-    the zeros between archives that were joined; here the one is an error and the other
-    is read on.
+    By itself, `tarfile` takes a corrupt header for the end of the archive and stops at
+    the zeros between concatenated archives. Here a corrupt header is an error, and
+    concatenated archives are read to the end.
+
+    Args:
+        stream: the uncompressed archive.
+
+    Yields:
+        Each member and, for a file, its contents (None for other members). Read the
+        contents before advancing the iterator.
 
     Raises:
-      tarfile.TarError: the archive is cut short or corrupt.
+        tarfile.TarError: the archive is truncated or corrupt.
     """
     ends_in_zeros = False
 
     class Member(tarfile.TarInfo):
-        """A member whose header is right; only zeros may stand in its place."""
+        """A member whose header must be valid unless it consists of zeros."""
 
         @classmethod
         def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
@@ -38,8 +45,8 @@ def members(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None
         ) as archive:
             while (member := archive.next()) is not None:
                 yield member, archive.extractfile(member) if member.isfile() else None
-                archive.members.clear()  # which would grow with the archive
-    except ValueError as error:  # of a number in an extended header
+                archive.members.clear()  # Else the list grows with the archive.
+    except ValueError as error:  # a bad number in an extended header
         raise tarfile.ReadError(str(error)) from error
     if not ends_in_zeros:
         raise tarfile.ReadError("the zeros that end an archive are missing")

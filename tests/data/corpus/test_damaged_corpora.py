@@ -115,7 +115,7 @@ def test_an_array_record_that_is_none(tmp_path, data):
     path.write_bytes(data)
     (record,) = corpus.read_file(str(path))
     assert isinstance(record, corpus.BrokenRecord)
-    assert "not a whole ArrayRecord file" in record.reason
+    assert "not a complete ArrayRecord file" in record.reason
 
 
 def test_one_bad_record_costs_only_its_group(texts, tmp_path):

@@ -143,7 +143,7 @@ def test_text_field_option(tmp_path):
     path.write_text('{"body": "x"}\n{"text": "y"}\n')
     texts = _texts(path, text_field="body")
     assert texts[0] == "x"
-    assert texts[1].reason == "not a JSON object with a field 'body'"
+    assert texts[1].reason == "not a JSON object with the field 'body'"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_text_field_option(tmp_path):
     [
         (b'{"text": "cut', "not valid JSON"),
         (b'["text"]', "not a JSON object"),
-        (b'{"text": 3}', "not a string but int"),
+        (b'{"text": 3}', "is int, not a string"),
         (b'{"text": "\\ud800"}', "not valid Unicode"),
         (b'{"text": "\xff"}', "not valid JSON"),
         (b'{"text": ' + b"[" * 100000, "nested too deeply"),
