@@ -1,7 +1,7 @@
-"""From the metrics of tasks to one number of a task, of a benchmark, of a run.
+"""Averages the metrics of a task, and the tasks of a benchmark.
 
-First the metrics of one task are averaged, then the tasks of a benchmark, each with the
-same weight; the "Avg" of Tay et al. 2021 is the mean of GLUE, SuperGLUE and SQuAD
+The metrics of each task are averaged first, then the tasks of a benchmark with equal
+weights. The "Avg" of Tay et al. 2021 is the mean of GLUE, SuperGLUE and SQuAD
 (FORMATS.md#averages).
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import scores
 
-# The tasks of each average. WNLI and DPR are in none.
+# The tasks of each average. None includes WNLI or DPR.
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 SUPERGLUE = (
     "boolq",
@@ -39,18 +39,18 @@ AVERAGES: dict[str, tuple[str, ...]] = {
     "twelve": TWELVE,
     "probes": PROBES,
 }
-# What the "Avg" of Tay et al. 2021 is the mean of.
+# The averages that make up the "Avg" of Tay et al. 2021.
 OVERALL = ("glue", "superglue", "squad")
 OVERALL_NAME = "avg"
 
 
 class Average(NamedTuple):
-    """A mean of tasks' numbers, in percent.
+    """A mean over tasks, in percent.
 
     Attributes:
-      value: the mean.
-      standard_error: of the evaluation sets' sampling, taking the tasks for
-        independent; NaN where a number has none.
+        value: the mean.
+        standard_error: standard error due to the sampling of the evaluation sets,
+            assuming independent tasks; NaN if that of any task is unknown.
     """
 
     value: float
@@ -58,32 +58,39 @@ class Average(NamedTuple):
 
 
 def task_number(metrics: Mapping[str, float], averaged: Sequence[str]) -> float:
-    """The one number of a task: the mean of its `averaged` metrics.
+    """Returns the number of a task, the mean of its `averaged` metrics.
 
-    A `scores.Score` if the metrics are.
+    Args:
+        metrics: name -> value of each metric, in percent.
+        averaged: names of the metrics to average.
+
+    Returns:
+        The mean, a `scores.Score` if the metrics are.
 
     Raises:
-      DataError: one of them is missing.
+        DataError: a metric is missing, or `averaged` is empty.
     """
     missing = [name for name in averaged if name not in metrics]
     if missing or not averaged:
         raise DataError(
             f"A task's number is the mean of {', '.join(averaged) or 'no metric'}, but "
-            f"{', '.join(missing) or 'nothing'} is missing; "
-            f"there are {', '.join(metrics) or 'none'}."
+            f"{', '.join(missing) or 'nothing'} is missing; the metrics are "
+            f"{', '.join(metrics) or 'none'}."
         )
     return scores.average([metrics[name] for name in averaged])
 
 
 def average(numbers: Mapping[str, float], tasks: Sequence[str]) -> Average | None:
-    """The unweighted mean of tasks' numbers.
+    """Returns the unweighted mean over tasks.
 
     Args:
-      numbers: by task, each plain or a `scores.Score`; more than `tasks` may be there.
-      tasks: which to average.
+        numbers: task -> its number, a plain float or a `scores.Score`; may include
+            other tasks.
+        tasks: names of the tasks to average.
 
     Returns:
-      None where a task is missing: the mean of the others is another quantity.
+        The mean, or None if a task is missing, as the mean of the others is not
+        comparable.
     """
     if not all(task in numbers for task in tasks):
         return None
@@ -96,7 +103,11 @@ def average(numbers: Mapping[str, float], tasks: Sequence[str]) -> Average | Non
 
 
 def summary(numbers: Mapping[str, float]) -> dict[str, Average]:
-    """Every average that can be computed: those of `AVERAGES`, and `avg`."""
+    """Returns all averages that can be computed: those of `AVERAGES`, and `avg`.
+
+    Args:
+        numbers: task -> its number, a plain float or a `scores.Score`.
+    """
     made = {name: average(numbers, tasks) for name, tasks in AVERAGES.items()}
     if all(made[name] for name in OVERALL):
         made[OVERALL_NAME] = _mean([made[name] for name in OVERALL])

@@ -1,9 +1,9 @@
-"""Batches of a mixture of text-to-text tasks: a pure function of (seed, step).
+"""Batches of a mixture of text-to-text tasks, a pure function of (seed, step).
 
-Shapes: B rows of a global batch; S encoder and T decoder positions. Item
-step * B + i of the mixture is row i of batch `step`, whoever asks for it, as in
-`batches`. An item is an example, or with packing a row of one task's examples: these
-are put together once, and shuffled anew as rows in each epoch.
+Shapes: B rows of a global batch; S encoder and T decoder positions. Row i of batch
+`step` is item step * B + i of the mixture, for any number of hosts, as in
+`pretraining.batches`. An item is an example or, with packing, a row of examples of one
+task. Examples are packed into rows once; the rows are reshuffled in each epoch.
 """
 
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ _ENDLESS = 1 << 40
 
 
 class FinetuneBatches:
-    """Endless batches of a mixture for training.
+    """An infinite sequence of training batches of a mixture.
 
     Attributes:
-      batch_size: B, over all shards.
-      lengths: S and T; `raw` is their sum, the positions of a row.
-      num_rows: items of all tasks.
-      interleaving: which item comes when.
+        batch_size: B, over all shards.
+        lengths: S and T; `raw` is their sum, the number of positions in a row.
+        num_rows: number of items of all tasks.
+        interleaving: the order of the items.
     """
 
     def __init__(
@@ -48,23 +48,23 @@ class FinetuneBatches:
         packing: bool = False,
         seed: int = 0,
     ):
-        """Packs, if wanted, and lays out the mixture.
+        """Packs the examples, if requested, and lays out the mixture.
 
         Args:
-          tasks: training examples, at most S and T long.
-          rates: of each task's examples, in any unit.
-          make_batch: lays rows out as a batch.
-          batch_size: B.
-          encoder_length: S.
-          decoder_length: T.
-          packing: several examples in a row, told apart by segment ids, for models
-            that heed these everywhere (see data/README.md). A batch has more examples
-            then, still at the tasks' rates.
-          seed: of the order.
+            tasks: task -> its training examples, of at most S and T tokens.
+            rates: task -> the rate of its examples, in any unit.
+            make_batch: makes a batch of arrays from rows of tokens.
+            batch_size: B.
+            encoder_length: S.
+            decoder_length: T.
+            packing: whether to pack several examples into a row, separated by segment
+                ids, for models in which these isolate the examples (see
+                data/README.md). Batches then have more examples, at the same rates.
+            seed: seed of the order.
 
         Raises:
-          DataError: a rate or task is bad (see `mixtures.Interleaving`), a length or
-            batch size too small, or examples are longer than S and T.
+            DataError: a rate or task is invalid (see `rates.Interleaving`), a length or
+                the batch size is too small, or an example is longer than S or T.
         """
         batches.check_batch_size(batch_size)
         self.batch_size = batch_size
@@ -75,30 +75,39 @@ class FinetuneBatches:
         self.num_rows = sum(self._rows.sizes.values())
         if set(rates) != set(tasks):
             raise DataError(
-                f"A mixture of {', '.join(rates)} was given examples of "
-                f"{', '.join(tasks) or 'no task'}."
+                f"The mixture has rates for {', '.join(rates) or 'no task'}, but "
+                f"examples of {', '.join(tasks) or 'no task'}."
             )
         if packing:
             rates = {name: self._row_rate(name, rate) for name, rate in rates.items()}
         self.interleaving = mixtures.Interleaving(rates, self._rows.sizes, seed)
 
     def _row_rate(self, name: str, rate: mixtures.Rate) -> mixtures.Rate:
-        """The rate of a task's rows that is `rate` in examples."""
+        """Returns the rate of a task's rows that gives `rate` for its examples."""
         num_rows, num_examples = self._rows.sizes[name], self._rows.num_examples[name]
         if not num_rows or not math.isfinite(rate):
-            return rate  # an error, which `Interleaving` words
+            return rate  # `Interleaving` raises the error.
         return fractions.Fraction(rate) * fractions.Fraction(num_rows, num_examples)
 
     def epoch(self, step: int) -> float:
-        """Items seen before batch `step`, over the number of items."""
+        """Returns the number of items seen before batch `step`, in epochs."""
         return step * self.batch_size / self.num_rows
 
     def task_epochs(self, step: int) -> dict[str, float]:
-        """How often each task was seen whole before batch `step`."""
+        """Returns the epochs of each task seen before batch `step`."""
         return self.interleaving.epochs(step * self.batch_size)
 
     def batch(self, step: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """A shard of batch `step`: B / num_shards rows, laid out by `make_batch`."""
+        """Returns a shard of batch `step`, with B / num_shards rows.
+
+        Args:
+            step: index of the batch, 0 or more.
+            shard: index of the shard.
+            num_shards: number of shards, a divisor of B.
+
+        Raises:
+            DataError: an argument is out of range.
+        """
         if step < 0:
             raise DataError(f"Step {step} is negative.")
         rows = batches.shard_rows(self.batch_size, shard, num_shards)
@@ -109,10 +118,15 @@ class FinetuneBatches:
     def iterate(
         self, start_step: int = 0, shard: int = 0, num_shards: int = 1
     ) -> Iterator[Batch]:
-        """Batches `start_step`, `start_step + 1`, ... made ahead in a thread.
+        """Returns an iterator over the batches from `start_step` on.
 
-        Each equals `batch(step, shard, num_shards)`. Call the iterator's `close()`
-        when done with it.
+        The batches equal `batch(step, shard, num_shards)` and are prefetched in a
+        background thread. Call the iterator's `close()` when it is no longer needed.
+
+        Args:
+            start_step: index of the first batch.
+            shard: index of the shard.
+            num_shards: number of shards, a divisor of B.
         """
         batches.shard_rows(self.batch_size, shard, num_shards)
         made = grain.MapDataset.range(start_step, _ENDLESS).map(
@@ -125,13 +139,13 @@ class FinetuneBatches:
 
 
 class FinetuneEvalBatches:
-    """A fixed set of batches for the loss: every example of the tasks, once.
+    """A fixed set of batches that has every example of the tasks once, for the loss.
 
-    The last batch is filled with rows of padding, whose targets weigh nothing.
+    The last batch is filled up with rows of padding, which have no weight in the loss.
 
     Attributes:
-      batch_size, lengths: as of `FinetuneBatches`.
-      num_rows: rows in the set, without padding.
+        batch_size, lengths: as in `FinetuneBatches`.
+        num_rows: number of rows, without padding.
     """
 
     def __init__(
@@ -145,10 +159,24 @@ class FinetuneEvalBatches:
         packing: bool = False,
         max_rows: int | None = None,
     ):
-        """Arguments as of `FinetuneBatches`; `max_rows` are spread over the tasks."""
+        """Packs the examples, if requested, and chooses the rows.
+
+        Args:
+            tasks: as in `FinetuneBatches`.
+            make_batch: as in `FinetuneBatches`.
+            batch_size: B, over all shards.
+            encoder_length: S.
+            decoder_length: T.
+            packing: as in `FinetuneBatches`.
+            max_rows: number of rows to use, evenly spaced over all tasks; None => all.
+
+        Raises:
+            DataError: a length, the batch size or `max_rows` is too small, there are no
+                examples, or an example is longer than S or T.
+        """
         batches.check_batch_size(batch_size)
         if max_rows is not None and max_rows < 1:
-            raise DataError(f"max_rows is {max_rows}; accepted is 1 or more, or none.")
+            raise DataError(f"max_rows is {max_rows}; accepted is 1 or more, or None.")
         self.batch_size = batch_size
         self._rows = _Rows(
             tasks, make_batch, encoder_length, decoder_length, packing, seed=0
@@ -160,7 +188,7 @@ class FinetuneEvalBatches:
             for row in range(size)
         ]
         if not places:
-            raise DataError("There is no example to evaluate on.")
+            raise DataError("There are no examples to evaluate on.")
         self.num_rows = min(max_rows or len(places), len(places))
         self._places = [
             places[k * len(places) // self.num_rows] for k in range(self.num_rows)
@@ -173,7 +201,7 @@ class FinetuneEvalBatches:
         return (self.batch(index) for index in range(len(self)))
 
     def batch(self, index: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """A shard of batch `index`; as `FinetuneBatches.batch`."""
+        """Returns a shard of batch `index`; see `FinetuneBatches.batch`."""
         if not 0 <= index < len(self):
             raise DataError(f"Evaluation batch {index} is not in [0, {len(self)}).")
         rows = batches.shard_rows(self.batch_size, shard, num_shards)
@@ -184,12 +212,12 @@ class FinetuneEvalBatches:
 
 
 class _Rows:
-    """Rows of each task by number, and batches of them.
+    """The rows of each task.
 
     Attributes:
-      lengths: as of `FinetuneBatches`.
-      sizes: rows of each task.
-      num_examples: of each task.
+        lengths: as in `FinetuneBatches`.
+        sizes: task -> number of its rows.
+        num_examples: task -> number of its examples.
     """
 
     def __init__(
@@ -210,8 +238,9 @@ class _Rows:
             ]
             if longest[0] > encoder_length or longest[1] > decoder_length:
                 raise DataError(
-                    f"Task {name!r} has examples of {longest[0]} and {longest[1]} "
-                    f"tokens; accepted are {encoder_length} and {decoder_length}."
+                    f"Task {name!r} has inputs of {longest[0]} tokens and targets of "
+                    f"{longest[1]}; accepted are at most {encoder_length} and "
+                    f"{decoder_length}."
                 )
         self.lengths = Lengths(
             encoder_length + decoder_length, encoder_length, decoder_length
@@ -232,7 +261,7 @@ class _Rows:
         self.sizes = {name: len(rows) for name, rows in (self._packed or tasks).items()}
 
     def batch(self, places: Sequence[tuple[str, int]], num_rows: int) -> Batch:
-        """The batch of rows (task, number), filled up with padding to `num_rows`."""
+        """Returns a batch of the rows (task, index), padded to `num_rows` rows."""
         inputs = np.zeros([num_rows, self.lengths.inputs], np.int32)
         targets = np.zeros([num_rows, self.lengths.targets], np.int32)
         if self._packed is None:
@@ -254,6 +283,6 @@ class _Rows:
 
 
 def _put(row: np.ndarray, start: int, tokens: np.ndarray) -> int:
-    """Writes tokens into a row; returns where they end."""
+    """Writes tokens to a row from `start` on and returns the end of the tokens."""
     row[start : start + len(tokens)] = tokens
     return start + len(tokens)

@@ -1,6 +1,6 @@
-"""Examples of a task as token ids, and which of them share a row.
+"""Tokenises the examples of a task and packs them into rows.
 
-Shapes: S encoder and T decoder positions, end-of-sequence included.
+Shapes: N examples; S encoder and T decoder positions, end-of-sequence included.
 """
 
 from collections.abc import Iterable
@@ -15,26 +15,35 @@ from clinometer.data.errors import DataError
 from clinometer.data.store.vocabulary import EOS_ID
 from clinometer.data.store.vocabulary import Vocabulary
 
-_CHUNK = 4096  # texts that are encoded at once
-# Rows that packing keeps open. BoolQ's validation set at four characters a token, in
-# rows of 512: 1,078 rows with 32 of them, 1,067 with 128, 1,062 with 512; 1,025 is the
-# least that could be.
+_CHUNK = 4096  # texts encoded at a time
+# Rows that packing keeps open. At four characters per token and rows of 512 tokens,
+# BoolQ's validation set fills 1,078 rows with 32 open rows, 1,067 with 128 and 1,062
+# with 512; the lower bound is 1,025.
 _OPEN_ROWS = 128
 
 
 class TextExample(Protocol):
-    """What is tokenised; `tasks.task.Example` is one."""
+    """An example to tokenise, such as a `tasks.task.Example`.
+
+    Attributes:
+        inputs: text for the encoder.
+        targets: text for the decoder.
+    """
 
     inputs: str
     targets: str
 
 
 class Ragged:
-    """Sequences of different lengths, one behind the other.
+    """Sequences of different lengths, stored in one array.
+
+    Args:
+        flat: the concatenated sequences.
+        lengths: length of each, [N].
 
     Attributes:
-      flat: all of them.
-      offsets: int64 [N + 1], where each starts.
+        flat: the concatenated sequences.
+        offsets: start of each in `flat`, and the end, int64 [N + 1].
     """
 
     def __init__(self, flat: np.ndarray, lengths: Sequence[int] | np.ndarray):
@@ -50,17 +59,17 @@ class Ragged:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [N]."""
+        """Length of each sequence, int64 [N]."""
         return np.diff(self.offsets)
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenizedExamples:
-    """Inputs and targets, each with its end-of-sequence.
+    """Tokenised inputs and targets, each ending with end-of-sequence.
 
     Attributes:
-      inputs, targets: of each example, at most S and T tokens.
-      truncated_inputs, truncated_targets: how many had to be cut.
+        inputs, targets: the N examples' tokens, at most S and T each.
+        truncated_inputs, truncated_targets: number of truncated sequences.
     """
 
     inputs: Ragged
@@ -81,18 +90,18 @@ def tokenize(
     num_threads: int | None = None,
     parse_sentinels: bool = False,
 ) -> TokenizedExamples:
-    """Encodes examples; one that is too long loses its end, never its EOS.
+    """Tokenises examples, truncating those that are too long; EOS is always kept.
 
     Args:
-      examples: of one task.
-      vocabulary: of the model.
-      encoder_length: S.
-      decoder_length: T.
-      num_threads: of SentencePiece; None => one for each core.
-      parse_sentinels: `<extra_id_N>` is a sentinel; else plain text.
+        examples: the examples of one task.
+        vocabulary: the model's vocabulary.
+        encoder_length: S.
+        decoder_length: T.
+        num_threads: SentencePiece threads; None => one per core.
+        parse_sentinels: whether `<extra_id_N>` is a sentinel rather than plain text.
 
     Raises:
-      DataError: a length below 2, which leaves no room for a token.
+        DataError: a length is below 2, which leaves no room for a token.
     """
     check_length("encoder_length", encoder_length)
     check_length("decoder_length", decoder_length)
@@ -120,7 +129,18 @@ def encode(
     num_threads: int | None = None,
     parse_sentinels: bool = False,
 ) -> tuple[Ragged, int]:
-    """Token ids of texts, at most `length` with EOS; and how many had to be cut."""
+    """Encodes texts as sequences of at most `length` tokens, EOS included.
+
+    Args:
+        texts: the texts.
+        vocabulary: the model's vocabulary.
+        length: largest number of tokens, at least 2.
+        num_threads: SentencePiece threads; None => one per core.
+        parse_sentinels: whether `<extra_id_N>` is a sentinel rather than plain text.
+
+    Returns:
+        The sequences, and how many of them were truncated.
+    """
     num_threads = num_threads or len(os.sched_getaffinity(0))
     end = np.array([EOS_ID], vocabulary.dtype)
     parts, lengths, cut, chunk = [np.zeros(0, vocabulary.dtype)], [], 0, []
@@ -145,7 +165,7 @@ def encode(
 
 
 def check_length(name: str, length: int) -> None:
-    """Raises DataError if no token fits beside the end-of-sequence."""
+    """Raises DataError if a length leaves no room for a token before EOS."""
     if length < 2:
         raise DataError(f"{name} is {length}; accepted is 2 or more.")
 
@@ -156,23 +176,24 @@ def pack(
     encoder_length: int,
     decoder_length: int,
 ) -> Ragged:
-    """Puts examples together in rows of S and T tokens, as many as fit.
+    """Packs examples into rows of at most S input and T target tokens.
 
-    Each goes into the first of the open rows in which both its parts fit; a new row
-    closes the oldest where too many are open. A function of its arguments alone.
+    Each example goes into the first open row with room for its inputs and targets, else
+    into a new row, which closes the oldest open row if there are too many. The result
+    is deterministic.
 
     Args:
-      examples: of one task, at most S and T long.
-      order: in which they come, a permutation.
-      encoder_length: S.
-      decoder_length: T.
+        examples: the N examples of one task, of at most S and T tokens.
+        order: the order in which to pack them, a permutation, int [N].
+        encoder_length: S.
+        decoder_length: T.
 
     Returns:
-      The indices of each row's examples.
+        For each row, the indices of its examples.
     """
     rows: list[list[int]] = []
     open_rows: list[list[int]] = [[]] * _OPEN_ROWS
-    # Room for inputs and targets in each of them, less than an example's at first.
+    # Remaining room for inputs and targets in each open row; none at first.
     input_room = np.zeros(_OPEN_ROWS, np.int64)
     target_room = np.zeros(_OPEN_ROWS, np.int64)
     inputs = examples.inputs.lengths.tolist()

@@ -211,8 +211,11 @@ def test_the_evaluation_set_is_every_example_once(tasks, packing):
     [
         ({"batch_size": 0}, "batch_size is 0"),
         ({"encoder_length": 1}, "encoder_length is 1"),
-        ({"encoder_length": 20}, "Task 'long' has examples of 23 and 7 tokens; accep"),
-        ({"decoder_length": 6}, "accepted are 24 and 6"),
+        (
+            {"encoder_length": 20},
+            "Task 'long' has inputs of 23 tokens and targets of 7",
+        ),
+        ({"decoder_length": 6}, "accepted are at most 24 and 6"),
     ],
 )
 def test_bad_settings(tasks, changes, message):
@@ -241,7 +244,7 @@ def test_bad_mixtures(tasks, packing):
         make(tasks, RATES | {"rare": 0})
     with pytest.raises(DataError, match="has the rate nan"):
         make(tasks, RATES | {"rare": float("nan")})
-    with pytest.raises(DataError, match="mixture of long, short, rare was given exam"):
+    with pytest.raises(DataError, match="rates for long, short, rare, but examples of"):
         make({"long": tasks["long"]}, RATES)
 
 
@@ -255,7 +258,7 @@ def test_bad_requests(tasks):
         FinetuneEvalBatches(tasks, **SETTINGS).batch(11)
     with pytest.raises(DataError, match="max_rows is 0"):
         FinetuneEvalBatches(tasks, max_rows=0, **SETTINGS)
-    with pytest.raises(DataError, match="no example to evaluate on"):
+    with pytest.raises(DataError, match="no examples to evaluate on"):
         FinetuneEvalBatches({}, **SETTINGS)
 
 

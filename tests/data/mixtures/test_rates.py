@@ -49,8 +49,8 @@ def test_named_mixtures():
 @pytest.mark.parametrize(
     ("mixture", "message"),
     [
-        ("", "empty mixture"),
-        (",", "empty mixture"),
+        ("", "mixture is empty"),
+        (",", "mixture is empty"),
         ("gleu", r"No task or mixture 'gleu' \(did you mean 'glue'\?\)"),
         ("cola,sst", r"did you mean 'sst2'\?"),
         ("glue,cola", "task 'cola' twice"),
@@ -86,10 +86,10 @@ def test_rates_are_examples_with_limit_and_temperature():
     ("arguments", "message"),
     [
         ({"examples": {"a": 1, "b": 0}}, "Task 'b' of the mixture has the rate 0"),
-        ({"examples": {"a": 1}, "limit": 0}, "limit 0; accepted is 1 or more"),
-        ({"examples": {"a": 1}, "temperature": 0}, "temperature 0; accepted is above"),
+        ({"examples": {"a": 1}, "limit": 0}, "limit is 0; accepted is 1 or more"),
+        ({"examples": {"a": 1}, "temperature": 0}, "temperature is 0; accepted is"),
         ({"examples": {"a": 9}, "temperature": 1e-5}, "temperature 1e-05 is too small"),
-        ({"examples": {"a": 9}, "temperature": math.nan}, "temperature nan; accepted"),
+        ({"examples": {"a": 9}, "temperature": math.nan}, "temperature is nan"),
     ],
 )
 def test_bad_rates(arguments, message):
