@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half there: by temporary name, one at a time."""
+"""Atomic file writes, lock files, and errors of full or read-only disks."""
 
 from collections.abc import Iterator
 import contextlib
@@ -11,7 +11,7 @@ import filelock
 from clinometer.data.errors import DataError
 from clinometer.data.progress import Progress
 
-# Why a disk or a path does not take a file.
+# Errors of a disk or path on which a file cannot be written.
 _REFUSED = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -30,7 +30,7 @@ _REFUSED = (
 
 
 def write_whole(path: str, data: bytes) -> None:
-    """Writes a file under a temporary name, then renames it to `path`."""
+    """Writes a file atomically: under a temporary name, which is renamed to `path`."""
     temporary = f"{path}.tmp-{os.getpid()}"
     try:
         with open(temporary, "wb") as file:
@@ -45,56 +45,66 @@ def write_whole(path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def lock(path: str, *, wait: bool) -> Iterator[None]:
-    """Holds the lock file `path`; the system frees it when the process dies.
+    """Holds a lock on the file `path`, which is removed when the lock is released.
 
-    The file goes when the lock does; one left by a dead process locks nobody out.
+    The system releases the lock if the process dies. A file left behind by a dead
+    process does not block others.
+
+    Args:
+        path: the lock file; its folder is created if necessary.
+        wait: whether to wait if another process holds the lock.
 
     Raises:
-      DataError: another process holds it and `wait` is False, or there is a file of
-        that name which is no lock.
+        DataError: another process holds the lock and `wait` is False, or `path` exists
+            and is not a lock file.
     """
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     _check_is_no_other_file(path)
-    # A file system without locks is an error: a soft lock outlives its process.
+    # Without file-system locks this is an error: a soft lock would outlive its process.
     held = filelock.FileLock(path, fallback_to_soft=False)
     try:
         taken = held.acquire(blocking=False)
     except filelock.Timeout as error:
-        holder = f"another process is writing here (it holds {path!r})"
+        holder = f"another process is writing here (it holds the lock {path!r})"
         if not wait:
             raise DataError(f"A{holder[1:]}.") from error
-        Progress("lock").message(f"clinometer waits: {holder}")
+        Progress("lock").message(f"clinometer: waiting, as {holder}")
         taken = held.acquire()
     with taken:
         try:
             yield
         finally:
-            os.remove(path)  # While it is held: who waits for it makes a new one.
+            os.remove(path)  # While it is held; a waiting process creates a new one.
 
 
 def _check_is_no_other_file(path: str) -> None:
-    """Raises DataError for a file that is no lock: FileLock empties what it takes."""
+    """Raises DataError if `path` is not a lock file, which FileLock would truncate."""
     with contextlib.suppress(FileNotFoundError):
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size:
             raise DataError(
-                f"{path!r} is in the way of a lock file, which is empty; move it."
+                f"{path!r} is needed for a lock file, but exists and is not an empty "
+                "file; move it elsewhere."
             )
 
 
 @contextlib.contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Turns a full disk, or a place that cannot be written, into a DataError."""
+    """Converts errors of a full disk or an unwritable path to DataError.
+
+    Args:
+        what: what is being written, for the message.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
-        # ArrayRecord raises RuntimeError, with the system's words in its message.
+        # ArrayRecord raises RuntimeError with the system's error text in its message.
         reasons = map(os.strerror, _REFUSED)
         reason = next((reason for reason in reasons if reason in str(error)), None)
         if reason is None:
             raise
         file = f" ({error.filename})" if getattr(error, "filename", None) else ""
         raise DataError(
-            f"Could not write {what}: {reason}{file}. Nothing that existed has been "
-            "lost; put this right and run the same command again."
+            f"Could not write {what}: {reason}{file}. No existing data was lost; fix "
+            "this and run the same command again."
         ) from error

@@ -1,4 +1,4 @@
-"""A progress line with rate and time left; plain lines where there is no terminal."""
+"""Progress reports with rate and remaining time, for terminals and log files."""
 
 import contextlib
 import sys
@@ -14,13 +14,17 @@ _PLAIN_SECONDS = 10.0
 
 
 class Progress:
-    """Reports how far a long job is; leaving its context takes its line away.
+    """Reports the progress of a long job, as a context manager.
+
+    On a terminal, one line is redrawn, and removed on exit. Elsewhere, such as in log
+    files, a new line is printed at most every 10 seconds.
 
     Args:
-      label: what is done.
-      total: amount of work, in any unit; None => unknown, no time left is shown.
-      unit: unit of the rate, a word.
-      stream: where to write; None => standard error.
+        label: name of the job.
+        total: amount of work, in any unit; None => unknown, and no remaining time is
+            shown.
+        unit: what is counted in the report, such as "tokens".
+        stream: where to write; None => standard error.
     """
 
     def __init__(
@@ -41,10 +45,15 @@ class Progress:
             if self._console.is_dumb_terminal:
                 self._console = None
         self._start = self._shown = time.monotonic()
-        self._first_done = None  # work done before the first update: not our speed
+        self._first_done = None  # work done by an earlier run, excluded from the rate
 
     def update(self, done: float, amount: float) -> None:
-        """Says that `done` of `total` is done, which made `amount` units."""
+        """Reports progress.
+
+        Args:
+            done: work done so far, in the unit of `total`.
+            amount: number of `unit` processed so far.
+        """
         now = time.monotonic()
         if self._first_done is None:
             self._first_done = (done, amount)
@@ -58,17 +67,17 @@ class Progress:
                 self._write(text)
 
     def finish(self, summary: str) -> None:
-        """Replaces the line by a last one."""
+        """Replaces the progress line with a summary and the elapsed time."""
         self.close()
         seconds = time.monotonic() - self._start
         self._write(f"{self._label}: {summary} in {seconds:.1f} s")
 
     def message(self, text: str) -> None:
-        """Writes a line of its own."""
+        """Writes a line of text above the progress line."""
         self._write(text)
 
     def close(self) -> None:
-        """Takes the line away."""
+        """Removes the progress line."""
         with contextlib.suppress(OSError):  # As in `_write`.
             if self._live is not None:
                 self._live.stop()
@@ -91,7 +100,7 @@ class Progress:
         return text
 
     def _draw(self, text: str) -> None:
-        """Shows a line that is drawn over."""
+        """Redraws the progress line."""
         line = rich_text.Text(text, no_wrap=True, overflow="ellipsis")
         with contextlib.suppress(OSError):  # As in `_write`.
             if self._live is None:
@@ -103,12 +112,12 @@ class Progress:
                     redirect_stderr=False,
                 )
                 self._live.start()
-                self._console.show_cursor()  # A killed process would leave it hidden.
+                self._console.show_cursor()  # Else a killed process leaves it hidden.
             self._live.update(line, refresh=True)
 
     def _write(self, text: str) -> None:
-        """Writes a line that stays, above the one that is drawn over."""
-        # Its reader may have left (`2>&1 | head`), its disk be full; the job goes on.
+        """Writes a permanent line, above the progress line."""
+        # The job continues if the pipe is closed (`2>&1 | head`) or the disk is full.
         with contextlib.suppress(OSError):
             if self._live is not None:
                 self._console.print(rich_text.Text(text))

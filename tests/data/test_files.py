@@ -20,7 +20,7 @@ def test_who_waits_for_a_lock_says_so(tmp_path, capsys):
 
     with files.lock(path, wait=False):
         with (
-            pytest.raises(DataError, match=r"Another process .* holds '.*made\.lock'"),
+            pytest.raises(DataError, match=r"Another process .* lock '.*made\.lock'"),
             files.lock(path, wait=False),
         ):
             pass
@@ -32,7 +32,7 @@ def test_who_waits_for_a_lock_says_so(tmp_path, capsys):
             if said:
                 break
             time.sleep(0.01)
-        assert said.startswith("clinometer waits: another process is writing here")
+        assert said.startswith("clinometer: waiting, as another process is writing")
         order.append("first")
     other.join()
     assert order == ["first", "second"]
