@@ -49,9 +49,9 @@ class PretrainBatches:
     out), in another order and with other cuts.
 
     Attributes:
-      batch_size: B, over all shards.
-      lengths: raw length, S and T.
-      num_rows: rows of the split, an epoch.
+        batch_size: B, over all shards.
+        lengths: raw length, S and T.
+        num_rows: rows of the split, an epoch.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class PretrainBatches:
         """Checks everything; reads nothing yet.
 
         Args:
-          store: the corpus.
-          make_batch: lays rows out as a batch.
-          split: of the store.
-          batch_size: rows of a batch, over all shards.
-          encoder_length: S.
-          noise_density: see `span_corruption.raw_length`.
-          mean_noise_span_length: see `span_corruption.raw_length`.
-          seed: of the rows' order, and of what is cut out.
+            store: the corpus.
+            make_batch: lays rows out as a batch.
+            split: of the store.
+            batch_size: rows of a batch, over all shards.
+            encoder_length: S.
+            noise_density: see `span_corruption.raw_length`.
+            mean_noise_span_length: see `span_corruption.raw_length`.
+            seed: of the rows' order, and of what is cut out.
 
         Raises:
-          DataError: lengths that span corruption cannot meet, a batch size below 1, a
-            seed that is not in [0, 2^32), fewer rows than a batch.
+            DataError: lengths that span corruption cannot meet, a batch size below 1, a
+                seed that is not in [0, 2^32), fewer rows than a batch.
         """
         check_batch_size(batch_size)
         if not 0 <= seed < 1 << 32:
@@ -162,8 +162,8 @@ class EvalBatches:
     whose targets weigh nothing, so nothing is left out.
 
     Attributes:
-      batch_size, lengths: as of `PretrainBatches`.
-      num_rows: rows in the set, without padding.
+        batch_size, lengths: as of `PretrainBatches`.
+        num_rows: rows in the set, without padding.
     """
 
     def __init__(
@@ -181,17 +181,17 @@ class EvalBatches:
         """Checks everything; reads nothing yet.
 
         Args:
-          store: the corpus.
-          make_batch: lays rows out as a batch.
-          split: of the store.
-          batch_size: rows of a batch, over all shards.
-          encoder_length: S.
-          noise_density: see `span_corruption.raw_length`.
-          mean_noise_span_length: see `span_corruption.raw_length`.
-          max_rows: take this many rows, spread evenly over the split; None => all.
+            store: the corpus.
+            make_batch: lays rows out as a batch.
+            split: of the store.
+            batch_size: rows of a batch, over all shards.
+            encoder_length: S.
+            noise_density: see `span_corruption.raw_length`.
+            mean_noise_span_length: see `span_corruption.raw_length`.
+            max_rows: take this many rows, spread evenly over the split; None => all.
 
         Raises:
-          DataError: bad lengths, batch size or `max_rows`, or a split with no row.
+            DataError: bad lengths, batch size or `max_rows`, or a split with no row.
         """
         check_batch_size(batch_size)
         if max_rows is not None and max_rows < 1:

@@ -32,13 +32,13 @@ class Overlap:
     """What of an evaluation set is in the corpus.
 
     Attributes:
-      name: the set's.
-      rows: rows of the set.
-      rows_short: rows with no n words in a row, of which nothing can be said.
-      rows_any: rows with an n-gram of the corpus.
-      rows_most: rows with 70 % of their n-grams there.
-      ngrams: n-grams of the set, those of several rows as often.
-      ngrams_found: n-grams that the corpus has.
+        name: the set's.
+        rows: rows of the set.
+        rows_short: rows with no n words in a row, of which nothing can be said.
+        rows_any: rows with an n-gram of the corpus.
+        rows_most: rows with 70 % of their n-grams there.
+        ngrams: n-grams of the set, those of several rows as often.
+        ngrams_found: n-grams that the corpus has.
     """
 
     name: str
@@ -56,19 +56,19 @@ class Finder:
     Memory: 17 bytes for each n-gram of the sets, whatever the corpus's size.
 
     Attributes:
-      n: words of an n-gram.
-      documents, words: of the corpus, so far.
+        n: words of an n-gram.
+        documents, words: of the corpus, so far.
     """
 
     def __init__(self, sets: Iterable[tuple[str, Iterable[Sequence[str]]]], n: int):
         """Reads the evaluation sets.
 
         Args:
-          sets: (name, rows) of each; a row is its texts.
-          n: words of an n-gram.
+            sets: (name, rows) of each; a row is its texts.
+            n: words of an n-gram.
 
         Raises:
-          DataError: n is below 1, or no row has n words.
+            DataError: n is below 1, or no row has n words.
         """
         if n < 1:
             raise DataError(f"n-grams of {n} words; accepted is 1 or more.")

@@ -53,13 +53,13 @@ def raw_length(
     """The largest raw length whose inputs fit: 512 => 568 raw, 512 and 114.
 
     Args:
-      encoder_length: S, tokens of the inputs with EOS.
-      noise_density: share of the raw tokens that is noise, in (0, 1).
-      mean_noise_span_length: tokens of a noise span, at least 1.
+        encoder_length: S, tokens of the inputs with EOS.
+        noise_density: share of the raw tokens that is noise, in (0, 1).
+        mean_noise_span_length: tokens of a noise span, at least 1.
 
     Raises:
-      DataError: no raw length gives exactly `encoder_length`, or one row needs more
-        than the vocabulary's 100 sentinels.
+        DataError: no raw length gives exactly `encoder_length`, or one row needs more
+            than the vocabulary's 100 sentinels.
     """
     if not 0 < noise_density < 1:
         raise DataError(f"noise_density is {noise_density}; accepted is (0, 1).")
@@ -127,14 +127,14 @@ def corrupt(
     it stands for text run j. There is no sentinel after the last span.
 
     Args:
-      tokens: raw token ids, at least 2 in a row.
-      keys: each row's own, from `draw_keys`; equal keys, equal result.
-      vocab_size: ids of the vocabulary, sentinels included, not padded.
-      noise_density: see `raw_length`.
-      mean_noise_span_length: see `raw_length`.
+        tokens: raw token ids, at least 2 in a row.
+        keys: each row's own, from `draw_keys`; equal keys, equal result.
+        vocab_size: ids of the vocabulary, sentinels included, not padded.
+        noise_density: see `raw_length`.
+        mean_noise_span_length: see `raw_length`.
 
     Returns:
-      inputs [B, S] and targets [B, T], int32, each row ending with EOS.
+        inputs [B, S] and targets [B, T], int32, each row ending with EOS.
     """
     rows, raw = tokens.shape
     noise, spans = noise_counts(raw, noise_density, mean_noise_span_length)

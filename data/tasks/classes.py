@@ -23,10 +23,10 @@ def template(
     """Returns T5's template: the prefix, then "key: value" for each field.
 
     Args:
-      prefix: the task's.
-      keys: fields in their order.
-      labels: the classes in order, as they are taught.
-      unlabeled: labels of rows to leave out -> the reason.
+        prefix: the task's.
+        keys: fields in their order.
+        labels: the classes in order, as they are taught.
+        unlabeled: labels of rows to leave out -> the reason.
     """
 
     def examples(row: Row) -> Iterable[Example | Dropped]:
@@ -49,8 +49,8 @@ def score(labels: Sequence[str], *names: str) -> ScoreFunction:
     """Returns the score of classes by some of these metrics.
 
     Args:
-      labels: the classes in order.
-      *names: accuracy, f1 (of class 1), f1_macro, matthews.
+        labels: the classes in order.
+        *names: accuracy, f1 (of class 1), f1_macro, matthews.
     """
     functions = {
         "accuracy": metrics.accuracy,

@@ -22,12 +22,12 @@ def read(
     """Yields the rows with their fields apart.
 
     Args:
-      path: a JSON list.
-      form: regular expression of the whole text; its named groups are the fields.
-      labels: its names of labels -> the release's.
+        path: a JSON list.
+        form: regular expression of the whole text; its named groups are the fields.
+        labels: its names of labels -> the release's.
 
     Raises:
-      DataError: a text is not of this form.
+        DataError: a text is not of this form.
     """
     pattern = re.compile(form, re.DOTALL)
     for row in readers.json_list(path):

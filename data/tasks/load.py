@@ -28,10 +28,10 @@ class Loaded:
     """The examples of a split and how they were read.
 
     Attributes:
-      examples: in the files' order.
-      files: what was read.
-      rows: how many rows the files have, the dropped ones too.
-      dropped: reason -> how many rows or examples were left out.
+        examples: in the files' order.
+        files: what was read.
+        rows: how many rows the files have, the dropped ones too.
+        dropped: reason -> how many rows or examples were left out.
     """
 
     examples: list[Example]
@@ -50,7 +50,7 @@ def load(task: Task, folder: str | pathlib.Path, split: str) -> list[Example]:
     """Returns a split's examples; says on the log what the release made us drop.
 
     Raises:
-      DataError: no file is found (the places are listed), or a row is wrong.
+        DataError: no file is found (the places are listed), or a row is wrong.
     """
     loaded = read(task, folder, split)
     if loaded.dropped:
@@ -70,7 +70,7 @@ def find(task: Task, folder: str | pathlib.Path, split: str) -> list[pathlib.Pat
     """Returns the files of a split, those of the first place that has any.
 
     Raises:
-      DataError: the split is unknown, or no place has a file.
+        DataError: the split is unknown, or no place has a file.
     """
     folder = pathlib.Path(folder)
     if split not in task.files:
@@ -105,11 +105,16 @@ def read_files(task: Task, paths: Sequence[str | pathlib.Path], split: str) -> L
 def rows(
     task: Task, paths: Sequence[str | pathlib.Path], split: str
 ) -> Iterator[Row | Dropped]:
-    """Yields the rows of files, as the task reads them.
+    """Yields the rows of files, as the task's reader yields them.
+
+    Args:
+        task: the task.
+        paths: the files, or folders, to read.
+        split: the split, which is passed to the reader.
 
     Raises:
-      DataError: a file cannot be read, or a row is wrong. What else the task's own code
-        raises goes through, with a note on where it was.
+        DataError: a file cannot be read, or a row is invalid. Other exceptions of the
+            task's own code propagate, with a note about the file and line.
     """
     for path in map(pathlib.Path, paths):
         origin = str(path)

@@ -97,9 +97,9 @@ def multirc(
     """MultiRC: `f1` over all answers, and `em`, the share of wholly right questions.
 
     Args:
-      groups: the question of each answer.
-      answers: 1 where the answer is true, else 0.
-      predictions: likewise, or -1.
+        groups: the question of each answer.
+        answers: 1 where the answer is true, else 0.
+        predictions: likewise, or -1.
     """
     _check_lengths("groups", groups, predictions)
     answers, predictions = _binary(answers, predictions)
@@ -155,8 +155,8 @@ def squad(
     """Exact match and token F1 by SQuAD v1.1's rules: `em`, `f1`.
 
     Args:
-      answers: the accepted texts of each question; the best of them counts.
-      predictions: one text each.
+        answers: the accepted texts of each question; the best of them counts.
+        predictions: one text each.
     """
     _check_lengths("answers", answers, predictions)
     exact, f1 = [], []
@@ -176,9 +176,9 @@ def record(
     """ReCoRD: `squad` with each query counted once: `em`, `f1`.
 
     Args:
-      groups: the query of each example; all its examples have the same input.
-      answers: accepted texts of each example; a query accepts its examples' together.
-      predictions: one text each; a query's first counts.
+        groups: the query of each example; all its examples have the same input.
+        answers: accepted texts of each example; a query accepts its examples' together.
+        predictions: one text each; a query's first counts.
     """
     _check_lengths("groups", groups, predictions)
     _check_lengths("answers", answers, predictions)

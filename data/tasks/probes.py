@@ -39,14 +39,14 @@ def ensure_folder(
     """The folder of the probes' data, made from the embedded corpus if it is not there.
 
     Args:
-      directory: the cache; None => `embedded.cache_directory()`.
-      progress: where progress is written; None => standard error.
+        directory: the cache; None => `embedded.cache_directory()`.
+        progress: where progress is written; None => standard error.
 
     Returns:
-      What takes the place of the user's folder in `load.load`.
+        What takes the place of the user's folder in `load.load`.
 
     Raises:
-      DataError: a package of the corpus is missing, the cache cannot be written.
+        DataError: a package of the corpus is missing, the cache cannot be written.
     """
     directory = directory or embedded.cache_directory()
     corpus = embedded.ensure_corpus(directory, progress)

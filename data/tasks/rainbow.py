@@ -35,13 +35,13 @@ def _task(
     """Returns one of the six.
 
     Args:
-      name: in the template too.
-      fields: in their order; a list field becomes a numbered one for each item.
-      labels: of the label file.
-      train_examples: the release's.
-      folders: where the files may lie, by themselves or under `rainbow`.
-      files: split -> their names, the best first.
-      rename: field of another release -> Rainbow's.
+        name: in the template too.
+        fields: in their order; a list field becomes a numbered one for each item.
+        labels: of the label file.
+        train_examples: the release's.
+        folders: where the files may lie, by themselves or under `rainbow`.
+        files: split -> their names, the best first.
+        rename: field of another release -> Rainbow's.
     """
     labels = tuple(labels)
     folders = [root + folder for root in ("rainbow/", "") for folder in folders]

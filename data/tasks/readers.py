@@ -67,7 +67,7 @@ def binary(path: pathlib.Path) -> Iterator[BinaryIO]:
     """Opens a file, decompressed by its name.
 
     Raises:
-      DataError: it is no file, cannot be opened or read, or its stream is broken.
+        DataError: it is no file, cannot be opened or read, or its stream is broken.
     """
     try:
         if path.exists() and not path.is_file():
@@ -98,12 +98,12 @@ def tsv(
     r"""Yields the rows of a file of tab-separated values, in which `"` means nothing.
 
     Args:
-      path: the file.
-      needed: columns that a header must name; by them a header is known.
-      rename: column of the release -> the name that its field gets.
-      headerless: number of columns -> their names, where there is no header.
-      short_rows: columns at the end may be missing, and so are their fields.
-      drop_malformed: a row with another number of columns is left out, no error.
+        path: the file.
+        needed: columns that a header must name; by them a header is known.
+        rename: column of the release -> the name that its field gets.
+        headerless: number of columns -> their names, where there is no header.
+        short_rows: columns at the end may be missing, and so are their fields.
+        drop_malformed: a row with another number of columns is left out, no error.
     """
     names = None
     for origin, line in lines(path):
@@ -162,9 +162,9 @@ def csv(
     """Yields the rows of a file of comma-separated values with a header.
 
     Args:
-      path: the file. A quoted field may hold line ends.
-      needed: columns that the header must name.
-      rename: column of the release -> the name that its field gets.
+        path: the file. A quoted field may hold line ends.
+        needed: columns that the header must name.
+        rename: column of the release -> the name that its field gets.
     """
     reader = csv_module.reader(io.StringIO(text(path), newline=""), strict=True)
     names = None
@@ -195,7 +195,7 @@ def with_labels(
     The list of `dev.jsonl` is `dev-labels.lst`: a label a line.
 
     Raises:
-      DataError: the list has another number of lines, or a row has another label.
+        DataError: the list has another number of lines, or a row has another label.
     """
     name = os.path.splitext(compressed.strip_suffix(path.name))[0]
     listed = beside(path, f"{name}-labels.lst")

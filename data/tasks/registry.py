@@ -56,8 +56,8 @@ def get(name: str) -> Task:
     """Returns a task by its name, or from a file by `path/to/my_task.py`.
 
     Raises:
-      DataError: there is none; or the file declares several, of which
-        `path/to/my_task.py:name` is one.
+        DataError: there is none; or the file declares several, of which
+            `path/to/my_task.py:name` is one.
     """
     path, wanted = name, ""
     if not name.endswith(".py"):
@@ -68,12 +68,18 @@ def get(name: str) -> Task:
 
 
 def load_file(path: str) -> dict[str, Task]:
-    """Returns the tasks of a Python file: its TASK, or those of its TASKS.
+    """Returns the tasks that a Python file declares as `TASK` or `TASKS`.
+
+    Args:
+        path: the Python file.
+
+    Returns:
+        Name -> task.
 
     Raises:
-      DataError: the file is missing, fails (with its line, and its traceback where it
-        is not a task's declaration that is wrong), declares no task or one whose name
-        is taken.
+        DataError: the file is missing, declares no task, or declares one whose name is
+            taken; or running it fails. The message has the line of the failure and,
+            unless a task's declaration is invalid, the traceback.
     """
     if not os.path.isfile(path):
         raise DataError(f"Task file {path!r} does not exist.")

@@ -24,9 +24,9 @@ class Interval(NamedTuple):
     """How well a score is known, in percentage points.
 
     Attributes:
-      standard_error: standard deviation over the resamples; NaN for fewer than two
-        units, which say nothing about it.
-      low, high: the percentile interval.
+        standard_error: standard deviation over the resamples; NaN for fewer than two
+            units, which say nothing about it.
+        low, high: the percentile interval.
     """
 
     standard_error: float
@@ -38,8 +38,8 @@ class Score(float):
     """A metric's value in percent, which can be drawn again.
 
     Attributes:
-      num_units: N.
-      replicates: indices [R, N] of drawn units -> the R values that they give.
+        num_units: N.
+        replicates: indices [R, N] of drawn units -> the R values that they give.
     """
 
     num_units: int
@@ -89,11 +89,11 @@ def of_sums(
     """A metric that is a function of sums over the units.
 
     Args:
-      rows: [N, K] or [N]: what each unit adds.
-      finish: sums [..., K] -> values [...] in percent.
+        rows: [N, K] or [N]: what each unit adds.
+        finish: sums [..., K] -> values [...] in percent.
 
     Raises:
-      DataError: there are no units.
+        DataError: there are no units.
     """
     _check_some(len(rows))
     rows = np.asarray(rows, np.float64).reshape(len(rows), -1)

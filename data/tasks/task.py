@@ -102,12 +102,12 @@ class Row(dict):
         """Returns the class of a row, None where the release has no label.
 
         Args:
-          labels: the classes in order. A label is one of them, or its index as a
-            number or text; -1 and an absent field are no label.
-          field: the label's field.
+            labels: the classes in order. A label is one of them, or its index as a
+                number or text; -1 and an absent field are no label.
+            field: the label's field.
 
         Raises:
-          DataError: the label is outside the set.
+            DataError: the label is outside the set.
         """
         value = self.get(field)
         if value is None or (value in (-1, "-1") and not isinstance(value, bool)):
@@ -140,11 +140,11 @@ class Example:
     """One text-to-text example.
 
     Attributes:
-      inputs: for the encoder, with the task's prefix.
-      targets: what is taught.
-      answer: what a metric compares a prediction with: a class, a number, a tuple of
-        accepted texts; None where the release has no label.
-      group: the same for examples that are scored together.
+        inputs: for the encoder, with the task's prefix.
+        targets: what is taught.
+        answer: what a metric compares a prediction with: a class, a number, a tuple of
+            accepted texts; None where the release has no label.
+        group: the same for examples that are scored together.
     """
 
     inputs: str
@@ -171,20 +171,20 @@ class Task:
     """A downstream task, declared in one place.
 
     Attributes:
-      name: unique among all tasks.
-      benchmark: what it is averaged with; None => nothing.
-      files: split -> where its files may lie under the user's folder, the best first.
-        A place is a path or a glob; of {a,b} both must be there. "train",
-        "validation" and "test" are splits.
-      read: (path, split) -> the rows of one file or folder, in order.
-      examples: row -> its examples, by the task's template.
-      labels: the classes in order; () => the answer is free text.
-      score: (examples, predicted texts) -> metrics in percent.
-      averaged: the metrics whose mean is the task's one number.
-      train_examples: the size of the release's training set, for mixture rates;
-        0 => not for training.
-      sentinels: `<extra_id_N>` in its texts is a sentinel, as in pretraining; else
-        it is plain text, as nobody may write sentinels in a release.
+        name: unique among all tasks.
+        benchmark: what it is averaged with; None => nothing.
+        files: split -> where its files may lie under the user's folder, the best first.
+            A place is a path or a glob; of {a,b} both must be there. "train",
+            "validation" and "test" are splits.
+        read: (path, split) -> the rows of one file or folder, in order.
+        examples: row -> its examples, by the task's template.
+        labels: the classes in order; () => the answer is free text.
+        score: (examples, predicted texts) -> metrics in percent.
+        averaged: the metrics whose mean is the task's one number.
+        train_examples: the size of the release's training set, for mixture rates;
+            0 => not for training.
+        sentinels: `<extra_id_N>` in its texts is a sentinel, as in pretraining; else
+            it is plain text, as nobody may write sentinels in a release.
     """
 
     name: str
