@@ -1,1 +1,1 @@
-"""Turns batches into measured training runs."""
+"""Pretraining and fine-tuning of models, with measured run directories."""

@@ -178,7 +178,7 @@ def test_a_disk_that_the_kept_ones_will_fill_is_refused(
 def test_it_says_what_it_does_and_where_it_ends(finished, said):
     out, err = said["finished"]
     assert err.splitlines()[0] == (
-        "transformer-pico compiling the train step and the evaluation of 12,528 "
+        "transformer-pico compiling the train and evaluation steps for 12,528 "
         f"parameters; results in {finished}"
     )
     loss = whole_runs.record(finished)["metrics"]["validation/loss"]
@@ -221,9 +221,9 @@ def test_a_pause_is_told_and_marked(finished, arguments, tmp_path, capsys, monke
     monkeypatch.setattr(metrics_log.MetricsLog, "write", write_and_stop)
     monkeypatch.setattr(pauses.PauseWatch, "look", look)
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
-    told = [x for x in capsys.readouterr().err.splitlines() if "stood still" in x]
+    told = [x for x in capsys.readouterr().err.splitlines() if "was paused" in x]
     assert len(told) == 1
-    assert told[0].startswith("transformer-pico stood still before step 7 (SIGSTOP")
+    assert told[0].startswith("transformer-pico was paused before step 7 (SIGSTOP")
     record = whole_runs.record(workdir)
     assert record["speed"]["paused_windows"] == 1
     assert 0 < record["wall_seconds"]["paused"] <= 0.001

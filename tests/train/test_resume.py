@@ -48,7 +48,7 @@ def test_a_finished_run_stays_as_it_is(
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
     said = capsys.readouterr()
     assert said.out.startswith(
-        "transformer-pico finished before; nothing to do: validation loss "
+        "transformer-pico finished earlier; nothing to do: validation loss "
     )
     assert said.out.endswith(f" nats per token; results in {workdir}\n")
     assert said.err == ""
@@ -108,7 +108,7 @@ def test_what_was_measured_comes_back_from_the_checkpoint(
     (workdir / "metrics.jsonl").write_bytes(b"".join(lines[:-1]))
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
     assert whole_runs.records(workdir) == whole_runs.records(finished)
-    assert "measured at step 8 is taken from the checkpoint" in caplog.text
+    assert "evaluation at step 8 is restored from the checkpoint" in caplog.text
 
 
 def test_other_settings_of_jax_are_refused_by_name(

@@ -1,1 +1,1 @@
-"""Fine-tuning on downstream tasks, and scoring them."""
+"""Fine-tuning on downstream tasks, and evaluation of them."""

@@ -1,1 +1,1 @@
-"""What the host keeps of a run while the device trains: speed, display, signals."""
+"""Host-side bookkeeping of a run: timing, speed, logs, progress display, signals."""

@@ -1,7 +1,7 @@
-"""The host's side of a run, as the loop calls it.
+"""Host-side bookkeeping of a run, called by the training loop.
 
-Each part has one job: `throughput` the speed, `history` the log, `record_writer` the
-record, `display` what a person sees.
+It delegates to `throughput` (speed), `history` (log), `record_writer` (record) and
+`display` (progress line).
 """
 
 from typing import Any
@@ -21,13 +21,13 @@ from clinometer.train.run import directory as run_directory
 
 
 class Bookkeeping:
-    """Tells the parts what the loop does, and passes between them what they need.
+    """Updates the log, the record, the speed and the progress line of a run.
 
     Attributes:
-        stopwatch: of the process.
-        abstract_state: shapes and types of the state.
+        stopwatch: the wall clock of the process, by category.
+        abstract_state: shapes and dtypes of the training state.
         history: the run's log.
-        throughput: its speed.
+        throughput: the run's speed.
     """
 
     def __init__(
@@ -37,7 +37,14 @@ class Bookkeeping:
         stopwatch: speed.Stopwatch,
         abstract_state: state_lib.TrainState,
     ):
-        """Reads what is there of the run; writes nothing."""
+        """Reads the earlier record of the run, if there is one; writes nothing.
+
+        Args:
+            job: the run.
+            directory: the run directory.
+            stopwatch: the wall clock of the process.
+            abstract_state: shapes and dtypes of the training state.
+        """
         config = job.config
         self.stopwatch, self.abstract_state = stopwatch, abstract_state
         self._job, self._directory = job, directory
@@ -52,10 +59,10 @@ class Bookkeeping:
         self.throughput = throughput_lib.Throughput(job, self._counts, stopwatch)
 
     def start(self) -> None:
-        """Says what is going on until the first step is done."""
+        """Writes the record and reports that compilation starts."""
         self.write_record("running")
         self._progress_line.say(
-            "compiling the train step and the evaluation of "
+            "compiling the train and evaluation steps for "
             f"{self._counts.params_total:,} parameters; results in "
             f"{self._directory.path}"
         )
@@ -66,7 +73,13 @@ class Bookkeeping:
         progress: dict[str, Any],
         checkpoints: checkpoints_lib.Checkpoints,
     ) -> None:
-        """Takes up the logs and clocks as they were when `step` steps were done."""
+        """Restores the log, the timers and the speed measurements.
+
+        Args:
+            step: number of completed steps.
+            progress: `progress` of the checkpoint; empty at the start of a run.
+            checkpoints: the checkpoints of the run.
+        """
         self._step = step
         self._record.resume(progress)
         measured = checkpoints.measured(step) if step else None
@@ -81,7 +94,16 @@ class Bookkeeping:
         values: state_lib.StepMetrics,
         checkpoints: checkpoints_lib.Checkpoints,
     ) -> None:
-        """Takes note of a step's values; raises RunError if they are not finite."""
+        """Records the metrics of a completed step.
+
+        Args:
+            step: number of completed steps, this one included.
+            values: the metrics of the step, on the host.
+            checkpoints: the checkpoints of the run.
+
+        Raises:
+            RunError: the loss or the gradient is NaN or infinite.
+        """
         problem = step_log.nonfinite(values)
         if problem is not None:
             first_row = (step - 1) * self._job.config.data.batch_size
@@ -95,8 +117,9 @@ class Bookkeeping:
         if self.stopwatch.pauses > self._told_pauses:
             self._told_pauses = self.stopwatch.pauses
             self._progress_line.say(
-                f"stood still before step {step} (SIGSTOP, or the machine slept): "
-                f"{self.stopwatch.seconds['paused']:.0f} s so far are no training time"
+                f"was paused before step {step} (SIGSTOP or system sleep); "
+                f"{self.stopwatch.seconds['paused']:.0f} s of pauses so far are not "
+                "counted as training time"
             )
         record = self.history.add(step, values)
         if record is not None:
@@ -106,15 +129,28 @@ class Bookkeeping:
         self._progress_line.update(step, loss, self._validation_loss)
 
     def refuse(self, checkpoints: checkpoints_lib.Checkpoints, problem: str) -> None:
-        """Raises RunError of values that are not finite."""
+        """Ends the run because of a value that is NaN or infinite.
+
+        Args:
+            checkpoints: the checkpoints of the run; a save in flight is completed.
+            problem: description of the value, for the message.
+
+        Raises:
+            RunError: always.
+        """
         checkpoints.wait()
         good = checkpoints.steps[-1] if checkpoints.steps else "none"
         raise errors.RunError(
-            f"{problem}. Last good checkpoint: {good}; nothing later was saved"
+            f"{problem}. Last good checkpoint: {good}; no later one was saved"
         )
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Writes values to the run's history, with what the clock says."""
+        """Appends a record to the log, with the `wall/` fields added.
+
+        Args:
+            step: number of completed steps.
+            values: the other fields of the record.
+        """
         self._validation_loss = values.get("validation/loss", self._validation_loss)
         windows = self.throughput.meter.windows
         clock = {
@@ -126,13 +162,26 @@ class Bookkeeping:
     def score(
         self, scorer: downstream.Scorer, step: int, params: Any
     ) -> dict[str, float]:
-        """Scores the downstream tasks; writes the predictions of this step."""
+        """Scores the downstream tasks and writes the predictions.
+
+        Args:
+            scorer: scores the tasks.
+            step: number of completed steps.
+            params: the parameters.
+
+        Returns:
+            Metrics for the log, in percent.
+        """
         result = scorer(params, self._progress_line.say)
         scorer.write_predictions(result, self._directory.predictions.of_step(step))
         return result.flat()
 
     def is_best_of_a_task(self, step: int) -> bool:
-        """Whether a task had its best score at this step, so that it is to be kept."""
+        """Returns whether this step is the best of a task and should be saved.
+
+        Args:
+            step: number of completed steps.
+        """
         scores = self.history.downstream()
         return (
             scores is not None
@@ -147,7 +196,14 @@ class Bookkeeping:
         state: state_lib.TrainState,
         measured: dict[str, float] | None,
     ) -> None:
-        """Starts a checkpoint that holds the host's values too."""
+        """Starts an asynchronous save of the state and the host's own values.
+
+        Args:
+            checkpoints: the checkpoints of the run.
+            step: number of completed steps.
+            state: the training state.
+            measured: the metrics of an evaluation at this step, or None.
+        """
         self.history.sync()
         checkpoints.save(
             step,
@@ -161,11 +217,16 @@ class Bookkeeping:
             },
             metrics=measured,
         )
-        # Those of checkpoints that are gone say little, and take room.
+        # Delete the predictions of deleted checkpoints.
         self._directory.predictions.keep((*checkpoints.steps, step))
 
     def write_record(self, status: str, error: str | None = None) -> None:
-        """Writes the run's record."""
+        """Writes the run's record.
+
+        Args:
+            status: one of `record.STATUSES`.
+            error: message of the error that ended the run, or None.
+        """
         self._record.write(
             status,
             error,
@@ -178,22 +239,22 @@ class Bookkeeping:
         )
 
     def end(self, status: str, before: bool = False) -> None:
-        """Writes the record and says how the run ended.
+        """Writes the record and prints how the run ended.
 
         Args:
             status: "finished" or "stopped".
-            before: it was finished already, so that nothing was done.
+            before: whether the run had already finished, so that nothing was done.
         """
         earlier = self._record.earlier
         told = earlier and (earlier.metrics.step, earlier.status)
         if not before or told != (self._step, status):
             self.write_record(status)
         self._progress_line.close()
-        again = " before; nothing to do" if before else f" at step {self._step}"
+        again = " earlier; nothing to do" if before else f" at step {self._step}"
         loss = "no validation loss"
         if self._validation_loss is not None:
             loss = f"validation loss {self._validation_loss:.4f} nats per token"
-        more = "; the same command goes on" if status == "stopped" else ""
+        more = "; run the same command to resume" if status == "stopped" else ""
         print(
             f"{self._job.model.name} {status}{again}: {loss}; results in "
             f"{self._directory.path}{more}",

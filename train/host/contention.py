@@ -1,4 +1,4 @@
-"""Whether other processes held the processor while this one wanted it."""
+"""Measures the CPU time that a process lost to other processes."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -10,15 +10,16 @@ _THREADS = pathlib.Path("/proc/self/task")
 
 
 class Contention:
-    """Sums the seconds that this process lost to others on its cores.
+    """Sums the CPU seconds that this process lost to other processes.
 
-    Linux counts for each thread how long it was ready to run and did not. Threads of
-    one process wait for each other, too; what is lost to others is at most the time
-    that this process did not have on its cores.
+    Linux counts for each thread how long it was runnable but waiting for a core. Since
+    the threads of one process also wait for each other, the time lost to others is
+    limited to the core time that this process did not use.
 
     Attributes:
-        lost: seconds lost in intervals that count.
-        wanted: seconds that it would have run in them, at least their length.
+        lost: CPU seconds lost in the counted intervals.
+        wanted: CPU seconds that the process would have used in them, at least their
+            length.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Contention:
         """Starts the first interval.
 
         Args:
-            waited: seconds for which threads were ready and waited, so far; None where
-                the system does not tell.
-            clock: seconds.
-            processor_clock: seconds of this process on all cores.
-            num_cores: that it may use.
+            waited: returns the total seconds that threads of this process have waited
+                for a core, or None if the system does not report it.
+            clock: returns the wall time in seconds.
+            processor_clock: returns the CPU time of this process in seconds, over all
+                cores.
+            num_cores: number of cores that this process may use; None to ask the
+                system.
         """
         self._waited = waited or _Waits().total
         self._clock, self._processor_clock = clock, processor_clock
@@ -46,21 +49,25 @@ class Contention:
 
     @property
     def sums(self) -> dict[str, float]:
-        """What `add_earlier` of a later process takes."""
+        """The sums, for `add_earlier` in the process that resumes the run."""
         return {"lost": self.lost, "wanted": self.wanted}
 
     def add_earlier(self, sums: Mapping[str, float]) -> None:
-        """Adds the sums of the processes before this one."""
+        """Adds the sums of earlier processes of the run."""
         self.lost += sums.get("lost", 0.0)
         self.wanted += sums.get("wanted", 0.0)
 
     @property
     def fraction(self) -> float | None:
-        """The part lost of what was wanted; None before an interval, or not told."""
+        """Fraction `lost / wanted`, or None if no interval has been measured."""
         return self.lost / self.wanted if self.wanted else None
 
     def interval_done(self, counts: bool) -> None:
-        """Ends an interval and starts the next."""
+        """Ends an interval and starts the next.
+
+        Args:
+            counts: whether the ended interval is added to the sums.
+        """
         before, self._last = self._last, self._now()
         length, ran, waited = (
             None if None in (new, old) else new - old
@@ -76,26 +83,26 @@ class Contention:
 
 
 class _Waits:
-    """Adds up what the kernel tells of each thread, also of those that have ended."""
+    """Sums the kernel's wait times of all threads, including ended ones."""
 
     def __init__(self) -> None:
         self._by_thread: dict[str, int] = {}
         self._total = 0
 
     def total(self) -> float | None:
-        """Seconds that this process's threads waited for a core, since the first call.
+        """Returns the seconds that the threads of this process have waited for a core.
 
-        None where the kernel does not tell.
+        Returns None if the kernel does not report it.
         """
         now = {}
         try:
             for name in os.listdir(_THREADS):
                 try:
-                    # Nanoseconds run, nanoseconds waited, times put on a core.
+                    # Nanoseconds run, nanoseconds waited, number of time slices.
                     text = (_THREADS / name / "schedstat").read_text(encoding="ascii")
                 except (FileNotFoundError, ProcessLookupError):
                     if not (_THREADS / name).exists():
-                        continue  # It ended.
+                        continue  # The thread has ended.
                     return None
                 now[name] = int(text.split()[1])
         except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""What a person watches: TensorBoard and the progress line."""
+"""Progress display: TensorBoard and the progress line on the terminal."""
 
 from collections.abc import Mapping
 import datetime
@@ -11,22 +11,32 @@ import tensorboardX
 
 from clinometer.kernels import terminal
 
-# On a terminal the line is renewed; in a file a new line is added now and then.
+# Seconds between updates of the line on a terminal, and between lines in a file.
 _TERMINAL_SECONDS = 0.2
 _FILE_SECONDS = 15.0
 
 
 class TensorBoard:
-    """Writes numbers as scalars; a resumed run hides what came after `start_step`."""
+    """Writes scalars to TensorBoard; a resumed run hides those after `start_step`."""
 
     def __init__(self, directory: str | os.PathLike[str], start_step: int):
-        """Opens an event file in `directory`."""
+        """Opens an event file.
+
+        Args:
+            directory: folder of the event files.
+            start_step: number of steps completed before this process.
+        """
         self._writer = tensorboardX.SummaryWriter(
             logdir=str(directory), purge_step=start_step + 1
         )
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes every number of a record, and of its lists; leaves out the rest."""
+        """Writes all numbers of a record, including those in lists.
+
+        Args:
+            step: number of completed steps.
+            values: the record; values of other types are skipped.
+        """
         for name, value in values.items():
             if isinstance(value, int | float):
                 self._writer.add_scalar(name, value, step)
@@ -40,10 +50,16 @@ class TensorBoard:
 
 
 class ProgressLine:
-    """Step, loss, speed and time to go, on standard error."""
+    """Shows step, loss, speed and remaining time on standard error."""
 
     def __init__(self, name: str, train_steps: int, stream: TextIO | None = None):
-        """Shows nothing yet; `name` stands before each line."""
+        """Creates the line; shows nothing yet.
+
+        Args:
+            name: name of the model, put before each line.
+            train_steps: number of steps in the whole run.
+            stream: where to write; None for standard error.
+        """
         self._name = name
         self._train_steps = train_steps
         self._line = terminal.Line(_FILE_SECONDS, stream)
@@ -51,12 +67,12 @@ class ProgressLine:
         self._shown = -float("inf")
 
     def update(self, step: int, loss: float, validation_loss: float | None) -> None:
-        """Shows the line if the last one is old enough, and always after the last step.
+        """Updates the line at a limited rate, and always after the last step.
 
         Args:
-            step: steps done.
-            loss: of this step, in nats per token.
-            validation_loss: the newest, if there is one.
+            step: number of completed steps.
+            loss: training loss of this step, in nats per token.
+            validation_loss: the latest validation loss in nats per token, or None.
         """
         now = time.monotonic()
         if self._first is None:
@@ -75,9 +91,9 @@ class ProgressLine:
         self._line.draw(text)
 
     def say(self, text: str) -> None:
-        """Shows what goes on between steps."""
+        """Shows a message in place of the step, loss and speed."""
         self._line.draw(f"{self._name} {text}")
 
     def close(self) -> None:
-        """Ends the line on a terminal, if there is one."""
+        """Ends the line, if the stream is a terminal."""
         self._line.close()

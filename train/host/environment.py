@@ -1,4 +1,4 @@
-"""What a run's numbers depend on besides its configuration."""
+"""Describes the software, hardware and JAX settings that a run depends on."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ from clinometer.kernels.bench import cpu_quota
 from clinometer.kernels.bench import environment as machine
 from clinometer.train.run import checkpoint_meta
 
-# A run that resumes must share these settings of JAX: each changes numbers.
+# JAX settings that change numerical results, and so must be unchanged on resuming.
 _SETTINGS = (
     "jax_default_matmul_precision",
     "jax_default_prng_impl",
@@ -20,7 +20,7 @@ _SETTINGS = (
     "jax_threefry_partitionable",
 )
 
-# What the compilers read besides the program.
+# Environment variables with compiler flags.
 _FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PACKAGES = (
@@ -37,23 +37,23 @@ _PACKAGES = (
 
 
 def numerics() -> dict[str, Any]:
-    """Returns the settings of JAX that change numbers, by their names."""
+    """Returns the JAX settings that change numerical results, by name."""
     return {
         name: jax.config.values[name]
         for name in _SETTINGS
-        if name in jax.config.values  # of this version of JAX
+        if name in jax.config.values  # Not every version of JAX has all of them.
     }
 
 
 def identity() -> dict[str, Any]:
-    """Returns them as flat fields that a run which resumes must share."""
+    """Returns `numerics` as flat fields that must be unchanged on resuming."""
     return {
         checkpoint_meta.NUMERICS + name: value for name, value in numerics().items()
     }
 
 
 def describe() -> dict[str, Any]:
-    """Returns git revision, versions, flags, device and settings, for the record."""
+    """Returns the git revision, versions, flags, device and settings for the record."""
     first = jax.devices()[0]
     return {
         **machine.git_revision(_ROOT),
@@ -64,7 +64,7 @@ def describe() -> dict[str, Any]:
             "kind": first.device_kind,
             "count": jax.device_count(),
             "threads": machine.threads(),
-            "cpu_quota": cpu_quota.cpu_quota(),  # of a container, in CPUs
+            "cpu_quota": cpu_quota.cpu_quota(),  # Of a container, in CPUs.
             "host_cpu": machine.host_cpu(),
         },
         "numerics": numerics(),

@@ -1,4 +1,4 @@
-"""A run's history: from the values of single steps to its log and TensorBoard."""
+"""Writes the metrics of a run to `metrics.jsonl` and TensorBoard."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from clinometer.train.run import record as run_record
 
 
 class History:
-    """Gathers steps, and appends a record where one is due.
+    """Aggregates step metrics and appends records to the log.
 
     Attributes:
-        tensorboard: where the records go, too; None for nowhere.
+        tensorboard: also receives the records; None if TensorBoard is disabled.
     """
 
     def __init__(
@@ -29,7 +29,13 @@ class History:
         file: metrics_log.MetricsFile,
         abstract_state: state_lib.TrainState,
     ):
-        """Writes nothing before `resume`."""
+        """Prepares the log; `resume` opens it.
+
+        Args:
+            config: the configuration of the run.
+            file: the file of the log.
+            abstract_state: shapes and dtypes of the training state.
+        """
         self.tensorboard: display.TensorBoard | None = None
         self._config, self._file = config, file
         self._health_groups = health.groups(abstract_state.params)
@@ -41,20 +47,23 @@ class History:
         measured: Mapping[str, Any] | None,
         pending: Mapping[str, Any] | None,
     ) -> None:
-        """Takes up the history as it was when `step` steps were done.
+        """Opens the log and removes the records after `step`.
 
         Args:
-            step: steps done.
-            measured: by the checkpoint of this step, as it remembers.
-            pending: steps since the last record, of the checkpoint.
+            step: number of completed steps.
+            measured: metrics of the evaluation at this step, from the checkpoint; None
+                if it has none.
+            pending: `pending` when the checkpoint was saved; None for none.
         """
         path, config = self._file.path, self._config
         self._log = self._file.append_after(step)
         if step and not self._log.records:
-            logging.warning("%s: the lines of the first %d steps are gone", path, step)
+            logging.warning(
+                "%s: the records of the first %d steps are missing", path, step
+            )
         if measured and not self._log.has(step, measured):
             logging.warning(
-                "%s: what was measured at step %d is taken from the checkpoint",
+                "%s: the evaluation at step %d is restored from the checkpoint",
                 path,
                 step,
             )
@@ -72,7 +81,7 @@ class History:
 
     @property
     def pending(self) -> dict[str, Any]:
-        """The steps since the last record, for a checkpoint."""
+        """Sums over the steps since the last record, for a checkpoint."""
         return self._step_log.pending
 
     @property
@@ -82,25 +91,38 @@ class History:
 
     @property
     def latest(self) -> dict[str, Any] | None:
-        """The newest values, without the clock's; None before `resume`."""
+        """The latest value of every field outside `wall/`; None before `resume`."""
         return self._log.latest() if self._log else None
 
     def downstream(self) -> run_record.Downstream | None:
-        """Returns the best scores of the downstream tasks, if there are any."""
+        """Returns the best scores of the downstream tasks; None if there are none."""
         return downstream.best(self.records)
 
     def add(self, step: int, values: state_lib.StepMetrics) -> dict[str, Any] | None:
-        """Adds a step; returns the record that is due, to be given to `write`."""
+        """Adds the metrics of one step.
+
+        Args:
+            step: number of completed steps, this one included.
+            values: the metrics of the step, on the host.
+
+        Returns:
+            The record to pass to `write`, or None if none is due.
+        """
         return self._step_log.add(step, values)
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes a record to `metrics.jsonl` and TensorBoard."""
+        """Writes a record to `metrics.jsonl` and TensorBoard.
+
+        Args:
+            step: number of completed steps.
+            values: the fields of the record.
+        """
         self._log.write(step, values)
         if self.tensorboard is not None:
             self.tensorboard.write(step, values)
 
     def sync(self) -> None:
-        """Forces the lines to the disk, so that no checkpoint is ahead of the log."""
+        """Flushes the log to disk, so that no checkpoint is ahead of it."""
         self._log.sync()
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Keeps what libraries print from burying our own messages.
+"""Suppresses log output of libraries that would hide our own messages.
 
-Of an error that it raises, too, Orbax otherwise prints a thousand lines.
+Orbax logs very long messages about errors that it also raises.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,20 @@ from typing import Any
 
 
 def log_warnings() -> None:
-    """Shows warnings on standard error, as every command does; Orbax's errors only."""
+    """Logs warnings to standard error, but only errors from absl (used by Orbax)."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
 
 
 @contextlib.contextmanager
 def muted() -> Iterator[None]:
-    """Drops what Orbax logs inside, and what its broken reads print then and later."""
+    """Suppresses Orbax's log inside the context, and its errors after failed reads.
+
+    The latter stay suppressed, because they can be reported much later.
+    """
     if not isinstance(sys.unraisablehook, _LateReads):
         sys.unraisablehook = _LateReads(sys.unraisablehook)
-    logging.getLogger("asyncio").addFilter(_is_no_late_read)  # Once and for all.
+    logging.getLogger("asyncio").addFilter(_is_no_late_read)  # Never removed.
     logging.getLogger("absl").addFilter(_drop)
     try:
         yield
@@ -39,10 +42,10 @@ def _drop(record: logging.LogRecord) -> bool:
 
 
 class _LateReads:
-    """A hook for exceptions that nobody can catch, which ignores late reads.
+    """A `sys.unraisablehook` that ignores errors from abandoned reads.
 
-    When one of many reads fails, Orbax leaves the others and closes their event loop;
-    they complain when they end or are collected, which may be much later.
+    When one of many reads fails, Orbax abandons the others and closes their event loop.
+    They raise errors when they end or are garbage-collected, possibly much later.
     """
 
     def __init__(self, otherwise: Callable[[Any], Any]):

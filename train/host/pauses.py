@@ -1,7 +1,8 @@
-"""Finds the times in which a process stood still: SIGSTOP, a laptop asleep.
+"""Detects pauses of the process, caused by SIGSTOP or by system sleep.
 
-A thread that looks at the clock a few times a second is late by the pause, in which the
-process had no processor time. A thread that is late because others compute has some.
+A thread checks the clock a few times per second. After a pause, the check is late and
+the process has used almost no CPU time since the previous one. On a busy machine, a
+check may be late too, but the process has used CPU time.
 """
 
 from collections.abc import Callable
@@ -9,25 +10,25 @@ import threading
 import time
 
 INTERVAL_SECONDS = 0.25
-# Shorter ones are no more than a busy machine makes.
+# Shorter gaps also occur on a busy machine.
 LEAST_SECONDS = 2.0
-# A process that had this part of one core was not paused.
+# A process that used at least this fraction of one core was not paused.
 _AWAKE = 0.1
 
 
 def _elapsed() -> float:
-    """Seconds since the machine's start, its sleep included where the kernel says."""
+    """Returns the seconds since boot, including sleep if the system counts it."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 class PauseWatch:
-    """Gathers the pauses of this process while `start`ed.
+    """Counts and measures the pauses of this process between `start` and `stop`.
 
     Attributes:
-        seconds: of all pauses so far, the machine's sleep included.
-        count: how many there were.
+        seconds: total length of the pauses so far, including system sleep.
+        count: number of pauses so far.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class PauseWatch:
         elapsed: Callable[[], float] = _elapsed,
         processor: Callable[[], float] = time.process_time,
     ):
-        """Prepares; the clocks are a test's.
+        """Prepares the thread; the clocks can be replaced in tests.
 
         Args:
-            elapsed: seconds, those of a sleep included.
-            processor: seconds of processor time of this process.
+            elapsed: returns the wall time in seconds, including system sleep.
+            processor: returns the CPU time of this process in seconds.
         """
         self._elapsed, self._processor = elapsed, processor
         self.seconds = 0.0
@@ -50,22 +51,22 @@ class PauseWatch:
         self._thread = threading.Thread(target=self._run, name="pauses", daemon=True)
 
     def start(self) -> None:
-        """Starts to look at the clock."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends that."""
+        """Stops the thread."""
         self._stop.set()
         self._thread.join()
 
     def look(self) -> None:
-        """Notes a pause, if there was one since the last look."""
+        """Checks the clock and records any pause since the last call."""
         with self._lock:
             now = (self._elapsed(), self._processor())
             gap, worked = (new - old for new, old in zip(now, self._last, strict=True))
             self._last = now
             if gap >= LEAST_SECONDS and worked < _AWAKE * gap:
-                # It ran on for a part of the interval.
+                # The process was running for a part of the gap.
                 self.seconds += gap - INTERVAL_SECONDS
                 self.count += 1
 

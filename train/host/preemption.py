@@ -9,10 +9,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """A context in which the first SIGTERM or Ctrl-C only asks to stop.
+    """A context in which the first SIGTERM or Ctrl-C only requests a stop.
 
-    The second one acts as it always does. Outside the main thread, where Python
-    allows no handlers, the context changes nothing.
+    A second signal has its usual effect. Outside the main thread, where Python does not
+    allow signal handlers, the context has no effect.
     """
 
     def __init__(self):
@@ -21,7 +21,7 @@ class StopRequest:
 
     @property
     def is_set(self) -> bool:
-        """Whether somebody asked."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def __enter__(self) -> "StopRequest":

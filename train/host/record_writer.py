@@ -1,4 +1,4 @@
-"""Writes a run's record: what the run is, where it is, and how it goes."""
+"""Writes the record (`run.json`) of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +15,11 @@ _RECORDED = ("train/", "validation/", downstream.PREFIX)
 
 
 class RecordWriter:
-    """What the record says of the run's whole life, and what earlier processes said.
+    """Writes the record, including values from earlier processes of the run.
 
     Attributes:
-        earlier: the record as this process found it; None where none served.
+        earlier: the record written by an earlier process; None if there is no usable
+            one.
     """
 
     def __init__(
@@ -27,17 +28,27 @@ class RecordWriter:
         directory: run_directory.RunDirectory,
         counts: model_lib.Counts,
     ):
-        """Reads the earlier record, and looks at the machine."""
+        """Reads the earlier record and describes the environment.
+
+        Args:
+            job: the run.
+            directory: the run directory.
+            counts: parameter and FLOP counts of the model.
+        """
         self._job, self._directory, self._counts = job, directory, counts
         self._environment = environment.describe()
         self.earlier = directory.record_or_none()
         began = self.earlier.started_at if self.earlier else None
         self._started_at = began or run_record.now()
-        # Of `clinometer evaluate`, which adds them between two processes.
+        # `clinometer evaluate` adds these while no process trains the run.
         self._evaluations = self.earlier.evaluations if self.earlier else ()
 
     def resume(self, progress: Mapping[str, Any]) -> None:
-        """Takes up from a checkpoint what a lost or broken record said."""
+        """Restores values from a checkpoint if the earlier record was unusable.
+
+        Args:
+            progress: `progress` of the checkpoint; empty at the start of a run.
+        """
         self._started_at = progress.get("started_at", self._started_at)
         self._evaluations = self._evaluations or tuple(
             map(run_record.Evaluation.from_json, progress.get("evaluations", ()))
@@ -45,7 +56,7 @@ class RecordWriter:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What `resume` takes up, for a checkpoint."""
+        """The values that `resume` restores, for a checkpoint."""
         return {
             "started_at": self._started_at,
             "evaluations": [each.to_json() for each in self._evaluations],
@@ -67,13 +78,13 @@ class RecordWriter:
 
         Args:
             status: one of `record.STATUSES`.
-            error: why it failed, or None.
-            step: steps done.
-            devices: how many train; None where that is not known yet.
-            speed: so far.
-            wall_seconds: likewise, by category.
-            latest: newest values of the log; None for those of the earlier record.
-            scores: the best of the downstream tasks, if there are any.
+            error: message of the error that ended the run, or None.
+            step: number of completed steps.
+            devices: number of devices that train; None if not known yet.
+            speed: speed so far.
+            wall_seconds: seconds so far, by category.
+            latest: latest values of the log; None to keep those of the earlier record.
+            scores: best scores of the downstream tasks; None if there are none.
         """
         job, config, found = self._job, self._job.config, self._environment
         if latest is not None:

@@ -1,4 +1,4 @@
-"""Where the wall time of a run went, and how fast its steps were."""
+"""Measures the wall time of a run by category, and the speed of its steps."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from clinometer.train.host import contention
 from clinometer.train.host import pauses as pauses_lib
 from clinometer.train.run import record as run_record
 
-# What the clock is charged to; `compile` is all set-up but `calibration`, which is how
-# the rate of matrix products is measured.
+# Categories of wall time. `compile` is all set-up except `calibration`, the measurement
+# of the rate of matrix products.
 CATEGORIES = (
     "compile",
     "calibration",
@@ -24,18 +24,18 @@ CATEGORIES = (
     "paused",
     "other",
 )
-# Not training: taken out of the windows.
+# Categories that do not count as training time and are excluded from the windows.
 _EXCLUDED = ("compile", "calibration", "evaluation", "checkpoint", "paused")
 
 DROPPED_WINDOWS = 2
 MIN_WINDOWS = 20
-# A run whose windows scatter more than this, IQR / median, is no base for a fit; nor is
-# one that lost more than this part of its processor time to other processes.
+# A run is noisy, and not used in fits of speed, if IQR / median of its windows exceeds
+# this, or if it lost more than this fraction of its CPU time to other processes.
 NOISY_ABOVE = 0.1
 
-# Peak FLOPs/s of dense bfloat16 matrix products per JAX device, by the device's kind.
-# TPU: Google Cloud's system architecture pages, per chip (v2 and v3 have two devices
-# a chip). GPU: NVIDIA's data sheets, SXM form, without sparsity.
+# Peak FLOPs/s of dense bfloat16 matrix products per JAX device, by device kind.
+# TPU: Google Cloud's system architecture pages, which give it per chip (v2 and v3 chips
+# are two devices). GPU: NVIDIA's data sheets, SXM version, without sparsity.
 PEAK_FLOPS_PER_SECOND = {
     "TPU v2": 22.5e12,
     "TPU v3": 61.5e12,
@@ -54,11 +54,11 @@ PEAK_FLOPS_PER_SECOND = {
 
 
 class Stopwatch:
-    """Charges every moment of the wall clock to exactly one category.
+    """Charges wall time to categories, each moment to exactly one.
 
     Attributes:
-        seconds: seconds by category, those of earlier processes included.
-        pauses: how often the process stood still, of which `paused` has the time.
+        seconds: seconds by category, including earlier processes of the run.
+        pauses: number of pauses of this process; their time is in `paused`.
     """
 
     def __init__(
@@ -66,23 +66,32 @@ class Stopwatch:
         clock: Any = time.perf_counter,
         pause_watch: pauses_lib.PauseWatch | None = None,
     ):
-        """Starts, charging to `other` until a `charge` context is entered."""
+        """Starts the clock, charging to `other` outside all `charge` contexts.
+
+        Args:
+            clock: returns the wall time in seconds.
+            pause_watch: detects pauses; None not to detect them.
+        """
         self._clock = clock
         self._pause_watch = pause_watch
-        self._paused = 0.0  # As the watch had it.
+        self._paused = 0.0  # Last value of `pause_watch.seconds`.
         self.pauses = 0
         self._last = clock()
         self._stack = ["other"]
         self.seconds = dict.fromkeys(CATEGORIES, 0.0)
 
     def add_earlier(self, seconds: Mapping[str, float]) -> None:
-        """Adds the time of the processes before this one."""
+        """Adds the seconds of earlier processes of the run, by category."""
         for category in CATEGORIES:
             self.seconds[category] += seconds.get(category, 0.0)
 
     @contextlib.contextmanager
     def charge(self, category: str) -> Iterator[None]:
-        """Charges the time inside to `category`; an inner context has precedence."""
+        """Charges the time spent in the context, except in inner contexts.
+
+        Args:
+            category: one of `CATEGORIES`.
+        """
         self._settle()
         self._stack.append(category)
         try:
@@ -92,7 +101,7 @@ class Stopwatch:
             self._stack.pop()
 
     def training_seconds(self) -> float:
-        """Seconds so far outside set-up, evaluation and checkpoints."""
+        """Returns the seconds so far, without set-up, evaluation, saves and pauses."""
         self._settle()
         return sum(s for c, s in self.seconds.items() if c not in _EXCLUDED)
 
@@ -107,7 +116,7 @@ class Stopwatch:
         paused = 0.0
         if self._pause_watch is not None:
             self._pause_watch.look()
-            # The clock may stand still while the machine sleeps.
+            # The clock may not advance during system sleep.
             paused = min(self._pause_watch.seconds - self._paused, elapsed)
             self._paused = self._pause_watch.seconds
             self.pauses = self._pause_watch.count
@@ -116,41 +125,56 @@ class Stopwatch:
 
 
 def window_length(train_steps: int, log_every_steps: int) -> int:
-    """Returns the steps of a window.
+    """Returns the number of steps per window of the speed measurement.
 
-    At least 20 windows count, and none is longer than the log's cadence. A run
-    of fewer than 44 steps has windows of one step.
+    It is chosen so that at least 20 windows count, if the run has enough steps, and no
+    window is longer than the interval of the log. A run of fewer than 44 steps has
+    windows of one step.
+
+    Args:
+        train_steps: number of steps in the whole run.
+        log_every_steps: number of steps between log records.
     """
     longest = train_steps // (MIN_WINDOWS + DROPPED_WINDOWS)
     return max(1, min(longest, log_every_steps))
 
 
 class SpeedMeter:
-    """Steps per second over windows of steps [k W, (k + 1) W).
+    """Measures steps per second over windows of steps [k W, (k + 1) W).
 
-    A window ends when the values of its last step have reached the host, which they do
-    after the next step was dispatched: a device sync that leaves the device no gap.
+    A window ends when the metrics of its last step have reached the host. The next step
+    has been dispatched by then, so this synchronises with the device without idling it.
 
     Attributes:
         window_steps: W.
-        windows: steps/s of every window that counts, earlier processes included.
-        paused_windows: windows left out, since the process stood still in them.
-        contention: what other processes took of the cores in those windows.
+        windows: steps per second of each counted window, including earlier processes
+            of the run.
+        paused_windows: number of windows not counted because the process was paused.
+        contention: CPU time lost to other processes in the counted windows.
     """
 
     def __init__(self, stopwatch: Stopwatch, window_steps: int):
-        """Starts without a window."""
+        """Starts without a window.
+
+        Args:
+            stopwatch: gives the training time.
+            window_steps: W.
+        """
         self._stopwatch = stopwatch
         self.window_steps = window_steps
         self.windows: list[float] = []
         self.paused_windows = 0
-        self._pauses = 0  # As the stopwatch had them.
+        self._pauses = 0  # Last value of `stopwatch.pauses`.
         self.contention = contention.Contention()
         self._started: float | None = None
         self._to_drop = DROPPED_WINDOWS
 
     def step_done(self, step: int) -> None:
-        """Notes that `step` steps are done; call it in every step, and at the start."""
+        """Records that a step is done; call it after every step and at the start.
+
+        Args:
+            step: number of completed steps.
+        """
         if step % self.window_steps:
             return
         now = self._stopwatch.training_seconds()
@@ -173,13 +197,14 @@ class SpeedMeter:
         peak_flops_per_second: float | None,
         matmul_flops_per_second: float | None = None,
     ) -> run_record.Speed:
-        """Returns the record's speed; the medians are None without a window.
+        """Returns the speed for the run's record; medians are None without a window.
 
         Args:
             tokens_per_step: B (S + T), padding included.
             flops_per_step: algorithmic FLOPs of a train step.
-            peak_flops_per_second: of all devices that train together, or None.
-            matmul_flops_per_second: likewise, what was measured of matrix products.
+            peak_flops_per_second: peak of all training devices together, or None.
+            matmul_flops_per_second: measured rate of matrix products of all training
+                devices together, or None.
         """
         median = iqr = None
         shared = self.contention.fraction
@@ -209,6 +234,12 @@ class SpeedMeter:
 def peak_flops_per_second(
     device_kind: str, num_devices: int, configured: float | None
 ) -> float | None:
-    """Returns the peak of all devices: configured per device, else known, else None."""
+    """Returns the total peak FLOPs per second of the devices, or None if unknown.
+
+    Args:
+        device_kind: `device_kind` of the JAX devices.
+        num_devices: number of devices.
+        configured: peak of one device given by the user, or None for the published one.
+    """
     peak = configured or PEAK_FLOPS_PER_SECOND.get(device_kind)
     return peak * num_devices if peak else None

@@ -1,4 +1,4 @@
-"""How fast a run is: on how many devices, and against what these could do."""
+"""Measures the throughput of a run and relates it to the speed of its devices."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,27 +14,37 @@ from clinometer.train.run import record as run_record
 
 
 class Throughput:
-    """Windows of steps, the devices that train, and their rate of matrix products.
+    """The speed of a run, with the number and matmul rate of its devices.
 
     Attributes:
-        meter: of the windows.
-        devices: how many train; None until there is a state.
+        meter: measures the steps per second.
+        devices: number of devices that train; None until there is a state.
     """
 
     def __init__(
         self, job: job_lib.Job, counts: model_lib.Counts, stopwatch: speed.Stopwatch
     ):
-        """Starts without a window or a device."""
+        """Starts without measurements.
+
+        Args:
+            job: the run.
+            counts: parameter and FLOP counts of the model.
+            stopwatch: the wall clock of the process.
+        """
         config = job.config
         self._job, self._counts, self._stopwatch = job, counts, stopwatch
         self.meter = speed.SpeedMeter(
             stopwatch, speed.window_length(config.train_steps, config.log.every_steps)
         )
         self.devices: int | None = None
-        self._matmul_flops_per_second: float | None = None  # of one device
+        self._matmul_flops_per_second: float | None = None  # Of one device.
 
     def resume(self, progress: Mapping[str, Any]) -> None:
-        """Takes up what a checkpoint's `progress` holds of earlier processes."""
+        """Restores the measurements of earlier processes of the run.
+
+        Args:
+            progress: `progress` of the checkpoint; empty at the start of a run.
+        """
         self.meter.windows.extend(progress.get("speed_windows", ()))
         self.meter.contention.add_earlier(progress.get("contention", {}))
         self.meter.paused_windows += progress.get("paused_windows", 0)
@@ -43,7 +53,7 @@ class Throughput:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What `resume` takes up, for a checkpoint."""
+        """The values that `resume` restores, for a checkpoint."""
         return {
             "speed_windows": self.meter.windows,
             "contention": self.meter.contention.sums,
@@ -53,14 +63,18 @@ class Throughput:
         }
 
     def calibrate(self, state: state_lib.TrainState) -> None:
-        """Counts the devices that train; measures their rate of matrix products."""
+        """Counts the devices that train and measures their rate of matrix products.
+
+        Args:
+            state: the training state, on the devices.
+        """
         self.devices = state_lib.num_devices(state)
         with self._stopwatch.charge("calibration"):
             dtype = self._job.model.config.dtype
             self._matmul_flops_per_second = matmul_rate.measure(dtype)
 
     def summary(self) -> run_record.Speed:
-        """Returns what the run's record says of its speed."""
+        """Returns the speed for the run's record."""
         config, source = self._job.config, self._job.source
         devices = self.devices or 1
         matmul = self._matmul_flops_per_second

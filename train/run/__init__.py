@@ -1,1 +1,1 @@
-"""A run directory: its record, metrics, lease and checkpoints."""
+"""Reads and writes a run directory: record, metrics, lease and checkpoints."""

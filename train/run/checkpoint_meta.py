@@ -1,7 +1,8 @@
-"""What stands beside the state in a checkpoint, as JSON under a digest of its own.
+"""JSON metadata of a checkpoint, protected by a digest.
 
-`identity` says what the run is, `progress` holds the host's running values, `metrics`
-what was measured, and `digests` the CRC-32 of every leaf of the state.
+`identity` identifies the run, `progress` holds the host's own values, `metrics` the
+results of an evaluation at this step, and `digests` the CRC-32 of every leaf of the
+state.
 """
 
 from collections.abc import Mapping
@@ -16,8 +17,9 @@ from clinometer.train import errors
 from clinometer.train.run import json_file
 
 ITEM = "meta"
-NUMERICS = "numerics."  # Prefix of the fields of an identity that are settings of JAX.
-# Orbax and tensorstore report a broken file by these, or by a bare Exception from one.
+NUMERICS = "numerics."  # Prefix of the identity fields that are JAX settings.
+# Orbax and tensorstore raise one of these for a broken file, or a plain Exception with
+# one of these as its cause.
 BROKEN = (
     ValueError,
     OSError,
@@ -29,11 +31,11 @@ BROKEN = (
 )
 _FORMAT_VERSION = 1
 _FIELDS = {"format_version", "identity", "progress", "digests"}
-_GUARDED_FIELDS = {"metrics", "digest"}  # Those of older checkpoints lack them.
+_GUARDED_FIELDS = {"metrics", "digest"}  # Missing in older checkpoints.
 
 
 class BrokenError(Exception):
-    """A file of a checkpoint is missing, or does not hold what was written."""
+    """A file of a checkpoint is missing or corrupt."""
 
 
 def make(
@@ -43,7 +45,17 @@ def make(
     metrics: Mapping[str, Any] | None,
     digests: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Returns the meta of a checkpoint, its digest included."""
+    """Builds the metadata of a checkpoint.
+
+    Args:
+        identity: flat fields that identify the run.
+        progress: the host's own values, ready for JSON.
+        metrics: results of an evaluation at this step, or None.
+        digests: CRC-32 of each leaf of the state, by its path.
+
+    Returns:
+        The metadata, including its own digest.
+    """
     meta = {
         "format_version": _FORMAT_VERSION,
         "identity": dict(identity),
@@ -51,16 +63,16 @@ def make(
         "metrics": metrics and dict(metrics),
         "digests": dict(digests),
     }
-    meta = json_file.loads(json_file.dumps(meta))  # As it will be read.
+    meta = json_file.loads(json_file.dumps(meta))  # As a reader will see it.
     return {**meta, "digest": _digest(meta)}
 
 
 def _read_object(checkpoint: pathlib.Path, name: str) -> dict[str, Any]:
-    """Returns the object that a file of a checkpoint holds.
+    """Reads a JSON object from a file of a checkpoint.
 
     Raises:
-        BrokenError: it is missing, or holds none.
-        RunError: it may not be read.
+        BrokenError: the file is missing or does not hold a JSON object.
+        RunError: there is no permission to read the file.
     """
     try:
         return json_file.read_object(checkpoint / name)
@@ -73,13 +85,17 @@ def _read_object(checkpoint: pathlib.Path, name: str) -> dict[str, Any]:
 
 
 def read(checkpoint: pathlib.Path) -> dict[str, Any]:
-    """Returns the meta of a checkpoint.
+    """Reads the metadata of a checkpoint.
+
+    Args:
+        checkpoint: folder of the checkpoint.
 
     Raises:
-        BrokenError: it is missing, or is not what was written.
-        RunError: it may not be read, or a later version wrote it.
+        BrokenError: the metadata is missing or corrupt.
+        RunError: there is no permission to read it, or a later version of the code
+            wrote it.
     """
-    name = f"{ITEM}/metadata"  # So Orbax calls what JsonSave writes.
+    name = f"{ITEM}/metadata"  # Orbax's name for the file that JsonSave writes.
     meta = _read_object(checkpoint, name)
     guarded = "digest" in meta
     if guarded and meta["digest"] != _digest(meta):
@@ -93,32 +109,48 @@ def read(checkpoint: pathlib.Path) -> dict[str, Any]:
             f"{_FORMAT_VERSION}"
         )
     if not known:
-        raise BrokenError(f"{name}: its fields are {', '.join(sorted(meta))}")
+        raise BrokenError(f"{name}: its fields are wrong: {', '.join(sorted(meta))}")
     for field in _FIELDS - {"format_version"}:
         if not isinstance(meta[field], dict):
-            raise BrokenError(f"{name}: {field} is no object")
+            raise BrokenError(f"{name}: {field} is not a JSON object")
     return meta
 
 
 def measured(checkpoint: pathlib.Path) -> dict[str, Any] | None:
-    """Returns what was measured at a checkpoint; raises as `read`."""
+    """Returns the metrics of the evaluation at a checkpoint, or None without one.
+
+    Args:
+        checkpoint: folder of the checkpoint.
+
+    Raises:
+        BrokenError: see `read`.
+        RunError: see `read`.
+    """
     meta = read(checkpoint)
     if "metrics" in meta:
         return meta["metrics"]
-    name = "metrics/metrics"  # Older checkpoints have a file of it.
+    name = "metrics/metrics"  # Older checkpoints store them in a separate file.
     return _read_object(checkpoint, name) if (checkpoint / name).exists() else None
 
 
 def check(checkpoint: pathlib.Path) -> None:
-    """Raises as `read` where we or Orbax could not list the checkpoint."""
+    """Checks that this module and Orbax can list a checkpoint.
+
+    Args:
+        checkpoint: folder of the checkpoint.
+
+    Raises:
+        BrokenError: a file is missing or corrupt.
+        RunError: see `read`.
+    """
     measured(checkpoint)
     name = "_CHECKPOINT_METADATA"
-    if (checkpoint / name).exists():  # Orbax does without it, but not with any value.
+    if (checkpoint / name).exists():  # Optional for Orbax, but not if it is corrupt.
         _read_object(checkpoint, name)
     layout = ocp.path.step.standard_name_format()
     try:
         step = layout.find_step(str(checkpoint.parent), int(checkpoint.name))
-        _ = step.commit_timestamp  # Orbax reads it of every checkpoint when it starts.
+        _ = step.commit_timestamp  # Orbax reads this for all checkpoints at its start.
     except BROKEN as error:
         raise BrokenError(f"{name}: {error}") from error
 
@@ -129,15 +161,19 @@ def check_identity(
     place: str,
     earlier: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raises RunError naming every field in which a checkpoint is of another run.
+    """Checks that a checkpoint belongs to this run.
 
     Args:
-        saved: the checkpoint's fields.
-        own: this run's.
-        place: the checkpoint's, for the message.
-        earlier: values of this run's fields in earlier versions.
+        saved: identity stored in the checkpoint.
+        own: identity of this run.
+        place: description of the checkpoint, for messages.
+        earlier: other accepted values of `own`, as written by earlier versions of the
+            code.
+
+    Raises:
+        RunError: the identities differ; the message names every field that differs.
     """
-    # Those of earlier versions, and of other versions of JAX, say less of its settings.
+    # Other versions of JAX, and earlier versions of the code, lack some JAX settings.
     settings = {f for f in saved.keys() ^ own.keys() if f.startswith(NUMERICS)}
     fields = sorted((saved.keys() | own.keys()) - settings)
     missing = "(absent)"
@@ -156,7 +192,7 @@ def check_identity(
         for field in different
     )
     raise errors.RunError(
-        f"{place} is of another run: {listed}. Use the same values, or another "
+        f"{place} belongs to another run: {listed}. Use the same values or another "
         "--workdir"
     )
 

@@ -1,10 +1,8 @@
-"""Checkpoints: the one wrapper over Orbax.
+"""Saves and restores checkpoints with Orbax.
 
-A checkpoint holds the state in canonical form (a name per layer, whatever form the run
-uses), and beside it, as JSON (`meta`), a CRC-32 of every leaf, what the run is
-(`identity`), the host's own running values (`progress`), what was measured (`metrics`),
-and a CRC-32 of all that. Orbax writes in the background under a temporary name and
-renames, so a crash leaves the earlier checkpoints as they were.
+A checkpoint holds the state in canonical form (one module name per layer) and JSON
+metadata (see `checkpoint_meta`). Orbax saves asynchronously under a temporary name and
+then renames, so that a crash does not affect earlier checkpoints.
 """
 
 from collections.abc import Mapping
@@ -34,10 +32,12 @@ _STATE = "state"
 
 
 def to_canonical(state: state_lib.TrainState) -> dict[str, Any]:
-    """Returns the state as nested dicts with a module name per layer; traceable.
+    """Converts a state, stacked or not, to canonical form; traceable.
 
-    The optimizer's part is `{slot: {module: {name: array}}}`, a slot being one array of
-    the per-leaf state, named by its place there.
+    Returns:
+        A dict with "step", "params" as `{module: {name: array}}` and "optimizer" as
+        `{slot: {module: {name: array}}}`. A slot is one array of the optimizer state of
+        a leaf, named by its path in that state.
     """
     slots: dict[str, dict[str, dict[str, Any]]] = {}
     for module, leaves in state.optimizer.items():
@@ -55,7 +55,7 @@ def to_canonical(state: state_lib.TrainState) -> dict[str, Any]:
 def from_canonical(
     tree: Mapping[str, Any], like: state_lib.TrainState
 ) -> state_lib.TrainState:
-    """Undoes `to_canonical`, in the form (stacked or per layer) of the state `like`."""
+    """Inverts `to_canonical`; `like` is a state in the form (stacked or not) wanted."""
     stacked = any(models.is_stacked(module) for module in like.params)
     form = models.stack_params if stacked else dict
     slots = {slot: form(slot_tree) for slot, slot_tree in tree["optimizer"].items()}
@@ -71,9 +71,9 @@ def from_canonical(
 
 
 def digests(tree: Any) -> dict[str, int]:
-    """Returns the CRC-32 of every leaf's bytes, by the leaf's place in the tree.
+    """Returns the CRC-32 of the bytes of each leaf, by its path in the tree.
 
-    A leaf that is spread over several processes has no digest here.
+    Leaves that are sharded over several processes are skipped.
     """
     return {
         jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf))
@@ -83,7 +83,7 @@ def digests(tree: Any) -> dict[str, int]:
 
 
 def num_bytes(abstract_state: state_lib.TrainState) -> int:
-    """Returns the bytes of a state; abstract leaves will do."""
+    """Returns the size of a state in bytes; the leaves may be abstract."""
     leaves = jax.tree.leaves(abstract_state)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
@@ -91,31 +91,34 @@ def num_bytes(abstract_state: state_lib.TrainState) -> int:
 def check_space(
     directory: pathlib.Path, needed: int, field: str = "checkpoint.keep_last"
 ) -> None:
-    """Raises RunError if the disk of a folder has too few bytes free.
+    """Checks that a disk has enough free space.
 
     Args:
-        directory: of the checkpoints; it need not exist.
-        needed: bytes.
-        field: of the configuration, which keeps most of them.
+        directory: folder of the checkpoints; it need not exist.
+        needed: number of bytes needed.
+        field: configuration field to reduce, for the message.
+
+    Raises:
+        RunError: fewer bytes are free.
     """
     existing = next(p for p in [directory, *directory.parents] if p.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise errors.RunError(
-            f"{directory}: the checkpoints need {needed / 1e6:,.0f} MB more, and the "
-            f"disk has {free / 1e6:,.0f} MB free; make room, or keep fewer "
+            f"{directory}: the checkpoints need {needed / 1e6:,.0f} MB more, but the "
+            f"disk has {free / 1e6:,.0f} MB free; free some space or keep fewer "
             f"(--config.{field})"
         )
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, which finds what was measured under the digest of our meta."""
+    """Orbax's manager, with the metrics read from our metadata."""
 
     def metrics(self, step: int) -> dict[str, Any] | None:
-        """Returns what was measured at a step, for the choice of the best."""
+        """Returns the metrics of a checkpoint, by which Orbax selects the best."""
         try:
             return checkpoint_meta.measured(pathlib.Path(self.directory) / str(step))
-        except checkpoint_meta.BrokenError:  # Since it was opened.
+        except checkpoint_meta.BrokenError:  # Damaged after the folder was opened.
             return None
 
 
@@ -132,15 +135,15 @@ class Checkpoints:
         keep_every_steps: int | None = None,
         read_only: bool = False,
     ):
-        """Opens the folder; sets checkpoints with a broken meta aside.
+        """Opens the folder and renames checkpoints with corrupt metadata.
 
         Args:
-            directory: made when it is missing, unless `read_only`.
-            keep_last: newest checkpoints to keep.
-            keep_best: checkpoints to keep besides, so many by each metric.
-            best_by: metrics, and whether the "min" or the "max" is best.
-            keep_every_steps: keep those of multiples of this, too.
-            read_only: write nothing.
+            directory: the folder; created if missing, unless `read_only`.
+            keep_last: number of newest checkpoints to keep.
+            keep_best: number of best checkpoints to keep for each metric.
+            best_by: the metrics, and whether the "min" or the "max" is best.
+            keep_every_steps: also keep the one closest to each multiple of this.
+            read_only: whether to write nothing.
 
         Raises:
             RunError: the folder cannot be read.
@@ -175,7 +178,7 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """Steps of the checkpoints, oldest first; RunError if they cannot be read."""
+        """Steps of the checkpoints, ascending; RunError if the folder is unreadable."""
         try:
             names = [path.name for path in self.directory.iterdir()]
         except FileNotFoundError:
@@ -193,17 +196,18 @@ class Checkpoints:
         progress: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Starts to save in the background; a step that is saved already is left alone.
+        """Starts an asynchronous save; does nothing if the step is already saved.
 
         Args:
-            step: steps done.
-            state: copied before this returns, so that its buffers may be donated.
-            identity: flat fields that must be equal in a run that resumes.
+            step: number of completed steps.
+            state: the state; copied before this returns, so its buffers may be donated.
+            identity: flat fields that must be unchanged when the run is resumed.
             progress: the host's own values, ready for JSON.
-            metrics: those of `best_by`, of this very step, if they were measured.
+            metrics: metrics of an evaluation at this step, including those of
+                `best_by`; None without one.
 
         Raises:
-            RunError: this checkpoint or the one before could not be written.
+            RunError: this checkpoint or the previous one could not be written.
         """
         if step in self._manager.all_steps():
             return
@@ -246,11 +250,12 @@ class Checkpoints:
         reason = f"no space left on the disk of {self.directory}" if full else text
         return errors.RunError(
             f"the checkpoint of step {self._in_flight} could not be written: {reason}. "
-            f"Whole checkpoints: steps {self.steps or 'none'}; the same command resumes"
+            f"Intact checkpoints: steps {self.steps or 'none'}; run the same command "
+            "to resume"
         )
 
     def latest_meta(self) -> tuple[int, dict[str, Any]] | None:
-        """Returns step and meta of the newest checkpoint whose meta can be read."""
+        """Returns (step, metadata) of the newest checkpoint with readable metadata."""
         for step in reversed(self.steps):
             try:
                 return step, self._read_meta(step)
@@ -264,18 +269,22 @@ class Checkpoints:
         identity: Mapping[str, Any],
         earlier_identity: Mapping[str, Any] | None = None,
     ) -> tuple[state_lib.TrainState, dict[str, Any]] | None:
-        """Returns (state, progress) of the newest whole checkpoint, or None.
+        """Restores the newest intact checkpoint.
 
-        A truncated or corrupt one is renamed to `STEP.corrupt`, with a warning, and the
-        one before is taken.
+        A truncated or corrupt checkpoint is renamed to `STEP.corrupt` with a warning,
+        and the previous one is tried.
 
         Args:
             abstract_state: shapes, dtypes and optionally shardings to restore to.
             identity: see `save`.
-            earlier_identity: values of its fields in earlier versions.
+            earlier_identity: other accepted values of these fields, as written by
+                earlier versions of the code.
+
+        Returns:
+            (state, progress), or None if there is no intact checkpoint.
 
         Raises:
-            RunError: the checkpoint is of another run; names the fields.
+            RunError: the checkpoint belongs to another run; names what differs.
         """
         if self._manager is not None:
             self.wait()
@@ -299,11 +308,14 @@ class Checkpoints:
     def read(
         self, step: int, abstract_state: state_lib.TrainState
     ) -> state_lib.TrainState:
-        """Returns the state of a step; raises RunError if it is broken.
+        """Reads the state of a checkpoint.
 
         Args:
-            step: of `steps`.
-            abstract_state: shapes and dtypes of what was saved.
+            step: one of `steps`.
+            abstract_state: shapes and dtypes of the saved state.
+
+        Raises:
+            RunError: the checkpoint is corrupt.
         """
         try:
             digests_there = self._read_meta(step)["digests"]
@@ -313,14 +325,14 @@ class Checkpoints:
         return from_canonical(tree, abstract_state)
 
     def saved_digests(self, step: int) -> dict[str, int]:
-        """Returns `digests` of a step as saved; raises RunError if it is broken."""
+        """Returns the saved `digests` of a checkpoint; raises as `read`."""
         try:
             return self._read_meta(step)["digests"]
         except checkpoint_meta.BrokenError as error:
             raise self._unreadable(step, error) from error
 
     def measured(self, step: int) -> dict[str, Any] | None:
-        """Returns the metrics of a step as saved, if they were measured."""
+        """Returns the metrics of a checkpoint, or None; raises as `read`."""
         try:
             return checkpoint_meta.measured(self.directory / str(step))
         except checkpoint_meta.BrokenError as error:
@@ -350,7 +362,7 @@ class Checkpoints:
             try:
                 tree = reader.restore(self.directory / str(step) / _STATE, target)
             except Exception as error:
-                # Orbax wraps what a read raised in a bare Exception.
+                # Orbax wraps errors from reads in a plain Exception.
                 cause = error.__cause__ if type(error) is Exception else error
                 if not isinstance(cause, checkpoint_meta.BROKEN):
                     raise
@@ -370,19 +382,19 @@ class Checkpoints:
             shutil.rmtree(aside)
         os.replace(path, aside)
         logging.warning(
-            "checkpoint %s is corrupt (%s); renamed to %s, trying the one before",
+            "checkpoint %s is corrupt (%s); renamed to %s, trying the previous one",
             path,
             error,
             aside.name,
         )
 
     def close(self) -> None:
-        """Waits for the save in flight and lets the folder go."""
+        """Waits for the save in flight and closes the folder."""
         if self._manager is not None:
             self.wait()
             self._manager.close()
 
 
 def _to_host(leaf: jax.Array) -> np.ndarray | jax.Array:
-    """A copy on the host, since the next step writes into a donated leaf."""
+    """Copies a leaf to the host, since the next step overwrites the donated buffer."""
     return np.array(leaf, copy=True) if leaf.is_fully_addressable else leaf

@@ -1,14 +1,14 @@
-"""A run directory: what lies where in it, each part read and written by its type.
+"""Access to the files of a run directory.
 
-- `run.json`: what the run is, how fast, how it ended (`record`);
-- `metrics.jsonl`: its history (`metrics`);
-- `lease.json`: which process trains it (`lease`);
-- `checkpoints/`: its states (`checkpoints`);
-- `predictions/`: of downstream tasks, a folder a step (`predictions`);
-- `evaluation-*/`: likewise, of `clinometer evaluate` (`evaluation_path`);
-- `finetune/`: fine-tunings of it, which are run directories themselves;
-- `tensorboard/`: events for TensorBoard;
-- `profile/`: a trace of some steps, where one was asked for.
+- `run.json`: configuration, status, speed and results of the run (`record`);
+- `metrics.jsonl`: the log (`metrics`);
+- `lease.json`: the process that is training the run (`lease`);
+- `checkpoints/`: the saved states, one folder per step (`checkpoints`);
+- `predictions/`: predictions for downstream tasks, one folder per step (`predictions`);
+- `evaluation-*/`: predictions from `clinometer evaluate` (`evaluation_path`);
+- `finetune/`: run directories of fine-tunings of this run (`finetunings_path`);
+- `tensorboard/`: TensorBoard event files (`tensorboard_path`);
+- `profile/`: a profiler trace, if requested (`profile_path`).
 """
 
 import os
@@ -27,30 +27,30 @@ if typing.TYPE_CHECKING:
 
 
 class RunDirectory:
-    """The directory of one run, which may not exist yet.
+    """The directory of one run, which need not exist yet.
 
     Attributes:
-        path: of the directory.
+        path: path of the directory.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Touches nothing."""
+        """Stores the path; accesses no files."""
         self.path = pathlib.Path(path)
 
     @property
     def has_record(self) -> bool:
-        """Whether a run has begun here."""
+        """Whether there is a `run.json`."""
         return (self.path / record_lib.FILE_NAME).is_file()
 
     def record(self, *needed: str) -> record_lib.Record:
         """Returns the run's record.
 
         Args:
-            *needed: fields that must be there, such as `data.store`.
+            *needed: fields that must be present, such as "data.store".
 
         Raises:
-            RunError: there is none, it cannot be read, a field is not what a run
-                writes, or one that is needed is missing; names the file and the field.
+            RunError: there is no record, it cannot be read, or a field is invalid or
+                missing; the message names the file and the field.
         """
         record = record_lib.read(self.path, *needed)
         if record is None:
@@ -60,24 +60,26 @@ class RunDirectory:
         return record
 
     def record_or_none(self) -> record_lib.Record | None:
-        """Returns the record of a run that goes on; sets a broken one aside.
+        """Returns the record of a run to resume, or None if there is no usable one.
+
+        A corrupt record is renamed to `run.json.corrupt`.
 
         Raises:
-            RunError: it may not be read.
+            RunError: there is no permission to read the record.
         """
         return record_lib.read_or_set_aside(self.path)
 
     def write_record(self, record: record_lib.Record) -> None:
-        """Writes the record by rename."""
+        """Writes the record atomically."""
         record_lib.write(self.path, record)
 
     @property
     def metrics(self) -> metrics_log.MetricsFile:
-        """The run's history."""
+        """The run's log."""
         return metrics_log.MetricsFile(self.path / metrics_log.FILE_NAME)
 
     def lease(self) -> lease_lib.Lease:
-        """Returns the lease of the run, to be entered."""
+        """Returns the lease of the run, a context manager."""
         return lease_lib.Lease(self.path)
 
     @property
@@ -86,29 +88,38 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     def checkpoints(self, **options: Any) -> "checkpoints_lib.Checkpoints":
-        """Opens the checkpoints; `options` are those of `Checkpoints`."""
-        # Imported late: Orbax and JAX take seconds, which a report does without.
+        """Opens the checkpoints.
+
+        Args:
+            **options: keyword arguments of `Checkpoints`.
+        """
+        # Imported here because Orbax and JAX take seconds to import.
         from clinometer.train.run import checkpoints as checkpoints_lib
 
         return checkpoints_lib.Checkpoints(self.checkpoints_path, **options)
 
     @property
     def predictions(self) -> predictions_lib.Predictions:
-        """Predictions of downstream tasks while the run trained."""
+        """Predictions for downstream tasks made during training."""
         return predictions_lib.Predictions(self.path / "predictions")
 
     def evaluation_path(self, decoding: str, step: int) -> pathlib.Path:
-        """The folder of the predictions of `clinometer evaluate`."""
+        """Returns the folder for the predictions of `clinometer evaluate`.
+
+        Args:
+            decoding: the decoding method.
+            step: step of the checkpoint.
+        """
         return self.path / f"evaluation-{decoding}-{step}"
 
     @property
     def finetunings_path(self) -> pathlib.Path:
-        """The folder of the fine-tunings of this run."""
+        """The folder of fine-tunings of this run."""
         return self.path / "finetune"
 
     @property
     def tensorboard_path(self) -> pathlib.Path:
-        """The folder of TensorBoard's events."""
+        """The folder of TensorBoard event files."""
         return self.path / "tensorboard"
 
     @property
@@ -118,14 +129,14 @@ class RunDirectory:
 
 
 def find(folder: pathlib.Path, depth: int | None = None) -> list[RunDirectory]:
-    """Returns the run directories below a folder, the folder itself included.
+    """Finds the run directories in a folder, including the folder itself.
 
     Args:
-        folder: where to look.
-        depth: how many levels below; None for all.
+        folder: the folder to search.
+        depth: maximum number of levels below the folder; None for no limit.
 
     Returns:
-        In the order of their records' paths.
+        The run directories, sorted by path.
     """
     name = record_lib.FILE_NAME
     if depth is None:

@@ -1,7 +1,7 @@
-"""JSON files that a run leaves: whole or not there, and free of NaN and infinity.
+"""Reads and writes the JSON files of a run, atomically and without NaN and infinity.
 
-JSON has no numbers that are not finite. Such a one is written as null, and the object
-that holds it says so in a field `not_finite`, e.g. {"score": null, "not_finite":
+NaN and infinity are not valid JSON. They are written as null, and the enclosing object
+gets a field `not_finite` with the original values, e.g. {"score": null, "not_finite":
 {"score": "nan"}}.
 """
 
@@ -18,35 +18,40 @@ NOT_FINITE = "not_finite"
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
-    """Returns the text of a value, numbers that are not finite as null with a reason.
+    """Serialises a value as JSON, with null for NaN and infinity.
 
     Args:
-        value: of what JSON knows.
-        indent: blanks a level; None for one line.
+        value: nested dicts, lists, tuples and scalars.
+        indent: number of spaces per level; None for a single line.
     """
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
 def write(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes a file by rename, so that a reader sees a whole one at any moment."""
+    """Writes a value to a file atomically, by renaming a temporary file.
+
+    Args:
+        path: path of the file.
+        value: see `dumps`.
+    """
     outputs.write_text(path, dumps(value, indent=1) + "\n")
 
 
 def loads(text: str | bytes, *, strict: bool = True) -> Any:
-    """Returns the value of a text.
+    """Parses JSON.
 
     Args:
-        text: in UTF-8, if it is bytes.
-        strict: refuse numbers that are not finite; else they are None.
+        text: the text; bytes are decoded as UTF-8.
+        strict: whether to reject NaN and infinity; otherwise they become None.
 
     Raises:
-        ValueError: not UTF-8, not JSON, nested too deep, or a number that is not
-            finite.
+        ValueError: the text is not UTF-8, is not JSON, is nested too deeply, or holds
+            NaN or infinity.
     """
 
     def constant(name: str) -> None:
         if strict:
-            raise ValueError(f"{name} is no number of JSON")
+            raise ValueError(f"{name} is not a JSON number")
 
     def decimal(digits: str) -> float | None:
         number = float(digits)
@@ -57,23 +62,35 @@ def loads(text: str | bytes, *, strict: bool = True) -> Any:
     try:
         return json.loads(text, parse_constant=constant, parse_float=decimal)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
 
 
 def loads_object(text: str | bytes, *, strict: bool = True) -> dict[str, Any]:
-    """Returns the object that a text is; raises as `loads`, and where it is none."""
+    """Parses a JSON object.
+
+    Args:
+        text: see `loads`.
+        strict: see `loads`.
+
+    Raises:
+        ValueError: see `loads`; or the value is not an object.
+    """
     value = loads(text, strict=strict)
     if not isinstance(value, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     return value
 
 
 def read_object(path: str | os.PathLike[str], *, strict: bool = True) -> dict[str, Any]:
-    """Returns the object that a file holds.
+    """Reads a JSON object from a file.
+
+    Args:
+        path: path of the file.
+        strict: see `loads`.
 
     Raises:
-        OSError: it cannot be opened.
-        ValueError: as `loads_object`.
+        OSError: the file cannot be read.
+        ValueError: see `loads_object`.
     """
     return loads_object(pathlib.Path(path).read_bytes(), strict=strict)
 

@@ -1,9 +1,9 @@
-"""A lease on a run directory, so that two processes never train one run.
+"""A lease on a run directory, which ensures that only one process trains a run.
 
-Under one kernel a file lock decides, and the kernel drops it when its process dies in
-whatever way; a container may have another host name, but has the kernel's boot id.
-Machines that share a file system without such locks see each other's heartbeat, and
-take over from one that has been silent for long enough.
+On one machine, a file lock decides; the kernel releases it when the process ends for
+any reason. Containers on one machine are recognised by the kernel's boot id, because
+their host names may differ. Machines that share a file system without such locks write
+heartbeats to the lease file and take over from a holder whose heartbeat is too old.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ _TYPES = {
 
 
 def _boot_id() -> str | None:
-    """Names this start of this kernel, in every container alike; None off Linux."""
+    """Returns the kernel's boot id, equal in all containers; None if not on Linux."""
     try:
         path = pathlib.Path("/proc/sys/kernel/random/boot_id")
         return path.read_text(encoding="ascii").strip()
@@ -44,7 +44,7 @@ def _boot_id() -> str | None:
 
 
 class Lease:
-    """Holds the lease of a run directory while its context is entered."""
+    """A context manager that holds the lease of a run directory."""
 
     def __init__(
         self,
@@ -54,7 +54,15 @@ class Lease:
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ):
-        """Prepares to take the lease of `directory`, an existing folder."""
+        """Prepares the lease; entering the context takes it.
+
+        Args:
+            directory: the run directory, which must exist.
+            host: name of this machine; None to ask the system.
+            heartbeat_seconds: seconds between heartbeats.
+            timeout_seconds: age in seconds at which the heartbeat of another machine
+                counts as lost.
+        """
         self._path = pathlib.Path(directory) / FILE_NAME
         self._host = host or socket.gethostname()
         self._boot_id = _boot_id()
@@ -66,7 +74,12 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Lease":
-        """Takes the lease; raises RunHeldError saying who holds it since when."""
+        """Takes the lease.
+
+        Raises:
+            RunHeldError: another process holds it; the message says which and since
+                when.
+        """
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
@@ -74,7 +87,8 @@ class Lease:
             except BlockingIOError:
                 raise self._held(self._read()) from None
             holder = self._read()
-            # A dead process under this kernel has lost the lock; elsewhere, who knows.
+            # A dead process on this machine has lost its lock. For another machine, the
+            # heartbeat decides.
             here = holder.get("host", self._host) == self._host or (
                 self._boot_id is not None and holder.get("boot_id") == self._boot_id
             )
@@ -86,9 +100,9 @@ class Lease:
             ):
                 if silent < -self._timeout_seconds:
                     raise errors.RunHeldError(
-                        f"{self._path}: the heartbeat of {holder['host']} lies "
-                        f"{-silent:,.0f} s ahead of the clock here; set the clocks, or "
-                        "remove the file if no process trains this run"
+                        f"{self._path}: the heartbeat of {holder['host']} is "
+                        f"{-silent:,.0f} s ahead of this machine's clock; correct the "
+                        "clocks, or remove the file if no process is training this run"
                     )
                 raise self._held(holder)
         except errors.RunHeldError:
@@ -102,7 +116,7 @@ class Lease:
         return self
 
     def __exit__(self, *unused: object) -> None:
-        """Lets the lease go."""
+        """Releases the lease."""
         self._stop.set()
         self._thread.join()
         self._write(released=True)
@@ -115,8 +129,8 @@ class Lease:
                 self._write(released=False)
 
     def _write(self, released: bool) -> None:
-        # In place: a rename would leave the lock on a file without a name. One short
-        # write of constant length, so that a reader sees the old or the new text.
+        # Written in place, since after a rename the lock would be on the old file. A
+        # single short write of constant length shows readers the old or the new text.
         text = json.dumps(
             {
                 "host": self._host,
@@ -129,11 +143,11 @@ class Lease:
         )
         line = text.ljust(255).encode() + b"\n"
         os.pwrite(self._file, line, 0)
-        if os.fstat(self._file).st_size > len(line):  # Of whatever was there before.
+        if os.fstat(self._file).st_size > len(line):  # Remove any other content.
             os.ftruncate(self._file, len(line))
 
     def _read(self) -> dict[str, Any]:
-        """What the file says, without what no process writes."""
+        """Returns the fields of the file, without those of an unexpected type."""
         try:
             holder = json_file.loads_object(os.pread(self._file, 4096, 0))
         except ValueError:
@@ -148,13 +162,13 @@ class Lease:
         since = holder.get("since")
         when = "an unknown time"
         if since is not None:
-            # A damaged file may name a moment that no calendar has.
+            # In a damaged file, the time may be out of range.
             with contextlib.suppress(ValueError, OverflowError, OSError):
                 moment = datetime.datetime.fromtimestamp(since, datetime.UTC)
                 when = moment.isoformat(timespec="seconds")
         return errors.RunHeldError(
             f"{self._path.parent} is being trained by process "
             f"{holder.get('pid', '?')} on {holder.get('host', 'an unknown host')} "
-            f"since {when}; a run has one process (wait, stop that one, or use "
-            "another --workdir)"
+            f"since {when}; only one process may train a run (wait for it, stop it, or "
+            "use another --workdir)"
         )

@@ -1,7 +1,7 @@
-"""The run's history: `metrics.jsonl`, one JSON object a line, appended to.
+"""The log of a run, `metrics.jsonl`: one JSON object per line.
 
-Every field is a function of the step alone, except those under `wall/`, which say
-what the clock said. So a run that was cut off and resumed writes the same lines.
+All fields except those under `wall/` depend only on the step, so that a run which was
+interrupted and resumed writes the same lines as an uninterrupted one.
 """
 
 import bisect
@@ -27,12 +27,12 @@ _END_BYTES = 16384
 
 @dataclasses.dataclass(frozen=True)
 class BadLine:
-    """A line that no run writes.
+    """An invalid line of a log.
 
     Attributes:
-        number: 1-based.
-        text: as it stands in the file, without its end.
-        reason: what is wrong.
+        number: 1-based line number.
+        text: content of the line, without the newline.
+        reason: description of the problem.
     """
 
     number: int
@@ -41,10 +41,16 @@ class BadLine:
 
 
 def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
-    """Returns the records of a log, and the lines that are none.
+    """Parses a log.
 
-    A record is an object with a whole number as its `step`; steps do not fall, and of
-    one step no field is said twice.
+    A record is a JSON object with an integer `step`. Steps must not decrease, and no
+    field may occur twice for one step.
+
+    Args:
+        data: content of the file.
+
+    Returns:
+        The records and the invalid lines, both in file order.
     """
     found: list[tuple[int, bytes, dict[str, Any]]] = []
     bad: list[BadLine] = []
@@ -76,70 +82,75 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
 
 
 def without_wall(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that must be equal in every run of the same configuration."""
+    """Returns the fields of a record that do not depend on the clock."""
     return {k: v for k, v in record.items() if not k.startswith(WALL_PREFIX)}
 
 
 @dataclasses.dataclass(frozen=True)
 class MetricsFile:
-    """The log of a run, to be read or gone on with.
+    """The log file of a run, to read or to continue.
 
     Attributes:
-        path: of the file, which may not exist.
+        path: path of the file, which need not exist.
     """
 
     path: pathlib.Path
 
     def read(self) -> list[dict[str, Any]]:
-        """Returns the records; none where there is no file.
+        """Reads all records; returns an empty list if there is no file.
 
-        A last line that is still being written is left out.
+        An incomplete last line, which may still be being written, is ignored.
 
         Raises:
-            RunError: the file cannot be read, or another line is none that a run
-                writes; names file and line.
+            RunError: the file cannot be read, or another line is invalid; the message
+                names the file and the line.
         """
         try:
             data = _bytes(self.path)
         except OSError as error:
             raise errors.RunError(f"{self.path}: cannot be read ({error})") from error
         records, bad = parse(data)
-        last = data.count(b"\n") + 1  # The line after the last end.
+        last = data.count(b"\n") + 1  # The text after the last newline.
         for line in bad:
             if line.number != last:
                 raise errors.RunError(
-                    f"{self.path}:{line.number}: not JSON of a run ({line.reason}); "
-                    "the command that trained the run sets such lines aside"
+                    f"{self.path}:{line.number}: not a valid record ({line.reason}); "
+                    "the command that trained the run moves invalid lines to "
+                    f"{self.path.name}.corrupt"
                 )
         return records
 
     def read_end(self) -> list[dict[str, Any]]:
-        """Returns the last records, without bad lines; none where it cannot be read."""
+        """Returns the last records, ignoring errors and invalid lines."""
         try:
             with open(self.path, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - _END_BYTES))
-                # Its first line is cut by the seek, and its last may be being written.
+                # The first line may be cut off, and the last may be incomplete.
                 return parse(file.read())[0]
         except OSError:
             return []
 
     def append_after(self, step: int) -> "MetricsLog":
-        """Opens it for more records, dropping those of later steps than `step`."""
+        """Opens the log for appending, after deleting the records after `step`."""
         return MetricsLog(self.path, step)
 
 
 class MetricsLog:
-    """Appends records to `metrics.jsonl` and remembers them.
+    """Appends records to `metrics.jsonl` and keeps them in memory.
 
     Attributes:
-        records: all records so far, those of earlier processes included.
+        records: all records so far, including those of earlier processes.
     """
 
     def __init__(self, path: str | os.PathLike[str], resume_step: int):
-        """Opens the log, dropping what an earlier process wrote after `resume_step`.
+        """Opens the log and deletes the records after `resume_step`.
 
-        Bad lines are moved to PATH.corrupt, with a warning.
+        Invalid lines are moved to PATH.corrupt with a warning.
+
+        Args:
+            path: path of the file, which need not exist.
+            resume_step: last step to keep.
         """
         self._path = pathlib.Path(path)
         records, bad = parse(_bytes(self._path))
@@ -158,7 +169,7 @@ class MetricsLog:
         listed = "; ".join(f"line {line.number}: {line.reason}" for line in bad[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         logging.warning(
-            "%s has %d bad lines (%s%s), moved to %s; the other %d stay",
+            "%s has %d invalid lines (%s%s), moved to %s; the other %d are kept",
             self._path,
             len(bad),
             listed,
@@ -168,28 +179,38 @@ class MetricsLog:
         )
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Appends one record; floats keep every digit."""
+        """Appends one record; floats are written with full precision.
+
+        Args:
+            step: number of completed steps.
+            values: the other fields.
+        """
         record = {"step": step, **values}
         self._file.write(_line(record))
         self._file.flush()
         self.records.append(record)
 
     def sync(self) -> None:
-        """Forces the lines to the disk, so that no checkpoint is ahead of the log."""
+        """Flushes the log to disk, so that no checkpoint is ahead of it."""
         os.fsync(self._file.fileno())
 
     def has(self, step: int, names: Iterable[str]) -> bool:
-        """Whether one record of a step has all these fields, except the clock's."""
+        """Returns whether one record of a step has all fields outside `wall/`.
+
+        Args:
+            step: the step.
+            names: names of the fields; those under `wall/` are ignored.
+        """
         needed = {name for name in names if not name.startswith(WALL_PREFIX)}
         return any(r["step"] == step and needed <= r.keys() for r in self.records)
 
     def history(self, name: str) -> list[float]:
-        """Returns all values of a field that are numbers, oldest first."""
+        """Returns all values of a field except null, oldest first."""
         found = (record.get(name) for record in self.records)
         return [value for value in found if value is not None]
 
     def latest(self) -> dict[str, Any]:
-        """Returns the last value of every field, the clock's left out."""
+        """Returns the latest value of every field outside `wall/`."""
         merged: dict[str, Any] = {}
         for record in self.records:
             merged.update(without_wall(record))
@@ -211,27 +232,27 @@ def _record(line: bytes) -> dict[str, Any]:
     record = json_file.loads_object(line)
     step = record.get("step")
     if type(step) is not int or step < 0:
-        raise ValueError(f"step is {ranges.shown(step)}, not a whole number from 0 on")
+        raise ValueError(f"step is {ranges.shown(step)}, not an integer of at least 0")
     for name, value in record.items():
         if name != json_file.NOT_FINITE and not _is_measured(value):
-            raise ValueError(f"{name} is {ranges.shown(value)}, no number")
+            raise ValueError(f"{name} is {ranges.shown(value)}, not a number")
     return record
 
 
 def _is_measured(value: Any) -> bool:
-    """Whether a run may have measured it: a number, a truth value, null, or a list."""
+    """Returns whether a value is a number, a boolean, null, or a list of these."""
     if isinstance(value, list):
         return all(map(_is_measured, value))
     return value is None or isinstance(value, int | float)
 
 
 def _longest_rise(steps: Sequence[int]) -> set[int]:
-    """Returns the places of a longest subsequence that does not fall.
+    """Returns the indices of a longest non-decreasing subsequence.
 
-    One wrong step, however high, so costs its own line and no other.
+    This way, one wrong step invalidates only its own line, however large it is.
     """
-    last_steps: list[int] = []  # Of the best rise of each length, its least last step,
-    last_places: list[int] = []  # and where that stands.
+    last_steps: list[int] = []  # Smallest last step of a subsequence of each length,
+    last_places: list[int] = []  # and its index.
     before: list[int | None] = []
     for place, step in enumerate(steps):
         length = bisect.bisect_right(last_steps, step)

@@ -1,4 +1,4 @@
-"""The predictions of a run's downstream tasks: a folder for each step that was kept."""
+"""Predictions for the downstream tasks of a run, in one folder per kept step."""
 
 from collections.abc import Iterable
 import pathlib
@@ -6,22 +6,26 @@ import shutil
 
 
 class Predictions:
-    """The folder of predictions of a run directory.
+    """The folder `predictions/` of a run directory.
 
     Attributes:
-        path: the folder, which may not exist.
+        path: path of the folder, which need not exist.
     """
 
     def __init__(self, path: pathlib.Path):
-        """Touches nothing."""
+        """Stores the path; accesses no files."""
         self.path = path
 
     def of_step(self, step: int) -> pathlib.Path:
-        """Returns the folder of a step, which may not exist."""
+        """Returns the folder of a step, which need not exist."""
         return self.path / str(step)
 
     def keep(self, steps: Iterable[int]) -> None:
-        """Removes those of other steps; what has not the name of a step stays."""
+        """Deletes the folders of all other steps.
+
+        Args:
+            steps: the steps to keep.
+        """
         kept = {str(step) for step in steps}
         for folder in self.path.glob("[0-9]*"):
             if folder.name not in kept and str.isdecimal(folder.name):

@@ -1,4 +1,4 @@
-"""Which checkpoints are kept for what was measured at them."""
+"""Orbax preservation policy for the best checkpoints."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -9,16 +9,16 @@ from orbax.checkpoint import checkpoint_managers
 
 @dataclasses.dataclass(frozen=True)
 class Best(checkpoint_managers.PreservationPolicy):
-    """Keeps the best checkpoints by one metric, of equal ones the earliest.
+    """Keeps the best checkpoints by one metric, preferring the earliest of equal ones.
 
-    Orbax's own keeps the latest of equal ones, which is not the one that a run's record
-    calls the best. A checkpoint without the metric, or with null or NaN for it, is not
-    kept.
+    Orbax's own policy prefers the latest, which would not be the step that the run's
+    record calls the best. A checkpoint is not kept if its metric is missing, null or
+    NaN.
 
     Attributes:
-        metric: its name among a checkpoint's metrics.
-        mode: "min" or "max", which is best.
-        count: how many are kept.
+        metric: name of the metric.
+        mode: "min" or "max", whichever is best.
+        count: number of checkpoints to keep.
     """
 
     metric: str
@@ -31,7 +31,12 @@ class Best(checkpoint_managers.PreservationPolicy):
         *,
         context: checkpoint_managers.PreservationContext,
     ) -> Sequence[bool]:
-        """Returns for each checkpoint, oldest first, whether it is kept."""
+        """Returns whether to keep each checkpoint.
+
+        Args:
+            checkpoints: the checkpoints, oldest first.
+            context: unused.
+        """
         del context
         sign = 1 if self.mode == "min" else -1
         costs = {

@@ -1,8 +1,8 @@
-"""`run.json`: what a run is, where it ran, how fast, and how it ended.
+"""The record of a run, `run.json`.
 
-`format_version` rises when a field goes or changes its meaning, so that no reader takes
-it for what it was. A field that is new is missing in earlier records, and reads as its
-default. What a reader needs it asks for: `read(directory, "data.store")`.
+`format_version` is incremented when a field is removed or changes its meaning. A field
+that is missing in an older record has its default value. Readers name the fields that
+they require, as in `read(directory, "data.store")`.
 """
 
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ KINDS = (PRETRAINING, FINETUNING)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(Part):
-    """`config.model`; `rest` has the fields of the model's config."""
+    """`config.model`; the fields of the model's config are in `rest`."""
 
     name: str | None = optional(null=False)
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """The fields of the model's config that the run sets."""
+        """The fields of the model's config that are not None."""
         return {field: v for field, v in self.rest.items() if v is not None}
 
 
@@ -48,8 +48,8 @@ class DataConfig(Part):
     """`config.data`."""
 
     encoder_length: int | None = optional(null=False)
-    decoder_length: int | None = optional()  # of fine-tuning
-    mixture: str | None = optional()  # likewise
+    decoder_length: int | None = optional()  # Fine-tuning only.
+    mixture: str | None = optional()  # Fine-tuning only.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class ScheduleConfig(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(Part):
-    """The run's whole configuration; declared is what is read of it."""
+    """The configuration of the run; fields that no reader needs are in `rest`."""
 
     train_steps: int | None = optional(null=False)
     model: ModelConfig = ModelConfig()
@@ -72,20 +72,20 @@ class Config(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Device(Part):
-    """What the run ran on; `count` devices were there, `training` of them trained."""
+    """The hardware: `count` devices were available, `training` of them were used."""
 
     platform: str | None = None
     kind: str | None = None
     count: int | None = None
     threads: int | None = None
-    cpu_quota: Number | None = None  # of a container, in CPUs
+    cpu_quota: Number | None = None  # CPU limit of a container.
     host_cpu: str | None = None
     training: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts(Part):
-    """As `models.Model.count` gives them."""
+    """Parameter and FLOP counts, from `models.Model.count`."""
 
     model: str | None = None
     params_total: Number | None = None
@@ -116,7 +116,7 @@ class Initial(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskData(Part):
-    """A task that a run learned; `majority` scores the commonest target."""
+    """A task of a fine-tuning; `majority` is the majority-class baseline in percent."""
 
     rate: Number | None = None
     train_examples: Number | None = None
@@ -128,23 +128,23 @@ class TaskData(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data(Part):
-    """What the run learned from, as far as it got."""
+    """The training data seen so far."""
 
     store: str | None = optional(null=False)
-    folder: str | None = optional()  # of fine-tuning: the releases' files
-    corpus_hash: str | None = optional()  # of pretraining
-    python_version: str | None = optional()  # that the embedded corpus is of
+    folder: str | None = optional()  # Fine-tuning only: files of the task releases.
+    corpus_hash: str | None = optional()  # Pretraining only.
+    python_version: str | None = optional()  # Source of the embedded corpus.
     vocabulary_sha256: str | None = optional(null=False)
     train_tokens: Number | None = optional()
     tokens_seen: Number | None = optional()
     unique_tokens_seen: Number | None = optional()
     epochs: Number | None = None
-    tasks: Mapping[str, TaskData] | None = optional()  # of fine-tuning
+    tasks: Mapping[str, TaskData] | None = optional()  # Fine-tuning only.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Speed(Part):
-    """Medians and ranges over windows of steps; None where there was no window."""
+    """Speed over windows of steps; medians are None if no window was completed."""
 
     steps_per_second_median: Number | None = None
     steps_per_second_iqr: Number | None = None
@@ -162,7 +162,7 @@ class Speed(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WallSeconds(Part):
-    """Where the wall time went."""
+    """Wall time in seconds, by category."""
 
     total: Number | None = None
     compile: Number | None = None
@@ -178,7 +178,7 @@ class WallSeconds(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metrics(Part):
-    """The newest values of `metrics.jsonl`, under its names."""
+    """The latest values in `metrics.jsonl`, with the same names."""
 
     step: int | None = optional(null=False)
     train_loss: Number | None = optional(name="train/loss")
@@ -195,7 +195,7 @@ class Metrics(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskScore(Part):
-    """A task's scores in percent: at its best step, with its error, and the last."""
+    """Best and last score of a task in percent; the error is that of the best."""
 
     best: Number
     last: Number | None = None
@@ -205,7 +205,7 @@ class TaskScore(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Downstream(Part):
-    """Scores of tasks while the run trained; averages of the tasks' best."""
+    """Task scores during training, and averages of their best scores, in percent."""
 
     tasks: Mapping[str, TaskScore] = dataclasses.field(default_factory=dict)
     averages: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -213,12 +213,12 @@ class Downstream(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluatedTask(Part):
-    """A task's score in percent, and the number of inputs that were truncated."""
+    """Score of a task in percent; `truncated` counts the inputs that were cut off."""
 
     step: Number | None = None
     score: Number | None = None
     standard_error: Number | None = None
-    no_standard_error: str | None = optional()  # the reason
+    no_standard_error: str | None = optional()  # Why there is none.
     metrics: Mapping[str, Number | None] = dataclasses.field(default_factory=dict)
     examples: Number | None = None
     truncated: Number | None = None
@@ -226,7 +226,7 @@ class EvaluatedTask(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Average(Part):
-    """An average of several tasks' scores."""
+    """An average of the scores of several tasks, in percent."""
 
     value: Number | None = None
     standard_error: Number | None = None
@@ -234,7 +234,7 @@ class Average(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation(Part):
-    """What one `clinometer evaluate` found."""
+    """Results of one `clinometer evaluate`."""
 
     mixture: str | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -246,13 +246,14 @@ class Evaluation(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record(Part):
-    """What `run.json` says, field by field.
+    """The contents of `run.json`.
 
     Attributes:
         kind: one of `KINDS`.
-        error: why it failed.
-        initial: None where the parameters were drawn.
-        downstream: None where nothing was scored while it trained.
+        status: one of `STATUSES`.
+        error: message of the error that ended the run, or None.
+        initial: None if the parameters were initialised at random.
+        downstream: None if no tasks were scored during training.
     """
 
     format_version: int = FORMAT_VERSION
@@ -281,15 +282,18 @@ class Record(Part):
 
     @property
     def finished(self) -> bool:
-        """Whether the run reached its last step."""
+        """Whether the run completed its last step."""
         return self.status == "finished"
 
 
 def from_json(contents: Mapping[str, Any]) -> Record:
-    """Returns the record that a JSON object is.
+    """Parses a record.
+
+    Args:
+        contents: the JSON object.
 
     Raises:
-        FieldError: a field is not what a run writes; names it.
+        FieldError: a field is invalid; the message names it.
     """
     version = contents.get("format_version")
     if version != FORMAT_VERSION:
@@ -298,7 +302,7 @@ def from_json(contents: Mapping[str, Any]) -> Record:
             f"{FORMAT_VERSION}"
         )
     record = Record.from_json(contents)
-    if record.kind is None:  # Earlier versions left it to be guessed.
+    if record.kind is None:  # Earlier versions did not write it.
         kind = PRETRAINING if record.data.tasks is None else FINETUNING
         record = dataclasses.replace(record, kind=kind)
     _check(record)
@@ -306,19 +310,19 @@ def from_json(contents: Mapping[str, Any]) -> Record:
 
 
 def read(directory: str | os.PathLike[str], *needed: str) -> Record | None:
-    """Returns the record of a run directory, or None where there is none.
+    """Reads the record of a run directory; returns None if there is none.
 
     Args:
-        directory: of the run.
-        needed: fields that must be there, such as `data.store`.
+        directory: the run directory.
+        *needed: fields that must be present, such as "data.store".
 
     Raises:
-        RunError: it cannot be read, a field is not what a run writes, or one that is
-            needed is missing; names the file and the field.
+        RunError: the record cannot be read, or a field is invalid or missing; the
+            message names the file and the field.
     """
     path = pathlib.Path(directory) / FILE_NAME
     try:
-        # Earlier versions wrote NaN, which is null here.
+        # Earlier versions wrote NaN, which is read as null.
         contents = json_file.read_object(path, strict=False)
     except FileNotFoundError:
         return None
@@ -333,18 +337,18 @@ def read(directory: str | os.PathLike[str], *needed: str) -> Record | None:
 
 
 def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
-    """Returns the record of a run that goes on; None where there is none that serves.
+    """Reads the record of a run to resume; returns None if there is no usable one.
 
-    Of a lost one it warns, and a broken one is renamed to run.json.corrupt: the
-    checkpoint and `metrics.jsonl` hold nearly all of it.
+    A corrupt record is renamed to run.json.corrupt with a warning. Nearly all of it can
+    be restored from the checkpoint and `metrics.jsonl`.
 
     Raises:
-        RunError: it may not be read.
+        RunError: there is no permission to read the record.
     """
     path = pathlib.Path(directory) / FILE_NAME
     rest = (
-        "made anew from the checkpoint and the log, without what `clinometer evaluate` "
-        "added since that checkpoint"
+        "recreated from the checkpoint and the log, without any results that "
+        "`clinometer evaluate` added after that checkpoint"
     )
     try:
         record = read(directory)
@@ -353,7 +357,7 @@ def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
             raise
         aside = path.with_name(path.name + ".corrupt")
         os.replace(path, aside)
-        logging.warning("%s; renamed to %s, and %s", error, aside.name, rest)
+        logging.warning("%s; renamed to %s and %s", error, aside.name, rest)
         return None
     if record is None and path.with_name(metrics_log.FILE_NAME).exists():
         logging.warning("%s is missing; %s", path, rest)
@@ -361,10 +365,10 @@ def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
 
 
 def write(directory: str | os.PathLike[str], record: Record) -> None:
-    """Writes the record by rename, so that a reader sees a whole one at any moment.
+    """Writes a record atomically, with the current time as `updated_at`.
 
     Raises:
-        FieldError: its status or kind is none.
+        FieldError: the status or the kind is unknown.
     """
     _check(record)
     record = dataclasses.replace(record, updated_at=now())
@@ -372,7 +376,7 @@ def write(directory: str | os.PathLike[str], record: Record) -> None:
 
 
 def now() -> str:
-    """Returns the time in UTC, e.g. 2026-01-31T12:00:00Z."""
+    """Returns the current time in UTC, e.g. "2026-01-31T12:00:00Z"."""
     moment = datetime.datetime.now(datetime.UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -1,12 +1,11 @@
-"""Typed parts of a JSON file: one declaration of the fields is its reader and writer.
+"""Dataclasses that read and write JSON objects.
 
-A subclass of `Part` is a JSON object. Its annotations say what values a field takes:
+A subclass of `Part` describes a JSON object. The annotation of a field gives its type:
 `str`, `int | float | None`, another `Part`, `Mapping[str, X]`, `Sequence[X]`, or `Any`.
 A field without a default is required; one with a default may be missing in the file.
 
-Nothing is lost when a file is read and written again: fields that a part does not
-declare are kept in `rest`, and a field that was missing is written only if it has got a
-value meanwhile.
+Reading and rewriting a file loses nothing: undeclared fields are kept in `rest`, and a
+field that was missing is written only if its value has changed.
 """
 
 from collections.abc import Iterator
@@ -23,20 +22,20 @@ from clinometer.kernels.options import ranges
 
 Number = int | float
 
-_MOST = 1e30  # No run counts or measures more.
+_MOST = 1e30  # Largest number that is accepted.
 _NULL = type(None)
 
 
 class FieldError(ValueError):
-    """A field is missing or has a value of another type; the message names it."""
+    """A field is missing or has a wrong value; the message names the field."""
 
 
 def optional(*, null: bool = True, name: str | None = None) -> Any:
-    """Declares a field that is None, and is not written, where there is no value.
+    """Declares a field that defaults to None and is then not written.
 
     Args:
-        null: whether a file may also say null.
-        name: in the file; None for the attribute's.
+        null: whether the file may also hold null.
+        name: name of the field in the file; None for the name of the attribute.
     """
     return dataclasses.field(
         default=None, metadata={"optional": True, "null": null, "name": name}
@@ -48,8 +47,9 @@ class Part:
     """A JSON object.
 
     Attributes:
-        rest: values of the fields that the class does not declare.
-        present: names of the fields that the file had; None if it was not read.
+        rest: the undeclared fields.
+        present: names of the fields in the file; None if the object was not read from
+            one.
     """
 
     rest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -59,14 +59,14 @@ class Part:
 
     @classmethod
     def from_json(cls, contents: Mapping[str, Any], place: str = "") -> Self:
-        """Reads an object.
+        """Parses an object.
 
         Args:
-            contents: as JSON gives it.
-            place: of the object in its file, for messages.
+            contents: the JSON object.
+            place: dotted path of the object in its file, for messages.
 
         Raises:
-            FieldError: a required field is missing, or a value is of another type.
+            FieldError: a required field is missing or a value has the wrong type.
         """
         values: dict[str, Any] = {}
         rest = dict(contents)
@@ -84,7 +84,11 @@ class Part:
 
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> Self:
-        """Makes a part of values under their names in the file, without a check."""
+        """Builds an object without checking types.
+
+        Args:
+            values: the values by their names in the file.
+        """
         rest = dict(values)
         declared = {
             field.name: rest.pop(field.key)
@@ -94,7 +98,7 @@ class Part:
         return cls(**declared, rest=rest)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the object: the declared fields in their order, then the rest."""
+        """Returns the JSON object: the declared fields in order, then `rest`."""
         made = {}
         for field in _fields(type(self)):
             value = getattr(self, field.name)
@@ -107,7 +111,14 @@ class Part:
         return made | _plain(self.rest)
 
     def require(self, *fields: str) -> None:
-        """Raises FieldError where a field, say `data.store`, is missing in the file."""
+        """Checks that fields are present.
+
+        Args:
+            *fields: dotted paths, such as "data.store".
+
+        Raises:
+            FieldError: a field is missing.
+        """
         contents = self.to_json()
         for field in fields:
             value: Any = contents
@@ -119,7 +130,15 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class _Field:
-    """A declared field: its attribute, its name in the file, and what it takes."""
+    """A declared field.
+
+    Attributes:
+        name: name of the attribute.
+        key: name in the file.
+        accepted: the alternatives of its annotation.
+        default: the default value, or `dataclasses.MISSING`.
+        optional: whether a default value is not written.
+    """
 
     name: str
     key: str
@@ -155,7 +174,7 @@ def _declared(part: type[Part]) -> Iterator[_Field]:
 
 @functools.cache
 def _rest(part: type[Part]) -> tuple[Any, ...]:
-    """What the fields take that a part does not declare."""
+    """Returns the types that are accepted for undeclared fields."""
     return _alternatives(typing.get_args(typing.get_type_hints(part)["rest"])[1])
 
 
@@ -166,7 +185,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _json_type(kind: Any) -> type:
-    """The type that JSON gives a value of a declared kind."""
+    """Returns the Python type that `json` returns for a value of an annotated type."""
     origin = typing.get_origin(kind) or kind
     if issubclass(origin, Part | Mapping):
         return dict
@@ -176,7 +195,7 @@ def _json_type(kind: Any) -> type:
 def _read(value: Any, accepted: tuple[Any, ...], place: str) -> Any:
     if Any in accepted:
         return value
-    # isinstance would take True for a whole number.
+    # isinstance would accept True as an int.
     kind = next((kind for kind in accepted if type(value) is _json_type(kind)), None)
     small = not (type(value) in (int, float) and abs(value) > _MOST)
     if kind is None or not small:
@@ -206,7 +225,7 @@ def _below(place: str, key: str | int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Returns a value as JSON has it."""
+    """Converts a value to plain dicts and lists."""
     if isinstance(value, Part):
         return value.to_json()
     if isinstance(value, Mapping):

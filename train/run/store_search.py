@@ -1,7 +1,7 @@
-"""Finds the token store of a run, also after a project's folder was moved or renamed.
+"""Finds the token store of a run, even after the project was moved or renamed.
 
-A store is known by its vocabulary's hash, which the run's record holds, and not by its
-path.
+A store is identified by the hash of its vocabulary, which is in the run's record, and
+not by its path.
 """
 
 from collections.abc import Iterator
@@ -17,50 +17,58 @@ from clinometer.data.store import token_store
 from clinometer.train import errors
 from clinometer.train.run import record as run_record
 
-NEEDED = ("data.store", "data.vocabulary_sha256")  # of a run's record
+NEEDED = ("data.store", "data.vocabulary_sha256")  # Fields of a run's record.
 
 
 def of_run(
     record: run_record.Record, run: str | os.PathLike[str], given: str | None = None
 ) -> str:
-    """Returns the absolute path of the store that a run learned from.
+    """Returns the absolute path of the token store that a run was trained on.
 
-    Where it is no more at its recorded path, the ends of that path are tried below the
-    folders above the run: what was moved together is found. So is the embedded corpus's
-    in the cache of another machine or user.
+    If the store is not at its recorded path, all suffixes of that path are tried below
+    all parent folders of the run, which finds a store that was moved together with the
+    run. Last, the cache of the embedded corpus is tried.
 
     Args:
-        record: of the run, with the fields `NEEDED`.
-        run: its directory.
-        given: the user's `--store`, which is taken in place of the recorded path.
+        record: the run's record, with the fields `NEEDED`.
+        run: the run directory.
+        given: path from the option `--store`; replaces the search if not None.
 
     Raises:
-        RunError: there is none with the run's vocabulary.
+        ConfigError: `given` is not a store with the run's vocabulary.
+        RunError: no store with the run's vocabulary was found.
     """
     recorded, sha256 = record.data.store, record.data.vocabulary_sha256
     if given is not None:
         if _vocabulary(pathlib.Path(given)) != sha256:
             raise errors.ConfigError(
-                f"--store: {given} {_problem(given)}, not that of {run} "
-                f"({sha256[:12]}...)"
+                f"--store: {given} {_problem(given)}; {run} was trained with the "
+                f"vocabulary {sha256[:12]}..."
             )
         return os.path.abspath(given)
     for path in _candidates(pathlib.Path(recorded), pathlib.Path(run).resolve()):
         if _vocabulary(path) == sha256:
             return str(path)
     raise errors.RunError(
-        f"the store {recorded} of {run} {_problem(recorded)}, where the run learned "
-        f"with {sha256[:12]}..., and none lies beside the run; has it been moved or "
-        "made anew? Say where it lies with --store DIR"
+        f"the store {recorded} of {run} {_problem(recorded)}; the run was trained with "
+        f"the vocabulary {sha256[:12]}..., and no such store was found near the run; "
+        "give the folder of the store with --store DIR"
     )
 
 
 def located(
     config: config_dict.FrozenConfigDict, workdir: str | os.PathLike[str]
 ) -> config_dict.FrozenConfigDict:
-    """Returns the configuration of a run that goes on, with its store where it now is.
+    """Returns the configuration of a run, with `data.store` corrected if it was moved.
 
-    It is the given one where its path leads to a store, or there is no run yet.
+    The configuration is unchanged if there is a store at its path, or no run yet.
+
+    Args:
+        config: the configuration.
+        workdir: the run directory, which need not exist.
+
+    Raises:
+        RunError: the store was not found.
     """
     path = config.data.store
     if not path or _vocabulary(pathlib.Path(path)):
@@ -70,7 +78,7 @@ def located(
         return config
     found = config_dict.ConfigDict(config)
     found.data.store = of_run(record, workdir)
-    logging.warning("no token store at %s; taking %s", path, found.data.store)
+    logging.warning("no token store at %s; using %s", path, found.data.store)
     return config_dict.FrozenConfigDict(found)
 
 
@@ -84,7 +92,7 @@ def _candidates(recorded: pathlib.Path, run: pathlib.Path) -> Iterator[pathlib.P
 
 
 def _vocabulary(path: pathlib.Path) -> str | None:
-    """The hash of a store's vocabulary; None where there is no store."""
+    """Returns the hash of a store's vocabulary, or None if there is no store."""
     try:
         return token_store.read_manifest(str(path)).vocabulary.get("sha256")
     except (data_errors.DataError, OSError):

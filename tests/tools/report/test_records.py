@@ -24,7 +24,7 @@ def test_finds_runs(tmp_path, below, name):
     "text, words",
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ('{"format_version": 2}', "format_version is 2"),
         ('{"format_version": 1, "model": "m", "seed": 0}', "no field 'status'"),
         (

@@ -38,14 +38,14 @@ def test_what_is_not_finite_is_null(tmp_path, value, expected):
     [
         (b"", "Expecting value"),
         (b"\xff\xfe", "utf-8"),
-        (b"[" * 10**5, "nested too deep"),
-        (b'{"a":' * 10**5, "nested too deep"),
+        (b"[" * 10**5, "nested too deeply"),
+        (b'{"a":' * 10**5, "nested too deeply"),
         (b"9" * 10**4, "4300"),
-        (b"NaN", "NaN is no number"),
-        (b"[1e400]", "1e400 is no number"),
+        (b"NaN", "NaN is not a JSON number"),
+        (b"[1e400]", "1e400 is not a JSON number"),
         (b"{} {}", "Extra data"),
-        (b"7", "no JSON object"),
-        (b"null", "no JSON object"),
+        (b"7", "not a JSON object"),
+        (b"null", "not a JSON object"),
     ],
 )
 def test_what_is_no_object(tmp_path, text, words):

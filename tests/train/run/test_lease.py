@@ -119,7 +119,7 @@ def test_a_holder_since_no_calendar_knows(tmp_path, since):
 
 def test_a_heartbeat_of_the_future_is_named(tmp_path):
     _write(tmp_path, heartbeat=time.time() + 1e6)
-    words = r"lease.json: the heartbeat of elsewhere lies 1,000,000 s ahead"
+    words = r"lease.json: the heartbeat of elsewhere is 1,000,000 s ahead"
     with pytest.raises(errors.RunHeldError, match=words):
         lease.Lease(tmp_path).__enter__()
 

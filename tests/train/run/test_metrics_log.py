@@ -40,22 +40,25 @@ _LINES = [json.dumps(record).encode() for record in _GOOD]
     [
         (b"\x00\xff\x13\x80", "utf-8"),
         (b"{}", "step is None"),
-        (b"7", "no JSON object"),
-        (b"null", "no JSON object"),
-        (b'[{"step": 4}]', "no JSON object"),
+        (b"7", "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b'[{"step": 4}]', "not a JSON object"),
         (b'{"step": "four", "train/loss": 4.0}', "step is 'four'"),
         (b'{"step": 4.0, "train/loss": 4.0}', "step is 4.0"),
         (b'{"step": true, "train/loss": 4.0}', "step is True"),
         (b'{"step": -4, "train/loss": 4.0}', "step is -4"),
-        (b'{"step": 4, "validation/loss": NaN}', "NaN is no number of JSON"),
-        (b'{"step": 4, "validation/loss": -Infinity}', "-Infinity is no number"),
-        (b'{"step": 4, "validation/loss": 1e999}', "1e999 is no number"),
+        (b'{"step": 4, "validation/loss": NaN}', "NaN is not a JSON number"),
+        (
+            b'{"step": 4, "validation/loss": -Infinity}',
+            "-Infinity is not a JSON number",
+        ),
+        (b'{"step": 4, "validation/loss": 1e999}', "1e999 is not a JSON number"),
         (b'{"step": 4, "validation/loss": "low"}', "validation/loss is 'low'"),
         (b'{"step": 4, "validation/loss": {}}', "validation/loss is {}"),
         (b'{"step": 4, "train/lo', "Unterminated string"),
         (b'{"step": 4}{"step": 5}', "Extra data"),
         (b'{"step": ' + b"9" * 5000 + b"}", "4300"),
-        (b"[" * 100_000, "nested too deep"),
+        (b"[" * 100_000, "nested too deeply"),
         (_LINES[3], "step 4 has train/loss twice"),
         (b'{"step": 2, "x": 0.1}', "step 2 is out of order"),
         (b'{"step": 99999, "x": 0.1}', "step 99999 is out of order"),
@@ -72,9 +75,9 @@ def test_one_bad_line_costs_no_other(tmp_path, caplog, line, reason):
     assert path.read_bytes() == b"\n".join(_LINES) + b"\n"
     assert (tmp_path / "metrics.jsonl.corrupt").read_bytes() == line + b"\n"
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert f"{path} has 1 bad lines (line 5: " in warning
+    assert f"{path} has 1 invalid lines (line 5: " in warning
     assert reason in warning
-    assert "moved to metrics.jsonl.corrupt; the other 9 stay" in warning
+    assert "moved to metrics.jsonl.corrupt; the other 9 are kept" in warning
     caplog.clear()
     metrics_log.MetricsLog(path, 8).close()  # It is whole again.
     assert not caplog.records

@@ -19,9 +19,9 @@ _DAMAGED = [
     (b"", "cannot be read as JSON"),
     (b"\x00\xff\x80\x13", "cannot be read as JSON"),
     (b'{"format_version": 1, "mod', "cannot be read as JSON"),
-    (b"[" * 10**5, "nested too deep"),
-    (b"[]", "no JSON object"),
-    (b"null", "no JSON object"),
+    (b"[" * 10**5, "nested too deeply"),
+    (b"[]", "not a JSON object"),
+    (b"null", "not a JSON object"),
     (b"{}", "format_version is None; this version reads 1"),
     (b'{"format_version": 1}', "has no field 'model'"),
 ]
@@ -142,4 +142,4 @@ def test_a_run_that_goes_on_keeps_a_broken_one_aside(tmp_path, text, caplog):
     assert (tmp_path / "run.json.corrupt").read_bytes() == text
     (warning,) = [record.getMessage() for record in caplog.records]
     assert f"{tmp_path / 'run.json'}: " in warning
-    assert "renamed to run.json.corrupt, and made anew" in warning
+    assert "renamed to run.json.corrupt and recreated" in warning
