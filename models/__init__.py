@@ -1,10 +1,10 @@
-"""Transformer-like encoder-decoders in Haiku, by name.
+"""Transformer-like encoder-decoders in Haiku, built by name.
 
     model = clinometer.models.build("transformer-small")
     params = model.init(jax.random.key(0))
     logits = model.apply(params, encoder_input_tokens, decoder_input_tokens)
 
-Imports nothing of Clinometer but `kernels`.
+This package depends on no other part of Clinometer than `kernels`.
 """
 
 import sys
@@ -14,7 +14,7 @@ if sys.flags.optimize:
 
     # Under -O Haiku names parameters differently, and under -OO it cannot be imported.
     raise OptionError(
-        "Haiku does not work under python -O: unset PYTHONOPTIMIZE, and leave -O out"
+        "Haiku does not work under python -O: unset PYTHONOPTIMIZE and do not pass -O"
     )
 
 from clinometer.models import decoding
@@ -88,5 +88,5 @@ __all__ = [
     "unstack_params",
 ]
 
-# Last, so that a file of the user's finds all of this.
+# Comes last, so that users' files can import everything above.
 own.load(ARCHITECTURES)

@@ -1,4 +1,4 @@
-"""The configuration of T5-like encoder-decoders, checked when it is made."""
+"""The configuration of T5-like encoder-decoders, validated on construction."""
 
 from collections.abc import Collection
 import dataclasses
@@ -17,7 +17,7 @@ _FINITE = ranges.Real(-ranges.MOST_REAL)
 
 
 class ConfigError(ValueError):
-    """A model configuration that cannot be built; names the field."""
+    """Raised for an invalid model configuration; the message names the field."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,24 +26,29 @@ class TransformerConfig:
 
     Attributes:
         d_model: width of the residual stream.
-        d_ff: hidden width of the feed-forward sublayer.
-        num_heads: attention heads.
-        d_kv: width of a head.
-        num_encoder_layers: layers of the encoder.
-        num_decoder_layers: layers of the decoder.
-        vocab_size: rows of the embedding table, padding rows included.
-        num_kv_heads: key-value heads; 0 for as many as heads, 1 for shared heads.
+        d_ff: hidden width of the feed-forward sublayers.
+        num_heads: number of attention heads.
+        d_kv: width of each head.
+        num_encoder_layers: number of encoder layers.
+        num_decoder_layers: number of decoder layers.
+        vocab_size: rows of the embedding table, including padding rows.
+        num_kv_heads: number of key-value heads; 0 for num_heads, 1 for a single head
+            shared by all queries.
         shared_kv: tie the key and value projections.
-        tie_embeddings: logits by the embedding table rather than a matrix of their own.
-        norm: "rms", or "layer" with mean and offset.
+        tie_embeddings: compute the logits with the embedding table instead of a
+            separate matrix.
+        norm: "rms", or "layer" for full layer norms with mean and offset.
         ffn_activation: one of `feed_forward.ACTIVATIONS`, e.g. "gated-gelu".
-        dropout_rate: rate of every dropout site.
+        dropout_rate: dropout rate, used everywhere.
         broadcast_dropout: share dropout masks along the length axis.
-        dtype: of activations, "float32" or "bfloat16"; parameters, norms, softmax and
-            loss are always float32.
-        scan_layers: scan over stacked layers: quick to compile when deep.
-        remat: recompute each layer in the backward pass.
-        implementation: of the kernels: "auto", "reference", "cpu" or "tpu".
+        dtype: dtype of activations, "float32" or "bfloat16"; parameters, norms, softmax
+            and loss are always float32.
+        scan_layers: scan over stacked layers, which compiles faster for deep models.
+        remat: recompute each layer's activations in the backward pass.
+        implementation: kernels to use: "auto", "reference", "cpu" or "tpu".
+
+    Raises:
+        ConfigError: a field has the wrong type or is out of range.
     """
 
     d_model: int
@@ -68,7 +73,7 @@ class TransformerConfig:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            # bool is an int to Python, and an int is a good float to everybody.
+            # In Python a bool is an int; an int is accepted for a float.
             accepted = (float, int) if field.type is float else (field.type,)
             if not isinstance(value, accepted) or (
                 isinstance(value, bool) and field.type is not bool
@@ -98,7 +103,7 @@ class TransformerConfig:
             )
 
     def _check_choice(self, field: str, accepted: Collection[str]) -> None:
-        """Raises ConfigError unless the field's value is one of those accepted."""
+        """Raises ConfigError unless the field has one of the accepted values."""
         value = getattr(self, field)
         if value not in accepted:
             raise ConfigError(

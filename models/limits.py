@@ -1,7 +1,7 @@
-"""How much a model may ask for, by its name or by a field of its config.
+"""Upper bounds of what a model's name or a field of its config may request.
 
-Far above any published model. Every layer is traced, so a name that asks for a billion
-of them would never come back.
+They are far above any published model. Every layer is traced, so without a bound a name
+that requests a billion layers would never return.
 """
 
 from clinometer.kernels.options import ranges
@@ -24,7 +24,7 @@ _MOST = {
 
 
 def whole(field: str) -> ranges.Whole:
-    """Returns what a whole-numbered field of a model's config accepts."""
+    """Returns the range that an integer field of a model's config accepts."""
     least = 0 if field == "num_kv_heads" else 1
     most = LAYERS if field.endswith(("_layers", "_blocks")) else _WHOLE
     return ranges.Whole(least, _MOST.get(field, most))

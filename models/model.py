@@ -1,8 +1,8 @@
-"""The contract between a model and whoever trains, plans or measures it.
+"""The interface between a model and the code that trains, plans or measures it.
 
-A trainer needs no more than this: it hands batches from the data to the model, and
-knows neither their keys nor what the model computes. `seq2seq/model.py` has the
-encoder-decoders; `tests/train/test_toy_image_model.py` has a model of images.
+The training loop needs nothing else: it passes batches from the data to the model, and
+knows neither their keys nor what the model computes. `seq2seq/model.py` implements it
+for encoder-decoders, `tests/train/test_toy_image_model.py` for a model of images.
 """
 
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ from typing import Protocol
 
 import jax
 
-# {module: {name: float32 array}}, with a module name per layer in the canonical form.
+# {module: {name: float32 array}}; in canonical form, each layer has its own modules.
 Params = Mapping[str, Mapping[str, jax.Array]]
-# {name: array [B, ...]}, one example a row in all of them.
+# {name: array [B, ...]}, with one example per row.
 Batch = Mapping[str, jax.Array]
-# What one example is like, such as its lengths: a frozen dataclass that the source of
-# the data gives and the model understands; opaque to all between.
+# The shape of one example, such as its lengths: a frozen dataclass that the data source
+# provides and the model understands. All other code treats it as opaque.
 Shape = Any
 
 
 class Loss(NamedTuple):
-    """Sums over the targets of a batch; float32 scalars.
+    """Losses summed over the targets of a batch, as float32 scalars.
 
     Attributes:
         loss_sum: cross-entropy in nats.
-        z_loss_sum: z_loss times the squared log-partition.
-        weight_sum: number of targets, padding left out: tokens, or labels.
+        z_loss_sum: z_loss times the squared log-partition function.
+        weight_sum: number of targets (tokens or labels), excluding padding.
         correct_sum: number of targets that the model ranks first.
     """
 
@@ -38,16 +38,18 @@ class Loss(NamedTuple):
 
 
 class LossOutputs(NamedTuple):
-    """What `Model.loss` returns.
+    """The outputs of `Model.loss`.
 
-    The objective of a batch is `(loss_sum + z_loss_sum) / num_targets`, plus
-    `auxiliary_loss`.
+    The objective of a batch is `(loss_sum + z_loss_sum) / num_targets +
+    auxiliary_loss`.
 
     Attributes:
-        sums: over the targets.
-        num_targets: places of targets, padding included (T5's B T); static.
-        auxiliary_loss: float32 scalar, such as the balance of routers; 0 for most.
-        health: {"PLACE/NAME": array}, what the model reports of itself.
+        sums: losses summed over the targets.
+        num_targets: number of target positions, including padding (B T, as in T5);
+            static.
+        auxiliary_loss: float32 scalar, such as a router's load-balancing loss; 0 for
+            most models.
+        health: {"PLACE/NAME": array}, diagnostics of the model.
     """
 
     sums: Loss
@@ -57,7 +59,7 @@ class LossOutputs(NamedTuple):
 
 
 class Counts(Protocol):
-    """What a model costs, for batches of one size and shape.
+    """The cost of a model for batches of one size and shape.
 
     Attributes:
         params_total: number of parameters.
@@ -68,36 +70,36 @@ class Counts(Protocol):
     flops_train_step: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all counts as the record of a run holds them."""
+        """Returns all counts, as they are stored in `run.json`."""
 
 
 class Model(Protocol):
-    """Pure functions over a parameter dictionary.
+    """A model as pure functions of a parameter dictionary.
 
     Attributes:
         name: canonical name, e.g. "transformer-NL16-SM".
-        config: frozen dataclass that decides the numbers; its `dtype` is that of
-            activations, "float32" or "bfloat16".
+        config: frozen dataclass that determines the model; its field `dtype` is the
+            dtype of activations, "float32" or "bfloat16".
     """
 
     name: str
     config: Any
 
     def init(self, key: jax.Array) -> Params:
-        """Draws parameters in canonical form, in which checkpoints hold them."""
+        """Initialises parameters in canonical form, the form of checkpoints."""
 
     def from_canonical(self, params: Params) -> Params:
-        """Returns parameters in the form that `loss` takes; traceable."""
+        """Converts canonical parameters to the form that `loss` takes; traceable."""
 
     def abstract_batch(
         self, batch_size: int, shape: Shape
     ) -> dict[str, jax.ShapeDtypeStruct]:
-        """Returns shapes and dtypes of a batch of `batch_size` examples."""
+        """Returns the shapes and dtypes of a batch of `batch_size` examples."""
 
     def random_batch(
         self, seed: int, batch_size: int, shape: Shape
     ) -> dict[str, jax.Array]:
-        """Returns a batch of random examples without padding, to measure speed with."""
+        """Returns a batch of random examples without padding, for benchmarks."""
 
     def loss(
         self,
@@ -111,26 +113,30 @@ class Model(Protocol):
         """Returns the summed losses of a batch.
 
         Args:
-            params: as `from_canonical` returns them.
-            batch: of any number of examples.
-            key: random key of this step, for dropout; None evaluates without it.
+            params: parameters in the form returned by `from_canonical`.
+            batch: a batch of any number of examples.
+            key: random key of this step; None for evaluation, without dropout.
             z_loss: weight of the z-loss.
-            collect_health: measure also what costs too much for every step.
+            collect_health: include diagnostics that are too costly for every step.
         """
 
     def check(self, shape: Shape) -> None:
-        """Raises `ConfigError` unless the model takes examples of this shape."""
+        """Raises `ConfigError` unless the model accepts examples of this shape."""
 
     def count(self, batch_size: int, shape: Shape) -> Counts:
-        """Counts parameters and FLOPs; allocates and compiles nothing.
+        """Counts parameters and FLOPs without allocating or compiling anything.
+
+        Args:
+            batch_size: number of examples of a batch.
+            shape: shape of one example.
 
         Raises:
-            ConfigError: as `check`.
+            ConfigError: the model does not accept examples of this shape.
         """
 
 
 def abstract_params(model: Model) -> Params:
-    """Returns shapes and dtypes of the parameters that `model.loss` takes."""
+    """Returns the shapes and dtypes of the parameters that `model.loss` takes."""
     return jax.eval_shape(
         lambda key: model.from_canonical(model.init(key)), jax.random.key(0)
     )

@@ -1,4 +1,4 @@
-"""What a file of an architecture offers to the registry and to the counts."""
+"""The definition of an architecture, as the registry and the counts need it."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -16,24 +16,24 @@ def _no_fields(size: str) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """One architecture: how it is configured, built and counted.
+    """Defines how an architecture is configured, built and counted.
 
     Attributes:
-        config: frozen dataclass of its fields, a `TransformerConfig` or an heir.
-        make_network: (config) -> its Haiku functions; called inside `hk.transform`.
-        param_counts: (config) -> closed form of the number of parameters.
-        forward_macs: (config, encoder_length, decoder_length) -> closed form of the
-            forward pass's multiply-adds, one example.
-        size_fields: (name of a size) -> fields beside the size's own, such as a number
-            of experts; overridden by those that a caller gives.
-        refused_operators: scaling operators that mean nothing here -> why.
-        length_field: field of the config that is the one length of input that its
-            encoder takes; none for encoders that take any.
-        packs: examples that share a row, told apart by segments, do not see each other.
-        dropout_rates: field of the config that is a rate of dropout -> its default in
-            fine-tuning; a protocol without dropout sets all of them to 0.
-        family: what figures colour alike: architectures with the same idea.
-        mark: matplotlib's marker of its points in figures, its own within a family.
+        config: frozen dataclass of its options, derived from `TransformerConfig`.
+        make_network: (config) -> Haiku functions; called inside `hk.transform`.
+        param_counts: (config) -> numbers of parameters, in closed form.
+        forward_macs: (config, encoder_length, decoder_length) -> multiply-adds of one
+            example's forward pass, in closed form.
+        size_fields: (size name) -> config fields that depend on the size, such as the
+            number of experts; overrides passed to `registry.build` take precedence.
+        refused_operators: maps scaling operators that do not apply to the reason.
+        length_field: config field that holds the only input length that the encoder
+            accepts; empty if it accepts any length.
+        packs: whether examples that share a row are kept apart by their segments.
+        dropout_rates: maps the config fields that are dropout rates to their defaults
+            in fine-tuning; a protocol without dropout sets them all to 0.
+        family: group of related architectures; figures draw a family in one colour.
+        mark: matplotlib marker of its points in figures, unique within the family.
     """
 
     config: type

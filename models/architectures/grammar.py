@@ -1,10 +1,10 @@
-"""Reads model names such as `transformer-NL16-SM`: architecture, operators, size.
+"""Parses model names such as `transformer-NL16-SM`: architecture, operators, size.
 
-The operators are those of Tay et al. 2021 (ARCHITECTURES.md#operators): NL, EL, DL
-layers, DM d_model, KV d_kv, NH heads, FF d_ff, SH shared heads, SKV tied keys and
-values. Names are case-insensitive; a part may carry its number in front (`small-32EL`);
-K multiplies by 1024, and so do the three trailing zeros of the names on the Hugging
-Face hub (`ff9000` is 9216).
+The operators are those of Tay et al. 2021 (ARCHITECTURES.md#operators): NL, EL and DL
+set layers, DM d_model, KV d_kv, NH heads, FF d_ff, SH shared heads, SKV tied keys and
+values. Names are case-insensitive. The number may precede the letters (`small-32EL`).
+K multiplies by 1024, and so do three trailing zeros, as in names on the Hugging Face
+hub (`ff9000` is 9216).
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from clinometer.kernels.options.errors import did_you_mean
 from clinometer.models import limits
 from clinometer.models.architectures import sizes
 
-# Operator -> the config fields that it sets. SH and SKV take no number.
+# Maps operators to the config fields that they set. SH and SKV take no number.
 OPERATORS = {
     "NL": ("num_encoder_layers", "num_decoder_layers"),
     "EL": ("num_encoder_layers",),
@@ -34,12 +34,12 @@ _PART = re.compile(r"^(?:([A-Z]+)(\d+K?)?|(\d+K?)([A-Z]+))$")
 
 
 class ModelNameError(ValueError):
-    """A model name that cannot be read; the message says which part and why."""
+    """Raised for an invalid model name; the message says which part is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelName:
-    """A model name, taken apart.
+    """A parsed model name.
 
     Attributes:
         architecture: key of the registry, e.g. "transformer".
@@ -53,14 +53,14 @@ class ModelName:
 
     @property
     def canonical(self) -> str:
-        """The one spelling: `transformer-small`, `transformer-NL16-SM`."""
+        """The canonical spelling: `transformer-small`, `transformer-NL16-SM`."""
         if not self.operators:
             return f"{self.architecture}-{self.size}"
         parts = [op if op in _FLAGS else f"{op}{value}" for op, value in self.operators]
         return "-".join([self.architecture, *parts, sizes.SIZES[self.size].code])
 
     def config_fields(self) -> dict[str, int | bool]:
-        """The config fields that size and operators set."""
+        """Returns the config fields set by the size and the operators."""
         size = sizes.SIZES[self.size]
         fields: dict[str, int | bool] = {
             "num_encoder_layers": size.num_layers,
@@ -76,14 +76,18 @@ class ModelName:
 
 
 def parse(name: str, architectures: Collection[str]) -> ModelName:
-    """Takes a model name apart.
+    """Parses a model name.
 
     Args:
         name: e.g. "transformer-NL16-SM", "transformer-small-el16-dl8".
         architectures: the accepted architecture names.
 
+    Returns:
+        The parsed name.
+
     Raises:
-        ModelNameError: naming the part that is wrong, and what is accepted.
+        ModelNameError: the name is invalid; the message says which part is wrong and
+            what is accepted.
     """
     if len(name) > limits.NAME_CHARACTERS:
         raise ModelNameError(
@@ -97,7 +101,7 @@ def parse(name: str, architectures: Collection[str]) -> ModelName:
             f"model {name!r}: unknown architecture {given!r}"
             f"{did_you_mean(given, architectures)}; a name is "
             f"ARCHITECTURE-[OPERATORS-]SIZE, e.g. transformer-NL16-SM; architectures: "
-            f"{', '.join(sorted(architectures))}; your own: set "
+            f"{', '.join(sorted(architectures))}; to use your own, set "
             "CLINOMETER_ARCHITECTURES=FILE.py"
         )
     size, operators = None, {}
@@ -105,7 +109,7 @@ def parse(name: str, architectures: Collection[str]) -> ModelName:
         if part.lower() in sizes.NAMES:
             if size is not None:
                 raise ModelNameError(
-                    f"model {name!r}: two sizes, {size!r} and {part!r}"
+                    f"model {name!r}: has two sizes, {size!r} and {part!r}"
                 )
             size = sizes.NAMES[part.lower()]
             continue
@@ -120,7 +124,7 @@ def parse(name: str, architectures: Collection[str]) -> ModelName:
         )
     if "NL" in operators and ("EL" in operators or "DL" in operators):
         raise ModelNameError(
-            f"model {name!r}: NL sets both stacks, so EL and DL cannot stand beside it"
+            f"model {name!r}: NL sets both stacks and cannot be combined with EL or DL"
         )
     ordered = tuple((op, operators[op]) for op in OPERATORS if op in operators)
     return ModelName(parts[0].lower(), size, ordered)

@@ -1,7 +1,7 @@
-"""A user's own architectures: the files that an environment variable names.
+"""Loads users' own architectures from the files listed in an environment variable.
 
-An environment variable, so that one setting holds for every command, for the runs that
-a study starts, and for `import clinometer.models` in a notebook.
+An environment variable applies to every command, to the runs that a study starts and to
+`import clinometer.models` in a notebook alike.
 """
 
 from collections.abc import MutableMapping
@@ -21,17 +21,17 @@ _ATTRIBUTE = "ARCHITECTURE"
 
 
 def load(known: MutableMapping[str, architecture_lib.Architecture]) -> None:
-    """Adds the `ARCHITECTURE` of each file named, under the file's name.
+    """Adds the `ARCHITECTURE` of each listed file, under the file's name.
 
-    The variable holds paths, separated as in PATH. It is made absolute for the
-    processes that this one starts.
+    The variable holds paths separated as in PATH. They are made absolute for the
+    processes that this one starts. Exceptions raised by a file itself propagate.
 
     Args:
-        known: the architectures by name, to be added to.
+        known: the architectures by name; modified in place.
 
     Raises:
-        OptionError: no such file, or what it holds is no architecture. What a file
-            raises itself is passed on as it is.
+        OptionError: a file does not exist, has an unsuitable name or does not define
+            an architecture.
     """
     paths = [
         pathlib.Path(os.path.abspath(text))
@@ -42,18 +42,18 @@ def load(known: MutableMapping[str, architecture_lib.Architecture]) -> None:
         name = path.stem
         if not os.path.isfile(path) or path.suffix != ".py":
             raise OptionError(
-                f"{VARIABLE}: {ranges.shown(str(path), most=4096)} is no Python file"
+                f"{VARIABLE}: {ranges.shown(str(path), most=4096)} is not a Python file"
             )
         if not re.fullmatch(r"[a-z][a-z0-9]*", name) or name in sizes.NAMES:
             raise OptionError(
-                f"{VARIABLE}: {path}: the file's name is the architecture's, and "
-                f"{name!r} cannot be one; accepted are small letters and digits, but "
-                "no size's name"
+                f"{VARIABLE}: {path}: architectures are named after their file, and "
+                f"{name!r} is not accepted; use lowercase letters and digits, starting "
+                "with a letter, and not the name of a size"
             )
         if name in known:
             raise OptionError(
-                f"{VARIABLE}: {path}: there is an architecture {name!r} already; give "
-                "the file another name"
+                f"{VARIABLE}: {path}: an architecture {name!r} already exists; rename "
+                "the file"
             )
         known[name] = _read(path)
     if paths:
@@ -69,7 +69,7 @@ def _read(path: pathlib.Path) -> architecture_lib.Architecture:
     found = getattr(module, _ATTRIBUTE, None)
     if not isinstance(found, architecture_lib.Architecture):
         raise OptionError(
-            f"{VARIABLE}: {path}: needs a line {_ATTRIBUTE} = "
-            "architecture.Architecture(...), see models/README.md"
+            f"{VARIABLE}: {path}: does not define {_ATTRIBUTE} = "
+            "architecture.Architecture(...); see models/README.md"
         )
     return found

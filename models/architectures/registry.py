@@ -1,7 +1,7 @@
-"""Every architecture by name, and `build`, which makes a model of one.
+"""The registry of architectures, and `build`, which builds a model by name.
 
-To add an architecture, write its file and add its line to `ARCHITECTURES`; one outside
-this repository is named by an environment variable, see `own.py`.
+models/README.md explains how to add an architecture, inside this repository or outside
+(see `own.py`).
 """
 
 import dataclasses
@@ -44,36 +44,39 @@ ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
 
 
 def parse(name: str) -> grammar.ModelName:
-    """Takes a model name apart; raises `grammar.ModelNameError`."""
+    """Parses a model name; raises `grammar.ModelNameError` if it is invalid."""
     return grammar.parse(name, ARCHITECTURES)
 
 
 def architecture_of(name: str) -> architecture_lib.Architecture:
-    """Returns the architecture of a model's name; raises `grammar.ModelNameError`."""
+    """Returns the architecture of a model name; raises `grammar.ModelNameError`."""
     return ARCHITECTURES[parse(name).architecture]
 
 
 def build(
     name: str, *, paper_literal_kv32: bool = False, **overrides: Any
 ) -> seq2seq.EncoderDecoder:
-    """Makes the model of a name such as `transformer-NL16-SM`; allocates nothing.
+    """Builds a model by name, such as `transformer-NL16-SM`; allocates nothing.
 
     Args:
         name: ARCHITECTURE-[OPERATORS-]SIZE, see `grammar.py`.
-        paper_literal_kv32: give tiny, mini and small the d_kv of 32 that Table 1 of
-            Tay et al. 2021 prints, though its parameter counts need 64.
+        paper_literal_kv32: use the d_kv of 32 that Table 1 of Tay et al. 2021 prints
+            for tiny, mini and small, although its parameter counts need 64.
         **overrides: fields of the architecture's config, e.g. `dropout_rate=0.0`.
 
+    Returns:
+        The model.
+
     Raises:
-        ModelNameError: the name cannot be read.
-        ConfigError: an override is unknown or out of range; names the field.
+        ModelNameError: the name is invalid.
+        ConfigError: an override is unknown or out of range.
     """
     parsed = parse(name)
     architecture = ARCHITECTURES[parsed.architecture]
     for operator, _ in parsed.operators:
         if operator in architecture.refused_operators:
             raise grammar.ModelNameError(
-                f"model {name!r}: operator {operator} means nothing for "
+                f"model {name!r}: operator {operator} does not apply to "
                 f"{parsed.architecture}: {architecture.refused_operators[operator]}"
             )
     fields = {**parsed.config_fields(), **architecture.size_fields(parsed.size)}

@@ -1,20 +1,20 @@
-"""The named sizes: T5's, and four below them that train on a laptop."""
+"""The named model sizes: those of T5, and four smaller ones for laptops."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Shape of a model, before any scaling operator.
+    """Shape of a model before any scaling operator is applied.
 
     Attributes:
-        num_layers: layers of the encoder, and of the decoder.
+        num_layers: number of layers in the encoder, and in the decoder.
         d_model: width of the residual stream.
-        d_ff: hidden width of the feed-forward sublayer.
-        num_heads: attention heads.
-        d_kv: width of a head.
-        code: the short name of Tay et al. 2021, e.g. "SM".
-        aliases: further accepted names.
+        d_ff: hidden width of the feed-forward sublayers.
+        num_heads: number of attention heads.
+        d_kv: width of each head.
+        code: short name in the style of Tay et al. 2021, e.g. "SM".
+        aliases: other accepted names.
     """
 
     num_layers: int
@@ -26,9 +26,9 @@ class Size:
     aliases: tuple[str, ...] = ()
 
 
-# tiny ... xxxl: Table 1 of Tay et al. 2021, with d_kv = 64 up to small, which alone
-# gives the published parameter counts (ARCHITECTURES.md#sizes). pico ... milli: ours,
-# for laptops.
+# tiny to xxxl are those of Table 1 of Tay et al. 2021, but with d_kv = 64 up to small,
+# which the published parameter counts need (ARCHITECTURES.md#sizes). pico to milli are
+# additions for laptops.
 SIZES = {
     "pico": Size(2, 32, 128, 2, 16, "PI"),
     "nano": Size(2, 48, 192, 3, 16, "NA"),

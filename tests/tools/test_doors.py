@@ -227,7 +227,7 @@ def test_a_file_of_one_s_own_that_is_none_is_a_line(tmp_path):
     settings = {"CLINOMETER_ARCHITECTURES": str(tmp_path / "nowhere.py")}
     done = run("count", "--model", "nowhere-pico", environment=settings)
     assert_one_line(done)
-    assert "nowhere.py' is no Python file" in done.stderr
+    assert "nowhere.py' is not a Python file" in done.stderr
 
 
 _NUMBERS = ("18446744073709551616", "1e999", "nan", "-inf", "-1", "", "x", "9" * 5000)

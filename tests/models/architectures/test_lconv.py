@@ -60,5 +60,5 @@ def test_bad_options_are_refused(name, options, words):
 
 @pytest.mark.parametrize("name", ["lconv-KV8-PI", "dconv-SH-PI", "dconv-SKV-PI"])
 def test_operators_on_heads_that_are_not_there_are_refused(name):
-    with pytest.raises(models.ModelNameError, match="means nothing for .conv"):
+    with pytest.raises(models.ModelNameError, match="does not apply to .conv"):
         models.build(name)

@@ -59,16 +59,16 @@ def test_each_file_is_known_by_its_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("nowhere/a.py", None, "is no Python file"),
-        ("folder.py", "folder", "is no Python file"),
-        ("a.txt", _SHORT, "is no Python file"),
-        ("x" * 300 + ".py", None, "is no Python file"),
+        ("nowhere/a.py", None, "is not a Python file"),
+        ("folder.py", "folder", "is not a Python file"),
+        ("a.txt", _SHORT, "is not a Python file"),
+        ("x" * 300 + ".py", None, "is not a Python file"),
         ("mixer.py", _SHORT, "an architecture 'mixer' already"),
-        ("my_own.py", _SHORT, "'my_own' cannot be one"),
-        ("Own.py", _SHORT, "'Own' cannot be one"),
-        ("nano.py", _SHORT, "'nano' cannot be one"),
-        ("empty.py", "", "needs a line ARCHITECTURE = "),
-        ("other.py", "ARCHITECTURE = dict", "needs a line ARCHITECTURE = "),
+        ("my_own.py", _SHORT, "'my_own' is not accepted"),
+        ("Own.py", _SHORT, "'Own' is not accepted"),
+        ("nano.py", _SHORT, "'nano' is not accepted"),
+        ("empty.py", "", "does not define ARCHITECTURE = "),
+        ("other.py", "ARCHITECTURE = dict", "does not define ARCHITECTURE = "),
     ],
 )
 def test_what_is_none_is_named(name, text, words, tmp_path, monkeypatch):
