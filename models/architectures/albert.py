@@ -1,14 +1,14 @@
-"""ALBERT as an encoder-decoder: one layer's weights at every depth, in both stacks.
+"""ALBERT as an encoder-decoder, with weights shared across depth and stacks.
 
-See ARCHITECTURES.md#albert; Lan et al. 2020 and Tay et al. 2022. Self-attention,
-feed-forward and their norms are the same arrays in encoder and decoder; the decoder has
-cross-attention of its own. Embedding and logits are factorised and tied: `x =
-table[ids] projection`, `logits = ((h d^-1/2) projection^T) table^T`.
+See ARCHITECTURES.md#albert; Lan et al. 2020 and Tay et al. 2022. Encoder and decoder
+share the weights of self-attention, feed-forward and their norms; the decoder has its
+own cross-attention. Embedding and logits are factorised and tied: `x = table[ids]
+projection`, `logits = ((h d^-1/2) projection^T) table^T`.
 
-Where sources disagree: with Mesh TensorFlow's sharing by name, the relative bias and
-the final norm of both stacks coincide as well, which is an option here; the paper says
-neither. It does not print e either: 128 is ALBERT's own. At the laptop sizes, whose d
-is at most that, e is smaller.
+Where sources disagree: Mesh TensorFlow shares variables by name, so that both stacks
+also share the relative bias and the final norm, which is an option here; Tay et al. do
+not say. They do not state e either; 128 is the value of Lan et al. At the laptop sizes,
+whose d is at most 128, e is smaller.
 
 Shapes: B batch, T length, d model width, e embedding width, V vocabulary.
 """
@@ -33,7 +33,7 @@ from clinometer.models.layers import residual
 from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
 
-# Of the sizes that do not have the config's 128.
+# Overrides for sizes that don't use the default of 128.
 EMBEDDING_WIDTHS = {"pico": 16, "nano": 16, "micro": 32, "milli": 32}
 
 
@@ -42,10 +42,11 @@ class Config(config_lib.TransformerConfig):
     """Shape and options of ALBERT.
 
     Attributes:
-        d_embedding: e, width of the embedding table.
-        share_stacks: encoder and decoder share self-attention, feed-forward and norms.
-        share_relative_bias: one relative bias table for both stacks.
-        share_final_norm: one final norm for both stacks.
+        d_embedding: width of the embedding table, e.
+        share_stacks: share self-attention, feed-forward and norms between encoder and
+            decoder.
+        share_relative_bias: share one relative bias table between both stacks.
+        share_final_norm: share the final norm between both stacks.
     """
 
     d_embedding: int = 128
@@ -57,15 +58,20 @@ class Config(config_lib.TransformerConfig):
         super().__post_init__()
         if not self.tie_embeddings:
             raise config_lib.ConfigError(
-                "tie_embeddings: accepted: True; ALBERT's logits take the factorised "
-                "table"
+                "tie_embeddings: must be True, as ALBERT computes its logits with the "
+                "factorised embedding table; got False"
             )
 
 
 class FactorisedEmbedding(hk.Module):
-    """A narrow table [V, e] and a projection [e, d], for the input and the logits.
+    """Factorised token embedding, which also computes the logits.
 
-    Both are plain normal of deviation e^-1/4, so that embedded tokens have deviation 1.
+    The table [V, e] and the projection [e, d] are initialised from a normal
+    distribution of standard deviation e^-1/4, so that embedded tokens have unit
+    variance.
+
+    Args:
+        config: config of the architecture.
     """
 
     def __init__(self, config: Config, name: str | None = None):
@@ -103,9 +109,9 @@ class FactorisedEmbedding(hk.Module):
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`.
+    """Builds the network; must be called inside `hk.transform`.
 
-    What the stacks share has its name outside of both: `layer/...`,
+    Parameters shared by the stacks are named outside of them: `layer/...`,
     `relative_bias/table`, `final_norm/scale`.
     """
     options = {}
@@ -131,7 +137,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters."""
+    """Returns the numbers of parameters in closed form."""
     attention_params = closed_form.attention_params(config)
     norm_params = closed_form.norm_params(config)
     both = attention_params + closed_form.feed_forward_params(config) + 2 * norm_params
@@ -150,10 +156,10 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example.
+    """Returns the multiply-adds of one example in closed form.
 
-    The layers are a Transformer's. The embedding's projection is run, so it is of the
-    body; a lookup is one in the narrow table.
+    The layers are the Transformer's. The embedding's projection is a real product and
+    counts to the body; the lookup is that of the narrow table.
     """
     layers = transformer.forward_macs(config, encoder_length, decoder_length).body
     positions = encoder_length + decoder_length
@@ -167,7 +173,7 @@ def forward_macs(
 
 
 def size_fields(size: str) -> dict[str, Any]:
-    """Returns the embedding's width at a size."""
+    """Returns the embedding width of a size, if it is not the default."""
     if size in EMBEDDING_WIDTHS:
         return {"d_embedding": EMBEDDING_WIDTHS[size]}
     return {}

@@ -1,12 +1,11 @@
-"""Dynamic convolution in the place of self-attention.
+"""Transformers with dynamic convolution instead of self-attention.
 
 See ARCHITECTURES.md#dynamic-convolution; Wu et al. 2019. As `lconv`, but each position
-predicts its own filters, one for each head, from the convolution's gated input. The
-form is fairseq's; `pointwise` adds the dense layer that Mesh TensorFlow's block has
-behind every convolution. Its way to predict (a dense layer with bias for each tap, K
-d^2 parameters) is not offered: no published count is reproduced by it. Nor is fairseq's
-renormalisation over the positions that a window covers at the ends of a sequence, which
-is off there by default.
+predicts its own filters, one per head, from the convolution's gated input. The form is
+fairseq's; `pointwise` adds the dense layer that follows every convolution in Mesh
+TensorFlow. Not implemented are Mesh TensorFlow's prediction of filters (a dense layer
+with bias per tap, K d^2 parameters) and fairseq's renormalisation at the ends of a
+sequence, which is off there by default.
 
 Shapes: S encoder length, T decoder length, d model width, H heads, K taps.
 """
@@ -25,7 +24,7 @@ class Config(lconv.ConvolutionConfig):
     """Shape and options of a Transformer with dynamic convolutions.
 
     Attributes:
-        pointwise: a dense layer between convolution and output projection.
+        pointwise: add a dense layer between convolution and output projection.
     """
 
     pointwise: bool = False
@@ -36,7 +35,7 @@ class Config(lconv.ConvolutionConfig):
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
 
     def make_convolution(causal: bool) -> convolution.DynamicConv:
         return convolution.DynamicConv(
@@ -53,7 +52,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters."""
+    """Returns the numbers of parameters in closed form."""
     d, dense = config.d_model, 4 if config.pointwise else 3
     filters = d * config.num_heads * config.kernel_size
     return lconv.convolution_params(config, dense * (d**2 + d) + filters)
@@ -62,7 +61,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example."""
+    """Returns the multiply-adds of one example in closed form."""
     d, dense = config.d_model, 4 if config.pointwise else 3
     filters = d * config.num_heads * config.kernel_size
     position = dense * d**2 + filters + config.kernel_size * d

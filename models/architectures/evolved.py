@@ -1,17 +1,17 @@
 """The Evolved Transformer: cells of convolutions, gates and attention.
 
-See ARCHITECTURES.md#evolved-transformer; So et al. 2019 as Mesh TensorFlow and
-Tensor2Tensor have it. Every item is a T5-like sublayer. Cell of the encoder: gated
-linear unit, convolutional block, self-attention, feed-forward. Cell of the decoder:
-self-attention with twice the heads beside cross-attention, convolutional block,
-self-attention, cross-attention, feed-forward with Swish. A cell stands for two layers:
-a size of L layers has L / 2 cells a stack, which the papers do not print.
+See ARCHITECTURES.md#evolved-transformer; So et al. 2019 as implemented in Mesh
+TensorFlow and Tensor2Tensor. Every item of a cell is a T5-like sublayer. Encoder cell:
+gated linear unit, convolutional block, self-attention, feed-forward. Decoder cell:
+self-attention with twice the heads in parallel with cross-attention, convolutional
+block, self-attention, cross-attention, feed-forward with Swish. A cell stands for two
+layers: a size of L layers has L / 2 cells per stack; the papers do not state it.
 
-Where sources disagree: Tensor2Tensor caps the doubled heads at 16 (H, if H is more),
-which `cap_parallel_heads` does, and drops out each branch of the parallel attention,
-which this does not. Mesh TensorFlow takes tokens of id 0 for padding, and so zeroes the
-convolutions' first input in the decoder; here only padding is zero. Examples packed in
-a row see each other in the convolutions.
+Where sources disagree: Tensor2Tensor caps the doubled heads at 16 (or at H, if H is
+larger), as `cap_parallel_heads` does, and applies dropout to each branch of the
+parallel attention, which this model does not. Mesh TensorFlow treats tokens of id 0 as
+padding, and so zeroes the decoder's first input of the convolutions; here only padding
+is zero. Examples packed into one row see each other through the convolutions.
 
 Shapes: S encoder length, T decoder length, d model width, H heads.
 """
@@ -35,11 +35,13 @@ from clinometer.models.seq2seq import model as seq2seq
 class Config(config_lib.TransformerConfig):
     """Shape and options of an Evolved Transformer.
 
-    `num_encoder_layers` and `num_decoder_layers` are even: two a cell.
+    `num_encoder_layers` and `num_decoder_layers` must be even, with two per cell.
 
     Attributes:
-        decoder_ffn_activation: as `ffn_activation`, which is the encoder's.
-        cap_parallel_heads: as Tensor2Tensor, see above.
+        decoder_ffn_activation: activation of the decoder's feed-forward sublayers;
+            `ffn_activation` is the encoder's.
+        cap_parallel_heads: cap the doubled heads of the decoder's parallel
+            self-attention at 16 (or at num_heads, if larger), as Tensor2Tensor.
     """
 
     decoder_ffn_activation: str = "swish"
@@ -50,7 +52,7 @@ class Config(config_lib.TransformerConfig):
         self._check_choice("decoder_ffn_activation", feed_forward.ACTIVATIONS)
         for field in ("num_encoder_layers", "num_decoder_layers", "d_model"):
             if getattr(self, field) % 2:
-                reason = "a convolution has half its channels"
+                reason = "a convolution has half as many channels"
                 if field != "d_model":
                     reason = "a cell stands for two layers"
                 raise config_lib.ConfigError(
@@ -59,14 +61,14 @@ class Config(config_lib.TransformerConfig):
 
     @property
     def parallel_heads(self) -> int:
-        """Heads of the self-attention beside cross-attention."""
+        """Heads of the self-attention in parallel with cross-attention."""
         if self.cap_parallel_heads:
             return max(self.num_heads, min(2 * self.num_heads, 16))
         return 2 * self.num_heads
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
 
     def make_encoder_cell() -> dict[str, sublayers.Sublayer]:
         return {
@@ -118,7 +120,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters."""
+    """Returns the numbers of parameters in closed form."""
     d_model = config.d_model
     square = d_model**2
     norm = closed_form.norm_params(config)
@@ -151,7 +153,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example."""
+    """Returns the multiply-adds of one example in closed form."""
     d_model = config.d_model
     square = d_model**2
     encoder_conv = 4 * square + 3 * square // 2 + 36 * d_model + 2 * square
@@ -183,17 +185,17 @@ def forward_macs(
 
 
 def _decoder_config(config: Config) -> Config:
-    """The config with the decoder's activation."""
+    """Returns the config with the decoder's activation."""
     return dataclasses.replace(config, ffn_activation=config.decoder_ffn_activation)
 
 
 def _parallel_config(config: Config) -> Config:
-    """The config with the parallel self-attention's heads."""
+    """Returns the config with the heads of the parallel self-attention."""
     return dataclasses.replace(config, num_heads=config.parallel_heads)
 
 
 def _cells(config: Config) -> config_lib.TransformerConfig:
-    """Shape of the same widths with as many layers as there are cells."""
+    """Returns a config of the same widths with one layer per cell."""
     fields = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config_lib.TransformerConfig)

@@ -1,4 +1,4 @@
-"""What a cell of the Evolved Transformer has beside T5's sublayers.
+"""The sublayers of the Evolved Transformer that T5 does not have.
 
 See ARCHITECTURES.md#evolved-transformer.
 
@@ -23,13 +23,13 @@ from clinometer.models.layers import sublayers
 
 State = sublayers.State
 
-# Taps of the decoder's convolutions; states hold the positions before the current one.
+# Taps of the decoder's convolutions; its states hold the preceding positions.
 LEFT_TAPS, RIGHT_TAPS, INNER_TAPS = 11, 7, 7
 ENCODER_TAPS = 9
 
 
 class DecoderBias(NamedTuple):
-    """Relative bias tables of a decoder.
+    """Relative bias tables of the decoder.
 
     Attributes:
         plain: [H, num_buckets].
@@ -47,7 +47,7 @@ class GatedLinearUnit(hk.Module):
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Transforms every position alike."""
+        """Transforms each position independently."""
         value, gate = (
             parameters.dense(
                 name, x, x.shape[-1], ("embed", "channels"), with_bias=True
@@ -58,15 +58,16 @@ class GatedLinearUnit(hk.Module):
 
 
 class EncoderConv(hk.Module):
-    """Dense and convolutional branches, added, normalised and convolved.
+    """Convolutional block of the encoder.
 
-    `drop(relu(x left)) + pad(drop(relu(x * conv)))`, 4 d channels of which the right
-    branch has the first d / 2; full layer norm; separable convolution of width 9 to
-    d / 2 channels; dropout; channels padded to d. `left` [d, 4 d] is
-    TruncatedNormal(d^-1/2), `conv` [3, d, d / 2] Glorot-uniform.
+    A dense and a convolutional branch are summed, `drop(relu(x left)) +
+    pad(drop(relu(x * conv)))`, to 4 d channels, of which the right branch has the first
+    d / 2. Then follow a full layer norm, a separable convolution of width 9 to d / 2
+    channels, dropout, and padding of the channels to d. `left` [d, 4 d] is
+    TruncatedNormal(d^-1/2), `conv` [3, d, d / 2] is Glorot-uniform.
 
     Args:
-        config: of the architecture.
+        config: config of the architecture.
     """
 
     def __init__(self, config: config_lib.TransformerConfig, name: str | None = None):
@@ -97,7 +98,7 @@ class EncoderConv(hk.Module):
         return _pad_channels(y, d_model)
 
     def _conv(self, x: jax.Array) -> jax.Array:
-        """Convolution of width 3, [B, T, d] -> [B, T, d / 2], as one product."""
+        """Applies the convolution of width 3 as one matrix product."""
         d_model = x.shape[-1]
         shape = (3, d_model, d_model // 2)
         init = parameters.glorot_uniform(3 * d_model, 3 * (d_model // 2))
@@ -110,14 +111,14 @@ class EncoderConv(hk.Module):
 
 
 class DecoderConv(hk.Module):
-    """Two causal separable convolutions, added, normalised and convolved again.
+    """Convolutional block of the decoder; all convolutions are causal.
 
-    `drop(relu(sep11(x))) + pad(drop(sep7(x)))`, 2 d channels of which the right branch
-    has the first d / 2; full layer norm; separable convolution of width 7 to d
-    channels; dropout.
+    Two separable convolutions are summed, `drop(relu(sep11(x))) + pad(drop(sep7(x)))`,
+    to 2 d channels, of which the right branch has the first d / 2. Then follow a full
+    layer norm, a separable convolution of width 7 to d channels, and dropout.
 
     Args:
-        config: of the architecture.
+        config: config of the architecture.
     """
 
     def __init__(self, config: config_lib.TransformerConfig, name: str | None = None):
@@ -135,10 +136,15 @@ class DecoderConv(hk.Module):
 
     @hk.name_like("__call__")
     def step(self, x: jax.Array, state: State) -> tuple[jax.Array, State]:
-        """Transforms one position x [B, 1, d].
+        """Transforms one position.
 
-        The state is the inputs [B, 10, d] of the positions before, which serve both
-        branches, and what the inner convolution got there, [B, 6, 2 d].
+        Args:
+            x: [B, 1, d].
+            state: the inputs [B, 10, d] of the preceding positions, which serve both
+                branches, and the inner convolution's inputs [B, 6, 2 d].
+
+        Returns:
+            [B, 1, d] and the next state.
         """
         left, right, inner = self._convolutions(x.shape[-1])
         window = jnp.concatenate([state[0], x], axis=1)
@@ -173,10 +179,10 @@ class DecoderConv(hk.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Glu(sublayers.Stateless):
-    """The gated linear unit.
+    """Gated linear unit sublayer.
 
     Attributes:
-        module: `GatedLinearUnit`.
+        module: the Haiku module.
     """
 
     module: GatedLinearUnit
@@ -194,10 +200,10 @@ class Glu(sublayers.Stateless):
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
-    """The convolutional block; only the decoder's runs position by position.
+    """Convolutional block sublayer; only the decoder's can run step by step.
 
     Attributes:
-        module: `EncoderConv` or `DecoderConv`.
+        module: the Haiku module.
     """
 
     module: EncoderConv | DecoderConv
@@ -214,10 +220,10 @@ class Convolution:
     def init_state(
         self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> State:
-        """Returns room for the positions before, see `DecoderConv.step`."""
+        """Returns zeros for the preceding positions; see `DecoderConv.step`."""
         del max_length
         batch_size, _, d_model = context.memory.shape
-        # Both branches see the longer one's window.
+        # Both branches share the window of the wider one.
         return (
             jnp.zeros((batch_size, LEFT_TAPS - 1, d_model), dtype),
             jnp.zeros((batch_size, INNER_TAPS - 1, 2 * d_model), dtype),
@@ -233,10 +239,10 @@ class Convolution:
 
 @dataclasses.dataclass(frozen=True)
 class DecoderSelfAttention(sublayers.SelfAttentionSublayer):
-    """Self-attention in a decoder that has two bias tables.
+    """Self-attention sublayer of the decoder, which has two bias tables.
 
     Attributes:
-        table: which one of `DecoderBias`.
+        table: field of `DecoderBias` to use.
     """
 
     table: str = "plain"
@@ -262,10 +268,10 @@ class DecoderSelfAttention(sublayers.SelfAttentionSublayer):
 
 @dataclasses.dataclass(frozen=True)
 class ParallelAttention:
-    """Self- and cross-attention of the same input, added.
+    """Sum of self- and cross-attention applied to the same input.
 
     Attributes:
-        to_self: self-attention, of more heads.
+        to_self: self-attention, with more heads.
         to_memory: cross-attention.
     """
 
@@ -289,7 +295,7 @@ class ParallelAttention:
     def init_state(
         self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> State:
-        """Returns the states of both."""
+        """Returns the states of both attentions."""
         return tuple(
             attention.init_state(context, max_length, dtype)
             for attention in (self.to_self, self.to_memory)

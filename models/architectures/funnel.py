@@ -1,23 +1,25 @@
-"""The Funnel Transformer: an encoder whose blocks halve the sequence.
+"""The Funnel Transformer, whose encoder halves the sequence between blocks.
 
 See ARCHITECTURES.md#funnel-transformer.
 
-The encoder is cut into equal blocks. In the first layer of every block but the first,
-self-attention runs with its residual on the long sequence, then neighbours 2i and
-2i + 1 of the residual stream are pooled, and its feed-forward sublayer and all that
-follows run on the short one. Relative distances are in pooled units; one bias table
-serves all blocks. The decoder is T5's and sees the short sequence.
+The encoder is divided into equal blocks. In the first layer of every block except the
+first, self-attention runs with its residual on the long sequence; then neighbours 2i
+and 2i + 1 of the residual stream are pooled, and the feed-forward sublayer and all that
+follows run on the short sequence. Relative distances are counted in pooled positions;
+all blocks share one bias table. The decoder is T5's and attends to the short sequence.
 
-Dai et al. 2020, as in Mesh TensorFlow. Where public code disagrees: the authors' own
-pools the queries only, and has a decoder that up-samples. Mesh TensorFlow pools as here
-but padding too, which is half of the last vector of an odd length: that is the option
-`masked_pooling=False`. By default a pair is pooled over its first element and what is
-of the same segment, so that padding and packed neighbours leave no trace. Each layer
-runs once (Mesh TensorFlow's `repeat_size` is 1).
+Source: Dai et al. 2020, as in Mesh TensorFlow. Where public code disagrees: the
+authors' code pools the queries only, and has a decoder that up-samples. Mesh TensorFlow
+also pools padding, which then makes up half of the last vector of an odd length; this
+is the option `masked_pooling=False`. By default, the second element of a pair is
+included only if it has the segment of the first, so that neither padding nor packed
+neighbours have an influence. Each layer runs once (Mesh TensorFlow's `repeat_size` is
+1).
 
-Blocks are three where the depth allows it. Tay et al. 2022 do not say.
+There are three blocks where the depth allows it; Tay et al. 2022 do not state the
+number.
 
-Shapes: B batch, S input length, S' pooled length S / 2^(n-1) of n blocks, d width.
+Shapes: B batch, S input length, S' pooled length S / 2^(n-1) with n blocks, d width.
 """
 
 import dataclasses
@@ -40,7 +42,7 @@ from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
 
 POOLINGS = ("mean", "max", "min")
-# Of the sizes whose depth, 2, 4 or 28 layers, three does not divide.
+# Overrides for sizes whose depth is not a multiple of three.
 _BLOCKS = dict.fromkeys(("pico", "nano", "micro", "milli", "tiny", "mini"), 2)
 _BLOCKS |= {"xxxl": 4}
 
@@ -50,10 +52,11 @@ class Config(config_lib.TransformerConfig):
     """Shape and options of a Funnel Transformer.
 
     Attributes:
-        num_blocks: n, divides the encoder's depth; inputs are multiples of 2^(n-1).
-        pooling: "mean", "max" or "min" of a pair.
-        masked_pooling: leave padding out, and what is of another segment than the
-            pair's first element.
+        num_blocks: number of blocks n, a divisor of the encoder's depth; input lengths
+            must be multiples of 2^(n-1).
+        pooling: how pairs are pooled: "mean", "max" or "min".
+        masked_pooling: exclude padding and elements of another segment than the pair's
+            first element.
     """
 
     num_blocks: int = 3
@@ -71,11 +74,11 @@ class Config(config_lib.TransformerConfig):
 
     @property
     def reduction(self) -> int:
-        """By how much the encoder shortens its input, 2^(n-1)."""
+        """Factor by which the encoder shortens its input, 2^(n-1)."""
         return 2 ** (self.num_blocks - 1)
 
     def pooled_length(self, encoder_length: int) -> int:
-        """Returns S'; raises ConfigError unless blocks can halve S to the end."""
+        """Returns S'; raises ConfigError unless S is a multiple of `reduction`."""
         if encoder_length % self.reduction:
             raise config_lib.ConfigError(
                 f"encoder length {encoder_length}: must be a multiple of "
@@ -86,7 +89,7 @@ class Config(config_lib.TransformerConfig):
 
 
 class _Block(hk.Module):
-    """Layers of one length; the first pools, if there is a longer one before."""
+    """Layers of one length; the first one pools, except in the first block."""
 
     def __init__(self, config: Config, first_layer: int, name: str):
         super().__init__(name=name)
@@ -99,7 +102,7 @@ class _Block(hk.Module):
         context: sublayers.SublayerContext,
         dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array, sublayers.Extras]:
-        """Returns x and segments of this block's length; health has a layer axis."""
+        """Returns x, segments and extras; health has a leading axis of layers."""
         config = self.config
         num_layers = config.num_encoder_layers // config.num_blocks
         segments, first_layer, parts = context.segments, self.first_layer, []
@@ -151,7 +154,11 @@ class _Block(hk.Module):
 
 
 class Encoder(hk.Module):
-    """Blocks over the input, each half as long as the one before."""
+    """Encoder of blocks, each of which halves the length of the previous one.
+
+    Args:
+        config: config of the architecture.
+    """
 
     def __init__(self, config: Config, name: str | None = None):
         super().__init__(name=name)
@@ -163,7 +170,19 @@ class Encoder(hk.Module):
         segments: jax.Array,  # [B, S]
         mode: seq2seq.ForwardOptions,
     ) -> tuple[seq2seq.Encoded, sublayers.Extras]:
-        """Encodes embedded tokens to [B, S', d] and segments [B, S']."""
+        """Encodes embedded tokens.
+
+        Args:
+            x: embedded tokens [B, S, d].
+            segments: int [B, S], 0 at padding.
+            mode: how to run the forward pass.
+
+        Returns:
+            The encoded [B, S', d] and its segments [B, S'], and extras.
+
+        Raises:
+            ConfigError: S is not a multiple of `config.reduction`.
+        """
         config, key = self.config, mode.dropout_key
         config.pooled_length(x.shape[1])
         bias = encoder_decoder.relative_bias(config)()
@@ -196,8 +215,11 @@ def pool(
         x: [B, S, d], S even.
         segments: int [B, S], 0 at padding.
         kind: one of `POOLINGS`.
-        masked: only over what is of the segment of the pair's first element; zero where
-            that is padding.
+        masked: exclude elements of another segment than the pair's first element; the
+            result is 0 where that is padding.
+
+    Returns:
+        [B, S / 2, d], of the dtype of x.
     """
     batch, length, d_model = x.shape
     pairs = x.reshape(batch, length // 2, 2, d_model).astype(jnp.float32)
@@ -216,7 +238,7 @@ def pool(
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
     network = encoder_decoder.make_network(
         config, Encoder(config, name="encoder"), transformer.make_decoder(config)
     )
@@ -226,7 +248,11 @@ def make_network(config: Config) -> seq2seq.Network:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form: every layer at its length, pooling layers' attention at the last."""
+    """Returns the multiply-adds of one example in closed form.
+
+    Every layer counts at its own length, the attention of pooling layers at the length
+    before pooling.
+    """
     pooled = config.pooled_length(encoder_length)
     encoder, length, longer = 0, encoder_length, encoder_length
     per_block = config.num_encoder_layers // config.num_blocks
@@ -248,12 +274,12 @@ def forward_macs(
 
 
 def size_fields(size: str) -> dict[str, Any]:
-    """Returns the number of blocks of a size."""
+    """Returns the number of blocks of a size, if it is not the default."""
     return {"num_blocks": _BLOCKS[size]} if size in _BLOCKS else {}
 
 
 def _concatenate(parts: list[sublayers.Extras]) -> sublayers.Extras:
-    """Joins extras along their axis of layers."""
+    """Concatenates extras along their axis of layers."""
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 

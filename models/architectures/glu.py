@@ -1,14 +1,14 @@
-"""The GLU-Transformer: T5 whose feed-forward sublayers have a gate.
+"""The GLU-Transformer, T5 with gated feed-forward sublayers.
 
 See ARCHITECTURES.md#glu-transformer.
 
     y = dropout(gelu(x wi_0) * (x wi_1)) wo
 
-Shazeer 2020; T5 1.1. wi_0 and wi_1 are [d, f'], wo is [f', d], without biases; all else
-is the vanilla Transformer. Tay et al. 2022 do not say how wide f' is. By default two
-thirds of the size's f, rounded, so that parameters and multiply-adds are the vanilla
-ones; T5 1.1 has 2048 at base too, but 1024 at small. GELU is Mesh TensorFlow's, by the
-tanh approximation.
+Sources: Shazeer 2020; T5 1.1. wi_0 and wi_1 are [d, f'] and wo is [f', d], without
+biases; everything else is the vanilla Transformer. Tay et al. 2022 do not state f'. By
+default it is two thirds of the size's f, rounded, which keeps the vanilla numbers of
+parameters and multiply-adds; T5 1.1 also has 2048 at base, but 1024 at small. GELU is
+the tanh approximation, as in Mesh TensorFlow.
 
 Shapes: d model width, f the size's hidden width, f' that of the gated sublayers.
 """
@@ -29,9 +29,9 @@ class Config(config_lib.TransformerConfig):
     """Shape and options of a GLU-Transformer.
 
     Attributes:
-        ffn_activation: a gated one, of `feed_forward.ACTIVATIONS`.
-        ffn_match: what the sublayer has in common with the vanilla one: "parameters",
-            f' = 2/3 d_ff rounded, or "width", f' = d_ff.
+        ffn_activation: one of the gated `feed_forward.ACTIVATIONS`.
+        ffn_match: which property of the vanilla sublayer to keep: "parameters" (f' is
+            2/3 d_ff, rounded) or "width" (f' is d_ff).
     """
 
     ffn_activation: str = "gated-gelu"

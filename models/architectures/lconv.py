@@ -1,15 +1,16 @@
-"""Lightweight convolution in the place of self-attention.
+"""Transformers with lightweight convolution instead of self-attention.
 
-See ARCHITECTURES.md#lightweight-convolution; Wu et al. 2019. Cross-attention stays
-T5's; there is no relative bias, since convolutions know positions. `conv_form` chooses
-between what Mesh TensorFlow's layer makes of it, which Tay et al. 2022 most likely ran
-("mtf": a filter for each channel, and one more dense layer), and the original
-("fairseq": filters shared within num_heads blocks of channels). See `models.LightConv`
-for where public code disagrees. The original gives its layers kernel sizes from 3 to
-31; here all layers have the same.
+See ARCHITECTURES.md#lightweight-convolution; Wu et al. 2019. Cross-attention is T5's;
+there is no relative bias, since convolutions depend on positions by themselves.
+`conv_form` selects the layer of Mesh TensorFlow, which Tay et al. 2022 most likely used
+("mtf": one filter per channel, and one more dense layer), or the original ("fairseq":
+filters shared within num_heads blocks of channels). `models.LightConv` documents where
+public code disagrees. In the original, kernel sizes range from 3 to 31 by layer; here
+all layers have the same.
 
-Packed examples would see each other. Shapes: S encoder length, T decoder length, d
-model width, H heads, K taps.
+Packed examples would see each other.
+
+Shapes: S encoder length, T decoder length, d model width, H heads, K taps.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from clinometer.models.layers import sublayers
 from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
 
-# Operators on self-attention's heads, of which there are none.
+# Operators that act on the heads of self-attention, which these models do not have.
 REFUSED_OPERATORS = dict.fromkeys(
     ("KV", "SH", "SKV"), "self-attention is a convolution"
 )
@@ -35,11 +36,11 @@ REFUSED_OPERATORS = dict.fromkeys(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvolutionConfig(config_lib.TransformerConfig):
-    """Shape and options of a Transformer with convolutions for self-attention.
+    """Shape and options of a Transformer with convolutions instead of self-attention.
 
     Attributes:
-        kernel_size: K, odd since the encoder's windows are centred.
-        dropconnect_rate: rate on the normalised filters.
+        kernel_size: number of taps, K; odd, since the encoder's windows are centred.
+        dropconnect_rate: DropConnect rate on the normalised filters.
     """
 
     kernel_size: int = 31
@@ -60,8 +61,8 @@ class ConvolutionConfig(config_lib.TransformerConfig):
     def _check_heads_divide_channels(self) -> None:
         if self.d_model % self.num_heads:
             raise config_lib.ConfigError(
-                f"num_heads: {self.num_heads} does not divide d_model, {self.d_model}, "
-                "and heads share filters"
+                f"num_heads: {self.num_heads} does not divide d_model, "
+                f"{self.d_model}; the channels of a head share filters"
             )
 
 
@@ -84,10 +85,10 @@ class Config(ConvolutionConfig):
 
 @dataclasses.dataclass(frozen=True)
 class SelfConvolution:
-    """A convolution along the stream.
+    """Sublayer that convolves along the sequence.
 
     Attributes:
-        module: `convolution.LightConv` or `convolution.DynamicConv`.
+        module: the Haiku module.
     """
 
     module: convolution.LightConv | convolution.DynamicConv
@@ -105,7 +106,7 @@ class SelfConvolution:
     def init_state(
         self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> sublayers.State:
-        """Returns the gated inputs of K - 1 positions before the first: zeros."""
+        """Returns zeros as the gated inputs of the K - 1 preceding positions."""
         del max_length
         batch_size, _, d_model = context.memory.shape
         return self.module.init_state(batch_size, d_model, dtype)
@@ -119,7 +120,7 @@ class SelfConvolution:
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
 
     def make_convolution(causal: bool) -> convolution.LightConv:
         return convolution.LightConv(
@@ -139,7 +140,12 @@ def make_convolution_network(
     config: ConvolutionConfig,
     make_convolution: Callable[[bool], convolution.LightConv | convolution.DynamicConv],
 ) -> seq2seq.Network:
-    """Makes a network by the function that makes its convolutions, given `causal`."""
+    """Builds a network with convolutions instead of self-attention.
+
+    Args:
+        config: config of the architecture.
+        make_convolution: (causal) -> the convolution module.
+    """
 
     def encoder_sublayers() -> dict[str, sublayers.Sublayer]:
         return {
@@ -163,7 +169,7 @@ def make_convolution_network(
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters."""
+    """Returns the numbers of parameters in closed form."""
     d, k = config.d_model, config.kernel_size
     if config.conv_form == "mtf":
         return convolution_params(config, 4 * d**2 + 5 * d + k * d)
@@ -173,7 +179,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example."""
+    """Returns the multiply-adds of one example in closed form."""
     dense = 4 if config.conv_form == "mtf" else 3
     d = config.d_model
     return convolution_macs(
@@ -184,7 +190,7 @@ def forward_macs(
 def convolution_params(
     config: ConvolutionConfig, sublayer: int
 ) -> closed_form.ParamCounts:
-    """Parameters of a model whose convolutions have `sublayer` each."""
+    """Returns the parameters of a model with `sublayer` parameters per convolution."""
     feed_forward = closed_form.feed_forward_params(config)
     cross = closed_form.attention_params(config)
     norm = closed_form.norm_params(config)
@@ -199,7 +205,7 @@ def convolution_params(
 def convolution_macs(
     config: ConvolutionConfig, encoder_length: int, decoder_length: int, position: int
 ) -> closed_form.Macs:
-    """Multiply-adds of a model whose convolutions have `position` for each."""
+    """Returns the multiply-adds of a model, with `position` per convolved position."""
     return closed_form.model_macs(
         config,
         encoder_length,

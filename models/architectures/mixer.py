@@ -1,20 +1,20 @@
-"""The MLP-Mixer as an encoder: positions are mixed by a network, not by attention.
+"""The MLP-Mixer as an encoder, with T5's decoder.
 
-See ARCHITECTURES.md#mlp-mixer; Tolstikhin et al. 2021, here before T5's decoder, as a
-Mixer cannot be causal. In every layer of the encoder
+See ARCHITECTURES.md#mlp-mixer; Tolstikhin et al. 2021. The decoder is T5's, as a Mixer
+is not autoregressive. In every layer of the encoder, token mixing
 
     u = gelu(y^T w_in) w_out,   x = x + u^T
 
-takes the place of self-attention: y [S, d] is the normalised stream with padding
-zeroed, w_in [S, D_S] and w_out [D_S, S] are shared by all channels. Then comes the
-usual feed-forward sublayer. There is no relative bias in the encoder, as positions have
-weights of their own; and inputs have exactly S positions, `sequence_length`. Examples
-that are packed in one row are mixed with each other.
+replaces self-attention: y [S, d] is the normalised stream with padding zeroed; all
+channels share w_in [S, D_S] and w_out [D_S, S]. The usual feed-forward sublayer
+follows. The encoder has no relative bias, as positions have separate weights, and
+inputs have exactly S = `sequence_length` positions. Examples packed into one row would
+be mixed with each other.
 
-Tay et al. 2022 do not give D_S. Mixers of vision have 256, 384, 512 and 640 at S, B, L
-and H; here tiny ... small, base, large ... xl, and the two above have those, and pico
-... milli, which are for inputs of 128, have 64. The vision models have biases
-(`mixing_bias`), T5's convention has none. GELU is by the tanh approximation.
+Tay et al. 2022 do not state D_S. Vision Mixers have 256, 384, 512 and 640 at S, B, L
+and H; these are used here for tiny to small, base, large and xl, and xxl and xxxl; pico
+to milli, which are meant for inputs of length 128, have 64. The vision models have
+biases (`mixing_bias`); T5's convention has none. GELU is the tanh approximation.
 
 Shapes: B batch, S input length, D_S hidden width of mixing, d model width.
 """
@@ -49,9 +49,9 @@ class Config(config_lib.TransformerConfig):
     """Shape and options of a Mixer.
 
     Attributes:
-        sequence_length: S, of every input; shorter ones are padded to it.
-        mixing_width: D_S, hidden width of token mixing.
-        mixing_bias: give both products of token mixing a bias.
+        sequence_length: input length, S; shorter texts must be padded to it.
+        mixing_width: hidden width of token mixing, D_S.
+        mixing_bias: add biases to both projections of token mixing.
     """
 
     sequence_length: int = 512
@@ -59,24 +59,24 @@ class Config(config_lib.TransformerConfig):
     mixing_bias: bool = False
 
     def check_length(self, encoder_length: int) -> None:
-        """Raises ConfigError unless an input has the one length that fits."""
+        """Raises ConfigError unless the length is `sequence_length`."""
         if encoder_length != self.sequence_length:
             raise config_lib.ConfigError(
                 f"sequence_length: this mixer takes inputs of length "
-                f"{self.sequence_length}, got {encoder_length}; pad them to it or "
-                f"build it with sequence_length={encoder_length}"
+                f"{self.sequence_length}, got {encoder_length}; pad the inputs, or "
+                f"build the model with sequence_length={encoder_length}"
             )
 
 
 class TokenMixing(hk.Module):
-    """Two products over positions, the same for every channel.
+    """MLP over positions, applied to each channel.
 
-    Parameters `wi` [S, D_S] and `wo` [D_S, S], TruncatedNormal(fan_in^-1/2); with
-    biases also `wi_bias` [D_S] and `wo_bias` [S], initially zeros.
+    The parameters are `wi` [S, D_S] and `wo` [D_S, S], TruncatedNormal(fan_in^-1/2),
+    and optionally the biases `wi_bias` [D_S] and `wo_bias` [S], initialised to 0.
 
     Args:
         mixing_width: D_S.
-        with_bias: have biases.
+        with_bias: add biases.
     """
 
     def __init__(self, mixing_width: int, with_bias: bool, name: str | None = None):
@@ -85,7 +85,7 @@ class TokenMixing(hk.Module):
         self.with_bias = with_bias
 
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, S, d] -> [B, S, d]
-        """Mixes positions; those to be ignored are zero."""
+        """Mixes the positions of x, which must be zero at padding."""
         hidden = self._project("wi", x, self.mixing_width, ("length", "mixing"))
         hidden = jax.nn.gelu(hidden, approximate=True)
         return self._project("wo", hidden, x.shape[1], ("mixing", "length"))
@@ -93,7 +93,7 @@ class TokenMixing(hk.Module):
     def _project(
         self, name: str, x: jax.Array, fan_out: int, axes: parameters.Axes
     ) -> jax.Array:
-        """[B, fan_in, d] -> [B, fan_out, d]."""
+        """Projects [B, fan_in, d] to [B, fan_out, d]."""
         fan_in = x.shape[1]
         init = parameters.truncated_normal(fan_in)
         kernel = parameters.make(name, (fan_in, fan_out), axes, init)
@@ -108,11 +108,11 @@ class TokenMixing(hk.Module):
 
 @dataclasses.dataclass(frozen=True)
 class MixTokens:
-    """Token mixing as a sublayer, of encoders only: it has no state to decode with.
+    """Token mixing sublayer, for encoders only; it cannot run step by step.
 
     Attributes:
-        config: gives the length to check.
-        module: `TokenMixing`.
+        config: config, which checks the input length.
+        module: the Haiku module.
     """
 
     config: Config
@@ -131,7 +131,7 @@ class MixTokens:
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
 
     def make_sublayers() -> dict[str, Any]:
         mixing = TokenMixing(
@@ -152,7 +152,7 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters."""
+    """Returns the numbers of parameters in closed form."""
     length, width = config.sequence_length, config.mixing_width
     mixing = 2 * length * width + (length + width if config.mixing_bias else 0)
     feed_forward = closed_form.feed_forward_params(config)
@@ -170,7 +170,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example."""
+    """Returns the multiply-adds of one example in closed form."""
     config.check_length(encoder_length)
     mixing = 2 * encoder_length * config.mixing_width * config.d_model
     return closed_form.model_macs(
@@ -185,7 +185,7 @@ def forward_macs(
 
 
 def size_fields(size: str) -> dict[str, Any]:
-    """Returns the hidden width of mixing of a size."""
+    """Returns the hidden width of token mixing of a size."""
     return {"mixing_width": MIXING_WIDTHS[size]}
 
 

@@ -150,7 +150,7 @@ def _log_probabilities(
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
     token_embedding = embedding.TokenEmbedding(
         config.vocab_size, config.d_model, name="token_embedding"
     )

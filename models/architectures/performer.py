@@ -1,13 +1,13 @@
-"""The Performer: linear attention by ReLU features in the place of self-attention.
+"""The Performer: linear attention with ReLU features instead of self-attention.
 
 See ARCHITECTURES.md#performer; Choromanski et al. 2021, "generalized attention". Tay et
-al. 2022 say only that they took the ReLU kernel and scaled it as the vanilla
-Transformer. Everything beside self-attention, and absolute positions in the place of
-its relative bias, is T5's.
+al. 2022 say only that they used the ReLU kernel and scaled the model like the vanilla
+Transformer. Self-attention is linear, and absolute positions replace its relative bias;
+everything else is T5's.
 
-Open in the paper, hence options: whether cross-attention is linear too, and how
-positions are told apart, for which causal masks alone would do in a decoder only.
-Packed examples would see each other: the sums over keys know padding, not segments.
+The paper does not say whether cross-attention is linear too, or how positions are
+encoded, so both are options. Packed examples would see each other, since the sums over
+keys exclude padding but do not distinguish segments.
 
 Shapes: B batch, T length of a stream, S encoder length, d model width, H heads, k width
 of a head.
@@ -35,11 +35,11 @@ class Config(config_lib.TransformerConfig):
     """Shape and options of a Performer.
 
     Attributes:
-        performer_pos: absolute positions added to the tokens: "none", "sinusoid" or
-            "learned".
-        max_length: positions of the learned table; used by "learned" only.
-        kernel_epsilon: added to the features, relu(x) + epsilon; above 0.
-        linear_cross_attention: make cross-attention linear too.
+        performer_pos: absolute positions added to the embedded tokens: "none",
+            "sinusoid" or "learned".
+        max_length: number of positions in the table of "learned".
+        kernel_epsilon: added to the features, relu(x) + epsilon; positive.
+        linear_cross_attention: use linear attention for cross-attention too.
     """
 
     performer_pos: str = "sinusoid"
@@ -52,16 +52,16 @@ class Config(config_lib.TransformerConfig):
         self._check_choice("performer_pos", POSITIONS)
         if self.kernel_epsilon <= 0:
             raise config_lib.ConfigError(
-                f"kernel_epsilon: must be above 0, got {self.kernel_epsilon}"
+                f"kernel_epsilon: must be positive, got {self.kernel_epsilon}"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class PerformerSelfAttention:
-    """Linear attention of the stream to itself.
+    """Linear self-attention sublayer.
 
     Attributes:
-        module: `performer_attention.PerformerAttention`.
+        module: the Haiku module.
     """
 
     module: performer_attention.PerformerAttention
@@ -72,14 +72,14 @@ class PerformerSelfAttention:
         context: sublayers.SublayerContext,
         dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
-        """See `sublayers.Sublayer`; weights that are not held cannot be dropped."""
+        """See `sublayers.Sublayer`; there are no attention weights to drop out."""
         del dropout_key
         return self.module(x, key_mask=context.segments != 0), sublayers.Extras()
 
     def init_state(
         self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> sublayers.State:
-        """Returns sums over no keys, of a size without length."""
+        """Returns empty sums, whose size does not depend on `max_length`."""
         del max_length, dtype
         return self.module.init_state(context.memory.shape[0])
 
@@ -93,10 +93,10 @@ class PerformerSelfAttention:
 
 @dataclasses.dataclass(frozen=True)
 class PerformerCrossAttention:
-    """Linear attention of the stream to the encoder's output.
+    """Linear cross-attention sublayer.
 
     Attributes:
-        module: `performer_attention.PerformerAttention`.
+        module: the Haiku module.
     """
 
     module: performer_attention.PerformerAttention
@@ -116,7 +116,7 @@ class PerformerCrossAttention:
     def init_state(
         self, context: sublayers.SublayerContext, max_length: int, dtype: Any
     ) -> sublayers.State:
-        """Returns the sums over the memory."""
+        """Returns the sums over the encoder's output."""
         del max_length, dtype
         return self.module.sums(context.memory, context.memory_segments != 0)
 
@@ -129,7 +129,7 @@ class PerformerCrossAttention:
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
 
     def make_attention(name: str, causal: bool) -> Any:
         return performer_attention.PerformerAttention(
@@ -183,7 +183,7 @@ def _make_positions(config: Config) -> encoder_decoder.Positions | None:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters: no bias tables."""
+    """Returns the numbers of parameters in closed form."""
     attention = closed_form.attention_params(config)
     feed_forward = closed_form.feed_forward_params(config)
     norm = closed_form.norm_params(config)
@@ -200,7 +200,7 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example.
+    """Returns the multiply-adds of one example in closed form.
 
     Raises:
         ConfigError: a sequence is longer than the table of learned positions.
@@ -208,7 +208,8 @@ def forward_macs(
     longest = max(encoder_length, decoder_length)
     if config.performer_pos == "learned" and longest > config.max_length:
         raise config_lib.ConfigError(
-            f"max_length: {config.max_length} positions, for sequences of {longest}"
+            f"max_length: {config.max_length} learned positions are too few for "
+            f"sequences of length {longest}"
         )
     if config.linear_cross_attention:
         cross = _linear_attention_macs(config, decoder_length, encoder_length)
@@ -227,7 +228,7 @@ def forward_macs(
 
 
 def _linear_attention_macs(config: Config, num_queries: int, num_keys: int) -> int:
-    """Projections; each key is put into a [k, k] sum per head, each query reads one."""
+    """Counts projections, and per head a [k, k] product for every key and query."""
     return closed_form.projection_macs(config, num_queries, num_keys) + (
         (num_queries + num_keys) * config.num_heads * config.d_kv**2
     )

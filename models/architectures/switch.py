@@ -1,24 +1,25 @@
-"""The Switch Transformer: every other feed-forward sublayer is a choice of experts.
+"""The Switch Transformer: experts in every other feed-forward sublayer.
 
-See ARCHITECTURES.md#switch-transformer; Fedus et al. 2021. Layers 1, 3, 5, ... of both
-stacks (from 0) send each token to the one expert that a router prefers; layers 0, 2, 4,
-... are T5's. The stack's unit is such a pair, one `Layer` with the sublayers of both
-(`dense_...`, `sparse_...`), so that equal units can be scanned. All else is the vanilla
-Transformer.
+See ARCHITECTURES.md#switch-transformer; Fedus et al. 2021. In layers 1, 3, 5, ... of
+both stacks (counted from 0), a router sends each token to one expert; layers 0, 2, 4,
+... are T5's. The unit of a stack is such a pair, one `Layer` with the sublayers of both
+(`dense_...`, `sparse_...`), so that equal units can be scanned. Everything else is the
+vanilla Transformer.
 
-Tay et al. 2022 do not say how many experts a size has, but that models reach 40B
-parameters. Here tiny ... large have 32 and xl 48 (40.7B), which xxl and xxxl keep, far
-above 40B; pico ... milli have 8, as their batches are small.
+Tay et al. 2022 do not state the number of experts, only that models reach 40B
+parameters. Here tiny to large have 32, xl has 48 (40.7B parameters), and xxl and xxxl
+have 48 as well, with far more than 40B; pico to milli have 8, as their batches are
+small.
 
-Where public code disagrees: Mesh TensorFlow draws router and experts with variance
-1 / fan_in (`expert_init_scale` 1), the paper and T5X with a tenth of it (0.1). Capacity
-is counted in groups of at most `group_size` tokens: 1024 in Mesh TensorFlow, in T5X
-8192 at base and 4096 at large. A token without room gets nothing; some code hands its
-normalised input on.
+Where public code disagrees: Mesh TensorFlow initialises router and experts with
+variance 1 / fan_in (`expert_init_scale` 1), the paper and T5X with a tenth of it (0.1).
+Capacity applies to groups of at most `group_size` tokens: 1024 in Mesh TensorFlow, in
+T5X 8192 at base and 4096 at large. A dropped token gets 0; some implementations return
+its normalised input instead.
 
-Decoding has room for every token, as its groups are the rows of a batch, which must not
-depend on each other. Whole sequences, the encoder's at decoding too, are routed with
-the capacity of evaluation; `eval_capacity_factor` E gives all of them room.
+Decoding has capacity for every token, because its groups consist of different rows of
+the batch, which must not depend on each other. In evaluation, and in the encoder while
+decoding, `eval_capacity_factor` applies; with a value of E no token is dropped.
 
 Shapes: B batch, T length, S encoder length, d model width, f hidden width, E experts.
 """
@@ -37,29 +38,30 @@ from clinometer.models.layers import switch_ffn
 from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
 
-# Of the sizes that do not have the config's 32.
+# Overrides for sizes that don't use the default of 32.
 EXPERTS = dict.fromkeys(("pico", "nano", "micro", "milli"), 8)
 EXPERTS |= dict.fromkeys(("xl", "xxl", "xxxl"), 48)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(config_lib.TransformerConfig):
-    """Shape and options of a Switch Transformer; both depths are even.
+    """Shape and options of a Switch Transformer; both depths must be even.
 
     Attributes:
-        num_experts: E, of each sparse layer.
-        capacity_factor: room of an expert in training, in parts of a group's tokens
-            divided by E.
-        eval_capacity_factor: the same in evaluation; E gives every token room.
-        min_capacity: least room of an expert, in tokens.
-        group_size: most tokens of a group.
-        router_jitter: e; in training the router's input is scaled by U(1 - e, 1 + e).
-        aux_loss_weight: of the load balancing loss of each sparse layer.
-        router_z_loss_weight: of the router's z-loss, likewise.
+        num_experts: number of experts E of each sparse layer.
+        capacity_factor: capacity of an expert in training, as a multiple of the tokens
+            of a group divided by E.
+        eval_capacity_factor: the same in evaluation; with E no token is dropped.
+        min_capacity: minimum capacity of an expert, in tokens.
+        group_size: maximum number of tokens per group.
+        router_jitter: noise e; in training the router's input is multiplied by
+            U(1 - e, 1 + e).
+        aux_loss_weight: weight of the load-balancing loss of each sparse layer.
+        router_z_loss_weight: weight of the router z-loss of each sparse layer.
         expert_init_scale: variance of the initialisers of router and experts, times
             fan-in.
-        expert_dropout_rate: on the hidden layer of experts, element by element; -1 for
-            dropout_rate. Fedus et al. fine-tune with 0.4.
+        expert_dropout_rate: dropout rate on the hidden layer of experts, drawn for each
+            element; -1 for dropout_rate. Fedus et al. fine-tune with 0.4.
     """
 
     num_experts: int = 32
@@ -105,13 +107,13 @@ class Config(config_lib.TransformerConfig):
 
 @dataclasses.dataclass(frozen=True)
 class SwitchFeedForward(sublayers.Stateless):
-    """The position-wise network of one expert among many.
+    """Feed-forward sublayer with experts.
 
-    Health: `load` [E], the fraction of tokens that chose each expert; `dropped`, the
-    fraction of tokens for which it had no room.
+    Its health metrics are `load` [E], the fraction of tokens routed to each expert, and
+    `dropped`, the fraction of tokens that exceeded the capacity of their expert.
 
     Attributes:
-        module: `switch_ffn.SwitchFFN`.
+        module: the Haiku module.
     """
 
     module: switch_ffn.SwitchFFN
@@ -130,13 +132,13 @@ class SwitchFeedForward(sublayers.Stateless):
     def step(
         self, x: jax.Array, state: sublayers.State, context: sublayers.SublayerContext
     ) -> tuple[jax.Array, sublayers.State]:
-        """Routes one token a row; there is room for all of them."""
+        """Routes one token per row; none is dropped."""
         del context
         return self.module(x, exact=True)[0], state
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
 
     def encoder_unit() -> dict[str, sublayers.Sublayer]:
         return {
@@ -166,7 +168,10 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form: the vanilla model's, and E - 1 more experts and a router a layer."""
+    """Returns the numbers of parameters in closed form.
+
+    Each sparse layer has E - 1 more experts than the vanilla model, and a router.
+    """
     vanilla = transformer.param_counts(config)
     sparse = (config.num_encoder_layers + config.num_decoder_layers) // 2
     router = config.d_model * config.num_experts
@@ -181,7 +186,10 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form: the vanilla model's and the routers'; slots left empty are none."""
+    """Returns the multiply-adds of one example in closed form.
+
+    They are the vanilla model's and the routers'; empty slots do not count.
+    """
     vanilla = transformer.forward_macs(config, encoder_length, decoder_length)
     router = config.d_model * config.num_experts
     tokens = (
@@ -192,7 +200,7 @@ def forward_macs(
 
 
 def size_fields(size: str) -> dict[str, Any]:
-    """Returns the number of experts of a size."""
+    """Returns the number of experts of a size, if it is not the default."""
     return {"num_experts": EXPERTS[size]} if size in EXPERTS else {}
 
 

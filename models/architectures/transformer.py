@@ -1,8 +1,8 @@
-"""The vanilla Transformer: T5 1.0, the reference of every other architecture.
+"""The vanilla Transformer, T5 1.0, the baseline of all other architectures.
 
-See ARCHITECTURES.md#transformer; Raffel et al. 2020 as trained with Mesh TensorFlow.
-Pre-norm encoder-decoder with RMS norms, relative position buckets, no biases and tied
-logits.
+See ARCHITECTURES.md#transformer. This is the pre-norm encoder-decoder of Raffel et al.
+2020 as trained with Mesh TensorFlow: RMS norms, bucketed relative positions, no biases
+and tied logits.
 
 Shapes: S encoder length, T decoder length, d model width, L layers.
 """
@@ -20,16 +20,18 @@ Config = config_lib.TransformerConfig
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
     return encoder_decoder.make_network(
         config, make_encoder(config), make_decoder(config)
     )
 
 
 def make_encoder(config: Config, **options: Any) -> encoder_decoder.Encoder:
-    """Returns the encoder; every layer is self-attention, then feed-forward.
+    """Returns T5's encoder, whose layers are self-attention and feed-forward.
 
-    Options are those of `Encoder`, for architectures that have the same layers.
+    Args:
+        config: config of the architecture.
+        **options: options of `encoder_decoder.Encoder`.
     """
 
     def make_sublayers() -> dict[str, sublayers.Sublayer]:
@@ -42,9 +44,11 @@ def make_encoder(config: Config, **options: Any) -> encoder_decoder.Encoder:
 
 
 def make_decoder(config: Config, **options: Any) -> encoder_decoder.Decoder:
-    """Returns the decoder: self-attention, cross-attention, then feed-forward.
+    """Returns T5's decoder: self-attention, cross-attention and feed-forward.
 
-    Options are those of `Decoder`.
+    Args:
+        config: config of the architecture.
+        **options: options of `encoder_decoder.Decoder`.
     """
 
     def make_sublayers() -> dict[str, sublayers.Sublayer]:
@@ -58,7 +62,7 @@ def make_decoder(config: Config, **options: Any) -> encoder_decoder.Decoder:
 
 
 def param_counts(config: Config, beside: int = 0) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters, and those `beside`."""
+    """Returns the numbers of parameters in closed form, plus `beside` further ones."""
     attention = closed_form.attention_params(config)
     feed_forward = closed_form.feed_forward_params(config)
     norm = closed_form.norm_params(config)
@@ -73,7 +77,7 @@ def param_counts(config: Config, beside: int = 0) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example."""
+    """Returns the multiply-adds of one example in closed form."""
     return closed_form.model_macs(
         config,
         encoder_length,
@@ -85,7 +89,7 @@ def forward_macs(
 
 
 def decoder_layer_macs(config: Config, encoder_length: int, decoder_length: int) -> int:
-    """Multiply-adds of one layer of the decoder; of every decoder that is T5's."""
+    """Returns the multiply-adds of one layer of T5's decoder, for one example."""
     return (
         closed_form.attention_macs(config, decoder_length, decoder_length)
         + closed_form.attention_macs(config, decoder_length, encoder_length)

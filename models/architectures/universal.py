@@ -1,17 +1,17 @@
-"""The Universal Transformer: one block a stack, run again and again.
+"""The Universal Transformer, which applies one block per stack repeatedly.
 
-See ARCHITECTURES.md#universal-transformer; Dehghani et al. 2018 as Mesh TensorFlow has
-it. Before each recurrence a learned embedding of the step is added; norms are full
-layer norms. `num_encoder_layers` and `num_decoder_layers` are recurrences (with "act"
-the most), as many as the size's layers: the papers print no number. Weights do not grow
-with them.
+See ARCHITECTURES.md#universal-transformer; Dehghani et al. 2018 as implemented in Mesh
+TensorFlow. Before each recurrence, a learned embedding of the step is added; norms are
+full layer norms. `num_encoder_layers` and `num_decoder_layers` are the numbers of
+recurrences (with "act" the maximum), by default the size's numbers of layers, since the
+papers state none. The block's weights are the same for all of them.
 
 Where sources disagree: Mesh TensorFlow runs ACT for one step more than its limit, with
-no step embedding there; this runs the limit. It names a sinusoidal step signal and
-position signals that are never applied; they are not here. Its ACT has no ponder loss,
-Tensor2Tensor adds `ponder_weight` times the mean of N + R, as does this, over positions
-that are not padding. Pooled halting takes no later position in the decoder (see
-`halting.Halting`).
+no step embedding there; this model stops at the limit. Mesh TensorFlow refers to a
+sinusoidal step signal and to position signals that are never applied; this model has
+neither. Its ACT has no ponder loss; this model, like Tensor2Tensor, adds
+`ponder_weight` times the mean of N + R, over positions that are not padding. In the
+decoder, "global" halting does not depend on later positions (see `halting.Halting`).
 
 Shapes: S encoder length, T decoder length, d model width.
 """
@@ -36,22 +36,25 @@ class Config(config_lib.TransformerConfig):
     """Shape and options of a Universal Transformer.
 
     Attributes:
-        norm: full layer norms, as Mesh TensorFlow has them here.
-        recurrence: "basic", "highway" or "act".
+        norm: "layer" (full layer norms, as in Mesh TensorFlow) or "rms".
+        recurrence: how the next state is computed: "basic", "highway" or "act".
         step_embedding: add a learned embedding of the step before each recurrence.
-        num_inrecurrence_layers: passes through the block a recurrence.
-        vanilla_before: run the block without step embeddings before the recurrences.
-        vanilla_after: likewise after them.
-        num_vanilla_layers: such layers, each time.
-        share_vanilla_layers: they are the block itself, as in Mesh TensorFlow; else
-            layers with weights of their own.
-        highway_inputs: what highway gates see, some of the letters "s" (state), "t"
-            (transformed) and "i" (input of the first recurrence).
-        couple_gates: the highway's carry gate is 1 - its transform gate.
+        num_inrecurrence_layers: number of passes through the block per recurrence.
+        vanilla_before: run vanilla layers, without step embeddings, before the
+            recurrences.
+        vanilla_after: run vanilla layers after the recurrences.
+        num_vanilla_layers: number of vanilla layers, each before and after.
+        share_vanilla_layers: use the block itself as vanilla layer, as in Mesh
+            TensorFlow, instead of layers with separate weights.
+        highway_inputs: inputs of the highway gates, a string of the letters "s"
+            (state), "t" (transformed state) and "i" (input of the first recurrence).
+        couple_gates: set the highway's carry gate to 1 - its transform gate.
         act_type: one of `halting.TYPES`; "accumulated" is Graves' mean of states.
-        act_epsilon: a position halts once its probabilities exceed 1 - this.
-        halting_bias_init: of the halting unit.
-        ponder_weight: of the mean of steps and remainder in the loss.
+        act_epsilon: a position halts once its summed probability exceeds
+            1 - act_epsilon.
+        halting_bias_init: initial bias of the halting unit.
+        ponder_weight: weight of the ponder cost, mean steps plus mean remainder, in
+            the loss.
     """
 
     norm: str = "layer"
@@ -80,8 +83,8 @@ class Config(config_lib.TransformerConfig):
             or len(letters) < len(self.highway_inputs)
         ):
             raise config_lib.ConfigError(
-                'highway_inputs: accepted: some of "s", "t" and "i", each once; got '
-                f"{self.highway_inputs!r}"
+                'highway_inputs: must be letters out of "s", "t" and "i", each at most '
+                f"once; got {self.highway_inputs!r}"
             )
         if not 0 < self.act_epsilon <= 1:
             raise config_lib.ConfigError(
@@ -93,13 +96,13 @@ class Config(config_lib.TransformerConfig):
             )
         if self.ponder_weight and self.recurrence != "act":
             raise config_lib.ConfigError(
-                f'ponder_weight: {self.ponder_weight} needs recurrence "act", got '
+                f'ponder_weight: {self.ponder_weight} requires recurrence "act", got '
                 f"{self.recurrence!r}"
             )
 
 
 def make_network(config: Config) -> seq2seq.Network:
-    """Makes the modules, inside `hk.transform`."""
+    """Builds the network; must be called inside `hk.transform`."""
     run_stack = functools.partial(recurrence.run_stack, causal=False)
     encoder = transformer.make_encoder(config, run_stack=run_stack)
     run_stack = functools.partial(recurrence.run_stack, causal=True)
@@ -108,12 +111,12 @@ def make_network(config: Config) -> seq2seq.Network:
 
 
 def param_counts(config: Config) -> closed_form.ParamCounts:
-    """Closed form of the number of parameters."""
+    """Returns the numbers of parameters in closed form."""
     d_model = config.d_model
     blocks = 1
     if not config.share_vanilla_layers:
         blocks += _num_vanilla(config)
-    beside = 0  # Of both stacks.
+    beside = 0  # Parameters outside of the blocks, of both stacks.
     if config.step_embedding:
         beside += (config.num_encoder_layers + config.num_decoder_layers) * d_model
     if config.recurrence == "highway":
@@ -131,10 +134,10 @@ def param_counts(config: Config) -> closed_form.ParamCounts:
 def forward_macs(
     config: Config, encoder_length: int, decoder_length: int
 ) -> closed_form.Macs:
-    """Closed form of the forward pass's multiply-adds, one example.
+    """Returns the multiply-adds of one example in closed form.
 
-    Those of a Transformer with as many layers as there are passes, and of the gates or
-    the halting unit.
+    They are those of a Transformer with as many layers as there are passes, plus those
+    of the gates or the halting unit.
     """
     encoder_passes, decoder_passes = (
         _num_vanilla(config) + recurrences * config.num_inrecurrence_layers
@@ -148,7 +151,7 @@ def forward_macs(
         config.num_encoder_layers * encoder_length
         + config.num_decoder_layers * decoder_length
     )
-    beside = 0  # A position and recurrence.
+    beside = 0  # Outside of the block, per position and recurrence.
     if config.recurrence == "highway":
         beside = _gate_products(config) * config.d_model**2
     if config.recurrence == "act" and config.act_type != "random":
@@ -157,7 +160,7 @@ def forward_macs(
 
 
 def _num_vanilla(config: Config) -> int:
-    """Vanilla layers of a stack."""
+    """Returns the number of vanilla layers of a stack."""
     return (config.vanilla_before + config.vanilla_after) * config.num_vanilla_layers
 
 
@@ -166,7 +169,7 @@ def _num_gates(config: Config) -> int:
 
 
 def _gate_products(config: Config) -> int:
-    """Matrices [d, d] that the gates of one stack are made of."""
+    """Returns the number of [d, d] matrices in the gates of one stack."""
     return _num_gates(config) * len(config.highway_inputs)
 
 

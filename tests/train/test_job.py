@@ -69,7 +69,7 @@ def test_packing_is_refused_where_examples_would_see_each_other(store):
         (
             "performer-pico",
             ["model.performer_pos=learned", "model.max_length=62"],
-            "62 positions, for sequences of 63",
+            "62 learned positions are too few for sequences of length 63",
         ),
     ],
 )

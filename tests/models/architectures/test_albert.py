@@ -178,7 +178,7 @@ def test_unshared_stacks_decode_as_they_are_forced():
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(models.ConfigError, match="tie_embeddings: accepted: True"):
+    with pytest.raises(models.ConfigError, match="tie_embeddings: must be True"):
         models.build("albert-pico", tie_embeddings=False)
     with pytest.raises(models.ConfigError, match="d_embedding: must be at least 1"):
         models.build("albert-pico", d_embedding=0)

@@ -87,7 +87,7 @@ def test_without_positions_the_encoder_is_permutation_equivariant():
             {"performer_pos": "rotary"},
             "performer_pos: unknown 'rotary'; accepted: none",
         ),
-        ({"kernel_epsilon": 0.0}, "kernel_epsilon: must be above 0"),
+        ({"kernel_epsilon": 0.0}, "kernel_epsilon: must be positive"),
     ],
 )
 def test_bad_options_are_refused(options, words):

@@ -303,11 +303,11 @@ def test_bfloat16_scans(options):
     [
         ({"recurrence": "often"}, "recurrence: unknown 'often'; accepted: basic"),
         ({"act_type": "sure"}, "act_type: unknown 'sure'; accepted: basic, global"),
-        ({"highway_inputs": "sx"}, 'highway_inputs: accepted: some of "s"'),
-        ({"highway_inputs": "ss"}, "each once; got 'ss'"),
+        ({"highway_inputs": "sx"}, 'highway_inputs: must be letters out of "s"'),
+        ({"highway_inputs": "ss"}, "each at most once; got 'ss'"),
         ({"act_epsilon": 0.0}, r"act_epsilon: must lie in \(0, 1\], got 0.0"),
         ({"ponder_weight": -1.0}, "ponder_weight: must not be negative"),
-        ({"ponder_weight": 0.1}, "needs recurrence \"act\", got 'basic'"),
+        ({"ponder_weight": 0.1}, "requires recurrence \"act\", got 'basic'"),
         ({"num_inrecurrence_layers": 0}, "num_inrecurrence_layers: must be at least"),
     ],
 )
