@@ -1,4 +1,4 @@
-"""Lightweight and dynamic convolution along the sequence."""
+"""Lightweight and dynamic convolutions along the sequence."""
 
 from clinometer.kernels.convolution.blocks import ConvolutionBlocks
 from clinometer.kernels.convolution.check import MAX_TAPS

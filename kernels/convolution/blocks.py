@@ -1,4 +1,4 @@
-"""How much of a sequence and its channels a program of the TPU convolutions takes."""
+"""Block sizes and data layout of the Pallas convolution kernels."""
 
 import dataclasses
 
@@ -7,20 +7,21 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-UNIT = 16  # positions of a register of bfloat16
-# Blocks, twice for the copies under way, and scratch; the compiler grants 16 MiB.
+UNIT = 16  # Positions in a bfloat16 register.
+# For double-buffered blocks and scratch; the compiler grants 16 MiB.
 _VMEM_BYTES = 12 << 20
-_PROGRAM_BYTES = 1 << 20  # of x in a program; larger ones hide no more of their copies
+_PROGRAM_BYTES = 1 << 20  # Of x per program; larger ones hide copies no better.
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvolutionBlocks:
-    """Sizes of what one program takes; None leaves a size to the heuristic.
+    """Block sizes of one program; None lets the heuristic choose.
 
     Attributes:
-        rows: positions, a multiple of 16; longer sequences are cut into overlapping
-            pieces. At least 256 if less than the sequence.
-        tiles: of light_conv, groups of channels that fill 128 lanes (or a wider head).
+        rows: positions, a multiple of 16; at least 256, or the whole sequence. Longer
+            sequences are cut into overlapping pieces.
+        tiles: for light_conv, the number of channel groups of 128 lanes (or of a wider
+            head).
     """
 
     rows: int | None = None
@@ -29,14 +30,14 @@ class ConvolutionBlocks:
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """A product of a band of weights with a window of positions.
+    """The geometry of a product of a band of weights with a window of positions.
 
-    Row r of the band has the weights of output r of a block; the window begins
-    `before` positions earlier than the block.
+    Row r of the band has the weights of output r of a block. The window begins `before`
+    positions before the block.
 
     Attributes:
         taps: K.
-        left: positions that the first tap reaches back.
+        left: how many positions the first tap reaches back.
     """
 
     taps: int
@@ -44,17 +45,17 @@ class Band:
 
     @property
     def right(self) -> int:
-        """Positions that the last tap reaches ahead."""
+        """How many positions the last tap reaches ahead."""
         return self.taps - 1 - self.left
 
     @property
     def before(self) -> int:
-        """Positions of the window before the block, in whole registers."""
+        """Positions of the window before the block, rounded up to whole registers."""
         return -(-self.left // UNIT) * UNIT
 
     @property
     def rows(self) -> int:
-        """Outputs of a block: what a window of 128 has room for."""
+        """Outputs of a block: as many as a window of 128 positions allows."""
         return (lanes.LANES - self.before - self.right) // UNIT * UNIT
 
     @property
@@ -64,26 +65,26 @@ class Band:
 
     @property
     def mirrored(self) -> "Band":
-        """The band with the taps in reverse, that takes gradients back."""
+        """The band with reversed taps, for the gradient of the input."""
         return Band(self.taps, self.right)
 
     def extended(self, length: int) -> int:
-        """Returns the positions of all windows of a sequence."""
+        """Returns the number of positions covered by all windows of a sequence."""
         return length + lanes.LANES
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How heads and positions lie in the kernels' arrays, [B, length, lanes].
+    """The layout of heads and positions in the kernels' arrays, [B, length, lanes].
 
     Attributes:
-        lanes: that a head takes.
+        lanes: lanes per head.
         num_heads: H.
-        num_tiles: tiles of whole heads in an array.
-        tiles: of them, in a program.
-        length: of a piece, padded.
-        step: positions from one piece to the next; `length` if there is one.
-        halo: positions of a piece before its own, and after.
+        num_tiles: tiles (of whole heads) in an array.
+        tiles: tiles per program.
+        length: positions of a piece, padded.
+        step: positions from one piece to the next; `length` if there is only one.
+        halo: extra positions of a piece before and after its own.
     """
 
     lanes: int
@@ -96,12 +97,12 @@ class Layout:
 
     @property
     def heads(self) -> int:
-        """Heads of a tile."""
+        """Heads per tile."""
         return lanes.heads_per_tile(self.lanes)
 
     @property
     def tile(self) -> int:
-        """Lanes of a tile."""
+        """Lanes per tile."""
         return lanes.tile_lanes(self.lanes)
 
 
@@ -121,29 +122,29 @@ def choose(
 ) -> Layout:
     """Returns the layout of a sequence.
 
-    A program takes as much as fits into VMEM up to 1 MiB of x; a sequence that does not
-    fit with one tile is cut. The same for all chips, whose compilers grant a kernel the
-    same VMEM.
+    A program takes up to 1 MiB of x, as far as it fits into VMEM. A sequence that does
+    not fit even with one tile is cut. The result is the same for all chips, since their
+    compilers grant a kernel the same VMEM.
 
     Args:
-        chip: what the kernel is lowered for.
+        chip: the chip that the kernel is lowered for.
         length: S.
         num_heads: H.
         channels: d.
         taps: K.
-        row_bytes: of VMEM for one position and lane.
-        whole: a program takes all tiles.
+        row_bytes: bytes of VMEM per position and lane.
+        whole: whether a program takes all tiles.
 
     Raises:
-        ValueError: sizes that were asked for do not fit; says which.
+        ValueError: if requested block sizes do not fit; says which.
     """
-    del chip
+    del chip  # The same for all.
     head = lanes.padded_width(channels // num_heads)
     tile = lanes.tile_lanes(head)
     num_tiles = -(-num_heads // lanes.heads_per_tile(head))
     asked = wrap.blocks(ConvolutionBlocks) or ConvolutionBlocks()
     least = num_tiles if whole else (asked.tiles or 1)
-    budget = _VMEM_BYTES // (row_bytes * tile)  # rows of one tile
+    budget = _VMEM_BYTES // (row_bytes * tile)  # Rows of one tile.
     size = -(-length // UNIT) * UNIT
     rows = asked.rows
     if rows is None:

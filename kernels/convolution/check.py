@@ -1,4 +1,4 @@
-"""What both convolutions require of their arguments."""
+"""Argument checks shared by both convolutions."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,19 @@ def arguments(
     mask: jax.Array | None,
     causal: bool,
 ) -> None:
-    """Raises ValueError unless x, weights and mask fit together."""
+    """Checks that x, weights and mask fit together.
+
+    Args:
+        op: the name of the operation in error messages.
+        x: [B, S, d].
+        weights: [..., H, K].
+        weights_axes: the names of the axes of `weights`, separated by ", ".
+        mask: bool [B, S], or None.
+        causal: whether the convolution is causal.
+
+    Raises:
+        ValueError: if they do not fit; names the argument.
+    """
     checks.floats(op, "x", x, "batch, length, channels")
     checks.floats(op, "weights", weights, weights_axes)
     num_heads, taps = weights.shape[-2:]
@@ -37,14 +49,14 @@ def arguments(
     if not causal and taps % 2 == 0:
         raise ValueError(
             f"{op}: weights: has {taps} taps; accepted is an odd number, as the window "
-            "is centred, or causal=True"
+            "is centered, or causal=True"
         )
     if mask is not None:
         checks.exactly(op, "mask", mask, x.shape[:2], jnp.bool_)
 
 
 def masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Returns x, zero where the mask is False."""
+    """Returns x [B, S, d] with zeros where mask [B, S] is False."""
     if mask is None:
         return x
     return jnp.where(mask[:, :, None], x, jnp.zeros((), x.dtype))

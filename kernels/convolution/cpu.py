@@ -1,4 +1,4 @@
-"""Convolutions in C++ (`cpu/{light,dynamic}_conv-inl.h`): when and at what cost."""
+"""The C++ convolutions (`cpu/{light,dynamic}_conv-inl.h`): when they run, and FLOPs."""
 
 import math
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from clinometer.kernels.convolution import specs
 from clinometer.kernels.cpu import wrap
 
-_GRAD_ROWS = 6  # kGradRows: of a product, whose diagonals are the weights' gradients
+_GRAD_ROWS = 6  # kGradRows: rows of a product whose diagonals are weight gradients.
 
 
-# Elements of x up to which nothing is avoided: the arrays lie in the caches, and what
-# is slower below is not slower there.
+# Elements of x up to which no form is avoided: the arrays fit into the caches, where
+# forms that are slower for large arrays are not.
 _SMALL = 1 << 15
 
 
@@ -21,7 +21,7 @@ def _avoid_light_backward(x: Any, weights: Any, **_: Any) -> str | None:
 
 
 def _avoid_dynamic_forward(x: Any, weights: Any, **_: Any) -> str | None:
-    # A weight serves the channels of its head; vectors want many of them.
+    # A weight is shared by the channels of its head; vectorization needs many of them.
     if math.prod(x.shape) > _SMALL and x.shape[2] < 16 * weights.shape[2]:
         return "measured slower than jnp with fewer than 16 channels a head"
     return None

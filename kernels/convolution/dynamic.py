@@ -1,4 +1,4 @@
-"""`dynamic_conv`: convolution with a filter for each position and head."""
+"""`dynamic_conv`: convolution with a separate filter per position and head."""
 
 from collections.abc import Sequence
 
@@ -48,30 +48,31 @@ def dynamic_conv(
     mask: jax.Array | None = None,
     implementation: str | Sequence[str] = "auto",
 ) -> jax.Array:
-    """Depthwise convolution along the sequence with weights of each position and head.
+    """Depthwise convolution along the sequence, with weights per position and head.
 
-    No array of [B, S, d, K] is made by any implementation.
+    No implementation materializes an array [B, S, d, K].
 
-    Position s takes the positions s + j - p by weight j: p is K - 1 if causal, else
-    (K - 1) / 2. Positions outside of the sequence count as zero, and the others'
-    weights are not renormalised. Weights are used as they are: softmax over the taps,
-    and DropConnect, come before. Sums are float32.
+    Output s is the sum over taps j of weight j times input s + j - p, where p is K - 1
+    if causal, else (K - 1) / 2. Positions outside the sequence are zero, and the other
+    weights are not renormalized. Softmax over the taps and DropConnect must be applied
+    to the weights beforehand. Sums are accumulated in float32.
 
     Shapes: B batch, S length, d channels, H heads (a divisor of d), K taps.
 
     Args:
-        x: [B, S, d], float32 or bfloat16. Channel c is of head c * H // d.
+        x: [B, S, d], float32 or bfloat16. Channel c belongs to head c * H // d.
         weights: [B, S, H, K], float32 or bfloat16.
-        causal: no position takes a later one; else the window is centred, K odd.
-        mask: bool [B, S]; x is zeroed where False. None for all True.
-        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+        causal: if True, outputs depend only on current and earlier inputs; otherwise
+            the window is centered and K must be odd.
+        mask: bool [B, S]; x is set to zero where it is False. None for all True.
+        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
         [B, S, d], of x's dtype.
 
     Raises:
-        ValueError: shapes, dtypes or settings do not fit; says which.
-        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+        ValueError: if shapes, dtypes or settings do not fit; names the argument.
+        dispatch.NotSupportedError: on lowering, if no requested implementation can run.
 
     Source: Wu et al. 2019 (ARCHITECTURES.md#dynamic-convolution).
     """

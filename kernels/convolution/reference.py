@@ -1,9 +1,10 @@
-"""Light and dynamic convolution in plain jnp, in the forms that XLA runs best.
+"""Reference implementations of the convolutions in plain jnp.
 
-Operands and settings as in `specs.py`. Outputs and gradients of x are a sum of shifted
-products, which XLA fuses into one loop; a grouped convolution and an unfolded array of
-all taps are tens of times slower on a CPU. A weight's gradient is a product with ones,
-tap by tap: XLA's own sums of products that it fused are several times slower.
+Operands and settings are those of `specs.py`. Outputs and gradients of x are sums of
+shifted products, which XLA fuses into one loop; a grouped convolution or an unfolded
+array of all taps is tens of times slower on a CPU. The gradient of the weights is a
+product with ones for each tap, because XLA's own sums of fused products are several
+times slower.
 """
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 
 
 def pads(taps: int, causal: bool) -> tuple[int, int]:
-    """Returns how many positions the first and the last tap reach left and right."""
+    """Returns how many positions the taps reach to the left and to the right."""
     left = taps - 1 if causal else (taps - 1) // 2
     return left, taps - 1 - left
 
@@ -24,7 +25,7 @@ def light_forward(
     groups: int,
 ) -> tuple[jax.Array]:
     """Returns the output [B, S, d]."""
-    del groups  # of gradients only
+    del groups  # Only for gradients.
     left, right = pads(weights.shape[2], causal)
     return (_light_sum(x, weights, left, right).astype(x.dtype),)
 
@@ -84,7 +85,7 @@ def dynamic_backward(
     channels = x.shape[2]
     batch = max(x.shape[0], weights.shape[0], output_grad.shape[0])
     left, right = pads(taps, causal)
-    # What each position took of which: position t of position t + i - right.
+    # Entry i at position t: the weight with which output t + i - right used input t.
     shifted = jnp.pad(weights, ((0, 0), (right, left), (0, 0), (0, 0)))
     shifted = jnp.stack(
         [shifted[:, i : i + length, :, taps - 1 - i] for i in range(taps)], axis=-1

@@ -1,4 +1,4 @@
-"""The least cycles of the convolutions on a TPU, from their formulas."""
+"""Lower bounds on the cycles of the convolutions on a TPU."""
 
 from collections.abc import Mapping
 import math
@@ -14,12 +14,12 @@ from clinometer.kernels.tpu import roofline
 def light_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the least cycles of light_conv's forward pass.
+    """Returns the roofline of light_conv's forward pass.
 
     Args:
-        chip: that runs it.
-        operands: their shapes, by name.
-        settings: of the kernel.
+        chip: the chip that runs the kernel.
+        operands: arrays or their shapes, by name.
+        settings: settings by name.
     """
     return _light(chip, operands, specs.LIGHT_FORWARD.bytes(operands, settings), 1)
 
@@ -27,21 +27,21 @@ def light_forward(
 def light_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns those of its backward pass: x's gradient and the weights'."""
+    """Returns the roofline of light_conv's backward pass; see `light_forward`."""
     return _light(chip, operands, specs.LIGHT_BACKWARD.bytes(operands, settings), 2)
 
 
 def dynamic_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the least cycles of dynamic_conv's forward pass."""
+    """Returns the roofline of dynamic_conv's forward pass; see `light_forward`."""
     return _dynamic(chip, operands, specs.DYNAMIC_FORWARD.bytes(operands, settings), 1)
 
 
 def dynamic_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns those of its backward pass."""
+    """Returns the roofline of dynamic_conv's backward pass; see `light_forward`."""
     size = specs.DYNAMIC_BACKWARD.bytes(operands, settings)
     return _dynamic(chip, operands, size, 2)
 
@@ -54,7 +54,7 @@ def _light(
     hbm = roofline.hbm_cycles(chip, size)
     if tpu.uses_bands(num_heads, x.shape[2], taps):
         return roofline.Roofline(mxu=products * _bands(chip, x, num_heads), hbm=hbm)
-    # A product and a sum for each tap.
+    # A product and a sum per tap.
     return roofline.Roofline(
         vpu=products * roofline.vpu_cycles(math.prod(x.shape), 2 * taps), hbm=hbm
     )
@@ -65,7 +65,7 @@ def _dynamic(
 ) -> roofline.Roofline:
     x = operands["x"]
     batch, length, num_heads, _ = operands["weights"].shape
-    # A band is masked and converted; so is what gives the weights' gradients.
+    # Bands are masked and converted, and so are the products for weight gradients.
     elements = batch * length * num_heads * lanes.LANES
     return roofline.Roofline(
         mxu=products * _bands(chip, x, num_heads),
@@ -75,7 +75,7 @@ def _dynamic(
 
 
 def _bands(chip: chips.Chip, x: Any, num_heads: int) -> float:
-    """Cycles of every head's bands times windows, a row for each position."""
+    """Returns the cycles of all heads' products of bands and windows."""
     batch, length, channels = x.shape
     tile = lanes.tile_lanes(lanes.padded_width(channels // num_heads))
     depth = lanes.LANES  # of a window

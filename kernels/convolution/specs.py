@@ -1,4 +1,4 @@
-"""Light and dynamic convolution: signatures and declared costs.
+"""Signatures and declared FLOPs of the convolutions.
 
 Axes: b batch, s length, h heads of d channels each, k taps.
 """
@@ -40,10 +40,10 @@ DYNAMIC_BACKWARD = Signature(
 
 
 def forward_flops(x: Any, weights: Any, **_: Any) -> int:
-    """Algorithmic FLOPs; taps outside of the sequence count."""
+    """Returns the algorithmic FLOPs, including taps outside the sequence."""
     return 2 * math.prod(x.shape) * weights.shape[-1]
 
 
 def backward_flops(x: Any, weights: Any, **_: Any) -> int:
-    """Algorithmic FLOPs of both gradients."""
+    """Returns the algorithmic FLOPs of both gradients."""
     return 2 * forward_flops(x, weights)

@@ -1,4 +1,4 @@
-"""Convolutions on TPUs: when the Pallas kernels run, in which form, at what cost."""
+"""The Pallas convolutions: when they run, in which form, and FLOPs."""
 
 import math
 from typing import Any
@@ -15,19 +15,19 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-# Heads of a tile of dynamic_conv: each has a product of its own. More of them have more
-# weights than channels, and XLA reads them as fast.
+# Heads per tile of dynamic_conv, each of which needs a separate product. With more,
+# there are more weights than channels, which XLA reads just as fast.
 _MOST_HEADS = 8
 
 
 def light_forward(
     x: jax.Array, weights: jax.Array, *, causal: bool, groups: int
 ) -> tuple[jax.Array]:
-    """As `reference.light_forward`."""
-    del groups  # of gradients only
+    """See `reference.light_forward`."""
+    del groups  # Only for gradients.
     num_heads, taps = weights.shape[1:]
     band = blocks.band(taps, causal)
-    # Blocks twice, and x extended, at float32 in the form by taps.
+    # Double-buffered blocks, and the extended x, which is float32 in `tpu_taps`.
     size = 4 * x.dtype.itemsize + 4
     layout = _layout(x, num_heads, taps, size)
     batch = max(x.shape[0], weights.shape[0])
@@ -45,7 +45,7 @@ def light_backward(
     causal: bool,
     groups: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """As `reference.light_backward`."""
+    """See `reference.light_backward`."""
     num_heads, taps = weights.shape[1:]
     band = blocks.band(taps, causal)
     layout = _layout(x, num_heads, taps, 6 * x.dtype.itemsize + 8)
@@ -65,7 +65,7 @@ def light_backward(
 def dynamic_forward(
     x: jax.Array, weights: jax.Array, *, causal: bool
 ) -> tuple[jax.Array]:
-    """As `reference.dynamic_forward`."""
+    """See `reference.dynamic_forward`."""
     num_heads, taps = weights.shape[2:]
     band = blocks.band(taps, causal)
     size = _dynamic_bytes(x, weights, 2, 1, 4)
@@ -79,7 +79,7 @@ def dynamic_forward(
 def dynamic_backward(
     x: jax.Array, weights: jax.Array, output_grad: jax.Array, *, causal: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """As `reference.dynamic_backward`."""
+    """See `reference.dynamic_backward`."""
     num_heads, taps = weights.shape[2:]
     band = blocks.band(taps, causal)
     size = _dynamic_bytes(x, weights, 3, 2, 8)
@@ -98,10 +98,11 @@ def dynamic_backward(
 
 
 def uses_bands(num_heads: int, channels: int, taps: int) -> bool:
-    """Whether light_conv is products with bands rather than sums on the vector unit.
+    """Returns whether light_conv multiplies bands instead of summing taps.
 
-    A head's band is a product of its own, whatever its taps: of n heads in a tile of
-    128 lanes it takes n / 4 cycles a position, the vector unit K / 16 (v5e).
+    A band takes one product per head, whatever the number of taps: with n heads in a
+    tile of 128 lanes, n / 4 cycles per position, while the vector unit takes K / 16
+    (on v5e).
     """
     width = lanes.padded_width(channels // num_heads)
     return 4 * lanes.heads_per_tile(width) <= taps
@@ -118,7 +119,7 @@ def _layout(
 def _dynamic_bytes(
     x: jax.Array, weights: jax.Array, arrays: int, filters: int, scratch: int
 ) -> int:
-    """Returns the bytes of VMEM for a position and lane, its share of weights too."""
+    """Returns the bytes of VMEM per position and lane, including weights."""
     num_heads, taps = weights.shape[2:]
     width = max(lanes.LANES, num_heads * tpu_dynamic.taps_lanes(taps))
     share = math.ceil(width / x.shape[2])
@@ -127,7 +128,7 @@ def _dynamic_bytes(
 
 
 def _padded_taps(weights: jax.Array) -> jax.Array:
-    """Returns [B, S, whole tiles of heads' taps] of [B, S, H, K]."""
+    """Pads [B, S, H, K] and reshapes it to [B, S, whole tiles]."""
     batch, length, num_heads, taps = weights.shape
     width = tpu_dynamic.taps_lanes(taps)
     added = -num_heads % (lanes.LANES // width)
@@ -142,7 +143,7 @@ def _broadcast(x: jax.Array, batch: int) -> jax.Array:
 def _pieces(
     x: jax.Array, batch: int, num_heads: int, layout: blocks.Layout
 ) -> jax.Array:
-    """Returns [pieces of all examples, length, lanes] of [1 or batch, S, d]."""
+    """Cuts [1 or batch, S, d] into pieces [batch * pieces, length, lanes]."""
     x = _broadcast(x, batch)
     length = x.shape[1] if layout.halo else layout.length
     heads = x.reshape(*x.shape[:2], num_heads, -1)
@@ -163,7 +164,7 @@ def _cut(x: jax.Array, layout: blocks.Layout) -> jax.Array:
 
 
 def _uncut(x: jax.Array, size: int, layout: blocks.Layout) -> jax.Array:
-    """Joins the pieces' own positions to [B, size, lanes]."""
+    """Joins pieces without their halos to [B, size, lanes]."""
     if layout.halo:
         x = x[:, layout.halo : layout.halo + layout.step]
         x = x.reshape(-1, -(-size // layout.step) * layout.step, x.shape[2])
@@ -181,7 +182,7 @@ def _joined(output: jax.Array, x: jax.Array, layout: blocks.Layout) -> jax.Array
 def _filters(
     weights: jax.Array, layout: blocks.Layout, batch: int, pieces: int
 ) -> tuple[Any, jax.Array]:
-    """Returns the form of light_conv, and [1 or B, H, K] as it takes them."""
+    """Returns the module that runs light_conv, and the weights in its layout."""
     _, num_heads, taps = weights.shape
     if weights.shape[0] > 1:
         weights = jnp.repeat(weights, pieces // batch, axis=0)
@@ -203,13 +204,13 @@ def _refuse_dynamic(chip: chips.Chip, x: Any, weights: Any, **_: Any) -> str | N
     if min(num_heads, lanes.heads_per_tile(width)) > _MOST_HEADS:
         return (
             f"more than {_MOST_HEADS} heads in 128 lanes have more weights than "
-            "channels, and a product each"
+            "channels, and need one product each"
         )
     return None
 
 
 def _products(x: Any, weights: Any, bands: int) -> int:
-    """FLOPs of so many products of bands with windows, for every head."""
+    """Returns the FLOPs of `bands` products of bands and windows per head."""
     batch, length, channels = x.shape
     num_heads = weights.shape[-2]
     width = lanes.padded_width(channels // num_heads)

@@ -1,9 +1,9 @@
-"""Pieces of the convolutions that are products with a band of weights, on the MXU.
+"""Building blocks of convolutions as products with a band of weights on the MXU.
 
-A band [rows, 128] has an output's weights in each row, one column further to the right
-than the row above (`blocks.Band`); times a window of 128 positions it gives `rows`
-outputs of all channels, of which those of the band's head are taken. The bands of a
-tile's heads are stacked. Positions outside of the sequence are zeros in scratch.
+Each row of a band [rows, 128] has the weights of one output, shifted right by one
+column per row (`blocks.Band`). The band times a window of 128 positions gives `rows`
+outputs for all channels, of which those of the band's head are kept. The bands of the
+heads of a tile are stacked. Positions outside the sequence are zeros in scratch.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ import jax.numpy as jnp
 from clinometer.kernels.convolution import blocks
 from clinometer.kernels.tpu import bits
 
-_UNROLLED = 8  # blocks of outputs in one run of instructions; more are a loop of such
+_UNROLLED = 8  # Blocks of outputs that are unrolled; more become a loop.
 
 
 def each(length: int, size: int, body: Callable[[Any, int], None]) -> None:
-    """Calls `body(start, rows)` for blocks of `size` rows, and what is left.
+    """Calls `body(start, rows)` for blocks of `size` rows and for the remainder.
 
     Args:
-        length: rows in all.
-        size: of a block.
-        body: start, a number or a scalar, and rows, a number; its results are dropped.
+        length: the total number of rows.
+        size: rows per block.
+        body: takes the first row (an int or a traced scalar) and the number of rows.
     """
     count, rest = divmod(length, size)
     loops = count // _UNROLLED if count > 2 * _UNROLLED else 0
@@ -45,7 +45,7 @@ def each(length: int, size: int, body: Callable[[Any, int], None]) -> None:
 
 
 def extend(ref: Any, x: jax.Array, before: int) -> None:
-    """Writes x [S, lanes] into scratch, zeros before and after it."""
+    """Writes x [S, lanes] into scratch, with zeros before and after it."""
     length, width = x.shape
     after = ref.shape[0] - before - length
     if before:
@@ -56,7 +56,7 @@ def extend(ref: Any, x: jax.Array, before: int) -> None:
 
 
 def of_head(x: jax.Array, head: int, layout: blocks.Layout) -> jax.Array:
-    """Returns [R, tile], 0 in the lanes of other heads than this one of the tile."""
+    """Returns x [R, tile] with 0 in the lanes of the tile's other heads."""
     if layout.heads == 1:
         return x
     shift = (layout.lanes - 1).bit_length()
@@ -64,13 +64,13 @@ def of_head(x: jax.Array, head: int, layout: blocks.Layout) -> jax.Array:
 
 
 def stacked(x: jax.Array, layout: blocks.Layout) -> jax.Array:
-    """Returns [heads * R, tile]: a copy of [R, tile] for each head, else 0."""
+    """Returns [heads * R, tile]: for each head, x with 0 in other heads' lanes."""
     heads = range(layout.heads)
     return jnp.concatenate([of_head(x, head, layout) for head in heads])
 
 
 def selected(parts: list[jax.Array], layout: blocks.Layout) -> jax.Array:
-    """Returns [R, tile]: in each head's lanes the part [R, tile] of the head."""
+    """Returns [R, tile], with the lanes of each head from that head's part."""
     result = parts[0]
     lane = jax.lax.broadcasted_iota(jnp.int32, (1, layout.tile), 1)
     for head, part in enumerate(parts[1:], 1):
@@ -79,7 +79,7 @@ def selected(parts: list[jax.Array], layout: blocks.Layout) -> jax.Array:
 
 
 def padded_rows(x: jax.Array, rows: int) -> jax.Array:
-    """Returns x with zeros behind it, in all `rows`."""
+    """Returns x padded with zeros to `rows` rows."""
     if x.shape[0] == rows:
         return x
     zeros = jnp.zeros((rows - x.shape[0], x.shape[1]), x.dtype)

@@ -1,11 +1,12 @@
-"""dynamic_conv on TPUs as products with bands of each position's own weights.
+"""dynamic_conv on TPUs, as products with bands of per-position weights.
 
-Shapes as in `blocks.Layout`: x [B, length, lanes], weights [B, length, W], the taps of
-a head padded to 16, 32 or 64 lanes (`taps_lanes`), heads side by side in tiles of 128.
+Shapes follow `blocks.Layout`: x [B, length, lanes]; weights [B, length, W], where the
+taps of a head are padded to 16, 32 or 64 lanes (`taps_lanes`) and heads are side by
+side in tiles of 128.
 
-One roll of a tile, each row one lane further, makes the bands of all its heads, only
-that those of its later heads lie further to the right and around the end. So it is the
-window that is turned for them: by whole registers, which costs nothing.
+One strided roll of a tile, by one lane more per row, makes the bands of all its heads,
+but those of later heads are shifted to the right, with wraparound. To compensate, the
+window is rotated by whole registers, which costs nothing.
 """
 
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ def _whole(x: jax.Array) -> pl.BlockSpec:
 
 
 def taps_lanes(taps: int) -> int:
-    """Returns the lanes that a head's taps take: whole registers of positions."""
+    """Returns the lanes of a head's taps, padded to whole registers of positions."""
     return max(blocks.UNIT, 1 << (taps - 1).bit_length())
 
 
@@ -86,10 +87,10 @@ class _Bands:
     """The bands of a block of rows, of all heads.
 
     Args:
-        ref: [1, length, W].
-        start: first row.
-        rows: how many there are; the bands' others are 0.
-        band: geometry.
+        ref: reference to the weights, [1, length, W].
+        start: the first row.
+        rows: the number of rows; the remaining rows of the bands are 0.
+        band: the geometry of the band.
     """
 
     def __init__(self, ref: Any, start: Any, rows: int, band: blocks.Band) -> None:
@@ -101,7 +102,7 @@ class _Bands:
             self._tiles.append(skew.skew(tile, band.offset))
 
     def band(self, head: int, dtype: jnp.dtype) -> jax.Array:
-        """Returns a head's band [rows, 128] for a window turned by `turn(head)`."""
+        """Returns a head's band [rows, 128], for a window rotated to match."""
         tile, at = _place(head, self._band)
         return _own_taps(self._tiles[tile], at, self._band).astype(dtype)
 
@@ -114,7 +115,7 @@ def _place(head: int, band: blocks.Band) -> tuple[int, int]:
 def _own_taps(
     x: jax.Array, at: int, band: blocks.Band, is_reverse: bool = False
 ) -> jax.Array:
-    """Returns [rows, 128], 0 where a skewed tile has not the head's taps."""
+    """Returns x [rows, 128] with 0 in a skewed tile except at the head's taps."""
 
     def is_tap(row: jax.Array, lane: jax.Array) -> jax.Array:
         row = band.rows - 1 - row if is_reverse else row
@@ -125,7 +126,7 @@ def _own_taps(
 
 
 def _turned(x: jax.Array, count: int) -> jax.Array:
-    """Returns [128, lanes] with its rows moved down by `count`, around the end."""
+    """Returns [128, lanes] with its rows rotated down by `count`."""
     if not count:
         return x
     return jnp.concatenate([x[-count:], x[:-count]])
@@ -196,7 +197,7 @@ def _backward_kernel(
             heads = _heads(t, layout)
             gradient = output_grad_ref[0, pl.ds(start, rows), lane]
             gradient = tpu_band.padded_rows(gradient, band.rows)
-            # A roll goes to the right only: of rows in reverse, diagonals stand up.
+            # Rolls go to the right only: with reversed rows they align diagonals.
             reverse = _flipped(flip, gradient).astype(x_ref.dtype)
             some = [bands.band(head, dtype) for head in heads]
             yield

@@ -1,7 +1,7 @@
-"""light_conv on TPUs as products with bands, which are made once for all examples.
+"""light_conv on TPUs, as products with bands that are made once for all examples.
 
-Shapes as in `blocks.Layout`: x [B, length, lanes], weights [1 or B, parts, heads of a
-part, 128], the taps in the first lanes.
+Shapes follow `blocks.Layout`: x [B, length, lanes]; weights [1 or B, parts, heads per
+part, 128], with the taps in the first lanes.
 """
 
 import functools
@@ -58,11 +58,11 @@ def backward(
 
     Args:
         x: [B, length, lanes].
-        weights: [1 or B, parts, heads of a part, 128], the taps in reverse.
+        weights: [1 or B, parts, heads per part, 128], with reversed taps.
         output_grad: [B, length, lanes].
-        band: of the forward pass.
-        layout: of the arrays.
-        groups: of the batch, each with a gradient of the weights.
+        band: the band of the forward pass.
+        layout: the layout of the arrays.
+        groups: groups of the batch, each with its own gradient of the weights.
     """
     is_shared = weights.shape[0] == 1
     body = functools.partial(
@@ -123,7 +123,7 @@ def _make_bands(
     example: jax.Array,
     is_shared: bool,
 ) -> None:
-    """Makes the bands for the first example, or for each that has its own weights."""
+    """Makes the bands: once if the weights are shared, else for each example."""
     tiles, all_rows, _ = bands_ref.shape
     heads = all_rows // band.rows
 
@@ -206,7 +206,7 @@ def _backward_kernel(
         sums_ref[...] = jnp.zeros_like(sums_ref)
 
     tpu_band.extend(window_ref, x_ref[0], band.before)
-    # Of the positions that are the piece's own.
+    # Without the halos.
     first, last = layout.halo, layout.length - layout.halo
     for t in range(layout.tiles):
         lane = slice(t * layout.tile, (t + 1) * layout.tile)
@@ -217,8 +217,8 @@ def _backward_kernel(
             gradient = tpu_band.padded_rows(gradient, band.rows)
             gradient = tpu_band.stacked(gradient, layout)
             window = window_ref[pl.ds(start, lanes.LANES), lane]
-            # Every product of a gradient and a position; those of a tap lie on a
-            # diagonal, the same one in all blocks.
+            # All products of gradients and positions; those of a tap are on one
+            # diagonal, which is the same in all blocks.
             sums_ref[t] += products.dot(gradient, window, (1, 1))
 
         tpu_band.each(last - first, band.rows, block)

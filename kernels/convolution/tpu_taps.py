@@ -1,7 +1,7 @@
-"""light_conv on TPUs tap by tap, on the vector unit: few taps, or many heads.
+"""light_conv on TPUs tap by tap on the vector unit, for few taps or many heads.
 
-Shapes as in `blocks.Layout`: x [B, length, lanes], weights [1 or B, K, lanes] float32,
-a filter for each channel.
+Shapes follow `blocks.Layout`: x [B, length, lanes]; weights [1 or B, K, lanes] in
+float32, with a filter per channel.
 """
 
 import functools
@@ -17,7 +17,7 @@ from clinometer.kernels.convolution import tpu_band
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-# Positions of a sum; it stays in 8 registers.
+# Positions per sum, which fits into 8 registers.
 _ROWS = 64
 _SUBLANES = 8
 
@@ -53,11 +53,11 @@ def backward(
 
     Args:
         x: [B, length, lanes].
-        weights: [1 or B, K, lanes] float32, the taps in reverse.
+        weights: [1 or B, K, lanes], float32, with reversed taps.
         output_grad: [B, length, lanes].
-        band: of the forward pass.
-        layout: of the arrays.
-        groups: of the batch, each with a gradient of the weights.
+        band: the band of the forward pass.
+        layout: the layout of the arrays.
+        groups: groups of the batch, each with its own gradient of the weights.
     """
     body = functools.partial(_backward_kernel, band=band, layout=layout)
     width = layout.tiles * layout.tile
@@ -99,8 +99,8 @@ def _weights_spec(weights: jax.Array, width: int, index: Any) -> pl.BlockSpec:
 
 
 def _extended(band: blocks.Band, layout: blocks.Layout) -> Any:
-    # Registers apart: there, rows that begin within one are one load, as they lie in a
-    # row in memory.
+    # Tiles are separate so that rows that start within a register take one load: they
+    # are contiguous in memory.
     rows = band.before + layout.length + -(-band.right // _SUBLANES) * _SUBLANES
     count = layout.tiles * layout.tile // lanes.LANES
     return pltpu.VMEM((count, rows, lanes.LANES), jnp.float32)
@@ -167,7 +167,7 @@ def _backward_kernel(
         sums_ref[...] = jnp.zeros_like(sums_ref)
 
     _extend(window_ref, x_ref, band)
-    # Of the positions that are the piece's own.
+    # Without the halos.
     first, last = layout.halo, layout.length - layout.halo
     for i, lane in enumerate(_tiles(x_ref.shape[2])):
 

@@ -69,15 +69,15 @@ def performer_attention(
         key_mask: bool [B, S], True for keys that may be attended. A factor of phi(k),
             so that not even epsilon is left of the others.
         epsilon: at least 0, a Python number. At 0 weights may vanish for all keys.
-        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
         [B, T, H, D], of query's dtype. A query without any key (all masked, or all
         weights exactly 0) gives exactly 0, with gradients of exactly 0.
 
     Raises:
-        ValueError: shapes, dtypes or settings do not fit; says which.
-        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+        ValueError: if shapes, dtypes or settings do not fit; names the argument.
+        dispatch.NotSupportedError: on lowering, if no requested implementation can run.
 
     Source: Choromanski et al. 2021, generalised attention with ReLU features
     (ARCHITECTURES.md#performer).

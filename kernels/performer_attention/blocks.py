@@ -18,7 +18,7 @@ _ROWS = 2048  # more positions a program gain nothing; measured on v5e
 
 @dataclasses.dataclass(frozen=True)
 class PerformerBlocks:
-    """Sizes of what one program takes; None leaves a size to the heuristic.
+    """Sizes of what one program takes; None lets the heuristic choose.
 
     Attributes:
         rows: positions of causal attention, a multiple of 128.
@@ -116,7 +116,7 @@ def choose(
         whole: a program takes all positions.
 
     Raises:
-        ValueError: sizes that were asked for do not fit; says which.
+        ValueError: if requested block sizes do not fit; says which.
     """
     del chip
     head = head_lanes(width)

@@ -16,9 +16,9 @@ def forward(
     """Returns the least cycles of the forward pass.
 
     Args:
-        chip: that runs it.
-        operands: their shapes, by name.
-        settings: of the kernel.
+        chip: the chip that runs the kernel.
+        operands: arrays or their shapes, by name.
+        settings: settings by name.
     """
     query, causal = operands["query"], settings["causal"]
     within, states = _products(chip, query, operands["key"])

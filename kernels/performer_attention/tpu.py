@@ -26,7 +26,7 @@ def forward(
     causal: bool,
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """As `reference.forward`."""
+    """See `reference.forward`."""
     batch, num_queries, num_heads, width = query.shape
     layout, keys = _layouts(wrap.chip(), query, key, _FORWARD_ARRAYS, causal)
     arrays = (_to_lanes(query, layout), _to_lanes(key, keys), _to_lanes(value, keys))
@@ -56,7 +56,7 @@ def backward(
     causal: bool,
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """As `reference.backward`."""
+    """See `reference.backward`."""
     batch, num_queries, num_heads, width = query.shape
     layout, keys = _layouts(wrap.chip(), query, key, _BACKWARD_ARRAYS, causal)
     arrays = (

@@ -87,15 +87,15 @@ def relative_attention(
         dropout_key: random key; None is evaluation, without dropout.
         broadcast_dropout: one mask for all queries, as T5; else one for each, which
             only the reference does.
-        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
         [B, T, H, D], of query's dtype. A query that may attend to no key takes the
         mean of all values. Masked keys that are not finite count as zero.
 
     Raises:
-        ValueError: shapes, dtypes or settings do not fit; says which.
-        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+        ValueError: if shapes, dtypes or settings do not fit; names the argument.
+        dispatch.NotSupportedError: on lowering, if no requested implementation can run.
 
     Source: Raffel et al. 2020, as trained with Mesh TensorFlow
     (ARCHITECTURES.md#transformer-attention).

@@ -24,9 +24,9 @@ def forward(
     """Returns the least cycles of the forward pass.
 
     Args:
-        chip: that runs it.
-        operands: their shapes, by name.
-        settings: of the kernel.
+        chip: the chip that runs the kernel.
+        operands: arrays or their shapes, by name.
+        settings: settings by name.
     """
     size = specs.FORWARD.bytes(operands, settings)
     return _roofline("forward", chip, operands, settings, size)

@@ -38,7 +38,7 @@ def backward(
     masked: bool,
     groups: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """As `reference.backward`."""
+    """See `reference.backward`."""
     del multiplier
     t = tpu_tiling.tiling(
         "backward",

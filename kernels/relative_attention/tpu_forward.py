@@ -35,7 +35,7 @@ def forward(
     masked: bool,
     groups: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """As `reference.forward`."""
+    """See `reference.forward`."""
     del multiplier, groups
     t = tpu_tiling.tiling(
         "forward",

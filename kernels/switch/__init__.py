@@ -1,4 +1,4 @@
-"""Switch layers: top-1 routing, moving rows to experts and back, their products."""
+"""Switch layers: top-1 routing, dispatch and combine, and the experts' matmuls."""
 
 from clinometer.kernels.switch.blocks import RouteBlocks
 from clinometer.kernels.switch.experts import expert_feed_forward

@@ -1,4 +1,4 @@
-"""How many tokens a program of the routing kernels takes."""
+"""Block sizes of the Pallas routing kernels."""
 
 import dataclasses
 
@@ -6,8 +6,8 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-# Logits of a program. On v5e 4096 tokens of 32 experts cost as much in one program as
-# in two, and more in four; each register of a block is some 25 instructions of code.
+# Logits per program. On v5e, 4096 tokens and 32 experts cost as much in one program as
+# in two, and more in four; each register of a block is about 25 instructions of code.
 _MOST_ELEMENTS = 1 << 16
 _MOST_EXPERTS = _MOST_ELEMENTS // lanes.LANES
 
@@ -17,8 +17,8 @@ class RouteBlocks:
     """Block sizes of `switch_route` on a TPU.
 
     Attributes:
-        tokens: of a group that one program takes, a multiple of 128.
-        groups: that one program takes, a divisor of all; several only whole.
+        tokens: tokens of a group per program, a multiple of 128.
+        groups: groups per program, a divisor of all; more than 1 only for whole groups.
     """
 
     tokens: int
@@ -28,13 +28,19 @@ class RouteBlocks:
 def choose(
     chip: chips.Chip, groups: int, num_tokens: int, num_experts: int
 ) -> RouteBlocks:
-    """Returns what `kernels.block_sizes` names, or as many tokens as fit.
+    """Returns the sizes set by `kernels.block_sizes`, or as many tokens as fit.
 
-    A program takes up to 2^16 logits, on every chip, of several groups if they are
-    short: a program costs hundreds of cycles to start, so few do better than many.
+    A program takes up to 2^16 logits on every chip, from several groups if they are
+    short. Starting a program costs hundreds of cycles, so fewer programs are better.
+
+    Args:
+        chip: the chip that the kernel is lowered for.
+        groups: G.
+        num_tokens: N, tokens per group.
+        num_experts: E.
 
     Raises:
-        ValueError: the sizes that are named do not fit; says which.
+        ValueError: if requested block sizes do not fit; says which.
     """
     del chip
     lane = lanes.LANES
@@ -65,7 +71,7 @@ def choose(
 
 
 def refusal(num_experts: int) -> str | None:
-    """Why the kernels do not take so many experts, or None."""
+    """Returns why the kernels do not support this many experts, or None."""
     if num_experts > _MOST_EXPERTS:
-        return f"it takes up to {_MOST_EXPERTS} experts, got {num_experts}"
+        return f"it supports up to {_MOST_EXPERTS} experts, got {num_experts}"
     return None

@@ -11,12 +11,12 @@ def _slow_matmul(**_: Any) -> str | None:
     from clinometer.kernels.cpu import native
 
     if native.active_isa() == "baseline":
-        return "without AVX2, XLA's own products are faster"
+        return "without AVX2, XLA's own matmuls are faster"
     return None
 
 
-# Bytes of what moving rows writes, from which on it waits for memory alone and C++ is
-# no faster with AVX-512: measured, RESULTS.md.
+# Bytes written from which dispatch is memory-bound, and C++ with AVX-512 is no faster;
+# measured, see RESULTS.md.
 _FROM_MEMORY = 4 << 20
 _FROM_MEMORY_BACKWARD = 1 << 20
 
@@ -43,7 +43,7 @@ def _avoid_dispatch_backward(y_grad: Any, slot: Any, **_: Any) -> str | None:
 def _forward_executed(
     x: Any, w: Any, num_tokens: int, num_experts: int, **_: Any
 ) -> int:
-    # The most that can be: only rows that hold a token are multiplied.
+    # An upper bound: only rows that hold a token are multiplied.
     slots = x.shape[0] * x.shape[1] * x.shape[2]
     rows = min(specs.tokens_here(x, num_tokens, num_experts), slots)
     return 2 * rows * w.shape[2] * w.shape[3]

@@ -1,4 +1,4 @@
-"""`expert_matmul`: one product for each expert, of the slots that are filled."""
+"""`expert_matmul`: multiplies each expert's filled slots by the expert's matrix."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from clinometer.kernels.switch import specs
 from clinometer.kernels.tpu import wrap as tpu_wrap
 
 _OP = "expert_matmul"
-# Simulated on v5e at 32 experts of 160 slots, 512 by 2048: 94k cycles, of which the
+# Simulated on v5e for 32 experts of 160 slots, 512 by 2048: 94k cycles, of which the
 # products of all slots need 82k.
 _LEFT_TO_XLA = tpu_wrap.left_to_xla(
-    "XLA's own batched product keeps the matrix units nine tenths busy"
+    "XLA's own batched matmul keeps the matrix units 90% busy"
 )
 
 FORWARD = declaration.Kernel(
@@ -58,22 +58,24 @@ def expert_matmul(
 ) -> jax.Array:
     """Multiplies each expert's filled slots by the expert's matrix.
 
-    One expert is the dense product, by `jnp.dot` in every implementation, so that it
-    equals a dense layer bit for bit.
+    With a single expert, every implementation uses `jnp.dot`, so that the result is
+    bitwise equal to that of a dense layer.
+
+    Shapes: G groups, E experts, C slots per expert, d and f widths.
 
     Args:
         x: [G, E, C, d], float32 or bfloat16.
         w: [E, d, f], of x's dtype.
-        counts: int32 [G, E] of a `Route`; rows from counts[g, e] on count as zero.
-        num_tokens: N, tokens a group, which the declared FLOPs count.
-        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+        counts: int32 [G, E] of a `Route`; rows from counts[g, e] on are taken as zero.
+        num_tokens: N, tokens per group, used for the declared FLOPs.
+        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
         [G, E, C, f], of x's dtype; rows of empty slots are zero.
 
     Raises:
-        ValueError: shapes, dtypes or settings do not fit; says which.
-        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+        ValueError: if shapes, dtypes or settings do not fit; names the argument.
+        dispatch.NotSupportedError: on lowering, if no requested implementation can run.
 
     Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-routing).
     """
@@ -90,7 +92,7 @@ def expert_matmul(
         rows = jnp.where(filled, x[:, 0], 0)
         return jnp.where(filled, jnp.dot(rows, w[0]), 0)[:, None]
     operands = {"x": x, "w": w[None], "counts": counts}
-    # Of all experts: a device may have a part of them, and so of the tokens.
+    # Of all experts: a device may have a shard of them, and so of the tokens.
     settings = {"num_tokens": num_tokens, "num_experts": num_experts, "groups": 1}
     (y,) = _matmul(operands, settings, name)
     return y
@@ -114,17 +116,18 @@ def expert_feed_forward(
         wi: [E, d, f], of x's dtype.
         wo: [E, f, d], of x's dtype.
         counts: int32 [G, E] of a `Route`.
-        num_tokens: N, tokens a group, which the declared FLOPs count.
-        activation: elementwise, of the hidden rows.
-        hidden_dropout: of the hidden rows [G, E, C, f] after the activation.
-        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+        num_tokens: N, tokens per group, used for the declared FLOPs.
+        activation: elementwise function of the hidden rows.
+        hidden_dropout: dropout applied to the hidden rows [G, E, C, f] after the
+            activation; None for no dropout.
+        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
         [G, E, C, d], of x's dtype; rows of empty slots are zero.
 
     Raises:
-        ValueError: as `expert_matmul`.
-        dispatch.NotSupportedError: as `expert_matmul`.
+        ValueError: see `expert_matmul`.
+        dispatch.NotSupportedError: see `expert_matmul`.
 
     Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-routing).
     """

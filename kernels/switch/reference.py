@@ -1,14 +1,14 @@
-"""The Switch operations in plain jnp, in the forms that XLA runs best.
+"""Reference implementations of the Switch operations in plain jnp.
 
-Never the usual products with one-hot [N, E, C] masks, which cost more than the experts:
-rows move by index. Operands and settings as in the functions of the API; the batch
-leads every operand.
+Rows are moved by index, not by the usual products with one-hot [N, E, C] masks, which
+cost more than the experts. Operands and settings are those of `specs.py`; G is the
+batch.
 """
 
 import jax
 import jax.numpy as jnp
 
-_RANK_BLOCK = 32  # tokens that are compared with each other, pair by pair
+_RANK_BLOCK = 32  # Tokens that are compared pairwise.
 
 
 def route_forward(
@@ -61,7 +61,7 @@ def route_backward(
     p = jnp.exp(values - most) * gate[..., None]
     share = 1.0 / jnp.maximum(jnp.sum(mask, axis=1), 1)
     probability_grad = (probability_grad * share[:, None])[:, None]
-    # The log-sum-exp again, from the gate: the gate is exp(most - log_sum_exp).
+    # Recovers the log-sum-exp from the gate, which is exp(most - log_sum_exp).
     log_sum_exp = most[..., 0] - jnp.log(jnp.where(mask, gate, 1.0))
     gate_part = gate_grad * gate
     shared = 2.0 * (z_grad * share)[:, None] * log_sum_exp - gate_part
@@ -88,7 +88,7 @@ def combine(
     slot: jax.Array,  # [G, N]
     gate: jax.Array,  # [1 or G, N]
 ) -> tuple[jax.Array]:
-    """Returns the rows by token, times the gate."""
+    """Returns the rows by token, times the gate, [G, N, d]."""
     rows, held = _gather_rows(y, slot)
     product = rows.astype(jnp.float32) * gate[..., None]
     return (jnp.where(held[..., None], product, 0.0).astype(y.dtype),)
@@ -99,7 +99,7 @@ def dispatch_backward(
     slot: jax.Array,  # [G, N]
     gate: jax.Array,  # [1, N], ones
 ) -> tuple[jax.Array]:
-    """Returns the gradient of the rows by token."""
+    """Returns the gradient of x, [G, N, d]."""
     return combine(y_grad, slot, gate)
 
 
@@ -109,7 +109,7 @@ def combine_backward(
     gate: jax.Array,  # [G, N]
     output_grad: jax.Array,  # [G, N, d]
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the gradients of y and of the gate."""
+    """Returns the gradients of y [G, E, C, d] and of the gate [G, N]."""
     gate_grad, scaled = combine_gradients(y, slot, gate, output_grad)
     y_grad = _scatter_rows(scaled, slot, y.shape[1] * y.shape[2]).reshape(y.shape)
     return y_grad, gate_grad
@@ -121,7 +121,7 @@ def combine_gradients(
     gate: jax.Array,  # [G, N]
     output_grad: jax.Array,  # [G, N, d]
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the gradients of the gate, and of y by token."""
+    """Returns the gradients of the gate [G, N], and of y by token [G, N, d]."""
     rows, held = _gather_rows(y, slot)
     grad = output_grad.astype(jnp.float32)
     gate_grad = jnp.sum(rows.astype(jnp.float32) * grad, axis=-1)
@@ -139,7 +139,7 @@ def expert_matmul_forward(
     groups: int,
 ) -> tuple[jax.Array]:
     """Returns the products, [G, E, C, f]."""
-    del num_tokens, num_experts, groups  # of costs and of gradients
+    del num_tokens, num_experts, groups  # Only for costs and gradients.
     y = _product("ecd,edf->ecf", x, w)
     return (jnp.where(_filled(x, counts), y, 0.0).astype(x.dtype),)
 
@@ -154,12 +154,12 @@ def expert_matmul_backward(
     num_experts: int,
     groups: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the gradients of x and of w, [groups, E, d, f]."""
-    del num_tokens, num_experts  # of costs
+    """Returns the gradients of x [G, E, C, d] and w [groups, E, d, f]."""
+    del num_tokens, num_experts  # Only for costs.
     filled = _filled(x, counts)
     x, y_grad = jnp.where(filled, x, 0), jnp.where(filled, y_grad, 0)
     x_grad = jnp.where(filled, _product("ecf,edf->ecd", y_grad, w), 0.0)
-    # Experts lead, and an expert's rows are one matrix: the form of a batched product.
+    # Experts lead and an expert's rows form one matrix, as in a batched matmul.
     parts, experts = x.shape[0] // groups, x.shape[1]
     rows = [
         jnp.moveaxis(a.reshape(groups, parts, *a.shape[1:]), 2, 1).reshape(
@@ -173,10 +173,10 @@ def expert_matmul_backward(
 
 
 def _positions(routed: jax.Array, num_experts: int) -> tuple[jax.Array, jax.Array]:
-    """Counts, for each token, those before it of its expert; and all of each expert.
+    """Returns each token's position within its expert, and each expert's token count.
 
-    Within a short block by comparing all pairs, and over the blocks by a running sum:
-    XLA's running sum over all tokens is several times as slow.
+    Tokens are compared pairwise within short blocks, with a cumulative sum over the
+    blocks. XLA's cumulative sum over all tokens is several times slower.
     """
     groups, num_tokens = routed.shape
     padding = ((0, 0), (0, -num_tokens % _RANK_BLOCK))
@@ -194,7 +194,7 @@ def _positions(routed: jax.Array, num_experts: int) -> tuple[jax.Array, jax.Arra
 
 
 def _scatter_rows(x: jax.Array, slot: jax.Array, num_slots: int) -> jax.Array:
-    """Moves rows [G, N, d] to their slots, [G, S, d]; by gathering, not scattering."""
+    """Moves rows [G, N, d] to their slots [G, S, d], by a gather, not a scatter."""
     groups, num_tokens, _ = x.shape
     group = jnp.arange(groups, dtype=jnp.int32)[:, None]
     token = jnp.broadcast_to(jnp.arange(num_tokens, dtype=jnp.int32), slot.shape)
@@ -206,7 +206,7 @@ def _scatter_rows(x: jax.Array, slot: jax.Array, num_slots: int) -> jax.Array:
 
 
 def _gather_rows(y: jax.Array, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the slots' rows by token, and which tokens have a slot."""
+    """Returns the rows of the slots by token, and whether each token has a slot."""
     groups, num_experts, capacity, width = y.shape
     num_slots = num_experts * capacity
     held = (slot >= 0) & (slot < num_slots)
@@ -216,13 +216,13 @@ def _gather_rows(y: jax.Array, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _filled(x: jax.Array, counts: jax.Array) -> jax.Array:
-    """Which rows hold a token: bool [1 or G, E, C, 1]."""
+    """Returns whether each slot holds a token, bool [1 or G, E, C, 1]."""
     position = jnp.arange(x.shape[2], dtype=jnp.int32)[None, None, :, None]
     return position < counts[..., None, None]
 
 
 def _product(pattern: str, x: jax.Array, w: jax.Array) -> jax.Array:
-    """Multiplies rows [G, E, C, _] by [1 or G, E, d, f], or its transpose; float32."""
+    """Multiplies rows [G, E, C, _] by w [1 or G, E, d, f] or its transpose; float32."""
     groups, num_experts, capacity, width = x.shape
     shared = w.shape[0] == 1
     if shared:  # An expert's rows of all groups are one matrix.

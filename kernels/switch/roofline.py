@@ -1,6 +1,6 @@
-"""The least cycles of the Switch operations on a chip, from their formulas.
+"""Lower bounds on the cycles of the Switch operations on a TPU.
 
-Shapes: G groups, N tokens a group, E experts, C slots an expert, d and f widths.
+Shapes: G groups, N tokens per group, E experts, C slots per expert, d and f widths.
 """
 
 from collections.abc import Mapping
@@ -15,25 +15,25 @@ from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import roofline
 
 _SUBLANES = 8
-# Vector operations on a logit. Forward: the largest, the difference from it, sums of
-# weights, probabilities and their sums, the first of the largest (a comparison, a
-# selection, a minimum), the choice as 0 and 1, and its place (a selection, a sum).
+# Vector operations per logit. Forward: maximum, difference from it, sum of weights,
+# probability and its sum, index of the first maximum (comparison, selection, minimum),
+# the choice as 0 or 1, and its position (selection, sum).
 _FORWARD_OPERATIONS = 11
-# Backward: the largest and the difference from it, the probability, its product with a
-# gradient and their sum, the gradient (a sum, a product), the chosen expert's part (a
-# comparison, a selection, a sum), the mask.
+# Backward: maximum and difference from it, probability, its product with a gradient and
+# their sum, the gradient (sum, product), the part of the chosen expert (comparison,
+# selection, sum), the mask.
 _BACKWARD_OPERATIONS = 11
 
 
 def route_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Of `switch_route`; places are counted by products with 0 and 1.
+    """Returns the roofline of `switch_route`, which counts positions by matmuls.
 
     Args:
-        chip: that runs it.
-        operands: their shapes, by name.
-        settings: of the kernel.
+        chip: the chip that runs the kernel.
+        operands: arrays or their shapes, by name.
+        settings: settings by name.
     """
     logits = operands["logits"]
     groups, num_tokens, num_experts = logits.shape
@@ -43,7 +43,7 @@ def route_forward(
     return roofline.Roofline(
         mxu=roofline.mxu_cycles(chip, rows, lanes.LANES, lanes.LANES),
         vpu=roofline.vpu_cycles(_elements(logits), _FORWARD_OPERATIONS),
-        # An exponential of each logit; a logarithm and a reciprocal of each token.
+        # An exponential per logit; a logarithm and a reciprocal per token.
         eup=roofline.eup_cycles(_elements(logits) + 2 * groups * num_tokens),
         hbm=roofline.hbm_cycles(chip, size),
     )
@@ -52,13 +52,13 @@ def route_forward(
 def route_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Of the gradient of `switch_route`."""
+    """Returns the roofline of the gradient of `switch_route`; see `route_forward`."""
     logits = operands["logits"]
     groups, num_tokens, _ = logits.shape
     size = specs.ROUTE_BACKWARD.bytes(operands, settings)
     return roofline.Roofline(
         vpu=roofline.vpu_cycles(_elements(logits), _BACKWARD_OPERATIONS),
-        # An exponential of each logit and a logarithm of each token.
+        # An exponential per logit and a logarithm per token.
         eup=roofline.eup_cycles(_elements(logits) + groups * num_tokens),
         hbm=roofline.hbm_cycles(chip, size),
     )
@@ -67,7 +67,7 @@ def route_backward(
 def dispatch_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Of `switch_dispatch`, which only moves rows."""
+    """Returns the roofline of `switch_dispatch`, which only moves rows."""
     size = specs.DISPATCH_FORWARD.bytes(operands, settings)
     return roofline.Roofline(hbm=roofline.hbm_cycles(chip, size))
 
@@ -75,7 +75,7 @@ def dispatch_forward(
 def dispatch_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Of the gradient of `switch_dispatch`, which is `switch_combine`."""
+    """Returns the roofline of the gradient of `switch_dispatch`, a `switch_combine`."""
     del settings
     return _combined(chip, operands["y_grad"], operands["slot"], operands["gate"])
 
@@ -83,7 +83,7 @@ def dispatch_backward(
 def combine_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Of `switch_combine`: a token's row is read, times its gate, and written."""
+    """Returns the roofline of `switch_combine`: rows are read, scaled and written."""
     del settings
     return _combined(chip, operands["y"], operands["slot"], operands["gate"])
 
@@ -91,10 +91,10 @@ def combine_forward(
 def combine_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Of the gradients of `switch_combine`.
+    """Returns the roofline of the gradients of `switch_combine`.
 
-    Rows and gradients of each token are read, y's gradient is written; a product by the
-    gate, and a product and a sum for the gate's gradient.
+    Each token's row and gradient are read and y's gradient is written. Per element, one
+    product with the gate, and a product and a sum for the gate's gradient.
     """
     del settings
     y, slot, gate = (operands[name] for name in ("y", "slot", "gate"))
@@ -109,7 +109,7 @@ def combine_backward(
 def expert_matmul_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Of `expert_matmul`: every token's row by its expert's matrix."""
+    """Returns the roofline of `expert_matmul`: one row times matrix per token."""
     x, w = operands["x"], operands["w"]
     tokens = specs.tokens_here(x, settings["num_tokens"], settings["num_experts"])
     size = specs.EXPERT_MATMUL_FORWARD.bytes(operands, settings)
@@ -122,10 +122,10 @@ def expert_matmul_forward(
 def expert_matmul_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Of the gradients of `expert_matmul`.
+    """Returns the roofline of the gradients of `expert_matmul`.
 
-    One product as wide as the forward one; in the other the tokens of an expert are the
-    depth.
+    The matmul for x's gradient has as many rows as the forward one; that for w's
+    gradient contracts over the tokens of an expert.
     """
     x, w = operands["x"], operands["w"]
     tokens = specs.tokens_here(x, settings["num_tokens"], settings["num_experts"])
@@ -146,7 +146,7 @@ def _combined(chip: chips.Chip, y: Any, slot: Any, gate: Any) -> roofline.Roofli
 
 
 def _elements(logits: Any) -> int:
-    """Returns the logits, as many as their registers hold."""
+    """Returns the number of logits, padded to whole registers."""
     groups, num_tokens, num_experts = logits.shape
     rows = math.ceil(num_experts / _SUBLANES) * _SUBLANES
     return groups * rows * math.ceil(num_tokens / lanes.LANES) * lanes.LANES

@@ -1,4 +1,4 @@
-"""`switch_route`: each token to the one expert that its router likes best."""
+"""`switch_route`: top-1 routing of tokens to experts."""
 
 from collections.abc import Sequence
 import math
@@ -44,21 +44,24 @@ BACKWARD = declaration.Kernel(
 
 
 class Route(NamedTuple):
-    """Where tokens go, and what the auxiliary losses need.
+    """The routes of tokens, and the statistics for the auxiliary losses.
 
-    Shapes: G groups, N tokens a group, E experts.
+    Shapes: G groups, N tokens per group, E experts.
 
     Attributes:
-        expert_index: int32 [G, N], the most probable expert; ties go to the lowest.
-        slot: int32 [G, N], expert_index * capacity + position among the expert's slots,
-            or -1 for a token that is dropped or padding.
-        gate: float32 [G, N], the expert's probability, of dropped tokens too; 0 for
-            padding. Has a gradient.
-        counts: int32 [G, E], filled slots.
-        load: float32 [G, E], fraction of the tokens that chose it, before dropping.
-        probability: float32 [G, E], mean over the tokens. Has a gradient.
-        z: float32 [G], mean over the tokens of the squared log-sum-exp of the logits.
-            Has a gradient.
+        expert_index: int32 [G, N], the most probable expert; ties go to the lowest
+            index.
+        slot: int32 [G, N], expert_index * capacity + position within the expert, or -1
+            for a token that is dropped or padding.
+        gate: float32 [G, N], the probability of the chosen expert, also for dropped
+            tokens; 0 for padding. Differentiable.
+        counts: int32 [G, E], the number of filled slots.
+        load: float32 [G, E], the fraction of tokens that chose the expert, before
+            dropping.
+        probability: float32 [G, E], the mean probability over the tokens.
+            Differentiable.
+        z: float32 [G], the mean over the tokens of the squared log-sum-exp of the
+            logits. Differentiable.
     """
 
     expert_index: jax.Array
@@ -82,19 +85,24 @@ def switch_route(
 ) -> Route:
     """Routes each token to its most probable expert, in one pass over the logits.
 
-    An expert takes the first `capacity` tokens of a group that choose it, in token
-    order; the others are dropped. The softmax is float32.
+    An expert accepts the first `capacity` tokens of a group that choose it, in token
+    order; the others are dropped. The softmax is computed in float32.
+
+    Shapes: G groups, N tokens per group, E experts.
 
     Args:
         logits: [G, N, E], float32 or bfloat16.
-        capacity: slots of each expert in each group, see `expert_capacity`.
-        mask: bool [G, N], False for padding, which is not routed nor counted in means;
-            means over no token are 0.
-        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+        capacity: slots of each expert in each group; see `expert_capacity`.
+        mask: bool [G, N], False for padding, which is neither routed nor counted in
+            means; a mean over no tokens is 0.
+        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
+
+    Returns:
+        The routes; see `Route`.
 
     Raises:
-        ValueError: shapes, dtypes or settings do not fit; says which.
-        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+        ValueError: if shapes, dtypes or settings do not fit; names the argument.
+        dispatch.NotSupportedError: on lowering, if no requested implementation can run.
 
     Source: Fedus et al. 2021, with Mesh TensorFlow's groups
     (ARCHITECTURES.md#switch-routing).
@@ -114,13 +122,16 @@ def switch_route(
 def expert_capacity(
     num_tokens: int, num_experts: int, capacity_factor: float, min_capacity: int = 4
 ) -> int:
-    """Returns the slots of each expert in a group (ARCHITECTURES.md#switch-capacity).
+    """Returns the number of slots per expert (ARCHITECTURES.md#switch-capacity).
 
     Args:
-        num_tokens: tokens a group.
-        num_experts: among which they are divided.
-        capacity_factor: slots for each token if all experts were liked equally.
-        min_capacity: the least, even where there are fewer tokens.
+        num_tokens: tokens per group.
+        num_experts: the number of experts.
+        capacity_factor: slots relative to a uniform distribution of the tokens.
+        min_capacity: the minimum, even if there are fewer tokens.
+
+    Raises:
+        ValueError: if an argument is not positive.
     """
     if num_tokens < 1 or num_experts < 1 or min_capacity < 1 or capacity_factor <= 0:
         raise ValueError(
@@ -135,10 +146,10 @@ def expert_capacity(
 def load_balance_loss(load: jax.Array, probability: jax.Array) -> jax.Array:
     """Returns E * sum_e load_e * probability_e, averaged over groups.
 
-    1 where all experts get the same; callers weigh it, by 0.01 in the paper.
+    It is 1 for a uniform load. The caller scales it, in the paper by 0.01.
 
     Args:
-        load: [G, E], of a `Route`; has no gradient.
-        probability: [G, E], of a `Route`.
+        load: [G, E] of a `Route`; has no gradient.
+        probability: [G, E] of a `Route`.
     """
     return load.shape[-1] * jnp.mean(jnp.sum(load * probability, axis=-1))

@@ -1,4 +1,4 @@
-"""`switch_dispatch` and `switch_combine`: rows from tokens to slots, and back."""
+"""`switch_dispatch` and `switch_combine`: move rows from tokens to slots and back."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from clinometer.kernels.switch import tpu_rows
 
 _DISPATCH, _COMBINE = "switch_dispatch", "switch_combine"
 
-# Each is the adjoint of the other: dispatch goes back by combine with gates of 1.
+# Each is the adjoint of the other: dispatch's gradient is combine with gates of 1.
 DISPATCH_FORWARD = declaration.Kernel(
     _DISPATCH,
     "forward",
@@ -83,19 +83,21 @@ def switch_dispatch(
 ) -> jax.Array:
     """Moves each token's row to its slot.
 
+    Shapes: G groups, N tokens per group, E experts, C slots per expert, d width.
+
     Args:
         x: [G, N, d], float32 or bfloat16.
-        slot: int32 [G, N] of a `Route`: no slot twice in a group, -1 for none.
-        num_experts: E, as routed.
-        capacity: C, as routed.
-        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+        slot: int32 [G, N] of a `Route`: unique within a group, or -1 for no slot.
+        num_experts: E, as in routing.
+        capacity: C, as in routing.
+        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
         [G, E, C, d], of x's dtype; rows of empty slots are zero.
 
     Raises:
-        ValueError: shapes, dtypes or settings do not fit; says which.
-        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+        ValueError: if shapes, dtypes or settings do not fit; names the argument.
+        dispatch.NotSupportedError: on lowering, if no requested implementation can run.
 
     Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-capacity), by index instead of
     one-hot products.
@@ -116,20 +118,22 @@ def switch_combine(
     *,
     implementation: str | Sequence[str] = "auto",
 ) -> jax.Array:
-    """Moves each slot's row to its token, times the token's gate.
+    """Moves each slot's row to its token, and multiplies it by the token's gate.
+
+    Shapes: G groups, N tokens per group, E experts, C slots per expert, d width.
 
     Args:
         y: [G, E, C, d], float32 or bfloat16.
-        slot: int32 [G, N] of a `Route`: no slot twice in a group, -1 for none.
+        slot: int32 [G, N] of a `Route`: unique within a group, or -1 for no slot.
         gate: float32 [G, N] of a `Route`.
-        implementation: "auto", "reference", "cpu", "tpu", or some to try in order.
+        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
         [G, N, d], of y's dtype; rows of tokens without a slot are exactly zero.
 
     Raises:
-        ValueError: shapes or dtypes do not fit; says which.
-        dispatch.NotSupportedError: when lowered, no implementation asked for can run.
+        ValueError: if shapes or dtypes do not fit; names the argument.
+        dispatch.NotSupportedError: on lowering, if no requested implementation can run.
 
     Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-capacity), by index instead of
     one-hot products.

@@ -1,7 +1,7 @@
-"""Switch operations: signatures and declared costs.
+"""Signatures and declared FLOPs of the Switch operations.
 
-Axes: b groups, which are the batch, n tokens a group, e experts, c slots an expert, d
-and f widths.
+Axes: b groups (the batch), n tokens per group, e experts, c slots per expert, d and f
+widths.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from clinometer.kernels.signature import Signature
 
 ROUTE_FORWARD = Signature(
     {"logits": "b n e", "mask": "b? n"},
-    # The fields of a `Route`, in their order.
+    # The fields of a `Route`, in order.
     {
         "expert_index": ResultSpec("b n", "int32"),
         "slot": ResultSpec("b n", "int32"),
@@ -71,17 +71,17 @@ EXPERT_MATMUL_BACKWARD = Signature(
 
 
 def no_flops(**_: Any) -> int:
-    """Routing and the moving of rows hold no matrix products."""
+    """Returns 0: routing, dispatch and combine have no matrix products."""
     return 0
 
 
 def tokens_here(x: Any, num_tokens: int, num_experts: int) -> int:
-    """Returns the tokens of all groups, in parts of the experts that x [G, E, ...] has.
+    """Returns the number of tokens of all groups, scaled by the share of experts in x.
 
     Args:
-        x: of all experts, or of a device's part of them.
-        num_tokens: tokens a group.
-        num_experts: all experts.
+        x: [G, E, ...], of all experts or of a device's shard of them.
+        num_tokens: tokens per group.
+        num_experts: the number of all experts.
     """
     return x.shape[0] * num_tokens * x.shape[1] // num_experts
 
@@ -89,11 +89,11 @@ def tokens_here(x: Any, num_tokens: int, num_experts: int) -> int:
 def expert_matmul_forward_flops(
     x: Any, w: Any, num_tokens: int, num_experts: int, **_: Any
 ) -> int:
-    """Algorithmic FLOPs: one product a token, however many slots there are."""
+    """Returns the algorithmic FLOPs: one product per token, not per slot."""
     tokens = tokens_here(x, num_tokens, num_experts)
     return 2 * tokens * w.shape[2] * w.shape[3]
 
 
 def expert_matmul_backward_flops(**given: Any) -> int:
-    """Algorithmic FLOPs: the gradients by both operands."""
+    """Returns the algorithmic FLOPs of both gradients."""
     return 2 * expert_matmul_forward_flops(**given)

@@ -1,9 +1,9 @@
-"""`switch_route` as Pallas TPU kernels: one pass over the logits, and one back.
+"""`switch_route` as Pallas TPU kernels: one pass over the logits in each direction.
 
-Tokens lie in lanes and experts in sublanes, [E, N]: that is how XLA itself stores
-logits of few experts, all reductions over experts are within registers' sublanes, and
-what is kept of a token is a dense row. Logits of 128 experts lie the other way round,
-and are turned tile by tile.
+Tokens are in lanes and experts in sublanes, [E, N]. XLA itself stores the logits of few
+experts this way, reductions over experts stay within sublanes, and the results of a
+token are dense rows. Logits of a multiple of 128 experts are stored the other way round
+and transposed tile by tile.
 """
 
 import functools
@@ -20,8 +20,8 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-_TILE = lanes.LANES  # tokens at a time
-_MOST_TOKENS = 1 << 24  # places in a group are counted in float32
+_TILE = lanes.LANES  # Tokens processed at a time.
+_MOST_TOKENS = 1 << 24  # Positions in a group are counted in float32.
 
 
 def _route_forward(
@@ -97,8 +97,8 @@ def _forward_kernel(
             ref[...] = jnp.zeros(ref.shape, ref.dtype)
 
     expert = _expert_index(experts).astype(jnp.float32)
-    # A product with this counts, for each token, those up to it; and in the other
-    # lanes all of the tile.
+    # A product with this counts the tokens up to and including each one; in the other
+    # lanes, all tokens of the tile.
     counting = jax.lax.broadcasted_iota(jnp.int32, (_TILE, 2 * _TILE), 0)
     counting = counting <= jax.lax.broadcasted_iota(jnp.int32, counting.shape, 1)
     counting = counting.astype(jnp.bfloat16)
@@ -224,7 +224,7 @@ def _backward_kernel(
             gate = gate_ref[g, :, here]
             most, _ = _most(x)
             p = jnp.exp(x - most) * gate
-            # The log-sum-exp again, from the gate, which is exp(most - log_sum_exp).
+            # Recovers the log-sum-exp from the gate, which is exp(most - log_sum_exp).
             log_sum_exp = most - jnp.log(jnp.where(valid, gate, 1.0))
             gate_part = gate_grad_ref[g, :, here] * gate
             shared = z_grad * log_sum_exp - gate_part
@@ -250,22 +250,22 @@ def _tile(logits_ref: Any, g: int, here: Any, by_token: bool) -> jax.Array:
 
 
 def _most(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the largest over the experts, and x with its NaNs as infinity.
+    """Returns the maximum over the experts, and x with infinity in place of NaN.
 
-    So a NaN is the choice of its token, as it is for `jnp.argmax`, whether the chip's
-    maximum passes it on or not.
+    This way a token chooses an expert whose logit is NaN, as `jnp.argmax` does, whether
+    or not the chip's maximum propagates NaN.
     """
     key = jnp.where(x == x, x, jnp.inf)
     return jnp.max(key, axis=0, keepdims=True), key
 
 
 def _is_by_token(num_experts: int) -> bool:
-    """Whether experts fill lanes, so that XLA stores logits as [N, E]."""
+    """Returns whether experts fill whole lanes, so that XLA stores logits as [N, E]."""
     return num_experts % lanes.LANES == 0
 
 
 def _laid_out(logits: jax.Array, sizes: blocks.RouteBlocks) -> jax.Array:
-    """Returns [G, E, N], or [G, N, E]; with experts that nobody chooses, to tiles."""
+    """Returns [G, E, N] or [G, N, E], padded to tiles with experts of logit -inf."""
     _, num_tokens, num_experts = logits.shape
     tokens = (0, -num_tokens % sizes.tokens)
     if _is_by_token(num_experts):
@@ -289,7 +289,7 @@ def _logits_spec(
 def _mask_spec(
     mask: jax.Array, sizes: blocks.RouteBlocks, whole: int | None = None
 ) -> pl.BlockSpec:
-    """Returns the blocks of a mask [1 or G, 1, N]; or all `whole` of a group's."""
+    """Returns the blocks of a mask [1 or G, 1, N], or all `whole` tokens of a group."""
     groups = 1 if mask.shape[0] == 1 else sizes.groups
     shape = (groups, 1, whole or sizes.tokens)
     each_group, each_block = int(mask.shape[0] > 1), int(whole is None)
@@ -297,7 +297,7 @@ def _mask_spec(
 
 
 def _row(x: jax.Array, length: int, dtype: Any = None) -> jax.Array:
-    """Returns [G, N] as [G, 1, length], zeros in what is added."""
+    """Returns [G, N] as [G, 1, length], padded with zeros."""
     x = x if dtype is None else x.astype(dtype)
     return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))[:, None]
 
@@ -309,6 +309,6 @@ def _refuse(chip: chips.Chip, logits: Any, **_: Any) -> str | None:
     return blocks.refusal(logits.shape[2])
 
 
-# FLOPs as declared, none: the product with 0 and 1 is a way to count.
+# No FLOPs, as declared: the products with 0 and 1 only count tokens.
 ROUTE_FORWARD = wrap.implementation(_route_forward, specs.no_flops, _refuse)
 ROUTE_BACKWARD = wrap.implementation(_route_backward, specs.no_flops, _refuse)

@@ -1,8 +1,8 @@
-"""The moving of Switch rows on TPUs: XLA's gathers, and places found by products.
+"""Dispatch and combine on TPUs: XLA's gathers, with indices computed by matmuls.
 
-XLA gathers rows at about six cycles each. What takes as long again in the reference is
-a scatter of integers, the token of each slot: a product of two one-hot matrices, of
-tiles of slots and of places in a tile, gives them at a tenth of that.
+XLA gathers rows at about six cycles each. In the reference, a scatter of integers (the
+token of each slot) takes as long again. A product of two one-hot matrices, one of tiles
+of slots and one of positions within a tile, gives the same at a tenth of the cost.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-_DIGIT = 256  # integers up to it are exact in bfloat16
+_DIGIT = 256  # Integers up to this are exact in bfloat16.
 _MOST_TOKENS = 1 << 15
 
 
@@ -50,9 +50,9 @@ def _token_of(slot: jax.Array, num_slots: int) -> jax.Array:
     tile = lanes.LANES
     num_tiles = -(-num_slots // tile)
     slot = jnp.where(slot < num_slots, slot, -1)
-    # A slot below 0 is of tile -1, which is none.
+    # A negative slot belongs to tile -1, which does not exist.
     of_tile = _one_hot(slot >> tile.bit_length() - 1, num_tiles)
-    number = jnp.arange(1, num_tokens + 1, dtype=jnp.int32)[None, None]  # 0 is none
+    number = jnp.arange(1, num_tokens + 1, dtype=jnp.int32)[None, None]  # 0: no token
     factors = [_DIGIT**i for i in range(3) if _DIGIT**i <= num_tokens]
     digits = [jnp.where(of_tile, number // n % _DIGIT, 0) for n in factors]
     found = jnp.einsum(
@@ -75,13 +75,13 @@ def _avoid(chip: chips.Chip, slot: Any, **_: Any) -> str | None:
     del chip
     if slot.shape[1] > _MOST_TOKENS:
         return (
-            f"the products of {slot.shape[1]} tokens and their slots need more memory "
-            f"than XLA's scatter is worth; up to {_MOST_TOKENS} a group they are faster"
+            f"for {slot.shape[1]} tokens, computing indices by matmuls needs too much "
+            f"memory; it is faster than XLA's scatter up to {_MOST_TOKENS} per group"
         )
     return None
 
 
-# FLOPs as declared, none: the products with 0 and 1 are a way to move rows.
+# No FLOPs, as declared: the products with 0 and 1 only compute indices.
 DISPATCH = wrap.implementation(_dispatch, specs.no_flops, avoid=_avoid)
 COMBINE_BACKWARD = wrap.implementation(_combine_backward, specs.no_flops, avoid=_avoid)
 LEFT_TO_XLA = wrap.left_to_xla(

@@ -182,7 +182,7 @@ def test_choices_tell_the_implementation(isa, matmul, monkeypatch):
     )
     reasons = {r for c in found for r in c.passed_over}
     assert reasons == (
-        {"cpu: without AVX2, XLA's own products are faster"}
+        {"cpu: without AVX2, XLA's own matmuls are faster"}
         if isa == "baseline"
         else set()
     )
