@@ -61,37 +61,37 @@ def relative_attention(
     broadcast_dropout: bool = True,
     implementation: str | Sequence[str] = "auto",
 ) -> jax.Array:
-    """Softmax attention with a learned bias by bucketed distance.
+    """Softmax attention with a learned bias per bucketed distance.
 
-    The bias of T queries and S keys is one vector of T + S - 1 distances a head; no
-    [H, T, S] array is made by any implementation but the reference. Logits are not
-    scaled by 1/sqrt(D) (T5 folds that into its initialiser); logits, softmax and sums
-    are float32.
+    For T queries and S keys, the bias is a vector of T + S - 1 distances per head; only
+    the reference materializes [H, T, S] arrays. Logits are not scaled by 1/sqrt(D),
+    which T5 folds into its initializer. Logits, softmax and sums are float32.
 
     Shapes: B batch, T queries, S keys, H heads, G key-value heads (a divisor of H), D
-    width of a head.
+    head width.
 
     Args:
         query: [B, T, H, D], float32 or bfloat16.
         key: [B, S, G, D], of query's dtype.
         value: [B, S, G, D], of query's dtype.
         bias_table: [H, num_buckets], or None for no bias (cross-attention).
-        causal: query t attends to keys s <= t + query_offset only.
-        bidirectional: buckets tell left from right; by default where not causal.
-        max_distance: distance from which on everything shares the last bucket.
-        query_offset: position of the first query among the keys; may be traced.
-        key_mask: bool [B, S], True for keys that may be attended.
-        query_segments: int [B, T]; queries attend to keys of their own segment.
-        key_segments: int [B, S], together with query_segments.
-        dropout_rate: on the weights, in [0, 1).
-        dropout_key: random key; None is evaluation, without dropout.
-        broadcast_dropout: one mask for all queries, as T5; else one for each, which
-            only the reference does.
+        causal: whether query t attends only to keys s <= t + query_offset.
+        bidirectional: whether buckets distinguish left from right; None for
+            `not causal`.
+        max_distance: the distance from which all distances share the last bucket.
+        query_offset: the position of the first query among the keys; may be traced.
+        key_mask: bool [B, S], True for keys that may be attended to.
+        query_segments: int [B, T]; queries attend only to keys of their own segment.
+        key_segments: int [B, S]; required with query_segments.
+        dropout_rate: the dropout rate of the weights, in [0, 1).
+        dropout_key: a PRNG key; None for no dropout, as in evaluation.
+        broadcast_dropout: whether all queries share one mask, as in T5; a mask per
+            query is only supported by the reference.
         implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
-        [B, T, H, D], of query's dtype. A query that may attend to no key takes the
-        mean of all values. Masked keys that are not finite count as zero.
+        [B, T, H, D], of query's dtype. A query with no key to attend to gets the mean
+        of all values, in which masked keys that are not finite count as zero.
 
     Raises:
         ValueError: if shapes, dtypes or settings do not fit; names the argument.
@@ -132,7 +132,7 @@ def relative_attention(
     if dropout_key is not None and dropout_rate > 0.0:
         keep = 1.0 - dropout_rate
         if broadcast_dropout:
-            # A weight's factor that no query changes is a factor of the value.
+            # A factor of the weights that all queries share can multiply the values.
             kept = jax.random.bernoulli(dropout_key, keep, (batch, num_heads, num_keys))
             factor = jnp.where(kept, 1.0 / keep, 0.0).astype(value.dtype)
             value = value * jnp.swapaxes(factor, 1, 2)[..., None]
@@ -162,7 +162,7 @@ def _segments(
     query_segments: jax.Array | None,
     key_segments: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns both segments, int32; a key that is masked is of segment -1."""
+    """Returns both segments as int32; masked keys have segment -1."""
     batch = query.shape[0]
     if (query_segments is None) != (key_segments is None):
         raise ValueError(f"{_OP}: query_segments and key_segments go together")

@@ -1,4 +1,4 @@
-"""Into which blocks the TPU kernels of relative attention cut a call."""
+"""Block sizes of the Pallas relative attention kernels."""
 
 import dataclasses
 import math
@@ -11,13 +11,14 @@ _LANES = lanes.LANES
 
 @dataclasses.dataclass(frozen=True)
 class AttentionBlocks:
-    """Sizes of relative attention's blocks on a TPU; None leaves one to the heuristic.
+    """Block sizes of relative attention on a TPU; None lets the heuristic choose.
 
     Attributes:
-        query: queries of a block, a multiple of 128, no more than there are (rounded
-            up to 128).
-        key: keys of a block, likewise. One block of all keys needs no running maximum.
-        batch: examples that one program does, a divisor of the batch.
+        query: queries per block, a multiple of 128, at most the number of queries
+            (rounded up to a multiple of 128).
+        key: keys per block, likewise. A single block of all keys needs no running
+            maximum.
+        batch: examples per program, a divisor of the batch.
     """
 
     query: int | None = None
@@ -27,14 +28,14 @@ class AttentionBlocks:
 
 @dataclasses.dataclass(frozen=True)
 class _Limits:
-    """What a pass takes by itself: the fewest simulated cycles on v5e.
+    """The heuristic's limits for a pass, with the fewest simulated cycles on v5e.
 
     Attributes:
-        query: most queries of a block.
-        key: most keys of a block.
-        causal: most of either where causal; squares are skipped whole.
-        scores: most queries x keys x heads of a block; its code is unrolled.
-        program: most of them in a program of more than one example.
+        query: maximum queries per block.
+        key: maximum keys per block.
+        causal: maximum of either if causal; square blocks can be skipped whole.
+        scores: maximum queries x keys x heads per block, whose code is unrolled.
+        program: the same for a program with several examples.
     """
 
     query: int
@@ -61,24 +62,25 @@ def choose(
     shares_bias: bool,
     smaller: int = 1,
 ) -> AttentionBlocks:
-    """Returns the blocks of a call, all sizes set.
+    """Returns the block sizes of a call, with all sizes set.
 
-    Few fat programs: a step of the grid costs some hundred cycles. A block of queries
-    has all keys, up to 2048 of them, and what room is left takes more examples. Where
-    causal, blocks are square, so that those above the diagonal are skipped whole.
+    Few large programs are best, because a grid step costs a few hundred cycles. A block
+    of queries has all keys, up to 2048, and the remaining room is used for more
+    examples. If causal, blocks are square, so that those above the diagonal can be
+    skipped whole.
 
     Args:
         pass_name: "forward" or "backward".
-        batch: examples whose gradient of the bias is summed together.
+        batch: the number of examples whose bias gradients are summed.
         num_queries: T.
         num_keys: S.
-        heads: that share a tile of lanes.
-        causal: blocks above the diagonal are skipped.
-        shares_bias: all examples have the same bias, or none.
-        smaller: divides what is taken by itself, for chips of little memory; 1, 2, 4.
+        heads: the number of heads that share a tile of lanes.
+        causal: whether blocks above the diagonal are skipped.
+        shares_bias: whether all examples have the same bias, or none.
+        smaller: divisor of the limits for chips with little memory: 1, 2 or 4.
 
     Raises:
-        ValueError: `wrap.blocks` names a size that does not fit; says which.
+        ValueError: if a size set by `kernels.block_sizes` does not fit; says which.
     """
     limits = _LIMITS[pass_name]
     given = wrap.blocks(AttentionBlocks) or AttentionBlocks()
@@ -89,7 +91,7 @@ def choose(
         while side * side * heads > limits.scores:
             side //= 2
         query = query or _even(num_queries, side)
-        # One block of each, or square ones.
+        # A single block, or square blocks.
         is_cut = query < num_queries
         key = key or (min(query, _round_up(num_keys)) if is_cut else 0)
         key = key or _even(num_keys, side)
@@ -119,7 +121,7 @@ def _round_up(size: int, multiple: int = _LANES) -> int:
 
 
 def _even(size: int, most: int) -> int:
-    """Returns the block, at most so large, that cuts a length with least padding."""
+    """Returns the block size, at most `most`, that cuts `size` with least padding."""
     pieces = math.ceil(size / most)
     return _round_up(math.ceil(size / pieces))
 

@@ -14,19 +14,22 @@ def bucket_starts(num_buckets: int, max_distance: int) -> tuple[int, ...]:
     """Returns the first distance of each one-sided bucket.
 
     The lower half of the buckets holds one distance each; the upper half grows
-    logarithmically up to `max_distance`. Computed in float64 with a guard, so that no
-    distance at an exact power falls a bucket short
+    logarithmically up to `max_distance`. The boundaries are computed in float64 with a
+    small margin, so that a distance at an exact power is not one bucket too low
     (ARCHITECTURES.md#transformer-relative-position-bias).
 
     Args:
-        num_buckets: buckets of one direction, at least 2.
-        max_distance: distance from which on everything shares the last bucket.
+        num_buckets: buckets per direction, at least 2.
+        max_distance: the distance from which all distances share the last bucket.
+
+    Raises:
+        ValueError: if there are too few buckets, or max_distance is too small.
     """
     max_exact = num_buckets // 2
     if max_exact < 1 or max_distance <= max_exact:
         raise ValueError(
-            f"relative_position_bucket: needs at least 2 buckets a direction and "
-            f"max_distance > {max_exact}; got num_buckets={num_buckets} a direction, "
+            f"relative_position_bucket: needs at least 2 buckets per direction and "
+            f"max_distance > {max_exact}; got num_buckets={num_buckets} per direction, "
             f"max_distance={max_distance}"
         )
     distances = np.arange(max_exact, max_distance + 1, dtype=np.float64)
@@ -52,11 +55,14 @@ def relative_position_bucket(
         relative_position: key position minus query position; int, any shape.
         bidirectional: True for an encoder (half of the buckets for keys to the
             right), False for a causal decoder (keys to the right share bucket 0).
-        num_buckets: number of buckets in all.
-        max_distance: distance from which on everything shares the last bucket.
+        num_buckets: the total number of buckets.
+        max_distance: the distance from which all distances share the last bucket.
 
     Returns:
-        int32 buckets in [0, num_buckets), of the same shape.
+        int32 buckets in [0, num_buckets), of the shape of relative_position.
+
+    Raises:
+        ValueError: if there are too few buckets, or max_distance is too small.
     """
     offset = jnp.zeros_like(relative_position, jnp.int32)
     if bidirectional:
@@ -66,7 +72,7 @@ def relative_position_bucket(
     else:
         distance = jnp.maximum(-relative_position, 0)
     starts = np.asarray(bucket_starts(num_buckets, max_distance)[1:], np.int32)
-    # A count of the boundaries passed: exact, and free of float logarithms.
+    # Counts the boundaries passed, which is exact, unlike float logarithms.
     passed = distance.astype(jnp.int32)[..., None] >= jnp.expand_dims(
         starts, tuple(range(distance.ndim))
     )

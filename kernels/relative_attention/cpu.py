@@ -1,4 +1,4 @@
-"""Relative attention in C++ (`cpu/relative_attention-inl.h`): when and at what cost."""
+"""The C++ relative attention: when it runs, and FLOPs."""
 
 import math
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from clinometer.kernels.cpu import wrap
 from clinometer.kernels.relative_attention import specs
 
-_QUERY_BLOCK = 48  # kQueryBlock: causal blocks right of its last query are skipped
+_QUERY_BLOCK = 48  # kQueryBlock: keys after the block's last query are skipped.
 
-# Elements of the keys up to which a step of decoding is mostly the cost of a call, and
-# of the bias before it, which XLA fuses with the reference. Measured, AVX2.
+# Elements of the keys up to which a decoding step mostly consists of the call overhead
+# and of computing the bias, which XLA fuses into the reference. Measured with AVX2.
 _SHORT_STEP = 1 << 15
 
 
 def _refuse(multiplier: Any, **_: Any) -> str | None:
     if multiplier.size:
-        return "dropout that is not shared along the queries needs all weights at once"
+        return "dropout that is not shared by the queries needs all weights at once"
     return None
 
 
@@ -43,7 +43,7 @@ def _forward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
 
 
 def _backward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
-    # The logits are computed again, from what the forward pass left.
+    # The logits are recomputed.
     return _executed(5, query, key, causal)
 
 

@@ -1,6 +1,6 @@
-"""Relative attention in plain jnp, in the form that XLA runs best.
+"""Reference implementation of relative attention in plain jnp.
 
-Operands and settings as in `api.py`; the batch leads every operand.
+Operands and settings are those of `specs.py`.
 """
 
 import functools
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from clinometer.kernels import masking
 
-# What the log-sum-exp says of a query that may attend to no key: no other has it.
+# The log-sum-exp of a query with no key to attend to; no other query has it.
 MASKED_LOGIT = -1e38
 
 
@@ -29,10 +29,10 @@ def forward(
     groups: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the output [B, T, H, D] and the log-sum-exp [B, H, T], float32."""
-    del groups  # of gradients only
+    del groups  # Only for gradients.
     mask = _mask(query_segments, key_segments, offset, causal, masked)
     if mask is not None and query.shape[1] == 1:
-        # A step of decoding: what its one query may not see is left out beforehand.
+        # A decoding step: values that its only query must not see are set to 0.
         seen = mask | ~jnp.any(mask, axis=-1, keepdims=True)
         value = jnp.where(seen[:, 0, 0, :, None, None], value, 0)
     operands = (query, key, value, bias, multiplier)
@@ -60,7 +60,7 @@ def _forward(
     most = jnp.max(logits, axis=-1, keepdims=True)
     weights = jnp.exp(logits - most)
     total = jnp.sum(weights, axis=-1, keepdims=True)
-    # Before the product, and heads first: XLA then fuses logits, softmax and product.
+    # Divide before the product, heads first: XLA then fuses softmax and products.
     weights /= total
     if multiplier.size:
         weights *= multiplier
@@ -89,7 +89,7 @@ def backward(
     masked: bool,
     groups: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Returns the gradients of query, key, value and bias ([groups, H, T + S - 1])."""
+    """Returns the gradients of query, key, value and bias [groups, H, T + S - 1]."""
     mask = _mask(query_segments, key_segments, offset, causal, masked)
     arrays = (query, key, value, bias, multiplier, output, log_sum_exp, output_grad)
     if mask is None:
@@ -151,9 +151,13 @@ def _backward(
 
 
 def toeplitz(bias: jax.Array, num_queries: int) -> jax.Array:
-    """Spreads [..., T + S - 1] to [..., T, S]: entry (t, s) is bias[s - t + T - 1].
+    """Expands [..., T + S - 1] to [..., T, S]; entry (t, s) is bias[s - t + T - 1].
 
-    By a broadcast and a reshape, each row one step behind the last: no gather.
+    Uses a broadcast and a reshape, which shift each row by one, instead of a gather.
+
+    Args:
+        bias: [..., T + S - 1].
+        num_queries: T.
     """
     *lead, size = bias.shape
     padded = jnp.pad(bias, [(0, 0)] * len(lead) + [(0, 1)])
@@ -163,7 +167,7 @@ def toeplitz(bias: jax.Array, num_queries: int) -> jax.Array:
 
 
 def diagonal_sums(x: jax.Array) -> jax.Array:
-    """Sums [..., T, S] along diagonals, the transpose of `toeplitz`."""
+    """Sums [..., T, S] along diagonals to [..., T + S - 1]; transposes `toeplitz`."""
     *lead, num_queries, num_keys = x.shape
     size = num_queries + num_keys - 1
     flat = jnp.pad(x, [(0, 0)] * (len(lead) + 1) + [(num_queries - 1, 0)])
@@ -193,7 +197,7 @@ def _mask(
     causal: bool,
     masked: bool,
 ) -> jax.Array | None:
-    """Returns bool [1 or B, 1, T, S], or None where every key may be attended."""
+    """Returns bool [1 or B, 1, T, S], or None if every key may be attended to."""
     mask = None
     if masked:
         mask = (query_segments[:, :, None] == key_segments[:, None, :])[:, None]

@@ -1,4 +1,4 @@
-"""The least cycles of relative attention on a TPU, from its formula."""
+"""Lower bounds on the cycles of relative attention on a TPU."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,21 +7,21 @@ from clinometer.kernels.relative_attention import specs
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import roofline
 
-# Vector operations on a logit. Forward: the bias is added, the maximum kept, the
-# maximum subtracted, scaled for the exponential of base 2, summed, and half of a
-# register packed for the product. Backward: bias, log-sum-exp, scale; the mean is
-# subtracted from the weight's gradient, the weight multiplied; both packed; the bias'
-# gradient summed. Of what masks, only that of segments: compared and selected.
+# Vector operations per logit. Forward: add the bias, update the maximum, subtract it,
+# scale for the base-2 exponential, sum, and pack half a register for the product.
+# Backward: bias, log-sum-exp, scale; subtract the mean from the weight's gradient,
+# multiply by the weight; pack both; sum the bias's gradient. Of the masks, only that of
+# segments counts: a comparison and a selection.
 _OPERATIONS = {"forward": 5.5, "backward": 7.0}
 _BIAS_OPERATIONS = {"forward": 1.0, "backward": 2.0}
 _MASK_OPERATIONS = 2.0
-_SKIPPED = 128  # queries and keys of the finest block that causal attention skips
+_SKIPPED = 128  # Side of the smallest block that causal attention skips.
 
 
 def forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the least cycles of the forward pass.
+    """Returns the roofline of the forward pass.
 
     Args:
         chip: the chip that runs the kernel.
@@ -35,7 +35,7 @@ def forward(
 def backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the least cycles of the backward pass; arguments as `forward`."""
+    """Returns the roofline of the backward pass; see `forward`."""
     size = specs.BACKWARD.bytes(operands, settings)
     return _roofline("backward", chip, operands, settings, size)
 
@@ -53,16 +53,16 @@ def _roofline(
     num_keys = key.shape[1]
     part = _attended_part(num_queries, num_keys) if causal else 1.0
     heads = batch * num_heads * part
-    # Sums over the width: a 64-wide head fills half of the rows of a 128-wide unit.
+    # Contracts over the width: a head of 64 fills half the rows of a 128-wide unit.
     logits = roofline.mxu_cycles(chip, num_keys, width, num_queries)
-    # Sums over keys (or queries): weights stay in the unit and the head's width moves
-    # past them, so that nothing is left empty; or values stay, if that is less.
+    # Contracts over keys (or queries): either the weights are stationary in the unit,
+    # which is then full, or the values are, whichever takes less.
     values = min(
         roofline.mxu_cycles(chip, width, num_keys, num_queries),
         roofline.mxu_cycles(chip, num_queries, num_keys, width),
     )
-    # Backward: logits again, and the weights' gradient; then three sums over queries or
-    # keys, for the gradients of value, key and query.
+    # Backward: logits and the weights' gradient, then three products over queries or
+    # keys for the gradients of value, key and query.
     products = logits + values if pass_name == "forward" else 2 * logits + 3 * values
     scores = round(heads * num_queries * num_keys)
     operations = _OPERATIONS[pass_name] + _MASK_OPERATIONS * masked
@@ -71,12 +71,12 @@ def _roofline(
     return roofline.Roofline(
         mxu=heads * products,
         vpu=roofline.vpu_cycles(scores, operations),
-        eup=roofline.eup_cycles(scores),  # one exponential each
+        eup=roofline.eup_cycles(scores),  # One exponential per logit.
         hbm=roofline.hbm_cycles(chip, size),
     )
 
 
 def _attended_part(num_queries: int, num_keys: int) -> float:
-    """Returns the part of the 128 x 128 blocks that are not above the diagonal."""
+    """Returns the fraction of 128 x 128 blocks that are not above the diagonal."""
     rows, columns = (-(-n // _SKIPPED) for n in (num_queries, num_keys))
     return sum(min(row + 1, columns) for row in range(rows)) / (rows * columns)

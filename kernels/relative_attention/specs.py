@@ -1,6 +1,6 @@
-"""Relative attention: signatures and declared costs.
+"""Signatures and declared FLOPs of relative attention.
 
-Axes: b batch, t queries, s keys, h heads, d width of a head, r distances: T + S - 1.
+Axes: b batch, t queries, s keys, h heads, d head width, r distances (T + S - 1).
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ _OPERANDS = {
     "query": "b t h d",
     "key": "b s h d",
     "value": "b s h d",
-    "bias": "b? h r",  # [1, H, 0] for none
+    "bias": "b? h r",  # [1, H, 0] for no bias
     "query_segments": "b? t",
     "key_segments": "b? s",
     "offset": "b?",
-    "multiplier": "b? h t s",  # on the weights; [1, 0, 0, 0] for none
+    "multiplier": "b? h t s",  # of the weights; [1, 0, 0, 0] for no dropout
 }
 _SETTINGS = ("causal", "masked", "groups")
 
@@ -46,18 +46,18 @@ BACKWARD = Signature(
     independent="h",
 )
 
-# Products of the forward pass: logits and weighted values. The backward pass needs the
-# gradients by both operands of each.
+# Forward: the products for logits and outputs. Backward: the gradients with respect to
+# both operands of each.
 _PRODUCTS = {"forward": 2, "backward": 4}
 
 
 def forward_flops(query: Any, key: Any, **_: Any) -> int:
-    """Algorithmic FLOPs; causal attention counts dense, as in the papers."""
+    """Returns the algorithmic FLOPs; causal attention counts as dense, as in papers."""
     return _PRODUCTS["forward"] * _product_flops(query, key)
 
 
 def backward_flops(query: Any, key: Any, **_: Any) -> int:
-    """Algorithmic FLOPs; recomputed weights do not count."""
+    """Returns the algorithmic FLOPs, without recomputation of the weights."""
     return _PRODUCTS["backward"] * _product_flops(query, key)
 
 

@@ -1,4 +1,4 @@
-"""Relative attention as Pallas TPU kernels: when, and at what cost."""
+"""The Pallas relative attention: when it runs, and FLOPs."""
 
 import functools
 from typing import Any
@@ -11,11 +11,11 @@ from clinometer.kernels.relative_attention import tpu_tiling
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import wrap
 
-# Queries are padded to 128: fewer than these, and most of the work is for nothing.
+# Queries are padded to 128: with fewer than these, most of the work is wasted.
 _FEW_QUERIES = 16
 
-# Products that sum over a head's width, and over queries or keys. The former take all
-# lanes of a tile, other heads' as zeros.
+# The numbers of products that contract over a head's width, and over queries or keys.
+# The former use all lanes of a tile, with zeros for other heads.
 _PRODUCTS = {"forward": (1, 1), "backward": (2, 3)}
 
 
@@ -23,15 +23,15 @@ def _refuse(
     pass_name: str, chip: chips.Chip, query: Any, multiplier: Any, **given: Any
 ) -> str | None:
     if multiplier.size:
-        return "dropout that is not shared along the queries needs all weights at once"
+        return "dropout that is not shared by the queries needs all weights at once"
     with context.block_sizes(()), context.target(chip.device_kind):
-        t = _tiling(pass_name, query, **given)  # the heuristic's
+        t = _tiling(pass_name, query, **given)  # By the heuristic.
     needed = tpu_tiling.vmem_bytes(t, pass_name, query.dtype)
     if needed > chip.info.vmem_capacity_bytes:
         return (
             f"{t.num_queries} queries of width {query.shape[3]} need about "
-            f"{needed >> 20} MiB of VMEM, TPU {chip.name} has "
-            f"{chip.info.vmem_capacity_bytes >> 20}"
+            f"{needed >> 20} MiB of VMEM, but TPU {chip.name} has "
+            f"{chip.info.vmem_capacity_bytes >> 20} MiB"
         )
     return None
 
@@ -39,7 +39,7 @@ def _refuse(
 def _avoid(chip: chips.Chip, query: Any, **_: Any) -> str | None:
     del chip
     if query.shape[1] < _FEW_QUERIES:
-        return f"{query.shape[1]} queries are padded to 128, which XLA need not"
+        return f"it pads {query.shape[1]} queries to 128, and XLA does not"
     return None
 
 
@@ -71,7 +71,7 @@ def _tiling(
 
 
 def _executed(pass_name: str, **given: Any) -> int:
-    """FLOPs of the products, of padding too; where causal, of a call without offset."""
+    """Returns the FLOPs, including padding; if causal, those for an offset of 0."""
     t = _tiling(pass_name, **given)
     scores = 0
     for i in range(t.query_blocks):

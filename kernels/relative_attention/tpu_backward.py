@@ -17,7 +17,7 @@ from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
 _LANES = lanes.LANES
-# Of queries that are only padding: no key has a weight.
+# The log-sum-exp of padding queries: it gives all keys a weight of 0.
 _PADDING_LOG_SUM_EXP = 3e38
 
 
@@ -196,7 +196,7 @@ def _write(ref: Any, sums: jax.Array) -> None:
 def _differentiate(
     r: Any, block: tpu_tile.Block, columns: Any, causal: tpu_tile.Causal
 ) -> None:
-    """Adds one block's part of all gradients."""
+    """Adds one block's contribution to all gradients."""
     t = block.tiling
     for example in range(t.examples):
         whole = _Transposed(r, example)
@@ -216,7 +216,7 @@ def _differentiate(
 
 
 class _Transposed:
-    """An example's operands that move through the matrix units, [lanes, length]."""
+    """The transposed operands of an example, [lanes, length]."""
 
     def __init__(self, r: Any, example: int):
         self.example = example
@@ -248,8 +248,8 @@ def _differentiate_head(
     query_grad: dict[int, Any] = {}
     key_grad: dict[int, Any] = {}
     value_grad: dict[int, Any] = {}
-    # The products of a chunk are written after the logits of the next: the vector
-    # units' work on one is then done beside the products of the other.
+    # The products of a chunk come after the logits of the next one, so that the vector
+    # work on one overlaps with the products of the other.
     previous = None
     for place in (*places, None):
         current = None
@@ -347,7 +347,7 @@ def _add_band(
     start: int,
     logits_grad: jax.Array,
 ) -> None:
-    """Adds a chunk to the bands, tiles on one diagonal first to each other."""
+    """Adds a chunk to the bands, after summing the tiles on each diagonal."""
     tiles: dict[int, Any] = {}
     for row, c in itertools.product(
         range(0, logits_grad.shape[0], _LANES), range(0, t.columns, _LANES)

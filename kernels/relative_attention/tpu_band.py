@@ -1,13 +1,13 @@
-"""The bias inside of the TPU kernels: one band of 128 rows for a whole block.
+"""The bias inside the Pallas kernels: one band of 128 rows for a whole block.
 
-Logits lie transposed, keys along sublanes and queries along lanes. The bias of key s
-and query t depends on t - s only, so that 128 keys further down it is the same 128
-queries further right: all tiles of a block are windows, aligned to lanes, of one band
+Logits are transposed, with keys along sublanes and queries along lanes. The bias of key
+s and query t depends only on t - s, so moving down by 128 keys is the same as moving
+right by 128 queries. All tiles of a block are therefore lane-aligned windows of a band
 
     band[r, x] = vector[x + 128 - r],  r < 128.
 
-A band is made of eight rows, each rolled by its index, and sixteen rolls of those eight
-by multiples of 8. The gradient takes the same way back, and no roll is repeated.
+The band is made from eight rows, each rolled by its index, and sixteen rolls of those
+eight rows by multiples of 8. The gradient goes the same way back.
 """
 
 import jax
@@ -17,21 +17,21 @@ import jax.numpy as jnp
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import skew
 
-ROWS = lanes.LANES  # of a band
+ROWS = lanes.LANES  # Rows of a band.
 _SUBLANES = 8
 
 
 def to_vector(bias: jax.Array, num_keys: int, queries: int, keys: int) -> jax.Array:
-    """Turns [..., T + S - 1] (index s - t + T - 1) to index t - s + keys.
+    """Converts a bias with index s - t + T - 1 to a vector with index t - s + keys.
 
     Args:
-        bias: of T queries and S keys.
+        bias: [..., T + S - 1], of T queries and S keys.
         num_keys: S.
         queries: T with padding.
         keys: S with padding.
 
     Returns:
-        [..., queries + keys], zeros where no real query and key are so far apart.
+        [..., queries + keys], with zeros for distances that only occur in padding.
     """
     size = bias.shape[-1]
     before = keys - num_keys + 1
@@ -41,13 +41,13 @@ def to_vector(bias: jax.Array, num_keys: int, queries: int, keys: int) -> jax.Ar
 
 
 def from_vector(vector: jax.Array, num_keys: int, keys: int, size: int) -> jax.Array:
-    """Turns the gradient of what `to_vector` returns to that of the bias."""
+    """Converts the gradient of a vector from `to_vector` to that of the bias."""
     before = keys - num_keys + 1
     return jnp.flip(vector[..., before : before + size], -1)
 
 
 def build(band_ref: jax.Ref, vector: jax.Array) -> None:
-    """Writes the bands of some heads.
+    """Writes the bands of several heads.
 
     Args:
         band_ref: [heads, 128, W - 128], float32.
@@ -65,7 +65,7 @@ def build(band_ref: jax.Ref, vector: jax.Array) -> None:
 
 
 def sums(band: jax.Array) -> jax.Array:
-    """Returns [1, W] of [128, W - 128]: the sum of what `build` took of each place."""
+    """Sums a band [128, W - 128] to a vector [1, W]; the transpose of `build`."""
     width = band.shape[1] + ROWS
     total = jnp.zeros((_SUBLANES, width), band.dtype)
     nothing = jnp.zeros((_SUBLANES, ROWS), band.dtype)
@@ -76,11 +76,11 @@ def sums(band: jax.Array) -> jax.Array:
 
 
 def window(row: int, column: int, keys: int) -> int:
-    """Returns where in a band the tile starts.
+    """Returns the column of a band at which a tile starts.
 
     Args:
-        row: first key of the tile, in its block; a multiple of 128.
-        column: first query, likewise.
-        keys: of the block.
+        row: the tile's first key within its block, a multiple of 128.
+        column: the tile's first query within its block, a multiple of 128.
+        keys: the number of keys of the block.
     """
     return column - row + keys - ROWS

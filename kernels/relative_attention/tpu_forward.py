@@ -18,7 +18,7 @@ from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
 _LANES = lanes.LANES
-_NO_MAXIMUM = -3.4e38  # below every logit, padding's too
+_NO_MAXIMUM = -3.4e38  # Less than every logit, including padding.
 
 
 def forward(
@@ -67,8 +67,8 @@ def forward(
         operands |= tpu_tiling.segment_operands(specs, query_segments, key_segments)
         scratch["key_column"] = tpu_tiling.key_column(t)
     if causal and masked:
-        # Queries that attend to nothing take the mean of all values, of blocks that
-        # are skipped too.
+        # Queries with no key to attend to get the mean of all values, including those
+        # of skipped blocks.
         mean = jnp.mean(value, axis=1, keepdims=True, dtype=jnp.float32)
         index = pl.BlockSpec((t.examples, 1, t.lanes), lambda n, i, b, j: (b, 0, n))
         operands["mean"] = (tpu_tiling.to_lanes(mean, 1), index)
@@ -144,8 +144,8 @@ def _places(t: tpu_tiling.Tiling) -> list[tuple[int, int]]:
 def _attend(r: Any, block: tpu_tile.Block, causal: tpu_tile.Causal) -> None:
     """Attends to the keys of one block.
 
-    The vector units' work on some columns of logits is written among the products of
-    the next columns: the compiler keeps about this order, and both run at once.
+    The vector work on some columns of logits is interleaved with the products of the
+    next columns: the compiler roughly keeps this order, so both run in parallel.
     """
     t = block.tiling
     values = [
@@ -174,7 +174,7 @@ def _attend(r: Any, block: tpu_tile.Block, causal: tpu_tile.Causal) -> None:
 
 
 class _Columns:
-    """Some queries of one head."""
+    """A group of queries of one head."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class _Columns:
         self.weighted: Any = 0.0
 
     def add_logits(self) -> None:
-        """Computes the logits of the next keys, if there are more."""
+        """Computes the logits of the next keys, if any are left."""
         if not self.todo:
             return
         r, t = self.r, self.block.tiling
@@ -233,7 +233,7 @@ class _Columns:
         self.logits.append((start, stop, logits))
 
     def add_values(self) -> None:
-        """Weighs the values of the next keys, if there are more."""
+        """Adds the weighted values of the next keys, if any are left."""
         if not self.logits:
             return
         if self.maximum is None:
@@ -250,13 +250,13 @@ class _Columns:
         )
 
     def _carry(self) -> None:
-        """Takes over what earlier blocks of keys left."""
+        """Merges the maximum of earlier blocks of keys."""
         old = self.r.maximum[self.example, self.head : self.head + 1, self.columns]
         self.maximum = jnp.maximum(self.maximum, old)
         self.scale = jnp.exp(old - self.maximum)
 
     def finish(self) -> jax.Array | None:
-        """Returns the output [width, columns], or leaves it to later blocks of keys."""
+        """Returns the output [width, columns]; None if more blocks of keys follow."""
         t, r = self.block.tiling, self.r
         total = jnp.sum(self.total, axis=0, keepdims=True)
         place = self.example, self.column, self.head
@@ -279,12 +279,12 @@ def _finish(
     total: jax.Array,
     weighted: jax.Array,
 ) -> jax.Array:
-    """Returns the output [width, columns] of a head; writes its log-sum-exp."""
+    """Returns the output [width, columns] of a head, and writes its log-sum-exp."""
     example, column, head = place
     log_sum_exp = maximum + jnp.log(total)
     output = weighted * (1.0 / total)
     if t.masked or t.causal:
-        # A maximum may pass over NaN, which the total does not.
+        # The maximum may ignore NaN, but the total does not.
         nothing = tpu_tile.nothing_attended(maximum) & (total == total)
         log_sum_exp = jnp.where(nothing, reference.MASKED_LOGIT, log_sum_exp)
         if t.masked and t.causal:

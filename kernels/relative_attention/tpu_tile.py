@@ -1,9 +1,9 @@
-"""One block of transposed logits in VMEM: heads masked, bias, and what is not attended.
+"""One block of transposed logits in VMEM: head masks, bias and attention masks.
 
-Keys lie along sublanes and queries along lanes. So sums and maxima over keys are plain
-vector operations, statistics of queries are rows, dense in lanes, and weights go into
-the matrix units as the operand that stays, 64 rows of a head moving past: a 64-wide
-head then fills them, save in the products that sum over its width.
+Keys are along sublanes and queries along lanes. Sums and maxima over keys are then
+plain vector operations, statistics of queries are dense rows, and weights are the
+stationary operand of the matrix units, past which the rows of a head move. A head of
+width 64 therefore fills the units, except in products that contract over its width.
 """
 
 from collections.abc import Callable
@@ -21,21 +21,21 @@ from clinometer.kernels.relative_attention import tpu_band
 from clinometer.kernels.relative_attention import tpu_tiling
 from clinometer.kernels.tpu import lanes
 
-# Of keys that are only padding: also where a query may attend to nothing, and takes all
-# real keys alike, these have no weight.
+# The logit of padding keys, which have no weight even if a query has no key to attend
+# to and weighs all real keys equally.
 PADDING_LOGIT = -3e38
 
-BY_LAST = (((1,), (1,)), ((), ()))  # a product that sums over both last axes
+BY_LAST = (((1,), (1,)), ((), ()))  # Contracts the last axes of both operands.
 _LANES = lanes.LANES
 
 
 class Causal(enum.Enum):
-    """Which keys of a block come after a query.
+    """The causal mask of a block.
 
     Attributes:
-        NONE: none.
-        DIAGONAL: the block's first query and key stand at the same position.
-        ANY: told by the offset.
+        NONE: no key is masked.
+        DIAGONAL: the block's first query and key are at the same position.
+        ANY: the mask depends on the offset.
     """
 
     NONE = enum.auto()
@@ -48,11 +48,11 @@ class Block:
     """One program's block of queries and keys.
 
     Attributes:
-        tiling: of the call.
+        tiling: the tiling of the call.
         offsets: reference to `tpu_tiling.offsets`.
-        first_example: of the program, in the batch.
-        query_block: index of the block of queries.
-        key_block: index of the block of keys.
+        first_example: the index in the batch of the program's first example.
+        query_block: the index of the block of queries.
+        key_block: the index of the block of keys.
     """
 
     tiling: tpu_tiling.Tiling
@@ -63,7 +63,7 @@ class Block:
 
     @property
     def ahead(self) -> Any:
-        """Position of the first query less that of the first key, without offset."""
+        """Position of the first query minus that of the first key, without offset."""
         t = self.tiling
         return self.query_block * t.query - self.key_block * t.key
 
@@ -74,12 +74,12 @@ class Block:
         return self.offsets[self.first_example + example]
 
     def run(self, body: Callable[[Causal], None], skips: Any = True) -> None:
-        """Runs `body` in the one form that the block needs, or not at all.
+        """Runs `body` with the mask that the block needs, or skips the block.
 
         Args:
-            body: takes the form.
-            skips: whether a block may be left out where all its keys come after all
-                its queries, and no query is before every key.
+            body: takes the form of the causal mask.
+            skips: whether the block may be skipped if all its keys come after all its
+                queries, and no query comes before all keys.
         """
         t = self.tiling
         if not t.causal:
@@ -94,7 +94,7 @@ class Block:
         before = self.ahead + least >= t.key - 1
         after = self.ahead + most + t.query - 1 < 0
         if not t.masked:
-            # Else these queries, too, are told by their statistics.
+            # If masked, the statistics also identify these queries.
             after &= least >= 0
         pl.when(diagonal)(lambda: body(Causal.DIAGONAL))
         done = diagonal | (after & skips)
@@ -104,7 +104,7 @@ class Block:
         pl.when(jnp.logical_not(done))(lambda: body(Causal.ANY))
 
     def static_form(self) -> Causal | None:
-        """Returns the form in a call without offset, of a block known by number."""
+        """Returns the form for static indices and offset 0, or None if skipped."""
         t = self.tiling
         if not t.causal or self.ahead >= t.key - 1:
             return Causal.NONE
@@ -113,7 +113,7 @@ class Block:
         return None if self.ahead + t.query - 1 < 0 else Causal.ANY
 
     def chunks(self, column: int, causal: Causal) -> Iterator[tuple[int, int]]:
-        """Yields start and stop of the keys that queries from `column` on attend to."""
+        """Yields ranges of keys that the queries starting at `column` attend to."""
         t = self.tiling
         stop = t.key
         if causal is Causal.DIAGONAL:
@@ -131,7 +131,7 @@ class Block:
         query_segments: Any,
         key_segments: Any,
     ) -> jax.Array | None:
-        """Returns bool [stop - start, columns]: keys that may be attended, or None."""
+        """Returns bool [stop - start, columns], or None if no key is masked."""
         t = self.tiling
         shape = (stop - start, t.columns)
         masks = []
@@ -152,7 +152,7 @@ class Block:
         return masks[0] & masks[1] if len(masks) > 1 else (masks or [None])[0]
 
     def padding(self, start: int, stop: int) -> jax.Array | None:
-        """Returns bool [stop - start, columns]: keys that are real, or None for all."""
+        """Returns bool [stop - start, columns], False for padding; None without."""
         t = self.tiling
         in_last = t.num_keys - (t.key_blocks - 1) * t.key
         if stop <= in_last:
@@ -165,7 +165,7 @@ class Block:
 
 
 def band_tile(band_ref: Any, t: Any, head: int, column: int, rows: Any) -> jax.Array:
-    """Returns the bias [stop - start, columns] of keys `rows` (start, stop)."""
+    """Returns the bias [stop - start, columns] of the keys `rows` = (start, stop)."""
     tiles = []
     for row in range(*rows, _LANES):
         x = tpu_band.window(row, column, t.key)
@@ -174,7 +174,7 @@ def band_tile(band_ref: Any, t: Any, head: int, column: int, rows: Any) -> jax.A
 
 
 def prepare_band(block: Block, vector_ref: Any, band_ref: Any, is_first: Any) -> None:
-    """Builds the block's bands, where the last program's were others."""
+    """Builds the block's bands, unless those of the last program can be reused."""
     t = block.tiling
 
     def build() -> None:
@@ -193,7 +193,7 @@ def prepare_band(block: Block, vector_ref: Any, band_ref: Any, is_first: Any) ->
 
 
 def prepare_segments(t: Any, segments_ref: Any, column_ref: Any) -> None:
-    """Turns key segments [n, 1, keys] to columns, the same in all lanes."""
+    """Converts key segments [n, 1, keys] to columns, repeated in all lanes."""
     for example in range(segments_ref.shape[0]):
         for start in range(0, t.key, _LANES):
             row = segments_ref[example, :, start : start + _LANES]
@@ -202,7 +202,7 @@ def prepare_segments(t: Any, segments_ref: Any, column_ref: Any) -> None:
 
 
 def only_head(x: jax.Array, t: Any, head: int) -> jax.Array:
-    """Returns [n, lanes] with zeros in the lanes of other heads."""
+    """Returns x [n, lanes] with zeros in the lanes of other heads."""
     if t.heads == 1:
         return x
     mask = lanes.head_mask(head, t.width)
@@ -210,20 +210,20 @@ def only_head(x: jax.Array, t: Any, head: int) -> jax.Array:
 
 
 def head_rows(x: jax.Array, t: Any, head: int) -> jax.Array:
-    """Returns the rows of a head of a transposed tile, [lanes, n]."""
+    """Returns the rows of a head from a transposed tile [lanes, n]."""
     return x[head * t.width : (head + 1) * t.width]
 
 
 def transpose(x: jax.Array, dtype: Any) -> jax.Array:
-    """Returns x transposed, of a dtype; 16 bits go by way of 32."""
+    """Returns the transpose of x in a dtype; 16-bit types go through float32."""
     return x.astype(jnp.float32).T.astype(dtype)
 
 
 def nothing_attended(log_sum_exp: jax.Array) -> jax.Array:
-    """Returns which queries attend to no key; of a maximum or a log-sum-exp."""
+    """Returns which queries attend to no key, given their maximum or log-sum-exp."""
     return log_sum_exp <= 0.5 * reference.MASKED_LOGIT
 
 
 def over_rows(x: jax.Array, reduce: Callable[..., jax.Array]) -> jax.Array:
-    """Reduces [n, columns] to [8, columns], a register's rows apart."""
+    """Reduces [n, columns] to [8, columns], over every eighth row."""
     return reduce(x.reshape(x.shape[0] // 8, 8, x.shape[1]), axis=0)

@@ -1,4 +1,4 @@
-"""How the TPU kernels of relative attention cut a call, and lay out its operands."""
+"""Tiling and operand layouts of the Pallas relative attention kernels."""
 
 import dataclasses
 from typing import Any
@@ -13,31 +13,31 @@ from clinometer.kernels.relative_attention import tpu_band
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-# A head's lanes are the rows of a product with 128 rows of weights: with fewer than
-# these, loading the weights would take longer than the product.
+# A head's lanes are the rows of a product with 128 rows of weights. With fewer lanes
+# than this, loading the weights would take longer than the product.
 _LEAST_WIDTH = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """One call, cut into blocks of queries and keys; shapes are those after padding.
+    """The tiling of a call into blocks of queries and keys, with padded shapes.
 
     Attributes:
         batch: B.
-        groups: G, of the bias gradient; 1 in the forward pass.
+        groups: groups of the bias gradient; 1 in the forward pass.
         num_queries: T, without padding.
         num_keys: S, without padding.
         num_heads: H, without padding.
-        width: lanes of a head.
-        examples: of a program.
-        query: queries of a block.
-        key: keys of a block.
-        causal: keys after the query are masked.
-        masked: other segments are masked.
-        own_segments: each example has its own, of queries and of keys.
-        own_offset: each example has its own.
-        has_bias: there is a bias.
-        own_bias: each example has its own.
+        width: lanes per head.
+        examples: examples per program.
+        query: queries per block.
+        key: keys per block.
+        causal: whether keys after the query are masked.
+        masked: whether keys of other segments are masked.
+        own_segments: whether each example has its own query and key segments.
+        own_offset: whether each example has its own offset.
+        has_bias: whether there is a bias.
+        own_bias: whether each example has its own bias.
     """
 
     batch: int
@@ -58,58 +58,58 @@ class Tiling:
 
     @property
     def heads(self) -> int:
-        """Heads that share a tile of lanes."""
+        """Heads per tile of lanes."""
         return lanes.heads_per_tile(self.width)
 
     @property
     def lanes(self) -> int:
-        """Lanes of a tile."""
+        """Lanes per tile."""
         return lanes.tile_lanes(self.width)
 
     @property
     def tiles(self) -> int:
-        """Tiles of lanes."""
+        """Number of tiles of lanes."""
         return -(-self.num_heads // self.heads)
 
     @property
     def query_blocks(self) -> int:
-        """Blocks of queries."""
+        """Number of blocks of queries."""
         return -(-self.num_queries // self.query)
 
     @property
     def key_blocks(self) -> int:
-        """Blocks of keys."""
+        """Number of blocks of keys."""
         return -(-self.num_keys // self.key)
 
     @property
     def is_one_block(self) -> bool:
-        """All queries and keys are in one block."""
+        """Whether all queries and keys are in one block."""
         return self.query_blocks == self.key_blocks == 1
 
     @property
     def queries(self) -> int:
-        """Queries with padding."""
+        """Number of queries with padding."""
         return self.query_blocks * self.query
 
     @property
     def keys(self) -> int:
-        """Keys with padding."""
+        """Number of keys with padding."""
         return self.key_blocks * self.key
 
     @property
     def columns(self) -> int:
-        """Queries whose logits a product makes at once."""
+        """Queries per product of logits."""
         return 256 if self.query % 256 == 0 else 128
 
     @property
     def rows(self) -> int:
-        """Keys whose logits a product makes at once."""
+        """Keys per product of logits."""
         sizes = (512, 256, 128) if self.causal else (256, 128)
         return next(size for size in sizes if self.key % size == 0)
 
     @property
     def diagonals(self) -> int:
-        """Width of the bias vector of one block: its queries and keys."""
+        """Length of a block's bias vector: its queries plus its keys."""
         return self.query + self.key
 
 
@@ -126,10 +126,22 @@ def tiling(
     masked: bool,
     groups: int,
 ) -> Tiling:
-    """Returns how a pass is cut for the chip at hand; operands by their shapes.
+    """Returns the tiling of a pass for the current chip.
+
+    Args:
+        pass_name: "forward" or "backward".
+        query: the operand or its shape, as are the next five.
+        key: see `specs.py`.
+        bias: see `specs.py`.
+        query_segments: see `specs.py`.
+        key_segments: see `specs.py`.
+        offset: see `specs.py`.
+        causal: whether keys after the query are masked.
+        masked: whether keys of other segments are masked.
+        groups: groups of the bias gradient; 1 in the forward pass.
 
     Raises:
-        ValueError: block sizes that were asked for do not fit.
+        ValueError: if requested block sizes do not fit.
     """
     batch, num_queries, num_heads, width = query.shape
     num_keys = key.shape[1]
@@ -165,7 +177,7 @@ def tiling(
             has_bias=bias.shape[2] > 0,
             own_bias=own_bias,
         )
-        # The compiler takes some for itself.
+        # The compiler needs some itself.
         if vmem_bytes(made, pass_name, query.dtype) < 0.75 * _vmem_capacity():
             break
     assert made
@@ -177,32 +189,32 @@ def _vmem_capacity() -> int:
 
 
 def check_fits(made: Tiling, pass_name: str, dtype: Any) -> None:
-    """Raises ValueError if a program needs more VMEM than the chip at hand has."""
+    """Raises ValueError if a program needs more VMEM than the current chip has."""
     needed = vmem_bytes(made, pass_name, dtype)
     if needed > _vmem_capacity():
         raise ValueError(
             f"AttentionBlocks: query={made.query}, key={made.key}, "
             f"batch={made.examples} need about {needed >> 20} MiB of VMEM in the "
             f"{pass_name} pass, TPU {wrap.chip().name} has {_vmem_capacity() >> 20}; "
-            "give smaller ones"
+            "use smaller sizes"
         )
 
 
 def vmem_limit_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
-    """Returns how much VMEM a kernel asks for: with room for what the compiler adds."""
+    """Returns the VMEM that a kernel requests, with a margin for the compiler."""
     needed = vmem_bytes(tiling, pass_name, dtype)
     return min(2 * needed + (4 << 20), _vmem_capacity())
 
 
 def vmem_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
-    """Returns about how much VMEM a program needs."""
+    """Returns an estimate of the VMEM that a program needs, in bytes."""
     t, size = tiling, jnp.dtype(dtype).itemsize
     blocks_of = {"forward": (2, 2), "backward": (4, 4)}[pass_name]
     rows = blocks_of[0] * t.query + blocks_of[1] * t.key
-    # Two buffers each: while one is worked on, the other is moved.
+    # Double-buffered.
     buffers = 2 * t.examples * rows * t.lanes * size
     scores = 4 * t.key * t.columns * 4
-    # A vector of every head of the tile takes whole registers.
+    # The vectors of the tile's heads take whole registers.
     band = t.heads * tpu_band.ROWS * t.diagonals * 4
     vector = 2 * max(8, t.heads) * (t.queries + t.keys) * 4
     sums = t.lanes * t.query * 4
@@ -213,7 +225,7 @@ def vmem_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
 
 
 def to_lanes(x: jax.Array, length: int) -> jax.Array:
-    """Reshapes [B, S, H, D] to [B, length, lanes]; zeros in what is added."""
+    """Reshapes [B, S, H, D] to [B, length, lanes], padded with zeros."""
     if x.shape[3] < _LEAST_WIDTH:
         x = jnp.pad(x, ((0, 0),) * 3 + ((0, _LEAST_WIDTH - x.shape[3]),))
     return lanes.to_lanes(x, length)
@@ -227,7 +239,7 @@ def from_lanes(x: jax.Array, like: jax.Array) -> jax.Array:
 
 
 def rows_to_tiles(x: jax.Array, tiling: Tiling, fill: float) -> jax.Array:
-    """Reshapes [B, H, T] to [B, tiles, heads, queries]; `fill` in what is added."""
+    """Reshapes [B, H, T] to [B, tiles, heads, queries], padded with `fill`."""
     heads = tiling.tiles * tiling.heads - tiling.num_heads
     queries = tiling.queries - tiling.num_queries
     if heads or queries:
@@ -243,7 +255,7 @@ def rows_from_tiles(x: jax.Array, tiling: Tiling) -> jax.Array:
 
 
 def bias_vector(bias: jax.Array, tiling: Tiling) -> jax.Array:
-    """Returns [1 or B, tiles, heads, queries + keys], float32, as the bands take it."""
+    """Returns the vectors of `tpu_band`, [1 or B, tiles, heads, queries + keys]."""
     more = tiling.tiles * tiling.heads - tiling.num_heads
     vector = tpu_band.to_vector(bias, tiling.num_keys, tiling.queries, tiling.keys)
     vector = jnp.pad(vector, ((0, 0), (0, more), (0, 0)))
@@ -251,7 +263,7 @@ def bias_vector(bias: jax.Array, tiling: Tiling) -> jax.Array:
 
 
 def segments(x: jax.Array, length: int) -> jax.Array:
-    """Returns [1 or B, 1, length], int32."""
+    """Returns int32 segments as [1 or B, 1, length]."""
     return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))[:, None]
 
 
@@ -259,28 +271,28 @@ SCALARS = pl.BlockSpec(memory_space=pltpu.SMEM)
 
 
 def offsets(offset: jax.Array, flag: jax.Array | int = 0) -> jax.Array:
-    """Returns int32 [(1 or B) + 1], in scalar memory, of causal calls.
+    """Returns the offsets and a flag, int32 [(1 or B) + 1], for scalar memory.
 
-    One more than the offsets: a flag. The compiler's simulator takes an array in scalar
-    memory for zeros, and so counts what a call without an offset costs.
+    Used by causal calls. The compiler's simulator assumes zeros in scalar memory, and
+    so estimates the cost of a call without offset.
     """
     return jnp.pad(offset, (0, 1), constant_values=flag)
 
 
 @dataclasses.dataclass(frozen=True)
 class Specs:
-    """Block specifications for a grid; its index names the places.
+    """Block specs for a grid.
 
     Attributes:
-        tiling: of the call.
-        place: grid indices to (example block, tile, query block, key block).
+        tiling: the tiling of the call.
+        place: maps grid indices to (example block, tile, query block, key block).
     """
 
     tiling: Tiling
     place: Any
 
     def rows(self, of: str) -> pl.BlockSpec:
-        """Of [B, queries or keys, lanes]; `of` is "query" or "key"."""
+        """Returns the spec of [B, queries or keys, lanes]; `of` is "query" or "key"."""
         t = self.tiling
 
         def index(*args: Any) -> tuple[Any, ...]:
@@ -290,7 +302,7 @@ class Specs:
         return pl.BlockSpec((t.examples, getattr(t, of), t.lanes), index)
 
     def rows_of_last_key_block(self) -> pl.BlockSpec:
-        """As rows("query"), but written once, while at the last block of keys."""
+        """Returns rows("query"), but written only at the last block of keys."""
         t = self.tiling
 
         def index(*args: Any) -> tuple[Any, ...]:
@@ -300,7 +312,7 @@ class Specs:
         return pl.BlockSpec((t.examples, t.query, t.lanes), index)
 
     def statistics(self) -> pl.BlockSpec:
-        """Of [B, tiles, heads, queries]."""
+        """Returns the spec of [B, tiles, heads, queries]."""
         t = self.tiling
 
         def index(*args: Any) -> tuple[Any, ...]:
@@ -310,7 +322,7 @@ class Specs:
         return pl.BlockSpec((t.examples, None, t.heads, t.query), index)
 
     def vector(self) -> pl.BlockSpec:
-        """Of [1 or B, tiles, heads, queries + keys]."""
+        """Returns the spec of [1 or B, tiles, heads, queries + keys]."""
         t = self.tiling
 
         def index(*args: Any) -> tuple[Any, ...]:
@@ -320,7 +332,7 @@ class Specs:
         return pl.BlockSpec((None, None, t.heads, t.queries + t.keys), index)
 
     def segments(self, of: str) -> pl.BlockSpec:
-        """Of [1 or B, 1, queries or keys]; `of` is "query" or "key"."""
+        """Returns the spec of [1 or B, 1, queries or keys]; `of` as for `rows`."""
         t = self.tiling
         own = t.own_segments[of == "key"]
 
@@ -334,7 +346,7 @@ class Specs:
 def segment_operands(
     specs: Specs, query_segments: jax.Array, key_segments: jax.Array
 ) -> dict[str, tuple[jax.Array, pl.BlockSpec]]:
-    """Returns both segments, padded to whole blocks, with their specs, by name."""
+    """Returns both segments, padded to whole blocks, and their specs, by name."""
     of = {
         "query": (query_segments, specs.tiling.queries),
         "key": (key_segments, specs.tiling.keys),
@@ -346,6 +358,6 @@ def segment_operands(
 
 
 def key_column(tiling: Tiling) -> Any:
-    """Returns the scratch for the keys' segments, turned to lie along sublanes."""
+    """Returns the scratch for the key segments, transposed to sublanes."""
     owners = tiling.examples if tiling.own_segments[1] else 1
     return pltpu.VMEM((owners, tiling.key, lanes.LANES), jnp.int32)

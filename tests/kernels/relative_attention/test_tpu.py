@@ -270,7 +270,7 @@ def test_choices_on_a_tpu():
     assert found(300, "TPU v3").implementation == "reference"
     one = found(1)
     assert one.implementation == "reference"
-    assert one.passed_over == ("tpu: 1 queries are padded to 128, which XLA need not",)
+    assert one.passed_over == ("tpu: it pads 1 queries to 128, and XLA does not",)
     own = {"dropout_rate": 0.1, "dropout_key": jax.random.key(0)}
     (reason,) = found(300, broadcast_dropout=False, **own).passed_over
     assert "needs all weights at once" in reason
