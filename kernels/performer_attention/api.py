@@ -54,25 +54,25 @@ def performer_attention(
 ) -> jax.Array:
     """Attention with weights phi(q) . phi(k), where phi(x) = max(x, 0) + epsilon.
 
-    Output t is the sum over keys s of (phi(q_t) . phi(k_s)) v_s, over the same sum of
-    the weights alone. Both are read from sums over keys, so that time and memory grow
-    with the length, not with its square. Sums are float32; logits are not scaled.
+    Output t is the sum over keys s of (phi(q_t) . phi(k_s)) v_s, divided by the sum of
+    the weights. Both are computed from sums over keys, so time and memory are linear in
+    the length. Sums are float32; logits are not scaled.
 
     Shapes: B batch, T queries, S keys, H heads, G key-value heads (a divisor of H), D
-    width of a head.
+    head width.
 
     Args:
         query: [B, T, H, D], float32 or bfloat16.
         key: [B, S, G, D], of query's dtype.
         value: [B, S, G, D], of query's dtype.
-        causal: query t attends to keys s <= t only; T must be S.
-        key_mask: bool [B, S], True for keys that may be attended. A factor of phi(k),
-            so that not even epsilon is left of the others.
-        epsilon: at least 0, a Python number. At 0 weights may vanish for all keys.
+        causal: whether query t attends only to keys s <= t; requires T = S.
+        key_mask: bool [B, S], True for keys that may be attended to. It multiplies
+            phi(k), so that masked keys do not even contribute epsilon.
+        epsilon: a Python number, at least 0. With 0, the weights of all keys may be 0.
         implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
-        [B, T, H, D], of query's dtype. A query without any key (all masked, or all
+        [B, T, H, D], of query's dtype. A query without keys (all masked, or all
         weights exactly 0) gives exactly 0, with gradients of exactly 0.
 
     Raises:
@@ -89,7 +89,7 @@ def performer_attention(
     if causal and query.shape[1] != key.shape[1]:
         raise ValueError(
             f"{_OP}: causal: needs as many queries as keys, got {query.shape[1]} "
-            f"queries and {key.shape[1]} keys; for decoding see performer_step"
+            f"queries and {key.shape[1]} keys; for decoding, use performer_step"
         )
     epsilon = float(epsilon)
     if not 0.0 <= epsilon < math.inf:
@@ -97,7 +97,7 @@ def performer_attention(
     mask = jnp.zeros((1, 0), jnp.float32)
     if key_mask is not None:
         mask = key_mask.astype(jnp.float32)
-        # Not what weighs nothing times 0, which may be NaN.
+        # Masked values are set to 0, because 0 times NaN would be NaN.
         seen = key_mask[:, :, None, None]
         key, value = (jnp.where(seen, x, jnp.zeros((), x.dtype)) for x in (key, value))
     groups = query.shape[2] // key.shape[2]

@@ -1,4 +1,4 @@
-"""How much of the sequence, and how many heads, a program of the TPU kernels takes."""
+"""Block sizes and data layout of the Pallas Performer kernels."""
 
 import dataclasses
 
@@ -6,23 +6,23 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-# Heads narrower than this are padded to it: a chunk is as long as a head is wide, and
-# shorter ones fill no tile of bfloat16.
+# Narrower heads are padded to this width: a chunk is as long as a head is wide, and
+# shorter chunks do not fill a bfloat16 tile.
 NARROWEST = 32
-GROUP = 128  # positions whose denominators leave the kernel as one row of lanes
-# Blocks of all operands and results, twice for the copies under way; the compiler
-# grants 16 MiB to a kernel.
+GROUP = 128  # Positions whose denominators are written as one row of lanes.
+# For the double-buffered blocks of all operands and results; the compiler grants a
+# kernel 16 MiB.
 _VMEM_BYTES = 10 << 20
-_ROWS = 2048  # more positions a program gain nothing; measured on v5e
+_ROWS = 2048  # More positions per program gain nothing; measured on v5e.
 
 
 @dataclasses.dataclass(frozen=True)
 class PerformerBlocks:
-    """Sizes of what one program takes; None lets the heuristic choose.
+    """Block sizes of one program; None lets the heuristic choose.
 
     Attributes:
-        rows: positions of causal attention, a multiple of 128.
-        tiles: groups of heads that fill 128 lanes (or a wider head).
+        rows: positions, for causal attention, a multiple of 128.
+        tiles: the number of groups of heads that fill 128 lanes (or of wider heads).
     """
 
     rows: int | None = None
@@ -31,15 +31,15 @@ class PerformerBlocks:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How heads and positions lie in the kernels' arrays, [B, length, lanes].
+    """The layout of heads and positions in the kernels' arrays, [B, length, lanes].
 
     Attributes:
-        width: of a head, before padding.
-        lanes: that a head takes.
-        num_tiles: tiles of whole heads in an array.
-        tiles: of them, in a program.
-        length: of the sequence, padded.
-        rows: positions of a program.
+        width: head width, before padding.
+        lanes: lanes per head.
+        num_tiles: tiles (of whole heads) in an array.
+        tiles: tiles per program.
+        length: length of the sequence, padded.
+        rows: positions per program.
     """
 
     width: int
@@ -51,43 +51,43 @@ class Layout:
 
     @property
     def heads(self) -> int:
-        """Heads of a tile."""
+        """Heads per tile."""
         return lanes.heads_per_tile(self.lanes)
 
     @property
     def tile(self) -> int:
-        """Lanes of a tile."""
+        """Lanes per tile."""
         return lanes.tile_lanes(self.lanes)
 
     @property
     def chunk(self) -> int:
-        """Positions of a chunk: the keys of all heads of a tile fill 128 lanes."""
+        """Positions per chunk, so that the keys of a tile's heads fill 128 lanes."""
         return lanes.LANES // self.heads
 
     @property
     def group(self) -> int:
-        """Positions of a group of whole chunks."""
+        """Positions per group of whole chunks."""
         return min(GROUP, self.rows)
 
 
 def head_lanes(width: int) -> int:
-    """Returns the lanes that a head takes."""
+    """Returns the number of lanes of a head."""
     return lanes.padded_width(max(width, NARROWEST))
 
 
 def padded(length: int, width: int) -> int:
-    """Returns a length in whole chunks, or whole groups if there are several."""
+    """Returns a length padded to whole chunks, or to whole groups if it exceeds one."""
     chunk = min(head_lanes(width), lanes.LANES)
     unit = chunk if length <= GROUP else GROUP
     return -(-length // unit) * unit
 
 
 def most_rows(width: int, row_bytes: int) -> int:
-    """Returns the positions that a program takes at most, of one tile.
+    """Returns the maximum positions of one tile per program.
 
     Args:
-        width: of a head.
-        row_bytes: of one position and lane of all operands and results.
+        width: head width.
+        row_bytes: bytes per position and lane of all operands and results.
     """
     tile = lanes.tile_lanes(head_lanes(width))
     return min(_ROWS, _VMEM_BYTES // (2 * row_bytes * tile) // GROUP * GROUP)
@@ -103,17 +103,17 @@ def choose(
 ) -> Layout:
     """Returns the layout of a sequence.
 
-    A program takes up to 2048 positions and, of the tiles, the most that divide them
-    and fit into VMEM: few and large programs hide their copies best. The same for all
-    chips, whose compilers grant a kernel the same VMEM.
+    A program takes up to 2048 positions and the largest divisor of the number of tiles
+    that fits into VMEM, because few large programs hide copies best. The result is the
+    same for all chips, since their compilers grant a kernel the same VMEM.
 
     Args:
-        chip: what the kernel is lowered for.
-        length: of the sequence.
-        num_heads: heads.
-        width: of a head.
-        row_bytes: of one position and lane of all operands and results.
-        whole: a program takes all positions.
+        chip: the chip that the kernel is lowered for.
+        length: length of the sequence.
+        num_heads: number of heads.
+        width: head width.
+        row_bytes: bytes per position and lane of all operands and results.
+        whole: whether a program takes all positions.
 
     Raises:
         ValueError: if requested block sizes do not fit; says which.
@@ -124,7 +124,7 @@ def choose(
     num_tiles = -(-num_heads // lanes.heads_per_tile(head))
     asked = wrap.blocks(PerformerBlocks) or PerformerBlocks()
     size = padded(length, width)
-    budget = _VMEM_BYTES // (2 * row_bytes * tile)  # rows of a tile
+    budget = _VMEM_BYTES // (2 * row_bytes * tile)  # Rows of one tile.
     rows = size if whole else asked.rows
     if rows is None:
         count = -(-size // max(GROUP, most_rows(width, row_bytes)))

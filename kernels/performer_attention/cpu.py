@@ -1,18 +1,18 @@
-"""Performer attention in C++ (`cpu/performer_attention-inl.h`): when, at what cost."""
+"""The C++ Performer attention: when it runs, and FLOPs."""
 
 from typing import Any
 
 from clinometer.kernels.cpu import wrap
 from clinometer.kernels.performer_attention import specs
 
-_WIDEST = 128  # of a bidirectional head; measured, AVX2
+_WIDEST = 128  # Of a bidirectional head; measured with AVX2.
 
 
 def _refuse(query: Any, causal: bool, **_: Any) -> str | None:
     if not causal and query.shape[3] > _WIDEST:
         return (
             f"bidirectional heads wider than {_WIDEST} are products that XLA computes "
-            "as fast"
+            "just as fast"
         )
     return None
 
@@ -28,8 +28,8 @@ def _forward_executed(query: Any, key: Any, **_: Any) -> int:
 
 
 def _backward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
-    # The forward pass's states again. A causal pass also keeps the sum over queries
-    # twice, transposed, where the other transposes it once.
+    # Includes the forward pass's states. A causal pass also maintains a transposed copy
+    # of the sum over queries, which the other pass transposes once.
     return _executed(query, 3 if causal else 2, 3, key.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""Causal Performer attention one position at a time, with a state of constant size."""
+"""Causal Performer attention step by step, with a state of constant size."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from clinometer.kernels.performer_attention import reference
 
 
 class PerformerState(NamedTuple):
-    """Sums over the keys so far, float32.
+    """Sums over the keys so far.
 
     Attributes:
-        values: [B, H, D, D], of phi(k) v^T.
-        keys: [B, H, D], of phi(k).
+        values: float32 [B, H, D, D], the sum of phi(k) v^T.
+        keys: float32 [B, H, D], the sum of phi(k).
     """
 
     values: jax.Array
@@ -21,7 +21,13 @@ class PerformerState(NamedTuple):
 
 
 def performer_state(batch: int, num_heads: int, width: int) -> PerformerState:
-    """Returns the state before the first position."""
+    """Returns the state before the first position.
+
+    Args:
+        batch: B.
+        num_heads: H.
+        width: D, the head width.
+    """
     return PerformerState(
         jnp.zeros((batch, num_heads, width, width), jnp.float32),
         jnp.zeros((batch, num_heads, width), jnp.float32),
@@ -36,23 +42,23 @@ def performer_step(
     *,
     epsilon: float = 1e-3,
 ) -> tuple[jax.Array, PerformerState]:
-    """Attends from the next position to itself and to all before.
+    """Attends from the next position to itself and all earlier positions.
 
-    Shapes: B batch, H heads, D width of a head.
+    Shapes: B batch, H heads, D head width.
 
     Args:
-        state: of the positions before.
+        state: the state after the earlier positions.
         query: [B, H, D].
         key: [B, H, D], of query's dtype.
         value: [B, H, D], of query's dtype.
-        epsilon: as of `performer_attention`.
+        epsilon: see `performer_attention`.
 
     Returns:
-        Output [B, H, D], of query's dtype, as `performer_attention(causal=True)` gives
-        for this position; and the state after it.
+        The output [B, H, D], of query's dtype, as `performer_attention(causal=True)`
+        gives for this position, and the new state.
 
     Raises:
-        ValueError: a shape does not fit the state; says which.
+        ValueError: if a shape does not match the state; names the argument.
     """
     for name, x in (("query", query), ("key", key), ("value", value)):
         if x.shape != state.keys.shape:
@@ -72,13 +78,13 @@ def performer_sums(
     *,
     epsilon: float = 1e-3,
 ) -> PerformerState:
-    """Returns the state after all keys of a memory that queries read one by one.
+    """Returns the state after all keys, for queries that read it with `performer_read`.
 
     Args:
         key: [B, S, H, D].
         value: [B, S, H, D], of key's dtype.
         key_mask: bool [B, S], False for padding; None for all True.
-        epsilon: as of `performer_attention`.
+        epsilon: see `performer_attention`.
     """
     keys = reference.features(key, epsilon)
     if key_mask is not None:
@@ -93,12 +99,12 @@ def performer_sums(
 def performer_read(
     state: PerformerState, query: jax.Array, *, epsilon: float = 1e-3
 ) -> jax.Array:
-    """Attends from a query to all keys of a state, without adding one.
+    """Attends from a query to all keys of a state, without adding a key.
 
     Args:
-        state: sums over keys.
+        state: the sums over keys.
         query: [B, H, D].
-        epsilon: as of `performer_attention`.
+        epsilon: see `performer_attention`.
 
     Returns:
         [B, H, D], of query's dtype.

@@ -1,9 +1,9 @@
-"""Performer attention in plain jnp, in the form that XLA runs best.
+"""Reference implementation of Performer attention in plain jnp.
 
-Operands and settings as in `api.py`; the batch leads every operand. All is computed in
-float32, with the heads before the positions: products of matrices that lie whole are
-several times faster than over strides. Causal attention goes by chunks of positions:
-N chunks of C, a state for each, S/C D^2 floats in all.
+Operands and settings are those of `specs.py`. Everything is computed in float32, with
+heads before positions, because products of contiguous matrices are several times faster
+than of strided ones. Causal attention uses chunks of C positions with a state for each,
+S/C * D^2 floats in total.
 """
 
 import functools
@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from clinometer.kernels import masking
 
-# Positions that are summed in one go; a plain float32 sum of many more loses digits.
+# Positions summed at a time; a plain float32 sum of many more loses precision.
 PART = 1024
-# Longer chunks waste products right of the diagonal, shorter ones are slow products.
+# Longer chunks waste work above the diagonal; shorter ones make slow products.
 CHUNK = 64
 
 
@@ -92,7 +92,7 @@ def _backward(
     queries, keys, values = _gathered(query, key, value, mask, epsilon)
     scale = inverse(denominator)[..., None]
     output_grad = _heads_first(output_grad)
-    # Of the numerator and of the denominator.
+    # The gradients of numerator and denominator.
     gradient = output_grad * scale
     dots = jnp.sum(output_grad * _heads_first(output), axis=-1, keepdims=True)
     arrays = (queries, keys, values, gradient, -dots * scale)
@@ -118,7 +118,7 @@ def features(x: jax.Array, epsilon: float) -> jax.Array:
 
 
 def inverse(denominator: jax.Array) -> jax.Array:
-    """1 / x; 0 for the denominator of a query without a key."""
+    """Returns 1 / x, or 0 for the denominator of a query without keys."""
     return jnp.where(denominator == 0.0, 0.0, 1.0 / denominator)
 
 
@@ -165,7 +165,7 @@ def _bidirectional_backward(
 
 
 def _outer(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Sums the outer products of all positions, [B, H, D, E]."""
+    """Returns the sum of outer products over all positions, [B, H, D, E]."""
     if left.shape[2] <= PART:
         return jnp.einsum("bhsd,bhse->bhde", left, right)
     left, right = (_chunks(x, PART) for x in (left, right))
@@ -173,14 +173,14 @@ def _outer(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def _total(x: jax.Array) -> jax.Array:
-    """Sums all positions, [B, H, D]."""
+    """Returns the sum over all positions, [B, H, D]."""
     if x.shape[2] <= PART:
         return x.sum(axis=2)
     return _in_pairs(_chunks(x, PART).sum(axis=3))
 
 
 def _in_pairs(x: jax.Array) -> jax.Array:
-    """Sums along axis 2, by pairs of pairs."""
+    """Returns the pairwise sum along axis 2."""
     while x.shape[2] > 1:
         rest = [(0, 0)] * (x.ndim - 3)
         x = jnp.pad(x, [(0, 0), (0, 0), (0, x.shape[2] % 2), *rest])
@@ -236,28 +236,29 @@ def _causal_backward(
 
 
 def _earlier(scores: jax.Array) -> jax.Array:
-    """Returns bool [C, C]: which keys of a chunk come no later than its queries."""
+    """Returns the causal mask within a chunk, bool [C, C]."""
     return jnp.tril(jnp.ones(scores.shape[-2:], jnp.bool_))
 
 
 def _before(x: jax.Array) -> jax.Array:
-    """Sums of all chunks before each, along axis 2.
+    """Returns the sums of all chunks before each one, along axis 2.
 
-    Not the sums less the chunk's own: its rounding would reach earlier queries.
+    The chunk is not subtracted from an inclusive sum, because its rounding errors would
+    then affect earlier queries.
     """
     rest = [(0, 0)] * (x.ndim - 3)
     return jnp.pad(jnp.cumsum(x, axis=2)[:, :, :-1], [(0, 0), (0, 0), (1, 0), *rest])
 
 
 def _after(x: jax.Array) -> jax.Array:
-    """Sums of all chunks after each, along axis 2."""
+    """Returns the sums of all chunks after each one, along axis 2."""
     rest = [(0, 0)] * (x.ndim - 3)
     sums = jax.lax.cumsum(x, axis=2, reverse=True)
     return jnp.pad(sums[:, :, 1:], [(0, 0), (0, 0), (0, 1), *rest])
 
 
 def _chunks(x: jax.Array, most: int = CHUNK) -> jax.Array:
-    """Splits [B, H, S, D] to [B, H, N, C, D]; zeros behind the last position."""
+    """Splits [B, H, S, D] into [B, H, N, C, D], padded with zeros."""
     size = min(most, x.shape[2])
     x = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % size), (0, 0)))
     return x.reshape(*x.shape[:2], -1, size, x.shape[3])

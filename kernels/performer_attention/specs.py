@@ -1,6 +1,6 @@
-"""Performer attention: signatures and declared costs.
+"""Signatures and declared FLOPs of Performer attention.
 
-Axes: b batch, t queries, s keys, h heads, d width of a head.
+Axes: b batch, t queries, s keys, h heads, d head width.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ _OPERANDS = {
     "query": "b t h d",
     "key": "b s h d",
     "value": "b s h d",
-    "mask": "b? s",  # on phi(key); [1, 0] for none
+    "mask": "b? s",  # of phi(key); [1, 0] for no mask
 }
 _SETTINGS = ("causal", "epsilon")
 
@@ -43,14 +43,15 @@ BACKWARD = Signature(
 
 
 def forward_flops(query: Any, key: Any, **_: Any) -> int:
-    """Algorithmic FLOPs: each key is put into a D x D state, each query reads one.
+    """Returns the algorithmic FLOPs.
 
-    Causal or not; the denominators, a D-th of this, do not count.
+    Each key is added to a D x D state and each query reads one, whether causal or not.
+    The denominators (1/D of that) are not counted.
     """
     batch, num_queries, num_heads, width = query.shape
     return 2 * batch * num_heads * (num_queries + key.shape[1]) * width**2
 
 
 def backward_flops(query: Any, key: Any, **_: Any) -> int:
-    """Algorithmic FLOPs: both products' gradients by both operands."""
+    """Returns the algorithmic FLOPs of both products' gradients."""
     return 2 * forward_flops(query, key)

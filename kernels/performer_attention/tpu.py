@@ -1,4 +1,4 @@
-"""Performer attention on TPUs: when the Pallas kernels run, and at what cost."""
+"""The Pallas Performer attention: when it runs, and FLOPs."""
 
 import dataclasses
 from typing import Any
@@ -13,8 +13,8 @@ from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
-_FORWARD_ARRAYS, _BACKWARD_ARRAYS = 4, 8  # operands and results
-_WIDEST = 256  # of a head, whose state stays in registers and VMEM
+_FORWARD_ARRAYS, _BACKWARD_ARRAYS = 4, 8  # Operands and results.
+_WIDEST = 256  # Head width whose state still fits into registers and VMEM.
 
 
 def forward(
@@ -89,7 +89,7 @@ def backward(
 def _layouts(
     chip: chips.Chip, query: Any, key: Any, arrays: int, causal: bool
 ) -> tuple[blocks.Layout, blocks.Layout]:
-    """Returns the layouts of queries and keys; the same one if causal."""
+    """Returns the layouts of queries and keys, which are the same if causal."""
     num_queries, num_heads, width = query.shape[1:]
     lengths = (num_queries, key.shape[1])
     size = arrays * query.dtype.itemsize
@@ -115,9 +115,9 @@ def _from_lanes(x: jax.Array, length: int, num_heads: int, width: int) -> jax.Ar
 def _padded_mask(
     mask: jax.Array, num_keys: int, layout: blocks.Layout, causal: bool
 ) -> jax.Array | None:
-    """Returns [1 or B, 1, length], None if no key is masked.
+    """Returns the mask as [1 or B, 1, length], or None if no key is masked.
 
-    Keys that pad a causal sequence come after all queries, and need no mask.
+    Padding keys of a causal sequence come after all queries and need no mask.
     """
     if not mask.size:
         if causal or num_keys == layout.length:
@@ -138,9 +138,9 @@ def _refuse(
     size = _BACKWARD_ARRAYS * query.dtype.itemsize
     if longest > blocks.most_rows(query.shape[3], size):
         return (
-            "bidirectional attention of sequences that a program cannot hold whole "
-            f"({query.shape[1]} queries, {key.shape[1]} keys) is products that XLA "
-            "computes as fast"
+            "bidirectional attention of sequences that do not fit into one program "
+            f"({query.shape[1]} queries, {key.shape[1]} keys) is made of products that "
+            "XLA computes just as fast"
         )
     return None
 
@@ -148,7 +148,7 @@ def _refuse(
 def _executed(
     query: Any, rows_of_tiles: int, key: Any = None, rows_of_keys: int = 0
 ) -> int:
-    """FLOPs of products, each of so many rows by a tile for every position."""
+    """Returns the FLOPs of products of `rows` per position with a tile of lanes."""
     batch, length, num_heads, width = query.shape
     head = blocks.head_lanes(width)
     tiles = batch * -(-num_heads // lanes.heads_per_tile(head))
@@ -159,7 +159,7 @@ def _executed(
 
 
 def _within(length: int, width: int) -> int:
-    """Columns of a position's products with the chunks of its group, on average."""
+    """Returns the average columns of a position's products within its group."""
     chunk = min(blocks.head_lanes(width), lanes.LANES)
     chunks = min(blocks.GROUP, blocks.padded(length, width)) // chunk
     return lanes.LANES * (chunks + 1) // 2
@@ -170,7 +170,7 @@ def _forward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
     tile = lanes.tile_lanes(blocks.head_lanes(width))
     if not causal:
         return _executed(query, tile, key, tile)
-    # Weights, their products with the values; reading the state, adding to it.
+    # Weights and their products with values; reading the state and adding to it.
     return _executed(query, 2 * _within(query.shape[1], width) + 2 * tile)
 
 
@@ -179,7 +179,7 @@ def _backward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:
     tile = lanes.tile_lanes(blocks.head_lanes(width))
     if not causal:
         return _executed(query, 2 * tile, key, 3 * tile)
-    # Two products within a group for each gradient, each reading a state; two states.
+    # For each gradient, two products within a group and reading a state; two states.
     return _executed(query, 6 * _within(query.shape[1], width) + 5 * tile)
 
 

@@ -1,7 +1,7 @@
-"""Bidirectional Performer attention on TPUs: a state of all keys, read by all queries.
+"""Bidirectional Performer attention on TPUs: one state of all keys per head.
 
-Shapes as in `tpu_causal`. A program has the whole sequences of its heads in VMEM, and
-so reads and writes every array once.
+Shapes are those of `tpu_causal`. A program holds the whole sequences of its heads in
+VMEM, and so reads and writes every array once.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from clinometer.kernels.tpu import products
 from clinometer.kernels.tpu import turns
 from clinometer.kernels.tpu import wrap
 
-Layouts = tuple[blocks.Layout, blocks.Layout]  # of queries and of keys
+Layouts = tuple[blocks.Layout, blocks.Layout]  # Of queries and of keys.
 
 span = tpu_rows.span
 
@@ -34,9 +34,9 @@ def forward(
 
     Args:
         arrays: query [B, T, lanes], key and value [B, S, lanes].
-        mask: [1 or B, 1, S] on phi(key), or None.
-        layouts: of the arrays, whose programs have the whole length.
-        epsilon: of phi.
+        mask: [1 or B, 1, S], of phi(key), or None.
+        layouts: the layouts of queries and keys; programs take the whole length.
+        epsilon: the epsilon of phi.
     """
     body = functools.partial(
         _forward_kernel, layouts=layouts, epsilon=epsilon, masked=mask is not None
@@ -69,10 +69,10 @@ def backward(
 
     Args:
         arrays: query, key, value, output and its gradient.
-        denominator: [B, parts, heads of a part, T].
-        mask: as `forward`.
-        layouts: as `forward`.
-        epsilon: of phi.
+        denominator: [B, parts, heads per part, T].
+        mask: see `forward`.
+        layouts: see `forward`.
+        epsilon: the epsilon of phi.
     """
     body = functools.partial(
         _backward_kernel, layouts=layouts, epsilon=epsilon, masked=mask is not None
@@ -94,12 +94,12 @@ def backward(
 
 
 class _Body:
-    """What both passes do, in a kernel that is traced.
+    """The code shared by both passes, inside a kernel.
 
     Args:
-        layouts: of queries and keys.
-        dtype: of the operands.
-        epsilon: of phi.
+        layouts: the layouts of queries and keys.
+        dtype: the dtype of the operands.
+        epsilon: the epsilon of phi.
     """
 
     def __init__(self, layouts: Layouts, dtype: jnp.dtype, epsilon: float) -> None:
@@ -136,7 +136,7 @@ def _gather(
     mask_ref: Any,
     states: Any,
 ) -> Iterator[None]:
-    """Adds a group of keys to the state, of keys by values, and to their sum."""
+    """Adds a group of keys to the state (keys times values) and to the sum of keys."""
     state_ref, total_ref = states
     mask = tpu_rows.mask_column(tile, mask_ref, at)
     keys = tile.key_features(key_ref[0, at, _lane(tile, t)], mask)
@@ -187,7 +187,7 @@ def _backward_kernel(
         rows = reference.inverse(denominator_ref[0, 0, _heads(tile, t), at])
         scale = tile.widened(tile.columns(rows))
         yield
-        # Of the numerator, and of the denominator in all lanes of a head.
+        # Gradients of the numerator, and of the denominator in all lanes of a head.
         gradient = output_grad_ref[0, at, lane].astype(jnp.float32) * scale
         terms = gradient * output_ref[0, at, lane].astype(jnp.float32)
         column = tile.widened(-tile.head_sums(tile.folded(terms)))

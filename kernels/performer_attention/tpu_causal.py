@@ -1,9 +1,9 @@
 """Causal Performer attention on TPUs: scans over chunks, with the state in VMEM.
 
-Shapes as in `blocks.Layout`: arrays are [B, length, lanes], denominators [B, parts,
-heads of a part, length], a mask [1 or B, 1, length]. A state is the sum over the
-positions before a chunk (after it, where a scan goes backwards) of products of two
-vectors; within the chunk, the weights of its positions are made.
+Shapes follow `blocks.Layout`: arrays are [B, length, lanes], denominators [B, parts,
+heads per part, length], and a mask is [1 or B, 1, length]. A state is the sum of outer
+products over the positions before a chunk (after it, if a scan runs backwards). Within
+a chunk, the weights of its positions are computed explicitly.
 """
 
 from collections.abc import Iterator
@@ -33,9 +33,9 @@ def forward(
 
     Args:
         arrays: query, key and value, [B, length, lanes].
-        mask: [1 or B, 1, length] on phi(key), or None.
-        layout: of the arrays.
-        epsilon: of phi.
+        mask: [1 or B, 1, length], of phi(key), or None.
+        layout: the layout of the arrays.
+        epsilon: the epsilon of phi.
     """
     body = functools.partial(
         _forward_kernel,
@@ -68,15 +68,15 @@ def backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the gradients of query, key and value, [B, length, lanes].
 
-    A program that has the whole sequence scans it forwards and then backwards; else
-    two kernels do, and read the operands twice.
+    If one program holds the whole sequence, it scans it forwards and then backwards.
+    Otherwise two kernels do this, and the operands are read twice.
 
     Args:
         arrays: query, key, value, output and its gradient, [B, length, lanes].
-        denominator: [B, parts, heads of a part, length].
-        mask: as `forward`.
-        layout: of the arrays.
-        epsilon: of phi.
+        denominator: [B, parts, heads per part, length].
+        mask: see `forward`.
+        layout: the layout of the arrays.
+        epsilon: the epsilon of phi.
     """
     specs = tpu_rows.Specs(layout, arrays[0].shape[0])
     shape = jax.ShapeDtypeStruct(arrays[0].shape, arrays[0].dtype)
@@ -133,8 +133,8 @@ def _forward_kernel(
         within = tile.weights_of_earlier(query, key)
         before = products.dot(query, tile.state(state_ref[t]))
         yield
-        # Of the weights of all keys, as many lanes as a head has: their sum is the
-        # denominator.
+        # The weights of all keys, summed into a head's lanes. The sum of these lanes is
+        # the denominator.
         weights = tile.folded(queries * total_ref[t])
         weights = tile.sum_of_later(within, weights)
         denominator = tile.head_sums(weights)
@@ -196,9 +196,9 @@ def _prepare(
     denominator_ref: Any,
     prepared: Any,
 ) -> Iterator[None]:
-    """Leaves the gradients of a group's numerators and denominators in scratch.
+    """Writes the gradients of a group's numerators and denominators to scratch.
 
-    Those of the denominators as columns of lanes, and as a row for each chunk.
+    Those of the denominators are written as columns of lanes and as a row per chunk.
     """
     *_, output_ref, output_grad_ref = arrays
     gradient_ref, column_ref, row_ref = prepared
@@ -211,7 +211,7 @@ def _prepare(
     yield
     gradient = output_grad_ref[0, at, lane].astype(jnp.float32) * scale
     gradient_ref[kept, at, :] = gradient.astype(gradient_ref.dtype)
-    # Minus the sum over a head's lanes is the gradient of its denominator.
+    # The denominator's gradient is minus the sum over the head's lanes.
     terms = gradient * output_ref[0, at, lane].astype(jnp.float32)
     terms = -tile.folded(terms)
     column_ref[kept, at, :] = tile.head_sums(terms)
@@ -232,10 +232,10 @@ def _query_step(
     states: Any,
     query_grad_ref: Any,
 ) -> Iterator[None]:
-    """Gradients of the queries of a group, from the state of keys before it."""
+    """Computes a group's query gradients, from the state of earlier keys."""
     query_ref, key_ref, value_ref, *_ = arrays
     gradient_ref, column_ref, _ = prepared
-    state_ref, total_ref = states  # of values by keys, of keys
+    state_ref, total_ref = states  # Sums of values times keys, and of keys.
     layout = tile.layout
     lane = slice(t * layout.tile, (t + 1) * layout.tile)
     at, kept = tpu_rows.span(index, layout.group), t % tpu_tile.TOGETHER
@@ -268,10 +268,10 @@ def _key_step(
     key_grad_ref: Any,
     value_grad_ref: Any,
 ) -> Iterator[None]:
-    """Gradients of a group's keys and values, from the state of queries after it."""
+    """Computes a group's key and value gradients, from the state of later queries."""
     query_ref, key_ref, value_ref, *_ = arrays
     gradient_ref, _, row_ref = prepared
-    state_ref, total_ref = states  # of queries by gradients; of denominators
+    state_ref, total_ref = states  # Queries times gradients, and denominators.
     layout = tile.layout
     lane = slice(t * layout.tile, (t + 1) * layout.tile)
     at, kept = tpu_rows.span(index, layout.group), t % tpu_tile.TOGETHER

@@ -1,4 +1,4 @@
-"""Blocks of the Performer kernels' arrays on TPUs, and loops over their positions."""
+"""Block specs of the Pallas Performer kernels, and loops over positions."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from clinometer.kernels.performer_attention import blocks
 from clinometer.kernels.performer_attention import tpu_tile
 from clinometer.kernels.tpu import lanes
 
-# Groups of positions whose chunks are one run of instructions; more are a loop of such.
+# Groups of positions that are unrolled; more become a loop.
 _UNROLLED = 4
 
 
 class Specs:
-    """Blocks of the arrays: grid (batch, part of the tiles, rows).
+    """Block specs for a grid (batch, part of the tiles, rows).
 
     Args:
-        layout: of the arrays.
+        layout: the layout of the arrays.
         batch: B.
-        backwards: the rows are visited from the last to the first.
+        backwards: whether rows are visited from last to first.
     """
 
     def __init__(
@@ -40,26 +40,26 @@ class Specs:
         return self._num_rows - 1 - i if self._backwards else i
 
     def array(self) -> pl.BlockSpec:
-        """Of [B, length, lanes]."""
+        """Returns the spec of [B, length, lanes]."""
         layout = self._layout
         shape = (1, layout.rows, layout.tiles * layout.tile)
         return pl.BlockSpec(shape, lambda b, p, i: (b, self._row(i), p))
 
     def denominator(self) -> pl.BlockSpec:
-        """Of the denominators."""
+        """Returns the spec of the denominators."""
         layout = self._layout
         shape = (1, 1, layout.tiles * layout.heads, layout.rows)
         return pl.BlockSpec(shape, lambda b, p, i: (b, p, 0, self._row(i)))
 
     def denominators(self) -> jax.ShapeDtypeStruct:
-        """Shape of the denominators of all."""
+        """Returns the shape of all denominators."""
         layout = self._layout
         heads = layout.tiles * layout.heads
         shape = (self._batch, self.grid[1], heads, layout.length)
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
     def masks(self, mask: jax.Array | None) -> list[pl.BlockSpec]:
-        """Of a mask [1 or B, 1, length], if there is one."""
+        """Returns the spec of a mask [1 or B, 1, length], if there is one."""
         if mask is None:
             return []
         one = mask.shape[0] == 1
@@ -67,7 +67,7 @@ class Specs:
         return [pl.BlockSpec(shape, lambda b, p, i: (0 if one else b, 0, self._row(i)))]
 
     def states(self) -> list[Any]:
-        """Scratch for the state of each tile, and a sum of vectors."""
+        """Returns the scratch for each tile's state, and for a sum of vectors."""
         layout = self._layout
         shape = (layout.tiles, layout.tile, layout.tile)
         return [
@@ -76,7 +76,7 @@ class Specs:
         ]
 
     def prepared(self, dtype: jnp.dtype) -> list[Any]:
-        """Scratch for what both scans of the backward pass use."""
+        """Returns the scratch shared by both scans of the backward pass."""
         layout = self._layout
         some = min(tpu_tile.TOGETHER, layout.tiles)
         chunks = layout.rows // layout.chunk
@@ -88,12 +88,12 @@ class Specs:
 
 
 def scan(count: int, step: Callable[[Any], None], backwards: bool = False) -> None:
-    """Calls `step(i)` for all i below count, in order or from the last to the first.
+    """Calls `step(i)` for i from 0 to count - 1, or in reverse.
 
     Args:
-        count: how many steps.
-        step: of an index, a number or a scalar.
-        backwards: from the last to the first.
+        count: the number of steps.
+        step: takes an index, which is an int or a traced scalar.
+        backwards: whether to go from last to first.
     """
     loops = count // _UNROLLED if count > _UNROLLED else 0
     rest = range(loops * _UNROLLED, count)
@@ -116,13 +116,13 @@ def scan(count: int, step: Callable[[Any], None], backwards: bool = False) -> No
 
 
 def span(index: Any, size: int) -> pl.Slice:
-    """Returns `size` positions from index * size on."""
+    """Returns the slice of `size` positions that starts at index * size."""
     start = index * size
     return pl.ds(start if isinstance(start, int) else pl.multiple_of(start, size), size)
 
 
 def start_states(refs: Sequence[Any]) -> None:
-    """Zeroes the states before the first rows of a sequence."""
+    """Sets the states to zero at the first rows of a sequence."""
 
     @pl.when(pl.program_id(2) == 0)
     def _start() -> None:
@@ -131,7 +131,7 @@ def start_states(refs: Sequence[Any]) -> None:
 
 
 def mask_column(tile: tpu_tile.Tile, mask_ref: Any, at: pl.Slice) -> jax.Array | None:
-    """Returns the mask [R, lanes of the tile] of some positions, or None."""
+    """Returns the mask of some positions as [R, lanes of the tile], or None."""
     if mask_ref is None:
         return None
     row = mask_ref[0, :, at]

@@ -1,10 +1,11 @@
-"""What the Performer kernels for TPUs do to one tile of heads.
+"""Operations of the Pallas Performer kernels on one tile of heads.
 
-A tile is 128 lanes: two heads of 64, say. Heads are never sliced out: copies of an
-array with all but one head zeroed are stacked along the positions. So one product gives
-the weights of all heads side by side, [chunk, heads * chunk], and another takes them
-back to the heads' lanes. A chunk is as long as a head is wide: then the lanes of a head
-and the keys of its weights are the same ones. Wider heads are alone in their tile.
+A tile is 128 lanes, for example two heads of 64. Heads are not sliced out. Instead,
+copies of an array, each with all but one head set to zero, are stacked along positions.
+One product then gives the weights of all heads side by side, [chunk, heads * chunk],
+and another maps them back to the heads' lanes. A chunk is as long as a head is wide, so
+that a head's lanes and the keys of its weights coincide. Wider heads have a tile of
+their own.
 """
 
 import jax
@@ -17,24 +18,24 @@ from clinometer.kernels.tpu import bits
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import products
 
-# Tiles whose steps are taken in turns: one's vector work fills another's products.
+# Tiles whose steps are interleaved: one's vector work overlaps another's products.
 TOGETHER = 4
 
 
 class Tile:
-    """Masks and products for one tile of a layout, in a kernel that is traced.
+    """Masks and products for one tile of a layout, inside a kernel.
 
     Args:
-        layout: of the arrays.
-        dtype: of the operands, which products take.
-        epsilon: of phi.
+        layout: the layout of the arrays.
+        dtype: the dtype of the operands of products.
+        epsilon: the epsilon of phi.
     """
 
     def __init__(self, layout: blocks.Layout, dtype: jnp.dtype, epsilon: float) -> None:
         self.layout = layout
         self.dtype = dtype
         self.epsilon = epsilon
-        # Sums are of float32: a product with ones must not round them more than once.
+        # Products with ones sum float32 values, and must not round them twice.
         exact = jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
         self.exact = exact
 
@@ -43,7 +44,7 @@ class Tile:
         return reference.features(x, self.epsilon)
 
     def key_features(self, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-        """Returns phi(x) float32, 0 in lanes that pad a head and of masked keys."""
+        """Returns phi(x), float32, with 0 for padding lanes and masked keys."""
         keys = self.features(x)
         layout = self.layout
         if layout.width < layout.lanes:
@@ -52,7 +53,7 @@ class Tile:
         return keys if mask is None else keys * mask
 
     def stacked(self, x: jax.Array) -> jax.Array:
-        """Returns [heads * C, tile]: a copy of [C, tile] for each head, else 0."""
+        """Returns [heads * C, tile]: for each head, x with 0 in other heads' lanes."""
         heads = range(self.layout.heads)
         if len(heads) == 1:
             return x
@@ -61,14 +62,14 @@ class Tile:
         )
 
     def state(self, x: jax.Array) -> jax.Array:
-        """Returns a state [tile, tile] for products, 0 for two different heads."""
+        """Returns a state [tile, tile] with 0 between different heads."""
         x = x.astype(self.dtype)
         if self.layout.heads == 1:
             return x
         return bits.kept(x, lambda row, lane: self._head(row) == self._head(lane))
 
     def some_tiles(self) -> list[range]:
-        """Returns the tiles of a program, by those that are taken together."""
+        """Returns the tiles of a program, in groups that are interleaved."""
         tiles = self.layout.tiles
         starts = range(0, tiles, TOGETHER)
         return [range(t, min(t + TOGETHER, tiles)) for t in starts]
@@ -78,18 +79,21 @@ class Tile:
         size = self.layout.chunk
         return [x[start : start + size] for start in range(0, x.shape[0], size)]
 
-    # Of a group, the weights of a chunk of columns with all rows from that chunk on (or
-    # up to it) are one product; only those of the chunk itself are masked.
+    # Within a group, the weights of a chunk of columns with all rows from that chunk on
+    # (or up to it) are one product; only those of the chunk itself are masked.
 
     def weights_of_earlier(
         self, rows: jax.Array, columns: jax.Array, added: jax.Array | float = 0.0
     ) -> list[list[jax.Array]]:
-        """Returns the chunks of rows' weights of each chunk of columns, float32.
+        """Returns the weights of each chunk of columns and the rows from it on.
 
         Args:
             rows: [R, tile].
             columns: [R, tile].
-            added: [R, 128], to the weights of all columns.
+            added: [R, 128], added to the weights of all columns.
+
+        Returns:
+            For each chunk of columns, float32 weights by chunk of rows.
         """
         weights = []
         size = self.layout.chunk
@@ -107,12 +111,15 @@ class Tile:
         columns: jax.Array,
         added: list[jax.Array] | None = None,
     ) -> list[list[jax.Array]]:
-        """Returns the chunks of rows' weights of each chunk of columns, float32.
+        """Returns the weights of each chunk of columns and the rows up to it.
 
         Args:
             rows: [R, tile].
             columns: [R, tile].
-            added: [1, 128] of each chunk.
+            added: [1, 128] for each chunk of columns, added to its weights.
+
+        Returns:
+            For each chunk of columns, float32 weights by chunk of rows.
         """
         weights = []
         size = self.layout.chunk
@@ -129,7 +136,7 @@ class Tile:
     def sum_of_later(
         self, weights: list[list[jax.Array]], total: jax.Array
     ) -> jax.Array:
-        """Adds the weights of all chunks of earlier columns to [R, 128]."""
+        """Adds the weights of earlier columns to `total` [R, 128]."""
         parts = self.chunks(total)
         for c, x in enumerate(weights):
             for i, part in enumerate(x):
@@ -139,7 +146,7 @@ class Tile:
     def products_of_later(
         self, weights: list[list[jax.Array]], columns: jax.Array, total: jax.Array
     ) -> jax.Array:
-        """Adds weights of earlier columns times the columns to [R, tile]."""
+        """Adds weights of earlier columns times the columns to `total` [R, tile]."""
         parts = self.chunks(total)
         for c, (x, chunk) in enumerate(zip(weights, self.chunks(columns), strict=True)):
             x = jnp.concatenate(x).astype(self.dtype)
@@ -151,7 +158,7 @@ class Tile:
     def products_of_earlier(
         self, weights: list[list[jax.Array]], columns: jax.Array, total: jax.Array
     ) -> jax.Array:
-        """Adds weights of later columns times the columns to [R, tile]."""
+        """Adds weights of later columns times the columns to `total` [R, tile]."""
         parts = self.chunks(total)
         for x, chunk in zip(weights, self.chunks(columns), strict=True):
             x = jnp.concatenate(x).astype(self.dtype)
@@ -161,16 +168,16 @@ class Tile:
         return jnp.concatenate(parts)
 
     def inverse(self, x: jax.Array) -> jax.Array:
-        """Returns 1 / x, and 0 for 0; of bfloat16 operands, to 16 bits or more."""
+        """Returns 1 / x, finite at 0; exact to 16 bits with bfloat16 operands."""
         if self.dtype == jnp.float32:
             return reference.inverse(x)
-        # Where x is 0 so is what is multiplied.
+        # Where x is 0, so is the factor.
         x = jnp.where(x == 0.0, 1.0, x)
         inverse = pl.reciprocal(x, approx=True)
         return inverse * (2.0 - x * inverse)
 
     def folded(self, x: jax.Array) -> jax.Array:
-        """Returns the sum [R, 128] of a wider tile's parts of 128 lanes."""
+        """Sums a wider tile's parts of 128 lanes to [R, 128]."""
         parts = range(0, self.layout.tile, lanes.LANES)
         return sum(x[:, start : start + lanes.LANES] for start in parts)
 
@@ -179,12 +186,12 @@ class Tile:
         return jnp.concatenate([x] * (self.layout.tile // lanes.LANES), axis=1)
 
     def head_sums(self, x: jax.Array) -> jax.Array:
-        """Sums the lanes of each head of [R, 128], to each of them."""
+        """Sums the lanes of each head of [R, 128], broadcast to its lanes."""
         ones = jnp.where(self._same_head(lanes.LANES), 1.0, 0.0).astype(self.dtype)
         return products.dot(x.astype(self.dtype), ones, precision=self.exact)
 
     def head_rows(self, x: jax.Array) -> jax.Array:
-        """Sums the lanes of each head of [R, 128], to rows [8 or more, R]."""
+        """Sums the lanes of each head of [R, 128] to rows [8 or more, R]."""
         return products.dot(
             self._selector().astype(self.dtype),
             x.astype(self.dtype),
@@ -193,7 +200,7 @@ class Tile:
         )
 
     def columns(self, rows: jax.Array) -> jax.Array:
-        """Turns a row for each head [heads, R] to [R, 128], in the head's lanes.
+        """Expands a row per head [heads, R] to [R, 128], in the head's lanes.
 
         Exact to 16 bits with bfloat16 operands.
         """
