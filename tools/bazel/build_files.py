@@ -1,7 +1,8 @@
-"""Writes the BUILD files from the imports of the sources: `make build-files`.
+"""Generates the BUILD files from the imports of the sources (`make build-files`).
 
-Every Python file has one target. Of a file that moved (one of this name lost its
-target elsewhere), the target moves along with what is written by hand in it.
+Every Python file has one target. If a file was moved (its target's file is gone, and
+there is a new file of the same name), its target moves with it, including the parts
+that were written by hand.
 """
 
 import argparse
@@ -22,10 +23,16 @@ _BUILT_IN = ("//visibility:", "//conditions:")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to write."""
+    """The changes to make.
 
-    texts: dict[str, str]  # Of each BUILD file that changes; an empty one goes.
-    warnings: list[str]  # What only a person can put right.
+    Attributes:
+        texts: path -> new text of each BUILD file that changes; files with an empty
+            text are deleted.
+        warnings: problems that have to be fixed by hand.
+    """
+
+    texts: dict[str, str]
+    warnings: list[str]
 
 
 def _folder(name: str) -> str:
@@ -33,13 +40,13 @@ def _folder(name: str) -> str:
 
 
 def _usual_name(name: str) -> str:
-    """Returns the name of the target that the file `name` gets by itself."""
+    """Returns the default name of the target of the file `name`."""
     path = pathlib.PurePosixPath(name)
     return path.parent.name if path.name == "__init__.py" else path.stem
 
 
 def _new_target(root: pathlib.Path, name: str) -> build_syntax.Target:
-    """Returns the target of a file that has none."""
+    """Returns a new target for a file that has none."""
     file = pathlib.PurePosixPath(name).name
     if file.startswith("test_"):
         rule = "cl_py_test"
@@ -51,10 +58,10 @@ def _new_target(root: pathlib.Path, name: str) -> build_syntax.Target:
 
 
 def _moves(gone: Iterable[str], new: Iterable[str]) -> dict[str, str]:
-    """Returns where each of the `new` files was, as far as their names tell.
+    """Returns new path -> old path of the files that were moved, judging by names.
 
-    A file moved where one of its name is gone and one is new, its folder's name
-    included if more than one are.
+    A file was moved if one file of its name is gone and one is new. If there are
+    several, the names of their folders are compared too.
     """
     gone, new, found = set(gone), set(new), {}
     for depth in (3, 2, 1):
@@ -72,9 +79,9 @@ def _moves(gone: Iterable[str], new: Iterable[str]) -> dict[str, str]:
 
 
 def _conftests(name: str, files: set[str]) -> set[str]:
-    """Returns the conftest.py files that pytest loads for `name`, which none imports.
+    """Returns the conftest.py files that pytest loads for a test file.
 
-    The one of tests/ comes with the rule.
+    tests/conftest.py is not included, since the rule adds it.
     """
     path = pathlib.PurePosixPath(name)
     if not path.name.startswith("test_"):
@@ -84,7 +91,7 @@ def _conftests(name: str, files: set[str]) -> set[str]:
 
 
 def _dangling(root: pathlib.Path, texts: dict[str, str]) -> list[str]:
-    """Returns a warning for each label in BUILD files that names nothing."""
+    """Returns a warning for each label in BUILD files that doesn't exist."""
     targets, used = {}, {}
     for path, text in texts.items():
         package = "" if path == "BUILD" else _folder(path)
@@ -100,7 +107,7 @@ def _dangling(root: pathlib.Path, texts: dict[str, str]) -> list[str]:
             here = other in targets and (root / other / name).is_file()
             if other not in targets or not (here or name in known):
                 path = f"{package}/BUILD".lstrip("/")
-                found.append(f"{path} names {written}, which does not exist")
+                found.append(f"{path} refers to {written}, which does not exist")
     return found
 
 
@@ -113,9 +120,9 @@ def _owners(
         for target in build.targets:
             name = f"{folder}/{target.file}"
             if name in owners:
-                # As a merge leaves it.
+                # For instance after a merge.
                 warnings.append(
-                    f"{folder}/BUILD: only the first target of {name} stays"
+                    f"{folder}/BUILD: {name} has several targets; kept only the first"
                 )
                 continue
             if target.file == "__init__.py":  # Its folder may have been renamed.
@@ -132,7 +139,9 @@ def _owners(
             owners[name] = old
     for name, target in gone.items():
         if lost := [*target.comments, *target.attributes]:
-            warnings.append(f"{name} is gone, and of its target: {'; '.join(lost)}")
+            warnings.append(
+                f"{name} is gone, so this part of its target is lost: {'; '.join(lost)}"
+            )
     return owners, warnings
 
 
@@ -142,7 +151,7 @@ def _text(
     others: tuple[str, ...],
     owners: dict[str, build_syntax.Target],
 ) -> str:
-    """Returns the BUILD file of a folder whose kept statements are `others`."""
+    """Returns the text of a folder's BUILD file; `others` are its kept statements."""
     here = sorted(
         (name for name in owners if _folder(name) == folder),
         key=lambda name: (not name.endswith("/__init__.py"), owners[name].name),
@@ -150,7 +159,7 @@ def _text(
     names = [owners[name].name for name in here]
     names += build_syntax.labels("\n".join(others), folder)[0]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        message = f"{folder}/BUILD: more than one target is called {', '.join(twice)}"
+        message = f"{folder}/BUILD: more than one target is named {', '.join(twice)}"
         raise build_syntax.BuildFileError(message)
     in_tests = folder.split("/")[0] == "tests"
     written = []
@@ -158,7 +167,7 @@ def _text(
         target, imports = owners[name], source_tree.imports(root, name)
         needed = imports.needed | _conftests(name, set(owners))
         if in_tests:
-            needed |= imports.mentioned  # Tests run code that they hold as text.
+            needed |= imports.mentioned  # Tests run code that is in their strings.
         deps = [f"//{_folder(n)}:{owners[n].name}" for n in needed & set(owners)]
         testonly = in_tests and target.rule != "cl_py_test"
         written.append(
@@ -169,11 +178,11 @@ def _text(
 
 
 def plan(root: pathlib.Path) -> Plan:
-    """Returns what changes in the BUILD files of the tree at `root`.
+    """Returns the changes to the BUILD files of the tree at `root`.
 
     Raises:
         build_syntax.BuildFileError: a BUILD file cannot be rewritten.
-        SyntaxError: a source file is not Python.
+        SyntaxError: a source file is not valid Python.
     """
     present = {
         path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
@@ -184,7 +193,7 @@ def plan(root: pathlib.Path) -> Plan:
         _folder(path): build_syntax.parse(text, path) for path, text in present.items()
     }
     owners, warnings = _owners(root, source_tree.python_files(root), parsed)
-    # A BUILD file without Python targets of ours is not ours to write.
+    # BUILD files without our Python targets are left alone.
     ours = {folder for folder, build in parsed.items() if build.targets}
     texts = {}
     for folder in sorted({*ours, *map(_folder, owners)}):
@@ -198,7 +207,7 @@ def plan(root: pathlib.Path) -> Plan:
 
 
 def difference(root: pathlib.Path, changes: Plan) -> str:
-    """Returns the changes of the BUILD files as a unified diff."""
+    """Returns the changes to the BUILD files as a unified diff."""
     lines = []
     for name, text in changes.texts.items():
         path = root / name
@@ -210,7 +219,7 @@ def difference(root: pathlib.Path, changes: Plan) -> str:
 
 
 def write(root: pathlib.Path, changes: Plan) -> None:
-    """Writes the BUILD files that change, and removes those that would be empty."""
+    """Writes the BUILD files that change, and deletes those that would be empty."""
     for name, text in changes.texts.items():
         if text:
             (root / name).write_text(text, encoding="utf-8")
@@ -219,14 +228,15 @@ def write(root: pathlib.Path, changes: Plan) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Rewrites the BUILD files of this checkout; returns the exit status."""
+    """Updates the BUILD files of this checkout; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="build_files", description="Writes the BUILD files from the imports."
+        prog="build_files",
+        description="Generates the BUILD files from the imports of the sources.",
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing; print what would change and exit with 1 if anything would",
+        help="write nothing; print the changes and exit with 1 if there are any",
     )
     check = parser.parse_args(arguments).check
     try:

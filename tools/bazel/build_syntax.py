@@ -1,8 +1,8 @@
-"""Reads and writes the text of one BUILD file, which is read as Python.
+"""Parses and writes the text of a BUILD file.
 
-Of a Python target, what the sources say (`srcs`, `deps`, `testonly`, `# pip:`) is
-written anew each time; its rule, name, other attributes and comments are kept. All
-other statements and comments stay as they are written.
+Some parts of a Python target follow from the sources and are always regenerated:
+`srcs`, `deps`, `testonly` and the `# pip:` comment. Its rule, name, other attributes
+and comments are kept, as are all other statements and comments of the file.
 """
 
 import ast
@@ -24,25 +24,38 @@ class BuildFileError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What a person decides about the target of one Python file."""
+    """The kept parts of the target of a Python file.
+
+    Attributes:
+        rule: name of the rule.
+        name: name of the target.
+        file: name of the file, in the BUILD file's folder.
+        comments: comment lines above the target.
+        attributes: other attributes, as written, such as 'tags = ["external"]'.
+    """
 
     rule: str
     name: str
-    file: str  # In the BUILD file's folder.
-    comments: tuple[str, ...] = ()  # The lines above it.
-    attributes: tuple[str, ...] = ()  # As written: 'tags = ["external"]'.
+    file: str
+    comments: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class BuildFile:
-    """The kept parts of a BUILD file."""
+    """The kept parts of a BUILD file.
 
-    others: tuple[str, ...] = ()  # Statements and comments, as written.
+    Attributes:
+        others: other statements and comments, as written.
+        targets: the Python targets.
+    """
+
+    others: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
 
 
 def full_label(label: str, package: str) -> str:
-    """Returns `label`, as written in `package`, as //package:name."""
+    """Returns a label that is written in `package` in the form //package:name."""
     if label.startswith(":"):
         return f"//{package}{label}"
     if ":" not in label and label.startswith("//"):
@@ -51,13 +64,13 @@ def full_label(label: str, package: str) -> str:
 
 
 def short_label(label: str) -> str:
-    """Returns //a/b:b as //a/b, the way it is written in BUILD files."""
+    """Returns a full label in the form that BUILD files use: //a/b for //a/b:b."""
     package, name = label.split(":")
     return package if package.rsplit("/", 1)[-1] == name else label
 
 
 def _call(statement: ast.stmt) -> tuple[str, ast.Call] | None:
-    """Returns the name and the node of a call that is a statement by itself."""
+    """Returns the name and node of a statement that is a call, else None."""
     match statement:
         case ast.Expr(value=ast.Call(func=ast.Name(id=name)) as call):
             return name, call
@@ -65,7 +78,7 @@ def _call(statement: ast.stmt) -> tuple[str, ast.Call] | None:
 
 
 def _comments(text: str) -> list[tuple[int, str]]:
-    """Returns the comments of a file, each with its line."""
+    """Returns the (line, comment) pairs of a file."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return [(t.start[0], t.string) for t in tokens if t.type == tokenize.COMMENT]
 
@@ -77,14 +90,14 @@ def _target(
     above: list[str],
     comments: list[tuple[int, str]],
 ) -> Target:
-    """Returns the target that a call writes.
+    """Returns the target that is declared by a call.
 
     Args:
         text: the file's content.
-        path: its name for messages.
+        path: the file's name, for messages.
         call: the call.
         above: the comment lines above it.
-        comments: all comments of the file, with their lines.
+        comments: (line, comment) pairs of the file.
     """
     where = f"{path}:{call.lineno}"
     literals, attributes, spans = {}, [], []
@@ -93,14 +106,16 @@ def _target(
             try:
                 literals[keyword.arg] = ast.literal_eval(keyword.value)
             except ValueError as error:
-                message = f"{where}: {keyword.arg} must be written out"
+                message = f"{where}: {keyword.arg} must be a literal"
                 raise BuildFileError(message) from error
         else:
             attributes.append(ast.get_source_segment(text, keyword))
             spans.append(range(keyword.lineno, keyword.end_lineno))
     if not literals.get("name") or len(literals.get("srcs", ())) != 1:
-        raise BuildFileError(f"{where}: a target has a name and one file in srcs")
-    # A comment between the arguments moves above the target, not away.
+        raise BuildFileError(
+            f"{where}: a target must have a name and exactly one file in srcs"
+        )
+    # Comments between the arguments are kept and moved above the target.
     inside = [
         comment
         for line, comment in comments
@@ -121,11 +136,11 @@ def parse(text: str, path: str) -> BuildFile:
 
     Args:
         text: the file's content.
-        path: the file's name for messages.
+        path: the file's name, for messages.
 
     Raises:
-        BuildFileError: the file is no BUILD file, or one of its Python targets has no
-            literal name or not exactly one file in `srcs`.
+        BuildFileError: the file is not a valid BUILD file, or one of its Python targets
+            doesn't have a literal name and exactly one file in `srcs`.
     """
     try:
         statements = ast.parse(text, path).body
@@ -134,7 +149,7 @@ def parse(text: str, path: str) -> BuildFile:
     lines, comments = text.splitlines(), _comments(text)
     others, targets, done = [], [], 0
     for statement in statements:
-        # Comments up to a blank line stand alone; those after it are the statement's.
+        # Comments directly above a statement belong to it, the others are separate.
         first = statement.lineno - 1
         while first > done and lines[first - 1].strip():
             first -= 1
@@ -154,7 +169,7 @@ def parse(text: str, path: str) -> BuildFile:
 
 
 def _attribute(name: str, values: list[str]) -> list[str]:
-    """Returns the lines of a list of strings."""
+    """Returns the lines of an attribute that is a list of strings."""
     if len(values) == 1:
         return [f'    {name} = ["{values[0]}"],']
     return [f"    {name} = [", *(f'        "{v}",' for v in values), "    ],"]
@@ -163,12 +178,12 @@ def _attribute(name: str, values: list[str]) -> list[str]:
 def target_text(
     target: Target, deps: Iterable[str], packages: Iterable[str], *, testonly: bool
 ) -> str:
-    """Returns the text of one target.
+    """Returns the text of a target.
 
     Args:
-        target: what is written by hand.
-        deps: full labels.
-        packages: third-party packages, for the comment.
+        target: the kept parts.
+        deps: full labels of its dependencies.
+        packages: third-party packages, for the `# pip:` comment.
         testonly: whether only tests may depend on it.
     """
     lines = list(target.comments)
@@ -185,12 +200,12 @@ def target_text(
 
 
 def file_text(others: Iterable[str], rules: set[str], targets: Iterable[str]) -> str:
-    """Returns the text of a BUILD file, empty where nothing is in it.
+    """Returns the text of a BUILD file, empty if it has no content.
 
     Args:
-        others: what is kept as it is; it comes first.
-        rules: the rules of the Python targets.
-        targets: their texts, in the order to write.
+        others: kept statements and comments, which come first.
+        rules: names of the rules of the Python targets.
+        targets: texts of the Python targets, in order.
     """
     loaded = ", ".join(f'"{rule}"' for rule in sorted(rules))
     load = [f'load("{_DEFINITIONS}", {loaded})'] if rules else []

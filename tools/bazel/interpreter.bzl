@@ -1,7 +1,7 @@
-"""A repository around one Python: its headers, those of its packages, its toolchain.
+"""A repository rule for the Python interpreter: headers, package headers, toolchain.
 
-The interpreter is the one that CLINOMETER_PYTHON names (tools/bazel/setup.sh sets it
-to the checkout's .venv), else the python3 that is first on PATH.
+The interpreter is that of CLINOMETER_PYTHON, which tools/bazel/setup.sh sets to the
+checkout's .venv, or else the first python3 on PATH.
 """
 
 _QUESTION = """
@@ -40,7 +40,7 @@ py_runtime(
     name = "runtime",
     interpreter_path = "{python}",
     python_version = "PY3",
-    # Debian has no command `python`, which Bazel's own first line asks for.
+    # Bazel's default needs a command `python`, which Debian doesn't have.
     stub_shebang = "#!{python}",
 )
 
@@ -65,14 +65,14 @@ def _interpreter_impl(repository_ctx):
     result = repository_ctx.execute([python, "-c", _QUESTION])
     if result.return_code != 0:
         fail(("%s lacks what the C++ kernels need (pybind11, jaxlib); run " % python) +
-             "`make setup`, then tools/bazel/setup.sh. It said:\n" + result.stderr)
+             "`make setup`, then tools/bazel/setup.sh. Its error was:\n" + result.stderr)
     pybind11, xla_ffi, headers = result.stdout.strip().split("\n")
     repository_ctx.symlink(pybind11, "pybind11")
     repository_ctx.symlink(xla_ffi, "xla_ffi")
     repository_ctx.symlink(headers, "python")
     repository_ctx.file("BUILD", _BUILD.replace("{python}", str(python)))
 
-# local: looked at again whenever the Bazel server starts.
+# local: evaluated again whenever the Bazel server starts.
 interpreter = repository_rule(
     implementation = _interpreter_impl,
     environ = [

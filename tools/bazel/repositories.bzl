@@ -1,8 +1,8 @@
-"""What a workspace needs to build our targets: its own WORKSPACE and others call it."""
+"""The repositories that a workspace needs to build our targets."""
 
 load(":interpreter.bzl", "interpreter")
 
 def clinometer_repositories():
-    """Declares the interpreter with its packages, and makes it the Python toolchain."""
+    """Declares the interpreter's repository and registers the Python toolchain."""
     interpreter(name = "interpreter")
     native.register_toolchains("@interpreter//:toolchain")

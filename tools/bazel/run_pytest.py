@@ -1,4 +1,4 @@
-"""Runs one pytest file as a Bazel test, without its slow and matrix cases."""
+"""Runs a pytest file as a Bazel test, without its slow and matrix cases."""
 
 import os
 import sys
@@ -7,19 +7,20 @@ import pytest
 
 
 class _Deselected:
-    """Counts the cases that `-m` deselected."""
+    """A pytest plugin that counts the cases deselected by `-m`."""
 
     count = 0
 
     def pytest_deselected(self, items):
-        """Called by pytest with the cases that are not to run."""
+        """Called by pytest with the deselected cases."""
         self.count += len(items)
 
 
 def main(argv: list[str]) -> int:
-    """Runs the file named in `argv`; returns Bazel's exit code.
+    """Runs the test file in `argv`; returns the exit code for Bazel.
 
-    An empty selection counts as success only if slow and matrix cases are all there is.
+    If no case is selected, this counts as success only if the file has slow or matrix
+    cases.
     """
     root = os.path.dirname(os.path.abspath("pyproject.toml"))
     deselected = _Deselected()

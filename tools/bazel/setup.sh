@@ -1,11 +1,11 @@
 #!/bin/bash
-# Readies Bazel for this checkout; safe to run again. Needs `make setup` first.
+# Sets up Bazel for this checkout, after `make setup`. It can be run again at any time.
 #
-# Writes .bazel/machine.rc, which .bazelrc imports: the interpreter (the checkout's
-# .venv, or the one that CLINOMETER_PYTHON names) and, if the Bazel on PATH is
-# Debian's offline 4.2.3, the folders that stand in for Bazel's own downloads. Any
-# other Bazel (6 or 7, such as bazelisk's) fetches its own and needs none of that.
-# Without a Bazel, root on a Debian system gets Debian's.
+# Writes .bazel/machine.rc, which .bazelrc imports. The file names the interpreter (that
+# of the checkout's .venv, or CLINOMETER_PYTHON). If the Bazel on PATH is Debian's offline
+# 4.2.3, it also names local folders that replace Bazel's own downloads; other versions
+# (6 or 7, for instance by bazelisk) download what they need. If there is no Bazel on
+# PATH, Debian's is installed, which needs root.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/../.."
 root=$(pwd)
@@ -52,6 +52,6 @@ REPOSITORIES
 } >.bazel/machine.rc.new
 mv .bazel/machine.rc.new .bazel/machine.rc
 
-# The server looks at the interpreter's packages only when it starts.
+# The server reads the interpreter's packages only when it starts.
 bazel shutdown >/dev/null 2>&1
 echo "bazel: ready; try 'bazel test //tests:smoke' and 'bazel run //train:main -- --help'"

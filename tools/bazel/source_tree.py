@@ -1,4 +1,4 @@
-"""Reads the checkout as text: its Python files and what they import."""
+"""Finds the Python files of the checkout and parses their imports."""
 
 import ast
 import dataclasses
@@ -8,10 +8,9 @@ import re
 import sys
 
 FOLDERS = ("kernels", "models", "data", "train", "tools", "tests")
-# The import shim belongs to the root package; setup.py and Bazel's runner are run by
-# their tools and imported by nobody.
+# The import shim belongs to the root package; Bazel's runner is never imported.
 NOT_OURS = ("tools/imports/clinometer/__init__.py", "tools/bazel/run_pytest.py")
-# Packages whose name on the index is another one than their module's.
+# Module -> name on the package index, if they differ.
 _PACKAGES = {
     "haiku": "dm-haiku",
     "orbax": "orbax-checkpoint",
@@ -22,11 +21,18 @@ _PACKAGES = {
 
 @dataclasses.dataclass(frozen=True)
 class Imports:
-    """What one file needs: files of ours, relative to the root, and packages."""
+    """The imports of a file.
 
-    needed: frozenset[str]  # By import statement, or a string that is a module's name.
-    mentioned: frozenset[str]  # Named inside other strings, such as code to run.
-    packages: frozenset[str]  # Third-party, by their names on the package index.
+    Attributes:
+        needed: our files, relative to the root, that it imports or whose module name is
+            one of its strings.
+        mentioned: our files that are imported inside its strings, such as code to run.
+        packages: third-party packages, by their names on the package index.
+    """
+
+    needed: frozenset[str]
+    mentioned: frozenset[str]
+    packages: frozenset[str]
 
 
 def python_files(root: pathlib.Path, folders=FOLDERS) -> list[str]:
@@ -41,7 +47,7 @@ def python_files(root: pathlib.Path, folders=FOLDERS) -> list[str]:
 
 
 def module_file(root: pathlib.Path, dotted: str) -> str | None:
-    """Returns the file of `clinometer.x.y`, or None if there is none."""
+    """Returns the file of the module `clinometer.x.y`, or None if there is none."""
     path = pathlib.PurePosixPath(*dotted.split(".")[1:])
     candidates = [path / "__init__.py"]
     if path.name:
@@ -54,7 +60,7 @@ def module_file(root: pathlib.Path, dotted: str) -> str | None:
 
 @functools.cache
 def _bound(text: str, package: str) -> frozenset[str]:
-    """Returns the names that an `__init__.py` takes from other modules than itself."""
+    """Returns the names that an `__init__.py` imports from other modules."""
     return frozenset(
         alias.asname or alias.name
         for node in ast.walk(ast.parse(text, package))
@@ -66,7 +72,7 @@ def _bound(text: str, package: str) -> frozenset[str]:
 def imported_file(root: pathlib.Path, package: str, name: str) -> str | None:
     """Returns the file that `from package import name` needs, or None if not ours.
 
-    A name that the package binds itself hides a module of that name.
+    If the package's `__init__.py` imports the name, that hides a module of that name.
     """
     own = module_file(root, package)
     is_package = own is not None and own.endswith("/__init__.py")
@@ -89,7 +95,7 @@ def _mentions(root: pathlib.Path, text: str) -> set[str | None]:
 
 
 def imports(root: pathlib.Path, name: str) -> Imports:
-    """Returns what the file `name` imports, also inside functions."""
+    """Returns the imports of the file `name`, including those inside functions."""
     tree = ast.parse((root / name).read_text(encoding="utf-8"), name)
     needed, mentioned, modules = set(), set(), set()
     for node in ast.walk(tree):

@@ -1,1 +1,1 @@
-"""What a program needs of a TPU that is not here, by its compiler."""
+"""Compiles programs for TPUs, without a TPU, and reads the compiler's output."""

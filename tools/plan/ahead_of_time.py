@@ -1,8 +1,9 @@
-"""Compiles whole train steps for TPUs that are not here: no step is run.
+"""Compiles whole train steps ahead of time for TPUs, without running them.
 
-`python -m clinometer.tools.plan.ahead_of_time transformer-base --topology v5e:4x4` says
-what the TPU compiler makes of the step, with the Pallas kernels and with XLA's own
-forms. Needs libtpu, not a TPU: `pip install 'clinometer[tpu]'`.
+`python -m clinometer.tools.plan.ahead_of_time transformer-base --topology v5e:4x4`
+reports memory and kernel choices of the compiled step, with the Pallas kernels and with
+the reference implementations. It needs libtpu (`pip install 'clinometer[tpu]'`), but no
+TPU.
 """
 
 import argparse
@@ -40,28 +41,31 @@ def compile_step(
     head_parts: int = 1,
     **overrides: Any,
 ) -> dict[str, Any]:
-    """Compiles a train step over all chips of a topology; returns what it needs.
+    """Compiles a train step for all chips of a topology.
 
-    The batch is divided over the chips, and the heads over `head_parts` of them;
-    parameters and the optimizer's state are whole on each.
+    The mesh has a "data" axis that divides the batch and a "model" axis, of size
+    `head_parts`, that divides the heads. Parameters and the optimizer's state are
+    replicated on all chips.
 
     Args:
-        name: of the model.
-        topology: a chip's name, or one with a shape, such as "v5e:4x4".
-        implementation: "auto" for the Pallas kernels, "reference" for XLA's forms.
+        name: the model's name.
+        topology: name of a chip, or one with a shape, such as "v5e:4x4".
+        implementation: "auto" for the Pallas kernels, "reference" for plain jnp.
         batch_size: B, over all chips.
-        shape: of an example, as the model takes it.
-        head_parts: a divisor of the number of chips.
+        shape: shape of an example, as the model takes it.
+        head_parts: size of the "model" axis, a divisor of the number of chips.
         **overrides: fields of the model's config.
 
     Returns:
-        A record; `hbm_*_bytes` and `pallas_calls` are of one chip's program, `choices`
-        the implementations taken, with the reasons for those passed over.
+        A record. `hbm_*_bytes` and `pallas_calls` are for the program of one chip.
+        `choices` are the implementations that were chosen, with the reasons why others
+        were not.
 
     Raises:
-        ModelNameError, ConfigError: as `models.build`.
-        ValueError: there is no such topology; head_parts or the batch do not divide.
-        RuntimeError: the compiler refuses the program.
+        ModelNameError, ConfigError: as for `models.build`.
+        ValueError: there is no such topology, or head_parts or the batch size does not
+            divide evenly.
+        RuntimeError: the compiler rejects the program.
     """
     _, topology = tpu_topologies.resolve(topology)
     devices = topologies.get_topology_desc(
@@ -119,28 +123,49 @@ def _choice_text(choice: Any) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Compiles both forms of a model's step; returns the exit code."""
+    """Compiles a model's train step both ways; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m clinometer.tools.plan.ahead_of_time",
-        description="Compiles a whole train step (forward, backward, Adafactor's "
-        "update; bfloat16, layers scanned) for a TPU that is not here, with the Pallas "
-        "kernels and with XLA's own forms. Needs libtpu: pip install "
-        "'clinometer[tpu]'.",
+        description="Compiles a whole train step (forward, backward and Adafactor's "
+        "update, in bfloat16 with scanned layers) for TPUs, without a TPU: once with "
+        "the Pallas kernels and once with the plain jnp implementations. Needs libtpu: "
+        "pip install 'clinometer[tpu]'.",
     )
-    parser.add_argument("model", metavar="MODEL", help="such as transformer-base")
-    parser.add_argument("--topology", default="v5e:4x4", help="default v5e:4x4")
     parser.add_argument(
-        "--batch-size", type=ranges.Whole(1), default=128, help="over all chips"
+        "model", metavar="MODEL", help="the model, such as transformer-base"
     )
-    parser.add_argument("--encoder-length", type=ranges.Whole(1), default=512)
-    parser.add_argument("--decoder-length", type=ranges.Whole(1), default=114)
+    parser.add_argument(
+        "--topology",
+        default="v5e:4x4",
+        help="a chip or topology (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=ranges.Whole(1),
+        default=128,
+        help="examples per batch, over all chips (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--encoder-length",
+        type=ranges.Whole(1),
+        default=512,
+        help="encoder tokens per example (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--decoder-length",
+        type=ranges.Whole(1),
+        default=114,
+        help="decoder tokens per example (default: %(default)s)",
+    )
     parser.add_argument(
         "--head-parts",
         type=ranges.Whole(1),
         default=1,
-        help="chips that share the heads",
+        help="number of chips to divide the heads over (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print a list of records")
+    parser.add_argument(
+        "--json", action="store_true", help="print the records as a JSON list"
+    )
     arguments = parser.parse_args(argv)
     try:
         compiler.libtpu_version()
@@ -151,7 +176,7 @@ def main(argv: Sequence[str]) -> int:
         )
         return exit_codes.FAILED
     os.environ.update(compiler.ENVIRONMENT)
-    jax.config.update("jax_platforms", "cpu")  # JAX was imported before
+    jax.config.update("jax_platforms", "cpu")  # JAX has already been imported.
     records = []
     for implementation in ("auto", "reference"):
         try:
@@ -174,9 +199,9 @@ def main(argv: Sequence[str]) -> int:
         records.append(record)
         out = sys.stderr if arguments.json else sys.stdout
         print(
-            f"{record['model']} on {record['topology']}, {implementation}: HBM temp "
-            f"{record['hbm_temp_bytes'] / 2**20:,.1f} MiB and arguments "
-            f"{record['hbm_argument_bytes'] / 2**20:,.1f} MiB a chip, "
+            f"{record['model']} on {record['topology']}, {implementation}: "
+            f"{record['hbm_temp_bytes'] / 2**20:,.1f} MiB of temporary HBM and "
+            f"{record['hbm_argument_bytes'] / 2**20:,.1f} MiB of arguments per chip, "
             f"{record['pallas_calls']} Pallas calls, compiled in "
             f"{record['compile_seconds']:.0f} s",
             *record["choices"],

@@ -1,10 +1,10 @@
-"""Compiles programs for TPU topologies in a process of its own, and tells of each.
+"""Compiles programs for TPU topologies in a child process, and reports on each.
 
-libtpu reads its flags once, and its simulator may end the process; so `compiler.py`
-runs this module as a child. It takes the path of a request, as JSON, and prints an
-event a line, as JSON too: a job begins, a job ends. What the compiler has written
-during a job is moved to the job's folder, before the end is told. It ends when its
-standard input does, with the process that holds the other end.
+`compiler.py` runs this module in a child process because libtpu reads its flags only
+once and its simulator may end the process. The argument is the path of a request in
+JSON. For each job, two events are printed as JSON lines: the job begins, the job ends.
+Before the second event, the files that the compiler wrote are moved to the job's
+folder. The process ends when its standard input is closed, and so when its parent ends.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ from clinometer.tools.plan.tpu_cost import case as case_lib
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the jobs of the request that `argv` names."""
+    """Runs the jobs of the request whose path is in `argv`."""
     request = json.loads(pathlib.Path(argv[0]).read_text(encoding="utf-8"))
     threading.Thread(target=_end_with_input, daemon=True).start()
     if request["core"] is not None:
         os.sched_setaffinity(0, [request["core"]])
-    # The compiler writes to standard output too: events get a channel of their own.
+    # The compiler also writes to standard output, so events use a separate descriptor.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -52,7 +52,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def move(dump: pathlib.Path, folder: pathlib.Path) -> None:
-    """Moves what the compiler has written since the last move."""
+    """Moves the files that the compiler has written since the last move.
+
+    Args:
+        dump: the folder that the compiler writes to.
+        folder: the job's folder, which is created if necessary.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for path in dump.iterdir():
         path.rename(folder / path.name)

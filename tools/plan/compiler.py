@@ -1,4 +1,4 @@
-"""Runs the TPU compiler in child processes that may hang, crash or be stopped."""
+"""Runs the TPU compiler in child processes, which may hang, crash or be stopped."""
 
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from typing import Any
 from clinometer.kernels import python_child
 from clinometer.tools.plan import child
 
-# What libtpu must be told to compile on a machine that has no TPU.
+# Environment variables that libtpu needs to compile on a machine without a TPU.
 ENVIRONMENT = {
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # else a second process fails at a lock
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # Otherwise a second process fails at a lock.
     "JAX_PLATFORMS": "cpu",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # of a host that is not there
-    "TPU_LOG_DIR": "disabled",  # else a file a process in /tmp, of gigabytes in all
-    "TPU_SKIP_MDS_QUERY": "1",  # there is no metadata server to ask
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # Any type: there is no such host.
+    "TPU_LOG_DIR": "disabled",  # Otherwise each process logs to a large file in /tmp.
+    "TPU_SKIP_MDS_QUERY": "1",  # There is no metadata server.
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
 _DUMP = (
@@ -38,26 +38,27 @@ _DUMP = (
 )
 _SIMULATE = ("--xla_jf_dump_static_llo_profile_to={}",)
 FLAGS = {"compile": (), "bundles": _DUMP, "simulate": _DUMP + _SIMULATE}
-START_SECONDS = 120.0  # until a child's first event: JAX is imported, libtpu loaded
+# Limit for a child's first event, after it has imported JAX and loaded libtpu.
+START_SECONDS = 120.0
 _ERROR = re.compile(
     r"Check failed|LLO_CHECK|INTERNAL|UNIMPLEMENTED|INVALID_ARGUMENT|RESOURCE_EXHAUSTED"
     r"|[Uu]nsupported|[Nn]ot implemented|Error"
 )
 
-# Severity, time, thread, file and line, before what is logged.
+# The prefix of a log line: severity, time, thread, file and line.
 _LOGGED = re.compile(r"^[FEWI]\d{4} [\d:.]+\s+\d+ \S+\] ")
 
 
 @dataclasses.dataclass(frozen=True)
 class Compilation:
-    """One program for one topology.
+    """A program to compile for a topology.
 
     Attributes:
         case: key of a case.
-        implementation: of the case.
-        dtype: of operands without their own.
-        topology: the compiler's name, e.g. "v5e:2x2".
-        kernel: the Pallas call of the program to compile alone; "" for all of it.
+        implementation: one of the case's implementations.
+        dtype: dtype of operands that don't have their own.
+        topology: the compiler's name of the topology, e.g. "v5e:2x2".
+        kernel: name of a Pallas call to compile by itself; "" for the whole program.
     """
 
     case: tuple[str, str, str]
@@ -69,17 +70,17 @@ class Compilation:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of a job.
+    """The outcome of a compilation.
 
     Attributes:
-        job: what was asked.
+        job: the compilation.
         reason: why there is no compiled program, or why the process ended; else None.
-        folder: with what the compiler wrote, even where it then failed; None where it
-            was not asked.
-        values: numbers of the compiled program, by name; empty without one.
-        lost: the process ended, so that it did not tell.
-        late: it was not done in time, or was killed from outside. What it wrote until
-            then depends on the machine.
+        folder: folder with the compiler's output, even if it then failed; None if there
+            is no output.
+        values: name -> number of the compiled program; empty if there is no program.
+        lost: whether the process ended before it reported a result.
+        late: whether the time limit was exceeded or the process was killed from
+            outside. The output written until then depends on the machine.
     """
 
     job: Compilation
@@ -90,20 +91,20 @@ class Outcome:
     late: bool = False
 
     def discard(self) -> None:
-        """Removes what the compiler wrote, which may be tens of megabytes."""
+        """Deletes the compiler's output, which may be tens of megabytes."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class StoppedError(Exception):
-    """The compiler was told to stop."""
+    """The compiler was stopped."""
 
 
 def libtpu_version() -> str:
     """Returns libtpu's version.
 
     Raises:
-        ModuleNotFoundError: it is not installed.
+        ModuleNotFoundError: libtpu is not installed.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise ModuleNotFoundError("No module named 'libtpu'", name="libtpu")
@@ -111,11 +112,13 @@ def libtpu_version() -> str:
 
 
 class Compiler:
-    """Children at work, and the folder of what they write; a context.
+    """Compiles programs in child processes; a context manager.
+
+    Leaving the context ends the processes and deletes their output.
 
     Attributes:
-        table: "module:function" that makes the cases.
-        timeout: seconds that a job may take.
+        table: the function that returns the cases, as "module:function".
+        timeout: time limit of a job, in seconds.
     """
 
     def __init__(self, table: str, timeout: float) -> None:
@@ -134,7 +137,7 @@ class Compiler:
         self._work.cleanup()
 
     def stop(self) -> None:
-        """Ends all children, and starts no more; for another thread."""
+        """Ends all child processes and starts no more; may be called by any thread."""
         with self._lock:
             self._stopped = True
             living = list(self._living)
@@ -142,13 +145,16 @@ class Compiler:
             process.close()
 
     def run(self, jobs: Sequence[Compilation], mode: str) -> Iterator[Outcome]:
-        """Compiles jobs one after the other, and yields each outcome as it comes.
+        """Runs jobs one after the other.
 
-        A child takes as many jobs as it survives; the rest goes to another one.
+        If a child process ends, a new one continues with the remaining jobs.
 
         Args:
-            jobs: what to compile.
-            mode: of `FLAGS`, what the compiler is to write.
+            jobs: the programs to compile.
+            mode: key of `FLAGS`, which determines what the compiler writes.
+
+        Yields:
+            The outcome of each job, as soon as it is known.
 
         Raises:
             StoppedError: `stop` was called.
@@ -180,8 +186,8 @@ class Compiler:
         with self._lock:
             if self._stopped:
                 raise StoppedError
-            # Where the simulator ends its process, it depends on threads that run
-            # beside it what is written until then: on one core there is one thread.
+            # If the simulator ends its process, what was written until then depends on
+            # other threads. On a single core it runs only one thread.
             cores = sorted(os.sched_getaffinity(0))
             core = cores[len(self._living) % len(cores)]
             process = _Child(
@@ -197,7 +203,7 @@ class Compiler:
 
 
 class _Child:
-    """A process of `child.py`, ended with its group when it is closed."""
+    """A process that runs `child.py`; `close` ends it and its process group."""
 
     def __init__(
         self,
@@ -224,21 +230,25 @@ class _Child:
             self._process = subprocess.Popen(
                 python_child.module(child.__name__, str(request)),
                 env=_environment(mode, self.dump),
-                stdin=subprocess.PIPE,  # it ends with us, however we end
+                stdin=subprocess.PIPE,  # The child ends when this process ends.
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                start_new_session=True,  # Ctrl-C reaches us, and we end it
+                start_new_session=True,  # Ctrl-C reaches only this process.
             )
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def outcome(self, timeout: float) -> tuple[dict[str, Any] | None, str | None, bool]:
-        """Waits for the next job.
+        """Waits for the result of the next job.
+
+        Args:
+            timeout: time limit in seconds.
 
         Returns:
-            Its values, without any where it was refused, None where the process is
-            lost; the reason, if it has no program; and whether it was not done in time.
+            A tuple of: the job's values, empty if the program was rejected and None if
+            the process has ended; the reason if there is no program; and whether the
+            time limit was exceeded or the process was killed.
         """
         try:
             begun = self._events.get(timeout=START_SECONDS)
@@ -246,7 +256,7 @@ class _Child:
         except queue.Empty:
             return None, f"not done after {timeout:g} seconds", True
         if event is None:
-            # Killed, perhaps for want of memory: that tells of the machine too.
+            # If it was killed, perhaps for lack of memory, that depends on the machine.
             killed = self._process.wait() == -signal.SIGKILL
             return None, self._last_words(), killed
         reason = event.pop("reason")
@@ -254,7 +264,7 @@ class _Child:
         return values, reason and _short(reason), False
 
     def close(self) -> None:
-        """Ends the process and those that it started."""
+        """Ends the process and its children."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

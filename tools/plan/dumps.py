@@ -1,8 +1,8 @@
-"""Reads what the TPU compiler writes about a program: the cost of each instruction.
+"""Parses the TPU compiler's dumps of a program: the cost of each instruction.
 
-libtpu's dumps are undocumented; kernels/README.md#what-the-tpu-compiler-says tells how
-far to trust them. An instruction that is equal to an earlier one is compiled once, so
-its cost is that of the one that has files.
+libtpu's dumps are undocumented; kernels/README.md#what-the-tpu-compiler-says describes
+how reliable they are. Equal instructions are compiled only once, so their cost is that
+of the one with dump files.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import re
 
 from clinometer.tools.plan import hlo
 
-# Columns of the utilization table, in its order.
+# Columns of the utilization table, in order.
 SLOTS = (
     "matmul",
     "matpush",
@@ -28,8 +28,8 @@ SLOTS = (
     "salu",
 )
 
-# Address, mark ("LB" for the start of a loop's body), one ">" a loop around it, and "}"
-# where it is empty: a branch's delay slots are, and then have no ">".
+# Address, mark ("LB" for the start of a loop body), one ">" per enclosing loop, and "}"
+# if it is empty. Delay slots of branches are empty and have no ">".
 _BUNDLE = re.compile(r"^\s*(?:0x[0-9a-f]+|0)\s+([A-Z]{2})?\s*:\s*((?:>\s*)*)\{(\s*\})?")
 _EXIT = re.compile(
     r"scmp\.ge\.s32\.totalorder [^,]+, (\d+)\s*"
@@ -40,17 +40,17 @@ _ALLOCATION = re.compile(
 )
 _ESTIMATE = re.compile(r'hlo_op_name: "([^"]+)"\s+estimated_cycles: (\d+)')
 _FILE = re.compile(r"\d+-(.+)-\d+-final_bundles\.txt")
-# The program's own frame, which starts what it holds, and what runs around it.
+# The program's frame, which starts the instructions, and what runs around it.
 _FRAME = re.compile(r"<.*>|TLP")
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The bundles of an instruction, one issued a cycle.
+    """The bundles of an instruction, of which one is issued per cycle.
 
     Attributes:
-        trips: how often each runs; both sides of a branch count.
-        unknown_loops: loops whose trips the dump does not tell, counted once.
+        trips: how often each bundle runs; both sides of a branch count.
+        unknown_loops: number of loops with unknown trip counts, which count once.
     """
 
     trips: tuple[int, ...]
@@ -58,13 +58,18 @@ class Schedule:
 
     @property
     def total(self) -> int:
-        """How many are issued, if nothing is waited for."""
+        """Number of issued bundles, and so of cycles without stalls."""
         return sum(self.trips)
 
 
 @dataclasses.dataclass(frozen=True)
 class Utilization:
-    """How many of each slot every bundle fills, in the order of `SLOTS`."""
+    """The use of the slots by each bundle.
+
+    Attributes:
+        capacity: number of slots of each kind, in the order of `SLOTS`.
+        rows: number of slots that each bundle fills, in the order of `SLOTS`.
+    """
 
     capacity: tuple[int, ...]
     rows: tuple[tuple[int, ...], ...]
@@ -72,18 +77,18 @@ class Utilization:
 
 @dataclasses.dataclass(frozen=True)
 class InstructionCost:
-    """What is known of one instruction, run once.
+    """The cost of one run of an instruction.
 
     Attributes:
-        static_bundles: in its code.
-        bundles: issued, loops times their trips.
-        unknown_loops: as `Schedule`.
-        spills: instructions that store a register for want of registers.
-        fills: those that load it again.
-        slots: slots filled, by name, over all bundles issued.
-        capacity: slots there are in a bundle, by name.
-        vmem_bytes: what it allocates, double buffers included.
-        sim_cycles: by the compiler's simulator; None where it says nothing.
+        static_bundles: number of bundles in its code.
+        bundles: number of issued bundles, with loops times their trip counts.
+        unknown_loops: number of loops with unknown trip counts, which count once.
+        spills: number of instructions that spill a register.
+        fills: number of instructions that reload a spilled register.
+        slots: kind -> number of filled slots over all issued bundles.
+        capacity: kind -> number of slots in a bundle.
+        vmem_bytes: allocated VMEM, including double buffers.
+        sim_cycles: cycles by the compiler's simulator; None if it gives none.
     """
 
     static_bundles: int
@@ -102,11 +107,11 @@ class ProgramLine:
     """An instruction of the program, or several equal ones, with its cost.
 
     Attributes:
-        name: of the first, in the compiled program.
+        name: name of the one with dump files.
         kind: "pallas", "copy", or "xla" for all others.
-        times: how often it runs, loops of the program included.
-        cost: of one run.
-        hbm_bytes: that one run moves at the least.
+        times: how often it runs, including loops of the program.
+        cost: cost of one run.
+        hbm_bytes: minimum number of bytes that one run moves.
     """
 
     name: str
@@ -117,8 +122,8 @@ class ProgramLine:
 
 
 def schedule(text: str) -> Schedule:
-    """Reads `*-final_bundles.txt`."""
-    depths: list[int | None] = []  # None: of a delay slot
+    """Parses `*-final_bundles.txt`."""
+    depths: list[int | None] = []  # None for delay slots.
     heads: list[bool] = []
     exits: list[list[int]] = []
     for line in text.splitlines():
@@ -142,19 +147,23 @@ def schedule(text: str) -> Schedule:
 
 
 def utilization(text: str) -> Utilization:
-    """Reads `*-final_hlo-static-per-bundle-utilization.txt`."""
+    """Parses `*-final_hlo-static-per-bundle-utilization.txt`.
+
+    Raises:
+        ValueError: the table doesn't have the expected columns.
+    """
     rows = [
         tuple(map(int, line.split()))
         for line in text.splitlines()
         if re.fullmatch(r"[\d\s]+", line) and line.strip()
     ]
     if not rows or any(len(row) != len(SLOTS) for row in rows):
-        raise ValueError(f"a utilization table has {len(SLOTS)} columns")
+        raise ValueError(f"the utilization table does not have {len(SLOTS)} columns")
     return Utilization(rows[0], tuple(rows[1:]))
 
 
 def allocations(text: str) -> dict[str, int]:
-    """Reads `*-pre-finalize-registers-and-allocations.txt`: bytes by memory."""
+    """Parses `*-pre-finalize-registers-and-allocations.txt`: memory -> bytes."""
     sizes = {name: (space, int(n, 0)) for name, space, n in _ALLOCATION.findall(text)}
     total: dict[str, int] = {}
     for space, size in sizes.values():
@@ -163,12 +172,16 @@ def allocations(text: str) -> dict[str, int]:
 
 
 def estimates(text: str) -> dict[str, int]:
-    """Reads `*_static_llo_profile.textproto`: simulated cycles by instruction."""
+    """Parses `*_static_llo_profile.textproto`: instruction -> simulated cycles."""
     return {name: int(cycles) for name, cycles in _ESTIMATE.findall(text)}
 
 
 def simulated(folder: pathlib.Path | None) -> dict[str, int]:
-    """Reads a folder of `--xla_jf_dump_static_llo_profile_to`, where there is one."""
+    """Reads simulated cycles by instruction from the simulator's output.
+
+    Args:
+        folder: the folder of `--xla_jf_dump_static_llo_profile_to`, or None.
+    """
     cycles: dict[str, int] = {}
     for path in sorted(folder.glob("*.textproto")) if folder else ():
         cycles.update(estimates(_text(path)))
@@ -176,14 +189,17 @@ def simulated(folder: pathlib.Path | None) -> dict[str, int]:
 
 
 def read(bundles: pathlib.Path, cycles: Mapping[str, int]) -> list[ProgramLine]:
-    """Reads the dumps of one program.
+    """Reads the dumps of a program.
 
     Args:
         bundles: the folder of `--xla_jf_dump_to`.
-        cycles: of instructions that were simulated.
+        cycles: instruction -> simulated cycles.
+
+    Returns:
+        The instructions with their costs, in the order of the program.
 
     Raises:
-        ValueError: a file is missing or is not as it was when this was written.
+        ValueError: a file is missing or has an unexpected format.
     """
     costs = {
         name: dataclasses.replace(cost, sim_cycles=cycles.get(name))
@@ -193,7 +209,7 @@ def read(bundles: pathlib.Path, cycles: Mapping[str, int]) -> list[ProgramLine]:
     for instruction in hlo.instructions(_program(bundles)):
         name = next((n for n in instruction.equal if n in costs), None)
         if name is None:
-            continue  # it is free, or a part of the program's frame
+            continue  # It costs nothing or belongs to the program's frame.
         times = instruction.times + (lines[name].times if name in lines else 0)
         lines[name] = ProgramLine(
             name, instruction.kind, times, costs[name], instruction.hbm_bytes
@@ -202,10 +218,13 @@ def read(bundles: pathlib.Path, cycles: Mapping[str, int]) -> list[ProgramLine]:
 
 
 def hbm_bytes(bundles: pathlib.Path) -> int:
-    """Returns the bytes that a program moves between HBM and its core, at the least.
+    """Returns the minimum number of bytes a program moves between HBM and its core.
 
-    Copies beside the instructions count, also those of operands that the program before
-    has begun to fetch.
+    It includes asynchronous copies, also of operands that the previous program has
+    begun to fetch.
+
+    Args:
+        bundles: the folder of `--xla_jf_dump_to`.
     """
     found = hlo.instructions(_program(bundles))
     return sum(instruction.hbm_bytes * instruction.times for instruction in found)
@@ -228,7 +247,10 @@ def _costs(folder: pathlib.Path) -> Iterator[tuple[str, InstructionCost]]:
             _text(_one(folder, beside, "*static-per-bundle-utilization.txt"))
         )
         if len(table.rows) != len(found.trips):
-            raise ValueError(f"{path.name}: {len(found.trips)} bundles are read of")
+            raise ValueError(
+                f"{path.name}: read {len(found.trips)} bundles, but the utilization "
+                f"table has {len(table.rows)}"
+            )
         sizes = allocations(
             _text(_one(folder, beside, "*registers-and-allocations.txt"))
         )
@@ -252,7 +274,7 @@ def _costs(folder: pathlib.Path) -> Iterator[tuple[str, InstructionCost]]:
 
 
 def _with_delay_slots(depths: list[int | None]) -> list[int]:
-    """Gives a delay slot the lesser of its neighbours' depths."""
+    """Sets the depth of each delay slot to the smaller depth of its neighbors."""
     after: list[int] = []
     depth = 0
     for found in reversed(depths):
@@ -271,7 +293,7 @@ def _with_delay_slots(depths: list[int | None]) -> list[int]:
 
 
 def _loops(depths: list[int], heads: list[bool]) -> Iterator[tuple[int, int]]:
-    """Yields start and end of every loop: bundles that lie as deep, up to the next."""
+    """Yields (start, end) of every loop: a run of bundles of at least its depth."""
     for start, depth in enumerate(depths):
         if depth == 0 or not (heads[start] or depth > depths[start - 1]):
             continue
@@ -291,7 +313,9 @@ def _one(folder: pathlib.Path, *parts: str) -> pathlib.Path:
         if pattern is None or re.match(pattern.replace(".*", r"-\d"), path.name)
     ]
     if len(found) != 1:
-        raise ValueError(f"{len(found)} files are {'-'.join(parts)}")
+        raise ValueError(
+            f"expected one file {'-'.join(parts)} in the dump, found {len(found)}"
+        )
     return found[0]
 
 

@@ -1,4 +1,4 @@
-"""Reads a compiled program's text: which instructions run, how often, on what bytes."""
+"""Parses the text of a compiled HLO module: instructions, their counts and bytes."""
 
 from collections.abc import Iterator
 import dataclasses
@@ -11,22 +11,22 @@ _REFERENCE = re.compile(r"%([\w.-]+)")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body)=%([\w.-]+)")
 _CONSTANT = re.compile(r"s32\[\]\S* constant\((\d+)\)")
 _TRIPS = re.compile(r'known_trip_count"?[:=]\s*\{"?n"?:\s*"?(\d+)')
-# What follows says nothing of the work that an instruction does.
+# These attributes don't affect the work that an instruction does.
 _REMARKS = re.compile(
     r", (?:sharding|frontend_attributes|metadata|backend_config|origin)=.*"
 )
 _COPIES = ("copy", "transpose", "reshape", "bitcast-convert")
-# An array's type: of elements, of shape, and the memory where it is other than HBM.
+# An array's type: element type, shape, and memory space if it is not HBM.
 _ARRAY = re.compile(r"\b[a-z]+(\d*)\w*\[([\d,]*)\](?:\{[^}]*?(S\(\d+\))?\})?")
-# Names for what lies there already, or for room that nothing is written to yet.
+# These only name existing values, or allocate memory without writing to it.
 _MOVES_NOTHING = (
     *("parameter", "constant", "bitcast", "tuple", "get-tuple-element", "after-all"),
     *("partition-id", '"ConcatBitcast"', '"AllocateBuffer"'),
     '"AssumeGatherIndicesInBound"',
 )
-_SAME = ("bitcast", "reshape", "transpose", "convert", "copy")  # as large, or nearly
+_SAME = ("bitcast", "reshape", "transpose", "convert", "copy")  # Of about equal size.
 _TARGET = re.compile(r"custom_call_target=(\"\w+\")")
-_PARTS = ("slice", "dynamic-slice", "gather")  # read a part of their first operand
+_PARTS = ("slice", "dynamic-slice", "gather")  # They read part of the first operand.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +34,13 @@ class Instruction:
     """An instruction that runs as one kernel.
 
     Attributes:
-        name: in the program.
+        name: its name in the program.
         kind: "pallas", "copy", or "xla" for all others.
         times: how often it runs.
-        equal: its name, then those of instructions that do the same work.
-        hbm_bytes: that one run moves between HBM and the core, at the least: operands
-            read once, of sliced ones the slice, and results written once.
+        equal: its name, followed by those of instructions that do the same work.
+        hbm_bytes: minimum number of bytes that one run moves between HBM and the core:
+            operands are read once (only the slice of sliced ones) and results are
+            written once.
     """
 
     name: str
@@ -55,7 +56,7 @@ class _Parsed:
     type: str
     opcode: str
     operands: tuple[str, ...]
-    attributes: str  # without those of `_REMARKS`
+    attributes: str  # Without those of `_REMARKS`.
     line: str
 
     @property
@@ -69,17 +70,20 @@ _Computations = dict[str, list[_Parsed]]
 
 
 def instructions(text: str) -> list[Instruction]:
-    """Returns the instructions of a scheduled module that are reached from its entry.
+    """Returns the instructions of a scheduled module that are reachable from its entry.
 
-    Those of fused computations belong to their fusion. A loop's body runs as often as
-    its condition's constant says, as counted loops do.
+    Instructions inside fusions are part of the fusion. The trip count of a loop is the
+    known one, or else the constant in its condition.
+
+    Args:
+        text: the text of the module.
 
     Raises:
-        ValueError: the text has no entry.
+        ValueError: the text has no ENTRY computation.
     """
     computations, entry = _parse(text)
     if entry is None:
-        raise ValueError("the program's text has no ENTRY")
+        raise ValueError("the HLO text has no ENTRY computation")
     reached = list(_reached(computations, entry, 1))
     work = {
         parsed.name: _work(computations, name, parsed) for name, parsed, _ in reached
@@ -131,7 +135,7 @@ def _instruction(name: str, line: str) -> _Parsed:
 
 
 def _closing(text: str, opening: int) -> int:
-    """Returns the place of the parenthesis that closes the one at `opening`."""
+    """Returns the index of the parenthesis that closes the one at `opening`."""
     depth = 0
     for place in range(opening, len(text)):
         depth += {"(": 1, ")": -1}.get(text[place], 0)
@@ -171,10 +175,10 @@ def _hbm_bytes(computations: _Computations, computation: str, parsed: _Parsed) -
     target = _TARGET.search(parsed.line)
     what = target.group(1) if target else parsed.opcode
     if what in _MOVES_NOTHING or parsed.opcode.endswith("-done"):
-        return 0  # with its "-start", what ends here was counted
+        return 0  # The bytes of a "-done" were counted at its "-start".
     types = {p.name: p.type for p in computations[computation]}
     if parsed.opcode.endswith("-start"):
-        # The whole of one side is moved: all or a slice of the other.
+        # One side is moved completely; of the other side, it may be a slice.
         sides = _arrays(parsed.type)[:2]
         in_hbm = sum(not space for _, space in sides)
         return min(size for size, _ in sides) * in_hbm
@@ -182,14 +186,14 @@ def _hbm_bytes(computations: _Computations, computation: str, parsed: _Parsed) -
     read = 0.0
     for place, name in enumerate(parsed.operands):
         if name in parsed.operands[:place]:
-            continue  # read once
+            continue  # It is read only once.
         inside = name if body == [parsed] else _parameter(body, place)
         read += min(_in_hbm(types.get(name, "")), _read(computations, body, inside))
     return round(read) + _written(body, {p.name: p.type for p in body} | types, parsed)
 
 
 def _fused(computations: _Computations, parsed: _Parsed) -> list[_Parsed]:
-    """Returns the body of a fusion; of others, none."""
+    """Returns the body of a fusion; empty for other instructions."""
     if parsed.opcode != "fusion":
         return []
     called = _CALLED.findall(parsed.attributes)
@@ -202,7 +206,7 @@ def _parameter(body: list[_Parsed], place: int) -> str:
 
 
 def _read(computations: _Computations, body: list[_Parsed], name: str) -> float:
-    """Returns the bytes that are read of a value in a body; infinity for all of it."""
+    """Returns how many bytes of a value a body reads; infinity if all of it."""
     total = 0.0
     for user in body:
         if name not in user.operands:
@@ -216,12 +220,12 @@ def _read(computations: _Computations, body: list[_Parsed], name: str) -> float:
             place = user.operands.index(name)
             total += _read(computations, inner, _parameter(inner, place))
         elif user.opcode != "dynamic-update-slice" or not is_first:
-            return math.inf  # an update overwrites a part
+            return math.inf  # Only an update doesn't read its first operand.
     return total
 
 
 def _written(body: list[_Parsed], types: dict[str, str], parsed: _Parsed) -> int:
-    """Returns the bytes of results in HBM; of what is updated in place, the update."""
+    """Returns the bytes written to HBM; for in-place updates, those of the update."""
     made = {p.name: p for p in body}
     root = body[-1]
     sizes = [size if not space else 0 for size, space in _arrays(parsed.type)]
@@ -237,7 +241,10 @@ def _written(body: list[_Parsed], types: dict[str, str], parsed: _Parsed) -> int
 
 
 def _arrays(type_: str) -> list[tuple[int, str]]:
-    """Returns bytes and memory ("" for HBM) of every array in a type; of scalars, 0."""
+    """Returns (bytes, memory space) of all arrays in a type.
+
+    The memory space is "" for HBM. Scalars count as 0 bytes.
+    """
     found = []
     for bits, shape, space in _ARRAY.findall(type_):
         elements = math.prod(int(n) for n in shape.split(",")) if shape else 0
@@ -254,7 +261,7 @@ def _in_hbm(type_: str) -> int:
 
 
 def _work(computations: _Computations, computation: str, parsed: _Parsed) -> str:
-    """Returns a text that is the same for instructions that do the same work."""
+    """Returns a key that is equal for instructions that do the same work."""
     types = {p.name: p.type for p in computations[computation]}
     operands = [types.get(name, "") for name in parsed.operands]
     called = _CALLED.findall(parsed.attributes)
@@ -264,7 +271,7 @@ def _work(computations: _Computations, computation: str, parsed: _Parsed) -> str
 
 
 def _body(computations: _Computations, name: str) -> str:
-    """Returns a computation's text, its names replaced by their order."""
+    """Returns a computation's text with names replaced by their order."""
     order: dict[str, str] = {}
     lines = []
     for parsed in computations.get(name, ()):

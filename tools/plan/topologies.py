@@ -1,10 +1,10 @@
-"""Names of what to compile for: a chip, or a whole topology."""
+"""Resolves the names of chips and topologies to compile for."""
 
 import re
 
 from clinometer.kernels.tpu import chips
 
-# v2 and v3 take XLA's forms only, and are compiled for where they are named.
+# v2 and v3 run no Pallas kernels; programs are compiled for them only if requested.
 DEFAULT = ("v4", "v5e", "v5p", "v6e", "7x")
 _SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*){1,2}")
 
@@ -13,11 +13,11 @@ def resolve(name: str) -> tuple[chips.Chip, str]:
     """Returns the chip and the compiler's name of a topology.
 
     Args:
-        name: of a chip, e.g. "v5e", for the smallest topology that has it; or of a
-            topology, e.g. "v5e:4x4".
+        name: a chip, e.g. "v5e", for its smallest topology; or a topology, e.g.
+            "v5e:4x4".
 
     Raises:
-        ValueError: it names none; says which there are.
+        ValueError: there is no such chip or topology; the message lists the known ones.
     """
     wanted, colon, shape = name.partition(":")
     for chip in chips.CHIPS.values():

@@ -220,13 +220,13 @@ def test_a_name_given_by_hand_stays(tree):
 def test_a_label_of_nothing_is_told(tree, label):
     suite = f'test_suite(\n    name = "all",\n    tests = ["//data:a", "{label}"],\n)\n'
     (tree / "tests/BUILD").write_text(suite)
-    assert update(tree) == [f"tests/BUILD names {label}, which does not exist"]
+    assert update(tree) == [f"tests/BUILD refers to {label}, which does not exist"]
     assert (tree / "tests/BUILD").read_text() == suite
 
 
 def test_two_targets_of_one_name_are_refused(tree):
     (tree / "data/data.py").write_text("")
-    message = "data/BUILD: more than one target is called data"
+    message = "data/BUILD: more than one target is named data"
     with pytest.raises(build_syntax.BuildFileError, match=message):
         build_files.plan(tree)
 

@@ -71,9 +71,9 @@ def test_a_written_file_reads_as_it_was():
     ("text", "message"),
     [
         ("cl_py_library(\n", "data/BUILD:1: '\\(' was never closed"),
-        ('\ncl_py_library(name = "a")', "data/BUILD:2: a target has a name and one"),
-        ('cl_py_test(name = "a", srcs = ["a.py", "b.py"])', "one file in srcs"),
-        ('cl_py_test(name = "a", srcs = glob(["*"]))', "srcs must be written out"),
+        ('\ncl_py_library(name = "a")', "data/BUILD:2: a target must have a name"),
+        ('cl_py_test(name = "a", srcs = ["a.py", "b.py"])', "exactly one file in srcs"),
+        ('cl_py_test(name = "a", srcs = glob(["*"]))', "srcs must be a literal"),
     ],
 )
 def test_what_cannot_be_rewritten_is_refused(text, message):

@@ -107,7 +107,9 @@ def test_an_allocation_counts_once_however_often_it_is_named():
 
 
 def test_missing_or_strange_files_are_an_error(tmp_path):
-    with pytest.raises(ValueError, match="0 files are \\*-TLP-hlo.txt"):
+    with pytest.raises(
+        ValueError, match="one file \\*-TLP-hlo.txt in the dump, found 0"
+    ):
         dumps.read(tmp_path, {})
     for path in stored.BUNDLES.iterdir():
         text = path.read_text()

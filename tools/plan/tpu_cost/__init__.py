@@ -1,1 +1,1 @@
-"""Costs of each kernel on a TPU: `clinometer tpu-cost`."""
+"""Implements `clinometer tpu-cost`: the cost of each kernel on TPUs."""

@@ -1,4 +1,4 @@
-"""A kernel, or an operation with its gradient, as programs for the TPU compiler."""
+"""Makes programs for the TPU compiler from kernels, and operations with gradients."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -24,18 +24,18 @@ from clinometer.kernels.tpu import roofline as roofline_lib
 
 OURS = "tpu"
 XLA = "reference"
-STEP = "forward+backward"  # the pass of a `TrainStepCase`
+STEP = "forward+backward"  # The pass of a `TrainStepCase`.
 
 
 @dataclasses.dataclass(frozen=True)
 class Operand:
-    """An array that a program is given.
+    """An operand of a program.
 
     Attributes:
-        shape: as the kernel takes it.
-        dtype: of its own; None for that of the program.
-        stored: its shape in memory, where other than `shape`: [B, S, H, D] lies there
-            as [B, S, H * D], or XLA would pad D to 128.
+        shape: its shape, as the kernel takes it.
+        dtype: its dtype; None for that of the program.
+        stored: its shape in memory if it differs from `shape`. [B, S, H, D] is stored
+            as [B, S, H * D], since XLA would pad D to 128.
     """
 
     shape: tuple[int, ...]
@@ -45,27 +45,32 @@ class Operand:
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """The same maths in plain jnp, with operands of its own."""
+    """An equivalent of a kernel in plain jnp, with its own operands.
+
+    Attributes:
+        function: the function.
+        operands: its operands.
+    """
 
     function: Callable[..., Any]
     operands: tuple[Operand, ...]
 
 
 class _Compared:
-    """What a table has a row of for each implementation."""
+    """Base class of the cases, which compare implementations of an operation."""
 
     op: str
     pass_name: str
     label: str
-    arrays: tuple[Operand, ...]  # in the order in which `run` takes them
+    arrays: tuple[Operand, ...]  # In the order of the arguments of `run`.
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What names it in a table."""
+        """The key of the case in a table."""
         return self.op, self.pass_name, self.label
 
     def shapes(self, dtype: str) -> list[jax.ShapeDtypeStruct]:
-        """Returns the operands as the kernel takes them."""
+        """Returns the shapes and dtypes of the operands, as the kernel takes them."""
         return [_struct(x.shape, x, dtype) for x in self.arrays]
 
 
@@ -76,13 +81,13 @@ class CostCase(_Compared):
     Attributes:
         op: name of the operation.
         pass_name: "forward" or "backward".
-        label: of the shape, e.g. "b8h8s512d64".
-        kernel: what is called.
-        operands: of the kernel, by name.
-        settings: of the kernel.
-        roofline: "module:function" of chip, operands' shapes and settings; None where
-            nobody has worked it out.
-        forms: other jnp forms than the reference, by name.
+        label: name of the shape, e.g. "b8h8s512d64".
+        kernel: the kernel of the pass.
+        operands: operands of the kernel, by name.
+        settings: settings of the kernel.
+        roofline: the function of the chip, the operands' shapes and the settings that
+            returns the roofline, as "module:function"; None if there is none.
+        forms: name -> jnp implementation, other than the reference.
     """
 
     op: str
@@ -96,32 +101,37 @@ class CostCase(_Compared):
 
     @property
     def arrays(self) -> tuple[Operand, ...]:
-        """The operands in the kernel's order."""
+        """The operands, in the order of the kernel's signature."""
         return self.kernel.signature.ordered(str(self.kernel), self.operands)
 
     def named_shapes(self, dtype: str) -> dict[str, jax.ShapeDtypeStruct]:
-        """Returns the operands as the kernel takes them, by name."""
+        """Returns the shapes and dtypes of the kernel's operands, by name."""
         return self.kernel.signature.named(self.shapes(dtype))
 
     def implementations(self) -> list[str]:
-        """Names of what can be compiled: ours where there is one, then XLA's forms."""
+        """Returns the names of all implementations, with the Pallas kernel first."""
         ours = [OURS] if OURS in self.kernel.implementations else []
         return [*ours, XLA, *self.forms]
 
     def run(self, implementation: str, arrays: Sequence[jax.Array]) -> Sequence[Any]:
-        """Returns the results of ours or of the reference."""
+        """Calls the Pallas kernel or the reference.
+
+        Args:
+            implementation: OURS or XLA.
+            arrays: the operands, in the order of `arrays`.
+        """
         operands = self.kernel.signature.named(arrays)
         return dispatch.call(self.kernel, operands, self.settings, implementation)
 
     def refusal(self, chip: chips.Chip, dtype: str) -> str | None:
-        """Returns why ours does not run on a chip, or None."""
+        """Returns why the Pallas kernel doesn't run on a chip, or None if it does."""
         if OURS not in self.kernel.implementations:
-            return f"{self.op} ({self.pass_name}) has no form of ours"
+            return f"{self.op} ({self.pass_name}) has no Pallas kernel"
         refuse = self.kernel.implementations[OURS].refuse
         return refuse(chip.device_kind, **self.named_shapes(dtype), **self.settings)
 
     def auto(self, chip: chips.Chip, dtype: str) -> str:
-        """Returns the implementation that "auto" takes on a chip."""
+        """Returns the implementation that "auto" chooses on a chip."""
         return dispatch.choose(
             self.kernel,
             self.named_shapes(dtype),
@@ -132,7 +142,7 @@ class CostCase(_Compared):
         ).implementation
 
     def least(self, chip: chips.Chip, dtype: str) -> roofline_lib.Roofline | None:
-        """Returns the roofline, or None where nobody has worked it out."""
+        """Returns the roofline on a chip, or None if there is none."""
         if self.roofline is None:
             return None
         module, _, name = self.roofline.partition(":")
@@ -142,16 +152,17 @@ class CostCase(_Compared):
 
 @dataclasses.dataclass(frozen=True)
 class TrainStepCase(_Compared):
-    """An operation and its gradient in one program, as a train step has them.
+    """An operation and its gradient in one program, as in a train step.
 
     Attributes:
         op: name of the operation.
-        label: of the shape.
-        function: an implementation's name to the operation, as users call it.
-        inputs: of the operation.
-        num_gradients: so many inputs, from the first, get a gradient.
-        cotangents: of the operation's floating-point results.
-        baselines: other jnp forms than the reference, of inputs of their own, by name.
+        label: name of the shape.
+        function: maps an implementation's name to the operation, as users call it.
+        inputs: inputs of the operation.
+        num_gradients: number of inputs, from the first, that get a gradient.
+        cotangents: cotangents of the operation's floating-point results.
+        baselines: name -> jnp implementation, other than the reference.
+        pass_name: always "forward+backward".
     """
 
     op: str
@@ -165,34 +176,39 @@ class TrainStepCase(_Compared):
 
     @property
     def arrays(self) -> tuple[Operand, ...]:
-        """The inputs, and what flows back."""
+        """The inputs and cotangents."""
         return (*self.inputs, *self.cotangents)
 
     @property
     def forms(self) -> Mapping[str, Form]:
-        """The jnp forms, with their gradients."""
+        """The jnp implementations, with their gradients."""
         return {
             name: Form(self._gradients(x.function), (*x.operands, *self.cotangents))
             for name, x in self.baselines.items()
         }
 
     def implementations(self) -> list[str]:
-        """As `CostCase.implementations`; ours is what "auto" takes."""
+        """Returns the names of all implementations; OURS stands for "auto"."""
         return [OURS, XLA, *self.forms]
 
     def run(self, implementation: str, arrays: Sequence[jax.Array]) -> Sequence[Any]:
-        """Returns results, then gradients, of ours or of the reference."""
+        """Returns the results and then the gradients, of "auto" or of the reference.
+
+        Args:
+            implementation: OURS or XLA.
+            arrays: the inputs and cotangents.
+        """
         name = "auto" if implementation == OURS else implementation
         return jax.tree.leaves(self._gradients(self.function(name))(*arrays))
 
     def refusal(self, chip: chips.Chip, dtype: str) -> str | None:
-        """Returns why nothing in it is ours on a chip, or None."""
+        """Returns why no Pallas kernel runs on a chip, or None if one does."""
         if self.auto(chip, dtype) == OURS:
             return None
         return f"on {chip.name} every pass of {self.op} is left to XLA"
 
     def auto(self, chip: chips.Chip, dtype: str) -> str:
-        """Returns OURS where "auto" takes a kernel of ours for a part at least."""
+        """Returns OURS if "auto" chooses a Pallas kernel for any part, else XLA."""
         with context.target(chip.device_kind):
             found = equations.choices(
                 lambda *arrays: self.run(OURS, arrays),
@@ -202,7 +218,7 @@ class TrainStepCase(_Compared):
         return OURS if any(x.implementation == OURS for x in found) else XLA
 
     def least(self, chip: chips.Chip, dtype: str) -> None:
-        """None: the passes' rooflines are those of their own cases."""
+        """Returns None: only single passes have rooflines."""
 
     def _gradients(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def gradients(*arguments: jax.Array) -> Any:
@@ -217,14 +233,19 @@ class TrainStepCase(_Compared):
 def program(
     case: CostCase | TrainStepCase, implementation: str, dtype: str
 ) -> tuple[Callable[..., Any], list[jax.ShapeDtypeStruct]]:
-    """Returns a function of stored operands that gives stored results, and those.
+    """Returns the program of an implementation and its operands, as stored in memory.
 
-    The reshapes inside cancel, or show as the layout copies that a layer would pay too.
+    The program reshapes the operands and results between their stored and logical
+    shapes. The reshapes cancel out, or become the layout copies that a layer would need
+    as well.
 
     Args:
-        case: what to compile.
-        implementation: of `case.implementations()`.
-        dtype: of operands without their own.
+        case: the case.
+        implementation: one of `case.implementations()`.
+        dtype: dtype of operands that don't have their own.
+
+    Returns:
+        The function, and the shapes and dtypes of its arguments.
     """
     form = case.forms.get(implementation)
     operands = form.operands if form else case.arrays
@@ -240,19 +261,22 @@ def program(
         ]
 
     words = f"{case.op}_{case.pass_name}".replace("+", "_")
-    run.__name__ = words  # in the compiler's messages
+    run.__name__ = words  # Appears in the compiler's messages.
     return run, [_struct(x.stored or x.shape, x, dtype) for x in operands]
 
 
 def kernel(
     function: Callable[..., Any], shapes: Sequence[jax.ShapeDtypeStruct], name: str
 ) -> tuple[Callable[..., Any], list[jax.ShapeDtypeStruct]]:
-    """Returns a Pallas call of a program by itself, and its operands.
+    """Returns a single Pallas call of a program, and its operands.
 
     Args:
-        function: of arrays of these shapes, traced for the target that is set.
-        shapes: of its operands.
-        name: of the instruction: that of the call, and a number perhaps.
+        function: the program, which is traced for the current target.
+        shapes: shapes and dtypes of its arguments.
+        name: name of the call's instruction, with or without a numeric suffix.
+
+    Returns:
+        A function that makes only the call, and the shapes and dtypes of its arguments.
 
     Raises:
         KeyError: the program has no such call.
@@ -274,13 +298,13 @@ def kernel(
             bind = functools.partial(equation.primitive.bind, **equation.params)
             avals = [variable.aval for variable in equation.invars]
             return bind, [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in avals]
-    raise KeyError(f"no Pallas call is {name}")
+    raise KeyError(f"no Pallas call is named {name}")
 
 
 def find(
     cases: Sequence[CostCase | TrainStepCase], key: Sequence[str]
 ) -> CostCase | TrainStepCase:
-    """Returns the case of that key; KeyError if there is none."""
+    """Returns the case with a key; raises KeyError if there is none."""
     for case in cases:
         if case.key == tuple(key):
             return case

@@ -1,4 +1,4 @@
-"""What `clinometer tpu-cost` compiles: the kernels at named real shapes."""
+"""The cases of `clinometer tpu-cost`: the kernels at the shapes of real layers."""
 
 from collections.abc import Iterator
 import functools
@@ -19,7 +19,7 @@ from clinometer.tools.plan.tpu_cost.case import Form
 from clinometer.tools.plan.tpu_cost.case import Operand
 from clinometer.tools.plan.tpu_cost.case import TrainStepCase
 
-# Where each operation's least cycles are worked out; {} is the pass.
+# Functions that compute the rooflines of each operation; {} is the pass.
 _ROOFLINES = {
     "relative_attention": "clinometer.kernels.relative_attention.roofline:{}",
     "performer_attention": "clinometer.kernels.performer_attention.roofline:{}",
@@ -33,7 +33,7 @@ _ROOFLINES = {
 
 
 def cases() -> list[CostCase | TrainStepCase]:
-    """Returns all cases, those of the base models' layers."""
+    """Returns all cases, with the shapes of the base models' layers."""
     return [
         *attention(8, 512, 8, 64, causal=False),
         *attention(8, 512, 8, 64, causal=True),
@@ -59,16 +59,16 @@ def attention(
     biased: bool = True,
     masked: bool = False,
 ) -> Iterator[CostCase]:
-    """Yields relative attention, forward and backward.
+    """Yields the forward and backward pass of relative attention.
 
     Args:
-        batch: examples.
-        length: queries.
-        num_heads: heads.
-        width: of a head.
-        causal: whether no query attends to later keys.
-        num_keys: keys, if not as many as queries.
-        biased: whether there is a bias, which cross-attention has not.
+        batch: number of examples.
+        length: number of queries.
+        num_heads: number of heads.
+        width: width of a head.
+        causal: whether queries don't attend to later keys.
+        num_keys: number of keys, by default that of queries.
+        biased: whether there is a bias; cross-attention has none.
         masked: whether keys are masked.
     """
     num_keys = num_keys or length
@@ -122,7 +122,7 @@ def performer(
     causal: bool,
     masked: bool = False,
 ) -> Iterator[CostCase]:
-    """Yields Performer's attention, forward and backward."""
+    """Yields the forward and backward pass of Performer attention."""
     x = steps.heads(batch, length, num_heads, width)
     mask = Operand((batch, length) if masked else (1, 0), "float32")
     operands = {"query": x, "key": x, "value": x, "mask": mask}
@@ -153,7 +153,7 @@ def light_conv(
     *,
     causal: bool = True,
 ) -> Iterator[CostCase]:
-    """Yields light convolution, forward and backward."""
+    """Yields the forward and backward pass of lightweight convolution."""
     x = Operand((batch, length, channels))
     operands = {"x": x, "weights": Operand((1, num_heads, taps))}
     filters = Operand((num_heads, taps))
@@ -181,7 +181,7 @@ def dynamic_conv(
     *,
     causal: bool = True,
 ) -> Iterator[CostCase]:
-    """Yields dynamic convolution, forward and backward."""
+    """Yields the forward and backward pass of dynamic convolution."""
     x = Operand((batch, length, channels))
     weights = Operand(
         (batch, length, num_heads, taps), None, (batch, length, num_heads * taps)
@@ -205,7 +205,10 @@ def dynamic_conv(
 def switch(
     num_tokens: int, num_experts: int, d_model: int, d_ff: int
 ) -> Iterator[CostCase]:
-    """Yields a Switch layer's parts, of one group of tokens, forward and backward."""
+    """Yields the forward and backward passes of a Switch layer's operations.
+
+    There is one group of tokens.
+    """
     capacity = routing.expert_capacity(num_tokens, num_experts, steps.CAPACITY_FACTOR)
     slots = {"num_experts": num_experts, "capacity": capacity}
     label = f"n{num_tokens}e{num_experts}c{capacity}"
@@ -260,7 +263,10 @@ def route(
     masked: bool = False,
     dtype: str | None = "float32",
 ) -> Iterator[CostCase]:
-    """Yields routing, forward and backward; a model's router has float32 logits."""
+    """Yields the forward and backward pass of Switch routing.
+
+    Models have float32 logits.
+    """
     logits = Operand((groups, num_tokens, num_experts), dtype)
     mask = Operand((groups if masked else 1, num_tokens), "bool")
     tokens = Operand((groups, num_tokens), "float32")
@@ -314,7 +320,7 @@ def _both(
     settings: dict[str, Any],
     forms: dict[str, Form],
 ) -> Iterator[CostCase]:
-    """Yields both passes; the forms are of the forward pass, see `steps.py`."""
+    """Yields both passes; `forms` are for the forward pass only, see `steps.py`."""
     (forward, backward), (ahead, back) = kernels, operands
     yield _case(op, label, forward, ahead, settings, forms)
     yield _case(op, label, backward, back, settings)

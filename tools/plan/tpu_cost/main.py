@@ -1,4 +1,4 @@
-"""`clinometer tpu-cost`: what the TPU compiler says of the kernels, without a TPU."""
+"""Implements `clinometer tpu-cost`: costs of the kernels from the TPU compiler."""
 
 import argparse
 from collections.abc import Iterator
@@ -26,26 +26,27 @@ from clinometer.tools.plan.tpu_cost import table
 from clinometer.train import exit_codes
 
 _DESCRIPTION = """\
-Compiles the kernels, and plain jnp forms of the same maths, for TPUs that need not be
-there, and tells what the compiler says of them: whether they compile, cycles, bundles,
-memory, spilled registers, use of the slots, and the least cycles that the chip needs.
+Compiles the kernels, and equivalent plain jnp implementations, for TPUs without needing
+a TPU. Reports whether they compile, and the compiler's numbers: cycles, bundles (VLIW
+instructions), memory, register spills, slot utilization and the roofline.
 
-A row is one program, as `jax.jit` makes it; one of the pass "forward+backward" gives
-output and gradients. "cycles" are the compiler's own: of its simulator (status
-"simulated"), or bundles of its schedule (status "bundles only"), which leave out what
-is waited for; and no fewer than the chip's memory needs. They are never the time on a
-TPU. "around" are the cycles of what XLA puts beside a Pallas call, such as copies into
-another layout. "ratio" is the cycles of the best jnp form over a form's.
+Each row is a program compiled by `jax.jit`; the pass "forward+backward" returns output
+and gradients. "cycles" are estimates of the compiler, not times on a TPU. They come
+from its simulator (status "simulated") or from the bundles of its schedule, which leave
+out stalls (status "bundles only"), and are at least what HBM needs for the bytes that
+are moved. "part" is the fraction of the roofline that is reached. "around" are the
+cycles of what XLA adds around a Pallas call, such as layout copies. "ratio" is the
+cycles of the best jnp implementation divided by those of the row.
 """
 
-_BROKEN = 'a kernel of ours does not compile where "auto" takes it'
+_BROKEN = 'a Pallas kernel that "auto" chooses does not compile'
 _EPILOG = f"""\
 examples:
   clinometer tpu-cost --op switch_route --topology v5e
   clinometer tpu-cost --topology v5e --topology v6e --form ours --page cost.html
   clinometer tpu-cost --op light_conv --pass forward --dtype float32 --json
 
-What does not compile is a record with its reason.
+If a program does not compile, its record has the reason.
 
 {exit_codes.described({exit_codes.FAILED: _BROKEN})}
 """
@@ -55,7 +56,7 @@ _FORMS = ("ours", "xla", "both")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the report; returns the exit code.
+    """Runs the command with the arguments `argv`; returns the exit code.
 
     Raises:
         ModuleNotFoundError: libtpu is not installed.
@@ -85,14 +86,14 @@ def main(argv: Sequence[str]) -> int:
     line = terminal.Line(seconds=30)
     line.note(
         f"libtpu {versions['libtpu_version']}, jax {versions['jax_version']}; "
-        f"{len(work)} kernels and topologies"
+        f"{len(work)} pairs of kernel and topology"
     )
     found: list[dict[str, Any]] = []
     with compiler_lib.Compiler(_TABLE, args.timeout) as compiler:
         for records in _measured(compiler, work, args.dtype, args.jobs, line):
             records = [record | versions for record in records]
             found += records
-            if args.out:  # After each, so that an interrupted run is kept.
+            if args.out:  # After each, so that an interruption loses nothing.
                 outputs.write_text(args.out, records_lib.dumps(found))
             if args.page:
                 outputs.write_text(args.page, page.draw(found))
@@ -116,7 +117,7 @@ def _measured(
     jobs: int,
     line: terminal.Line,
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yields each case's records for a topology, in order, while others compile."""
+    """Yields the records of each case and topology in order, while others compile."""
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         waiting = {
@@ -140,7 +141,7 @@ def _measured(
 
 
 def _broken(record: dict[str, Any]) -> bool:
-    """Whether "auto" takes a kernel that the compiler refuses."""
+    """Returns whether "auto" chooses a kernel that the compiler rejects."""
     taken = record["implementation"] == case_lib.OURS == record["auto"]
     return taken and not record["compiled"]
 
@@ -178,55 +179,64 @@ def _parser() -> argparse.ArgumentParser:
         "--op",
         metavar="NAME",
         action="append",
-        help="an operation, e.g. light_conv; repeatable; all by default",
+        help="an operation, e.g. light_conv; may be repeated (default: all)",
     )
     parser.add_argument(
         "--pass",
         dest="passes",
         action="append",
         choices=("forward", "backward", case_lib.STEP),
-        help="repeatable; all by default",
+        help="a pass; may be repeated (default: all)",
     )
     parser.add_argument(
         "--topology",
         metavar="NAME",
         action="append",
-        help=f"a chip ({', '.join(chips.CHIPS)}) or a topology such as v5e:4x4; "
-        f"repeatable; {', '.join(topologies.DEFAULT)} by default",
+        help=f"a chip ({', '.join(chips.CHIPS)}) or a topology such as v5e:4x4; may be "
+        f"repeated (default: {', '.join(topologies.DEFAULT)})",
     )
     parser.add_argument(
         "--form",
         choices=_FORMS,
         default="both",
-        help="our kernels, XLA's forms, or both; ratios need both; default both",
+        help="compile the Pallas kernels, the plain jnp implementations or both, which "
+        "ratios need (default: %(default)s)",
     )
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="dtype of the operands (default: %(default)s)",
+    )
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print the records as JSON; the tables go to standard error",
-    )
-    parser.add_argument("--out", metavar="FILE", help="write the records as JSON")
-    parser.add_argument(
-        "--page", metavar="FILE.html", help="draw the cycles as bars on a page"
+        help="print the records as JSON, and the tables to standard error",
     )
     parser.add_argument(
-        "--markdown", metavar="FILE.md", help="write one table of all, for a document"
+        "--out", metavar="FILE", help="write the records to a file as JSON"
+    )
+    parser.add_argument(
+        "--page", metavar="FILE.html", help="write a page with bar charts of the cycles"
+    )
+    parser.add_argument(
+        "--markdown", metavar="FILE.md", help="write a Markdown table of all records"
     )
     parser.add_argument(
         "--jobs",
         type=ranges.Whole(1),
         default=1,
         metavar="N",
-        help="compilers at work at once, each of 1 to 4 GiB; default 1",
+        help="number of compilers at a time, which need 1 to 4 GiB each (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--timeout",
         type=ranges.Whole(1),
         default=600,
         metavar="SECONDS",
-        help="for one form to compile, and for it to be simulated; what is not done "
-        "by then has no cycles; default 600",
+        help="time limit for compiling a program, and for simulating it; a program "
+        "that exceeds it has no cycles (default: %(default)s)",
     )
     return parser
 

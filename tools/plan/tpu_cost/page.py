@@ -1,4 +1,4 @@
-"""A page of bars: the cycles of every form, with the least that the chip needs."""
+"""Renders an HTML page with bar charts of cycles and rooflines."""
 
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from clinometer.tools.plan.tpu_cost import case as case_lib
 from clinometer.tools.plan.tpu_cost import report
 
 _WIDTH = 960
-_LEFT = 230  # where the bars begin
-_RIGHT = 210  # room for what follows the longest bar
+_LEFT = 230  # Start of the bars.
+_RIGHT = 210  # Room for the label of the longest bar.
 _BAR = 14
 _STEP = 18
 _COLORS = {case_lib.OURS: "#2f7d5b", "xla": "#8c96a3"}
@@ -20,17 +20,17 @@ h2 { font-size: 1.05em; margin: 1.6em 0 0.2em }
 p, li { line-height: 1.45 } .note { color: #666; font-size: 0.9em }"""
 
 _NOTES = """\
-<p>Cycles are the TPU compiler's own, of one core. <b>Solid</b> bars were simulated by
-it; <b>hatched</b> ones have bundles of its schedule, loops times trips, without what is
-waited for, and with both sides of every branch. Nothing has fewer cycles than the
-chip's memory needs for the bytes that it moves. None of them is a time on a TPU. The
-<b>red line</b> is the roofline: the largest of the cycles that the operation's formula
-needs of the matrix units at the occupancy its tiles have, of the vector units, of the
-unit of exponentials, and of the memory.</p>"""
+<p>Cycles are estimates of the TPU compiler for one core, not times measured on a TPU.
+<b>Solid</b> bars are results of its simulator. <b>Hatched</b> bars are the bundles of
+its schedule, with loops times their trip counts; they leave out stalls and include both
+sides of every branch. No estimate is lower than the cycles that HBM needs for the bytes
+that are moved. The <b>red line</b> is the roofline: the largest of the cycles that the
+operation needs of the matrix units (at the occupancy of its tiles), of the vector
+units, of the exponential unit, and of the memory.</p>"""
 
 
 def draw(records: Sequence[dict[str, Any]]) -> str:
-    """Returns the page; it holds all it needs."""
+    """Returns the HTML of the page, which is self-contained."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for record in records:
         key = tuple(record[name] for name in ("op", "pass", "shape", "dtype"))
@@ -45,9 +45,9 @@ def draw(records: Sequence[dict[str, Any]]) -> str:
     )
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        "<title>Cycles of the kernels by the TPU compiler</title>\n"
+        "<title>Kernel cycles estimated by the TPU compiler</title>\n"
         f"<style>\n{_STYLE}\n</style>\n"
-        "<h1>Cycles of the kernels by the TPU compiler</h1>\n"
+        "<h1>Kernel cycles estimated by the TPU compiler</h1>\n"
         f'{_NOTES}\n<p class="note">{html.escape(versions)}</p>\n{body}\n</html>\n'
     )
 

@@ -1,21 +1,22 @@
-"""Makes records of what the compiler said: a record is of one jitted program.
+"""Makes the records of `clinometer tpu-cost`, one for each jitted program.
 
-Its `status` tells what its `cycles` are worth:
+The `status` of a record says where its `cycles` come from:
 
     simulated         the compiler's simulator ran every instruction
-    partly simulated  it did not run some: those count their bundles, loops times
-                      trips, which leaves out what is waited for
-    bundles only      it ran none
-    compile only      the program compiled; no schedule was found
-    not finished      it was not compiled or simulated in time, and has no cycles: they
-                      would tell of the machine
-    failed            it did not compile, `reason` tells why
-    left to XLA       it was not compiled, for the reason that the kernel gives
+    partly simulated  the simulator ran only some; for the others, cycles are bundles,
+                      with loops times their trip counts, which leave out stalls
+    bundles only      the simulator ran none
+    compile only      the program compiled, but no schedule was found
+    not finished      the time limit was exceeded; there are no cycles, since they would
+                      depend on the machine
+    failed            the program did not compile, for the given `reason`
+    left to XLA       the program was not compiled, for the reason given by the kernel
 
-Where the simulator ends before it has run a Pallas call, the call by itself tells, if
-it is the same code. The simulator copies faster than the chip's HBM does. So no
-instruction has fewer cycles than HBM needs for what it moves, nor a program for what
-all of it moves, which counts operands that the program before it has begun to fetch.
+If the simulator ends before it has run a Pallas call, the call is simulated by itself,
+and the result counts if the code is the same. The simulator's copies are faster than
+the chip's HBM. Therefore the cycles of an instruction are at least what HBM needs for
+the bytes that it moves. The same holds for a program and all the bytes that it moves,
+including operands that the previous program has begun to fetch.
 """
 
 from collections.abc import Sequence
@@ -41,10 +42,10 @@ SIMULATED, PARTLY, BUNDLES, COMPILED, LATE, FAILED, REFUSED = STATUSES = (
 )
 # The simulator has no model of these chips' memory.
 _NOT_SIMULATED = ("v2", "v3", "v4")
-# Larger programs of XLA's own are simulated for many minutes, in ten gigabytes.
+# Simulating larger XLA programs takes many minutes and ten gigabytes.
 _MOST_SIMULATED = 100_000
 
-# Of a record, None where they are not known.
+# Fields of a record that are None if unknown.
 _NUMBERS = (
     *("cores", "hbm_temp_bytes", "hbm_argument_bytes", "hbm_output_bytes"),
     *("code_bytes", "cycles", "sim_cycles", "hbm_cycles", "kernel_cycles"),
@@ -63,15 +64,18 @@ def measure(
     dtype: str,
     implementations: Sequence[str],
 ) -> list[Record]:
-    """Compiles forms of a case for a topology; returns a record of each.
+    """Compiles implementations of a case for a topology.
 
     Args:
-        compiler: that runs the children.
-        case: of the compiler's table.
-        chip: of the topology.
-        topology: the compiler's name of it.
-        dtype: of operands without their own.
-        implementations: of `case.implementations()`.
+        compiler: the compiler.
+        case: a case of the compiler's table.
+        chip: the chip of the topology.
+        topology: the compiler's name of the topology.
+        dtype: dtype of operands that don't have their own.
+        implementations: some of `case.implementations()`.
+
+    Returns:
+        A record of each implementation.
     """
     jobs = [
         compiler_lib.Compilation(case.key, name, dtype, topology)
@@ -93,11 +97,11 @@ def measure(
 def _compiled(
     compiler: compiler_lib.Compiler, chip: chips.Chip, compiled: compiler_lib.Outcome
 ) -> Record:
-    """Returns what is known of a program that the compiler has been given."""
+    """Returns the part of a record that follows from the compiler's outcome."""
     if compiled.late:
         return {"status": LATE, "reason": compiled.reason}
     if compiled.lost:
-        # By what the compiler writes, perhaps: without, it may compile.
+        # Writing the dumps may have caused it, so try again without them.
         (again,) = compiler.run([compiled.job], "compile")
         again.discard()
         if not again.values:
@@ -114,7 +118,7 @@ def _compiled(
         lines = dumps.read(compiled.folder, cycles)
         hbm = dumps.hbm_bytes(compiled.folder)
     except ValueError as error:
-        reason = f"the compiler's dumps are not understood: {error}"
+        reason = f"the compiler's dumps cannot be parsed: {error}"
         return known | {"status": COMPILED, "reason": reason}
     costs = _costs(lines, chip, hbm) if lines else {"status": COMPILED}
     if late:
@@ -129,7 +133,12 @@ def _simulated(
     job: compiler_lib.Compilation,
     lines: Sequence[dumps.ProgramLine],
 ) -> tuple[dict[str, int], str | None, bool]:
-    """Returns cycles by instruction, why some are missing, and if for want of time."""
+    """Returns simulated cycles by instruction.
+
+    Returns:
+        A tuple of: instruction -> cycles; the reason if some are missing; and whether
+        the reason is the time limit.
+    """
     if chip.name in _NOT_SIMULATED:
         return {}, f"the simulator has no model of {chip.name}'s memory", False
     own = sum(x.cost.bundles * x.times for x in lines if x.kind != "pallas")
@@ -140,7 +149,7 @@ def _simulated(
     cycles = dumps.simulated(outcome.folder)
     outcome.discard()
     late = outcome.late
-    # The simulator may end at another instruction before it has come to a call of ours.
+    # The simulator may end at another instruction before it reaches a Pallas call.
     missed = [x for x in lines if x.kind == "pallas" and x.name not in cycles]
     alone = [dataclasses.replace(job, kernel=x.name) for x in missed if not late]
     for line, found in zip(missed, compiler.run(alone, "simulate")):
@@ -152,9 +161,9 @@ def _simulated(
 
 
 def _alone(line: dumps.ProgramLine, folder: pathlib.Path | None) -> int | None:
-    """Returns the cycles of a call by itself, if its code does what the program's does.
+    """Returns the cycles of a call simulated by itself, if its code is equivalent.
 
-    Only the copies may be others, of operands that lie in HBM, not in VMEM.
+    Only copies may differ, since its operands are in HBM rather than in VMEM.
     """
     try:
         found = dumps.read(folder, dumps.simulated(folder)) if folder else []
@@ -166,7 +175,7 @@ def _alone(line: dumps.ProgramLine, folder: pathlib.Path | None) -> int | None:
 
 
 def _arithmetic(cost: dumps.InstructionCost) -> tuple[int, ...]:
-    units = ("matmul", "matpush", "vpop", "eup")  # addresses of copies take others
+    units = ("matmul", "matpush", "vpop", "eup")  # Not those used by copies.
     return (*(cost.slots[name] for name in units), cost.spills, cost.fills)
 
 
@@ -205,7 +214,7 @@ def _auto(
 def _costs(
     lines: Sequence[dumps.ProgramLine], chip: chips.Chip, hbm_bytes: int
 ) -> Record:
-    """Returns the sums over a program's instructions, and a list of them."""
+    """Returns the totals over a program's instructions, and their list."""
     instructions = [_instruction(line, chip) for line in lines]
 
     def total(name: str, *kinds: str) -> int:
@@ -216,7 +225,7 @@ def _costs(
     complete = all(x["status"] == SIMULATED for x in instructions)
     known = sum(x["cycles"] for x in instructions if x["status"] == SIMULATED)
     incomplete = PARTLY if known else BUNDLES
-    ours = total("cycles", "pallas")  # 0: there is no kernel to be around
+    ours = total("cycles", "pallas")  # 0 if the program has no Pallas call.
     return {
         "status": SIMULATED if complete else incomplete,
         "cycles": max(once_each, hbm_cycles),
@@ -259,7 +268,7 @@ def _instruction(line: dumps.ProgramLine, chip: chips.Chip) -> Record:
 
 
 def _slot_use(lines: Sequence[dumps.ProgramLine]) -> dict[str, float]:
-    """Returns the part of each slot that is filled, over all bundles issued."""
+    """Returns the utilization of each kind of slot over all issued bundles."""
     use = {}
     for slot in dumps.SLOTS:
         filled = sum(x.cost.slots[slot] * x.times for x in lines)
@@ -276,9 +285,9 @@ def _against_roofline(
 ) -> Record:
     names = ("roofline_cycles", "roofline", "binds", "fraction_of_roofline")
     least = case.least(chip, dtype)
-    if least is None or not record["compiled"]:  # its cores are not known either
+    if least is None or not record["compiled"]:  # The number of cores is unknown too.
         return dict.fromkeys(names)
-    # A device of several cores divides its work; cycles are those of one core.
+    # A device with several cores divides the work; cycles are for one core.
     cores = record["cores"] or 1
     units = {name: x / cores for name, x in dataclasses.asdict(least).items()}
     fraction = least.cycles / cores / record["cycles"] if record["cycles"] else None
@@ -286,10 +295,18 @@ def _against_roofline(
 
 
 def with_ratios(records: Sequence[Record]) -> list[Record]:
-    """Adds the best of XLA's forms, and how many times its cycles ours are."""
+    """Returns the records with the best jnp implementation and the ratio to it.
+
+    Args:
+        records: all records of a case for a topology.
+
+    Returns:
+        The records with the fields `best_xla`, the jnp implementation with the fewest
+        cycles, and `ratio_to_best_xla`, its cycles divided by those of the record.
+    """
     theirs = [r for r in records if r["implementation"] != case_lib.OURS]
     known = [r for r in theirs if r["cycles"]]
-    # The best of those that were done in time would be another on another machine.
+    # The best of those that finished in time would depend on the machine.
     late = any(r["status"] == LATE for r in theirs)
     best = None if late else min(known, key=lambda r: r["cycles"], default=None)
     return [

@@ -1,8 +1,8 @@
-"""What `clinometer tpu-cost` compiles with its gradient, in one program.
+"""The cases of `clinometer tpu-cost` with forward and backward pass in one program.
 
-A jnp form has no backward pass by itself: its gradient computes the forward pass too.
-So ours is compared with it where both give output and gradients, from the same inputs,
-by the functions that users call.
+The gradient of a plain jnp implementation also computes the forward pass, so its
+backward pass cannot be measured separately. These cases therefore compare the programs
+that return the output and the gradients, made from the functions that users call.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ CAPACITY_FACTOR = 1.25
 
 
 def steps() -> list[TrainStepCase]:
-    """Returns all steps, at the shapes of `cases.py`."""
+    """Returns all such cases, at the shapes of `cases.py`."""
     return [
         _attention(8, 512, 8, 64, causal=False),
         _attention(8, 512, 8, 64, causal=True),
@@ -120,7 +120,7 @@ def _dynamic_conv(
 def _switch(
     num_tokens: int, num_experts: int, d_model: int, d_ff: int
 ) -> Iterator[TrainStepCase]:
-    """Yields routing, and the layer that moves rows to the experts and back."""
+    """Yields Switch routing, and the layer that applies the experts to tokens."""
     capacity = kernels.expert_capacity(num_tokens, num_experts, CAPACITY_FACTOR)
     slots = {"num_experts": num_experts, "capacity": capacity}
     label = f"n{num_tokens}e{num_experts}c{capacity}"
@@ -181,7 +181,7 @@ def _switch(
 
 
 def heads(batch: int, length: int, num_heads: int, width: int) -> Operand:
-    """Returns [B, S, H, D], which lies in memory as layers have it."""
+    """Returns an operand [B, S, H, D] that is stored as [B, S, H * D], as in layers."""
     stored = (batch, length, num_heads * width)
     return Operand((batch, length, num_heads, width), None, stored)
 

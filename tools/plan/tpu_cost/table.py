@@ -1,4 +1,4 @@
-"""Tables of records, for a terminal and for a page of Markdown."""
+"""Renders records as tables, as text for a terminal and in Markdown."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -13,18 +13,22 @@ _HEAD = (
     *("implementation", "cycles", "status", "bundles", "roofline", "part", "around"),
     *("VMEM MiB", "temp MiB", "spills", "fills", "busiest slots", "ratio", ""),
 )
-# So that the columns of all cases match.
+# Fixed widths, so that the columns of all tables are aligned.
 _WIDTHS = (22, 7, 17, 7, 8, 4, 6, 8, 8, 6, 5, 20, 5)
 
 
 def text(
     records: Sequence[report.Record], stream: TextIO | None = None
 ) -> Iterator[str]:
-    """Yields the lines of a table of one case's records for one topology.
+    """Renders the table of one case for one topology.
 
     Args:
-        records: of the case.
-        stream: where the lines will be written; None => standard output.
+        records: records of the case.
+        stream: the stream that the lines will be written to, by default standard
+            output.
+
+    Yields:
+        The lines.
     """
     first = records[0]
     keys = ("op", "pass", "shape", "dtype", "topology")
@@ -59,12 +63,12 @@ def _cells(record: report.Record) -> tuple[str, ...]:
         _number(record["fills"]),
         _busiest(record["slot_use"]),
         _number(record["ratio_to_best_xla"], ".2f"),
-        "<- best of XLA" if best else "",
+        "<- best of XLA's" if best else "",
     )
 
 
 def markdown(records: Sequence[report.Record]) -> Iterator[str]:
-    """Yields the lines of one table of all records, a row a program."""
+    """Yields the lines of a Markdown table with a row for each record."""
     columns = (
         *("op", "shape", "pass", "chip", "program", "cycles", "status", "simulated"),
         *("kernel", "around", "HBM", "roofline (binds)", "part", "VMEM MiB"),
