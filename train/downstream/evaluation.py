@@ -1,4 +1,4 @@
-"""Scores a run's checkpoints on downstream tasks: `clinometer evaluate`."""
+"""Command `clinometer evaluate`: scores checkpoints of a run on downstream tasks."""
 
 import argparse
 from collections.abc import Callable
@@ -39,9 +39,9 @@ from clinometer.train.run import store_search
 BEST = "best"
 
 _DESCRIPTION = """\
-Scores checkpoints of a run on downstream tasks, as T5 does. Writes the scores into the
-run's record (run.json, "evaluations") and the predictions into its folder; where these
-cannot be written, the scores are printed all the same. Examples:
+Scores checkpoints of a run on downstream tasks, as T5 does. Prints the scores, adds
+them to the run's record (run.json, "evaluations"), and writes the predictions to the
+run directory. If the files cannot be written, the scores are still printed. Examples:
 
   clinometer evaluate runs/base/finetune/glue --mixture glue --data DIR --step best
   clinometer evaluate runs/base/finetune/boolq --mixture boolq --data DIR \\
@@ -49,25 +49,26 @@ cannot be written, the scores are printed all the same. Examples:
 """
 _EXIT_CODES = exit_codes.described(
     {
-        exit_codes.HELD: "scored and printed, but not recorded, as another process "
-        "trains this run"
+        exit_codes.HELD: "scores printed but not recorded, because another process is "
+        "training this run"
     }
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is to be scored.
+    """What to score.
 
     Attributes:
-        run: the run's directory.
-        mixture: names of mixtures and tasks; None for the run's own.
-        folder: of the releases' files; None for the run's own.
-        store: where the run's store lies; None to look where it was and beside.
-        step: of a checkpoint; None for the newest; "best" for each task's best.
-        encoder_length: S; None for the run's own.
-        decoder_length: T; None for the run's own.
-        options: how predictions are made.
+        run: the run directory.
+        mixture: comma-separated names of mixtures and tasks; None for those of the run.
+        folder: folder with the files of the task releases; None for that of the run.
+        store: path of the run's token store; None to search for it.
+        step: step of a checkpoint; None for the newest, "best" for the best of each
+            task.
+        encoder_length: S; None for that of the run.
+        decoder_length: T; None for that of the run.
+        options: options for making predictions.
     """
 
     run: pathlib.Path
@@ -83,14 +84,18 @@ class Request:
 def evaluate(
     request: Request, say: Callable[[str], None] = lambda text: None
 ) -> run_record.Evaluation:
-    """Scores a run, writes its predictions, and returns what `record` adds.
+    """Scores a run and writes its predictions.
 
     Args:
-        request: what is to be scored.
-        say: told what is going on.
+        request: what to score.
+        say: called with progress messages.
+
+    Returns:
+        The results, for `record`.
 
     Raises:
-        RunError: no such run, checkpoint, task or file; an option out of range.
+        RunError: there is no such run, checkpoint, task or file.
+        ConfigError: an option is out of range.
     """
     directory = run_directory.RunDirectory(request.run)
     record = initial.read_record(request.run)
@@ -98,7 +103,9 @@ def evaluate(
     data = record.config.data
     mixture = data.mixture if request.mixture is None else request.mixture
     if mixture is None:
-        raise errors.ConfigError("--mixture: missing; this run has none of its own")
+        raise errors.ConfigError(
+            "--mixture: required, because the run was not fine-tuned on a mixture"
+        )
     path = store_search.of_run(record, request.run, request.store)
     store = sources.open_store(path)
     request.options.check("--", store.vocabulary.size)
@@ -126,7 +133,7 @@ def evaluate(
     evaluated_at = run_record.now()
     tasks: dict[str, run_record.EvaluatedTask] = {}
     numbers: dict[str, float] = {}
-    sequences_per_second = None  # of the last step
+    sequences_per_second = None  # Of the last step.
     for step in sorted(set(steps.values())):
         chosen = [name for name in scorer.names if steps[name] == step]
         result = scorer(reader.read(step, abstract).params, say, chosen)
@@ -134,7 +141,7 @@ def evaluate(
         try:
             scorer.write_predictions(result, place)
         except OSError as error:
-            logging.warning("%s: the predictions are not written: %s", place, error)
+            logging.warning("%s: predictions could not be written: %s", place, error)
         sequences_per_second = result.sequences_per_second
         for name, found in result.tasks.items():
             numbers[name] = found.number
@@ -156,27 +163,35 @@ def evaluate(
 
 
 def record(run: pathlib.Path, added: run_record.Evaluation) -> None:
-    """Adds an evaluation to a run's record; warns where that cannot be written.
+    """Adds an evaluation to a run's record, or warns if it cannot be written.
+
+    Args:
+        run: the run directory.
+        added: the evaluation.
 
     Raises:
-        RunHeldError: another process trains the run, and writes its record.
+        RunHeldError: another process is training the run.
     """
     try:
         directory = run_directory.RunDirectory(run)
-        with directory.lease():  # The trainer writes the record, too.
+        with directory.lease():  # A training process also writes the record.
             found = directory.record()
             evaluations = (*found.evaluations, added)
             directory.write_record(dataclasses.replace(found, evaluations=evaluations))
     except OSError as error:
-        logging.warning("%s: the scores are printed, not recorded: %s", run, error)
+        logging.warning("%s: scores could not be recorded: %s", run, error)
 
 
 def table(added: run_record.Evaluation) -> str:
-    """Returns the scores as text, one line a task."""
+    """Formats the scores as a table with one line per task.
+
+    Args:
+        added: the evaluation.
+    """
     rows = []
     for name, found in added.tasks.items():
         metrics = ", ".join(f"{k} {_text(v)}" for k, v in found.metrics.items())
-        cut = f"; {found.truncated} inputs cut" if found.truncated else ""
+        cut = f"; {found.truncated} inputs truncated" if found.truncated else ""
         rows.append(
             (
                 name,
@@ -193,7 +208,7 @@ def table(added: run_record.Evaluation) -> str:
     head = ("task", "score", "+-", "step", "examples", "metrics")
     lines = terminal.table(rows, head, left=(0, 5), widths=(18, 6, 4, 7, 8))
     lines.append(
-        "percent; +- is one standard error; "
+        "in percent; +- is one standard error; "
         f"{added.sequences_per_second:,.1f} sequences/s, "
         f"{added.options['decoding']} decoding"
     )
@@ -205,13 +220,13 @@ def _text(value: float | None) -> str:
 
 
 def _check_takes(model: models.EncoderDecoder, shape: models.TextShape) -> None:
-    """Raises ConfigError where the model does not take texts of these lengths."""
+    """Raises ConfigError if the model does not accept texts of these lengths."""
     try:
         model.check(shape)
     except models.ConfigError as error:
         raise errors.ConfigError(
-            f"--encoder-length: {shape.encoder_length} does not suit {model.name}: "
-            f"{error}"
+            f"--encoder-length: {shape.encoder_length} is not possible with "
+            f"{model.name}: {error}"
         ) from error
 
 
@@ -240,8 +255,8 @@ def _steps(
         missing = [name for name in names if name not in best]
         if missing:
             raise errors.ConfigError(
-                f"--step best: {request.run} was never scored on {', '.join(missing)} "
-                "while it trained; name a step"
+                f"--step best: {request.run} was not scored on {', '.join(missing)} "
+                "during training; give the number of a step"
             )
         steps = {name: best[name].best_step for name in names}
     else:
@@ -258,7 +273,7 @@ def _steps(
 
 
 def _step(text: str) -> int | str:
-    """Reads --step; raises OptionError."""
+    """Parses --step; raises OptionError if it is wrong."""
     if text == BEST:
         return text
     try:
@@ -268,7 +283,14 @@ def _step(text: str) -> int | str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command with the arguments after its name; returns the exit code."""
+    """Runs the command.
+
+    Args:
+        argv: the command-line arguments; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
     defaults = downstream_options.PredictionOptions()
     parser = argparse.ArgumentParser(
         prog="clinometer evaluate",
@@ -276,36 +298,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", help="a run's directory")
-    parser.add_argument("--mixture", help="tasks and mixtures; default the run's own")
-    parser.add_argument("--data", metavar="DIR", help="folder of the releases")
+    parser.add_argument("run", metavar="RUN", help="run directory")
+    parser.add_argument(
+        "--mixture",
+        help="comma-separated names of mixtures and tasks; default those of the run",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder with the files of the task releases; default that of the run",
+    )
     parser.add_argument(
         "--store",
         metavar="DIR",
-        help="where the run's token store lies, if neither where it was nor moved "
-        "together with the run",
+        help="token store of the run; needed only if it was moved without the run",
     )
     parser.add_argument(
         "--step",
         type=_step,
-        help='of a checkpoint, or "best" for each task\'s; default the newest',
+        help='step of the checkpoint, or "best" for the best checkpoint of each task; '
+        "default the newest",
     )
     for name, least in (("encoder", 2), ("decoder", 1)):
         parser.add_argument(
             f"--{name}-length",
             type=ranges.Whole(least, fields.MOST_TOKENS),
-            help="default the run's own",
+            help=f"{name} length in tokens; default that of the run",
         )
+    described = fields.known({"kind": run_record.FINETUNING})
     parser.add_argument(
-        "--decoding", choices=downstream_options.METHODS, default=defaults.decoding
+        "--decoding",
+        choices=downstream_options.METHODS,
+        default=defaults.decoding,
+        help=f"{described['eval.decoding'].meaning} Default: {defaults.decoding}.",
     )
     for name, accepted in downstream_options.RANGES.items():
         value = getattr(defaults, name)
+        meaning = described[f"eval.{name}"].meaning
+        default = "all" if value is None else value
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=accepted,
             default=value,
-            help=f"{accepted}; default {'all' if value is None else value}",
+            help=f"{meaning} Accepts {accepted}. Default: {default}.",
         )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     arguments = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""The examples of downstream tasks: which are read, and which are scored."""
+"""Loads, samples and scores the examples of downstream tasks."""
 
 import collections
 from collections.abc import Mapping
@@ -18,27 +18,29 @@ from clinometer.kernels.options import ranges
 from clinometer.train import errors
 
 SPLIT = "validation"
-# Examples that are scored for a trial, and characters of what they predict.
+# Number of examples in a trial scoring, and maximum characters of their predictions.
 _TRIED, _TRIED_LENGTH = 64, 256
-_COMMON = 1e-3  # part of the training examples that a majority's target has at least
+# Smallest fraction of the training examples that have the most common target, if there
+# is to be a majority-class baseline.
+_COMMON = 1e-3
 
 
 def labelled(
     names: Sequence[str], folder: str | os.PathLike[str] | None, split: str = SPLIT
 ) -> dict[str, list[task_lib.Example]]:
-    """Reads the tasks' examples that have an answer.
+    """Loads the examples of tasks that have an answer.
 
     Args:
-        names: of tasks, or files that declare one.
-        folder: with the releases' files; the embedded corpus's probes need none.
-        split: of the tasks.
+        names: names of tasks, or paths of files that declare one.
+        folder: folder with the files of the task releases; may be None for probes.
+        split: name of the split.
 
     Returns:
-        The examples by the names as they were given.
+        The examples, keyed by `names`.
 
     Raises:
         RunError: files are missing or wrong, no example has an answer, or two tasks
-            have one name.
+            have the same name.
     """
     found = {}
     for name, task in _different(names).items():
@@ -48,21 +50,21 @@ def labelled(
                 here = probes.ensure_folder()
             if here is None:
                 raise errors.RunError(
-                    f"{name}: no folder of data given; say where its files lie "
-                    "(--data DIR, config.data.folder)"
+                    f"{name}: the folder of its files is missing; give it with --data "
+                    "DIR or config.data.folder"
                 )
             examples = load.load(task, here, split)
         except data_errors.DataError as error:
             raise errors.RunError(f"{name}: {error}") from error
         examples = [example for example in examples if example.answer is not None]
         if not examples:
-            raise errors.RunError(f"{name}: the {split} split has no answers to score")
+            raise errors.RunError(f"{name}: no example of split {split} has an answer")
         found[name] = examples
     return found
 
 
 def _different(names: Sequence[str]) -> dict[str, task_lib.Task]:
-    """Returns the tasks by the names as they were given; none may be like another's."""
+    """Returns the tasks by the given names; raises RunError if two have one name."""
     tasks: dict[str, task_lib.Task] = {}
     given: dict[str, str] = {}
     for name in names:
@@ -73,9 +75,9 @@ def _different(names: Sequence[str]) -> dict[str, task_lib.Task]:
         other = given.setdefault(tasks[name].name.casefold(), name)
         if other != name:
             raise errors.RunError(
-                f"{other} and {name} both declare a task named {tasks[name].name!r}, "
-                "but for its case perhaps; scores are kept by that name, so each needs "
-                "one of its own"
+                f"{other} and {name} both declare a task named {tasks[name].name!r} "
+                "(ignoring case); each task needs a name of its own, by which its "
+                "scores are stored"
             )
     return tasks
 
@@ -83,7 +85,13 @@ def _different(names: Sequence[str]) -> dict[str, task_lib.Task]:
 def spread(
     examples: Sequence[task_lib.Example], most: int | None
 ) -> list[task_lib.Example]:
-    """Returns so many examples, evenly from all, whole groups of those that belong."""
+    """Returns a subset of the examples, spaced evenly, without splitting groups.
+
+    Args:
+        examples: the examples; those with the same `group` belong together.
+        most: number of examples to return, approximately if there are groups; None for
+            all.
+    """
     if most is None or most >= len(examples):
         return list(examples)
     groups: dict[Any, list[task_lib.Example]] = {}
@@ -100,15 +108,17 @@ def majority(
     train: Sequence[task_lib.Example],
     examples: Sequence[task_lib.Example],
 ) -> float | None:
-    """A task's number for who always gives the commonest target of training.
+    """Computes the majority-class baseline of a task.
+
+    Every prediction is the most common target of the training examples.
 
     Args:
-        task: whose number it is.
-        train: its examples for training.
-        examples: those that are scored.
+        task: the task.
+        train: its training examples.
+        examples: the examples to score.
 
     Returns:
-        In percent; None where targets hardly come twice, as summaries do.
+        The score in percent; None if targets hardly repeat, as in summarisation.
     """
     counts = collections.Counter(example.targets for example in train)
     target, count = counts.most_common(1)[0]
@@ -122,11 +132,20 @@ def score(
     examples: Sequence[task_lib.Example],
     predictions: Sequence[str],
 ) -> tuple[Mapping[str, float], float]:
-    """Returns a task's metrics and its one number.
+    """Scores predictions.
+
+    Exceptions from the code of the task are passed on with a note that names the task.
+
+    Args:
+        task: the task.
+        examples: the examples.
+        predictions: decoded text for each example.
+
+    Returns:
+        The metrics by name and the task's score, all in percent.
 
     Raises:
-        RunError: they are not what the task says. What else its own code raises goes
-            through, with a note on whose it was.
+        RunError: the metrics are not those that the task declares, or not numbers.
     """
     try:
         metrics = task.score(examples, predictions)
@@ -139,8 +158,8 @@ def score(
         isinstance(value, numbers.Real) for value in metrics.values()
     ):
         raise errors.RunError(
-            f"{task.name}: its score is {ranges.shown(metrics)}; accepted "
-            "is a mapping of metrics to numbers in percent"
+            f"{task.name}: its score is {ranges.shown(metrics)}; accepted: a mapping "
+            "from metrics to numbers in percent"
         )
     try:
         return metrics, aggregates.task_number(metrics, task.averaged)
@@ -149,16 +168,20 @@ def score(
 
 
 def try_score(task: task_lib.Task, examples: Sequence[task_lib.Example]) -> None:
-    """Scores a few examples, so that what cannot be scored is found before training.
+    """Scores the targets of a few examples, to find errors in a task before training.
+
+    Args:
+        task: the task.
+        examples: the examples.
 
     Raises:
-        RunError: as `score`, or the score is no number.
+        RunError: see `score`; or the score is not finite.
     """
     some = spread(examples, _TRIED)
     said = [example.targets[:_TRIED_LENGTH] for example in some]
     metrics, number = score(task, some, said)
     if not math.isfinite(number):
         raise errors.RunError(
-            f"{task.name}: the targets themselves are scored {dict(metrics)}; accepted "
-            "are finite numbers, 0 where a metric is undefined"
+            f"{task.name}: scoring its targets as predictions gives {dict(metrics)}; "
+            "accepted: finite numbers, with 0 for an undefined metric"
         )

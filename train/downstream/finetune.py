@@ -1,4 +1,4 @@
-"""Fine-tunes a pretrained run: `clinometer finetune`, one command for several runs."""
+"""Command `clinometer finetune`: fine-tunes a pretrained run, once or several times."""
 
 import argparse
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ from clinometer.train.run import store_search
 
 _RATE = ranges.Real(without_least=True)
 _DESCRIPTION = """\
-Fine-tunes a pretrained run on a mixture of text-to-text tasks, and scores it. The same
-command resumes what was stopped or killed. Examples:
+Fine-tunes a pretrained run on a mixture of text-to-text tasks and scores it. The same
+command resumes a fine-tuning that was stopped or killed. Examples:
 
   clinometer finetune --from runs/base --mixture glue_superglue_squad --data DIR
   clinometer finetune --from runs/base --mixture superglue_rte --data DIR \\
@@ -38,13 +38,20 @@ command resumes what was stopped or killed. Examples:
   clinometer finetune --from runs/base --mixture probes --steps "1000 2000 4000"
   clinometer finetune --from runs/base --mixture probes --from-scratch
 
-With several seeds, learning rates or pretraining steps there is a run of each, in a
-folder of its own, and a table of all with the errors of the scores.
+With several seeds, learning rates or pretraining steps, each combination is a separate
+run in its own folder, and a table compares the scores with their standard errors.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command with the arguments after its name; returns the exit code."""
+    """Runs the command.
+
+    Args:
+        argv: the command-line arguments; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
     arguments, overrides = _parser().parse_known_args(argv)
     library_noise.log_warnings()
     try:
@@ -58,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     source = pathlib.Path(arguments.source)
     if arguments.from_scratch and arguments.steps:
-        raise OptionError("--steps: from scratch there are no checkpoints")
+        raise OptionError("--steps: must not be given with --from-scratch")
     name = _folder_name(arguments.mixture) + "-scratch" * arguments.from_scratch
     finetunings = run_directory.RunDirectory(source).finetunings_path
     workdir = pathlib.Path(arguments.workdir or finetunings / name)
@@ -70,7 +77,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
             _numbers("--seeds", arguments.seeds, ranges.SEED) or [None],
         )
     )
-    # All are checked before the first is trained.
+    # Check all runs before training the first.
     jobs: list[tuple[job_lib.Job, pathlib.Path]] = []
     for step, learning_rate, seed in grid:
         config = make_config(
@@ -116,23 +123,24 @@ def make_config(
     """Returns the configuration of one fine-tuning.
 
     Args:
-        source: directory of the pretrained run, whose model and vocabulary it has.
-        mixture: names of mixtures and tasks.
-        folder: with the releases' files, or None.
-        step: of the run's checkpoint; None for the newest.
-        learning_rate: None for the default.
-        seed: of dropout and of the examples' order; None for the default.
-        from_scratch: take the run's model and vocabulary, but not its parameters.
-        store: where the run's store lies, if not where it was.
-        overrides: `--config.x=y`.
+        source: directory of the pretrained run, which gives the model and vocabulary.
+        mixture: comma-separated names of mixtures and tasks.
+        folder: folder with the files of the task releases, or None.
+        step: step of the run's checkpoint; None for the newest.
+        learning_rate: the peak learning rate; None for the default.
+        seed: seed of the run and of the data order; None for the default.
+        from_scratch: whether to initialise the parameters at random.
+        store: path of the run's token store; None to search for it.
+        overrides: e.g. ["--config.train_steps=1000"].
 
     Raises:
-        RunError: there is no such run or store, or an override is wrong.
+        RunError: there is no such run or store.
+        ConfigError: an override is wrong.
     """
     record = initial.read_record(source)
     model = record.config.model
     config = finetune_config.get_config(model.name)
-    # Fine-tuning has its own dropout, and the one length follows the data's.
+    # Keep the dropout rates of fine-tuning, and the model's length tied to the data's.
     kind = pretrain_config.architecture(model.name)
     own = {*kind.dropout_rates, kind.length_field} if kind else set()
     with config.unlocked():
@@ -156,45 +164,56 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clinometer finetune",
         description=_DESCRIPTION,
-        epilog="fields of train/configs/finetune.py, with their defaults; the model's\n"
-        f"are those of the run:\n\n{fields.describe(finetune_config.get_config())}\n\n"
+        epilog="fields of train/configs/finetune.py, with their defaults (fields of\n"
+        "the model, except dropout rates, default to those of the run):\n\n"
+        f"{fields.describe(finetune_config.get_config())}\n\n"
         f"{train_main.EXIT_CODES_TEXT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--from", dest="source", metavar="RUN", required=True, help="a run's directory"
+        "--from",
+        dest="source",
+        metavar="RUN",
+        required=True,
+        help="run directory of the pretrained run",
     )
     parser.add_argument(
         "--mixture",
         required=True,
-        help="names of mixtures and tasks, with commas between them; a path to your "
-        "own task's file is one, too",
+        help="comma-separated names of mixtures and tasks; a task can also be the path "
+        "of a Python file that declares it",
     )
     parser.add_argument(
-        "--data", metavar="DIR", help="folder of the releases; probes need none"
+        "--data",
+        metavar="DIR",
+        help="folder with the files of the task releases; not needed for probes",
     )
     parser.add_argument(
         "--store",
         metavar="DIR",
-        help="where the run's token store lies, if neither where it was nor moved "
-        "together with the run",
+        help="token store of the run; needed only if it was moved without the run",
     )
     parser.add_argument(
         "--workdir",
         type=outputs.given,
-        help="of the run, or of all; default RUN/finetune/MIXTURE",
+        help="run directory, or its parent with several runs; default "
+        "RUN/finetune/MIXTURE",
     )
-    parser.add_argument("--seeds", help='such as "0 1 2"')
-    parser.add_argument("--learning-rates", help='such as "1e-3 5e-4"')
+    parser.add_argument("--seeds", help='seeds to train with, e.g. "0 1 2"')
     parser.add_argument(
-        "--steps", help='checkpoints of the pretrained run, such as "1000 2000"'
+        "--learning-rates", help='peak learning rates, e.g. "1e-3 5e-4"'
+    )
+    parser.add_argument(
+        "--steps",
+        help='checkpoints of the pretrained run to start from, e.g. "1000 2000"; '
+        "default the newest",
     )
     parser.add_argument(
         "--from-scratch",
         action="store_true",
-        help="start from drawn parameters instead, to see what pretraining gives; "
-        "default folder RUN/finetune/MIXTURE-scratch",
+        help="initialise the parameters at random instead, as a baseline; the default "
+        "--workdir is then RUN/finetune/MIXTURE-scratch",
     )
     return parser
 
@@ -207,7 +226,7 @@ def _numbers(
     except OptionError as error:
         raise OptionError(f"{flag}: {error}") from None
     if len(set(found)) < len(found):
-        raise OptionError(f"{flag}: {text!r} names one twice")
+        raise OptionError(f"{flag}: {text!r} contains a duplicate")
     return found
 
 

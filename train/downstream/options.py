@@ -1,4 +1,4 @@
-"""How downstream tasks are decoded: the options, and which values they take."""
+"""Options for decoding the downstream tasks, and their accepted values."""
 
 import dataclasses
 
@@ -8,10 +8,10 @@ from clinometer.models import decoding
 from clinometer.train import errors
 
 METHODS = ("greedy", "beam", "sample", "rank")
-# What each of the other options may be.
+# Accepted values of the other options.
 RANGES: dict[str, ranges.Whole | ranges.Real] = {
     "beam_size": ranges.Whole(1),
-    # The penalty of the longest output that there can be is a finite float32.
+    # With at most 5, the penalty of the longest possible output is finite in float32.
     "length_penalty": ranges.Real(0, 5),
     "temperature": ranges.Real(decoding.sampling.LEAST_TEMPERATURE),
     "top_k": ranges.Whole(),
@@ -24,19 +24,19 @@ RANGES: dict[str, ranges.Whole | ranges.Real] = {
 
 @dataclasses.dataclass(frozen=True)
 class PredictionOptions:
-    """How predictions are made.
+    """Options for making predictions.
 
     Attributes:
-        decoding: of `METHODS`; "rank" takes the likeliest of a task's labels, and is
-            greedy where the answer is free text.
-        beam_size: of "beam".
-        length_penalty: alpha, of "beam".
-        temperature: of "sample".
-        top_k: of "sample"; 0 for all.
-        top_p: of "sample".
-        seed: of "sample".
-        batch_size: examples decoded at once.
-        max_examples: of a task, spread over its set; None for all.
+        decoding: one of `METHODS`; "rank" chooses the most likely of a task's labels,
+            and decodes greedily if the task has none.
+        beam_size: number of beams for "beam".
+        length_penalty: exponent alpha of the length penalty for "beam".
+        temperature: softmax temperature for "sample".
+        top_k: number of most likely tokens to sample from for "sample"; 0 for all.
+        top_p: smallest total probability of the tokens to sample from for "sample".
+        seed: random seed for "sample".
+        batch_size: number of examples decoded at once.
+        max_examples: number of examples to score per task, spaced evenly; None for all.
     """
 
     decoding: str = "greedy"
@@ -53,18 +53,19 @@ class PredictionOptions:
         """Checks all options.
 
         Args:
-            place: what stands before their names: "--", or "config.eval.".
-            vocab_size: of the texts that are decoded.
+            place: prefix of the options in messages, "--" or "config.eval.".
+            vocab_size: number of ids in the vocabulary.
 
         Raises:
-            RunError: one is out of range; names it and what is accepted.
+            ConfigError: an option is out of range; the message names it and says what
+                is accepted.
         """
         if self.decoding not in METHODS:
             raise errors.ConfigError(
                 f"{place}decoding: got {self.decoding!r}; accepted: "
                 f"{', '.join(METHODS)}"
             )
-        # There are no more tokens to go on with, or to draw from.
+        # Neither can exceed the number of tokens in the vocabulary.
         of_vocabulary = {
             name: dataclasses.replace(RANGES[name], most=vocab_size)
             for name in ("beam_size", "top_k")

@@ -1,4 +1,4 @@
-"""Scores a model on downstream tasks: decodes, compares, and says how sure it is."""
+"""Scores a model on downstream tasks by decoding, with standard errors."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -28,19 +28,19 @@ from clinometer.train.downstream import options as downstream_options
 from clinometer.train.run import record as run_record
 
 PREFIX = "downstream/"
-# Names in a log that are no task's. SQuAD's average is its one task.
+# Names in a log that are averages. SQuAD has a single task, so its name is a task's.
 _AVERAGES = {*aggregates.AVERAGES, aggregates.OVERALL_NAME} - {*aggregates.SQUAD}
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskResult:
-    """What came of one task.
+    """Result for one task.
 
     Attributes:
-        metrics: in percent, each a `scores.Score`.
-        number: their mean, the task's one number.
-        examples: how many were scored.
-        truncated: how many had a longer input than the model was given.
+        metrics: metrics by name, in percent; each is a `scores.Score`.
+        number: the task's score in percent, the mean of its averaged metrics.
+        examples: number of scored examples.
+        truncated: number of examples whose input was truncated.
         predictions: the decoded texts.
     """
 
@@ -53,12 +53,12 @@ class TaskResult:
 
 @dataclasses.dataclass(frozen=True)
 class TaskScores:
-    """What came of all tasks.
+    """Results for all tasks.
 
     Attributes:
-        tasks: by name.
-        sequences_per_second: decoded, compilation left out.
-        compilations: programs that were compiled for it.
+        tasks: results by task.
+        sequences_per_second: decoding speed, without compilation.
+        compilations: number of compiled programs.
     """
 
     tasks: Mapping[str, TaskResult]
@@ -66,7 +66,7 @@ class TaskScores:
     compilations: int
 
     def flat(self) -> dict[str, float]:
-        """Returns the metrics as a run's log holds them, in percent."""
+        """Returns the finite metrics by their names in the log, in percent."""
         found: dict[str, float] = {}
         numbers = {name: result.number for name, result in self.tasks.items()}
         for name, result in self.tasks.items():
@@ -83,7 +83,7 @@ class TaskScores:
 
 
 class Scorer:
-    """Decodes the validation sets of some tasks and scores what comes out."""
+    """Decodes the examples of tasks and scores the predictions."""
 
     def __init__(
         self,
@@ -95,15 +95,18 @@ class Scorer:
         decoder_length: int,
         options: downstream_options.PredictionOptions,
     ):
-        """Tokenises, and scores a few examples for a trial; compiles nothing yet.
+        """Tokenises the inputs and checks the scoring of the tasks; compiles nothing.
 
         Args:
-            model: whose predictions they are.
-            vocabulary: of the model, whose tables may be padded to more.
-            examples: labelled, by the task's name.
-            encoder_length: S; longer inputs are cut.
-            decoder_length: T, tokens of a prediction.
-            options: how predictions are made.
+            model: the model to decode with.
+            vocabulary: the vocabulary, which may be smaller than the model's tables.
+            examples: examples with an answer, by task.
+            encoder_length: S; longer inputs are truncated.
+            decoder_length: T, maximum length of a prediction.
+            options: options for making predictions.
+
+        Raises:
+            RunError: a task cannot be scored or ranked.
         """
         self._vocabulary, self._options = vocabulary, options
         self._tasks: dict[str, task_lib.Task] = {}
@@ -126,7 +129,7 @@ class Scorer:
             self._inputs[task.name], self._truncated[task.name] = tokens, truncated
         model = decoding.Restricted(model, vocabulary.size)
         for name, task in self._tasks.items():
-            # One program serves all tasks that decode alike.
+            # All tasks that are not ranked share one program.
             key = name if self._ranks(task) else ""
             if key not in self._runners:
                 self._runners[key] = decoding.Runner(
@@ -138,7 +141,7 @@ class Scorer:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tasks' names."""
+        """Names of the tasks."""
         return tuple(self._tasks)
 
     def __call__(
@@ -147,20 +150,20 @@ class Scorer:
         say: Callable[[str], None] = lambda text: None,
         names: Sequence[str] | None = None,
     ) -> TaskScores:
-        """Scores a model's parameters.
+        """Decodes and scores the tasks.
 
         Args:
-            params: the model's.
-            say: told what is going on.
-            names: of the tasks to score; None for all.
+            params: the parameters of the model.
+            say: called with progress messages.
+            names: names of the tasks to score; None for all.
         """
         results: dict[str, TaskResult] = {}
         count, seconds, compilations = 0, 0.0, 0
         for name in names or self.names:
             task = self._tasks[name]
-            say(f"decoding {name}, {len(self._inputs[name])} examples")
+            say(f"decoding {name} ({len(self._inputs[name])} examples)")
             runner = self._runners[name if self._ranks(task) else ""]
-            # Equal inputs (a query with several answers) are decoded once.
+            # Identical inputs (a query with several answers) are decoded only once.
             place: dict[bytes, int] = {}
             inputs = self._inputs[name]
             rows = [place.setdefault(x.tobytes(), len(place)) for x in inputs]
@@ -188,7 +191,12 @@ class Scorer:
     def write_predictions(
         self, result: TaskScores, folder: str | os.PathLike[str]
     ) -> None:
-        """Writes each task's inputs, targets and predictions as FOLDER/TASK.jsonl."""
+        """Writes the inputs, targets and predictions to FOLDER/TASK.jsonl.
+
+        Args:
+            result: result of a call.
+            folder: the folder; created if missing.
+        """
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, task_result in result.tasks.items():
@@ -222,7 +230,7 @@ class Scorer:
                 targets = decoding.pack_targets(labels, self._vocabulary.size)
             except ValueError as error:
                 raise errors.RunError(
-                    f"{task.name}: its labels {', '.join(task.labels)} cannot be "
+                    f"{task.name}: the labels {', '.join(task.labels)} cannot be "
                     f"ranked with this vocabulary: {error}"
                 ) from error
             return lambda params, inputs, rows: decoding.score_targets(
@@ -260,24 +268,24 @@ class Scorer:
 
 
 def averages(numbers: Mapping[str, float]) -> dict[str, aggregates.Average]:
-    """Returns the benchmarks' averages, as far as their tasks are there.
+    """Returns the averages of the benchmarks whose tasks have been scored.
 
     Args:
-        numbers: by task. A benchmark of one task has that number already.
+        numbers: scores by task. A benchmark with a single task has no average.
     """
     made = aggregates.summary(numbers)
     return {name: average for name, average in made.items() if name not in numbers}
 
 
 def best(records: Sequence[Mapping[str, Any]]) -> run_record.Downstream | None:
-    """Returns what a run's log says of each task, at its best step and at the last.
+    """Extracts the best and last scores of each task from a log.
 
     Args:
-        records: of `metrics.jsonl`, oldest first.
+        records: the records of `metrics.jsonl`, oldest first.
 
     Returns:
-        Scores in percent; averages of the tasks' best, each by its own checkpoint, as
-        T5 reports them. None where nothing was scored.
+        Scores in percent, and averages of the best scores, each task at its own best
+        step, as reported by T5. None if nothing was scored.
     """
     tasks: dict[str, dict[str, Any]] = {}
     for record in records:

@@ -1,4 +1,4 @@
-"""The standard error of a task's score, over seeds and over examples."""
+"""Standard error of a task's score, from the evaluation set and from several seeds."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -8,11 +8,11 @@ import statistics
 
 @dataclasses.dataclass(frozen=True)
 class StandardError:
-    """How well the mean of one or more seeds' scores is known, in percentage points.
+    """Standard error of the mean score over seeds, in percentage points.
 
     Attributes:
-        examples: of the evaluation set's sampling; None where nobody knows it.
-        seeds: of the mean over seeds; None for one, which says nothing of others.
+        examples: error due to the finite evaluation set; None if unknown.
+        seeds: standard error of the mean over seeds; None for a single seed.
     """
 
     examples: float | None
@@ -20,7 +20,7 @@ class StandardError:
 
     @property
     def total(self) -> float | None:
-        """The larger of the two; None where neither is known."""
+        """The larger of the two errors; None if neither is known."""
         known = [x for x in (self.examples, self.seeds) if x is not None]
         return max(known, default=None)
 
@@ -28,14 +28,15 @@ class StandardError:
 def of_mean(
     scores: Sequence[float], examples_errors: Sequence[float | None]
 ) -> StandardError:
-    """Returns the standard error of the mean of scores of one task.
+    """Returns the standard error of the mean score of a task over seeds.
 
-    The seeds are scored on the same examples: their mean knows these no better. Where
-    the seeds scatter more than that, their scatter counts.
+    All seeds are scored on the same examples, so averaging over seeds does not reduce
+    the error due to the finite evaluation set.
 
     Args:
-        scores: one a seed, in percent.
-        examples_errors: of each, by the evaluation set's sampling; None if not known.
+        scores: scores in percent, one per seed.
+        examples_errors: for each score, the error due to the finite evaluation set in
+            percentage points; None if unknown.
     """
     known = [error for error in examples_errors if error is not None]
     examples = statistics.fmean(known) if known else None

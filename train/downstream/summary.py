@@ -1,4 +1,4 @@
-"""The table of several fine-tunings: scores with their errors, and what differs."""
+"""Summary of several fine-tunings: scores with standard errors, as a table."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -15,33 +15,45 @@ from clinometer.train.run import record as run_record
 
 FILE_NAME = "summary.json"
 _NEEDED = ("initial", "config.schedule.learning_rate", "data.tasks", "downstream")
-# Standard errors by which two scores must lie apart to be called different.
+# Two scores are called different if they are this many standard errors apart.
 _APART = 2.0
 
 
 def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
-    """Writes WORKDIR/summary.json of the runs' scores; returns the table as text."""
+    """Writes the summary of fine-tunings to WORKDIR/summary.json.
+
+    Args:
+        workdir: folder of the summary.
+        folders: run directories of the fine-tunings.
+
+    Returns:
+        The summary as a table.
+
+    Raises:
+        RunError: a record cannot be read, or has no fine-tuning scores.
+    """
     summary = summarise(
         [run_directory.RunDirectory(folder).record(*_NEEDED) for folder in folders]
     )
     path = workdir / FILE_NAME
     json_file.write(path, summary)
-    return f"{table(summary)}\nwritten to {path}"
+    return f"{table(summary)}\nsummary written to {path}"
 
 
 def summarise(runs: Sequence[run_record.Record]) -> list[dict[str, Any]]:
-    """Groups runs that differ by their seed only.
+    """Groups runs that differ only in their seed.
 
     Args:
         runs: records of fine-tunings.
 
     Returns:
-        One entry a group: `pretraining_step` (None from scratch), `learning_rate`,
-        `seeds`, and for each task `score` (the mean over seeds of the best step's, in
-        percent), `standard_error` (the larger of that of the evaluation set and that
-        between seeds), `examples_error` and `seeds_error`, the two of them. An error
-        that nobody knows is None, with the reason as `no_examples_error`; so is the
-        score of a task that a run of the group has none of, as `no_score`.
+        One entry per group, with `pretraining_step` (None from scratch),
+        `learning_rate`, `seeds` and `tasks`. Each task has the `score` in percent at
+        the best step, as a mean over seeds, and its `standard_error`, which is the
+        larger of `examples_error` (from the finite evaluation set) and `seeds_error`
+        (of the mean over seeds). If the former is unknown, it is None and
+        `no_examples_error` gives the reason. If a run of the group has no score for the
+        task, `score` is None and `no_score` gives the reason.
     """
     groups: dict[tuple[Any, ...], list[run_record.Record]] = {}
     for run in runs:
@@ -50,7 +62,8 @@ def summarise(runs: Sequence[run_record.Record]) -> list[dict[str, Any]]:
         groups.setdefault(key, []).append(run)
     summary = []
     for (step, learning_rate), members in groups.items():
-        # The log has no score that is not finite, and a run without any no tasks.
+        # Scores that are not finite are not in the log; without scores, a run has no
+        # tasks in its record.
         found = [run.downstream.tasks if run.downstream else {} for run in members]
         summary.append(
             {
@@ -72,7 +85,7 @@ def _entry(found: Sequence[run_record.TaskScore | None]) -> dict[str, Any]:
         return {
             "score": None,
             "standard_error": None,
-            "no_score": "no step's score is a finite number: "
+            "no_score": "no finite score at any step in "
             f"{len(found) - len(scored)} of {len(found)} runs",
         }
     return _of_scored(scored)
@@ -89,12 +102,17 @@ def _of_scored(found: Sequence[run_record.TaskScore]) -> dict[str, Any]:
         "best_steps": [entry.best_step for entry in found],
     }
     if error.examples is None:
-        entry["no_examples_error"] = "the evaluation set's score has none"
+        entry["no_examples_error"] = "the task's score has no standard error"
     return entry
 
 
 def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two entries lie further apart than their errors explain."""
+    """Returns whether two scores differ by more than their standard errors explain.
+
+    Args:
+        one: an entry of a task, see `summarise`.
+        other: an entry of the same task in another group.
+    """
     errors = [one["standard_error"], other["standard_error"]]
     if None in errors:
         return False
@@ -110,7 +128,11 @@ def _start(step: int | None) -> str:
 
 
 def table(summary: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the scores as text; below, which groups differ from the best."""
+    """Formats a summary as a table, marking scores that are worse than the best.
+
+    Args:
+        summary: from `summarise`.
+    """
     heads = [
         f"{_start(entry['pretraining_step'])}, lr {entry['learning_rate']:g}"
         + (f", {len(entry['seeds'])} seeds" if len(entry["seeds"]) > 1 else "")
@@ -136,12 +158,12 @@ def table(summary: Sequence[Mapping[str, Any]]) -> str:
     )
     if len(summary) > 1:
         lines.append(
-            f"< worse than the best of its row by more than {_APART:g} standard errors "
-            "of the difference; no other difference is one"
+            f"< more than {_APART:g} standard errors of the difference below the best "
+            "score in the row; the other differences are not significant"
         )
     for head, entry in zip(heads, summary, strict=True):
         for name, found in entry["tasks"].items():
             if found["score"] is None:
                 lines.append(f"{name}, {head}: {found['no_score']}")
-    lines.append("percent, at each task's best step; +- is one standard error")
+    lines.append("in percent, at each task's best step; +- is one standard error")
     return "\n".join(lines)

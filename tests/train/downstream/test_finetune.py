@@ -222,8 +222,8 @@ def test_what_cannot_be_recorded_is_printed(finetuned, tmp_path, capsys, caplog)
     assert evaluation.main(argv) == 0
     found = json.loads(capsys.readouterr().out)["tasks"]
     assert set(found) == {"rte", "cola"}
-    assert f"{run / 'evaluation-sample-8'}: the predictions are not" in caplog.text
-    assert f"{run}: the scores are printed, not recorded" in caplog.text
+    assert f"{run / 'evaluation-sample-8'}: predictions could not be" in caplog.text
+    assert f"{run}: scores could not be recorded" in caplog.text
     assert whole_runs.record(finetuned) == before
     with lease.Lease(finetuned):
         assert evaluation.main([str(finetuned), *argv[1:]]) == 43
@@ -287,7 +287,7 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
     assert "eval.decoding: unknown 'best'" in of("eval.decoding=best")
     assert "has no checkpoint of step 3; it has 4, 8" in of(flags=["--steps=3"])
     both = ("--steps=4", "--from-scratch")
-    assert "--steps: from scratch there are no checkpoints" in bad_option(*both)
+    assert "--steps: must not be given with --from-scratch" in bad_option(*both)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/predictions").touch()
     assert "run/predictions is a file, not a folder" in of(code=2)

@@ -65,9 +65,12 @@ def test_what_cannot_be_scored_is_found_before_training():
     tried(rte.score)
     for score, message in (
         (lambda examples, said: {"f1": 1.0}, "rte: .* but accuracy is missing"),
-        (lambda examples, said: 0.5, "rte: its score is 0.5; accepted is a mapping"),
+        (lambda examples, said: 0.5, "rte: its score is 0.5; accepted: a mapping"),
         (lambda examples, said: {"accuracy": "1"}, "rte: its score is .* numbers"),
-        (lambda examples, said: {"accuracy": math.nan}, "themselves are scored .*nan"),
+        (
+            lambda examples, said: {"accuracy": math.nan},
+            "targets as predictions gives .*nan",
+        ),
     ):
         with pytest.raises(errors.RunError, match=message):
             tried(score)
@@ -161,7 +164,7 @@ def test_a_task_without_any_finite_score_is_null_with_its_reason():
         summary = finetune_summary.summarise(runs)
         entry = summary[-1]["tasks"]["rte"]
         assert entry["score"] is entry["standard_error"] is None
-        reason = f"no step's score is a finite number: 1 of {ways} runs"
+        reason = f"no finite score at any step in 1 of {ways} runs"
         assert entry["no_score"] == reason
         json.dumps(summary, allow_nan=False)
         text = finetune_summary.table(summary)
