@@ -96,7 +96,12 @@ class Kernel:
         return f"{self.op} ({self.pass_name})"
 
     def cost(self, operands: Operands, settings: Settings) -> CallCost:
-        """Returns the declared cost of a call with these operands and settings."""
+        """Returns the declared cost of a call with these operands and settings.
+
+        Args:
+            operands: arrays or their shapes, by name.
+            settings: settings by name.
+        """
         flops = self.flops(**operands, **settings)
         return CallCost(flops, self.signature.bytes(operands, settings))
 
@@ -106,7 +111,12 @@ class Kernel:
         return [name for name, x in sorted(able, key=lambda y: y[1].platforms is None)]
 
     def function(self, implementation: str, settings: Settings) -> Callable[..., Any]:
-        """Returns an implementation as a function of operands in declared order."""
+        """Returns an implementation as a function of operands in declared order.
+
+        Args:
+            implementation: the name of the implementation.
+            settings: settings by name.
+        """
         run = self.implementations[implementation].run
         return lambda *arrays: run(**self.signature.named(arrays), **settings)
 
@@ -132,6 +142,11 @@ def implementation_names() -> tuple[str, ...]:
 
 
 def is_among(platform: str, platforms: Sequence[str]) -> bool:
-    """Returns whether `platform`, as JAX or a device names it, is in `platforms`."""
+    """Returns whether `platform`, as JAX or a device names it, is in `platforms`.
+
+    Args:
+        platform: "cpu", "tpu", "cuda", "rocm", or "gpu" for either of the last two.
+        platforms: names of platforms.
+    """
     names = _GPUS if platform == "gpu" else (platform,)
     return any(name in platforms for name in names)

@@ -189,7 +189,12 @@ def _log_once(message: str) -> None:
 
 
 def device_kind(devices: Iterable[Any], platforms: Sequence[str]) -> str | None:
-    """Returns the kind of the first device that is of `platforms`, or None."""
+    """Returns the kind of the first device that is of `platforms`, or None.
+
+    Args:
+        devices: devices, or abstract devices.
+        platforms: names of platforms.
+    """
     kinds = (
         x.device_kind for x in devices if declaration.is_among(x.platform, platforms)
     )

@@ -43,13 +43,25 @@ def run(function: Callable[..., Any], operands: Sequence[jax.Array], rows: Any) 
 def product(
     equation: str, weights: jax.Array, rows: jax.Array, allowed: jax.Array | None
 ) -> jax.Array:
-    """Computes the `Product` of finite rows, ignoring `allowed`."""
+    """Computes the `Product` of finite rows, ignoring `allowed`.
+
+    Args:
+        equation: an einsum equation of two operands.
+        weights: the first operand.
+        rows: the second operand.
+        allowed: not used, as the weights of masked pairs are 0.
+    """
     del allowed
     return jnp.einsum(equation, weights, rows, preferred_element_type=jnp.float32)
 
 
 def finite_or_seen(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns x [B, S, ...] with 0 for non-finite values where mask [B, S] is False."""
+    """Returns x [B, S, ...] with 0 for non-finite values where mask [B, S] is False.
+
+    Args:
+        x: [B, S, ...].
+        mask: bool [B, S], False for masked positions.
+    """
     mask = mask.reshape(*mask.shape, *[1] * (x.ndim - 2))
     return jnp.where(mask | jnp.isfinite(x), x, jnp.zeros((), x.dtype))
 

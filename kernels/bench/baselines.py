@@ -1,7 +1,10 @@
 """Plain jnp baselines for the kernels, differentiated by JAX.
 
-They include efficient forms and forms that are common in other code. Arguments are
-those of `cases.py`.
+They include efficient forms and forms that are common in other code. Shapes are those
+of the public functions: query, key and value are [B, S, H, D] and table is
+[H, num_buckets]; x of a convolution is [B, S, d] and weights are [H, K] or
+[B, S, H, K]; in Switch, logits are [G, N, E], slot and gate [G, N], x [G, N, d] and y
+[G, E, C, d].
 """
 
 import jax

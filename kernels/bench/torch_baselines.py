@@ -1,4 +1,4 @@
-"""Baselines from PyTorch, if it is installed; arguments are those of `cases.py`."""
+"""Baselines from PyTorch, if it is installed; see `baselines.py`."""
 
 from collections.abc import Callable
 from collections.abc import Sequence

@@ -107,7 +107,12 @@ class Layout:
 
 
 def band(taps: int, causal: bool) -> Band:
-    """Returns the band of an output's weights."""
+    """Returns the band of an output's weights.
+
+    Args:
+        taps: K.
+        causal: whether the convolution is causal.
+    """
     return Band(taps, reference.pads(taps, causal)[0])
 
 

@@ -56,7 +56,12 @@ def arguments(
 
 
 def masked(x: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Returns x [B, S, d] with zeros where mask [B, S] is False."""
+    """Returns x [B, S, d] with zeros where mask [B, S] is False.
+
+    Args:
+        x: [B, S, d].
+        mask: bool [B, S], or None for all True.
+    """
     if mask is None:
         return x
     return jnp.where(mask[:, :, None], x, jnp.zeros((), x.dtype))

@@ -12,7 +12,12 @@ import jax.numpy as jnp
 
 
 def pads(taps: int, causal: bool) -> tuple[int, int]:
-    """Returns how many positions the taps reach to the left and to the right."""
+    """Returns how many positions the taps reach to the left and to the right.
+
+    Args:
+        taps: K.
+        causal: whether the convolution is causal.
+    """
     left = taps - 1 if causal else (taps - 1) // 2
     return left, taps - 1 - left
 

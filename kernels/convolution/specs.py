@@ -40,10 +40,15 @@ DYNAMIC_BACKWARD = Signature(
 
 
 def forward_flops(x: Any, weights: Any, **_: Any) -> int:
-    """Returns the algorithmic FLOPs, including taps outside the sequence."""
+    """Returns the algorithmic FLOPs, including taps outside the sequence.
+
+    Args:
+        x: [B, S, d], or its shape.
+        weights: [..., H, K], or its shape.
+    """
     return 2 * math.prod(x.shape) * weights.shape[-1]
 
 
 def backward_flops(x: Any, weights: Any, **_: Any) -> int:
-    """Returns the algorithmic FLOPs of both gradients."""
+    """Returns the algorithmic FLOPs of both gradients; see `forward_flops`."""
     return 2 * forward_flops(x, weights)

@@ -103,6 +103,11 @@ def uses_bands(num_heads: int, channels: int, taps: int) -> bool:
     A band takes one product per head, whatever the number of taps: with n heads in a
     tile of 128 lanes, n / 4 cycles per position, while the vector unit takes K / 16
     (on v5e).
+
+    Args:
+        num_heads: H.
+        channels: d.
+        taps: K.
     """
     width = lanes.padded_width(channels // num_heads)
     return 4 * lanes.heads_per_tile(width) <= taps

@@ -45,7 +45,13 @@ def each(length: int, size: int, body: Callable[[Any, int], None]) -> None:
 
 
 def extend(ref: Any, x: jax.Array, before: int) -> None:
-    """Writes x [S, lanes] into scratch, with zeros before and after it."""
+    """Writes x [S, lanes] into scratch, with zeros before and after it.
+
+    Args:
+        ref: scratch [R, lanes], with R >= before + S.
+        x: [S, lanes].
+        before: the number of rows of zeros before x.
+    """
     length, width = x.shape
     after = ref.shape[0] - before - length
     if before:
@@ -56,7 +62,13 @@ def extend(ref: Any, x: jax.Array, before: int) -> None:
 
 
 def of_head(x: jax.Array, head: int, layout: blocks.Layout) -> jax.Array:
-    """Returns x [R, tile] with 0 in the lanes of the tile's other heads."""
+    """Returns x [R, tile] with 0 in the lanes of the tile's other heads.
+
+    Args:
+        x: float32 or bfloat16 [R, tile].
+        head: the index of the head in the tile.
+        layout: the layout of the arrays.
+    """
     if layout.heads == 1:
         return x
     shift = (layout.lanes - 1).bit_length()
@@ -64,13 +76,23 @@ def of_head(x: jax.Array, head: int, layout: blocks.Layout) -> jax.Array:
 
 
 def stacked(x: jax.Array, layout: blocks.Layout) -> jax.Array:
-    """Returns [heads * R, tile]: for each head, x with 0 in other heads' lanes."""
+    """Returns [heads * R, tile]: for each head, x with 0 in other heads' lanes.
+
+    Args:
+        x: float32 or bfloat16 [R, tile].
+        layout: the layout of the arrays.
+    """
     heads = range(layout.heads)
     return jnp.concatenate([of_head(x, head, layout) for head in heads])
 
 
 def selected(parts: list[jax.Array], layout: blocks.Layout) -> jax.Array:
-    """Returns [R, tile], with the lanes of each head from that head's part."""
+    """Returns [R, tile], with the lanes of each head from that head's part.
+
+    Args:
+        parts: [R, tile] for each head of the tile.
+        layout: the layout of the arrays.
+    """
     result = parts[0]
     lane = jax.lax.broadcasted_iota(jnp.int32, (1, layout.tile), 1)
     for head, part in enumerate(parts[1:], 1):
@@ -79,7 +101,12 @@ def selected(parts: list[jax.Array], layout: blocks.Layout) -> jax.Array:
 
 
 def padded_rows(x: jax.Array, rows: int) -> jax.Array:
-    """Returns x padded with zeros to `rows` rows."""
+    """Returns x padded with zeros to `rows` rows.
+
+    Args:
+        x: [R, lanes].
+        rows: the number of rows of the result.
+    """
     if x.shape[0] == rows:
         return x
     zeros = jnp.zeros((rows - x.shape[0], x.shape[1]), x.dtype)

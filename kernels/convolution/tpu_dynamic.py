@@ -31,7 +31,14 @@ from clinometer.kernels.tpu import wrap
 def forward(
     x: jax.Array, weights: jax.Array, band: blocks.Band, layout: blocks.Layout
 ) -> jax.Array:
-    """Returns the output [B, length, lanes]."""
+    """Returns the output [B, length, lanes].
+
+    Args:
+        x: [B, length, lanes].
+        weights: [B, length, W].
+        band: the geometry of the band.
+        layout: the layout of the arrays.
+    """
     body = functools.partial(_forward_kernel, band=band, layout=layout)
     dtype = jnp.promote_types(x.dtype, weights.dtype)
     return wrap.call(
@@ -53,7 +60,15 @@ def backward(
     band: blocks.Band,
     layout: blocks.Layout,
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the gradients of x and weights."""
+    """Returns the gradients of x and weights.
+
+    Args:
+        x: [B, length, lanes].
+        weights: [B, length, W].
+        output_grad: [B, length, lanes].
+        band: the band of the forward pass.
+        layout: the layout of the arrays.
+    """
     body = functools.partial(_backward_kernel, band=band, layout=layout)
     extended = band.extended(layout.length), x.shape[2]
     return wrap.call(

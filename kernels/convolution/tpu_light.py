@@ -23,7 +23,14 @@ from clinometer.kernels.tpu import wrap
 def forward(
     x: jax.Array, weights: jax.Array, band: blocks.Band, layout: blocks.Layout
 ) -> jax.Array:
-    """Returns the output [B, length, lanes]."""
+    """Returns the output [B, length, lanes].
+
+    Args:
+        x: [B, length, lanes].
+        weights: [1 or B, parts, heads per part, 128].
+        band: the geometry of the band.
+        layout: the layout of the arrays.
+    """
     is_shared = weights.shape[0] == 1
     body = functools.partial(
         _forward_kernel, band=band, layout=layout, is_shared=is_shared

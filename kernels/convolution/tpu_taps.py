@@ -25,7 +25,14 @@ _SUBLANES = 8
 def forward(
     x: jax.Array, weights: jax.Array, band: blocks.Band, layout: blocks.Layout
 ) -> jax.Array:
-    """Returns the output [B, length, lanes]."""
+    """Returns the output [B, length, lanes].
+
+    Args:
+        x: [B, length, lanes].
+        weights: float32 [1 or B, K, lanes].
+        band: the geometry of the band.
+        layout: the layout of the arrays.
+    """
     body = functools.partial(_forward_kernel, band=band)
     width = layout.tiles * layout.tile
     array = pl.BlockSpec((1, layout.length, width), lambda p, b: (b, 0, p))

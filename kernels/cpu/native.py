@@ -53,7 +53,12 @@ def header_api_version(include_dir: str) -> tuple[int, int]:
 
 
 def check_api_version(built: tuple[int, int], running: tuple[int, int]) -> None:
-    """Raises ImportError unless the extension was built for the running jaxlib."""
+    """Raises ImportError unless the extension was built for the running jaxlib.
+
+    Args:
+        built: (major, minor) of XLA's FFI that the extension was built for.
+        running: (major, minor) of the installed jaxlib.
+    """
     if built != running:
         raise ImportError(
             f"clinometer's C++ extension was built for version {built[0]}.{built[1]} "

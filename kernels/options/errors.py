@@ -26,6 +26,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns " (did you mean ...?)" with the nearest known name, or ""."""
+    """Returns " (did you mean ...?)" with the nearest known name, or "".
+
+    Args:
+        name: a name in any case.
+        known: the accepted names.
+    """
     near = nearest(name, known)
     return f" (did you mean {near!r}?)" if near else ""

@@ -11,14 +11,19 @@ _ROOM_IN_PATH = 200  # For files inside a folder.
 
 
 def given(text: str) -> str:
-    """Parses a path option: rejects "", which would mean the current folder."""
+    """Parses a path option; raises OptionError for ""."""
     if not text:
         raise OptionError("got '', accepted: a path")
     return text
 
 
 def check_folder(option: str, path: str | os.PathLike[str]) -> None:
-    """Raises OptionError if a folder cannot be created or written; names the option."""
+    """Raises OptionError if a folder cannot be created or written; names the option.
+
+    Args:
+        option: the name of the option in error messages.
+        path: the path of the folder.
+    """
     path = os.path.abspath(path)
     _check_name(option, path)
     existing = path
@@ -31,7 +36,12 @@ def check_folder(option: str, path: str | os.PathLike[str]) -> None:
 
 
 def check_file(option: str, path: str | os.PathLike[str]) -> None:
-    """Raises OptionError if a file cannot be written; names the option."""
+    """Raises OptionError if a file cannot be written; names the option.
+
+    Args:
+        option: the name of the option in error messages.
+        path: the path of the file.
+    """
     folder = os.path.dirname(path) or "."
     path = os.path.abspath(path)
     _check_name(option, path)
@@ -45,7 +55,12 @@ def check_file(option: str, path: str | os.PathLike[str]) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a UTF-8 file atomically, by renaming a temporary file."""
+    """Writes a UTF-8 file atomically, by renaming a temporary file.
+
+    Args:
+        path: the path of the file.
+        text: its new content.
+    """
     temporary = f"{os.fspath(path)}.tmp-{os.getpid()}"
     try:
         with open(temporary, "w", encoding="utf-8") as file:

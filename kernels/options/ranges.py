@@ -133,7 +133,12 @@ def literal(text: str) -> Any:
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """Returns the repr of a value for a message, shortened if longer than `most`."""
+    """Returns the repr of a value for a message, shortened if longer than `most`.
+
+    Args:
+        value: any value.
+        most: the maximum length in characters.
+    """
     if isinstance(value, int) and abs(value) >= 10**_DIGITS:
         return f"a whole number of more than {_DIGITS} digits"
     text = repr(value)

@@ -76,7 +76,12 @@ def head_lanes(width: int) -> int:
 
 
 def padded(length: int, width: int) -> int:
-    """Returns a length padded to whole chunks, or to whole groups if it exceeds one."""
+    """Returns a length padded to whole chunks, or to whole groups if it exceeds one.
+
+    Args:
+        length: length of the sequence.
+        width: head width.
+    """
     chunk = min(head_lanes(width), lanes.LANES)
     unit = chunk if length <= GROUP else GROUP
     return -(-length // unit) * unit

@@ -113,7 +113,12 @@ def _backward(
 
 
 def features(x: jax.Array, epsilon: float) -> jax.Array:
-    """Returns phi(x), float32."""
+    """Returns phi(x), float32.
+
+    Args:
+        x: an array of any shape.
+        epsilon: at least 0.
+    """
     return jnp.maximum(x.astype(jnp.float32), 0.0) + epsilon
 
 

@@ -47,11 +47,15 @@ def forward_flops(query: Any, key: Any, **_: Any) -> int:
 
     Each key is added to a D x D state and each query reads one, whether causal or not.
     The denominators (1/D of that) are not counted.
+
+    Args:
+        query: [B, T, H, D], or its shape.
+        key: [B, S, H, D], or its shape.
     """
     batch, num_queries, num_heads, width = query.shape
     return 2 * batch * num_heads * (num_queries + key.shape[1]) * width**2
 
 
 def backward_flops(query: Any, key: Any, **_: Any) -> int:
-    """Returns the algorithmic FLOPs of both products' gradients."""
+    """Returns the algorithmic FLOPs of all gradients; see `forward_flops`."""
     return 2 * forward_flops(query, key)

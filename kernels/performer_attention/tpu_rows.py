@@ -116,7 +116,12 @@ def scan(count: int, step: Callable[[Any], None], backwards: bool = False) -> No
 
 
 def span(index: Any, size: int) -> pl.Slice:
-    """Returns the slice of `size` positions that starts at index * size."""
+    """Returns the slice of `size` positions that starts at index * size.
+
+    Args:
+        index: an int or a traced scalar.
+        size: the number of positions.
+    """
     start = index * size
     return pl.ds(start if isinstance(start, int) else pl.multiple_of(start, size), size)
 
@@ -131,7 +136,13 @@ def start_states(refs: Sequence[Any]) -> None:
 
 
 def mask_column(tile: tpu_tile.Tile, mask_ref: Any, at: pl.Slice) -> jax.Array | None:
-    """Returns the mask of some positions as [R, lanes of the tile], or None."""
+    """Returns the mask of some positions as [R, lanes of the tile], or None.
+
+    Args:
+        tile: the tile.
+        mask_ref: reference to a mask [1, 1, rows], or None.
+        at: the positions.
+    """
     if mask_ref is None:
         return None
     row = mask_ref[0, :, at]

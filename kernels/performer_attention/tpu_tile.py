@@ -44,7 +44,12 @@ class Tile:
         return reference.features(x, self.epsilon)
 
     def key_features(self, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-        """Returns phi(x), float32, with 0 for padding lanes and masked keys."""
+        """Returns phi(x), float32, with 0 for padding lanes and masked keys.
+
+        Args:
+            x: [R, tile].
+            mask: [R, tile], or None.
+        """
         keys = self.features(x)
         layout = self.layout
         if layout.width < layout.lanes:
@@ -136,7 +141,12 @@ class Tile:
     def sum_of_later(
         self, weights: list[list[jax.Array]], total: jax.Array
     ) -> jax.Array:
-        """Adds the weights of earlier columns to `total` [R, 128]."""
+        """Adds the weights of earlier columns to `total` [R, 128].
+
+        Args:
+            weights: the result of `weights_of_earlier`.
+            total: [R, 128].
+        """
         parts = self.chunks(total)
         for c, x in enumerate(weights):
             for i, part in enumerate(x):
@@ -146,7 +156,13 @@ class Tile:
     def products_of_later(
         self, weights: list[list[jax.Array]], columns: jax.Array, total: jax.Array
     ) -> jax.Array:
-        """Adds weights of earlier columns times the columns to `total` [R, tile]."""
+        """Adds weights of earlier columns times the columns to `total` [R, tile].
+
+        Args:
+            weights: the result of `weights_of_earlier`.
+            columns: [R, tile].
+            total: [R, tile].
+        """
         parts = self.chunks(total)
         for c, (x, chunk) in enumerate(zip(weights, self.chunks(columns), strict=True)):
             x = jnp.concatenate(x).astype(self.dtype)
@@ -158,7 +174,13 @@ class Tile:
     def products_of_earlier(
         self, weights: list[list[jax.Array]], columns: jax.Array, total: jax.Array
     ) -> jax.Array:
-        """Adds weights of later columns times the columns to `total` [R, tile]."""
+        """Adds weights of later columns times the columns to `total` [R, tile].
+
+        Args:
+            weights: the result of `weights_of_later`.
+            columns: [R, tile].
+            total: [R, tile].
+        """
         parts = self.chunks(total)
         for x, chunk in zip(weights, self.chunks(columns), strict=True):
             x = jnp.concatenate(x).astype(self.dtype)

@@ -52,12 +52,17 @@ _PRODUCTS = {"forward": 2, "backward": 4}
 
 
 def forward_flops(query: Any, key: Any, **_: Any) -> int:
-    """Returns the algorithmic FLOPs; causal attention counts as dense, as in papers."""
+    """Returns the algorithmic FLOPs; causal attention counts as dense, as in papers.
+
+    Args:
+        query: [B, T, H, D], or its shape.
+        key: [B, S, H, D], or its shape.
+    """
     return _PRODUCTS["forward"] * _product_flops(query, key)
 
 
 def backward_flops(query: Any, key: Any, **_: Any) -> int:
-    """Returns the algorithmic FLOPs, without recomputation of the weights."""
+    """Returns the algorithmic FLOPs without recomputation; see `forward_flops`."""
     return _PRODUCTS["backward"] * _product_flops(query, key)
 
 

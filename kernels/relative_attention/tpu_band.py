@@ -41,7 +41,17 @@ def to_vector(bias: jax.Array, num_keys: int, queries: int, keys: int) -> jax.Ar
 
 
 def from_vector(vector: jax.Array, num_keys: int, keys: int, size: int) -> jax.Array:
-    """Converts the gradient of a vector from `to_vector` to that of the bias."""
+    """Converts the gradient of a vector from `to_vector` to that of the bias.
+
+    Args:
+        vector: [..., queries + keys].
+        num_keys: S.
+        keys: S with padding.
+        size: T + S - 1.
+
+    Returns:
+        [..., size].
+    """
     before = keys - num_keys + 1
     return jnp.flip(vector[..., before : before + size], -1)
 

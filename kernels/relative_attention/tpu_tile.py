@@ -113,7 +113,12 @@ class Block:
         return None if self.ahead + t.query - 1 < 0 else Causal.ANY
 
     def chunks(self, column: int, causal: Causal) -> Iterator[tuple[int, int]]:
-        """Yields ranges of keys that the queries starting at `column` attend to."""
+        """Yields ranges of keys that the queries starting at `column` attend to.
+
+        Args:
+            column: the first of the queries, within the block.
+            causal: the form of the causal mask.
+        """
         t = self.tiling
         stop = t.key
         if causal is Causal.DIAGONAL:
@@ -131,7 +136,17 @@ class Block:
         query_segments: Any,
         key_segments: Any,
     ) -> jax.Array | None:
-        """Returns bool [stop - start, columns], or None if no key is masked."""
+        """Returns bool [stop - start, columns], or None if no key is masked.
+
+        Args:
+            example: the index of the example in the program.
+            column: the first query, within the block.
+            start: the first key, within the block.
+            stop: the end of the keys.
+            causal: the form of the causal mask.
+            query_segments: reference to [1 or examples, 1, queries], or None.
+            key_segments: reference to [1 or examples, keys, 128], or None.
+        """
         t = self.tiling
         shape = (stop - start, t.columns)
         masks = []
@@ -152,7 +167,12 @@ class Block:
         return masks[0] & masks[1] if len(masks) > 1 else (masks or [None])[0]
 
     def padding(self, start: int, stop: int) -> jax.Array | None:
-        """Returns bool [stop - start, columns], False for padding; None without."""
+        """Returns bool [stop - start, columns], False for padding; None without.
+
+        Args:
+            start: the first key, within the block.
+            stop: the end of the keys.
+        """
         t = self.tiling
         in_last = t.num_keys - (t.key_blocks - 1) * t.key
         if stop <= in_last:
@@ -165,7 +185,15 @@ class Block:
 
 
 def band_tile(band_ref: Any, t: Any, head: int, column: int, rows: Any) -> jax.Array:
-    """Returns the bias [stop - start, columns] of the keys `rows` = (start, stop)."""
+    """Returns the bias [stop - start, columns] of the keys `rows` = (start, stop).
+
+    Args:
+        band_ref: reference to the bands of the tile's heads.
+        t: the tiling.
+        head: the index of the head in the tile.
+        column: the first query, within the block.
+        rows: the range of keys, within the block.
+    """
     tiles = []
     for row in range(*rows, _LANES):
         x = tpu_band.window(row, column, t.key)
@@ -174,7 +202,14 @@ def band_tile(band_ref: Any, t: Any, head: int, column: int, rows: Any) -> jax.A
 
 
 def prepare_band(block: Block, vector_ref: Any, band_ref: Any, is_first: Any) -> None:
-    """Builds the block's bands, unless those of the last program can be reused."""
+    """Builds the block's bands, unless those of the last program can be reused.
+
+    Args:
+        block: the block of the program.
+        vector_ref: reference to the bias vectors.
+        band_ref: scratch for the bands.
+        is_first: whether this is the first program with these heads and blocks.
+    """
     t = block.tiling
 
     def build() -> None:
@@ -193,7 +228,13 @@ def prepare_band(block: Block, vector_ref: Any, band_ref: Any, is_first: Any) ->
 
 
 def prepare_segments(t: Any, segments_ref: Any, column_ref: Any) -> None:
-    """Converts key segments [n, 1, keys] to columns, repeated in all lanes."""
+    """Converts key segments [n, 1, keys] to columns, repeated in all lanes.
+
+    Args:
+        t: the tiling.
+        segments_ref: reference to the segments.
+        column_ref: scratch [n, keys, 128].
+    """
     for example in range(segments_ref.shape[0]):
         for start in range(0, t.key, _LANES):
             row = segments_ref[example, :, start : start + _LANES]
@@ -202,7 +243,13 @@ def prepare_segments(t: Any, segments_ref: Any, column_ref: Any) -> None:
 
 
 def only_head(x: jax.Array, t: Any, head: int) -> jax.Array:
-    """Returns x [n, lanes] with zeros in the lanes of other heads."""
+    """Returns x [n, lanes] with zeros in the lanes of other heads.
+
+    Args:
+        x: [n, lanes].
+        t: the tiling.
+        head: the index of the head in the tile.
+    """
     if t.heads == 1:
         return x
     mask = lanes.head_mask(head, t.width)
@@ -210,7 +257,13 @@ def only_head(x: jax.Array, t: Any, head: int) -> jax.Array:
 
 
 def head_rows(x: jax.Array, t: Any, head: int) -> jax.Array:
-    """Returns the rows of a head from a transposed tile [lanes, n]."""
+    """Returns the rows of a head from a transposed tile [lanes, n].
+
+    Args:
+        x: [lanes, n].
+        t: the tiling.
+        head: the index of the head in the tile.
+    """
     return x[head * t.width : (head + 1) * t.width]
 
 
@@ -225,5 +278,10 @@ def nothing_attended(log_sum_exp: jax.Array) -> jax.Array:
 
 
 def over_rows(x: jax.Array, reduce: Callable[..., jax.Array]) -> jax.Array:
-    """Reduces [n, columns] to [8, columns], over every eighth row."""
+    """Reduces [n, columns] to [8, columns], over every eighth row.
+
+    Args:
+        x: [n, columns].
+        reduce: a function such as `jnp.sum`.
+    """
     return reduce(x.reshape(x.shape[0] // 8, 8, x.shape[1]), axis=0)

@@ -189,7 +189,13 @@ def _vmem_capacity() -> int:
 
 
 def check_fits(made: Tiling, pass_name: str, dtype: Any) -> None:
-    """Raises ValueError if a program needs more VMEM than the current chip has."""
+    """Raises ValueError if a program needs more VMEM than the current chip has.
+
+    Args:
+        made: the tiling.
+        pass_name: "forward" or "backward".
+        dtype: the dtype of query, key and value.
+    """
     needed = vmem_bytes(made, pass_name, dtype)
     if needed > _vmem_capacity():
         raise ValueError(
@@ -201,13 +207,13 @@ def check_fits(made: Tiling, pass_name: str, dtype: Any) -> None:
 
 
 def vmem_limit_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
-    """Returns the VMEM that a kernel requests, with a margin for the compiler."""
+    """Returns the bytes of VMEM to request, with a margin; see `check_fits`."""
     needed = vmem_bytes(tiling, pass_name, dtype)
     return min(2 * needed + (4 << 20), _vmem_capacity())
 
 
 def vmem_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
-    """Returns an estimate of the VMEM that a program needs, in bytes."""
+    """Returns an estimate of the bytes of VMEM per program; see `check_fits`."""
     t, size = tiling, jnp.dtype(dtype).itemsize
     blocks_of = {"forward": (2, 2), "backward": (4, 4)}[pass_name]
     rows = blocks_of[0] * t.query + blocks_of[1] * t.key

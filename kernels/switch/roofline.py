@@ -67,7 +67,7 @@ def route_backward(
 def dispatch_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the roofline of `switch_dispatch`, which only moves rows."""
+    """Returns the roofline of `switch_dispatch`; see `route_forward`."""
     size = specs.DISPATCH_FORWARD.bytes(operands, settings)
     return roofline.Roofline(hbm=roofline.hbm_cycles(chip, size))
 
@@ -75,7 +75,7 @@ def dispatch_forward(
 def dispatch_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the roofline of the gradient of `switch_dispatch`, a `switch_combine`."""
+    """Returns the roofline of `switch_dispatch`'s gradient; see `route_forward`."""
     del settings
     return _combined(chip, operands["y_grad"], operands["slot"], operands["gate"])
 
@@ -83,7 +83,7 @@ def dispatch_backward(
 def combine_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the roofline of `switch_combine`: rows are read, scaled and written."""
+    """Returns the roofline of `switch_combine`; see `route_forward`."""
     del settings
     return _combined(chip, operands["y"], operands["slot"], operands["gate"])
 
@@ -91,7 +91,7 @@ def combine_forward(
 def combine_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the roofline of the gradients of `switch_combine`.
+    """Returns the roofline of `switch_combine`'s gradients; see `route_forward`.
 
     Each token's row and gradient are read and y's gradient is written. Per element, one
     product with the gate, and a product and a sum for the gate's gradient.
@@ -109,7 +109,7 @@ def combine_backward(
 def expert_matmul_forward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the roofline of `expert_matmul`: one row times matrix per token."""
+    """Returns the roofline of `expert_matmul`; see `route_forward`."""
     x, w = operands["x"], operands["w"]
     tokens = specs.tokens_here(x, settings["num_tokens"], settings["num_experts"])
     size = specs.EXPERT_MATMUL_FORWARD.bytes(operands, settings)
@@ -122,7 +122,7 @@ def expert_matmul_forward(
 def expert_matmul_backward(
     chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> roofline.Roofline:
-    """Returns the roofline of the gradients of `expert_matmul`.
+    """Returns the roofline of `expert_matmul`'s gradients; see `route_forward`.
 
     The matmul for x's gradient has as many rows as the forward one; that for w's
     gradient contracts over the tokens of an expert.

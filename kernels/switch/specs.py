@@ -89,11 +89,18 @@ def tokens_here(x: Any, num_tokens: int, num_experts: int) -> int:
 def expert_matmul_forward_flops(
     x: Any, w: Any, num_tokens: int, num_experts: int, **_: Any
 ) -> int:
-    """Returns the algorithmic FLOPs: one product per token, not per slot."""
+    """Returns the algorithmic FLOPs: one product per token, not per slot.
+
+    Args:
+        x: [G, E, C, d], or its shape.
+        w: [1 or G, E, d, f], or its shape.
+        num_tokens: tokens per group.
+        num_experts: the number of all experts.
+    """
     tokens = tokens_here(x, num_tokens, num_experts)
     return 2 * tokens * w.shape[2] * w.shape[3]
 
 
 def expert_matmul_backward_flops(**given: Any) -> int:
-    """Returns the algorithmic FLOPs of both gradients."""
+    """Returns the FLOPs of both gradients; see `expert_matmul_forward_flops`."""
     return 2 * expert_matmul_forward_flops(**given)

@@ -32,6 +32,10 @@ def to_lanes(x: jax.Array, length: int) -> jax.Array:
     """Reshapes [B, S, H, D] to [B, length, lanes], padded with zeros.
 
     The number of heads is padded to whole tiles, and each head to `padded_width`.
+
+    Args:
+        x: [B, S, H, D].
+        length: the padded length, at least S.
     """
     batch, size, num_heads, width = x.shape
     lanes = padded_width(width)
@@ -43,13 +47,25 @@ def to_lanes(x: jax.Array, length: int) -> jax.Array:
 
 
 def from_lanes(x: jax.Array, length: int, num_heads: int, width: int) -> jax.Array:
-    """Reshapes [B, S, lanes] back to [B, length, H, D]."""
+    """Reshapes [B, S, lanes] back to [B, length, H, D].
+
+    Args:
+        x: [B, S, lanes].
+        length: the length without padding.
+        num_heads: H.
+        width: D.
+    """
     batch, size, _ = x.shape
     x = x.reshape(batch, size, -1, padded_width(width))
     return x[:, :length, :num_heads, :width]
 
 
 def head_mask(head: int, width: int) -> jax.Array:
-    """Returns bool [1, lanes of a tile]: True in the lanes of one head."""
+    """Returns bool [1, lanes of a tile]: True in the lanes of one head.
+
+    Args:
+        head: the index of the head in the tile.
+        width: the padded head width.
+    """
     lane = jax.lax.broadcasted_iota(jnp.int32, (1, tile_lanes(width)), 1)
     return (lane >= head * width) & (lane < (head + 1) * width)

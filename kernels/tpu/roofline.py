@@ -42,14 +42,26 @@ class Roofline:
 
 
 def mxu_cycles(chip: chips.Chip, rows: int, depth: int, columns: int) -> float:
-    """Returns the cycles of a bfloat16 [rows, depth] x [depth, columns] in tiles."""
+    """Returns the cycles of a bfloat16 [rows, depth] x [depth, columns] in tiles.
+
+    Args:
+        chip: the chip.
+        rows: rows of the moving operand.
+        depth: the contracted size.
+        columns: columns of the stationary operand.
+    """
     size = chip.info.mxu_column_size
     tiles = math.ceil(depth / size) * math.ceil(columns / size)
     return rows * tiles / chip.mxu_tiles_per_cycle
 
 
 def vpu_cycles(elements: int, operations: float) -> float:
-    """Returns the cycles of `operations` vector operations on each 32-bit element."""
+    """Returns the cycles of `operations` vector operations on each 32-bit element.
+
+    Args:
+        elements: the number of elements.
+        operations: operations per element.
+    """
     return elements * operations / (_REGISTER * _VPU_SLOTS)
 
 
@@ -59,5 +71,10 @@ def eup_cycles(elements: int) -> float:
 
 
 def hbm_cycles(chip: chips.Chip, size_bytes: int) -> float:
-    """Returns the cycles in which HBM moves `size_bytes` bytes."""
+    """Returns the cycles in which HBM moves `size_bytes` bytes.
+
+    Args:
+        chip: the chip.
+        size_bytes: bytes read and written.
+    """
     return size_bytes / chip.hbm_bytes_per_cycle

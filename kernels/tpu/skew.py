@@ -19,6 +19,10 @@ def skew(x: jax.Array, shift: int = 0) -> jax.Array:
 
     Uses one instruction if the chip has it, else log2(R) rolls of all rows, each kept
     by the rows whose index has the corresponding bit set.
+
+    Args:
+        x: float32 [R, W], inside a kernel.
+        shift: a roll of all rows to the right.
     """
     rows, width = x.shape
     if wrap.chip().has_strided_roll:
@@ -36,6 +40,10 @@ def unskew(x: jax.Array, shift: int = 0) -> jax.Array:
 
     Strided rolls go in one direction only, so every chip uses the bitwise form: row r
     is rolled right by R - 1 - r, then all rows left by R - 1.
+
+    Args:
+        x: float32 [R, W], inside a kernel.
+        shift: a roll of all rows to the right.
     """
     rows = x.shape[0]
     return _roll_by(x, rows - 1 - _row(x.shape), rows, shift - (rows - 1))
