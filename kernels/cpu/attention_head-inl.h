@@ -1,5 +1,5 @@
-// One example and head of relative attention: its scores, and products over the
-// keys that a query may attend to. Included by isa_*.cc only.
+// One example and head of relative attention: scores, and products over the
+// keys that a query may attend to. Included only by isa_*.cc.
 
 #ifndef CLINOMETER_KERNELS_CPU_ATTENTION_HEAD_INL_H_
 #define CLINOMETER_KERNELS_CPU_ATTENTION_HEAD_INL_H_
@@ -10,17 +10,16 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// A block's scores stay in the second-level cache, a panel of keys in the
-// first.
+// The scores of a block fit into the L2 cache, a panel of keys into L1.
 constexpr int64_t kQueryBlock = 48;  // a multiple of kTileRows
 constexpr int64_t kKeyBlock = 192;   // a multiple of kTileColumns
 constexpr int64_t kScoresRow = kKeyBlock + kTileColumns;
-// Query rows of one task: enough to make packing the keys cheap.
+// Query rows per task: enough to amortize packing the keys.
 constexpr int64_t kTaskRows = 20 * kQueryBlock;
-// The log-sum-exp of a query that may attend to no key: no other has it.
+// The log-sum-exp of a query with no key to attend to; no other query has it.
 constexpr float kMasked = -1e38f;
 
-// What the blocks of one example and head read, packed.
+// The packed operands of one example and head.
 struct AttentionHead {
   AttentionHead(const RelativeAttentionInputs& inputs, int64_t b, int64_t h)
       : in(inputs),
@@ -44,7 +43,7 @@ struct AttentionHead {
     return in.query_length + in.key_length - 1;
   }
 
-  // Floats that `Pack` takes from the carver.
+  // The number of floats that `Pack` takes from the carver.
   static int64_t Size(const RelativeAttentionInputs& in) {
     return Carver::Size(PackedSize(in.width, in.key_length)) +
            Carver::Size(BiasSize(in) + kTileColumns) +
@@ -54,7 +53,7 @@ struct AttentionHead {
   void Pack(Carver* carver) {
     keys = PackColumns(key, row, in.width, in.key_length,
                        carver->Take(PackedSize(in.width, in.key_length)));
-    // Padded copies: whole vectors are read past their ends.
+    // Copies are padded because whole vectors are read past their ends.
     float* padded_bias = carver->Take(BiasSize(in) + kTileColumns);
     if (bias_source != nullptr) {
       std::copy_n(bias_source, BiasSize(in), padded_bias);
@@ -63,7 +62,7 @@ struct AttentionHead {
     }
     auto* padded_segments =
         reinterpret_cast<int32_t*>(carver->Take(in.key_length + kTileColumns));
-    // Nothing to mask if the example has one segment only.
+    // Nothing is masked if the example has only one segment.
     masked =
         in.masked &&
         !(std::all_of(segments_source, segments_source + in.key_length,
@@ -77,7 +76,7 @@ struct AttentionHead {
     }
   }
 
-  // Whether query t may attend to key s.
+  // Returns whether query t may attend to key s.
   bool Sees(int64_t t, int64_t s) const {
     return s < KeyEnd(t) && (!masked || segments[s] == query_segments[t]);
   }
@@ -88,12 +87,12 @@ struct AttentionHead {
     return s < in.key_length;
   }
 
-  // Whether queries of one block see different keys of theirs.
+  // Returns whether the queries of a block have different masks.
   bool IsPartial() const {
     return masked || (in.causal && in.query_length > 1);
   }
 
-  // Keys before this one may be attended by query t.
+  // Query t may attend to keys before this one.
   int64_t KeyEnd(int64_t t) const {
     if (!in.causal) return in.key_length;
     return std::min(std::max<int64_t>(t + offset + 1, 0), in.key_length);
@@ -114,8 +113,8 @@ struct AttentionHead {
   const int32_t* segments = nullptr;
 };
 
-// Whether all numbers of some rows are so small that products of two of them,
-// summed over a head, are finite; false with NaN.
+// Returns whether all values are small enough that dot products of two rows of
+// a head are finite; false for NaN.
 CLINOMETER_INLINE bool AreModerate(const float* x, int64_t rows, int64_t step,
                                    int64_t width) {
   const Vec infinite_from_17_digits = Set(1e21f);
@@ -130,8 +129,8 @@ CLINOMETER_INLINE bool AreModerate(const float* x, int64_t rows, int64_t step,
   return Sum(sum) == 0;
 }
 
-// C += A B, over the pairs of a row of A and a row of B that are allowed.
-// Others weigh 0, but what they would add is 0 times NaN or infinity.
+// C += A B, summed only over the allowed pairs of rows. The weights of other
+// pairs are 0, but they would add 0 times NaN or infinity.
 template <typename Allowed>
 void ProductOfAllowed(int64_t m, int64_t n, int64_t k, Strided a,
                       const float* b, int64_t b_row, float* c, int64_t c_row,
@@ -146,8 +145,8 @@ void ProductOfAllowed(int64_t m, int64_t n, int64_t k, Strided a,
   }
 }
 
-// Scores of queries [t, t + rows) and keys [s, s + columns): biased, and minus
-// infinity where a key is masked or a vector is padded.
+// Computes the scores of queries [t, t + rows) and keys [s, s + columns),
+// including the bias; minus infinity for masked keys and padding.
 CLINOMETER_INLINE void Scores(const AttentionHead& head, int64_t t,
                               int64_t rows, int64_t s, int64_t columns,
                               float* scores) {

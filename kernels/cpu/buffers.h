@@ -5,7 +5,7 @@
 
 namespace clinometer {
 
-// What handlers take and give: arrays of a known rank.
+// Operands and results of handlers: arrays of known rank.
 template <int rank>
 using Floats = ::xla::ffi::Buffer<::xla::ffi::F32, rank>;
 template <int rank>

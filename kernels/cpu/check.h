@@ -9,7 +9,7 @@
 
 namespace clinometer {
 
-// Collects what is wrong with a handler's buffers; the first complaint is kept.
+// Checks a handler's buffers and keeps the first complaint.
 class Check {
  public:
   explicit Check(const char* op) : op_(op) {}
@@ -51,7 +51,7 @@ class Check {
   std::string complaint_;
 };
 
-// Elements between examples of a buffer: 0 when its leading axis is 1.
+// The stride between examples in elements; 0 if the leading axis is 1.
 template <typename Buffer>
 int64_t ExampleStride(const Buffer& buffer) {
   const auto dimensions = buffer.dimensions();

@@ -1,4 +1,4 @@
-// What both convolutions along the sequence share. Included by isa_*.cc only.
+// Code shared by both convolutions. Included only by isa_*.cc.
 
 #ifndef CLINOMETER_KERNELS_CPU_CONVOLUTION_INL_H_
 #define CLINOMETER_KERNELS_CPU_CONVOLUTION_INL_H_
@@ -8,14 +8,14 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// Channels of a strip: some columns of some rows, copied so that what a row of
-// outputs reads lies in the first-level cache. As they lie in the input, rows
-// 2^n bytes apart would evict each other.
+// Channels per strip. A strip is a copy of some columns of some rows, so that
+// the inputs of a row of outputs are in the L1 cache. In the original array,
+// rows that are 2^n bytes apart would evict each other.
 constexpr int64_t kStripWidth =
     64;  // a multiple of kLanes, known to the compiler
 
-// With few taps a convolution waits for memory, and is faster where it reads
-// whole rows of the input in their order, without a strip.
+// With few taps a convolution is memory-bound, and faster if it reads whole
+// rows of the input in order, without strips.
 constexpr int64_t kDirectTaps = 8;
 
 // Copies rows [first, first + rows) of columns [0, width) of a matrix of
@@ -41,16 +41,16 @@ CLINOMETER_INLINE void CopyStrip(const float* source, int64_t row,
   }
 }
 
-// Advances to the next row. The compiler must not see that rows r +
-// 1 and j + 1 meet where r and j + 2 did: it would carry them all in registers,
-// and spill.
+// Advances to the next row. This hides from the compiler that row r + 1 with
+// tap j + 1 uses the same input as row r with tap j + 2: it would keep them all
+// in registers, and spill.
 CLINOMETER_INLINE const float* NextRow(const float* p, int64_t row) {
   p += row;
   __asm__("" : "+r"(p));
   return p;
 }
 
-// Stores the first `lanes` lanes, or all if there are fewer.
+// Stores the first `lanes` lanes, or all of them if there are fewer.
 CLINOMETER_INLINE void StorePart(float* p, Vec x, int64_t lanes) {
   if (lanes >= kLanes) {
     Store(p, x);

@@ -14,7 +14,7 @@ namespace {
 
 namespace ffi = ::xla::ffi;
 
-// Ranks of the weights, which tell the two convolutions apart.
+// The ranks of the weights, which distinguish the two convolutions.
 constexpr int kLight = 3;    // [B, H, K]
 constexpr int kDynamic = 4;  // [B, S, H, K]
 

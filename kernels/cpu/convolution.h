@@ -11,7 +11,7 @@ namespace clinometer {
 
 // Depthwise convolutions along the sequence, where the channels of a head share
 // weights: output[s, c] = sum over j of weight j * x[s + j - pad_left, c],
-// where x is zero outside of the sequence. float32, row-major. The weights of a
+// where x is zero outside the sequence. float32, row-major. The weights of a
 // light convolution are [H, K], of a dynamic one [S, H, K].
 //
 // Shapes: B batch, S length, d channels, H heads, K taps.

@@ -1,5 +1,5 @@
-// Dynamic convolution by strips of rows of one head. The gradient of the
-// weights is a band of the products of rows with rows: small matrix products,
+// Dynamic convolution in strips of rows of one head. The gradient of the
+// weights is computed by small matrix products of rows with rows, which are
 // read along diagonals.
 
 #ifndef CLINOMETER_KERNELS_CPU_DYNAMIC_CONV_INL_H_
@@ -12,11 +12,11 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-constexpr int64_t kDynamicRows = 48;  // of a task
-constexpr int kDynamicTile = 4;       // rows that share what they read
-constexpr int64_t kGradRows = 6;      // of a product for the weights' gradient
+constexpr int64_t kDynamicRows = 48;  // per task
+constexpr int kDynamicTile = 4;       // rows that share their inputs
+constexpr int64_t kGradRows = 6;      // per product for weight gradients
 
-// Where the weight lies by which row r of a tile takes row i of its window: at
+// The weights of a tile: row r weighs row i of its window by
 // data[i * window + r * tile].
 struct TileWeights {
   const float* data;
@@ -24,9 +24,9 @@ struct TileWeights {
   int64_t tile;
 };
 
-// R rows and V vectors of channels: row r of the output takes rows r to r + K -
-// 1 of the window, as far as they are in [begin, end), the rows of the
-// sequence. Others count as zero if they have weights.
+// Computes R rows and V vectors of channels. Row r of the output sums rows r to
+// r + K - 1 of the window, as far as they are in [begin, end), the rows of the
+// sequence. Other rows count as zero if they have weights.
 template <int R, int V>
 CLINOMETER_INLINE void DynamicTile(const float* window, int64_t window_row,
                                    TileWeights weights, int64_t taps,
@@ -52,8 +52,8 @@ CLINOMETER_INLINE void DynamicTile(const float* window, int64_t window_row,
     for (int64_t i = R - 1; i < taps; ++i) add(i, 0, R);
     for (int i = 0; i < R - 1; ++i) add(taps + i, i + 1, R);
   } else {
-    // At the ends of the sequence. What is not a tap is skipped, not multiplied
-    // by zero: it may be infinite. So may be the weight of a zero.
+    // At the ends of the sequence. Rows without a tap are skipped rather than
+    // multiplied by zero, since they may be infinite; so may a zero's weight.
     for (int64_t i = 0; i < taps + R - 1; ++i) {
       const bool is_inside = begin <= i && i < end;
       for (int r = 0; r < R; ++r) {
@@ -75,8 +75,8 @@ CLINOMETER_INLINE void DynamicTile(const float* window, int64_t window_row,
   }
 }
 
-// What a convolution of some rows from s on reads and writes: whole heads, or a
-// part of one.
+// The arrays of a convolution of some rows from s on, for whole heads or a part
+// of one head.
 struct DynamicStrip {
   const float*
       data;  // row 0 is position s - pad; only those in the sequence are read
@@ -86,9 +86,9 @@ struct DynamicStrip {
   int64_t pad;
   int64_t length;
   int64_t taps;
-  TileWeights weights;  // of row s and the first head
-  int64_t weights_row;  // from the weights of a row to those of the next
-  bool weighs_outside;  // positions outside of the sequence have weights too
+  TileWeights weights;  // row s, first head
+  int64_t weights_row;  // stride between rows of weights
+  bool weighs_outside;  // whether positions outside the sequence have weights
   float* output;        // row s
   int64_t output_row;
 };
@@ -131,8 +131,8 @@ void DynamicTiles(const DynamicStrip& in, int64_t s, int64_t rows) {
   }
 }
 
-// Tiles of as many rows as there are taps, at most kDynamicTile: of more, no
-// row of a window would be read by all.
+// Tiles have as many rows as there are taps, at most kDynamicTile. With more
+// rows, no row of a window would be read by all of them.
 CLINOMETER_INLINE void ConvolveStrip(const DynamicStrip& in, int64_t s,
                                      int64_t rows) {
   if (in.taps >= kDynamicTile) {
@@ -144,8 +144,8 @@ CLINOMETER_INLINE void ConvolveStrip(const DynamicStrip& in, int64_t s,
   }
 }
 
-// Channels of the strip that begins at channel c: as many heads as it holds, or
-// a part of one; only one if its vectors would reach into the next.
+// The channels of the strip that starts at channel c: as many heads as fit, or
+// a part of one; only one head if its vectors would reach into the next.
 CLINOMETER_INLINE int64_t StripChannels(const ConvolutionInputs& in,
                                         int64_t c) {
   const int64_t head_width = in.channels / in.heads;
@@ -155,9 +155,9 @@ CLINOMETER_INLINE int64_t StripChannels(const ConvolutionInputs& in,
   return std::min(kStripWidth / head_width * head_width, in.channels - c);
 }
 
-// Of rows i and i + kBit of a square, with kBit the same bit of lane numbers:
-// `Low` is what row i takes and `High` what row i + kBit takes when that bit of
-// row and lane change places.
+// Swaps bit kBit of the row number with the same bit of the lane number, for
+// rows i and i + kBit of a square: `Low` is the new row i and `High` the new
+// row i + kBit.
 template <int kBit, int... kLane>
 CLINOMETER_INLINE Vec Low(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
   return __builtin_shuffle(
@@ -183,7 +183,7 @@ CLINOMETER_INLINE void SwapBit(Vec* rows) {
   }
 }
 
-// Turns kLanes x kLanes floats.
+// Transposes kLanes x kLanes floats.
 CLINOMETER_INLINE void TransposeSquare(const float* from, int64_t from_row,
                                        float* to, int64_t to_row) {
   Vec rows[kLanes];
@@ -195,8 +195,8 @@ CLINOMETER_INLINE void TransposeSquare(const float* from, int64_t from_row,
   for (int i = 0; i < kLanes; ++i) Store(to + i * to_row, rows[i]);
 }
 
-// Floats of a row of a strip turned by `TransposeStrip`; products read past its
-// end.
+// Floats per row of a strip transposed by `TransposeStrip`; products read past
+// its end.
 CLINOMETER_INLINE int64_t TransposedRow(int64_t rows) {
   return RoundUp(rows, kLanes) + kTileColumns;
 }
@@ -212,9 +212,8 @@ CLINOMETER_INLINE void TransposeStrip(const float* strip, int64_t rows,
   }
 }
 
-// Adds to (or sets, where the head's first channels are) the weights'
-// gradients: weights_grad[r, j] = sum over c of output_grad[r, c] * x[r + j,
-// c].
+// Adds to the weights' gradients (or sets them, for a head's first channels):
+// weights_grad[r, j] = sum over c of output_grad[r, c] * x[r + j, c].
 CLINOMETER_INLINE void WeightGradients(const float* output_grad,
                                        const float* transposed, int64_t x_row,
                                        int64_t taps, int64_t rows,
@@ -269,7 +268,7 @@ CLINOMETER_INLINE void DynamicForwardTask(const ConvolutionForwardArgs& args,
                 strip.width, copy);
     }
     strip.head_width = std::min(head_width, strip.width);
-    // Row r takes row i of its window by weights[r, i - r].
+    // Row r weighs row i of its window by weights[r, i - r].
     strip.weights = {in.weights + b * in.weights_stride + s * weights_row +
                          c / head_width * in.taps,
                      1, weights_row - 1};
@@ -296,7 +295,7 @@ CLINOMETER_INLINE void DynamicBackwardTask(const ConvolutionBackwardArgs& args,
   float* grad_copy = carver.Take(strip_rows * kStripWidth);
   float* transposed = carver.Take(kStripWidth * x_row);
   float* products = carver.Take(products_size);
-  // Products read past the rows of the strip; those lanes are dropped.
+  // Products read past the rows of the strip; those lanes are discarded.
   std::fill_n(transposed, kStripWidth * x_row, 0.0f);
   DynamicStrip strip;  // of the gradient of x
   strip.data = grad_copy;
@@ -313,8 +312,8 @@ CLINOMETER_INLINE void DynamicBackwardTask(const ConvolutionBackwardArgs& args,
     const int64_t h = c / head_width;
     CopyStrip(args.output_grad + b * args.output_grad_stride + c, in.channels,
               in.length, s - pad_right, strip_rows, strip.width, grad_copy);
-    // Row r takes row i of its window, position s + i - pad_right, by that
-    // position's weight for it: tap K - 1 - (i - r).
+    // Row r weighs row i of its window, position s + i - pad_right, by the
+    // weight that this position has for row r: tap K - 1 - (i - r).
     strip.weights = {in.weights + b * in.weights_stride +
                          (s - pad_right) * weights_row + h * in.taps + in.taps -
                          1,

@@ -1,6 +1,6 @@
-// Products of many matrices with few rows each: what bounds them is the reading
-// of the weights, so a block of them is packed once and meets the rows of every
-// group.
+// Products of many matrices with few rows each. Reading the weights is the
+// bottleneck, so a block of weights is packed once and multiplied with the rows
+// of every group.
 
 #ifndef CLINOMETER_KERNELS_CPU_EXPERT_MATMUL_INL_H_
 #define CLINOMETER_KERNELS_CPU_EXPERT_MATMUL_INL_H_
@@ -11,21 +11,20 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-constexpr int64_t kDepthBlock =
-    256;  // A panel of it fills half a first-level cache.
-constexpr int64_t kColumnBlock = 256;  // of a task; a multiple of kTileColumns
+constexpr int64_t kDepthBlock = 256;   // A panel of it fills half the L1 cache.
+constexpr int64_t kColumnBlock = 256;  // per task; a multiple of kTileColumns
 constexpr int64_t kInputBlock =
-    120;  // of the weights' rows; a multiple of kTileRows
+    120;  // rows of the weights; a multiple of kTileRows
 
-// Slots of expert e that hold a token, in example b.
+// The number of slots of expert e that hold a token, in example b.
 CLINOMETER_INLINE int64_t FilledSlots(const ExpertMatmulInputs& in, int64_t b,
                                       int64_t e) {
   const int64_t count = in.counts[b * in.counts_stride + e];
   return std::min(std::max<int64_t>(count, 0), in.capacity);
 }
 
-// A block of an output whose rows have no room for whole vectors goes through
-// memory of our own; others are written in place.
+// A block of the output. If its rows have no room for whole vectors, it goes
+// through a buffer; otherwise it is written in place.
 class OutputBlock {
  public:
   OutputBlock(float* output, int64_t row, int64_t columns, float* padded)
@@ -35,7 +34,7 @@ class OutputBlock {
     return Carver::Size(rows * RoundUp(columns, kLanes));
   }
 
-  // Adds A B to the block, or sets it.
+  // Adds A B to the block, or sets the block to it.
   void Product(int64_t rows, int64_t k, Strided a, Panels b, bool accumulate) {
     if (columns_ % kLanes == 0) {
       Matmul(rows, columns_, k, a, b, output_, row_, accumulate);
@@ -83,7 +82,7 @@ struct ExpertProduct {
                       : PackRows(w + p * n + j, n, depth, columns, packed);
   }
 
-  // The columns of one block, of all examples' rows of one expert.
+  // Computes the columns of a block, for one expert's rows in all examples.
   void Run(int64_t task) const {
     const int64_t e = task / ColumnBlocks();
     const int64_t j = task % ColumnBlocks() * kColumnBlock;
@@ -111,8 +110,8 @@ struct ExpertProduct {
   }
 };
 
-// w_grad[i, e], the sum of x[b, e]^T y_grad[b, e] over the i-th part of the
-// batch.
+// Computes w_grad[i, e], the sum of x[b, e]^T y_grad[b, e] over the i-th part
+// of the batch.
 struct ExpertWeightGradient {
   const ExpertMatmulBackwardArgs& args;
   const ExpertMatmulInputs& in;
@@ -122,8 +121,8 @@ struct ExpertWeightGradient {
   }
   int64_t Tasks() const { return args.w_groups * in.experts * ColumnBlocks(); }
 
-  // Rows, of all that were counted through b and s, that the next block sums
-  // over.
+  // Writes the next filled rows from (b, s) on to `rows`, up to a block of
+  // them, and returns their number.
   int64_t NextRows(int64_t e, int64_t end, int64_t* b, int64_t* s,
                    int64_t* rows) const {
     int64_t depth = 0;

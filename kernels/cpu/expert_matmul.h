@@ -9,10 +9,10 @@
 
 namespace clinometer {
 
-// One matrix product for each expert, of the rows that its slots hold; float32,
-// row-major. Rows at or past an expert's count are read as zero.
+// One matrix product per expert, over its filled slots; float32, row-major.
+// Rows from an expert's count on are taken as zero.
 //
-// Shapes: B groups of tokens, E experts, C slots an expert, d and f widths.
+// Shapes: B groups of tokens, E experts, C slots per expert, d and f widths.
 struct ExpertMatmulInputs {
   int64_t batch;
   int64_t experts;

@@ -1,4 +1,4 @@
-// Everything that the kernels include, without a line of theirs.
+// All headers that the kernels include, without the kernels themselves.
 
 #ifndef CLINOMETER_KERNELS_CPU_HEADERS_H_
 #define CLINOMETER_KERNELS_CPU_HEADERS_H_

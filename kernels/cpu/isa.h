@@ -5,28 +5,27 @@
 
 namespace clinometer {
 
-// Instruction sets that the kernels are compiled for, one translation unit
-// each.
+// The instruction sets that the kernels are compiled for, each in its own
+// translation unit.
 enum class Isa { kBaseline, kAvx2, kAvx512 };
 
 // "baseline", "avx2" or "avx512".
 std::string IsaName(Isa isa);
 
-// The widest that this machine runs.
+// The widest instruction set that this machine supports.
 Isa WidestIsa();
 
-// The one in use: the environment's CLINOMETER_CPU_ISA, else the widest. Read
-// once.
+// The instruction set in use: CLINOMETER_CPU_ISA, else the widest. Read once.
 Isa ActiveIsa();
 
-// Why CLINOMETER_CPU_ISA cannot be followed (unknown, or not of this machine),
-// or "".
+// Why CLINOMETER_CPU_ISA cannot be used (unknown, or not supported by this
+// machine), or "".
 std::string IsaRequestError();
 
 }  // namespace clinometer
 
-// Declares a kernel in the namespace of every instruction set, and under its
-// own name a function that calls the active one.
+// Declares a kernel in the namespace of every instruction set, and a function
+// of the same name that calls the active one.
 #define CLINOMETER_DECLARE_KERNEL(Name, Args)            \
   namespace baseline {                                   \
   void Name(const Args& args, const Pool& pool);         \

@@ -1,6 +1,7 @@
 // The kernels, compiled for the instruction set "avx2".
 
-// Before the target changes: what these headers define must run everywhere.
+// Included before the target changes: inline code from these headers must run
+// on every processor.
 #include "kernels/cpu/headers.h"
 
 #pragma GCC push_options

@@ -1,4 +1,4 @@
-// All kernels, for the instruction set that the including isa_*.cc sets.
+// All kernels, for the instruction set selected by the including isa_*.cc.
 
 #ifndef CLINOMETER_KERNELS_CPU_KERNELS_INL_H_
 #define CLINOMETER_KERNELS_CPU_KERNELS_INL_H_

@@ -1,6 +1,6 @@
-// Lightweight convolution by strips of rows and channels. The filters are
-// spread over the channels once a strip, so that any number of heads costs the
-// same.
+// Lightweight convolution in strips of rows and channels. The filters are
+// expanded to channels once per strip, so that the cost does not depend on the
+// number of heads.
 
 #ifndef CLINOMETER_KERNELS_CPU_LIGHT_CONV_INL_H_
 #define CLINOMETER_KERNELS_CPU_LIGHT_CONV_INL_H_
@@ -11,14 +11,14 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-constexpr int64_t kLightRows = 96;  // of a strip, without its halo
-// Accumulators of a tile: they, a filter and a product fill 16 registers.
+constexpr int64_t kLightRows = 96;  // per strip, without its halo
+// Accumulators per tile: with a filter and a product they fill 16 registers.
 constexpr int kLightTile = 12;
 constexpr int kDirectTile =
     4;  // rows of a tile of two vectors, without a strip
 
-// Writes [K, kStripWidth] weights of channels [c, c + width), zero up to whole
-// vectors.
+// Writes the weights [K, kStripWidth] of channels [c, c + width), padded with
+// zeros to whole vectors.
 CLINOMETER_INLINE void SpreadWeights(const ConvolutionInputs& in, int64_t b,
                                      int64_t c, int64_t width, bool flip,
                                      float* spread) {
@@ -42,8 +42,8 @@ CLINOMETER_INLINE void SpreadWeights(const ConvolutionInputs& in, int64_t b,
   }
 }
 
-// R rows and V vectors of channels; every tap reads its row again from the
-// first-level cache, about one load for each multiply-add.
+// Computes R rows and V vectors of channels. Every tap reads its row from the
+// L1 cache again, about one load per multiply-add.
 template <int R, int V>
 CLINOMETER_INLINE void LightTile(const float* x, int64_t x_row,
                                  const float* spread, int64_t taps,
@@ -68,7 +68,7 @@ CLINOMETER_INLINE void LightTile(const float* x, int64_t x_row,
   }
 }
 
-// Tiles of R rows, then what is left by halves.
+// Processes tiles of R rows, then the remainder in halves.
 template <int R>
 void LightRows(const float* strip, const float* spread, int64_t taps,
                int64_t rows, int64_t width, float* output, int64_t row) {
@@ -87,8 +87,8 @@ void LightRows(const float* strip, const float* spread, int64_t taps,
   }
 }
 
-// Adds to `sums` [T, kStripWidth] the gradients of T taps: of the first tap,
-// row r of the output's gradient meets row r of the strip.
+// Adds the gradients of T taps to `sums` [T, kStripWidth]. For the first tap,
+// row r of the output's gradient is multiplied with row r of the strip.
 template <int T>
 CLINOMETER_INLINE void TapGradients(const float* strip,
                                     const float* output_grad, int64_t rows,
@@ -104,7 +104,7 @@ CLINOMETER_INLINE void TapGradients(const float* strip,
   for (int t = 0; t < T; ++t) Store(sums + t * kStripWidth, sum[t]);
 }
 
-// Calls TapGradients for `taps` <= T of them.
+// Calls TapGradients for `taps` <= T taps.
 template <int T>
 void SomeTapGradients(int64_t taps, const float* strip,
                       const float* output_grad, int64_t rows, int64_t width,
@@ -120,7 +120,7 @@ void SomeTapGradients(int64_t taps, const float* strip,
   }
 }
 
-// Output rows [s, s + rows) of an example by strips; `spread` as in
+// Computes output rows [s, s + rows) of an example in strips; for `spread`, see
 // LightForwardTask.
 CLINOMETER_INLINE void LightByStrips(const ConvolutionInputs& in,
                                      const float* x, const float* spread,
@@ -136,7 +136,7 @@ CLINOMETER_INLINE void LightByStrips(const ConvolutionInputs& in,
   }
 }
 
-// The same without strips, for rows whose taps are all in the sequence.
+// The same without strips, for rows whose taps are all inside the sequence.
 template <int R>
 void LightDirectly(const ConvolutionInputs& in, const float* x,
                    const float* spread, int64_t s, int64_t rows,
@@ -188,7 +188,7 @@ CLINOMETER_INLINE void LightForwardTask(const ConvolutionForwardArgs& args,
   LightByStrips(in, x, spread, direct_end, end - direct_end, strip, output);
 }
 
-// All rows of the channels [c, c + width) of some heads.
+// Computes all rows of the channels [c, c + width) of some heads.
 CLINOMETER_INLINE void LightBackwardTask(const ConvolutionBackwardArgs& args,
                                          int64_t b, int64_t c, int64_t width) {
   const ConvolutionInputs& in = args.inputs;
@@ -202,7 +202,7 @@ CLINOMETER_INLINE void LightBackwardTask(const ConvolutionBackwardArgs& args,
   float* sums = carver.Take(in.taps * kStripWidth);
   SpreadWeights(in, b, c, width, true, spread);
   std::fill_n(sums, in.taps * kStripWidth, 0.0f);
-  // Groups of taps as equal as can be: a small one would wait for its own sums.
+  // Groups of nearly equal size: a small one would wait for its own sums.
   const int64_t groups = (in.taps + kLightTile - 1) / kLightTile;
   for (int64_t s = 0; s < in.length; s += kLightRows) {
     const int64_t rows = std::min(kLightRows, in.length - s);

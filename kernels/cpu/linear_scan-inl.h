@@ -1,5 +1,5 @@
-// Sums over positions by a state, and how their rows are gathered: what
-// Performer attention is made of.
+// Building blocks of Performer attention: sums over positions with a state, and
+// gathering of their rows.
 
 #ifndef CLINOMETER_KERNELS_CPU_LINEAR_SCAN_INL_H_
 #define CLINOMETER_KERNELS_CPU_LINEAR_SCAN_INL_H_
@@ -10,17 +10,17 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// Positions that share one pass over the state, and vectors of a state's row
-// that are summed in registers: as many as the register file holds.
+// Positions per pass over the state, and vectors of a state's row that are
+// summed in registers: as many as the register file holds.
 constexpr int kScanBlock = CLINOMETER_LANES == 16 ? 4 : 3;
 constexpr int kScanVectors = CLINOMETER_LANES == 16 ? 4 : 2;
 
-// Rows that the next chunk will read: fetched while this one is computed,
-// because they lie too far apart for the hardware to foresee.
+// Rows of the next chunk, prefetched while this one is computed, because they
+// are too far apart for the hardware prefetcher.
 struct Ahead {
   void Add(const float* row) { from[streams++] = row; }
 
-  // The share of rows [begin, end), columns j and up, of one piece of work.
+  // Prefetches a share of the rows: [begin, end), from column j on.
   void Fetch(int64_t begin, int64_t end, int64_t j, int64_t columns) const {
     for (int64_t i = begin; i < std::min(end, rows); ++i) {
       for (int64_t k = j; k < j + columns; k += 16) {
@@ -37,7 +37,7 @@ struct Ahead {
   const float* from[5] = {};
 };
 
-// Rows a, b and c of one chunk and the state, width x row, of one scan.
+// The rows a, b and c of a chunk, and the state [width, row] of a scan.
 struct ScanRows {
   const float* a;
   const float* b;
@@ -73,7 +73,7 @@ CLINOMETER_INLINE void ScanTile(int64_t width, int64_t row, ScanRows at) {
   }
 }
 
-// Columns j and up of the scan of one chunk, V vectors at a time.
+// Scans the columns of a chunk from j on, V vectors at a time.
 template <int V>
 CLINOMETER_INLINE void ScanColumns(int64_t j, int64_t rows, int64_t width,
                                    int64_t row, ScanRows at,
@@ -89,19 +89,19 @@ CLINOMETER_INLINE void ScanColumns(int64_t j, int64_t rows, int64_t width,
   if constexpr (V > 1) ScanColumns<V / 2>(j, rows, width, row, at, ahead);
 }
 
-// Adds to out_i the sum over j <= i, the state's earlier positions included,
-// and takes the chunk's into the state. Rows of b and c up to a whole block
-// must be 0.
+// Adds to out_i the sum over j <= i, including the state's earlier positions,
+// and adds the chunk to the state. b and c must be padded with zeros to a whole
+// block of rows.
 CLINOMETER_INLINE void Scan(int64_t rows, int64_t width, int64_t row,
                             ScanRows at, const Ahead& ahead) {
   ScanColumns<kScanVectors>(0, rows, width, row, at, ahead);
 }
 
-// state += B^T C, of rows with the stride of the state.
+// state += B^T C, where rows have the stride of the state.
 CLINOMETER_INLINE void AddOuter(int64_t rows, int64_t width, int64_t row,
                                 const float* b, const float* c, float* state,
                                 const Ahead& ahead) {
-  // Fewer rows than a tile of other products has, but widths are multiples.
+  // Fewer rows than in tiles of other products, but widths are multiples.
   constexpr int kRows = CLINOMETER_LANES == 16 ? 8 : 4;
   for (int64_t j = 0; j < width; j += kTileColumns) {
     ahead.Fetch(0, ahead.rows, j, kTileColumns);
@@ -115,7 +115,7 @@ CLINOMETER_INLINE void AddOuter(int64_t rows, int64_t width, int64_t row,
   }
 }
 
-// out (+)= A state, of rows with the stride of the state.
+// out (+)= A state, where rows have the stride of the state.
 CLINOMETER_INLINE void ReadState(int64_t rows, int64_t width, int64_t row,
                                  const float* a, const float* state, float* out,
                                  bool accumulate, const Ahead& ahead) {
@@ -126,7 +126,7 @@ CLINOMETER_INLINE void ReadState(int64_t rows, int64_t width, int64_t row,
   }
 }
 
-// The first n floats from p, 0 behind them.
+// Loads the first n floats from p, followed by zeros.
 CLINOMETER_INLINE Vec LoadFirst(const float* p, int64_t n) {
   if (n >= kLanes) return Load(p);
   Vec x = Vec{};
@@ -139,7 +139,7 @@ CLINOMETER_INLINE void StoreFirst(float* p, int64_t n, Vec x) {
   for (int64_t i = 0; i < n; ++i) p[i] = x[i];
 }
 
-// x times a factor, with zeros up to a whole vector.
+// Writes x times a factor, padded with zeros to a whole vector.
 CLINOMETER_INLINE void Gather(const float* x, int64_t width, float factor,
                               float* out) {
   for (int64_t d = 0; d < width; d += kLanes) {
@@ -154,8 +154,8 @@ CLINOMETER_INLINE void StoreScaled(const float* x, int64_t width, float factor,
   }
 }
 
-// max(x, 0) + epsilon, times a factor, with zeros up to a whole vector. NaN
-// stays NaN.
+// Writes max(x, 0) + epsilon, times a factor, padded with zeros to a whole
+// vector. NaN stays NaN.
 CLINOMETER_INLINE void Features(const float* x, int64_t width, float epsilon,
                                 float factor, float* out) {
   for (int64_t d = 0; d < width; d += kLanes) {
@@ -165,7 +165,7 @@ CLINOMETER_INLINE void Features(const float* x, int64_t width, float epsilon,
   for (int64_t d = width; d % kLanes != 0; ++d) out[d] = 0;
 }
 
-// The gradient by x, from that by max(x, 0): 0 where x <= 0.
+// The gradient of x from that of max(x, 0): 0 where x <= 0.
 CLINOMETER_INLINE void StoreGated(const float* x, const float* gradient,
                                   int64_t width, float factor, float* out) {
   for (int64_t d = 0; d < width; d += kLanes) {
@@ -183,8 +183,9 @@ CLINOMETER_INLINE void AddScaled(const float* x, int64_t row, float factor,
   }
 }
 
-// sum += all rows, in whole vectors. The rows are first summed by themselves:
-// equal small ones, added to a large sum each, are all rounded the same way.
+// sum += all rows, in whole vectors. The rows are first summed separately:
+// adding equal small rows to a large sum one by one would round them all in the
+// same direction.
 CLINOMETER_INLINE void AddRows(const float* x, int64_t rows, int64_t row,
                                float* sum) {
   for (int64_t d = 0; d < row; d += kLanes) {
@@ -201,12 +202,12 @@ CLINOMETER_INLINE void SetScaled(const float* x, int64_t row, float factor,
     Store(out + d, Load(x + d) * factor);
 }
 
-// Positions that are summed one by one, a multiple of all chunks. A running sum
-// of float32 over many more would lose what is small against it.
+// Positions that are summed one by one, a multiple of all chunk sizes. A
+// float32 running sum over many more would lose small terms.
 constexpr int64_t kPart = 2016;
 
-// A sum over positions: of a part, and of the parts before it, which are added
-// up with what each addition rounds away (Kahan's sum).
+// A sum over positions, as the sum of the current part and a compensated
+// (Kahan) sum of the parts before it.
 class RunningSum {
  public:
   RunningSum(int64_t size, Carver* carver)
@@ -215,7 +216,7 @@ class RunningSum {
         before_(carver->Take(size)),
         lost_(carver->Take(size)) {}
 
-  // Floats that it takes from the carver.
+  // The number of floats that it takes from the carver.
   static int64_t Size(int64_t size) { return 3 * Carver::Size(size); }
 
   void Clear() {
@@ -223,12 +224,12 @@ class RunningSum {
     has_before_ = false;
   }
 
-  // To be called before a chunk, with the number of positions summed so far.
+  // Must be called before each chunk, with the positions summed so far.
   void Advance(int64_t positions) {
     if (positions > 0 && positions % kPart == 0) Close();
   }
 
-  // Makes `part` the sum of all.
+  // Sets `part` to the sum of everything.
   void Finish() {
     if (!has_before_) return;
     Close();
@@ -237,7 +238,7 @@ class RunningSum {
   }
 
   float* part() const { return part_; }
-  // Null where there was no part before.
+  // Null if there is no earlier part.
   const float* before() const { return has_before_ ? before_ : nullptr; }
 
  private:
@@ -260,7 +261,7 @@ class RunningSum {
   const int64_t size_;
   float* part_;
   float* before_;
-  float* lost_;  // by which `before_` is too large
+  float* lost_;  // the rounding error: by how much `before_` is too large
   bool has_before_ = false;
 };
 
@@ -273,7 +274,7 @@ CLINOMETER_INLINE void SetScaledTotal(const RunningSum& total, int64_t row,
   }
 }
 
-// As `Scan`, of a state that is a running sum.
+// Like `Scan`, with a `RunningSum` as the state.
 CLINOMETER_INLINE void ScanState(int64_t rows, int64_t width, int64_t row,
                                  ScanRows at, const RunningSum& state,
                                  const Ahead& ahead) {

@@ -1,5 +1,5 @@
-// Products of small matrices that lie in the caches: the core of the attention,
-// Performer and expert kernels. Included by isa_*.cc only.
+// Products of small matrices that fit into the caches: the core of the
+// attention, Performer and expert kernels. Included only by isa_*.cc.
 
 #ifndef CLINOMETER_KERNELS_CPU_MATMUL_INL_H_
 #define CLINOMETER_KERNELS_CPU_MATMUL_INL_H_
@@ -30,7 +30,7 @@ struct Panels {
   int64_t panel;
   int64_t row;
 
-  // The panels of the rows from p on.
+  // The panels from row p on.
   Panels From(int64_t p) const { return {data + p * row, panel, row}; }
 };
 
@@ -40,7 +40,7 @@ CLINOMETER_INLINE Panels RowMajor(const float* data, int64_t row) {
   return {data, kTileColumns, row};
 }
 
-// Floats that a packed k x n matrix takes.
+// The number of floats of a packed k x n matrix.
 CLINOMETER_INLINE int64_t PackedSize(int64_t k, int64_t n) {
   return RoundUp(n, kTileColumns) * k;
 }
@@ -96,7 +96,7 @@ CLINOMETER_INLINE Panels PackColumns(const float* source, int64_t row,
   return {packed, k * kTileColumns, kTileColumns};
 }
 
-// One register tile: C[R, V vectors] = (C +) A[R, k] B[k, V vectors].
+// Computes a register tile: C[R, V vectors] = (C +) A[R, k] B[k, V vectors].
 template <int R, int V>
 CLINOMETER_INLINE void Tile(int64_t k, const float* a, int64_t a_row,
                             int64_t a_column, const float* b, int64_t b_row,
@@ -122,7 +122,7 @@ CLINOMETER_INLINE void Tile(int64_t k, const float* a, int64_t a_row,
   }
 }
 
-// Tiles of R rows, then one of the rows that are left.
+// Processes tiles of R rows, then a tile of the remaining rows.
 template <int R, int V>
 void Rows(int64_t m, int64_t k, Strided a, const float* b, int64_t b_row,
           float* c, int64_t c_row, bool accumulate) {

@@ -1,4 +1,4 @@
-// The Python extension module: hands the handlers to jax.ffi, nothing else.
+// The Python extension module, which only exposes the handlers to jax.ffi.
 
 #include <pybind11/pybind11.h>
 
@@ -16,7 +16,7 @@ namespace {
 
 namespace py = ::pybind11;
 
-// A capsule as jax.ffi.register_ffi_target takes it.
+// Returns a capsule for jax.ffi.register_ffi_target.
 py::capsule Handler(XLA_FFI_Handler* handler) {
   return py::capsule(reinterpret_cast<void*>(handler));
 }
@@ -56,7 +56,7 @@ PYBIND11_MODULE(_native, module) {
       "Returns the instruction set in use: baseline, avx2 or avx512.");
   module.def("isa_request_error", &IsaRequestError,
              "Returns why CLINOMETER_CPU_ISA cannot be followed, or ''.");
-  // The interface version of the headers this file was compiled with.
+  // The version of XLA's FFI headers that this file was compiled with.
   module.attr("FFI_API_VERSION") =
       py::make_tuple(XLA_FFI_API_MAJOR, XLA_FFI_API_MINOR);
 }

@@ -1,15 +1,15 @@
-// Performer attention position by position: the state of one head stays in the
-// caches, each part of it is read and written once for a few positions.
+// Performer attention position by position. The state of a head stays in the
+// caches, and each part of it is read and written once every few positions.
 //
-// Every causal product of both passes has one form,
+// Every causal product of both passes has the form
 //
 //   out_i = sum over j <= i of (a_i . b_j) c_j,
 //
-// with (a, b, c) = (phi(q), phi(k), v) for the output; and, with g the output's
-// gradient over the denominator, (g, v, phi(k)) for phi(q)'s gradient and, from
-// the last position to the first, (v, g, phi(q)) for phi(k)'s and (phi(k),
-// phi(q), g) for v's. Where all queries see all keys, the sum is over all j:
-// products of matrices.
+// with (a, b, c) = (phi(q), phi(k), v) for the output. Let g be the output's
+// gradient divided by the denominator. Then (a, b, c) is (g, v, phi(k)) for the
+// gradient of phi(q) and, from the last position to the first, (v, g, phi(q))
+// for that of phi(k) and (phi(k), phi(q), g) for that of v. If not causal, the
+// sum is over all j, and the products are plain matrix products.
 
 #ifndef CLINOMETER_KERNELS_CPU_PERFORMER_ATTENTION_INL_H_
 #define CLINOMETER_KERNELS_CPU_PERFORMER_ATTENTION_INL_H_
@@ -104,7 +104,7 @@ CLINOMETER_INLINE void PerformerForwardTask(
   }
 }
 
-// What both parts of a head's backward pass share.
+// Shared by both parts of a head's backward pass.
 struct PerformerBackward {
   PerformerBackward(const PerformerAttentionBackwardArgs& args, int64_t b,
                     int64_t h)
@@ -117,19 +117,19 @@ struct PerformerBackward {
     return Inverse(args.denominator[head.denominators + t]);
   }
 
-  // Gathers g of query t.
+  // Writes g of query t.
   void Gradient(int64_t t, float* out) const {
     Gather(args.output_grad + head.Query(t), head.width, Scale(t), out);
   }
 
-  // The gradient by the denominator of query t.
+  // The gradient of the denominator of query t.
   float TotalGradient(int64_t t) const {
     const int64_t start = head.Query(t);
     return -Scale(t) *
            Dot(args.output_grad + start, args.output + start, head.width);
   }
 
-  // What the gradient by the queries reads, from query t on.
+  // The rows that the query gradient reads, from query t on.
   void AddQueryRows(int64_t t, Ahead* ahead) const {
     ahead->Add(in.query + head.Query(t));
     ahead->Add(args.output + head.Query(t));
@@ -182,7 +182,7 @@ struct PerformerBuffers {
     }
   }
 
-  // As `RunningSum::Advance`.
+  // See `RunningSum::Advance`.
   void Advance(int64_t positions) {
     for (RunningSum* sum : {&first, &second, &total, &query_total}) {
       sum->Advance(positions);
@@ -203,7 +203,7 @@ struct PerformerBuffers {
   float* const factors;  // gradients of the denominators
 };
 
-// From the first position to the last: the gradient by the queries.
+// The query gradients, from the first position to the last.
 CLINOMETER_INLINE void CausalQueryGradient(const PerformerBackward& task,
                                            PerformerBuffers& at) {
   const PerformerAttentionInputs& in = task.in;
@@ -231,7 +231,7 @@ CLINOMETER_INLINE void CausalQueryGradient(const PerformerBackward& task,
   }
 }
 
-// From the last position to the first: the gradients by the keys and values.
+// The key and value gradients, from the last position to the first.
 CLINOMETER_INLINE void CausalKeyGradient(const PerformerBackward& task,
                                          PerformerBuffers& at) {
   const PerformerAttentionInputs& in = task.in;
@@ -273,7 +273,7 @@ CLINOMETER_INLINE void CausalKeyGradient(const PerformerBackward& task,
   }
 }
 
-// Where all queries see all keys: one sum over keys, then one over queries.
+// The non-causal form: one sum over keys, then one over queries.
 CLINOMETER_INLINE void BidirectionalGradient(const PerformerBackward& task,
                                              PerformerBuffers& at) {
   const PerformerAttentionInputs& in = task.in;

@@ -12,7 +12,7 @@ namespace clinometer {
 // Linear attention with the features phi(x) = max(x, 0) + epsilon; float32,
 // row-major.
 //
-// Shapes: B batch, T queries, S keys, H heads, D width of a head.
+// Shapes: B batch, T queries, S keys, H heads, D head width.
 struct PerformerAttentionInputs {
   int64_t batch;
   int64_t query_length;
@@ -28,7 +28,7 @@ struct PerformerAttentionInputs {
   int64_t mask_stride;  // between examples; 0 when shared
 };
 
-// A query whose denominator is 0 (no key is left to it) gives 0.
+// A query with a denominator of 0 (no key left) gives 0.
 struct PerformerAttentionForwardArgs {
   PerformerAttentionInputs inputs;
   float* output;       // [B, T, H, D]

@@ -1,5 +1,5 @@
-// One example and head of Performer attention: where its rows lie, and how they
-// are gathered. Included by isa_*.cc only.
+// One example and head of Performer attention: the location of its rows, and
+// how they are gathered. Included only by isa_*.cc.
 
 #ifndef CLINOMETER_KERNELS_CPU_PERFORMER_HEAD_INL_H_
 #define CLINOMETER_KERNELS_CPU_PERFORMER_HEAD_INL_H_
@@ -10,13 +10,13 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// Positions gathered at once, a multiple of kScanBlock: few, since rows that
-// lie a power of two apart push each other out of the first-level cache.
+// Positions gathered at a time, a multiple of kScanBlock. Few, since rows that
+// are a power of two apart evict each other from the L1 cache.
 constexpr int64_t kScanChunk = 12;
-// Positions gathered at once for products of matrices.
+// Positions gathered at a time for matrix products.
 constexpr int64_t kProductChunk = 48;
 
-// 1 / x; 0 for the denominator of a query without a key.
+// Returns 1 / x, or 0 for the denominator of a query without keys.
 CLINOMETER_INLINE float Inverse(float x) { return x == 0 ? 0.0f : 1.0f / x; }
 
 struct PerformerHead {
@@ -54,7 +54,7 @@ struct PerformerHead {
     return ahead;
   }
 
-  // Fills rows up to a whole block with zeros; returns their number.
+  // Pads rows with zeros to a whole block; returns the number of rows.
   int64_t Pad(int64_t rows, float* x) const {
     const int64_t padded = RoundUp(rows, kScanBlock);
     std::fill_n(x + rows * row, (padded - rows) * row, 0.0f);

@@ -11,7 +11,7 @@
 namespace clinometer {
 namespace {
 
-// Outlives the call: a helper that starts late finds no task left and goes.
+// Outlives the call: a helper that starts late finds no task left and exits.
 struct Work {
   explicit Work(int64_t count, const std::function<void(int64_t)>& task)
       : count(count), task(task) {}
@@ -34,7 +34,7 @@ struct Work {
   }
 
   const int64_t count;
-  // A copy of a reference to the caller's: used only while a task is left.
+  // Refers to the caller's function; used only while a task is left.
   const std::function<void(int64_t)>& task;
   std::atomic<int64_t> next{0};
   std::atomic<int64_t> done{0};

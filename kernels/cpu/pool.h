@@ -8,14 +8,14 @@
 
 namespace clinometer {
 
-// Runs independent tasks on XLA's threads and the calling one.
+// Runs independent tasks on XLA's threads and the calling thread.
 class Pool {
  public:
   explicit Pool(::xla::ffi::ThreadPool threads) : threads_(threads) {}
 
   // Calls task(0) ... task(count - 1), each once, in any order, and returns
-  // when all are done. Deadlock-free on a full pool: the caller works too, and
-  // waits for tasks that were begun, never for a helper to start.
+  // when all are done. Does not deadlock on a full pool: the caller runs tasks
+  // too, and waits only for tasks that have started, not for helpers to start.
   void For(int64_t count, const std::function<void(int64_t)>& task) const;
 
  private:

@@ -1,6 +1,6 @@
-// Relative attention by blocks of queries and keys: scores never leave the
-// caches, and the bias is one vector a head, read at a shifted place for each
-// query.
+// Relative attention in blocks of queries and keys. Scores never leave the
+// caches, and the bias is one vector per head, read at a different offset for
+// each query.
 
 #ifndef CLINOMETER_KERNELS_CPU_RELATIVE_ATTENTION_INL_H_
 #define CLINOMETER_KERNELS_CPU_RELATIVE_ATTENTION_INL_H_
@@ -12,8 +12,8 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// Turns a row of scores into exponentials against the running maximum, and
-// rescales what was summed before.
+// Replaces a row of scores by their exponentials relative to the running
+// maximum, and rescales the earlier sums.
 CLINOMETER_INLINE void OnlineSoftmax(float* row, int64_t padded, float* sums,
                                      int64_t sums_padded, float* most,
                                      float* total) {
@@ -107,8 +107,9 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
   }
 }
 
-// Weights and gradients of the scores of one block, in place of scores and
-// weighted. Those of masked keys and padding may be NaN unless all is moderate.
+// Computes a block's weights and score gradients, in place of `scores` and
+// `weighted`. Those of masked keys and padding may be NaN unless all values are
+// moderate.
 CLINOMETER_INLINE void ScoreGradients(const AttentionHead& head, int64_t t,
                                       int64_t rows, int64_t columns,
                                       const float* lse, const float* delta,
@@ -132,7 +133,7 @@ CLINOMETER_INLINE void ScoreGradients(const AttentionHead& head, int64_t t,
   }
 }
 
-// Makes what `ScoreGradients` left of masked keys and padding 0.
+// Sets the results of `ScoreGradients` for masked keys and padding to 0.
 CLINOMETER_INLINE void ClearMasked(const AttentionHead& head, int64_t t,
                                    int64_t rows, int64_t s, int64_t columns,
                                    float* weights, float* gradients) {
@@ -258,7 +259,7 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
     std::copy_n(query_grad + t * padded_width, width,
                 args.query_grad + query_start + t * head.row);
     if (lse[t] != kMasked) continue;
-    // Such a query took the mean of all values.
+    // The output of such a query was the mean of all values.
     const float share = 1.0f / static_cast<float>(keys);
     for (int64_t s = 0; s < keys; ++s) {
       float* gradient =

@@ -9,9 +9,9 @@
 
 namespace clinometer {
 
-// Softmax attention with a bias by distance; float32, row-major.
+// Softmax attention with a bias per distance; float32, row-major.
 //
-// Shapes: B batch, T queries, S keys, H heads, D width of a head.
+// Shapes: B batch, T queries, S keys, H heads, D head width.
 struct RelativeAttentionInputs {
   int64_t batch;
   int64_t query_length;
@@ -23,7 +23,7 @@ struct RelativeAttentionInputs {
   const float* query;  // [B, T, H, D]
   const float* key;    // [B, S, H, D]
   const float* value;  // [B, S, H, D]
-  // [1 or B, H, T + S - 1], entry s - t + T - 1; null for none.
+  // [1 or B, H, T + S - 1], entry s - t + T - 1; null for no bias.
   const float* bias;
   int64_t bias_stride;            // between examples; 0 when shared
   const int32_t* query_segments;  // [1 or B, T]
@@ -34,7 +34,7 @@ struct RelativeAttentionInputs {
   int64_t offset_stride;
 };
 
-// A query that may attend to no key takes the mean of all values.
+// A query with no key to attend to gives the mean of all values.
 struct RelativeAttentionForwardArgs {
   RelativeAttentionInputs inputs;
   float* output;       // [B, T, H, D]

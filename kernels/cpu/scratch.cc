@@ -11,7 +11,7 @@ float* ThreadScratch(int64_t count) {
   static thread_local std::vector<float> memory;
   const size_t needed = static_cast<size_t>(count + kAlignment);
   if (memory.size() < needed) {
-    memory.clear();  // Nothing of the last task is copied.
+    memory.clear();  // The last task's contents are not copied.
     memory.resize(needed);
   }
   const auto address = reinterpret_cast<uintptr_t>(memory.data());

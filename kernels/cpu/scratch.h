@@ -5,9 +5,9 @@
 
 namespace clinometer {
 
-// This thread's working memory: at least `count` floats, aligned to 64 bytes,
-// contents undefined. It is kept between tasks; the next call on the thread may
-// move it.
+// Returns this thread's scratch memory: at least `count` floats, aligned to 64
+// bytes, with undefined contents. It is kept between tasks; the next call on
+// the thread may move it.
 float* ThreadScratch(int64_t count);
 
 // Hands out consecutive pieces of one `ThreadScratch`, each aligned to 64
@@ -16,7 +16,7 @@ class Carver {
  public:
   explicit Carver(float* memory) : next_(memory) {}
 
-  // Floats that `Take(count)` uses up.
+  // The number of floats that `Take(count)` uses.
   static int64_t Size(int64_t count) { return (count + 15) / 16 * 16; }
 
   float* Take(int64_t count) {

@@ -1,5 +1,5 @@
 // Vectors of the instruction set that this translation unit is compiled for.
-// Included by isa_*.cc only, inside the namespace and target that they set.
+// Included only by isa_*.cc, inside the namespace and target that they set.
 
 #ifndef CLINOMETER_KERNELS_CPU_SIMD_INL_H_
 #define CLINOMETER_KERNELS_CPU_SIMD_INL_H_
@@ -30,8 +30,8 @@ CLINOMETER_INLINE void Store(float* p, Vec x) {
   *reinterpret_cast<UnalignedVec*>(p) = x;
 }
 
-// By subtracting 0, which changes no number and so costs nothing; -0 + 0 would
-// be 0.
+// Subtracts 0, which changes no value and is optimized away; adding 0 would
+// turn -0 into 0.
 CLINOMETER_INLINE Vec Set(float x) { return x - Vec{}; }
 
 CLINOMETER_INLINE IntVec SetInt(int32_t x) { return IntVec{} + x; }
@@ -94,8 +94,8 @@ CLINOMETER_INLINE Vec Exp(Vec x) {
   return x < low ? Vec{} : p * power;
 }
 
-// Transposes a square of kLanes vectors in the registers: squares of `half`
-// lanes, then of twice as many, change places across the diagonal.
+// Transposes a square of kLanes vectors in registers: swaps squares of `half`
+// lanes across the diagonal, then of twice as many.
 template <int64_t half = 1>
 CLINOMETER_INLINE void Transpose(Vec* rows) {
   if constexpr (half < kLanes) {
@@ -114,7 +114,7 @@ CLINOMETER_INLINE void Transpose(Vec* rows) {
   }
 }
 
-// a rounded up to a multiple of b.
+// Returns a rounded up to a multiple of b.
 CLINOMETER_INLINE int64_t RoundUp(int64_t a, int64_t b) {
   return (a + b - 1) / b * b;
 }

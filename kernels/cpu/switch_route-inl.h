@@ -1,6 +1,6 @@
-// Top-1 routing: blocks of tokens in parallel for everything that a token
-// decides alone, then one short walk in token order for the places within the
-// experts.
+// Top-1 routing: everything that depends on one token only is computed for
+// blocks of tokens in parallel, followed by a short pass in token order for the
+// positions within the experts.
 
 #ifndef CLINOMETER_KERNELS_CPU_SWITCH_ROUTE_INL_H_
 #define CLINOMETER_KERNELS_CPU_SWITCH_ROUTE_INL_H_
@@ -10,7 +10,7 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// A token's largest logit, where it is, and the sum of the exponentials against
+// A token's largest logit, its index, and the sum of exponentials relative to
 // it.
 struct TopLogit {
   float most;
@@ -34,11 +34,11 @@ struct RouteBlock {
   const bool* const mask;     // of the group
 };
 
-// Exp, but NaN stays NaN.
+// Like Exp, but NaN stays NaN.
 CLINOMETER_INLINE Vec ExpOrNan(Vec x) { return x == x ? Exp(x) : x; }
 
-// A row of logits as whole vectors: itself, or a copy that ends in minus
-// infinity.
+// Returns a row of logits in whole vectors: the row itself, or a copy padded
+// with minus infinity.
 CLINOMETER_INLINE const float* WholeVectors(const float* row, int64_t experts,
                                             int64_t padded, float* copy) {
   if (experts == padded) return row;
@@ -47,8 +47,8 @@ CLINOMETER_INLINE const float* WholeVectors(const float* row, int64_t experts,
   return copy;
 }
 
-// Writes the exponentials of a row against its largest logit; ties go to the
-// lowest.
+// Writes the exponentials of a row relative to its largest logit; ties go to
+// the lowest index.
 CLINOMETER_INLINE TopLogit Exponentials(const float* row, int64_t experts,
                                         int64_t padded, float* weights) {
   Vec best = Load(row);
@@ -84,7 +84,7 @@ CLINOMETER_INLINE TopLogit Exponentials(const float* row, int64_t experts,
   return top;
 }
 
-// What tokens decide alone: their experts and gates, and the block's sums.
+// The parallel part: the tokens' experts and gates, and the block's sums.
 CLINOMETER_INLINE void RouteTokens(const SwitchRouteForwardArgs& args,
                                    int64_t task) {
   const SwitchRouteInputs& in = args.inputs;
@@ -115,7 +115,7 @@ CLINOMETER_INLINE void RouteTokens(const SwitchRouteForwardArgs& args,
   }
 }
 
-// What depends on the tokens before: the slots; and the means of a group.
+// The sequential part: the slots, and the means of a group.
 CLINOMETER_INLINE void RouteGroup(const SwitchRouteForwardArgs& args,
                                   int64_t group) {
   const SwitchRouteInputs& in = args.inputs;

@@ -9,13 +9,12 @@
 
 namespace clinometer {
 
-// Tokens of one task: fixed, so that sums do not depend on the number of
-// threads.
+// Tokens per task: fixed, so that sums do not depend on the number of threads.
 constexpr int64_t kRouteBlock = 512;
 
 // Top-1 routing with capacity; float32, row-major.
 //
-// Shapes: G groups, N tokens a group, E experts.
+// Shapes: G groups, N tokens per group, E experts.
 struct SwitchRouteInputs {
   int64_t groups;
   int64_t tokens;
@@ -24,10 +23,10 @@ struct SwitchRouteInputs {
   const bool* mask;     // [1 or G, N], false for padding, which is not routed
   int64_t mask_stride;  // between groups; 0 when shared
 
-  // Tasks that a group is cut into.
+  // The number of tasks per group.
   int64_t Blocks() const { return (tokens + kRouteBlock - 1) / kRouteBlock; }
-  // Floats of one task's sums: the probabilities, padded to whole vectors of
-  // any instruction set, and the squared log-sum-exp.
+  // The number of floats of a task's sums: the probabilities, padded to whole
+  // vectors of any instruction set, and the squared log-sum-exp.
   int64_t SumsSize() const { return (experts + 15) / 16 * 16 + 16; }
 };
 

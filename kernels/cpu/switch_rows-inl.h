@@ -1,4 +1,4 @@
-// Copies of rows between tokens and slots, by blocks of what is written.
+// Copies rows between tokens and slots, in blocks of written rows.
 
 #ifndef CLINOMETER_KERNELS_CPU_SWITCH_ROWS_INL_H_
 #define CLINOMETER_KERNELS_CPU_SWITCH_ROWS_INL_H_
@@ -8,7 +8,7 @@
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
-// Rows of one task: long runs, as the reading of rows waits for memory.
+// Rows per task: long runs, because reading rows is memory-bound.
 constexpr int64_t kRowsBlock = 512;
 constexpr int64_t kLine = 16;  // floats of a line of the caches
 
@@ -16,8 +16,8 @@ CLINOMETER_INLINE bool HasSlot(int32_t slot, int64_t slots) {
   return slot >= 0 && slot < slots;
 }
 
-// Also fetches the row that is read next, which lies anywhere: the processor
-// sees no pattern to follow.
+// Also prefetches the next row, which can be anywhere: there is no pattern that
+// the hardware prefetcher could follow.
 CLINOMETER_INLINE void ScaleRow(const float* from, float scale, int64_t width,
                                 const float* next, float* to) {
   constexpr int64_t kStep = 4 * kLanes;  // at least a line
@@ -33,7 +33,7 @@ CLINOMETER_INLINE void ScaleRow(const float* from, float scale, int64_t width,
   for (; j < width; ++j) to[j] = from[j] * scale;
 }
 
-// Turns slots of tokens into tokens of slots.
+// Inverts the slots of tokens to the tokens of slots.
 CLINOMETER_INLINE void InvertSlots(const SwitchDispatchArgs& args,
                                    int64_t group) {
   const SwitchRowsShape& in = args.shape;
@@ -47,7 +47,7 @@ CLINOMETER_INLINE void InvertSlots(const SwitchDispatchArgs& args,
   std::fill_n(args.gate_grad + group * in.tokens, in.tokens, 0.0f);
 }
 
-// Rows [begin, end) of a group's slots.
+// Writes rows [begin, end) of a group's slots.
 CLINOMETER_INLINE void DispatchRows(const SwitchDispatchArgs& args,
                                     int64_t group, int64_t begin, int64_t end) {
   const SwitchRowsShape& in = args.shape;
@@ -72,7 +72,7 @@ CLINOMETER_INLINE void DispatchRows(const SwitchDispatchArgs& args,
   }
 }
 
-// Rows [begin, end) of a group's tokens.
+// Writes rows [begin, end) of a group's tokens.
 CLINOMETER_INLINE void CombineRows(const SwitchCombineArgs& args, int64_t group,
                                    int64_t begin, int64_t end) {
   const SwitchRowsShape& in = args.shape;

@@ -11,33 +11,32 @@ namespace clinometer {
 
 // Rows that move between tokens and the slots of experts; float32, row-major.
 //
-// Shapes: G groups, N tokens a group, S slots a group (experts times capacity),
-// d width of a row. A token whose slot is not in [0, S) has none.
+// Shapes: G groups, N tokens per group, S slots per group (experts times
+// capacity), d row width. A token whose slot is not in [0, S) has none.
 struct SwitchRowsShape {
   int64_t groups;
   int64_t tokens;
   int64_t slots;
   int64_t width;
-  const int32_t* slot;  // [G, N]; no slot twice in a group
+  const int32_t* slot;  // [G, N]; unique within a group
 };
 
-// Slot rows are their tokens' rows, times the gate; rows of empty slots are
+// Slot rows are their tokens' rows times the gate; rows of empty slots are
 // zero.
 struct SwitchDispatchArgs {
   SwitchRowsShape shape;
   const float* token_rows;  // [G, N, d]
   const float* gate;        // [G, N]; null for 1
   float* slot_rows;         // [G, S, d]
-  // Where `combined` is not null, [G, S, d]: also the products of each token's
-  // row with its slot's row there, 0 without a slot. These are gradients of
-  // combine's gates.
+  // If `combined` [G, S, d] is not null, also computes `gate_grad`: the dot
+  // product of each token's row with its slot's row in `combined`, 0 without a
+  // slot. These are the gradients of combine's gates.
   const float* combined;
   float* gate_grad;  // [G, N]
   int32_t* token;    // working memory, [G, S]
 };
 
-// Token rows are their slots' rows, times the gate; without a slot exactly
-// zero.
+// Token rows are their slots' rows times the gate; exactly zero without a slot.
 struct SwitchCombineArgs {
   SwitchRowsShape shape;
   const float* slot_rows;  // [G, S, d]
