@@ -1,4 +1,4 @@
-"""Runs code in a new process, which may have other devices or another processor."""
+"""Runs code in a new process, which may have other devices or settings."""
 
 import json
 import os
@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python code; an empty variable of the environment is taken away."""
+    """Runs Python code; environment variables set to "" are removed."""
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -22,7 +22,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def environ(**environment: str) -> dict[str, str]:
-    """Returns the environment of such a process; an empty variable is taken away."""
+    """Returns the environment of such a process; variables set to "" are removed."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "tools/imports"),

@@ -1,4 +1,4 @@
-"""One small call of every operation, for tests that hold for all of them."""
+"""A small call of every operation, for tests of all of them."""
 
 from collections.abc import Callable
 import hashlib

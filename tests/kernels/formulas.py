@@ -1,7 +1,7 @@
-"""The formulas of all kernels in float64 NumPy, pair by pair, for numbers of any kind.
+"""The formulas of all kernels in float64 NumPy, pair by pair, also for NaN.
 
-What is masked is left out of a sum, not multiplied by 0. So NaN and infinities go
-where a formula takes them, and nowhere else. Each function returns the output and the
+Masked values are excluded from sums rather than multiplied by 0, so NaN and infinities
+only reach the results that depend on them. Each function returns the output and the
 gradients of its float operands.
 """
 
@@ -11,7 +11,7 @@ from clinometer.tests.kernels.relative_attention import numpy_attention
 
 
 def relative_attention(query, key, value, table, grad, causal, allowed):
-    """Of [B, T, H, D] operands and a table; `allowed` is bool [B, T, S]."""
+    """Takes [B, T, H, D] operands and a table; `allowed` is bool [B, T, S]."""
     q, k, v, g = (np.swapaxes(x, 1, 2) for x in (query, key, value, grad))
     num_queries, num_keys = q.shape[2], k.shape[2]
     bucket = np.array(
@@ -41,7 +41,7 @@ def relative_attention(query, key, value, table, grad, causal, allowed):
 
 
 def performer_attention(query, key, value, grad, allowed, epsilon=1e-3):
-    """Of [B, T, H, D] operands; `allowed` is bool [B, T, S]."""
+    """Takes [B, T, H, D] operands; `allowed` is bool [B, T, S]."""
     q, k, v, g = (np.swapaxes(x, 1, 2) for x in (query, key, value, grad))
     epsilon = np.float64(np.float32(epsilon))
     queries, keys = np.maximum(q, 0) + epsilon, np.maximum(k, 0) + epsilon
@@ -93,7 +93,7 @@ def convolution(x, weights, grad, causal):
 
 
 def expert_matmul(x, w, grad, counts):
-    """Of x [G, E, C, d] and w [E, d, f]; rows from the counts on are left out."""
+    """Takes x [G, E, C, d] and w [E, d, f]; rows from the counts on are excluded."""
     filled = (np.arange(x.shape[2]) < counts[..., None])[..., None]
     x, grad = np.where(filled, x, 0), np.where(filled, grad, 0)
 
@@ -109,7 +109,7 @@ def expert_matmul(x, w, grad, counts):
 
 
 def switch_rows(x, gate, grad, slot, num_experts, capacity):
-    """Of rows x [G, N, d] moved to slots and back, times the gate."""
+    """Moves rows x [G, N, d] to slots and back, times the gate."""
     del num_experts, capacity
     held = (slot >= 0)[..., None]
     return [
@@ -120,7 +120,7 @@ def switch_rows(x, gate, grad, slot, num_experts, capacity):
 
 
 def switch_route(logits, gate_grad, probability_grad, z_grad, mask):
-    """Of logits [G, N, E]: gate, probability, z, and the gradient of the logits."""
+    """Returns gate, probability, z, and the gradient of logits [G, N, E]."""
     most = logits.max(-1, keepdims=True)
     weights = np.exp(logits - most)
     total = weights.sum(-1, keepdims=True)

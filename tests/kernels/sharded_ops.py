@@ -1,4 +1,4 @@
-"""Every operation over several devices against one; run in a process that has four."""
+"""Compares all operations on several devices with one, in a process with four."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ LAYOUTS = {"batch": (2, 1), "heads": (1, 2), "both": (2, 2)}
 
 
 def specs(name: str, operands: Sequence[jax.Array]) -> list[P]:
-    """Returns how the operands of a call lie on the mesh, or cannot without heads."""
+    """Returns the partition specs of a call's operands."""
     count = len(operands) - SHARED.get(name, 0)
     if name == "switch":
         return [P("data")] * count + [P()] * SHARED["switch"]
@@ -62,7 +62,7 @@ def compare(
     mesh: Any,
     **over: str,
 ) -> dict[str, Any]:
-    """Returns the largest error of several devices, and what their program holds."""
+    """Returns the largest error on several devices, and facts about their program."""
     over = over or {"heads": "model"}
     want = jax.tree.leaves(jax.jit(step)(*operands))
     with kernels.shard_over(mesh, batch="data", **over):
@@ -94,7 +94,7 @@ def operation(name: str, layout: str) -> dict[str, Any]:
 
 
 def layer_stack() -> dict[str, Any]:
-    """Compares gradients of a stack of rematerialised layers, over batch and heads."""
+    """Compares gradients of a stack of rematerialized layers, over batch and heads."""
     heads, width = 2, 8
 
     def layer(x: jax.Array) -> jax.Array:
@@ -119,7 +119,7 @@ def layer_stack() -> dict[str, Any]:
 
 
 def vmapped() -> dict[str, Any]:
-    """Compares a mapped call, whose filter only some of the gradients share."""
+    """Compares a mapped call, whose filter is shared by some of the gradients."""
     function, (x, weights) = every_op.calls("auto")["light_conv"]
 
     def step(x: jax.Array, weights: jax.Array) -> Any:
@@ -133,7 +133,7 @@ def vmapped() -> dict[str, Any]:
 
 
 def key_value_heads() -> dict[str, Any]:
-    """Compares attention whose key-value heads each serve two heads, all divided."""
+    """Compares sharded attention whose key-value heads each serve two heads."""
     rng = np.random.default_rng(0)
     query, key, value = (
         jnp.asarray(rng.normal(size=(4, 11, heads, 8)), jnp.float32)
@@ -174,7 +174,7 @@ def experts() -> dict[str, Any]:
 
 
 def undivided_gathers() -> int:
-    """How often XLA gathers where nothing was said: what the others are free of."""
+    """Returns how often XLA gathers without `shard_over`."""
     function, operands = every_op.calls("auto")["dynamic_conv"]
     placed = place(mesh(2, 1), specs("dynamic_conv", operands), operands)
     text = jax.jit(function).lower(*placed).compile().as_text()
@@ -182,7 +182,7 @@ def undivided_gathers() -> int:
 
 
 def inside_shard_map() -> float:
-    """The error where a caller's own `shard_map` has the axis already."""
+    """Returns the error inside the caller's own `shard_map` over the axis."""
     function, (x, weights) = every_op.calls("auto")["dynamic_conv"]
     axes = mesh(2, 1)
     with kernels.shard_over(axes, batch="data"):

@@ -1,4 +1,4 @@
-"""The C++ extension: its version, and what is said where it cannot be loaded."""
+"""Tests of the C++ extension: its version, and the errors if it cannot be loaded."""
 
 import subprocess
 import sys

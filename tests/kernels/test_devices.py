@@ -1,4 +1,4 @@
-"""What is said where JAX has no device, by why."""
+"""Tests the error if JAX has no device, for each reason."""
 
 import types
 
@@ -9,7 +9,7 @@ from clinometer.kernels.options.errors import OptionError
 
 
 def _without(monkeypatch, platforms, error):
-    """Puts a JAX that fails so in the place of ours."""
+    """Replaces jax by a stub whose `devices` raises this error."""
 
     def fail():
         raise error

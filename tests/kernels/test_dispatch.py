@@ -1,4 +1,4 @@
-"""Which implementation a call takes, on a kernel made for the purpose."""
+"""Tests which implementation a call uses, on a kernel made for the purpose."""
 
 import types
 
@@ -18,7 +18,7 @@ SIGNATURE = Signature({"x": "b k"}, {"y": ResultSpec("b k", "x")})
 
 
 def adding(extra):
-    """An implementation that tells itself apart by what it adds."""
+    """Returns an implementation that is recognized by what it adds."""
     return lambda x: (2 * x + extra,)
 
 
@@ -98,7 +98,7 @@ def test_auto_alone_heeds_what_is_slower():
 
 
 def test_the_target_is_chosen_not_the_machine():
-    """A program is lowered for a TPU on a machine that has none."""
+    """A program is lowered for a TPU on a machine without one."""
     made = kernel()
     assert "1.000000e+03" in lowered(made, "tpu")
     with context.target("TPU v3"):
@@ -123,7 +123,7 @@ def test_unknown_names_are_an_error_before_lowering(implementation):
 
 
 def test_an_implementation_declares_its_platforms():
-    """One more is chosen by "auto" where it runs, with nothing else changed."""
+    """A new implementation is chosen by "auto" without any other change."""
     own = declaration.Implementation(adding(4096.0), platforms=("cuda", "rocm"))
     made = kernel(dummy=own)
     for platform in ("cuda", "rocm"):
@@ -142,7 +142,7 @@ def test_an_implementation_declares_its_platforms():
 
 
 def test_implementations_share_a_platform():
-    """In the order of their declaration, before those that run everywhere."""
+    """Tried in the order of declaration, before those for all platforms."""
     second = declaration.Implementation(adding(4096.0), platforms=("cpu", "cuda"))
     assert taken(kernel(second=second)) == [("cpu", ())]
     assert taken(kernel("too odd", second=second)) == [("second", ("cpu: too odd",))]

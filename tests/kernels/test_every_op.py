@@ -1,4 +1,4 @@
-"""What holds for all operations: instruction sets, threads, sanitizer."""
+"""Tests of all operations: instruction sets, threads, address sanitizer."""
 
 import os
 import subprocess

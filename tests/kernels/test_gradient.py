@@ -1,4 +1,4 @@
-"""A forward and a backward kernel as one function, on kernels made for the purpose."""
+"""Tests differentiable operations, on kernels made for the purpose."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def scaled(x, scale, shift, groups):
 
 
 def back(x, square, scale, shift, y_grad, three, groups):
-    """The gradients, and what tells which operands were given."""
+    """Returns gradients that also show which operands were passed."""
     scale_grad = jnp.sum((x * y_grad).reshape(groups, -1), axis=1, keepdims=True)
     return y_grad * scale + 100 * square + 1000 * shift, scale_grad + 10_000 * three
 

@@ -1,7 +1,8 @@
-"""NaN, infinities, huge and tiny numbers: every operation, implementation and pass.
+"""Tests NaN, infinities, huge and tiny numbers in all operations and passes.
 
-The truth is `formulas`, in float64. Where it is not finite nothing else may be, so that
-a run that diverged looks diverged; and what is masked reaches nothing.
+The expected values are those of `formulas`, in float64. Where they are not finite, no
+result may be finite, so that a run that diverged looks diverged. Masked values must not
+affect any result.
 """
 
 from collections.abc import Callable
@@ -182,14 +183,14 @@ def gradients_of_outputs(name: str) -> list[np.ndarray]:
 
 
 def places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The first, one in the middle, and the last place of an array."""
+    """Returns the first, a middle and the last index of an array."""
     return [tuple(int(f * (n - 1)) for n in shape) for f in (0, 0.5, 1)]
 
 
 def inputs(
     name: str, which: str, place: Any, value: float
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Returns operands and outputs' gradients, one of them with `value` somewhere."""
+    """Returns operands and outputs' gradients, with `value` at a place in one."""
     arrays = {k: x.copy() for k, x in CASES[name].operands.items()}
     grads = [x.copy() for x in gradients_of_outputs(name)]
     target = arrays[which] if which in arrays else grads[int(which[4:])]

@@ -1,4 +1,4 @@
-"""A child is free of the working directory and of what the caller's shell says."""
+"""Tests that a child process ignores the working directory and the shell's settings."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from clinometer.kernels.bench import environment
 
 @pytest.fixture
 def hostile(tmp_path, monkeypatch):
-    """A working directory whose modules are named like Python's own."""
+    """Returns a working directory with modules named like Python's own."""
     for name in ("random", "json", "types", "queue", "platform", "numpy", "jax"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(f'took {__file__}')")
     monkeypatch.chdir(tmp_path)

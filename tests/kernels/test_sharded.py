@@ -1,4 +1,4 @@
-"""`shard_over`: several devices give what one gives, and gather nothing."""
+"""Tests `shard_over`: results equal those of one device, and nothing is gathered."""
 
 import jax
 import jax.extend
@@ -49,7 +49,7 @@ def test_without_a_mesh_the_call_is_direct():
 
 @pytest.mark.parametrize("shape", [(3, 1), (1, 3), (3, 2)])
 def test_no_axis_is_left_to_the_compiler(shape):
-    """The TPU's compiler refuses kernels that it would have to divide."""
+    """The TPU compiler refuses kernels that it would have to partition."""
     with kernels.shard_over(mesh(*shape), batch="data"):
         jaxpr = jax.make_jaxpr(conv)(X, WEIGHTS)
     found = []

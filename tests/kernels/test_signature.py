@@ -1,4 +1,4 @@
-"""What a signature says of a call: sizes, sharing, places of heads."""
+"""Tests of signatures: sizes, shared operands, positions of heads."""
 
 import jax
 import jax.numpy as jnp

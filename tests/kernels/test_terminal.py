@@ -1,4 +1,4 @@
-"""Lines and tables, on a terminal and elsewhere."""
+"""Tests of status lines and tables, with and without a terminal."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""A container's share of the processor, in the layouts of both cgroup versions."""
+"""Tests the CPU quota of a container, for both cgroup versions."""
 
 import pytest
 

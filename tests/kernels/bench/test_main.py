@@ -24,7 +24,7 @@ _QUICK = ["--quick", "--op", "dynamic_conv", "--rounds", "2"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """One quick run: its folder."""
+    """Runs the benchmark once, quickly; returns its folder."""
     folder = tmp_path_factory.mktemp("bench")
     out, svg = str(folder / "new.json"), str(folder / "ratios.svg")
     assert cli.main(["bench", *_QUICK, "--out", out, "--figure", svg]) == 0

@@ -1,4 +1,4 @@
-"""The measured rate of matrix products, on a clock that the test turns."""
+"""Tests the measured matmul rate, with a fake clock."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Tests of the benchmark's timer: rounds, statistics, and the check before them."""
+"""Tests of the benchmark's timer: rounds, statistics and the agreement check."""
 
 import math
 
@@ -9,7 +9,7 @@ from clinometer.kernels.bench import timer
 
 
 class FakeClock:
-    """A clock that only the timed functions move."""
+    """A clock that only advances in the timed functions."""
 
     def __init__(self):
         self.now = 0.0

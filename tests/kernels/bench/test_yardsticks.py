@@ -1,4 +1,4 @@
-"""What bounds a kernel, against FLOPs and bytes worked by hand."""
+"""Tests the yardsticks against FLOPs and bytes computed by hand."""
 
 import functools
 

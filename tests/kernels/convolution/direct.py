@@ -1,4 +1,4 @@
-"""The convolutions by their formulas, tap by tap, in float64 NumPy."""
+"""The convolutions in float64 NumPy, tap by tap."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def gradients(x, weights, output_grad, causal):
 
 
 def _terms(x, weights, causal):
-    """Yields position, tap, the position it takes, and weights by channel."""
+    """Yields position, tap, the position that it reads, and the channels' weights."""
     _, length, channels = x.shape
     num_heads, taps = weights.shape[-2:]
     head = [c * num_heads // channels for c in range(channels)]

@@ -1,4 +1,4 @@
-"""Invariants of the convolutions, and what the operations declare and refuse."""
+"""Tests the convolutions' invariants, declarations and errors."""
 
 import jax
 import jax.numpy as jnp

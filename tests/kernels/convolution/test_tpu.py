@@ -1,4 +1,4 @@
-"""The TPU convolutions, interpreted, against float64 NumPy."""
+"""Tests the interpreted TPU convolutions against float64 NumPy."""
 
 import re
 

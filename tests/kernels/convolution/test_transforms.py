@@ -1,4 +1,4 @@
-"""light_conv and dynamic_conv under vmap, remat, scan and second derivatives."""
+"""Tests light_conv and dynamic_conv under vmap, remat, scan; second derivatives."""
 
 import functools
 

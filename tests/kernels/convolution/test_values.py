@@ -1,4 +1,4 @@
-"""Values and gradients of light_conv and dynamic_conv against float64 NumPy."""
+"""Tests values and gradients of the convolutions against float64 NumPy."""
 
 import jax
 import jax.numpy as jnp

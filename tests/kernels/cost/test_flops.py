@@ -1,4 +1,4 @@
-"""The FLOPs count against products of dimensions worked out by hand."""
+"""Tests the FLOPs count against products of dimensions computed by hand."""
 
 import jax
 from jax import lax

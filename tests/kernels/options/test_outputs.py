@@ -1,4 +1,4 @@
-"""Outputs: what cannot be written is refused early, and nothing is half written."""
+"""Tests that bad output paths are refused early, and that writes are atomic."""
 
 import errno
 import os

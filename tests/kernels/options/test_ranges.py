@@ -1,4 +1,4 @@
-"""Numbers that people type: what is accepted, and what is said of the rest."""
+"""Tests parsing of numbers: what is accepted, and the errors for the rest."""
 
 import argparse
 import fractions

@@ -1,4 +1,4 @@
-"""Performer attention by its formula, dense, in float64 NumPy."""
+"""Dense Performer attention in float64 NumPy."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Sums over half a million positions, against running sums in float64."""
+"""Tests sums over half a million positions against float64 running sums."""
 
 import jax
 import numpy as np

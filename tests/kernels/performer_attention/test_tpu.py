@@ -1,4 +1,4 @@
-"""Performer attention on TPUs, interpreted, against the formula in float64."""
+"""Tests the interpreted TPU Performer attention against the float64 formula."""
 
 import re
 
@@ -44,7 +44,7 @@ def both(arrays, key_mask=None, chip=V4, sizes=(), **settings):
 
 
 def assert_right(got, arrays, tolerance, key_mask=None, **settings):
-    """Compares all with the formula, relative to the largest entry or 0.1."""
+    """Compares everything with the formula, relative to the largest entry or 0.1."""
     arrays = [np.asarray(x, np.float64) for x in arrays]
     want = dense.attend(*arrays[:3], key_mask=key_mask, **settings)
     wants = dense.gradients(*arrays, key_mask=key_mask, **settings)

@@ -1,4 +1,4 @@
-"""Performer attention under JAX's transformations, what it declares and refuses."""
+"""Tests Performer attention under transformations, its declarations and errors."""
 
 import jax
 import jax.numpy as jnp

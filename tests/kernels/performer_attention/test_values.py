@@ -1,4 +1,4 @@
-"""Values and gradients of Performer attention against the formula in float64."""
+"""Tests values and gradients of Performer attention against float64 NumPy."""
 
 import functools
 
@@ -26,7 +26,7 @@ def both(query, key, value, gradient, key_mask=None, **settings):
 
 
 def assert_right(arrays, key_mask, tolerance, **settings):
-    """Compares all with the formula, relative to the largest entry or 0.1."""
+    """Compares everything with the formula, relative to the largest entry or 0.1."""
     output, grads = both(*arrays, key_mask, **settings)
     query, key, value, gradient = (np.asarray(x, np.float64) for x in arrays)
     named = {k: v for k, v in settings.items() if k != "implementation"}

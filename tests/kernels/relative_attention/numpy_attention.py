@@ -1,4 +1,4 @@
-"""Relative attention in float64 NumPy, from its formula and nothing of ours."""
+"""Relative attention in float64 NumPy, independent of the code under test."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Relative attention against its formula in float64 NumPy."""
+"""Tests relative attention against its formula in float64 NumPy."""
 
 import functools
 
@@ -193,7 +193,7 @@ def test_bad_input(change, message):
 
 
 def test_long_sequences_need_little_memory():
-    """No array of queries by keys, forward or backward."""
+    """No queries-by-keys array is made, forward or backward."""
     length = 1024
     x = jax.ShapeDtypeStruct((1, length, 2, 16), jnp.float32)
     table = jax.ShapeDtypeStruct((2, 32), jnp.float32)

@@ -1,4 +1,4 @@
-"""Relative position buckets against a list of their first distances."""
+"""Tests relative position buckets against a list of their first distances."""
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ def test_a_shifted_boundary_would_be_seen():
     [(True, 4, 2), (True, 64, 256), (False, 2, 2), (False, 7, 100), (False, 32, 4096)],
 )
 def test_other_sizes_equal_the_formula(bidirectional, num_buckets, max_distance):
-    """T5's own words: half exact, the other half by the logarithm of the distance."""
+    """T5's definition: half are exact, half are by the logarithm of the distance."""
     relative = np.arange(-5000, 5001)
     got = relative_position_bucket(
         jnp.asarray(relative),

@@ -1,4 +1,4 @@
-"""Gradients of relative attention: finite differences in float64, and causality."""
+"""Tests gradients of relative attention: finite differences and causality."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The roofline of relative attention against numbers worked by hand."""
+"""Tests the roofline of relative attention against numbers computed by hand."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The TPU kernels of relative attention, interpreted: float64 truth, forms, blocks."""
+"""Tests the interpreted TPU kernels of relative attention: values, forms, blocks."""
 
 import functools
 

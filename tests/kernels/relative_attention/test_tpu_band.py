@@ -1,4 +1,4 @@
-"""Bands of the bias against a Toeplitz matrix written out, both ways."""
+"""Tests bias bands and their gradients against an explicit Toeplitz matrix."""
 
 import jax
 from jax.experimental.pallas import tpu as pltpu

@@ -1,4 +1,4 @@
-"""Relative attention under vmap, remat, scan; choices, costs, second derivatives."""
+"""Tests relative attention under vmap, remat, scan; choices, costs, derivatives."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Bad input to the Switch operations is named, in Python and in the C++ handlers."""
+"""Tests the Switch operations' errors for bad input, in Python and in C++."""
 
 import functools
 

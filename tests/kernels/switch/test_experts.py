@@ -1,4 +1,4 @@
-"""`expert_matmul` and `expert_feed_forward`: values and gradients."""
+"""Tests of `expert_matmul` and `expert_feed_forward`: values and gradients."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Rooflines of the Switch operations against cycles worked by hand, for v5e."""
+"""Tests the rooflines of the Switch operations on v5e against values by hand."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""`switch_route` against its formulas: values, gradients, ties, capacity, padding."""
+"""Tests `switch_route` against its formulas: values, gradients, ties, capacity."""
 
 import functools
 

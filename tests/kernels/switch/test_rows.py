@@ -1,4 +1,4 @@
-"""`switch_dispatch` and `switch_combine`: values, gradients, adjointness."""
+"""Tests of `switch_dispatch` and `switch_combine`: values, gradients, adjointness."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The routing kernels for TPU, interpreted, against their formulas in float64."""
+"""Tests the interpreted TPU routing kernels against float64 formulas."""
 
 import functools
 

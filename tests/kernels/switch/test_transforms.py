@@ -1,4 +1,4 @@
-"""The Switch operations under vmap, remat, scan; choices, costs and memory."""
+"""Tests the Switch operations under vmap, remat, scan; choices, costs, memory."""
 
 import functools
 
@@ -37,7 +37,7 @@ def layer(logits, x, wi, wo, implementation="auto"):
 
 
 def arguments(groups, mapped=()):
-    """Logits, x, wi, wo; those whose place is in `mapped` with an axis of 2."""
+    """Returns logits, x, wi, wo; those with index in `mapped` get an axis of 2."""
     shapes = [(groups, N, E), (groups, N, D), (E, D, F), (E, F, D)]
     return [
         truth.f32(truth.normal(i, *((2,) if i in mapped else ()), *shape))
@@ -226,7 +226,7 @@ def test_declared_costs_equal_the_closed_forms():
 
 
 def test_memory_of_a_layer_is_its_rows():
-    """No [N, E, C] mask: temporaries are rows, whatever the number of experts."""
+    """No [N, E, C] mask is made: temporaries are rows, for any number of experts."""
     num_tokens, num_experts, capacity, width = 1024, 32, 40, 16
     logits = jnp.zeros((1, num_tokens, num_experts))
     x = jnp.zeros((1, num_tokens, width))

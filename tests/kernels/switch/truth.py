@@ -75,7 +75,7 @@ def combine(y: Any, slot: Any, gate: Any) -> np.ndarray:
 
 
 def filled(x: Any, counts: Any) -> np.ndarray:
-    """Rows of `x` [G, E, C, _] from the counts on as zero, float64."""
+    """Returns x [G, E, C, _] in float64, with zeros from the counts on."""
     held = np.arange(x.shape[2]) < np.asarray(counts)[..., None]
     return np.where(held[..., None], np.asarray(x, np.float64), 0)
 
@@ -83,7 +83,7 @@ def filled(x: Any, counts: Any) -> np.ndarray:
 def random_slots(
     seed: int, groups: int, num_tokens: int, num_slots: int, dropped: float = 0.3
 ) -> np.ndarray:
-    """Slots in no order, none twice, and -1 for some tokens."""
+    """Returns unique slots in random order, and -1 for some tokens."""
     rng = np.random.default_rng(seed)
     slot = np.full((groups, num_tokens), -1, np.int32)
     for g in range(groups):

@@ -1,4 +1,4 @@
-"""Programs of every operation lowered for chips that are not here."""
+"""Lowers programs of every operation for TPU chips, without having one."""
 
 from collections.abc import Callable
 import hashlib

@@ -1,4 +1,4 @@
-"""Shapes at which a TPU kernel takes another path: what must lower and compile.
+"""Shapes at which a TPU kernel takes another code path; all must compile.
 
 Lengths that fill no block, of one position, and past the long kernels' bounds; heads
 that fill no tile of lanes, and that need several; masks, crossed lengths, few and many

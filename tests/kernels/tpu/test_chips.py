@@ -1,4 +1,4 @@
-"""The chips' table against published peaks, and its errors."""
+"""Tests the table of chips against published peaks, and its errors."""
 
 import jax
 import jax.numpy as jnp

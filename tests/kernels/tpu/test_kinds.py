@@ -1,4 +1,4 @@
-"""Programs take the forms of the devices that they are lowered for, named or not."""
+"""Tests that programs use the forms of the devices that they are lowered for."""
 
 import types
 
@@ -15,7 +15,7 @@ CALL, OPERANDS = lowered.programs()["dynamic_conv", "gradient"]
 
 
 def on_mesh(kind=None, platform="tpu", size=1):
-    """Returns a sharding over an abstract mesh, whose devices it may describe."""
+    """Returns a sharding over an abstract mesh that may describe its devices."""
     device = kind and jax.sharding.AbstractDevice(
         device_kind=kind, num_cores=1, platform=platform
     )
@@ -75,7 +75,7 @@ def test_the_kind_reaches_into_transforms(wrap):
 
 
 def test_what_is_told_of_a_program_is_of_the_devices_here(monkeypatch):
-    """Choices, and FLOPs by them, are those of the lowering."""
+    """Reported choices and FLOPs match the lowering."""
 
     def told():
         found = kernels.choices(CALL, *OPERANDS, platform="tpu")

@@ -1,4 +1,4 @@
-"""Every TPU kernel lowers for TPU, without libtpu: in every pass and shape class.
+"""Tests that every TPU kernel lowers, without libtpu, in all shape classes.
 
 This finds what Mosaic's lowering does not know, not what its compiler refuses: that is
 `tests/tools/plan/test_compile.py`.
@@ -20,7 +20,7 @@ CASES = [x for x in shape_classes.cases() if case_lib.OURS in x.kernel.implement
 
 
 def all_pairs():
-    """Every case for every chip and dtype; one of each case, in turn, is not slow."""
+    """Returns every case for every chip and dtype; one per case is not marked slow."""
     found = []
     pairs = [(kind, dtype) for dtype in DTYPES for kind in KINDS]
     for place, case in enumerate(CASES):

@@ -1,4 +1,4 @@
-"""Rooflines against cycles worked by hand."""
+"""Tests rooflines against cycles computed by hand."""
 
 import pytest
 

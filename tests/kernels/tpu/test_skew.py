@@ -1,4 +1,4 @@
-"""Skewed tiles against NumPy's rolls, in both forms."""
+"""Tests both forms of skewed tiles against NumPy's rolls."""
 
 import jax
 from jax.experimental.pallas import tpu as pltpu
