@@ -1,4 +1,4 @@
-"""The rules every BUILD file uses: Python libraries, programs and pytest tests.
+"""The rules of all BUILD files: Python libraries, programs and pytest tests.
 
 They add `//:clinometer`, the import root, to every target, so that
 `from clinometer.data import token_store` means the same file under Bazel, pip and
@@ -24,7 +24,7 @@ def cl_py_library(name, srcs, deps = [], data = [], visibility = None, **kwargs)
     )
 
 def cl_py_binary(name, srcs, deps = [], data = [], visibility = None, **kwargs):
-    """A py_binary; other targets may import its source as a library, too."""
+    """A py_binary; other targets may also import its source as a library."""
     native.py_binary(
         name = name,
         srcs = srcs,
@@ -37,7 +37,7 @@ def cl_py_binary(name, srcs, deps = [], data = [], visibility = None, **kwargs):
     )
 
 def cl_py_test(name, srcs, deps = [], data = [], size = "medium", **kwargs):
-    """A pytest file as a Bazel test, without its slow cases (as in `make test`).
+    """A pytest file as a Bazel test, without its slow and matrix cases.
 
     Args:
       name: the file's name without `.py`.

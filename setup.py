@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the tree is the package, with one C++ extension."""
+"""Build settings that pyproject.toml cannot express: packages and a C++ extension."""
 
 import os
 import pathlib
@@ -13,27 +13,27 @@ EXTENSION_HEADERS = sorted(str(path) for path in CPU_KERNELS.glob("*.h"))
 
 
 class BuildPy(build_py.build_py):
-    """Keeps setup.py out of the root package: the root folder is `clinometer`."""
+    """Keeps setup.py out of the package, since the root folder is `clinometer`."""
 
     def find_package_modules(self, package, package_dir):
-        """Returns the package's modules; of the root only `__init__.py`."""
+        """Returns the package's modules; only `__init__.py` for the root package."""
         modules = super().find_package_modules(package, package_dir)
         return [m for m in modules if package != "clinometer" or m[1] == "__init__"]
 
 
 def extension() -> setuptools.Extension:
-    """Returns the native kernels, compiled against this environment's jaxlib."""
+    """Returns the C++ kernels, compiled against this environment's jaxlib."""
     import jaxlib
     from pybind11 import setup_helpers
 
-    # One process a core, unless the environment names another number.
+    # One compiler process per core, unless the environment variable is set.
     setup_helpers.ParallelCompile("CLINOMETER_BUILD_JOBS").install()
     return setup_helpers.Pybind11Extension(
         "clinometer.kernels.cpu._native",
         EXTENSION_SOURCES,
         depends=EXTENSION_HEADERS,
         include_dirs=["."],
-        # As system headers, so that XLA's own warnings are not shown as ours.
+        # As system headers, so that warnings in XLA's headers are not shown.
         extra_compile_args=[
             "-O3",
             "-isystem",

@@ -1,4 +1,4 @@
-"""Settings and fixtures of every test."""
+"""Settings and fixtures of all tests."""
 
 from collections.abc import Iterator
 import itertools
@@ -11,9 +11,9 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# Set before jax is imported. Tests share the cores (pytest -n 2), so each process
-# keeps its numeric libraries to one thread; caches go to a folder of this session.
-# Most of a test's time is XLA's compiler at work, which so takes a third less.
+# Set before jax is imported. Tests run in parallel (pytest -n 2), so each process uses
+# one thread, and caches are in a folder of this session. Most of the time goes to XLA's
+# compilation, which takes a third less with these optimizations disabled.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
     "XLA_FLAGS",
@@ -35,15 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Removes the session's cache folder."""
+    """Deletes the session's cache folder."""
     del config
     _cache.cleanup()
 
 
 @pytest.fixture(autouse=True)
 def _strict_rank_promotion() -> Iterator[None]:
-    """Makes jax refuse silent broadcasting between ranks, where a test uses jax."""
-    jax = sys.modules.get("jax")  # The test module decides whether it is loaded.
+    """Disables implicit rank promotion, if a test uses jax."""
+    jax = sys.modules.get("jax")  # None if the test module doesn't import it.
     if jax is None:
         yield
         return
@@ -53,19 +53,19 @@ def _strict_rank_promotion() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _room_for_programs() -> Iterator[None]:
-    """Forgets compiled programs before the kernel's limit of maps ends the process."""
+    """Clears compiled programs before the process exceeds the limit of memory maps."""
     yield
     maps, jax = pathlib.Path("/proc/self/maps"), sys.modules.get("jax")
     if next(_tests_done) % 16 or jax is None or not maps.exists():
         return
-    # Some 20 maps a program; Linux allows 65,530, beyond which the compiler crashes.
+    # A program has about 20 maps. Beyond Linux's limit of 65,530 the compiler crashes.
     if maps.read_bytes().count(b"\n") > 40_000:
         jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> pathlib.Path:
-    """The folder `shared` beside the checkout (papers, specs, data), or a skip."""
+    """Returns the folder `shared` next to the checkout, or skips the test."""
     named = os.environ.get("CLINOMETER_SHARED")
     path = pathlib.Path(named) if named else _ROOT.parent / "shared"
     if not path.is_dir():
@@ -75,5 +75,5 @@ def shared_dir() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def repo_root() -> pathlib.Path:
-    """The checkout's root; under Bazel too, it is the source tree, not the runfiles."""
+    """Returns the checkout's root, which is the source tree under Bazel as well."""
     return _ROOT

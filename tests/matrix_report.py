@@ -1,7 +1,7 @@
-"""Writes what `make test-matrix` found, as a Markdown table to commit.
+"""A pytest plugin that writes the results of `make test-matrix` as a Markdown table.
 
-A pytest plugin: `pytest -p tests.matrix_report --matrix-report FILE -m matrix`. A test
-adds what it counted with pytest's own `record_property`.
+Used as `pytest -p tests.matrix_report --matrix-report FILE -m matrix`. The table is to
+be committed. Tests add their counts with pytest's `record_property`.
 """
 
 import datetime
@@ -13,7 +13,7 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _HEADER = """\
-# What the larger matrices found
+# Results of the matrix tests
 
 Written by `make test-matrix` on {date} at commit {commit}, Python {python}, \
 {passed} of {total} passed, {seconds:.0f} s of tests.
@@ -24,14 +24,14 @@ Written by `make test-matrix` on {date} at commit {commit}, Python {python}, \
 
 
 class _Report:
-    """Collects the reports of the tests' calls, and of what failed around them."""
+    """Collects the reports of test calls, and of failures in setup or teardown."""
 
     def __init__(self, path: pathlib.Path):
         self._path = path
         self._reports: list[pytest.TestReport] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Called by pytest after each part of a test, by xdist's controller too."""
+        """Called by pytest after each phase of a test, also in xdist's controller."""
         if report.when == "call" or report.outcome != "passed":
             self._reports.append(report)
 
@@ -60,7 +60,7 @@ class _Report:
 
 
 def _commit() -> str:
-    """Returns the checkout's short revision, "(changed)" where files differ from it."""
+    """Returns the checkout's short revision, with "(changed)" if files differ."""
     command = ["git", "describe", "--always", "--dirty= (changed)"]
     done = subprocess.run(
         command, cwd=_ROOT, capture_output=True, text=True, check=False
@@ -74,7 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Registers the writer on the process that holds the whole session."""
+    """Registers the report in the controller process, not in xdist's workers."""
     path = config.getoption("--matrix-report")
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Report(pathlib.Path(path).resolve()))

@@ -1,4 +1,4 @@
-"""Trainer and tools know no architecture by name: what they need are its fields."""
+"""Tests that train/ and tools/ don't depend on the names of architectures."""
 
 import ast
 
@@ -7,7 +7,7 @@ import pytest
 from clinometer.models.architectures import registry
 from clinometer.tools.bazel import source_tree
 
-# Files that may name one, and why.
+# File -> why it may name one.
 ALLOWED = {
     "train/configs/pretrain.py": "default of a configuration",
     "train/configs/finetune.py": "default of a configuration",
@@ -16,7 +16,7 @@ ALLOWED = {
 
 
 def named(source: str) -> list[str]:
-    """Returns the strings of a file that are an architecture's or a model's name."""
+    """Returns the strings of a file that are names of architectures or models."""
     strings = (
         node.value.lower()
         for node in ast.walk(ast.parse(source))

@@ -1,4 +1,4 @@
-"""Every Python file has one BUILD target, whose deps equal the file's imports."""
+"""Tests that the BUILD files are up to date with the imports of the sources."""
 
 import pytest
 

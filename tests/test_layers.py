@@ -1,4 +1,4 @@
-"""Imports go one way: kernels <- models <- train <- tools; data stands alone."""
+"""Tests the layers: kernels <- models <- train <- tools; data imports no other."""
 
 import ast
 import graphlib
@@ -9,7 +9,7 @@ import pytest
 
 from clinometer.tools.bazel import source_tree
 
-# What each folder may import, itself included.
+# Folder -> folders that it may import.
 ALLOWED = {
     "kernels": {"kernels"},
     "models": {"kernels", "models"},
@@ -18,7 +18,7 @@ ALLOWED = {
     "tools": {"kernels", "models", "data", "train", "tools"},
     "tests": set(source_tree.FOLDERS),
 }
-# Not zstandard: jax itself imports it where it is installed.
+# Without zstandard, which jax imports if it is installed.
 OPTIONAL = (
     "grain",
     "matplotlib",
@@ -32,7 +32,7 @@ OPTIONAL = (
 
 
 def violations(root) -> list[str]:
-    """Returns the imports that go against the arrows."""
+    """Returns the imports that violate the layers."""
     found = []
     for name in source_tree.python_files(root):
         imports = source_tree.imports(root, name)
@@ -43,7 +43,7 @@ def violations(root) -> list[str]:
 
 
 def cycle(root) -> list[str]:
-    """Returns files that import each other in a circle, or none."""
+    """Returns the files of an import cycle; empty if there is none."""
     needs = {}
     for name in source_tree.python_files(root):
         needs[name] = source_tree.imports(root, name).needed - {name}
@@ -55,7 +55,7 @@ def cycle(root) -> list[str]:
 
 
 def bare_imports(root) -> list[str]:
-    """Returns relative imports, and imports of our folders without `clinometer.`."""
+    """Returns relative imports and imports of our folders without `clinometer.`."""
     found = []
     for name in source_tree.python_files(root):
         for node in ast.walk(ast.parse((root / name).read_text(encoding="utf-8"))):
@@ -67,7 +67,7 @@ def bare_imports(root) -> list[str]:
                 continue
             for module in modules:
                 if module.split(".")[0] in ("", *source_tree.FOLDERS):
-                    found.append(f"{name}:{node.lineno}: import it from clinometer")
+                    found.append(f"{name}:{node.lineno}: import from clinometer")
     return found
 
 
@@ -115,7 +115,7 @@ def test_the_core_needs_no_optional_package(package):
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert package in loaded  # The list is the right one.
+    assert package in loaded  # The list is not empty by mistake.
     assert sorted(set(loaded) & set(OPTIONAL)) == []
 
 

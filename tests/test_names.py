@@ -1,7 +1,7 @@
-"""No file or folder of ours carries the name of a standard library module.
+"""Tests that no file or folder has the name of a standard library module.
 
-A program's own folder comes first on sys.path, so `train/profile.py` would be what
-the standard library's `import profile` finds.
+A program's own folder comes first on sys.path, so `import profile` in the standard
+library would find `train/profile.py`.
 """
 
 import pathlib
@@ -13,7 +13,7 @@ from clinometer.tools.bazel import source_tree
 
 
 def clashes(root: pathlib.Path) -> list[str]:
-    """Returns the files and folders whose name is a standard module's."""
+    """Returns the files with names of standard library modules in their paths."""
     found = []
     for name in source_tree.python_files(root):
         parts = pathlib.PurePosixPath(name).with_suffix("").parts

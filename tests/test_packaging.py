@@ -1,4 +1,4 @@
-"""The sdist and the wheel hold what they should, and the wheel works."""
+"""Tests the contents of the sdist and the wheel, and that both work when installed."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def packages(repo_root, tmp_path_factory):
-    """Builds both from a copy in which Bazel seems to have run: (sdist, wheel)."""
+    """Returns (sdist, wheel), built from a copy with the links that Bazel makes."""
     folder = tmp_path_factory.mktemp("packages")
     copy = folder / "checkout"
     ignored = shutil.ignore_patterns(
@@ -39,7 +39,7 @@ def packages(repo_root, tmp_path_factory):
 
 
 def python_sources(root: pathlib.Path) -> set[str]:
-    """Returns every Python file that a user of the package needs."""
+    """Returns the Python files that users of the package need."""
     names = source_tree.python_files(root, SHIPPED)
     return {name for name in names if not name.startswith("tools/bazel/")}
 
@@ -87,20 +87,20 @@ def test_wheel_works_from_elsewhere(packages, tmp_path):
         text=True,
         check=True,
     )
-    # The C++ kernel: 5 * 1, and 3 * 1 + 5 * 2.
+    # The result of the C++ kernel: 5 * 1, and 3 * 1 + 5 * 2.
     path, printed = result.stdout.splitlines()
     assert path == str(target / "clinometer/__init__.py")
     assert printed == "[[[5.0], [13.0]]]"
 
 
 def interpreter(version: str) -> str:
-    """Returns a Python of this version, from the PATH or pyenv, or skips the test."""
+    """Returns a Python of a version, from PATH or pyenv, or skips the test."""
     pyenv = pathlib.Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
     found = [shutil.which(f"python{version}")]
     found += sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python")))
     code = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
     for path in filter(None, found):
-        # pyenv's own stand-ins are there for versions that are not.
+        # pyenv's shims exist even for versions that are not installed.
         said = subprocess.run([path, "-c", code], capture_output=True, text=True)
         if said.stdout.strip() == version:
             return path
@@ -109,7 +109,7 @@ def interpreter(version: str) -> str:
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_the_sdist_gives_working_kernels(packages, tmp_path, version):
-    """As a user has it: pip makes a wheel in an environment of its own."""
+    """As for users: pip builds a wheel in an isolated environment."""
     python = interpreter(version)
     outside = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     outside |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}

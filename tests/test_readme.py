@@ -1,4 +1,4 @@
-"""What the README says to type does what it says."""
+"""Tests that the README's examples work."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""One package reads `run.json`; everybody else has the record by its attributes."""
+"""Tests that only train/run reads `run.json`; other code uses the record object."""
 
 import ast
 
@@ -8,7 +8,7 @@ from clinometer.tools.bazel import source_tree
 
 _RECORD = "clinometer.train.run.record"
 _OWN = {"FILE_NAME", "read", "read_or_set_aside", "write"}
-# What of it stands elsewhere, and why.
+# Exceptions, and why.
 _ALLOWED = {
     ("train/downstream/evaluation.py", "'run.json'"),  # The text of --help.
     ("train/initial.py", "record.FILE_NAME"),  # An error's message.
@@ -17,7 +17,7 @@ _ALLOWED = {
 
 
 def _reads(tree: ast.Module) -> set[str]:
-    """Names what a module has of the record's file: its name, or what opens it."""
+    """Returns how a module uses the record's file: by its name or by functions."""
     found, modules, texts = set(), set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
@@ -36,7 +36,7 @@ def _reads(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.Attribute):
             if getattr(node.value, "id", None) in modules and node.attr in _OWN:
                 found.add(f"record.{node.attr}")
-            if node.attr in ("rest", "present"):  # Fields by their names in the file.
+            if node.attr in ("rest", "present"):  # Access by names in the file.
                 found.add(f".{node.attr}")
     return found
 

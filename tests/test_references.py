@@ -1,4 +1,4 @@
-"""What a file cites is in the repository."""
+"""Tests that the documents and sections that files refer to exist."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from clinometer.tests import tracked
 # NAME.md#section, or #section within a Markdown file.
 CITATION = re.compile(r"([\w./-]*\w\.md)#([\w-]+)")
 LINK = re.compile(r"\]\(#([\w-]+)\)")
-# Of documents that are not here.
+# References to documents that are not in the repository.
 NOWHERE = re.compile(
     r"\bspec(?:ification)?,? *§|§ *\d|\bspec \d+\.\d|\bissue #?\d"
     r"|\b(?:layout|kernels|engineering|style)\.md\b|\bpapers? [AB]\b",
@@ -27,13 +27,17 @@ def slug(heading: str) -> str:
 
 
 def sections(text: str) -> set[str]:
-    """Returns the anchors of a Markdown text."""
+    """Returns the anchors of the headings in a Markdown text."""
     text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
     return {slug(found) for found in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
 
 
 def dead(files: Mapping[str, str]) -> Iterable[str]:
-    """Yields the citations, in texts by path, that lead nowhere."""
+    """Yields the references to documents or sections that don't exist.
+
+    Args:
+        files: path -> text.
+    """
     anchors = {
         name: sections(text) for name, text in files.items() if name.endswith(".md")
     }
@@ -49,7 +53,7 @@ def dead(files: Mapping[str, str]) -> Iterable[str]:
 
 
 def texts(root: pathlib.Path) -> dict[str, str]:
-    """Returns the texts that git knows, by path."""
+    """Returns path -> text of the tracked text files."""
     contents = {name: (root / name).read_bytes() for name in tracked.names(root)}
     return {n: c.decode() for n, c in contents.items() if b"\0" not in c and n != THIS}
 

@@ -1,4 +1,4 @@
-"""requirements.lock agrees with pyproject.toml on every supported Python."""
+"""Tests that requirements.lock agrees with pyproject.toml on all versions of Python."""
 
 import re
 import tomllib
@@ -8,14 +8,14 @@ from packaging import requirements
 from packaging import utils
 import pytest
 
-# Extras that the set-up commands install, and those that they leave out.
+# Extras that `make setup` installs, and packages that it must not install.
 LOCKED = ("train", "downstream", "study", "dev")
 UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "pandas")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
 def environment(python: str) -> dict[str, str]:
-    """Returns marker values of a Linux machine with this Python."""
+    """Returns the marker values of a Linux machine with a version of Python."""
     return {
         **markers.default_environment(),
         "python_version": python,
@@ -26,7 +26,7 @@ def environment(python: str) -> dict[str, str]:
 
 
 def pins(lock: str, python: str) -> dict[str, requirements.Requirement]:
-    """Returns the lock's requirement of each package on this Python."""
+    """Returns package -> locked requirement for a version of Python."""
     found = {}
     for line in lock.splitlines():
         if line and not line.startswith((" ", "#")):
@@ -39,7 +39,7 @@ def pins(lock: str, python: str) -> dict[str, requirements.Requirement]:
 
 
 def version(pin: requirements.Requirement) -> str:
-    """Returns the one version that a pin allows."""
+    """Returns the version of a pinned requirement."""
     (specifier,) = pin.specifier
     assert specifier.operator == "=="
     return specifier.version
@@ -75,7 +75,7 @@ def test_lock_meets_the_ranges(lock, project, python):
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_kernels_are_built_for_the_jaxlib_that_they_run_with(project, python):
-    """Of one range each, in which XLA's FFI has one version: 0.3, then 0.4."""
+    """Both have the same range, in which XLA's FFI has one version: 0.3 or 0.4."""
     asked = project["build-system"]["requires"], project["project"]["dependencies"]
     found = [
         {

@@ -1,7 +1,7 @@
-"""The shell scripts work on their own checkout, whatever the caller's shell is set to.
+"""Tests that the shell scripts work in their own checkout, even if CDPATH is set.
 
-With `CDPATH` set, a plain `cd tools/..` goes to another folder's `tools`: a script that
-then remakes a virtual environment would remove one that is not ours.
+With `CDPATH`, `cd tools/..` may go to the `tools` of another folder. A script that then
+recreates a virtual environment would delete somebody else's.
 """
 
 import os
@@ -13,19 +13,19 @@ import pytest
 
 from clinometer.tests import tracked
 
-# Each script, and the arguments that it needs before it does anything.
+# Script -> its arguments.
 SCRIPTS = {
     ".ci/run": (),
     "tools/setup.sh": ("python3", ".venv"),
     "tools/lock.sh": (),
     "tools/bazel/setup.sh": (),
 }
-# What a script calls first says where it stands, and fails.
+# Replaces the first command of each script: records the working directory and fails.
 STAND_IN = '#!/bin/sh\npwd >"$SEEN"\nexit 1\n'
 
 
 def shell_scripts(root: pathlib.Path) -> set[str]:
-    """Returns the scripts of the checkout, by their first line."""
+    """Returns the shell scripts of the checkout, which it finds by their first line."""
     paths = tracked.names(root)
     return {p for p in paths if (root / p).read_bytes().startswith(b"#!/bin/bash")}
 
@@ -40,7 +40,7 @@ def test_cdpath_leads_nowhere_else(script, cdpath, repo_root, tmp_path):
     here, elsewhere, commands = (
         tmp_path / name for name in ("my checkout", "elsewhere", "commands")
     )
-    for folder in (here, elsewhere):  # A decoy of the same shape, with an environment.
+    for folder in (here, elsewhere):  # `elsewhere` is a decoy with an environment.
         (folder / script).parent.mkdir(parents=True)
         shutil.copy(repo_root / script, folder / script)
     theirs = elsewhere / ".venv" / "precious"

@@ -1,4 +1,4 @@
-"""What is committed names no machine's paths and no package index."""
+"""Tests that tracked files contain no machine-specific paths and no package index."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The files that git knows of the checkout."""
+"""Lists the tracked files of the checkout."""
 
 import pathlib
 import subprocess
@@ -7,7 +7,7 @@ import pytest
 
 
 def names(root: pathlib.Path) -> list[str]:
-    """Returns the paths, from the root, of tracked files that are there."""
+    """Returns the paths of existing tracked files, relative to the root."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False
     )

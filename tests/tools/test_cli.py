@@ -1,4 +1,4 @@
-"""Tests of the `clinometer` command's table, errors and exit codes."""
+"""Tests of the `clinometer` command: subcommands, errors and exit codes."""
 
 import ast
 import importlib.metadata
@@ -95,7 +95,7 @@ def test_a_reader_that_leaves_is_no_error():
 
 
 def test_a_missing_package_names_the_extra(capsys, monkeypatch):
-    # A None in sys.modules is how Python spells a module that cannot be imported.
+    # A None in sys.modules makes the import of a module fail.
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
 
     def needs_it(argv):

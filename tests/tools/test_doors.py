@@ -1,7 +1,7 @@
-"""Commands under hostile settings: streams, environment, folders, numbers, paths.
+"""Tests of commands with unusual streams, environments, folders, numbers and paths.
 
-Whatever was set, the answer is the right one or a line that says what was wrong, with
-an exit code that says which: never a traceback.
+A command either works or prints one line that says what was wrong, with the matching
+exit code; it never prints a traceback.
 """
 
 import json
@@ -21,7 +21,7 @@ _MORE = "import sys; from clinometer.tools import cli; sys.exit(cli.main(sys.arg
 
 
 def run(*command, shell=None, flags=(), **kwargs):
-    """Runs a command, as a shell's words or as its own process."""
+    """Runs a command in its own process, or by a shell with redirections."""
     python = [sys.executable, *flags, "-c", _MORE, *command]
     environment = {**os.environ, **kwargs.pop("environment", {})}
     if shell is not None:
@@ -39,7 +39,7 @@ def run(*command, shell=None, flags=(), **kwargs):
 
 
 def assert_one_line(done, code=2):
-    """The command failed as it should: a line that names itself, and no traceback."""
+    """Checks that the command printed an error that names it, and no traceback."""
     assert done.returncode == code, done
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     lines = done.stderr.strip().splitlines()
@@ -54,7 +54,7 @@ def test_closed_streams(closed):
 
 
 def test_nothing_written_to_a_closed_stream_lands_in_a_file(tmp_path):
-    """The first file that is opened would else be standard output and error."""
+    """Otherwise the first opened file would get the descriptor of a closed stream."""
     code = (
         "import sys, os, types\n"
         "from clinometer.tools import cli\n"
@@ -151,7 +151,7 @@ def test_haiku_without_assertions_would_name_parameters_differently(level):
 )
 @pytest.mark.slow
 def test_help_in_ascii_and_without_docstrings(settings):
-    """All in one process, as starts are what takes long."""
+    """All commands run in one process, since starting a process takes long."""
     code = (
         "from clinometer.tools import cli\n"
         "for name in sorted(cli.SUBCOMMANDS):\n"
@@ -213,7 +213,7 @@ def test_a_working_directory_that_is_gone_is_a_line(tmp_path):
     done = subprocess.run(
         [*command, _MORE, "report", "x"],
         cwd=tmp_path / "gone",
-        # An installed package is found from anywhere; a checkout needs its path.
+        # Without an installed package, the checkout has to be on the path.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
@@ -231,7 +231,7 @@ def test_a_file_of_one_s_own_that_is_none_is_a_line(tmp_path):
 
 
 _NUMBERS = ("18446744073709551616", "1e999", "nan", "-inf", "-1", "", "x", "9" * 5000)
-# Whole words: what is needed to come to the options that take numbers or paths.
+# The arguments that each command needs before it checks its other options.
 _COMMANDS = {
     "count": ["--model", "transformer-PI"],
     "bench": ["--quick", "--op", "nothing"],
@@ -246,7 +246,7 @@ _COMMANDS = {
 
 
 def _options(name, capsys):
-    """The options of a command that take a value, from its help."""
+    """Returns the options of a command that take a value, from its --help."""
     with pytest.raises(SystemExit):
         cli.main([name, "--help"])
     text = capsys.readouterr().out
@@ -258,7 +258,7 @@ def _options(name, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _COMMANDS)
 def test_bad_values_of_every_option_are_a_line(name, tmp_path, capsys):
-    """In-process, as each value would else cost a start; hundreds of cases."""
+    """Runs in this process, since starting hundreds of processes would take long."""
     given = [word.format(folder=tmp_path) for word in _COMMANDS[name]]
     (tmp_path / "file").touch()
     paths = (str(tmp_path / "file" / "x"), "x" * 300, str(tmp_path / "nowhere" / "x"))
@@ -282,5 +282,5 @@ def test_bad_values_of_every_option_are_a_line(name, tmp_path, capsys):
 
 
 def test_every_command_is_tried():
-    # `version` has no options, and `tpu-cost` needs a package that few have.
+    # `version` has no options, and `tpu-cost` needs libtpu.
     assert set(_COMMANDS) | {"version", "tpu-cost"} == set(cli.SUBCOMMANDS)

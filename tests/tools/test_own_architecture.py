@@ -1,4 +1,4 @@
-"""The README's thirteenth architecture, in a file of its own, through every command."""
+"""Tests every command with the architecture of models/README.md in a separate file."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ _SETTINGS = (
 
 
 class Shell:
-    """Runs commands in a folder, with the architecture's file beside."""
+    """Runs commands in a folder that contains the architecture's file."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -30,7 +30,7 @@ class Shell:
         self._environment[own.VARIABLE] = "averaging.py"
 
     def __call__(self, *command: str) -> str:
-        """Returns the command's output; fails with what it said."""
+        """Runs a command and returns its output; fails if the command does."""
         done = subprocess.run(
             [sys.executable, "-m", "clinometer.tools.cli", *command],
             cwd=self.folder,
@@ -68,7 +68,7 @@ def test_every_command_takes_it(shell):
     )
     counts = json.loads(shell("count", "--model", "averaging-pico", "--json"))
     vanilla = json.loads(shell("count", "--model", "transformer-pico", "--json"))
-    # A self-attention of 4 d x 32 in each of two layers less, and its bias table.
+    # Without self-attention (4 * 32 * 32) in two layers, and without its bias table.
     less = 2 * 4 * 32 * 32 + 32 * 2
     assert vanilla["params_total"] - counts["params_total"] == less
 

@@ -1,4 +1,4 @@
-"""The README's example of another Bazel workspace, as it is written."""
+"""Tests the README's example of another Bazel workspace."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ _SECTION = "## From another workspace\n"
 
 
 def _files(readme: str) -> dict[str, str]:
-    """Returns the files of the example: a name in backquotes, then its block."""
+    """Returns name -> text of the example's files."""
     section = readme.partition(_SECTION)[2]
     blocks = re.findall(r"`([\w.]+)`:\n\n```\w*\n(.*?)```", section, flags=re.DOTALL)
     return dict(blocks)

@@ -1,4 +1,4 @@
-"""BUILD files follow a small tree of sources, and keep what is written by hand."""
+"""Tests the generation of BUILD files for a small source tree."""
 
 import ast
 import shutil
@@ -45,7 +45,7 @@ cl_py_test(
 
 @pytest.fixture
 def tree(tmp_path):
-    """A tree of three files that is right."""
+    """Returns a tree of three files with correct BUILD files."""
     for folder in source_tree.FOLDERS:
         (tmp_path / folder).mkdir()
     (tmp_path / "BUILD").write_text("")
@@ -70,7 +70,7 @@ def update(tree):
 
 
 def deps(tree, label):
-    """Returns the deps of a target, read as Python."""
+    """Returns the deps of a target."""
     folder, name = label.removeprefix("//").split(":")
     for node in ast.walk(ast.parse((tree / folder / "BUILD").read_text())):
         if isinstance(node, ast.Call):
@@ -97,7 +97,7 @@ AS_TEXT = f"x = 'import os; {IMPORT}'"
         ("data/b.py", "import a", "import *", "//data:b", ["//data"]),
         ("data/b.py", "from", "# from", "//data:b", []),
         ("data/b.py", IMPORT, "'clinometer.data.a'", "//data:b", ["//data:a"]),
-        # Code as text: run by tests, quoted by other files.
+        # Code in strings, which only tests run.
         ("data/b.py", IMPORT, AS_TEXT, "//data:b", []),
         ("tests/data/test_a.py", IMPORT, AS_TEXT, "//tests/data:test_a", ["//data:a"]),
     ],

@@ -1,4 +1,4 @@
-"""Reading and writing a BUILD file loses nothing that a person wrote."""
+"""Tests that parsing and writing a BUILD file keeps the parts written by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`clinometer count`: its JSON contract, its checks and its errors."""
+"""Tests of `clinometer count`: JSON output, checks and errors."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from clinometer import models
 from clinometer.tools.count import main as count_main
 
-# 128 x 29 targets of pico at V=2048: the closed form by hand.
+# Parameters of pico at V=2048, calculated by hand.
 PICO = 2048 * 32 + 2 * (4 * 32 * 32 + 2 * 32 * 128 + 64)
 PICO += 2 * (8 * 32 * 32 + 2 * 32 * 128 + 96) + 2 * 32 + 2 * 32 * 2
 

@@ -1,4 +1,4 @@
-"""Fits refuse runs of different corpora, and say which runs they are."""
+"""Tests that runs with different corpora or vocabularies are refused by name."""
 
 import pytest
 

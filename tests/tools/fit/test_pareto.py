@@ -1,4 +1,4 @@
-"""The frontier against its definition by dominance, on random points with ties."""
+"""Compares the frontier with its definition by dominance, on points with ties."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from clinometer.tools.fit import pareto
 
 
 def _by_dominance(cost, quality):
-    """Values on the frontier: no other point costs no more and scores no less."""
+    """Returns the points that no other point dominates."""
     points = set(zip(cost, quality))
     return sorted(
         p
@@ -20,7 +20,7 @@ def _by_dominance(cost, quality):
 def test_hand_made_case_with_ties():
     cost = [3, 1, 1, 2, 4, 1]
     quality = [5, 2, 4, 4, 5, 4]
-    # (1,4) is given twice: the first stays. (2,4) and (4,5) equal a cheaper quality.
+    # (1,4) occurs twice; the first is kept. (2,4) and (4,5) have cheaper equals.
     assert pareto.frontier(cost, quality) == [2, 0]
 
 

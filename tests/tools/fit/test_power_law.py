@@ -1,4 +1,4 @@
-"""The power law recovers constants it was given, and agrees with SciPy's curve_fit."""
+"""Tests that power-law fits recover known constants and agree with curve_fit."""
 
 import numpy as np
 import pytest

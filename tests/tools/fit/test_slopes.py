@@ -1,4 +1,4 @@
-"""Slopes against SciPy, closed forms, numbers worked beforehand and simulation."""
+"""Compares slopes with SciPy, closed forms, known values and simulation."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The corpus of the tests of data."""
+"""Makes the corpus fixtures of tests/data available."""
 
 from clinometer.tests.data.conftest import corpus_file
 from clinometer.tests.data.conftest import small_vocabulary

@@ -1,4 +1,4 @@
-"""`clinometer overlap` on a corpus as text and as a store."""
+"""Tests of `clinometer overlap`, with the corpus as text and as a token store."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from clinometer.tools.overlap import main as overlap_main
 
 @pytest.fixture
 def folder(tmp_path, texts):
-    """RTE's validation set: a row from the corpus, one of a quarter, one of nothing."""
+    """Writes RTE's validation set with texts that are partly from the corpus."""
     words = texts[3].split()
     rows = [
         (" ".join(words[:20]), " ".join(words[20:40]), "entailment"),

@@ -1,4 +1,4 @@
-"""Tables of cases whose making goes wrong, for children of the compiler."""
+"""Tables of cases that fail in the compiler's child process."""
 
 import os
 import pathlib

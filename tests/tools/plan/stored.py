@@ -1,4 +1,4 @@
-"""Where the stored dumps lie; `test_dumps.py` tells of what."""
+"""Paths of the stored dumps, which `test_dumps.py` describes."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Whole train steps compiled for TPUs that are not here."""
+"""Tests that whole train steps compile for TPUs."""
 
 import importlib.util
 import json
@@ -13,7 +13,7 @@ HAS_COMPILER = importlib.util.find_spec("libtpu") is not None
 
 
 def run(*arguments):
-    """Runs the command in a process of its own: libtpu is loaded once in each."""
+    """Runs the command in its own process, since a process loads libtpu only once."""
     code = "import sys; from clinometer.tools.plan import ahead_of_time as a; " + (
         f"sys.exit(a.main({[*arguments]!r}))"
     )
@@ -33,7 +33,7 @@ def test_a_step_over_four_chips_compiles_with_the_kernels_inside():
     assert "relative_attention (forward): tpu" in ours["choices"]
     for record in (ours, xla):
         assert record["topology"] == "v5e:2x2" and record["head_parts"] == 2
-        # Parameters, both slots of Adafactor, and the tokens, whole on each chip.
+        # Parameters, Adafactor's moments and the tokens, replicated on each chip.
         assert record["hbm_temp_bytes"] > 0 and record["hbm_argument_bytes"] > 0
 
 

@@ -1,7 +1,7 @@
-"""Every TPU kernel compiles for every chip, without hidden arrays and heaps of spills.
+"""Tests that all TPU kernels compile for all chips, without many register spills.
 
-Children compile, many cases each, so that their start is paid once. Without libtpu
-nothing can be said.
+Each child process compiles many cases, since it takes long to start. The tests need
+libtpu.
 """
 
 import importlib.util
@@ -23,11 +23,11 @@ CHIPS = ("v4", "v5e", "v5p", "v6e", "7x")
 DTYPES = ("bfloat16", "float32")
 TABLE = f"{shape_classes.__name__}:cases"
 CASES = [x for x in shape_classes.cases() if case_lib.OURS in x.kernel.implementations]
-# Spilled registers in the code of a kernel: a tile that is too large has thousands
-# more. Code that holds a block several times (attention's by where the diagonal crosses
-# it, a convolution's by its shifts) has them in each. Bounds are a tenth above the most
-# seen on any chip: attention forward 13,239 and backward 22,213 (15,896 and 10,419 on
-# v4), dynamic convolution of 63 taps 11,493 (14,181), Performer 8,848 on v4.
+# Bounds of spilled registers in a kernel's code. A tile that is too large has thousands
+# more. Code that contains a block several times (attention for each position of the
+# diagonal, convolutions for each shift) has spills in each. The bounds are 10 % above
+# the maximum over the chips: attention forward 13,239 and backward 22,213 (on v4 15,896
+# and 10,419), dynamic convolution of 63 taps 11,493 (14,181), Performer 8,848 on v4.
 MOST_SPILLS = {
     ("relative_attention", "forward"): 14_500,
     ("relative_attention", "backward"): 24_500,
@@ -36,7 +36,7 @@ MOST_SPILLS = {
     ("switch_route", "forward"): 900,
     ("switch_route", "backward"): 900,
 }
-# v4 has longer forms, as it rolls by powers of two only.
+# v4 has longer code, since it rolls only by powers of two.
 MOST_SPILLS_ON_V4 = MOST_SPILLS | {
     ("relative_attention", "forward"): 17_000,
     ("relative_attention", "backward"): 11_500,
@@ -45,11 +45,11 @@ MOST_SPILLS_ON_V4 = MOST_SPILLS | {
     ("dynamic_conv", "forward"): 15_500,
     ("dynamic_conv", "backward"): 15_500,
 }
-SPILLS = 4000  # of the others
+SPILLS = 4000  # Bound of all other kernels.
 
 
 def compiled(chip, dtype, cases):
-    """Yields each case that the kernel takes on a chip, and what came of it."""
+    """Yields each case that the kernel supports on a chip, and its outcome."""
     jobs = {}
     for case in cases:
         if case.refusal(chip, dtype) is None:
@@ -63,7 +63,7 @@ def compiled(chip, dtype, cases):
 
 
 def problems(case, outcome, dtype):
-    """Yields what is wrong with a compiled kernel."""
+    """Yields the problems of a compiled kernel."""
     name = " ".join((*case.key, dtype, outcome.job.topology))
     if not outcome.values:
         yield f"{name}: {outcome.reason}"
@@ -71,7 +71,7 @@ def problems(case, outcome, dtype):
     operands = case.named_shapes(dtype)
     results = case.kernel.signature.result_shapes(operands, case.settings)
     arrays = (*operands.values(), *results)
-    # Converted copies of operands and results, padded by a block, and no more.
+    # At most converted copies of operands and results, padded by a block.
     padded = (x.dtype.itemsize * (math.prod(x.shape) + 128 * 128) for x in arrays)
     most = 3 * sum(padded) + 2**18
     if (temp := outcome.values["hbm_temp_bytes"]) > most:
@@ -94,7 +94,7 @@ def check(chip, dtype, cases):
 
 @pytest.mark.parametrize(("chip", "place"), [("v5e", 0), ("v4", 1)])
 def test_some_cases_compile(chip, place):
-    # Of each kernel the first two classes: one for each chip, in either dtype.
+    # The first two classes of each kernel, one per chip, in either dtype.
     kernels = {}
     for case in CASES:
         kernels.setdefault(case.kernel, []).append(case)

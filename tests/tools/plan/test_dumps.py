@@ -1,8 +1,8 @@
-"""The reading of compiler dumps, on stored ones of a small program.
+"""Tests the parser of compiler dumps with stored dumps of a small program.
 
-`testdata` holds what libtpu 0.0.51 wrote for v5e of a program with two Pallas calls
-(one reads HBM, one VMEM), two equal copies and a loop of five turns; its long lines
-are cut.
+`testdata` contains the dumps of libtpu 0.0.51 for v5e of a program with two Pallas
+calls (one reads HBM, one VMEM), two equal copies and a loop with five iterations. Long
+lines were cut.
 """
 
 import pytest
@@ -11,8 +11,8 @@ from clinometer.tests.tools.plan import stored
 from clinometer.tools.plan import dumps
 from clinometer.tools.plan import hlo
 
-# Of an XLA gather: a loop of 33 turns around one that tells no bound, which has two
-# more in it; the second begins where the first ends. "{}" are delay slots.
+# From an XLA gather: a loop of 33 iterations contains a loop with unknown trip count,
+# which contains two more; the second begins where the first ends. "{}" are delay slots.
 NESTED = """\
 LB: loop body
 = control target key end
@@ -37,7 +37,7 @@ base_bounds: (1, 1) */ }
 
 def test_bundles_are_counted_as_often_as_their_loops_turn():
     found = dumps.schedule(NESTED)
-    # The delay slots at 0x2 and 0x4 belong to the shallower of their neighbours.
+    # The delay slots at 0x2 and 0x4 have the smaller depth of their neighbors.
     assert found.trips == (
         *(1, 33, 33, 33, 33),
         *(33 * 4, 33 * 4, 33 * 7, 33 * 7),
@@ -66,16 +66,16 @@ def test_every_instruction_of_a_program_has_its_cost():
     # [256, 128] of float32 read from HBM; from VMEM to HBM; from VMEM to VMEM.
     assert lines["scale.2"].hbm_bytes == lines["copy"].hbm_bytes == 256 * 128 * 4
     assert lines["scale.3"].hbm_bytes == 0
-    # Also a copy of x that is started beside, and one of a row.
+    # Also an asynchronous copy of x, and one of a row.
     assert dumps.hbm_bytes(stored.BUNDLES) == 4 * 256 * 128 * 4 + 512
-    # A grid of 4 turns 6 times: its pipeline fills and drains.
+    # A grid of 4 runs 6 iterations, since its pipeline fills and drains.
     scale = lines["scale.3"].cost
     assert scale.static_bundles == 33
     assert scale.bundles == 26 * 6 + 7
     assert scale.capacity["valu"] == 4 and scale.capacity["eup"] == 1
     assert scale.slots["vstore"] == 6 * 8
     assert (scale.spills, scale.fills) == (0, 0)
-    # Two buffers of [64, 128] float32 in, in VMEM already, and three of outputs' size.
+    # Two [64, 128] float32 buffers of inputs, and three of the outputs' size.
     assert scale.vmem_bytes == 36864
 
 

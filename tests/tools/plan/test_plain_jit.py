@@ -1,4 +1,4 @@
-"""What plain `jax.jit` lowers for a chip is the form made for that chip."""
+"""Tests that plain `jax.jit` lowers to the kernel variant of the target chip."""
 
 import importlib.util
 
@@ -19,6 +19,6 @@ def test_every_operation_and_gradient_takes_the_form_of_its_chip():
     assert len(found) == len(names) * len(lowered.CHIPS)
     for name, (plain, targeted) in found.items():
         assert plain == targeted, name
-    # Not because there is one form for all.
+    # The variants of two chips differ.
     for name in ("relative_attention forward", "dynamic_conv gradient"):
         assert found[f"{name} v4"] != found[f"{name} v5e"]

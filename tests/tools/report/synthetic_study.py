@@ -1,17 +1,17 @@
-"""Run directories as the trainer leaves them, with numbers from a formula."""
+"""Writes synthetic run directories in the trainer's format."""
 
 import json
 import math
 import pathlib
 
-# d_model, and parameters of the laptop ladder at a vocabulary of 2,048.
+# Size -> d_model.
 SIZES = {"pico": 32, "nano": 48, "micro": 96, "milli": 128}
 
 
 def record(
     size="pico", seed=0, architecture="transformer", status="finished", **changes
 ):
-    """A run.json; `changes` replace values at dotted paths written with `__`."""
+    """Returns a run record; `changes` replace values at paths like `metrics__step`."""
     d = SIZES[size]
     params = 2048 * d + 2 * (12 * d * d + 7 * d)
     body = 2 * 16 * 2 * 12 * d * d * 157
@@ -130,7 +130,7 @@ def write_run(folder: pathlib.Path, contents: dict, spikes=()) -> pathlib.Path:
 
 
 def write_study(directory: pathlib.Path) -> pathlib.Path:
-    """A finished ladder of four sizes, pico with two seeds."""
+    """Writes a finished study of four sizes, with two seeds of pico."""
     for size, seed in [(s, 0) for s in SIZES] + [("pico", 1)]:
         write_run(
             directory / "runs" / f"transformer-{size}-s{seed}", record(size, seed)
@@ -142,7 +142,7 @@ def write_study(directory: pathlib.Path) -> pathlib.Path:
 def write_finetuning(
     run: pathlib.Path, scores: dict, name="study", step=600, seed=0, **changes
 ) -> pathlib.Path:
-    """Writes a fine-tuning below a run; `scores` are (best, standard error) by task."""
+    """Writes a fine-tuning of a run; `scores` is task -> (best, standard error)."""
     contents = {
         "format_version": 1,
         "model": "transformer-pico",

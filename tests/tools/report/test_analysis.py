@@ -1,4 +1,4 @@
-"""Slopes, exclusions and separation, against SciPy and hand-made cases."""
+"""Compares slopes, exclusions and separation with SciPy and hand-made cases."""
 
 import numpy as np
 import pytest

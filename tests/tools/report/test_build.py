@@ -1,4 +1,4 @@
-"""The report: equal bytes from equal runs, whole and safe HTML, every case covered."""
+"""Tests that the report is reproducible byte for byte and that its HTML is valid."""
 
 import html.parser
 import os
@@ -18,7 +18,7 @@ _VOID = {"meta", "br"}
 
 
 class _Balance(html.parser.HTMLParser):
-    """Checks that every element is closed, and gathers links and scripts."""
+    """Tracks unclosed elements, and collects links and counts."""
 
     def __init__(self):
         super().__init__()
@@ -98,7 +98,7 @@ def test_same_input_same_bytes_in_any_folder(tmp_path):
             )
         ),
     }
-    # Mutation: one loss in its last digits, and page, table and figure change.
+    # Mutation: if one loss changes in its last digits, the page, table and figure do.
     path = second / "runs" / "transformer-pico-s1" / "run.json"
     path.write_text(
         re.sub(r'("validation/loss": \d\.\d)\d', r"\g<1>9", path.read_text())

@@ -1,4 +1,4 @@
-"""A report of records with one wrong field: it is written, or names file and field."""
+"""Tests that a report of a damaged record works, or the error names file and field."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ _RUN = "runs/transformer-pico-s0"
 
 
 def _places(tree, place=()):
-    """The place of every value in a tree of objects."""
+    """Yields the path of every value in a tree of objects."""
     for key, value in tree.items():
         yield (*place, key)
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Downstream scores of a study: read, averaged with their errors, shown."""
+"""Tests that downstream scores are read, averaged with their errors, and shown."""
 
 import csv
 import math
@@ -13,7 +13,7 @@ from clinometer.tools.report import records
 
 @pytest.fixture
 def study(tmp_path):
-    """Two of the runs fine-tuned, one of them with two seeds and along the way."""
+    """Writes a study with two fine-tuned runs, one of them in several ways."""
     folder = synthetic_study.write_study(tmp_path / "study")
     pico = folder / "runs" / "transformer-pico-s0"
     nano = folder / "runs" / "transformer-nano-s0"
@@ -37,8 +37,8 @@ def test_the_last_checkpoint_counts_and_errors_are_those_of_the_mean(study):
         "scratch",
     }
     found = downstream.by_task(scores, "transformer-nano-s0")
-    # Of rte the seeds scatter by 2.8 / sqrt(2) = 2, less than the examples' 3; of
-    # boolq by 7.07 / sqrt(2) = 5, more than 1.
+    # The seeds of rte have an error of 2.8 / sqrt(2) = 2, below the examples' 3; those
+    # of boolq have 7.07 / sqrt(2) = 5, above 1.
     assert found["rte"] == downstream.Mean(64.0, 3.0)
     assert found["boolq"].score == 65.0
     assert found["boolq"].standard_error == pytest.approx(5.0)
@@ -60,7 +60,7 @@ def test_the_report_shows_them_and_no_fit_knows_them(study, tmp_path):
     with open(study / "downstream.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 10
-    # By cost, as in the other tables.
+    # Sorted by cost, as in the other tables.
     runs = list(dict.fromkeys(line["run"] for line in lines))
     assert runs == ["transformer-pico-s0", "transformer-nano-s0"]
     assert tuple(lines[0]) == downstream.COLUMNS

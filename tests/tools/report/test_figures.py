@@ -1,4 +1,4 @@
-"""How architectures look in figures: a colour for a family, a mark for each."""
+"""Tests the colors and markers of architectures in figures."""
 
 import dataclasses
 
@@ -15,13 +15,13 @@ def test_a_family_has_a_colour_and_an_architecture_a_mark():
         kind = models.ARCHITECTURES[name]
         assert look.mark == kind.mark
         assert look.mark in lines.Line2D.markers
-        # The same in a figure of its own, and told apart from all others.
+        # The same in a figure of its own, and different from all others.
         assert figures.looks([name]) == {name: look}
         for other, theirs in looks.items():
             family = models.ARCHITECTURES[other].family
             assert (look.colour == theirs.colour) == (kind.family == family)
             assert other == name or look != theirs
-    # A colour of the palette is left for those without a family.
+    # One color of the palette is left for architectures without a family.
     families = {kind.family for kind in models.ARCHITECTURES.values()}
     assert len(families) < len(figures.PALETTE)
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Tests of number formats."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Warnings: one sentence per finding, none for a sound study."""
+"""Tests the warnings about runs; a healthy study has none."""
 
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.report import health

@@ -1,4 +1,4 @@
-"""`clinometer report` from the command line."""
+"""Tests of `clinometer report`."""
 
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.report import main

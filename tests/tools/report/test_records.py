@@ -1,4 +1,4 @@
-"""Run directories are found wherever they may lie, and bad ones named."""
+"""Tests that run directories are found and that bad ones are named."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""runs.csv: stable columns, every value as the record has it."""
+"""Tests that runs.csv has stable columns and the values of the records."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Cores: each to one run of the machine, whoever started it."""
+"""Tests that a core is given to only one run on the machine."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The local executor with real processes: cores, logs, signals, and dying parents."""
+"""Tests the local executor with real processes: cores, logs, signals, dead parents."""
 
 import os
 import pathlib
@@ -76,7 +76,7 @@ def test_two_studies_take_different_cores(tmp_path):
     logs = [tmp_path / f"{i}.txt" for i in range(len(studies))]
     _wait(lambda: all(log.read_text() for log in logs))
     assert sorted(int(log.read_text()) for log in logs) == sorted(usable)
-    # One more finds none, and says so; one that ends gives its own back.
+    # Another run finds no core and warns. A run that ends releases its core.
     said = []
     more = executor.LocalExecutor(1, warn=said.append)
     handle = more.submit(_python("pass"), tmp_path / "more.txt")
@@ -121,7 +121,7 @@ def test_runs_die_with_a_killed_study(tmp_path):
     paths = executor.one_core_environment(os.environ)
     parent = subprocess.Popen(_python(study, str(tmp_path)), env=paths)
     pid_file = tmp_path / "pid"
-    # It is there before its text is.
+    # The file exists before its text is written.
     pid = int(_wait(lambda: (pid_file.exists() and pid_file.read_text()) or None))
     parent.kill()
     parent.wait()

@@ -1,4 +1,4 @@
-"""The study's folder: one study at a time, of one kind, each run known again."""
+"""Tests the study's folder: its lock, its settings and its finished runs."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def test_one_study_at_a_time(tmp_path):
     ):
         pass
     with folder.locked(tmp_path / "study") as lock:
-        # As a run that outlives its study holds it.
+        # The lock is held like this by a run that outlives its study.
         inherited = os.dup(lock)
     with pytest.raises(errors.StudyError), folder.locked(tmp_path / "study"):
         pass

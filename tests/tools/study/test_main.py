@@ -1,4 +1,4 @@
-"""`clinometer study`: early errors; and, slow, a real study stopped and continued."""
+"""Tests of `clinometer study`: errors, and a study that is stopped and resumed."""
 
 import csv
 import json
@@ -60,7 +60,7 @@ def test_bad_input_is_told_before_anything_runs(tmp_path, capsys, argv, words):
 
 
 def _corpus(path):
-    """Some 200 kB of made-up sentences, one document a line, from a fixed seed."""
+    """Tokenizes about 200 kB of random sentences, with one document per line."""
     rng = random.Random(0)
     words = [
         "".join(rng.choices("abcdefghij", k=rng.randint(2, 7))) for _ in range(800)
@@ -71,7 +71,7 @@ def _corpus(path):
 
 
 def _rte(folder):
-    """A few rows in the release's format, written by hand."""
+    """Writes a few rows in the format of RTE's release."""
     (folder / "RTE").mkdir(parents=True)
     for name, count in (("train", 200), ("dev", 6)):
         rows = ["index\tsentence1\tsentence2\tlabel"]
@@ -107,7 +107,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     )
     assert tokenize.wait() == 0, tokenize.stdout.read()
 
-    # A working directory whose names are those of Python's own modules, and of ours.
+    # A working directory with the names of standard modules and of our folders.
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "train" / "configs").mkdir(parents=True)
     for name in ("random", "json", "types", "queue", "train/configs/pretrain"):

@@ -1,4 +1,4 @@
-"""The command line: lists, defaults, and complaints."""
+"""Tests the command line of `clinometer study`: lists, defaults and errors."""
 
 import pathlib
 

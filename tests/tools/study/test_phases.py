@@ -1,4 +1,4 @@
-"""What is left to do of a study, from what its folders hold."""
+"""Tests which commands of a study are left to run, given its folders."""
 
 import pytest
 
@@ -17,14 +17,14 @@ PICO, NANO = (plan.PlannedRun(f"transformer-{size}", 0) for size in ("pico", "na
 
 @pytest.fixture
 def store(tmp_path):
-    """The manifest of the store that the synthetic runs learned from."""
+    """Returns the manifest of the token store of the synthetic runs."""
     data = synthetic_study.record("pico")["data"]
     return str(empty_store.write(tmp_path / "store", data["vocabulary_sha256"]))
 
 
 @pytest.fixture
 def options(tmp_path):
-    """Of a study in which pico is pretrained and nano is not."""
+    """Returns the options of a study in which pico is pretrained and nano is not."""
     options = options_lib.parse(["--out", str(tmp_path), "--downstream-steps", "30"])
     for run, status in ((PICO, "finished"), (NANO, "running")):
         record = synthetic_study.record(run.model.split("-")[1], status=status)

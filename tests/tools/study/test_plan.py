@@ -1,4 +1,4 @@
-"""The declared list of runs, against lists written out by hand."""
+"""Compares lists of runs with lists written by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Progress: what is read, what is foretold, what is drawn."""
+"""Tests the progress display: what it reads, estimates and draws."""
 
 import io
 import json
@@ -55,8 +55,8 @@ def test_draws_rates_and_time_left(tmp_path, out, monkeypatch):
     drawer.say("done")
     text = out.getvalue()
     assert "big: step 20/100, loss 6.800" in text
-    # 20 steps in 30 s: 60 more take 90 s, and small, half the cost, 75 s more.
+    # 20 steps took 30 s: 60 more take 90 s. "small", at half the cost, takes 75 s more.
     assert "0.667 steps/s, 1 min 30 s left" in text
     assert "1 running, 1 waiting, about 2 min 45 s left" in text
-    # Each of the two lines is erased, from below, before they are drawn anew.
+    # Both lines are erased, from the bottom up, before they are drawn again.
     assert ("\r\x1b[2K\x1b[1A\x1b[2Kbig" in text) == out.isatty()

@@ -1,4 +1,4 @@
-"""The first study's protocol, field by field, as the trainer's own config reads it."""
+"""Tests that the trainer's config gets the settings of the study's protocol."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_the_trainer_reads_the_protocol():
         "schedule.decay_fraction": 0.5,
     }
     assert {field: config[field] for field in expected} == expected
-    # At least 20 windows of speed, after two are dropped.
+    # At least 20 windows for the speed, after two are discarded.
     assert config["train_steps"] // config["log.every_steps"] - 2 >= 20
 
 

@@ -1,4 +1,4 @@
-"""The runner against an executor of lists: order, slots, failures, interrupts."""
+"""Tests the runner with a fake executor: order, slots, failures, interrupts."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from clinometer.tools.study import runner
 
 
 class _Executor:
-    """Each task runs for as many polls as its command says, then ends with its code."""
+    """Each command runs for a given number of polls, then ends with a given code."""
 
     def __init__(self):
         self.events, self.running, self.most = [], 0, 0

@@ -1,4 +1,4 @@
-"""The summary has every run, every step between sizes, the slope and the paths."""
+"""Tests that the summary has all runs, comparisons of sizes, slopes and paths."""
 
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.report import build

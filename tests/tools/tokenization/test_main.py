@@ -1,4 +1,4 @@
-"""The command `clinometer tokenize`: its options, its errors and its help."""
+"""Tests of `clinometer tokenize`: options, errors and help."""
 
 import json
 import os

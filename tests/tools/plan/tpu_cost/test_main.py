@@ -1,4 +1,4 @@
-"""The command: bad input, a machine without libtpu, and a run where there is one."""
+"""Tests of `clinometer tpu-cost`: bad input, and runs with and without libtpu."""
 
 import importlib.util
 import json
@@ -67,7 +67,7 @@ def test_cases_have_one_name_each():
 
 @pytest.mark.parametrize("step", steps.steps(), ids=lambda x: " ".join(x.key))
 def test_steps_give_what_their_jnp_forms_give(step):
-    """Output and a gradient of every input: programs that can be compared."""
+    """All implementations return the output and a gradient of every input."""
     with jax.numpy_rank_promotion("allow"):  # as users have it, and other code
         ours, *others = [
             jax.eval_shape(*_called(case_lib.program(step, name, "bfloat16")))
@@ -77,7 +77,7 @@ def test_steps_give_what_their_jnp_forms_give(step):
     assert outputs >= 1
     for other in others:
         assert len(other) == len(ours)
-        # A form may take another table or bias, and its gradient is of that shape.
+        # An implementation may have another table or bias as input and gradient.
         assert other[:outputs] == ours[:outputs]
         assert len(ours[outputs:]) == step.num_gradients
 

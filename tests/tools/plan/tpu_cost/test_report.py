@@ -1,4 +1,4 @@
-"""Records, their status and ratios, from stored dumps; children that fail."""
+"""Tests of records from stored dumps, and of child processes that fail."""
 
 import dataclasses
 import pathlib
@@ -58,14 +58,14 @@ CASE = case_lib.CostCase(
 
 
 class Kept(compiler_lib.Outcome):
-    """What is not to be removed."""
+    """An outcome with stored files, which must not be removed."""
 
     def discard(self):
         pass
 
 
 class Stored:
-    """A compiler that has the stored dumps for one implementation."""
+    """A fake compiler with stored dumps for one implementation."""
 
     def __init__(self, tmp_path, simulation=stored.SIMULATION, late=(), alone=None):
         self.empty = tmp_path
@@ -120,7 +120,7 @@ def test_every_record_has_its_status(tmp_path):
 
 
 def simulation(folder, **cycles):
-    """Writes what the simulator says of instructions."""
+    """Writes simulated cycles of instructions in the simulator's format."""
     folder.mkdir()
     lines = [f'hlo_op_name: "{k}"\n  estimated_cycles: {n}' for k, n in cycles.items()]
     (folder / "some.textproto").write_text("\n".join(lines))
@@ -128,7 +128,7 @@ def simulation(folder, **cycles):
 
 
 def test_what_does_not_finish_has_no_cycles(tmp_path):
-    """Whatever it wrote: on a slower machine it would be another number."""
+    """Its output is ignored, since it depends on the speed of the machine."""
     for modes, compiled in ((("simulate",), True), (("bundles",), False)):
         ours = measure(Stored(tmp_path, late=modes))["tpu"]
         assert ours["status"] == "not finished"
@@ -165,7 +165,7 @@ def test_what_the_simulator_refuses_counts_by_bundles(tmp_path):
 
 
 def test_a_call_that_was_not_reached_is_simulated_alone(tmp_path):
-    """Not as the largest of what is there, and only if its code is equal."""
+    """The call is found by its code, and counts only if the code is equal."""
     known = simulation(tmp_path / "some", **{"scale.3": 118, "copy": 996})
     alone = tmp_path / "alone"
     shutil.copytree(stored.BUNDLES, alone)
@@ -178,7 +178,7 @@ def test_a_call_that_was_not_reached_is_simulated_alone(tmp_path):
     ours = measure(Stored(tmp_path, known, alone=alone))["tpu"]
     cycles = {x["name"]: x["cycles"] for x in ours["instructions"]}
     assert cycles["scale.2"] == 2590
-    # Other code, such as of another chip, tells nothing.
+    # Other code, for instance for another chip, doesn't count.
     for path in alone.glob("*scale.2*utilization.txt"):
         table_ = path.read_text().splitlines()
         row = next(i for i, x in enumerate(table_) if x.strip().startswith("0 "))
@@ -190,7 +190,7 @@ def test_a_call_that_was_not_reached_is_simulated_alone(tmp_path):
 
 
 def test_nothing_is_faster_than_hbm(tmp_path):
-    """The chip moves 820e9 bytes a second at 1.5 GHz, the simulator twice as many."""
+    """The chip moves 820e9 bytes/s at 1.5 GHz, the simulator twice as many."""
     names = ("scale.2", "scale.3", "reduce_sum.7", "rev.3", "sin.3", "copy")
     fast = dict.fromkeys((*names, "broadcast_add_fusion"), 1)
     ours = measure(Stored(tmp_path, simulation(tmp_path / "fast", **fast)))["tpu"]
@@ -201,7 +201,7 @@ def test_nothing_is_faster_than_hbm(tmp_path):
     assert cycles["scale.2"] == pytest.approx(by_hbm, rel=0.01)
     assert cycles["copy"] == pytest.approx(2 * by_hbm, rel=0.01)
     assert cycles["scale.3"] == 1  # from VMEM to VMEM
-    # The program also fetches x beside its instructions, and returns a row.
+    # The program also fetches x asynchronously, and returns a row.
     everything = (4 * array + 512) / (819e9 / 1.5e9)
     assert ours["hbm_cycles"] == pytest.approx(everything, rel=0.01)
     assert ours["cycles"] == ours["hbm_cycles"] > sum(cycles.values())
@@ -209,7 +209,7 @@ def test_nothing_is_faster_than_hbm(tmp_path):
 
 
 def test_large_programs_of_xla_are_not_simulated(tmp_path, monkeypatch):
-    """Whatever the machine: it is their size that tells."""
+    """Only their size decides, not the machine."""
     monkeypatch.setattr(report, "_MOST_SIMULATED", 100)
     ours = measure(Stored(tmp_path, late=("simulate",)))["tpu"]
     assert ours["status"] == "bundles only"
@@ -325,14 +325,14 @@ def test_a_child_that_hangs_is_ended(monkeypatch):
 
 
 def test_a_child_that_is_killed_is_no_result():
-    """Such as for want of memory: what it wrote until then tells of the machine."""
+    """For instance for lack of memory; its output until then depends on the machine."""
     with compiler_lib.Compiler(f"{failing.__name__}:is_killed", 100) as compiler:
         (outcome,) = compiler.run([job("a")], "simulate")
     assert outcome.late and not outcome.lost and "ended with -9" in outcome.reason
 
 
 def test_a_child_ends_with_whoever_started_it(tmp_path):
-    """A killed report leaves no compiler at work, which may have gigabytes."""
+    """A killed report leaves no compiler process, which could use gigabytes."""
     code = (
         "import os; from clinometer.tools.plan import compiler as c\n"
         f"with c.Compiler({failing.__name__ + ':tells_its_pid'!r}, 100) as compiler:\n"
