@@ -1,4 +1,4 @@
-"""The benchmark of whole train steps, on a model that is small enough."""
+"""Tests of the train step benchmark on a small model."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Configuration: files, overrides, and what is said of bad ones."""
+"""Tests of configuration files and overrides, and of the messages for bad ones."""
 
 import pytest
 

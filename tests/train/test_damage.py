@@ -1,4 +1,4 @@
-"""Damage on disk: it does not matter, the checkpoint before serves, or a file is named.
+"""Tests of damaged run directories: the run resumes, or an error names the file.
 
 Each file of a real run directory is deleted, cut, overwritten and so on by itself.
 """
@@ -36,7 +36,7 @@ def _flip(data, rng):
 
 
 def _number(data, rng, text):
-    """Puts a text in the place of one of the numbers."""
+    """Replaces one of the numbers by text."""
     found = list(re.finditer(rb"-?\d+(\.\d+)?", data))
     if not found:
         return text
@@ -79,7 +79,7 @@ def _damage(path, kind, rng):
 
 @pytest.fixture(scope="module")
 def run(arguments, tmp_path_factory):
-    """A run of 8 steps with checkpoints of 4 and 8; not to be changed."""
+    """A run of 8 steps with checkpoints at 4 and 8; must not be modified."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
     return workdir
@@ -87,7 +87,7 @@ def run(arguments, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def restore(make_config):
-    """Returns what (step, state, progress) a folder of checkpoints gives."""
+    """Restores (step, state, progress) from a folder of checkpoints."""
     job = job_lib.prepare(make_config())
     abstract = jax.eval_shape(
         lambda: state_lib.initialise(job.model, job.optimizer, job.config.seed)
@@ -107,7 +107,7 @@ def restore(make_config):
 
 @pytest.fixture(scope="module")
 def expected(run, restore, tmp_path_factory):
-    """What each of the two checkpoints gives."""
+    """The contents of each of the two checkpoints."""
     found = {}
     for step in _STEPS:
         folder = tmp_path_factory.mktemp("expected") / "checkpoints"
@@ -125,7 +125,7 @@ def _files(folder):
 
 
 def _try_checkpoints(run, restore, expected, folder, cases):
-    """Damages a copy for each (file, kind, seed); counts which checkpoint served."""
+    """Damages a copy for each (file, kind, seed); counts the checkpoints restored."""
     served = collections.Counter()
     for file, kind, seed in cases:
         shutil.rmtree(folder, ignore_errors=True)
@@ -168,7 +168,7 @@ def test_every_damage_of_every_checkpoint_file(
 
 
 def _readers(workdir):
-    """What reads a run directory without training it, and the error each may raise."""
+    """Yields functions that read a run directory and the error each may raise."""
     yield lambda: initial.built(initial.read_record(str(workdir))), errors.RunError
     yield lambda: run_record.read(workdir), errors.RunError
     yield lambda: records.load_runs(workdir)[0].metrics(), records.RecordError
@@ -180,7 +180,7 @@ def _readers(workdir):
 def test_every_damage_of_a_record(
     run, arguments, restore, expected, tmp_path, capsys, caplog, name
 ):
-    """Readers name the file; the run itself goes on, and loses no other line."""
+    """Readers name the damaged file; training resumes and loses no other line."""
     whole = whole_runs.log(run)
     workdir = tmp_path / "run"
     for seed, kind in enumerate(DAMAGES):

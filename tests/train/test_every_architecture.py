@@ -1,4 +1,4 @@
-"""Every architecture trains, is saved and resumes exactly where it was."""
+"""Tests that every architecture trains, saves checkpoints and resumes exactly."""
 
 import shutil
 

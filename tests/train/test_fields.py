@@ -1,4 +1,4 @@
-"""Every field of a configuration: documented, and refused out of its range."""
+"""Tests that every configuration field is documented and checked."""
 
 import math
 import random
@@ -31,7 +31,7 @@ def test_the_table_has_each_field_and_no_other(name):
 
 
 def _bad_values(field: fields.Field):
-    """Values that nobody should get away with, whatever the field."""
+    """Returns values that must be rejected."""
     if isinstance(field.accepts, tuple):
         return ["", "no such name", 1]
     if field.accepts is bool:

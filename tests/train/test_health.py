@@ -1,4 +1,4 @@
-"""Health numbers against NumPy."""
+"""Tests of the health metrics against NumPy."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Runs that start from another run's checkpoint."""
+"""Tests of runs that start from the checkpoint of another run."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ from clinometer.train.run import checkpoints
 
 @pytest.fixture(scope="module")
 def pretrained(arguments, tmp_path_factory):
-    """A run of 8 steps with checkpoints of steps 4 and 8; not to be changed."""
+    """A run of 8 steps with checkpoints at 4 and 8; must not be modified."""
     workdir = tmp_path_factory.mktemp("pretrained") / "run"
     keep = "checkpoint.keep_every_steps=4"
     assert main.main([*arguments(keep), f"--workdir={workdir}"]) == 0

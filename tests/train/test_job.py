@@ -1,4 +1,4 @@
-"""Bad input is refused before anything is compiled or written."""
+"""Tests that bad input is rejected before anything is compiled or written."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""Whole tiny runs: what they leave behind, what they say, and what stops them."""
+"""Tests of whole tiny runs: their files, their output, and errors that stop them."""
 
 import contextlib
 import io
@@ -24,13 +24,13 @@ from clinometer.train.run import metrics_log
 
 @pytest.fixture(scope="module")
 def said():
-    """What the run of `finished` wrote to standard output and error."""
+    """Standard output and error of the run `finished`."""
     return {}
 
 
 @pytest.fixture(scope="module")
 def finished(arguments, tmp_path_factory, said):
-    """The run directory of a run of 8 steps; not to be changed."""
+    """The run directory of a run of 8 steps; must not be modified."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -124,7 +124,7 @@ def test_metrics_log(finished):
 
 
 def test_validation_loss_is_that_of_the_whole_set(finished, make_config):
-    """The same number from the saved parameters, in float64 NumPy."""
+    """Recomputes it from the saved parameters in float64 NumPy."""
     job, state = whole_runs.saved_state(finished, make_config())
     loss, tokens = 0.0, 0
     for batch in job.source.eval_batches:

@@ -1,4 +1,4 @@
-"""Adafactor and AdamW, each against its formula in float64 NumPy."""
+"""Tests of Adafactor and AdamW against their formulas in float64 NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def _rms(x):
 
 
 def _reference_adafactor(parameter, gradients, rate, factor_from=128):
-    """ARCHITECTURES.md#training-optimizer, in float64."""
+    """Adafactor of ARCHITECTURES.md#training-optimizer in float64."""
     parameter = parameter.astype(np.float64)
     row, column, full = 0.0, 0.0, 0.0
     for t, gradient in enumerate(gradients):
@@ -61,7 +61,7 @@ def _data(shape, seed):
 
 
 def _run(made, params, gradient_trees):
-    """Applies an optimizer for all steps."""
+    """Applies an optimizer to a sequence of gradients."""
     state = made.init(params)
     update = jax.jit(made.update)
     for t, gradients in enumerate(gradient_trees):

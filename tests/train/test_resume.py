@@ -1,4 +1,4 @@
-"""Whole tiny runs that go on: exactly as they were, whatever was lost meanwhile."""
+"""Tests that whole tiny runs resume exactly, even after files were lost."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ _LONG = ("train_steps=40", "checkpoint.every_steps=5", "eval.every_steps=10")
 
 @pytest.fixture(scope="module")
 def finished(arguments, tmp_path_factory):
-    """The run directory of a run of 8 steps; not to be changed."""
+    """The run directory of a run of 8 steps; must not be modified."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
     return workdir
@@ -32,7 +32,7 @@ def finished(arguments, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished_long(arguments, tmp_path_factory):
-    """The run directory of an uninterrupted run of 40 steps; not to be changed."""
+    """The run directory of an uninterrupted run of 40 steps; must not be modified."""
     workdir = tmp_path_factory.mktemp("long") / "run"
     assert main.main([*arguments(*_LONG), f"--workdir={workdir}"]) == 0
     return workdir
@@ -84,7 +84,7 @@ def test_a_lost_run_json_is_made_anew(
 
 
 def test_the_best_checkpoint_outlives_a_lost_run_json(arguments, tmp_path, monkeypatch):
-    """The first is the best; with the newest two, three are kept."""
+    """The first checkpoint is the best; with the newest two, three are kept."""
     losses = itertools.count(1)
     monkeypatch.setattr(
         evaluate, "evaluate", lambda *unused: {"validation/loss": float(next(losses))}
@@ -141,7 +141,7 @@ def test_other_settings_of_jax_are_refused_by_name(
 
 
 def test_a_checkpoint_without_settings_of_jax_goes_on(finished, arguments, tmp_path):
-    """As earlier versions saved it: without a digest, too."""
+    """Uses a checkpoint as saved by earlier versions, also without a digest."""
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
     path = workdir / "checkpoints/8/meta/metadata"
@@ -193,7 +193,7 @@ def test_a_corrupt_checkpoint_falls_back(
 def test_a_resume_that_skips_a_batch_is_seen(
     finished, arguments, tmp_path, monkeypatch
 ):
-    """Mutation of the tests above."""
+    """Shows that the tests above can fail."""
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
     shutil.rmtree(workdir / "checkpoints" / "8")
@@ -209,7 +209,7 @@ def test_a_resume_that_skips_a_batch_is_seen(
 
 
 def _killed(command, workdir, num_records, delay=0.0):
-    """Starts the command, kills it after so many records, returns whether in time."""
+    """Starts the command and kills it after some records; returns whether in time."""
     process = subprocess.Popen(
         [sys.executable, "-m", "clinometer.train.main", *command],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -236,7 +236,7 @@ def test_sigkill_then_the_same_run(finished_long, arguments, make_config, tmp_pa
 
 @pytest.mark.slow
 def test_sigkill_at_random_moments(finished_long, arguments, make_config, tmp_path):
-    """Ten kills of one run, during saves too: it saves after every step."""
+    """Kills one run ten times, also during saves, since it saves after every step."""
     workdir = tmp_path / "run"
     overrides = (*_LONG, "checkpoint.every_steps=1", "checkpoint.keep_last=1")
     command = [*arguments(*overrides), f"--workdir={workdir}"]

@@ -1,4 +1,4 @@
-"""Schedules against their closed forms."""
+"""Tests of the learning-rate schedules against their closed forms."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The step: the objective, accumulated gradients, stacked layers, dropout keys."""
+"""Tests of the train step: objective, microbatches, stacked layers, dropout keys."""
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ def _run(model, optimizer, num_steps=1, first_batch=0, **options):
 
 
 def test_objective_divides_by_padding_too():
-    """The gradient against central differences of the loss, written out here."""
+    """Compares the gradient with central differences of the loss."""
     model = _model()
     before, after, metrics = _run(model, _plain_gradient())
     batch = _batch(0)
@@ -123,7 +123,7 @@ def test_accumulation_equals_the_full_batch():
 
 @pytest.mark.slow
 def test_the_model_s_own_loss_joins_the_objective():
-    """By microbatches: the mean of theirs, in the metrics and in the gradient."""
+    """With microbatches, the metric and the gradient are means over them."""
 
     def run(weight):
         model = models.build(

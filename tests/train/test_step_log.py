@@ -1,4 +1,4 @@
-"""Records of single steps: means, spikes, and going on in the middle."""
+"""Tests of log records: averages, loss spikes, and resuming between records."""
 
 import json
 

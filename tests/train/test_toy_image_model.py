@@ -1,4 +1,4 @@
-"""A model of images trains through the ordinary loop: nothing there knows of texts.
+"""Tests that an image model trains with the ordinary loop, which assumes no text.
 
 Shapes: B batch, H x W pixels of C channels, K classes.
 """
@@ -33,7 +33,7 @@ _EVAL_ROWS = 13  # The second batch is filled up.
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Of one image."""
+    """Shape of one image."""
 
     height: int
     width: int
@@ -42,7 +42,7 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The classes, and the one shape of image that the model takes."""
+    """Number of classes, and the only image shape that the model accepts."""
 
     shape: Shape = Shape(4, 6, 3)
     num_classes: int = 5
@@ -52,7 +52,7 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What the model costs."""
+    """Parameter and FLOP counts of the model."""
 
     params_total: int
     flops_train_step: int
@@ -62,7 +62,7 @@ class Counts:
 
 
 class LinearClassifier:
-    """Logits that are linear in the pixels: a `models.Model`."""
+    """A `models.Model` whose logits are linear in the pixels."""
 
     name = "toy-linear"
 
@@ -122,7 +122,7 @@ class LinearClassifier:
 
 
 def draw_batch(rng, num_rows, shape):
-    """Images that are brighter in the column of their class."""
+    """Returns images that are brighter in the column of their class."""
     labels = rng.integers(0, Config.num_classes, num_rows).astype(np.int32)
     size = (num_rows, shape.height, shape.width, shape.channels)
     images = rng.normal(size=size).astype(np.float32)
@@ -131,7 +131,7 @@ def draw_batch(rng, num_rows, shape):
 
 
 class Batches:
-    """Training batches as a function of the step."""
+    """Training batches that are a function of the step."""
 
     def iterate(
         self, start_step: int = 0, shard: int = 0, num_shards: int = 1
@@ -183,7 +183,7 @@ def make_job(train_steps: int) -> job_lib.Job:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> pathlib.Path:
-    """The run directory of an uninterrupted run; not to be changed."""
+    """The run directory of an uninterrupted run; must not be modified."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     assert loop.train(make_job(_STEPS), workdir) == "finished"
     return workdir

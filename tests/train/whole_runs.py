@@ -1,4 +1,4 @@
-"""What a whole run left behind, read again and compared."""
+"""Helpers that read and compare the run directories of whole runs."""
 
 import json
 import pathlib
@@ -16,17 +16,17 @@ from clinometer.train.run import metrics_log
 
 
 def record(workdir: pathlib.Path) -> dict[str, Any]:
-    """Returns what the run's record says, as it stands in the file."""
+    """Returns the JSON object in the run's record."""
     return json.loads((workdir / "run.json").read_text())
 
 
 def log(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the log's records, without its bad lines."""
+    """Returns the records of the log, without invalid lines."""
     return metrics_log.parse((workdir / "metrics.jsonl").read_bytes())[0]
 
 
 def records(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the log's records, without what the clock said."""
+    """Returns the records of the log, without the fields under `wall/`."""
     return [metrics_log.without_wall(r) for r in log(workdir)]
 
 
@@ -57,7 +57,7 @@ def assert_same(
 
 
 def compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes a test fail where anything is compiled."""
+    """Makes a test fail if anything is compiled."""
 
     def refuse(*unused: Any, **also_unused: Any) -> None:
         raise AssertionError("compiled something")

@@ -342,6 +342,9 @@ def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
     A corrupt record is renamed to run.json.corrupt with a warning. Nearly all of it can
     be restored from the checkpoint and `metrics.jsonl`.
 
+    Args:
+        directory: the run directory.
+
     Raises:
         RunError: there is no permission to read the record.
     """
@@ -366,6 +369,10 @@ def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
 
 def write(directory: str | os.PathLike[str], record: Record) -> None:
     """Writes a record atomically, with the current time as `updated_at`.
+
+    Args:
+        directory: the run directory.
+        record: the record.
 
     Raises:
         FieldError: the status or the kind is unknown.

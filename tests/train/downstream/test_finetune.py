@@ -1,4 +1,4 @@
-"""Fine-tuning and evaluation of a tiny run on hand-written tasks, end to end."""
+"""End-to-end tests of fine-tuning and evaluation on small hand-written tasks."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ _STRAY = (".ipynb_checkpoints", "3b", "8 copy", "notes.txt", "\u0663")
 
 @pytest.fixture(scope="module")
 def pretrained(arguments, tmp_path_factory):
-    """A run of 8 steps; not to be changed."""
+    """A run of 8 steps; must not be modified."""
     workdir = tmp_path_factory.mktemp("pretrained") / "run"
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
     return workdir
@@ -39,7 +39,7 @@ def pretrained(arguments, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Releases in GLUE's format, rows written by hand."""
+    """Task releases in the format of GLUE with hand-written rows."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "RTE").mkdir()
     (folder / "CoLA").mkdir()
@@ -69,7 +69,7 @@ def command(pretrained, folder, workdir, *overrides, flags=(), mixture="rte,cola
 
 @pytest.fixture(scope="module")
 def finetuned(pretrained, folder, tmp_path_factory):
-    """A fine-tuning of 8 steps; not to be changed."""
+    """A fine-tuning of 8 steps; must not be modified."""
     workdir = tmp_path_factory.mktemp("finetuned") / "run"
     for name in _STRAY:
         (workdir / "predictions" / name).mkdir(parents=True)
@@ -105,7 +105,7 @@ def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
 
 
 def test_each_task_s_best_is_kept_whatever_is_saved_when(finetuned):
-    """Both tasks score the same at every step, and the earliest is their best."""
+    """Both tasks score the same at every step, so the earliest step is the best."""
     best = whole_runs.record(finetuned)["downstream"]["tasks"]
     steps = {entry["best_step"] for entry in best.values()}
     assert steps == {4}
@@ -188,7 +188,7 @@ TASK = Task(
 
 
 def test_a_users_task_has_sentinels(pretrained, tmp_path, capsys):
-    """Each is one token, so that a blank and its filling fit in 4 with EOS."""
+    """A sentinel is one token, so that a blank and its filling fit in 4 with EOS."""
     (tmp_path / "blanks.py").write_text(_BLANKS)
     row = {"<extra_id_2>": "a", "label": 1}
     (tmp_path / "blanks.jsonl").write_text(6 * f"{json.dumps(row)}\n")
@@ -210,7 +210,7 @@ def test_a_users_task_has_sentinels(pretrained, tmp_path, capsys):
 
 
 def test_what_cannot_be_recorded_is_printed(finetuned, tmp_path, capsys, caplog):
-    """A file where a folder should be is refused to root, too."""
+    """Uses files in the place of folders, which fail even for root."""
     run = tmp_path / "run"
     run.mkdir()
     for name in ("run.json", "checkpoints"):

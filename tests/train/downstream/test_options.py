@@ -1,4 +1,4 @@
-"""Options of decoding are refused where they are out of range, by their names."""
+"""Tests that decoding options out of range are rejected by name."""
 
 import dataclasses
 import math

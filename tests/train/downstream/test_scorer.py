@@ -1,4 +1,4 @@
-"""Scores of tasks: what is drawn from a log, and which examples are taken."""
+"""Tests of task scores: the best in a log, the selected examples, the summary."""
 
 import dataclasses
 import json

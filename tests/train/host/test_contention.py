@@ -1,4 +1,4 @@
-"""What other processes take of the processor, on clocks that the test turns."""
+"""Tests of the CPU time lost to other processes, with fake clocks."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from clinometer.train.host import contention
 
 
 class _Machine:
-    """Shows what it is set to: wall, processor and waiting time."""
+    """Clocks that return the wall, CPU and waiting time they were set to."""
 
     def __init__(self, num_cores):
         self.wall = self.ran = self.waited = 0.0

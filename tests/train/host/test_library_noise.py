@@ -1,4 +1,4 @@
-"""Complaints of reads that were given up are dropped, and no others."""
+"""Tests that only errors from abandoned reads are suppressed."""
 
 import gc
 import logging

@@ -1,4 +1,4 @@
-"""Stop-watch and speed windows on a clock that the test turns."""
+"""Tests of the stopwatch and the speed windows with a fake clock."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from clinometer.train.host import speed
 
 
 class _Clock:
-    """Shows what it is set to."""
+    """A clock that returns the time it was set to."""
 
     def __init__(self):
         self.now = 0.0
@@ -48,7 +48,7 @@ def test_every_moment_is_charged_once():
 
 
 def _measure(step_seconds, window_steps, start_step=0, evaluate_at=()):
-    """Lets steps take their seconds; an evaluation takes 100 s."""
+    """Simulates steps of given lengths, with evaluations of 100 s."""
     clock = _Clock()
     watch = speed.Stopwatch(clock)
     meter = speed.SpeedMeter(watch, window_steps)
@@ -79,7 +79,7 @@ def test_evaluation_is_not_training():
 
 
 def test_a_pause_is_marked_and_is_no_training():
-    """Between two looks the clock goes on, and the processor does not."""
+    """Between two checks, wall time passes but no CPU time is used."""
     clock, processor = _Clock(), _Clock()
     pause_watch = pauses.PauseWatch(clock, processor)
     watch = speed.Stopwatch(clock, pause_watch)

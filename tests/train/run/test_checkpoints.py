@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, what is refused, what is set aside."""
+"""Tests of saving, restoring, keeping and renaming checkpoints."""
 
 import errno
 import gc
@@ -71,7 +71,7 @@ def test_keeps_the_last_and_the_best(tmp_path):
 
 
 def test_a_saved_state_may_be_overwritten_at_once(tmp_path):
-    """The next step writes into the donated buffers while the save goes on."""
+    """The next step overwrites the donated buffers during the asynchronous save."""
     manager = _open(tmp_path / "c")
     state = _state(3)
     overwrite = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
@@ -158,7 +158,7 @@ def _meta(checkpoint):
 
 
 def _make_older(checkpoint):
-    """Turns a checkpoint into one as they were before meta had a digest."""
+    """Converts a checkpoint to the format from before metadata had a digest."""
     meta = json.loads(_meta(checkpoint).read_text())
     del meta["digest"]
     metrics = meta.pop("metrics")
@@ -247,7 +247,7 @@ def test_a_file_of_orbax_with_another_value(tmp_path, caplog, name, text):
 
 
 def test_a_missing_chunk_gives_one_line(tmp_path, caplog, capfd):
-    """Orbax raises a bare Exception, and its other reads complain when they can."""
+    """Orbax raises a plain Exception, and its abandoned reads report errors later."""
     noise = np.random.default_rng(0).normal(size=(64, 64))
     state = jax.tree.map(lambda x: jnp.float32(noise), _state(0))
     manager = _open(tmp_path / "c")

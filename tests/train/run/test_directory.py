@@ -1,4 +1,4 @@
-"""A run directory: its parts, and how it is found."""
+"""Tests of the parts of run directories, and of finding them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""JSON that is whole and finite, and what is read of text that is not."""
+"""Tests of JSON files with and without finite numbers, and of invalid ones."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The lease: one process a run, taken over from the dead."""
+"""Tests of the lease: one process per run, and taking over from dead ones."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_another_host_is_believed_until_its_heartbeat_is_old(tmp_path):
 
 
 def test_a_container_with_a_new_name_goes_on_at_once(tmp_path):
-    """The kernel has dropped the lock of the dead, and its boot id says it is ours."""
+    """The kernel released the dead process's lock; the boot id is of this machine."""
     first = lease.Lease(tmp_path, host="container-1")
     with first:
         content = _content(tmp_path)

@@ -1,4 +1,4 @@
-"""The append-only log, cut off and taken up again."""
+"""Tests of the log, including interruption, damage and resuming."""
 
 import json
 import logging

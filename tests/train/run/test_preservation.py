@@ -1,4 +1,4 @@
-"""Which checkpoints are kept for their scores."""
+"""Tests of which checkpoints are kept for their metrics."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from clinometer.train.run import preservation
 
 @dataclasses.dataclass
 class Info:
-    """What Orbax says of a checkpoint, as far as it is looked at."""
+    """The part of Orbax's checkpoint information that the policy uses."""
 
     metrics: dict[str, float] | None
 

@@ -1,4 +1,4 @@
-"""run.json: what is read of it, in every command, when it is not what a run writes."""
+"""Tests of reading run.json, valid or damaged, in every command."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ _DAMAGED = [
 
 
 def _damage(directory, change):
-    """Writes a good record with one thing changed."""
+    """Writes a valid record with one change."""
     record = json.loads(json.dumps(synthetic_study.record()))
     change(record)
     (directory / "run.json").write_text(json.dumps(record))
@@ -78,7 +78,7 @@ _CHANGES = [
     [("pretraining", run_record.PRETRAINING), ("finetuning", run_record.FINETUNING)],
 )
 def test_a_record_without_a_kind_is_read_and_written_whole(tmp_path, name, kind):
-    """Records as version 0.1 wrote them, field by field, before there were kinds."""
+    """Records of version 0.1, which had no field `kind`."""
     stored = json.loads((_STORED / f"{name}.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(stored | {"later": {"x": [1]}}))
     record = run_record.read(tmp_path)

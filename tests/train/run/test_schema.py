@@ -1,4 +1,4 @@
-"""Typed parts of a JSON file: what is read, what is refused, and what is written."""
+"""Tests of reading, checking and writing typed JSON objects."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence

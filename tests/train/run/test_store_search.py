@@ -1,4 +1,4 @@
-"""A run's store is found by its hash where run and store were moved together."""
+"""Tests that a token store that was moved together with its run is found."""
 
 import pathlib
 import shutil
