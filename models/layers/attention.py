@@ -1,4 +1,4 @@
-"""Multi-head attention with T5's conventions: projections around a kernel.
+"""Multi-head attention with T5's conventions and relative position bias.
 
 Shapes: B batch, T query length, S key length, d model width, H heads, G key-value
 heads (H, or 1 when heads are shared), k width of a head.
@@ -21,10 +21,13 @@ State = tuple[jax.Array, jax.Array]  # keys and values, [B, S, G, k] each
 
 
 class RelativeBias(hk.Module):
-    """A learned bias per head and relative position bucket, shared by one stack.
+    """Learned bias per head and relative position bucket, shared by a stack.
 
-    The table is [H, num_buckets], Glorot-uniform on that shape
+    The table [H, num_buckets] is Glorot-uniform on that shape
     (ARCHITECTURES.md#transformer-relative-position-bias).
+
+    Args:
+        num_heads: H.
     """
 
     def __init__(self, num_heads: int, name: str | None = None):
@@ -39,19 +42,19 @@ class RelativeBias(hk.Module):
 
 
 class RelativeAttention(projections.AttentionProjections):
-    """Projections around the kernel `relative_attention`.
+    """Multi-head attention with a relative position bias.
 
-    Parameters are those of `projections.AttentionProjections`.
+    The parameters are those of `projections.AttentionProjections`.
 
     Args:
         num_heads: H.
         d_kv: k.
-        num_kv_heads: G; None for H, 1 shares one key-value head (operator SH).
+        num_kv_heads: G; None for H, 1 for a single shared head (operator SH).
         shared_kv: tie the key and value projections (operator SKV).
-        causal: positions attend to themselves and those before only.
-        dropout_rate: rate on the attention weights.
-        broadcast_dropout: share the mask along the query axis.
-        implementation: of the kernel; see `kernels.relative_attention`.
+        causal: whether positions attend only to themselves and earlier ones.
+        dropout_rate: dropout rate on the attention weights.
+        broadcast_dropout: share the dropout mask along the query axis.
+        implementation: implementation of the kernel; see `kernels.relative_attention`.
     """
 
     def __init__(
@@ -85,13 +88,17 @@ class RelativeAttention(projections.AttentionProjections):
         """Attends from x to keys and values.
 
         Args:
-            x: [B, T, d].
-            key_value: of `key_value`, [B, S, G, k] each; None for those of x.
-            bias_table: [H, num_buckets] of `RelativeBias`; None for no bias.
-            query_segments: int [B, T]; queries see keys of their own segment.
-            key_segments: int [B, S], together with query_segments.
+            x: inputs of the queries [B, T, d].
+            key_value: keys and values from the method `key_value`, [B, S, G, k] each;
+                None for those of x.
+            bias_table: [H, num_buckets] from `RelativeBias`; None for no bias.
+            query_segments: int [B, T]; queries attend to keys of their own segment.
+            key_segments: int [B, S]; required with query_segments.
             query_offset: position of the first query among the keys.
-            dropout_key: None is evaluation.
+            dropout_key: random key; None for evaluation.
+
+        Returns:
+            [B, T, d].
         """
         key, value = self.key_value(x) if key_value is None else key_value
         y = relative_attention(
@@ -111,7 +118,7 @@ class RelativeAttention(projections.AttentionProjections):
         return self.output(y, x.shape[-1])
 
     def init_state(self, batch_size: int, max_length: int, dtype: jnp.dtype) -> State:
-        """Returns room for the keys and values of `max_length` positions."""
+        """Returns empty keys and values for `max_length` positions."""
         shape = (batch_size, max_length, self.num_kv_heads, self.d_kv)
         return jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
 
@@ -123,7 +130,17 @@ class RelativeAttention(projections.AttentionProjections):
         bias_table: jax.Array | None,
         index: jax.Array,
     ) -> tuple[jax.Array, State]:
-        """Attends from position `index` to itself and those before: y [B, 1, d]."""
+        """Attends from position `index` to itself and earlier positions.
+
+        Args:
+            x: [B, 1, d].
+            state: keys and values, [B, S, G, k] each.
+            bias_table: [H, num_buckets]; None for no bias.
+            index: position, an int32 scalar.
+
+        Returns:
+            [B, 1, d] and the next state.
+        """
         state = tuple(
             jax.lax.dynamic_update_slice_in_dim(old, new, index, axis=1)
             for old, new in zip(state, self.key_value(x), strict=True)
@@ -139,9 +156,16 @@ class RelativeAttention(projections.AttentionProjections):
         query_segments: jax.Array,  # [B, T]
         key_segments: jax.Array,  # [B, S]
     ) -> jax.Array:
-        """Returns the weights' mean entropy in nats over heads and real queries.
+        """Returns the mean entropy of the weights over heads and real queries, in nats.
 
-        A measurement, not a step of the model: it holds all weights [B, H, T, S].
+        This is a diagnostic, which materialises all weights [B, H, T, S].
+
+        Args:
+            x: inputs of the queries [B, T, d].
+            key_value: keys and values, [B, S, G, k] each.
+            bias_table: [H, num_buckets]; None for no bias.
+            query_segments: int [B, T], 0 at padding.
+            key_segments: int [B, S].
         """
         query, (key, _) = self.query(x), key_value
         key = jnp.repeat(key, self.num_heads // self.num_kv_heads, axis=2)

@@ -1,7 +1,7 @@
-"""Convolutional sublayers in self-attention's place: lightweight and dynamic.
+"""Lightweight and dynamic convolution, which replace self-attention.
 
-Shapes: B batch, S length, d model width, H heads that share a filter (channel c is of
-head c * H // d), K taps.
+Shapes: B batch, S length, d model width, H heads (channel c belongs to head c * H // d,
+whose channels share a filter), K taps.
 """
 
 import abc
@@ -21,7 +21,7 @@ FORMS = ("mtf", "fairseq")
 
 
 class _Convolution(hk.Module):
-    """Gated linear unit, masking, convolution by normalised filters, projection."""
+    """Gated linear unit, masking, convolution with normalised filters, projection."""
 
     def __init__(
         self,
@@ -54,12 +54,16 @@ class _Convolution(hk.Module):
     ) -> jax.Array:  # [B, S, d]
         """Convolves along the sequence.
 
+        Packed examples would see each other.
+
         Args:
             x: [B, S, d].
-            mask: bool [B, S], False for padding, of which no other position sees
-                anything; None for all True. Padding itself gets values of no use.
-                Packed examples would see each other.
-            dropout_key: of DropConnect; None is evaluation.
+            mask: bool [B, S], False at padding, which has no influence on other
+                positions and whose own outputs are meaningless; None for all True.
+            dropout_key: random key of DropConnect; None for evaluation.
+
+        Returns:
+            [B, S, d].
         """
         gated = self._gated(x)
         if mask is not None:
@@ -74,7 +78,13 @@ class _Convolution(hk.Module):
     def init_state(
         self, batch: int, d_model: int, dtype: jax.typing.DTypeLike = jnp.float32
     ) -> jax.Array:  # [B, K - 1, d]
-        """Returns the state before the first position; dtype is that of x."""
+        """Returns the initial state for decoding.
+
+        Args:
+            batch: B.
+            d_model: d.
+            dtype: dtype of x.
+        """
         return jnp.zeros((batch, self.kernel_size - 1, d_model), dtype)
 
     def step(self, x: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -82,10 +92,10 @@ class _Convolution(hk.Module):
 
         Args:
             x: [B, 1, d].
-            state: [B, K - 1, d], gated inputs of the positions before.
+            state: gated inputs of the preceding positions, [B, K - 1, d].
 
         Returns:
-            [B, 1, d], and the next state.
+            [B, 1, d] and the next state.
 
         Raises:
             ValueError: the module is not causal.
@@ -94,7 +104,7 @@ class _Convolution(hk.Module):
             raise ValueError(f"{type(self).__name__}: step: needs causal=True")
         gated = self._gated(x)
         window = jnp.concatenate([state, gated.astype(state.dtype)], axis=1)
-        # [H, K] of all examples, or [B, 1, H, K]: either broadcasts to [B, H, K].
+        # Either [H, K], the same for all examples, or [B, 1, H, K].
         weights = self._weights(gated, None)
         shape = (x.shape[0], *weights.shape[-2:])
         weights = jnp.broadcast_to(weights.reshape(-1, *weights.shape[-2:]), shape)
@@ -105,7 +115,7 @@ class _Convolution(hk.Module):
         return self._project(y.reshape(x.shape).astype(x.dtype)), window[:, 1:]
 
     def _gated(self, x: jax.Array) -> jax.Array:
-        # Glorot counts the two as the one matrix [d, 2 d] that they are in fairseq.
+        # In fairseq, both are one matrix [d, 2 d], so Glorot's fan-out is 2 d.
         value, gate = (
             self._dense(name, x, ("embed", "channels"), fan_outs=2)
             for name in ("value", "gate")
@@ -114,7 +124,7 @@ class _Convolution(hk.Module):
 
     @abc.abstractmethod
     def _weights(self, gated: jax.Array, key: jax.Array | None) -> jax.Array:
-        """Filters [H, K], or [B, S, H, K] by gated inputs [B, S, d]."""
+        """Returns filters [H, K], or [B, S, H, K] from gated inputs [B, S, d]."""
 
     def _project(self, y: jax.Array) -> jax.Array:
         axis = "channels"
@@ -124,14 +134,14 @@ class _Convolution(hk.Module):
         return self._dense("output", y, (axis, "embed"))
 
     def _dropconnect(self, logits: jax.Array, key: jax.Array | None) -> jax.Array:
-        """Normalises over the taps, then drops; what is left is not normalised."""
+        """Normalises over the taps, then drops weights without renormalising."""
         weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
         return dropout.dropout(weights, self.dropconnect_rate, key)
 
     def _dense(
         self, name: str, x: jax.Array, axes: parameters.Axes, fan_outs: int = 1
     ) -> jax.Array:
-        """Dense with bias, d -> d; Glorot counts `fan_outs` such layers as one."""
+        """Applies a dense layer with bias, d -> d; Glorot's fan-out is fan_outs d."""
         width, init = x.shape[-1], None
         if self.form == "fairseq":
             init = parameters.glorot_uniform(width, fan_outs * width)
@@ -139,30 +149,31 @@ class _Convolution(hk.Module):
 
 
 class LightConv(_Convolution):
-    """Lightweight convolution: one learned filter for each head, or each channel.
+    """Lightweight convolution, with one learned filter per head or per channel.
 
-    `mtf`: x -> (x value + b) * sigmoid(x gate + b) -> depthwise convolution + b ->
-    dense + b -> dense + b; 4 d^2 + 5 d + H K parameters. Dense kernels
+    Form `mtf`: x -> (x value + b) * sigmoid(x gate + b) -> depthwise convolution + b ->
+    dense + b -> dense + b; 4 d^2 + 5 d + H K parameters. Dense kernels are
     TruncatedNormal(d^-1/2), filter logits TruncatedNormal(K^-1/2), biases 0.
-    `fairseq`: the same without the depthwise bias and the dense between (pointwise);
-    3 d^2 + 3 d + H K parameters. Glorot-uniform, biases 0; value and gate as the one
-    [d, 2 d] matrix that they are there.
+    Form `fairseq`: the same without the depthwise bias and the pointwise dense layer;
+    3 d^2 + 3 d + H K parameters. Kernels are Glorot-uniform, with value and gate as one
+    matrix [d, 2 d], and biases 0.
 
-    Filters are normalised by softmax over the taps, then DropConnect drops weights.
+    Filters are normalised by a softmax over the taps, then DropConnect drops weights.
     Positions outside of the sequence count as zero; weights are not renormalised.
 
     Source: Wu et al. 2019; ARCHITECTURES.md#lightweight-convolution. Where public code
-    disagrees: Mesh TensorFlow never hands the number of filters on, so that there each
-    channel has its own, and would tile shared ones (channel c of head c mod H); fairseq
-    shares by contiguous blocks of channels, and so does this in both forms.
+    disagrees: Mesh TensorFlow never passes on the number of filters, so that each
+    channel has its own, and would tile shared ones (channel c belongs to head c mod H);
+    fairseq shares them by contiguous blocks of channels, as does this module in both
+    forms.
 
     Args:
-        num_heads: H, a divisor of d; None for d, a filter for each channel.
+        num_heads: H, a divisor of d; None for d, one filter per channel.
         kernel_size: K, at most 63; odd unless causal.
-        causal: positions take themselves and those before only, else a centred window.
+        causal: whether the window ends at the current position; else it is centred.
         form: one of `FORMS`.
-        dropconnect_rate: rate on the normalised weights.
-        implementation: of the kernel; see `kernels.light_conv`.
+        dropconnect_rate: DropConnect rate on the normalised weights.
+        implementation: implementation of the kernel; see `kernels.light_conv`.
     """
 
     def __init__(
@@ -203,25 +214,26 @@ class LightConv(_Convolution):
 
 
 class DynamicConv(_Convolution):
-    """Dynamic convolution: a filter for each position and head, predicted there.
+    """Dynamic convolution, with one predicted filter per position and head.
 
-    x -> (x value + b) * sigmoid(x gate + b) = z -> convolution of z by
-    softmax(z filter) over the taps -> dense + b; 3 d^2 + 3 d + d H K parameters,
-    Glorot-uniform, biases 0, and none for the filters. DropConnect comes after softmax.
-    Positions outside of the sequence count as zero; weights are not renormalised.
+    x -> (x value + b) * sigmoid(x gate + b) = z -> convolution of z with
+    softmax(z filter) over the taps -> dense + b; 3 d^2 + 3 d + d H K parameters.
+    Kernels are Glorot-uniform and biases 0; the filters have no bias. DropConnect
+    follows the softmax. Positions outside of the sequence count as zero; weights are
+    not renormalised.
 
     Source: Wu et al. 2019, fairseq's form; ARCHITECTURES.md#dynamic-convolution. Where
-    public code disagrees: Mesh TensorFlow predicts each tap by a dense layer d -> d
-    with bias, K d^2 parameters, which is not here, and has `LightConv`'s pointwise
-    dense, which is an option.
+    public code disagrees: Mesh TensorFlow predicts each tap with a dense layer d -> d
+    with bias, K d^2 parameters, which is not implemented, and has `LightConv`'s
+    pointwise dense layer, which is an option.
 
     Args:
         num_heads: H, a divisor of d.
         kernel_size: K, at most 63; odd unless causal.
-        causal: positions take themselves and those before only, else a centred window.
-        pointwise: one more dense d -> d with bias before the output's.
-        dropconnect_rate: rate on the normalised weights.
-        implementation: of the kernel; see `kernels.dynamic_conv`.
+        causal: whether the window ends at the current position; else it is centred.
+        pointwise: add a dense layer d -> d with bias before the output projection.
+        dropconnect_rate: DropConnect rate on the normalised weights.
+        implementation: implementation of the kernel; see `kernels.dynamic_conv`.
     """
 
     def __init__(
@@ -252,5 +264,5 @@ class DynamicConv(_Convolution):
             "filter", gated, shape[1], ("channels", "joined_taps"), init
         )
         logits = logits.reshape(*gated.shape[:2], self.num_heads, self.kernel_size)
-        # In the compute dtype: these are K H / d times as large as x.
+        # In the compute dtype, as they are K H / d times as large as x.
         return self._dropconnect(logits, key).astype(gated.dtype)

@@ -1,4 +1,4 @@
-"""Dropout whose mask may be shared along an axis, as Mesh TensorFlow draws it."""
+"""Dropout whose mask can be shared along axes, as in Mesh TensorFlow."""
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,17 @@ def dropout(
     key: jax.Array | None,
     shared_axes: tuple[int, ...] = (),
 ) -> jax.Array:
-    """Zeroes entries of `x` at `rate` and scales the rest by 1 / (1 - rate).
+    """Zeroes entries of `x` with probability `rate`, scales others by 1 / (1 - rate).
 
     Args:
-        x: any shape and float dtype.
+        x: array of any shape and float dtype.
         rate: probability of a zero, in [0, 1).
-        key: random key; None means evaluation and returns `x` as it is.
+        key: random key; None for evaluation, which returns `x` unchanged.
         shared_axes: axes along which one mask value is shared
             (ARCHITECTURES.md#transformer-dropout).
+
+    Returns:
+        An array like `x`.
     """
     if key is None or rate == 0.0:
         return x

@@ -8,9 +8,13 @@ from clinometer.models.layers import parameters
 
 
 class TokenEmbedding(hk.Module):
-    """One table [V, d], plain normal of deviation 1, with no multiplier.
+    """Token embedding with a table [V, d] drawn from N(0, 1), without a multiplier.
 
     See ARCHITECTURES.md#transformer-embedding-and-logits.
+
+    Args:
+        vocab_size: V.
+        d_model: d.
     """
 
     def __init__(self, vocab_size: int, d_model: int, name: str | None = None):
@@ -29,11 +33,14 @@ class TokenEmbedding(hk.Module):
 
 
 class Logits(hk.Module):
-    """Logits [B, T, V], float32: tied to the embedding, or by a matrix of their own.
+    """Output layer, tied to the token embedding or with a separate kernel.
 
-    Tied logits are `(h d^-1/2) table^T`; an own kernel [d, V] is TruncatedNormal of
-    deviation d^-1/2 and takes no multiplier
+    Tied logits are `(h d^-1/2) table^T`. Otherwise they are `h kernel`, without a
+    multiplier; the kernel [d, V] is TruncatedNormal(d^-1/2)
     (ARCHITECTURES.md#transformer-embedding-and-logits).
+
+    Args:
+        vocab_size: V.
     """
 
     def __init__(self, vocab_size: int, name: str | None = None):
@@ -41,7 +48,15 @@ class Logits(hk.Module):
         self.vocab_size = vocab_size
 
     def __call__(self, h: jax.Array, tied_table: jax.Array | None) -> jax.Array:
-        """Projects h [B, T, d]; `tied_table` is [V, d], or None for an own kernel."""
+        """Computes the logits.
+
+        Args:
+            h: decoder output [B, T, d].
+            tied_table: embedding table [V, d]; None for a separate kernel.
+
+        Returns:
+            Logits, float32 [B, T, V].
+        """
         d_model = h.shape[-1]
         if tied_table is not None:
             h = h * jnp.asarray(d_model**-0.5, h.dtype)

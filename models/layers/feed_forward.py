@@ -1,4 +1,4 @@
-"""The position-wise feed-forward sublayer, plain or gated."""
+"""The position-wise feed-forward network, plain or gated."""
 
 from collections.abc import Callable
 
@@ -22,14 +22,14 @@ ACTIVATIONS = tuple(_FUNCTIONS) + tuple(f"gated-{name}" for name in _FUNCTIONS)
 class FeedForward(hk.Module):
     """`dropout(act(x wi)) wo`, or `dropout(act(x wi_0) * (x wi_1)) wo` when gated.
 
-    No biases; kernels are TruncatedNormal(fan_in^-1/2); see
+    There are no biases; kernels are TruncatedNormal(fan_in^-1/2). See
     ARCHITECTURES.md#transformer-feed-forward.
 
     Args:
         d_ff: width of the hidden layer.
         activation: one of `ACTIVATIONS`, e.g. "relu" or "gated-gelu".
-        dropout_rate: rate on the hidden layer.
-        broadcast_dropout: share the mask along the length axis.
+        dropout_rate: dropout rate on the hidden layer.
+        broadcast_dropout: share the dropout mask along the length axis.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class FeedForward(hk.Module):
     def __call__(  # [B, T, d] -> [B, T, d]
         self, x: jax.Array, dropout_key: jax.Array | None = None
     ) -> jax.Array:
-        """Transforms every position alike."""
+        """Transforms each position independently."""
         act = _FUNCTIONS[self.activation.removeprefix("gated-")]
         if self.activation.startswith("gated-"):
             hidden = act(self._expand("wi_0", x)) * self._expand("wi_1", x)

@@ -1,8 +1,6 @@
-"""Adaptive computation time: who halts when, and by what weight.
+"""Adaptive computation time (Graves 2016) as in the Universal Transformer.
 
-See ARCHITECTURES.md#universal-transformer-halting.
-
-Graves 2016, as the Universal Transformer has it. Everything is float32.
+See ARCHITECTURES.md#universal-transformer-halting. Everything is float32.
 
 Shapes: B batch, T length, d model width.
 """
@@ -17,17 +15,17 @@ from clinometer.models.layers import parameters
 
 TYPES = ("basic", "global", "random", "accumulated")
 
-# Of "global" in decoding: sum and number of the probabilities so far, [B] each.
+# State of "global" in decoding: sum and number of probabilities so far, [B] each.
 State = tuple[jax.Array, jax.Array]
 
 
 class HaltingProgress(NamedTuple):
-    """How far each position has come; float32 [B, T] each.
+    """The progress of each position, float32 [B, T] each.
 
     Attributes:
-        total: h, probability spent; 1 once halted.
-        remainder: R, what was left of it at halting; 0 before.
-        updates: N, steps taken.
+        total: summed probability, h; 1 once the position has halted.
+        remainder: remaining probability at the halting step, R; 0 before it.
+        updates: number of steps taken, N.
     """
 
     total: jax.Array
@@ -36,19 +34,19 @@ class HaltingProgress(NamedTuple):
 
 
 class Halting(hk.Module):
-    """The probability of halting, `sigmoid(w . s + b)`.
+    """Halting unit, which predicts the halting probability `sigmoid(w . s + b)`.
 
-    "global" takes its mean over the positions of a segment; over those up to and
-    including a position where causal, without which a decoder would see what comes
-    later (Mesh TensorFlow takes all). "random" is U(0, 1) in training; evaluation takes
-    1/2, so that decoding and teacher forcing agree.
+    "global" averages it over the positions of a segment; if causal, over those up to
+    the current one, since a decoder must not see later positions (Mesh TensorFlow
+    averages over all). "random" draws it from U(0, 1) in training and uses 1/2 in
+    evaluation, so that decoding and teacher forcing agree.
 
-    `w` [d] is TruncatedNormal(d^-1/2), `b` [1] is `bias_init`.
+    `w` [d] is TruncatedNormal(d^-1/2); `b` [1] is initialised to `bias_init`.
 
     Args:
         act_type: one of `TYPES`.
-        causal: see above.
-        bias_init: of b; 0 in Mesh TensorFlow.
+        causal: whether "global" excludes later positions.
+        bias_init: initial value of b; 0 in Mesh TensorFlow.
     """
 
     def __init__(
@@ -66,13 +64,17 @@ class Halting(hk.Module):
         key: jax.Array | None,
         state: State | None,
     ) -> tuple[jax.Array, State | None]:
-        """Returns probabilities, float32 [B, T], and the state behind this position.
+        """Returns the halting probabilities.
 
         Args:
-            s: what enters the block.
-            segments: 0 at padding.
-            key: random key; None is evaluation.
-            state: of the positions before, where one position is decoded.
+            s: input of the block [B, T, d].
+            segments: int [B, T], 0 at padding.
+            key: random key; None for evaluation.
+            state: state from the preceding positions, when decoding step by step; else
+                None.
+
+        Returns:
+            Probabilities, float32 [B, T], and the next state.
         """
         batch_and_length = s.shape[:2]
         if self.act_type == "random":
@@ -94,21 +96,30 @@ class Halting(hk.Module):
         if self.causal:
             order = jnp.arange(s.shape[1])
             pooled &= (order[:, None] >= order[None, :])[None]
-        # No matrix product: the compiler fuses this, and it is no FLOPs of the model.
+        # Not a matrix product: the compiler fuses it, and it does not count as FLOPs.
         total = jnp.sum(jnp.where(pooled, p[:, None, :], 0.0), axis=-1)
         empty = jnp.zeros(s.shape[:1])
         return total / jnp.sum(pooled, axis=-1), (empty, empty)
 
 
 def start(shape: tuple[int, int]) -> HaltingProgress:
-    """Returns the progress before the first step, of positions [B, T]."""
+    """Returns the progress before the first step; `shape` is (B, T)."""
     return HaltingProgress(*(jnp.zeros(shape) for _ in HaltingProgress._fields))
 
 
 def advance(
     progress: HaltingProgress, probability: jax.Array, epsilon: float
 ) -> tuple[HaltingProgress, jax.Array]:
-    """Takes one step; returns the progress and the weight u [B, T] of its state."""
+    """Takes one step.
+
+    Args:
+        progress: progress before the step.
+        probability: halting probabilities, float32 [B, T].
+        epsilon: a position halts once its summed probability exceeds 1 - epsilon.
+
+    Returns:
+        The progress after the step, and the weight u of its state, float32 [B, T].
+    """
     total, remainder, updates = progress
     running = total < 1
     exceeds = total + jnp.where(running, probability, 0.0) > 1 - epsilon
@@ -123,6 +134,6 @@ def advance(
 
 
 def mean(values: jax.Array, is_real: jax.Array) -> jax.Array:
-    """Returns the mean of [B, T] over real positions; 0 where there are none."""
+    """Returns the mean of values [B, T] over real positions; 0 if there are none."""
     total = jnp.sum(jnp.where(is_real, values, 0.0))
     return total / jnp.maximum(jnp.sum(is_real), 1)

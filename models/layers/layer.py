@@ -1,4 +1,4 @@
-"""A layer: sublayers one after the other, each normalised, dropped out and added."""
+"""A pre-norm layer: a sequence of sublayers with norms, dropout and residuals."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -12,15 +12,18 @@ from clinometer.models import config as config_lib
 from clinometer.models.layers import residual
 from clinometer.models.layers import sublayers
 
-# Makes a layer's sublayers, by name and in order; called in each method of the layer.
+# Creates a layer's sublayers by name, in order; called in each method of the layer.
 MakeSublayers = Callable[[], Mapping[str, sublayers.Sublayer]]
 
 
 class Layer(hk.Module):
-    """Runs sublayers on the residual stream, over sequences or position by position.
+    """Applies sublayers to the residual stream, on sequences or step by step.
 
-    Sublayers are given with each call, so that two stacks that share weights can share
-    a layer whose sublayers differ. A sublayer's name names its parameters.
+    Sublayers are passed to each method, so that two stacks that share weights can share
+    a layer even if their sublayers differ. A sublayer's key names its parameters.
+
+    Args:
+        config: config of the architecture, for norm, dropout and dtype.
     """
 
     def __init__(self, config: config_lib.TransformerConfig, name: str | None = None):
@@ -34,7 +37,18 @@ class Layer(hk.Module):
         context: sublayers.SublayerContext,
         dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
-        """Returns x [B, T, d]; losses are summed, health is "SUBLAYER/NAME"."""
+        """Applies the layer to whole sequences.
+
+        Args:
+            make_sublayers: creates the sublayers.
+            x: residual stream [B, T, d].
+            context: other inputs of the sublayers.
+            dropout_key: random key of this layer; None for evaluation.
+
+        Returns:
+            x [B, T, d], and the extras of all sublayers: the sum of their losses, and
+            their health as {"SUBLAYER/NAME": array}.
+        """
         loss, health = jnp.zeros((), jnp.float32), {}
         for name, sublayer in make_sublayers().items():
             x, extras = residual.sublayer(
@@ -56,7 +70,7 @@ class Layer(hk.Module):
         context: sublayers.SublayerContext,
         max_length: int,
     ) -> dict[str, sublayers.State]:
-        """Returns {sublayer: its state before the first position}."""
+        """Returns the initial state of each sublayer, {sublayer: state}."""
         dtype = self.config.compute_dtype
         return {
             name: sublayer.init_state(context, max_length, dtype)
@@ -71,7 +85,7 @@ class Layer(hk.Module):
         state: Mapping[str, sublayers.State],
         context: sublayers.SublayerContext,
     ) -> tuple[jax.Array, dict[str, sublayers.State]]:
-        """Runs one position; returns x [B, 1, d] and the next state."""
+        """Applies the layer to one position; returns x [B, 1, d] and the next state."""
         next_state: dict[str, Any] = {}
         for name, sublayer in make_sublayers().items():
             x, next_state[name] = residual.sublayer(

@@ -1,4 +1,4 @@
-"""Norms over the model axis, computed in float32."""
+"""Norms over the last axis, computed in float32."""
 
 import haiku as hk
 import jax
@@ -18,7 +18,7 @@ class _Norm(hk.Module):
 class RMSNorm(_Norm):
     """`x * rsqrt(mean(x^2) + 1e-6) * scale` over the last axis.
 
-    No mean is subtracted and there is no bias. `scale` is [d], initially ones.
+    No mean is subtracted and there is no bias. `scale` [d] is initialised to 1.
 
     Args:
         axis: name of the last axis, one of `parameters.AXES`.
@@ -36,7 +36,7 @@ class RMSNorm(_Norm):
 class LayerNorm(_Norm):
     """`(x - mean) * rsqrt(variance + 1e-6) * scale + offset` over the last axis.
 
-    `scale` and `offset` are [d], initially ones and zeros.
+    `scale` [d] is initialised to 1 and `offset` [d] to 0.
 
     Args:
         axis: name of the last axis, one of `parameters.AXES`.
@@ -58,5 +58,5 @@ NORMS: dict[str, type[hk.Module]] = {"rms": RMSNorm, "layer": LayerNorm}
 
 
 def make(kind: str, name: str) -> hk.Module:
-    """Returns the norm of a kind, one of `NORMS`."""
+    """Returns a norm module; `kind` is one of `NORMS`."""
     return NORMS[kind](name=name)

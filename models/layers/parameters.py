@@ -1,8 +1,8 @@
-"""Makes every parameter of every model: its initialiser and the names of its axes.
+"""Creates the parameters of all models, with initialisers and named axes.
 
-A name says what an axis is, so that one table of rules (axis name -> mesh axis) can
-partition any model, as Flax's logical axes and T5X's do. Names are given where a
-parameter is made; `axes_of` collects them from a trace, without allocating.
+One table of rules (axis name -> mesh axis) can partition any model by its axis names,
+as with the logical axes of Flax and T5X. Names are given where a parameter is created;
+`axes_of` collects them from a trace, without allocating anything.
 
 Parameters are float32, whatever the dtype of the activations.
 
@@ -22,34 +22,34 @@ import jax.numpy as jnp
 Axes = tuple[str, ...]
 Initialiser = Callable[[Sequence[int], Any], jax.Array]  # (shape, dtype) -> array
 
-# Of the stacked form (`models.stack_params`) only: no parameter is made with it.
+# Only in the stacked form (`models.stack_params`): no parameter is created with it.
 LAYERS = "layers"
 
-# Every name that an axis can have.
+# The accepted axis names and their meaning.
 AXES: Mapping[str, str] = {
     "embed": "d, width of the residual stream",
-    "joined_embed": "vectors of the residual stream side by side, a multiple of d",
+    "joined_embed": "concatenated vectors of the residual stream, a multiple of d",
     "embed_part": "the first channels of the residual stream that a layer writes",
     "factor": "inner width of a factorised embedding",
     "vocab": "V, rows of the embedding table",
     "mlp": "f, hidden width of a feed-forward layer",
     "expert": "E, experts of a sparse layer",
-    "heads": "H, one number or filter for each head",
-    "joined_heads": "H k, the heads of queries side by side; T5X: joined_kv",
-    "joined_kv_heads": "G k, the heads of keys or values side by side",
+    "heads": "H, one number or filter per head",
+    "joined_heads": "H k, the concatenated heads of queries; T5X: joined_kv",
+    "joined_kv_heads": "G k, the concatenated heads of keys or values",
     "relative_buckets": "buckets of relative positions",
     "length": "S, positions that are mixed with each other",
     "mixing": "hidden width of a layer that mixes positions",
     "position": "absolute positions of a learned table",
-    "recurrence": "R, recurrences of a stack that embed their step",
+    "recurrence": "R, steps of a recurrent stack that have an embedding",
     "channels": "width within a gated or convolutional sublayer",
     "hidden_channels": "width between two dense layers after a convolution",
     "taps": "K, width of a convolution's window",
-    "joined_taps": "H K, the predicted filters of all heads side by side",
+    "joined_taps": "H K, the concatenated predicted filters of all heads",
     "softmaxes": "components of a mixture of softmaxes",
-    "context": "width of the vector that each softmax has of its own",
+    "context": "width of the context vector of each softmax",
     "one": "1, for vectors that hold a scalar",
-    LAYERS: "L, the layers of a stack; leads in the stacked form",
+    LAYERS: "L, the layers of a stack; the leading axis in the stacked form",
 }
 
 # {module: {name: axes}} of the parameters made so far, while `axes_of` traces.
@@ -62,47 +62,56 @@ zeros: Initialiser = jnp.zeros
 
 
 def constant(value: float) -> Initialiser:
-    """Returns the initialiser to one value."""
+    """Returns an initialiser to a constant."""
     return hk.initializers.Constant(value)
 
 
 def normal(stddev: float) -> Initialiser:
-    """Returns the initialiser N(0, stddev^2)."""
+    """Returns an initialiser from N(0, stddev^2)."""
     return hk.initializers.RandomNormal(stddev)
 
 
 def truncated_normal(fan_in: int, scale: float = 1.0) -> Initialiser:
-    """Returns the initialiser N(0, scale / fan_in), cut at two deviations.
+    """Returns an initialiser from N(0, scale / fan_in), cut at two standard deviations.
 
-    The cut makes the deviation 0.88 times as large, and it isn't scaled back.
+    The cut reduces the standard deviation by a factor of 0.88, which is not undone.
+
+    Args:
+        fan_in: number of inputs.
+        scale: variance times fan_in, before the cut.
     """
     return hk.initializers.TruncatedNormal((scale / fan_in) ** 0.5)
 
 
 def glorot_uniform(fan_in: int, fan_out: int) -> Initialiser:
-    """Returns the initialiser U(-a, a) with a = (6 / (fan_in + fan_out))^1/2.
+    """Returns an initialiser from U(-a, a) with a = (6 / (fan_in + fan_out))^1/2.
 
     Source: Glorot & Bengio 2010.
+
+    Args:
+        fan_in: number of inputs.
+        fan_out: number of outputs.
     """
     limit = (6.0 / (fan_in + fan_out)) ** 0.5
     return hk.initializers.RandomUniform(-limit, limit)
 
 
 def make(name: str, shape: Sequence[int], axes: Axes, init: Initialiser) -> jax.Array:
-    """Makes, or finds again, a parameter of the current Haiku module.
+    """Returns a parameter of the current Haiku module and registers its axis names.
 
     Args:
-        name: within its module.
-        shape: of the parameter.
-        axes: a name of `AXES` for each axis, each at most once, so that a table of
-            rules can't give a mesh axis to two of them.
-        init: one of this file's initialisers, or any (shape, dtype) -> array.
+        name: name within the module.
+        shape: shape of the parameter.
+        axes: a name from `AXES` for each axis, each at most once, so that a table of
+            rules cannot assign one mesh axis to two of them.
+        init: one of this module's initialisers, or any (shape, dtype) -> array.
 
     Returns:
         The parameter, float32.
 
     Raises:
-        ValueError: `axes` doesn't fit the shape, or holds a name that is unknown.
+        ValueError: `axes` does not match the shape, contains a name twice or an unknown
+            name, or differs from those given elsewhere for the same parameter.
     """
     module = hk.experimental.current_name()
     if not isinstance(axes, tuple) or len(axes) != len(shape):
@@ -137,15 +146,18 @@ def dense(
     *,
     with_bias: bool = False,
 ) -> jax.Array:  # [..., M]
-    """Multiplies by a kernel [N, M], in the dtype of x.
+    """Multiplies x by a kernel [N, M], in the dtype of x.
 
     Args:
-        name: of the kernel.
-        x: [..., N].
+        name: name of the kernel.
+        x: inputs [..., N].
         num_outputs: M.
-        axes: the names of N and M.
-        init: of the kernel; None for `truncated_normal(N)`.
-        with_bias: add a bias, see `add_bias`, named "NAME_bias".
+        axes: names of the axes N and M.
+        init: initialiser of the kernel; None for `truncated_normal(N)`.
+        with_bias: add a bias named "NAME_bias"; see `add_bias`.
+
+    Returns:
+        [..., M].
     """
     num_inputs = x.shape[-1]
     init = init or truncated_normal(num_inputs)
@@ -155,7 +167,7 @@ def dense(
 
 
 def add_bias(name: str, x: jax.Array, axis: str) -> jax.Array:
-    """Adds a bias [N] to x [..., N], in the dtype of x; `axis` names N."""
+    """Adds a zero-initialised bias [N] to x [..., N]; `axis` is the name of N."""
     bias = make(name, x.shape[-1:], (axis,), zeros)
     # Explicit, so that a strict rank-promotion setting accepts the sum.
     return x + bias[(None,) * (x.ndim - 1)].astype(x.dtype)
@@ -164,17 +176,17 @@ def add_bias(name: str, x: jax.Array, axis: str) -> jax.Array:
 def axes_of(
     init: Callable[[jax.Array], Mapping[str, Mapping[str, Any]]],
 ) -> dict[str, dict[str, Axes]]:
-    """Returns the names of all parameters' axes; traces `init`, allocates nothing.
+    """Returns the axis names of all parameters; traces `init` without allocating.
 
     Args:
-        init: (random key) -> {module: {name: parameter}}, not jitted, since a compiled
-            program says no names.
+        init: (random key) -> {module: {name: parameter}}. It must not be jitted, since
+            names are not recorded where JAX reuses a cached trace.
 
     Returns:
-        {module: {name: axes}}, of the modules and names that `init` returns.
+        {module: {name: axes}} for the modules and names that `init` returns.
 
     Raises:
-        ValueError: a parameter wasn't made by `make`.
+        ValueError: a parameter was not created by `make`.
     """
     token = _record.set({})
     try:
@@ -190,9 +202,9 @@ def axes_of(
     ]
     if unnamed:
         raise ValueError(
-            f"parameters without named axes: {', '.join(unnamed)}; make them by `make` "
-            "or `dense` of clinometer.models.layers.parameters, not by Haiku's "
-            "get_parameter or a module of Haiku's that has parameters"
+            f"parameters without named axes: {', '.join(unnamed)}; create them with "
+            "`make` or `dense` of clinometer.models.layers.parameters, not with "
+            "hk.get_parameter or a Haiku module that has parameters"
         )
     return {
         module: {name: record[module][name] for name in leaves}

@@ -1,4 +1,4 @@
-"""Multi-head linear attention with ReLU features, a Performer's.
+"""The Performer's multi-head linear attention with ReLU features.
 
 See ARCHITECTURES.md#performer.
 
@@ -22,24 +22,25 @@ from clinometer.models.layers import projections
 
 
 class PerformerAttention(projections.AttentionProjections):
-    """Projections around the kernel `performer_attention`.
+    """Multi-head linear attention with ReLU features.
 
-    Parameters are those of `projections.AttentionProjections`, T5's. Weights between
-    positions have no place of their own in memory, so that a relative bias and dropout
-    on them cannot be; positions are told apart by what is added to x.
+    The parameters are those of `projections.AttentionProjections`, as in T5. Attention
+    weights are never materialised, so neither a relative bias nor dropout on them is
+    possible; positions must be encoded in x.
 
-    Where public code disagrees: the published "generalized attention" has no random
-    projection of queries and keys by default, and nor has this; softmax features
-    (FAVOR+) are another kernel. T5's d_kv^-1/2 in the query's initialiser is kept.
+    The published "generalized attention" applies no random projection to queries and
+    keys by default, and neither does this module; softmax features (FAVOR+) are another
+    kernel. T5's d_kv^-1/2 in the query's initialiser is kept.
 
     Args:
         num_heads: H.
         d_kv: k.
-        num_kv_heads: G; None for H, 1 shares one key-value head (operator SH).
+        num_kv_heads: G; None for H, 1 for a single shared head (operator SH).
         shared_kv: tie the key and value projections (operator SKV).
-        causal: positions attend to themselves and those before only.
+        causal: whether positions attend only to themselves and earlier ones.
         epsilon: added to the features; see `kernels.performer_attention`.
-        implementation: of the kernel; see `kernels.performer_attention`.
+        implementation: implementation of the kernel; see
+            `kernels.performer_attention`.
     """
 
     def __init__(
@@ -67,9 +68,13 @@ class PerformerAttention(projections.AttentionProjections):
         """Attends from x to keys and values.
 
         Args:
-            x: [B, T, d].
-            key_value: of `key_value`, [B, S, G, k] each; None for those of x.
-            key_mask: bool [B, S], False for padding; None for all True.
+            x: inputs of the queries [B, T, d].
+            key_value: keys and values from the method `key_value`, [B, S, G, k] each;
+                None for those of x.
+            key_mask: bool [B, S], False at padding; None for all True.
+
+        Returns:
+            [B, T, d].
         """
         key, value = self.key_value(x) if key_value is None else key_value
         y = performer_attention(
@@ -84,16 +89,23 @@ class PerformerAttention(projections.AttentionProjections):
         return self.output(y, x.shape[-1])
 
     def init_state(self, batch: int) -> PerformerState:
-        """Returns the state before the first position, of a size without length."""
+        """Returns the initial state, whose size does not depend on the length."""
         return performer_state(batch, self.num_heads, self.d_kv)
 
     def step(
         self, x: jax.Array, state: PerformerState
     ) -> tuple[jax.Array, PerformerState]:
-        """Attends from the next position: x [B, 1, d] -> y [B, 1, d], next state.
+        """Attends from the next position to itself and earlier positions.
+
+        Args:
+            x: [B, 1, d].
+            state: the sums over earlier positions.
+
+        Returns:
+            [B, 1, d] and the next state.
 
         Raises:
-            ValueError: the module is not causal, or shapes do not fit the state.
+            ValueError: the module is not causal, or shapes do not match the state.
         """
         if not self.causal:
             raise ValueError("PerformerAttention: step: needs causal=True")
@@ -104,13 +116,18 @@ class PerformerAttention(projections.AttentionProjections):
 
     @hk.name_like("__call__")
     def sums(self, memory: jax.Array, key_mask: jax.Array) -> PerformerState:
-        """Returns what queries need of a memory [B, S, d], of a size without length."""
+        """Returns the sums over a memory, whose size does not depend on its length.
+
+        Args:
+            memory: [B, S, d].
+            key_mask: bool [B, S], False at padding.
+        """
         key, value = self._all_heads(self.key_value(memory))
         return performer_sums(key, value, key_mask, epsilon=self.epsilon)
 
     @hk.name_like("__call__")
     def read(self, x: jax.Array, state: PerformerState) -> jax.Array:
-        """Attends from one position to a memory by its sums: [B, 1, d] -> [B, 1, d]."""
+        """Attends from one position x [B, 1, d] to a memory with the given sums."""
         y = performer_read(state, self.query(x)[:, 0], epsilon=self.epsilon)
         return self.output(y[:, None], x.shape[-1])
 

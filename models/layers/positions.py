@@ -1,4 +1,4 @@
-"""Absolute positions, for models whose attention has no relative bias.
+"""Absolute position embeddings, for models without a relative bias.
 
 Shapes: T length, d model width.
 """
@@ -13,10 +13,18 @@ _LONGEST_PERIOD = 10_000.0
 
 
 def sinusoids(start: jax.Array | int, length: int, d_model: int) -> jax.Array:
-    """Returns sines and cosines of positions `start` ..., float32 [length, d_model].
+    """Returns sinusoidal position embeddings (Vaswani et al. 2017).
 
     The first half of the channels are sines of frequencies from 1 down to about
-    1 / 10,000 per position, the second their cosines (Vaswani et al. 2017).
+    1 / 10,000 per position; the second half are their cosines.
+
+    Args:
+        start: first position.
+        length: number of positions.
+        d_model: number of channels.
+
+    Returns:
+        float32 [length, d_model].
     """
     half = -(-d_model // 2)
     frequencies = _LONGEST_PERIOD ** (-jnp.arange(half, dtype=jnp.float32) / half)
@@ -26,10 +34,10 @@ def sinusoids(start: jax.Array | int, length: int, d_model: int) -> jax.Array:
 
 
 class LearnedPositions(hk.Module):
-    """A table [max_length, d], plain normal of deviation 1 as the tokens' is.
+    """Learned position embeddings, a table [max_length, d] drawn from N(0, 1).
 
     Args:
-        max_length: positions that there are.
+        max_length: number of positions.
         d_model: d.
     """
 
@@ -39,14 +47,21 @@ class LearnedPositions(hk.Module):
         self.d_model = d_model
 
     def __call__(self, start: jax.Array | int, length: int) -> jax.Array:
-        """Returns the rows of positions `start` ..., float32 [length, d].
+        """Returns the embeddings of consecutive positions.
+
+        Args:
+            start: first position.
+            length: number of positions.
+
+        Returns:
+            float32 [length, d].
 
         Raises:
             ValueError: the sequence is longer than the table.
         """
         if length > self.max_length:
             raise ValueError(
-                f"LearnedPositions: a sequence of length {length}, but max_length is "
+                f"LearnedPositions: a sequence of length {length} exceeds max_length, "
                 f"{self.max_length}"
             )
         shape = (self.max_length, self.d_model)

@@ -11,18 +11,19 @@ from clinometer.models.layers import parameters
 
 
 class AttentionProjections(hk.Module):
-    """What is around every attention kernel; no biases.
+    """Query, key, value and output projections, without biases.
 
-    Parameters `query` [d, H k], `key` and `value` [d, G k] (one `key_value` when tied)
-    and `output` [H k, d] are two-dimensional, so that Adafactor factors them. Plain
-    normal initialisers: query (d k)^-1/2, key and value d^-1/2, output (H k)^-1/2.
-    There is no 1/sqrt(k), which T5 folds into the query's initialiser
+    The parameters `query` [d, H k], `key` and `value` [d, G k] (one `key_value` if
+    tied) and `output` [H k, d] are two-dimensional, so that Adafactor factors them.
+    They are drawn from normal distributions with standard deviations (d k)^-1/2 for the
+    query, d^-1/2 for key and value and (H k)^-1/2 for the output. There is no factor
+    1/sqrt(k), which T5 folds into the query's initialiser
     (ARCHITECTURES.md#transformer-attention).
 
     Args:
         num_heads: H.
         d_kv: k.
-        num_kv_heads: G; None for H, 1 shares one key-value head (operator SH).
+        num_kv_heads: G; None for H, 1 for a single shared head (operator SH).
         shared_kv: tie the key and value projections (operator SKV).
     """
 
@@ -59,7 +60,7 @@ class AttentionProjections(hk.Module):
 
     @hk.name_like("__call__")
     def output(self, y: jax.Array, d_model: int) -> jax.Array:
-        """Projects what the heads read, [B, T, H, k], to [B, T, d]."""
+        """Projects the outputs of the heads, [B, T, H, k], to [B, T, d]."""
         inner = self.num_heads * self.d_kv
         return parameters.dense(
             "output",

@@ -1,8 +1,9 @@
-"""Universal Transformer's recurrence over depth.
+"""The Universal Transformer's recurrence over depth.
 
-See ARCHITECTURES.md#universal-transformer-recurrence. A stack is one block, run again
-and again; before each recurrence a learned embedding of the step is added. `run_stack`
-runs it from embedded tokens to the final norm, in the place of `residual.run_stack`.
+See ARCHITECTURES.md#universal-transformer-recurrence. A stack applies one block
+repeatedly; before each recurrence, a learned embedding of the step is added.
+`run_stack` runs it from embedded tokens to the final norm and replaces
+`residual.run_stack`.
 
 Shapes: B batch, T length, d model width, R recurrences, P passes through the block.
 """
@@ -38,18 +39,19 @@ def run_stack(
     """Runs a stack of `num_layers` recurrences; see `encoder_decoder.RunStack`.
 
     Args:
-        config: `universal.Config`.
-        make_layer: makes the block, "layer".
+        config: a `universal.Config`.
+        make_layer: creates the block of a given name, "layer".
         num_layers: R.
-        x: [B, T, d], embedded tokens.
-        segments: 0 at padding.
-        dropout_key: random key of the stack.
-        per_layer_inputs: {"passes": leaves [P, ...], "mode": leaves [R, ...]} in
-            decoding.
-        causal: whether a pooled halting probability takes positions before only.
+        x: embedded tokens [B, T, d].
+        segments: int [B, T], 0 at padding.
+        dropout_key: random key of the stack; None for evaluation.
+        per_layer_inputs: in decoding, {"passes": leaves [P, ...], "mode": leaves
+            [R, ...]}; else None.
+        causal: whether "global" halting excludes later positions.
 
     Returns:
-        x, outputs of the passes [P, ...] (in decoding as `per_layer_inputs`), extras.
+        x [B, T, d], outputs of the passes [P, ...] (in decoding, a dictionary like
+        `per_layer_inputs`), and extras.
     """
     x = residual.drop(config, x, keys.fold(dropout_key, "input"))
     block = make_layer("layer")
@@ -120,14 +122,18 @@ def run_stack(
         x = run_vanilla("after", x, ends[1], after)
     result = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *outputs)
     if not isinstance(result, sublayers.Extras):
-        result = {"passes": result, "mode": said}  # States of decoding.
+        result = {"passes": result, "mode": said}  # Decoding states.
     return residual.finish(config, x, segments, dropout_key), result, extras
 
 
 class StepEmbedding(hk.Module):
-    """Adds to x [B, T, d] the embedding of a step; of unit deviation.
+    """Adds a learned embedding of the step to x [B, T, d].
 
-    The table [R, d] is N(0, d^-1/2) and multiplied by d^1/2.
+    The table [R, d] is normal with standard deviation d^-1/2 and multiplied by d^1/2,
+    so that embeddings have unit variance.
+
+    Args:
+        num_steps: R.
     """
 
     def __init__(self, num_steps: int, name: str | None = None):
@@ -135,7 +141,7 @@ class StepEmbedding(hk.Module):
         self.num_steps = num_steps
 
     def __call__(self, x: jax.Array, index: jax.Array) -> jax.Array:
-        """Returns x + embedding of step `index`."""
+        """Returns x plus the embedding of step `index`."""
         d_model = x.shape[-1]
         shape = (self.num_steps, d_model)
         init = parameters.normal(d_model**-0.5)

@@ -1,6 +1,7 @@
-"""How a recurrence's result becomes the next state: basic, highway, adaptive (ACT).
+"""The modes of the Universal Transformer's recurrence: basic, highway and ACT.
 
-See ARCHITECTURES.md#universal-transformer-recurrence. `recurrence.run_stack` runs them.
+A mode computes the next state from the current one and the block's output. See
+ARCHITECTURES.md#universal-transformer-recurrence; `recurrence.run_stack` applies them.
 
 Shapes: B batch, T length, d model width, R recurrences.
 """
@@ -25,13 +26,13 @@ Tree = stack.Tree
 
 
 class RecurrenceMode(Protocol):
-    """How what a recurrence transformed becomes the state of the next one."""
+    """The interface of a mode, which computes the state of the next recurrence."""
 
     def start(self, x: jax.Array) -> Tree:
-        """Returns what the first recurrence gets, of x [B, T, d]."""
+        """Returns the carry of the first recurrence from x [B, T, d]."""
 
     def state(self, carry: Tree) -> jax.Array:
-        """Returns the state [B, T, d]."""
+        """Returns the state [B, T, d] of a carry."""
 
     def update(
         self,
@@ -41,22 +42,25 @@ class RecurrenceMode(Protocol):
         index: jax.Array,
         inputs: Tree,
     ) -> tuple[Tree, Tree]:
-        """Returns what the next recurrence gets, and outputs of this one.
+        """Computes the carry of the next recurrence.
 
         Args:
-            carry: what this recurrence got.
-            entering: [B, T, d], its state and step embedding.
-            transformed: [B, T, d], that behind the passes through the block.
-            index: of the recurrence.
+            carry: carry of this recurrence.
+            entering: input of the block [B, T, d], state plus step embedding.
+            transformed: output of the block [B, T, d].
+            index: index of the recurrence.
             inputs: state of the mode in decoding, or None.
+
+        Returns:
+            The next carry, and outputs of this recurrence.
         """
 
     def finish(self, carry: Tree, outputs: Tree) -> tuple[jax.Array, sublayers.Extras]:
-        """Returns x [B, T, d] and extras, of the last carry and outputs [R, ...]."""
+        """Returns x [B, T, d] and extras from the last carry and outputs [R, ...]."""
 
 
 class Basic:
-    """The state is what the block makes of it."""
+    """The mode "basic", in which the next state is the block's output."""
 
     def start(self, x: jax.Array) -> Tree:
         """See `RecurrenceMode`."""
@@ -85,15 +89,16 @@ class Basic:
 
 
 class Highway(hk.Module):
-    """`new = state * c + transformed * t`, gates by a dense layer with bias.
+    """The mode "highway", `new = state * c + transformed * t` with gates c and t.
 
-    The gates see a concatenation of state ("s"), what the block made of it ("t") and
-    the recurrence's first input ("i"), each through a norm of its own. Kernels [n d, d]
-    are TruncatedNormal((n d)^-1/2), biases 0.
+    The gates are dense layers with biases. Their input is a concatenation of the state
+    ("s"), the block's output ("t") and the first recurrence's input ("i"), as selected
+    by `config.highway_inputs`, each with its own norm. Kernels [n d, d] are
+    TruncatedNormal((n d)^-1/2), biases 0.
 
     Args:
-        config: `universal.Config`.
-        segments: [B, T], 0 at padding.
+        config: a `universal.Config`.
+        segments: int [B, T], 0 at padding.
     """
 
     def __init__(self, config: Any, segments: jax.Array, name: str | None = None):
@@ -153,13 +158,13 @@ class _ActCarry(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Act:
-    """Adaptive computation time; the result is an average of the states.
+    """The mode "act", whose result is a weighted average of the states.
 
     Attributes:
-        config: `universal.Config`.
+        config: a `universal.Config`.
         halt: the halting unit.
-        segments: [B, T], 0 at padding.
-        dropout_key: random key of the stack.
+        segments: int [B, T], 0 at padding.
+        dropout_key: random key of the stack; None for evaluation.
     """
 
     config: Any
@@ -183,7 +188,7 @@ class Act:
         index: jax.Array,
         inputs: Tree,
     ) -> tuple[Tree, Tree]:
-        """See `RecurrenceMode`; inputs and output are the halting unit's state."""
+        """See `RecurrenceMode`; inputs and outputs are the halting unit's state."""
         key = keys.fold(self.dropout_key, "halting", index)
         probability, unit_state = self.halt(entering, self.segments, key, inputs)
         progress, weight = halting.advance(
@@ -215,7 +220,14 @@ class Act:
 def make_mode(
     config: Any, segments: jax.Array, dropout_key: jax.Array | None, causal: bool
 ) -> RecurrenceMode:
-    """Returns the mode of `universal.Config`, inside a Haiku module; see `Act`."""
+    """Returns the mode that a config selects; call inside a Haiku module.
+
+    Args:
+        config: a `universal.Config`.
+        segments: int [B, T], 0 at padding.
+        dropout_key: random key of the stack; None for evaluation.
+        causal: whether "global" halting excludes later positions.
+    """
     if config.recurrence == "highway":
         return Highway(config, segments, name="highway")
     if config.recurrence == "act":

@@ -1,4 +1,4 @@
-"""The pre-norm residual stream that every stack of layers shares.
+"""The pre-norm residual stream of a stack of layers.
 
 See ARCHITECTURES.md#transformer-residual-stream.
 """
@@ -27,18 +27,18 @@ def sublayer(
     function: Callable[[jax.Array, jax.Array | None], tuple[jax.Array, Other]],
     dropout_key: jax.Array | None,
 ) -> tuple[jax.Array, Other]:  # [B, T, d]
-    """Returns `x + dropout(update)`, of (update, other) = `function(mask * norm(x))`.
+    """Computes `x + dropout(update)` with (update, other) = `function(mask * norm(x))`.
 
     Args:
-        config: gives the norm and the dropout rate.
-        x: the residual stream.
-        segments: 0 at padding, which is zeroed before `function`.
-        name: of the sublayer; names its norm and its random keys.
-        function: (normalised x, dropout key) -> (update, whatever it says beside).
-        dropout_key: random key of this layer.
+        config: config of the architecture, for norm and dropout rate.
+        x: residual stream [B, T, d].
+        segments: int [B, T], 0 at padding, which is zeroed before `function`.
+        name: name of the sublayer, from which its norm and random keys are named.
+        function: (normalised x, dropout key) -> (update, other outputs).
+        dropout_key: random key of this layer; None for evaluation.
 
     Returns:
-        x and what `function` said beside.
+        The new x [B, T, d] and the other outputs of `function`.
     """
     key = keys.fold(dropout_key, name)
     y = mask_padding(norm.make(config.norm, f"{name}_norm")(x), segments)
@@ -60,13 +60,22 @@ def run_stack(
 ) -> tuple[jax.Array, stack.Tree, sublayers.Extras]:
     """Runs a stack from embedded tokens to its final norm, inside a Haiku module.
 
-    Input and output are dropped out; padding is zeroed at the end. `make_layer`,
-    `per_layer_inputs` and `shared` are those of `stack.run_layers`; `final_norm` is
-    that of `finish`.
+    Dropout is applied to input and output; padding is zeroed at the end.
+
+    Args:
+        config: config of the architecture.
+        make_layer: see `stack.run_layers`.
+        num_layers: number of layers.
+        x: embedded tokens [B, T, d].
+        segments: int [B, T], 0 at padding.
+        dropout_key: random key of the stack; None for evaluation.
+        per_layer_inputs: see `stack.run_layers`.
+        shared: see `stack.run_layers`.
+        final_norm: see `finish`.
 
     Returns:
-        [B, T, d], the layers' own outputs stacked along a leading axis, and extras of
-        the stack itself, which are none here.
+        x [B, T, d], the layers' outputs stacked along a leading axis, and extras of the
+        stack itself, which are empty here.
     """
     x = drop(config, x, keys.fold(dropout_key, "input"))
     x, outputs = stack.run_layers(
@@ -89,9 +98,14 @@ def finish(
     dropout_key: jax.Array | None,
     final_norm: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:  # [B, T, d]
-    """Returns the output of a stack: its final norm, dropped out, padding zeroed.
+    """Applies the final norm and dropout to a stack's output and zeroes padding.
 
-    `final_norm` is None for one of the stack's own.
+    Args:
+        config: config of the architecture.
+        x: residual stream [B, T, d].
+        segments: int [B, T], 0 at padding.
+        dropout_key: random key of the stack; None for evaluation.
+        final_norm: the norm to apply; None to create the stack's own.
     """
     x = (final_norm or norm.make(config.norm, "final_norm"))(x)
     return mask_padding(drop(config, x, keys.fold(dropout_key, "final")), segments)
@@ -100,11 +114,11 @@ def finish(
 def drop(
     config: config_lib.TransformerConfig, x: jax.Array, key: jax.Array | None
 ) -> jax.Array:
-    """Drops out [B, T, d] as the config has it."""
+    """Applies dropout to x [B, T, d] at the config's rate."""
     shared_axes = (1,) if config.broadcast_dropout else ()
     return dropout.dropout(x, config.dropout_rate, key, shared_axes)
 
 
 def mask_padding(x: jax.Array, segments: jax.Array) -> jax.Array:
-    """Zeroes [B, T, d] where segments [B, T] are 0."""
+    """Zeroes x [B, T, d] where segments [B, T] are 0."""
     return jnp.where((segments != 0)[..., None], x, jnp.zeros((), x.dtype))

@@ -1,4 +1,4 @@
-"""Depthwise-separable convolution: a filter for each channel, then a dense layer.
+"""Depthwise-separable convolution.
 
 Shapes: B batch, T length, C input channels, O output channels, K taps.
 """
@@ -14,20 +14,20 @@ from clinometer.models.layers import parameters
 
 
 class SeparableConv(hk.Module):
-    """`(depthwise(x) + b) pointwise + b`, both with biases.
+    """Depthwise-separable convolution, `(depthwise(x) + b) pointwise + b`.
 
     See ARCHITECTURES.md#evolved-transformer-decoder-cell.
 
-    `depthwise` [C, K] is TruncatedNormal(K^-1/2), its fan-in counted as 1; `pointwise`
-    [C, O] is TruncatedNormal(C^-1/2); biases are 0. Positions outside of the sequence
-    count as zero.
+    `depthwise` [C, K] is TruncatedNormal(K^-1/2) and `pointwise` [C, O] is
+    TruncatedNormal(C^-1/2); biases are 0. Positions outside of the sequence count as
+    zero.
 
     Args:
         kernel_size: K; odd unless causal.
         num_outputs: O.
-        axes: names of C and O, see `parameters.AXES`.
-        causal: positions take themselves and those before only, else a centred window.
-        implementation: of the kernel; see `kernels.light_conv`.
+        axes: names of the axes C and O, from `parameters.AXES`.
+        causal: whether the window ends at the current position; else it is centred.
+        implementation: implementation of the kernel; see `kernels.light_conv`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SeparableConv(hk.Module):
         self.implementation = implementation
 
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, T, C] -> [B, T, O]
-        """Convolves x, in which padding is zero."""
+        """Convolves x, which must be zero at padding."""
         y = light_conv(
             x,
             self._depthwise(x),
@@ -58,7 +58,7 @@ class SeparableConv(hk.Module):
 
     @hk.name_like("__call__")
     def step(self, window: jax.Array) -> jax.Array:  # [B, >= K, C] -> [B, 1, O]
-        """Convolves at the last position of a window, causally."""
+        """Returns the causal convolution at the last position of a window."""
         y = jnp.einsum(
             "bkc,ck->bc",
             window[:, -self.kernel_size :],

@@ -1,8 +1,8 @@
-"""Runs equal layers one after the other, as a Python loop or as one scanned stack.
+"""Runs a stack of equal layers, in a Python loop or as a scan.
 
-Parameters have one canonical form, a name per layer (`encoder/layer_3/...`). The
-scanned form (`encoder/layers/layer/...`, leaves with a leading layer axis) is a view
-of it, made and undone here, so checkpoints and conversions know one tree only.
+In their canonical form, parameters have a name per layer (`encoder/layer_3/...`). The
+scanned form (`encoder/layers/layer/...`, leaves with a leading layer axis) is converted
+from and to it here, so that checkpoints only contain the canonical form.
 """
 
 from collections.abc import Callable
@@ -36,22 +36,22 @@ def run_layers(
     remat: bool = False,
     shared: bool = False,
 ) -> tuple[Tree, Tree]:
-    """Applies layers 0 ... num_layers-1 to `x`, inside a Haiku module.
+    """Applies layers 0, ..., num_layers - 1 to `x`, inside a Haiku module.
 
     Args:
-        make_layer: makes the layer module of a given name; it is called as
-            `layer(x, index, inputs)` and returns the next x and outputs of its own.
+        make_layer: creates the layer module of a given name; it is called as
+            `layer(x, index, inputs)` and returns the next x and its outputs.
         num_layers: number of layers, at least 1.
-        x: what the layers hand on; for most an array.
-        per_layer_inputs: a tree of leaves [num_layers, ...], a slice for each layer.
-        scan: one traced layer under `hk.layer_stack` (fast to compile when deep),
-            on stacked parameters, in place of a Python loop.
+        x: the value passed from layer to layer, usually an array.
+        per_layer_inputs: a tree of leaves [num_layers, ...], sliced for each layer.
+        scan: trace one layer under `hk.layer_stack` on stacked parameters, which
+            compiles faster for deep stacks, instead of a Python loop.
         remat: recompute each layer's activations in the backward pass.
-        shared: one layer, named "layer", in the place of all: its parameters are used
-            again and again, and have no layer axis.
+        shared: apply a single layer, named "layer", num_layers times; its parameters
+            have no layer axis.
 
     Returns:
-        The last x and the layers' outputs, stacked along a leading axis.
+        The final x, and the layers' outputs stacked along a leading axis.
     """
 
     def layer_function(name: str) -> LayerFunction:
@@ -81,20 +81,32 @@ def run_layers(
 
 
 def is_stacked(module_name: str) -> bool:
-    """Whether the parameters of this module have a leading layer axis."""
+    """Returns whether the parameters of this module have a leading layer axis."""
     return _STACKED.match(module_name) is not None
 
 
 def stack_params(params: Params) -> dict[str, dict[str, Any]]:
-    """Returns the scanned view of per-layer parameters; traceable.
+    """Converts canonical parameters to the stacked form of scanned layers; traceable.
 
-    Works on any `{module: {name: leaf}}` tree with those module names.
+    Args:
+        params: canonical parameters, or any `{module: {name: leaf}}` tree with the same
+            module names.
+
+    Raises:
+        ValueError: a stack lacks a layer.
     """
     return _join_layers(params, jnp.stack)
 
 
 def stack_axes(axes: Axes) -> dict[str, dict[str, parameters.Axes]]:
-    """Returns the axes' names of `stack_params`, of those of the canonical form."""
+    """Converts the axis names of canonical parameters to those of `stack_params`.
+
+    Args:
+        axes: axis names, as returned by `EncoderDecoder.param_axes`.
+
+    Raises:
+        ValueError: the layers of a stack have different axes.
+    """
 
     def join(layers: list[parameters.Axes]) -> parameters.Axes:
         if any(names != layers[0] for names in layers):
@@ -107,7 +119,7 @@ def stack_axes(axes: Axes) -> dict[str, dict[str, parameters.Axes]]:
 def _join_layers(
     params: Params, join: Callable[[list[Any]], Any]
 ) -> dict[str, dict[str, Any]]:
-    """Renames as the scanned view has it, and joins the leaves of equal names."""
+    """Renames modules to those of the stacked form and joins the layers' leaves."""
     result: dict[str, dict[str, Any]] = {}
     layers: dict[str, dict[int, Mapping[str, Any]]] = {}
     for module, leaves in params.items():
@@ -131,7 +143,7 @@ def _join_layers(
 
 
 def unstack_params(params: Params) -> dict[str, dict[str, Any]]:
-    """Returns the per-layer form of scanned parameters: undoes `stack_params`."""
+    """Converts stacked parameters to the canonical form; inverts `stack_params`."""
     result: dict[str, dict[str, Any]] = {}
     for module, leaves in params.items():
         match = _STACKED.match(module)

@@ -1,8 +1,8 @@
-"""The items that layers are made of: each an update of the residual stream.
+"""Sublayers, the parts of a layer, each of which updates the residual stream.
 
-A sublayer runs over whole sequences, and position by position with a state of its own.
-It is a thin shell around one module, made anew in every method of its layer, so that
-Haiku gives it the same parameters each time.
+A sublayer runs on whole sequences, and step by step with its own state. It is a thin
+wrapper around a module and is created anew in every method of its layer, so that Haiku
+finds the same parameters each time.
 
 Shapes: B batch, T length of the stream, S encoder length, d model width, H heads, G
 key-value heads, k width of a head.
@@ -23,15 +23,15 @@ State = Any  # a tree of arrays [B, ...]
 
 
 class SublayerContext(NamedTuple):
-    """What sublayers see beside the residual stream.
+    """The inputs of sublayers besides the residual stream.
 
     Attributes:
-        segments: int32 [B, T], 0 at padding.
-        bias: what the stack's relative bias is; for most the table [H, num_buckets].
-        memory: [B, S, d], the encoder's output; None in an encoder.
-        memory_segments: int32 [B, S].
-        index: int32 scalar, the position that is being decoded; None over sequences.
-        collect_health: measure also what costs more than it is worth at each step.
+        segments: segment ids, int32 [B, T], 0 at padding.
+        bias: the stack's relative bias, usually the table [H, num_buckets].
+        memory: the encoder's output [B, S, d]; None in an encoder.
+        memory_segments: segment ids of `memory`, int32 [B, S].
+        index: the position being decoded, int32 scalar; None for whole sequences.
+        collect_health: include diagnostics that are too costly for every step.
     """
 
     segments: jax.Array
@@ -43,11 +43,11 @@ class SublayerContext(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """What a sublayer says beside its update.
+    """The outputs of a sublayer besides its update.
 
     Attributes:
-        loss: float32 scalar, added to the objective.
-        health: {name: array}.
+        loss: auxiliary loss, a float32 scalar that is added to the objective.
+        health: diagnostics, {name: array}.
     """
 
     loss: jax.Array | float = 0.0
@@ -55,47 +55,47 @@ class Extras(NamedTuple):
 
 
 class Sublayer(Protocol):
-    """An item of a layer; `x` is normalised and zero at padding."""
+    """The interface of a sublayer; inputs `x` are normalised and zero at padding."""
 
     def __call__(
         self, x: jax.Array, context: SublayerContext, dropout_key: jax.Array | None
     ) -> tuple[jax.Array, Extras]:
-        """Returns the update [B, T, d] of whole sequences x [B, T, d]."""
+        """Returns the update [B, T, d] for whole sequences x [B, T, d], and extras."""
 
     def init_state(
         self, context: SublayerContext, max_length: int, dtype: Any
     ) -> State:
-        """Returns the state before the first of at most `max_length` positions."""
+        """Returns the initial state for decoding at most `max_length` positions."""
 
     def step(
         self, x: jax.Array, state: State, context: SublayerContext
     ) -> tuple[jax.Array, State]:
-        """Returns the update [B, 1, d] of one position x [B, 1, d] and the state."""
+        """Returns the update [B, 1, d] for one position, and the next state."""
 
 
 class Stateless:
-    """A sublayer whose positions do not see each other."""
+    """Base class of sublayers that treat each position independently."""
 
     def init_state(
         self, context: SublayerContext, max_length: int, dtype: Any
     ) -> State:
-        """Returns a state of nothing."""
+        """Returns an empty state."""
         del context, max_length, dtype
         return ()
 
     def step(
         self, x: jax.Array, state: State, context: SublayerContext
     ) -> tuple[jax.Array, State]:
-        """Runs over a sequence of one."""
+        """Applies the sublayer to a sequence of length 1."""
         return self(x, context, None)[0], state
 
 
 @dataclasses.dataclass(frozen=True)
 class SelfAttentionSublayer:
-    """Relative attention of the stream to itself.
+    """Self-attention sublayer with a relative bias.
 
     Attributes:
-        module: `attention.RelativeAttention`.
+        module: the Haiku module.
     """
 
     module: attention.RelativeAttention
@@ -117,7 +117,7 @@ class SelfAttentionSublayer:
     def init_state(
         self, context: SublayerContext, max_length: int, dtype: Any
     ) -> State:
-        """Returns room for keys and values, [B, max_length, G, k] each."""
+        """Returns empty keys and values, [B, max_length, G, k] each."""
         return self.module.init_state(context.memory.shape[0], max_length, dtype)
 
     def step(
@@ -129,10 +129,10 @@ class SelfAttentionSublayer:
 
 @dataclasses.dataclass(frozen=True)
 class CrossAttentionSublayer:
-    """Attention of the stream to the encoder's output, without a bias.
+    """Cross-attention sublayer, without a relative bias.
 
     Attributes:
-        module: `attention.RelativeAttention`.
+        module: the Haiku module.
     """
 
     module: attention.RelativeAttention
@@ -154,7 +154,7 @@ class CrossAttentionSublayer:
     def init_state(
         self, context: SublayerContext, max_length: int, dtype: Any
     ) -> State:
-        """Returns keys and values of the memory, [B, S, G, k] each."""
+        """Returns the keys and values of the encoder's output, [B, S, G, k] each."""
         del max_length, dtype
         return self.module.key_value(context.memory)
 
@@ -173,10 +173,10 @@ class CrossAttentionSublayer:
 
 @dataclasses.dataclass(frozen=True)
 class FeedForwardSublayer(Stateless):
-    """The position-wise network.
+    """Feed-forward sublayer.
 
     Attributes:
-        module: `feed_forward.FeedForward`.
+        module: the Haiku module.
     """
 
     module: feed_forward.FeedForward
@@ -196,7 +196,14 @@ def make_attention(
     causal: bool = False,
     num_heads: int | None = None,
 ) -> attention.RelativeAttention:
-    """Returns the attention module of a config; num_heads is None for the config's."""
+    """Returns the attention module that a config describes.
+
+    Args:
+        config: config of the architecture.
+        name: name of the module.
+        causal: whether positions attend only to themselves and earlier ones.
+        num_heads: number of heads; None for that of the config.
+    """
     heads = num_heads or config.num_heads
     return attention.RelativeAttention(
         heads,
@@ -214,21 +221,21 @@ def make_attention(
 def self_attention(
     config: config_lib.TransformerConfig, *, causal: bool, name: str = "self_attention"
 ) -> SelfAttentionSublayer:
-    """Returns self-attention as the config has it."""
+    """Returns the self-attention sublayer that a config describes."""
     return SelfAttentionSublayer(make_attention(config, name, causal=causal))
 
 
 def cross_attention(
     config: config_lib.TransformerConfig, name: str = "cross_attention"
 ) -> CrossAttentionSublayer:
-    """Returns cross-attention as the config has it."""
+    """Returns the cross-attention sublayer that a config describes."""
     return CrossAttentionSublayer(make_attention(config, name))
 
 
 def position_wise(
     config: config_lib.TransformerConfig, name: str = "feed_forward"
 ) -> FeedForwardSublayer:
-    """Returns the feed-forward sublayer as the config has it."""
+    """Returns the feed-forward sublayer that a config describes."""
     module = feed_forward.FeedForward(
         config.ffn_width,
         config.ffn_activation,
@@ -251,7 +258,7 @@ def _attend(
     args = (x, key_value, bias_table, context.segments, key_segments)
     health = {}
     if context.collect_health:
-        # Weights that nothing else needs: of the first example only.
+        # The weights are computed for this only, so for the first example only.
         first = jax.tree.map(lambda leaf: leaf[:1], (x, key_value))
         health["entropy"] = module.entropy(
             *first, bias_table, context.segments[:1], key_segments[:1]

@@ -1,9 +1,9 @@
-"""The Switch feed-forward sublayer: each token to one of many experts.
+"""The Switch feed-forward layer, which routes each token to one of many experts.
 
 See ARCHITECTURES.md#switch-routing.
 
 Shapes: B batch, T length, d model width, f hidden width, E experts, G groups of N
-tokens, in which experts have room for C tokens each.
+tokens, in which each expert has capacity for C tokens.
 """
 
 from collections.abc import Sequence
@@ -27,16 +27,16 @@ from clinometer.models.layers import parameters
 
 
 class SwitchMetrics(NamedTuple):
-    """What routing adds to the loss, and what it did; float32.
+    """Auxiliary losses and statistics of the router, float32.
 
-    Means are over groups that have a token.
+    Means are over groups with at least one token that is not padding.
 
     Attributes:
-        aux_loss: load balancing, weighted, to be added to the loss; of perfect balance
-            it is the weight itself.
-        z_loss: mean squared log-sum-exp of the router's logits, weighted.
-        load: [E], fraction of the tokens that chose each expert, before dropping.
-        dropped: fraction of the tokens for which their expert had no room.
+        aux_loss: weighted load-balancing loss, to be added to the loss; equals its
+            weight for perfect balance.
+        z_loss: weighted mean squared log-sum-exp of the router's logits.
+        load: fraction of tokens routed to each expert [E], before any is dropped.
+        dropped: fraction of tokens that exceed the capacity of their expert.
     """
 
     aux_loss: jax.Array
@@ -46,34 +46,36 @@ class SwitchMetrics(NamedTuple):
 
 
 class SwitchFFN(hk.Module):
-    """`gate * dropout(relu(x wi_e)) wo_e` with e the expert that the router likes best.
+    """`gate * dropout(relu(x wi_e)) wo_e`, where e is the expert with the largest gate.
 
-    Parameters `router` [d, E], `wi` [E, d, f] and `wo` [E, f, d], no biases, are
-    TruncatedNormal((init_scale / fan_in)^1/2). A token for which the expert has no room
-    gets 0, and so does padding. One expert is `FeedForward` exactly, if its capacity
-    factor is at least 1. The router is float32 throughout.
+    The parameters `router` [d, E], `wi` [E, d, f] and `wo` [E, f, d] are
+    TruncatedNormal((init_scale / fan_in)^1/2); there are no biases. The output is 0 for
+    padding and for tokens that exceed the capacity of their expert. With one expert and
+    a capacity factor of at least 1, the layer equals `FeedForward`. The router computes
+    in float32.
 
-    Capacity is counted in groups: as many whole sequences as fit into `group_size`
-    tokens and divide the batch, or equal parts of a sequence that is longer.
+    Capacity applies to groups: the largest number of whole sequences that fits into
+    `group_size` tokens and divides the batch, or equal parts of a longer sequence.
 
     Source: Fedus et al. 2021; ARCHITECTURES.md#switch-routing. Where public code
-    disagrees: groups of Mesh TensorFlow run across sequences where that divides better;
-    the paper recommends init_scale 0.1, Mesh TensorFlow has 1, T5X has 0.1 and a router
-    of N(0, 0.02).
+    disagrees: groups of Mesh TensorFlow cross sequences where that divides better; the
+    paper recommends an init_scale of 0.1, Mesh TensorFlow has 1, and T5X has 0.1 and a
+    router of N(0, 0.02).
 
     Args:
         d_ff: f, of each expert.
         num_experts: E.
-        capacity_factor: in training, see `kernels.expert_capacity`.
-        eval_capacity_factor: in evaluation.
-        min_capacity: least C.
-        group_size: most tokens of a group.
-        jitter: e; in training the router's input is scaled by U(1 - e, 1 + e).
-        dropout_rate: rate on the hidden layer, drawn for each element.
-        aux_loss_weight: of the load balancing loss.
-        z_loss_weight: of the router's z-loss.
+        capacity_factor: capacity factor in training; see `kernels.expert_capacity`.
+        eval_capacity_factor: capacity factor in evaluation.
+        min_capacity: minimum C.
+        group_size: maximum number of tokens per group.
+        jitter: noise e; in training the router's input is multiplied by
+            U(1 - e, 1 + e).
+        dropout_rate: dropout rate on the hidden layer, drawn for each element.
+        aux_loss_weight: weight of the load-balancing loss.
+        z_loss_weight: weight of the router z-loss.
         init_scale: variance of all initialisers, times fan-in.
-        implementation: of the kernels; see `kernels.switch_route`.
+        implementation: implementation of the kernels; see `kernels.switch_route`.
     """
 
     def __init__(
@@ -119,11 +121,15 @@ class SwitchFFN(hk.Module):
 
         Args:
             x: [B, T, d].
-            mask: bool [B, T], False for padding, which is not routed; None for none.
-            dropout_key: of jitter and dropout, in training; None for neither.
-            is_training: which capacity factor holds; None for whether there is a key.
-            exact: room for all, so that no token depends on others: for decoding, where
-                groups are small.
+            mask: bool [B, T], False at padding, which is not routed; None for all True.
+            dropout_key: random key of jitter and dropout; None for neither.
+            is_training: whether to use `capacity_factor`, jitter and dropout; None for
+                training if and only if a key is given.
+            exact: set the capacity so that no token is dropped or depends on others,
+                for decoding, where groups are small.
+
+        Returns:
+            [B, T, d] and the router's losses and statistics.
         """
         batch, length, d_model = x.shape
         num_tokens, padding = _grouping(batch, length, self.group_size)
@@ -187,7 +193,7 @@ class SwitchFFN(hk.Module):
         return y, self._metrics(route, mask)
 
     def _logits(self, tokens: jax.Array, key: jax.Array | None) -> jax.Array:
-        """The router's [G, N, E], float32."""
+        """Returns the router's logits, float32 [G, N, E]."""
         tokens = tokens.astype(jnp.float32)
         if key is not None and self.jitter:
             low, high = 1.0 - self.jitter, 1.0 + self.jitter
@@ -204,7 +210,7 @@ class SwitchFFN(hk.Module):
 
     def _metrics(self, route: Route, mask: jax.Array) -> SwitchMetrics:
         used = jnp.any(mask, axis=1)
-        # Groups of padding alone have zeros for all means.
+        # All means are zero in groups that consist of padding.
         share = mask.shape[0] / jnp.maximum(jnp.sum(used), 1)
         dropped = jnp.sum(mask & (route.slot < 0)) / jnp.maximum(jnp.sum(mask), 1)
         balance = load_balance_loss(route.load, route.probability)
@@ -217,7 +223,7 @@ class SwitchFFN(hk.Module):
 
 
 def _grouping(batch: int, length: int, group_size: int) -> tuple[int, int]:
-    """Returns the tokens of a group, and by how many to pad each sequence."""
+    """Returns the tokens per group and the padding to add to each sequence."""
     if group_size < 1:
         raise ValueError(f"SwitchFFN: group_size: must be at least 1, got {group_size}")
     if length > group_size:

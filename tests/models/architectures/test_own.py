@@ -98,7 +98,7 @@ def test_its_parameters_have_named_axes(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "ARCHITECTURES", known)
     axes = registry.build("named-NL1-pico").param_axes()
     assert axes["~"] == {"gain": ()}
-    with pytest.raises(ValueError, match="without named axes: ~/gain; make them by"):
+    with pytest.raises(ValueError, match="without named axes: ~/gain; create them"):
         registry.build("unnamed-NL1-pico").param_axes()
 
 

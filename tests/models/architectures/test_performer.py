@@ -100,7 +100,7 @@ def test_a_sequence_beyond_the_learned_table_is_refused():
         "performer-pico", {"performer_pos": "learned", "max_length": 8}
     )
     model = example.build()
-    with pytest.raises(ValueError, match="length 12, but max_length is 8"):
+    with pytest.raises(ValueError, match="length 12 exceeds max_length, 8"):
         jax.eval_shape(
             model.apply,
             jax.eval_shape(model.init, jax.random.key(0)),

@@ -147,7 +147,7 @@ def test_a_parameter_made_without_names_is_named():
         hk.Linear(2, name="linear")(jnp.ones((1, 3)))
 
     init = hk.transform(function).init
-    words = r"without named axes: linear/b, linear/w, m/bad; make them by `make` or"
+    words = r"without named axes: linear/b, linear/w, m/bad; create them with `make`"
     with pytest.raises(ValueError, match=words):
         parameters.axes_of(init)
     assert len(init(jax.random.key(0))) == 3  # It still runs.
