@@ -1,1 +1,1 @@
-"""Parameters and multiply-adds, by formula and by trace."""
+"""Counts parameters and multiply-adds, in closed form and on the traced program."""

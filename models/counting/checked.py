@@ -1,14 +1,14 @@
-"""What a model costs: parameters, the papers' multiply-adds, and true FLOPs.
+"""Counts a model's parameters, the papers' multiply-adds, and true FLOPs.
 
-Three notions are kept apart (ARCHITECTURES.md#costs):
-- `macs_*`: the papers' "FLOPs": multiply-adds of one forward pass of a whole batch, the
-  embedding lookup counted as a one-hot product, targets padded to 128.
-- `flops_*`: algorithmic FLOPs, what the maths needs, at the real lengths: two a
-  multiply-add, a lookup counts nothing. They do not depend on the implementation.
-- `flops_*_executed`: what the program runs on a platform, counted on its jaxpr:
-  recomputed activations included, causal blocks that a kernel skips left out.
-Only matrix products and convolutions count. In the first two attention is dense, masked
-positions included.
+Three kinds of cost are distinguished (ARCHITECTURES.md#costs):
+- `macs_*`: the papers' "FLOPs", multiply-adds of one forward pass of a whole batch. The
+  embedding lookup counts as a one-hot product, and targets are padded to 128.
+- `flops_*`: algorithmic FLOPs at the real lengths, two per multiply-add, with free
+  lookups. They do not depend on the implementation.
+- `flops_*_executed`: FLOPs of the program on a platform, counted on its jaxpr. They
+  include recomputed activations and exclude causal blocks that a kernel skips.
+Only matrix products and convolutions count. In the first two kinds, attention is dense
+and includes masked positions.
 """
 
 from collections.abc import Callable
@@ -27,37 +27,39 @@ from clinometer.models.counting import closed_form as closed_form_lib
 from clinometer.models.seq2seq import batch as batch_lib
 
 PAPER_DECODER_LENGTH = 128
-# Forward, and the gradients by both operands of every product.
+# The forward pass, and the gradients of both operands of every product.
 TRAIN_STEP_FORWARDS = 3
 _EXAMPLES = ranges.Whole(1)
 
 
 class CountError(AssertionError):
-    """The closed form and the count on the jaxpr disagree: a defect in one of them."""
+    """Raised if the closed form and the count on the jaxpr disagree, which is a bug."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TransformerCounts:
-    """Costs of one model at one batch shape; FLOPs and multiply-adds of a whole batch.
+    """The cost of a model at one batch shape; FLOPs and multiply-adds are per batch.
 
     Attributes:
         model: canonical name.
-        params_total: all parameters.
-        params_embedding: of the embedding table, and of an output table of its own.
-        params_non_embedding: the rest.
-        params_active: used by one token.
-        batch_size: examples of a batch.
+        params_total: number of parameters.
+        params_embedding: parameters of the embedding table, and of the output table if
+            it is separate.
+        params_non_embedding: all other parameters.
+        params_active: parameters used by one token.
+        batch_size: number of examples of a batch.
         encoder_length: S.
         decoder_length: T.
-        macs_forward_batch: the papers' convention, at `macs_decoder_length`.
+        macs_forward_batch: multiply-adds by the papers' convention, at
+            `macs_decoder_length`.
         macs_decoder_length: T of the papers' convention.
-        flops_forward: algorithmic.
-        flops_forward_non_embedding: algorithmic, without the logits' product.
-        flops_train_step: algorithmic, forward and backward.
-        flops_forward_executed: on the jaxpr, of the platform's kernels; None, as the
-            next two, if nothing was traced.
-        flops_train_step_executed: the same, no layer recomputed.
-        flops_train_step_remat_executed: the same, every layer recomputed.
+        flops_forward: algorithmic FLOPs of the forward pass.
+        flops_forward_non_embedding: the same without the logits.
+        flops_train_step: algorithmic FLOPs of the forward and the backward pass.
+        flops_forward_executed: FLOPs of the forward pass, counted on the jaxpr with the
+            platform's kernels; like the next two, None if nothing was traced.
+        flops_train_step_executed: the same for a training step without recomputation.
+        flops_train_step_remat_executed: the same with every layer recomputed.
     """
 
     model: str
@@ -93,18 +95,18 @@ def count(
     """Counts an encoder-decoder; see `EncoderDecoder.count`.
 
     Args:
-        with_form: (scan_layers, remat) -> the model in this form.
-        closed_form: what it should cost.
-        batch_size: examples of a batch.
-        shape: the lengths.
-        platform: whose kernels the executed FLOPs are of.
-        trace: check the closed forms and count what is executed.
+        with_form: (scan_layers, remat) -> the model with these options.
+        closed_form: its cost in closed form.
+        batch_size: number of examples of a batch.
+        shape: shape of an example.
+        platform: platform of the executed FLOPs.
+        trace: trace the model to check the closed forms and count executed FLOPs.
     """
     try:
         _EXAMPLES.check(batch_size)
     except OptionError as error:
         raise OptionError(f"batch_size: {error}") from None
-    # Scanned layers trace in a time that does not grow with the depth.
+    # The time to trace scanned layers does not grow with the depth.
     model = with_form(scan_layers=True, remat=False)
     params = closed_form.param_counts(model.config)
     if params.total > limits.PARAMETERS:
@@ -156,12 +158,12 @@ def count(
 def train_step_flops(
     model: model_lib.Model, batch: model_lib.Batch, platform: str | None = None
 ) -> int:
-    """FLOPs on the jaxpr of loss and gradients.
+    """Counts the FLOPs of a training step on the jaxpr of loss and gradients.
 
     Args:
-        model: any.
-        batch: of `model.abstract_batch`.
-        platform: as `cost.count_flops`.
+        model: any model.
+        batch: a batch, or the output of `model.abstract_batch`.
+        platform: see `cost.count_flops`.
     """
 
     def objective(params: model_lib.Params, batch: model_lib.Batch) -> jax.Array:
@@ -177,4 +179,6 @@ def train_step_flops(
 
 def _check(what: str, closed: int, walked: int) -> None:
     if closed != walked:
-        raise CountError(f"{what}: closed form {closed:,}, on the jaxpr {walked:,}")
+        raise CountError(
+            f"{what}: {closed:,} in closed form, but {walked:,} in the traced program"
+        )

@@ -1,7 +1,7 @@
-"""Closed forms of parameters and multiply-adds, piece by piece.
+"""Parameters and multiply-adds of a model's parts in closed form.
 
-Each architecture adds these pieces up in its own file. Multiply-adds are of one example
-and count every position, masked ones too: causal attention is dense, as in the papers.
+Each architecture sums these in its own file. Multiply-adds are those of one example and
+include masked positions: causal attention counts as dense, as in the papers.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,10 @@ class ParamCounts:
     """Numbers of parameters.
 
     Attributes:
-        total: all of them.
-        embedding: of the input table and, if it is another one, of the output table.
-        active: used by one token; less than total only where experts are chosen.
+        total: all parameters.
+        embedding: parameters of the input table and, if it is separate, of the output
+            table.
+        active: parameters used by one token; less than total only with experts.
     """
 
     total: int
@@ -32,10 +33,10 @@ class Macs:
     """Multiply-adds of the forward pass of one example.
 
     Attributes:
-        body: of the layers.
-        logits: of the projection on the vocabulary.
-        lookup: what the papers count for looking tokens up, as a one-hot product; the
-            program does not run it.
+        body: multiply-adds of the layers.
+        logits: multiply-adds of the projection to the vocabulary.
+        lookup: multiply-adds that the papers count for looking up tokens, as a one-hot
+            product; the program does not execute them.
     """
 
     body: int
@@ -45,12 +46,12 @@ class Macs:
 
 @dataclasses.dataclass(frozen=True)
 class ClosedForm:
-    """What the models of an architecture cost, by formula.
+    """The cost of an architecture's models in closed form.
 
     Attributes:
         param_counts: (config) -> numbers of parameters.
-        forward_macs: (config, S, T) -> multiply-adds; raises ConfigError where the
-            lengths do not suit.
+        forward_macs: (config, S, T) -> multiply-adds; raises ConfigError for lengths
+            that the model does not accept.
     """
 
     param_counts: Callable[[Any], ParamCounts]
@@ -58,31 +59,31 @@ class ClosedForm:
 
 
 def attention_params(config: config_lib.TransformerConfig) -> int:
-    """Parameters of one attention sublayer, without its norm."""
+    """Returns the parameters of one attention sublayer, without its norm."""
     inner = config.num_heads * config.d_kv
     projections = 1 if config.shared_kv else 2
     return config.d_model * (2 * inner + projections * config.kv_heads * config.d_kv)
 
 
 def norm_params(config: config_lib.TransformerConfig) -> int:
-    """Parameters of one norm."""
+    """Returns the parameters of one norm."""
     return (2 if config.norm == "layer" else 1) * config.d_model
 
 
 def feed_forward_params(config: config_lib.TransformerConfig) -> int:
-    """Parameters of one feed-forward sublayer, without its norm."""
+    """Returns the parameters of one feed-forward sublayer, without its norm."""
     return (3 if config.is_gated else 2) * config.d_model * config.ffn_width
 
 
 def embedding_params(config: config_lib.TransformerConfig) -> int:
-    """Parameters of the input table and of an output table of its own."""
+    """Returns the parameters of the input table, and of a separate output table."""
     return (1 if config.tie_embeddings else 2) * config.vocab_size * config.d_model
 
 
 def attention_macs(
     config: config_lib.TransformerConfig, query_length: int, key_length: int
 ) -> int:
-    """Multiply-adds of projections, logits and weighted values."""
+    """Returns the multiply-adds of attention: projections, logits, weighted values."""
     inner = config.num_heads * config.d_kv
     return (
         projection_macs(config, query_length, key_length)
@@ -93,7 +94,7 @@ def attention_macs(
 def projection_macs(
     config: config_lib.TransformerConfig, query_length: int, key_length: int
 ) -> int:
-    """Multiply-adds of attention's four projections."""
+    """Returns the multiply-adds of attention's projections."""
     inner = config.num_heads * config.d_kv
     projections = 1 if config.shared_kv else 2
     key_value = projections * config.kv_heads * config.d_kv
@@ -101,7 +102,7 @@ def projection_macs(
 
 
 def feed_forward_macs(config: config_lib.TransformerConfig, length: int) -> int:
-    """Multiply-adds of the feed-forward sublayer."""
+    """Returns the multiply-adds of one feed-forward sublayer."""
     return length * feed_forward_params(config)
 
 
@@ -113,14 +114,14 @@ def model_params(
     bias_tables: int = 2,
     beside: int = 0,
 ) -> ParamCounts:
-    """Parameters of an encoder-decoder of equal layers.
+    """Returns the numbers of parameters of an encoder-decoder of equal layers.
 
     Args:
-        config: of the architecture.
-        encoder_layer: parameters of one layer of the encoder.
-        decoder_layer: likewise of the decoder.
-        bias_tables: relative bias tables [H, num_buckets].
-        beside: parameters beside layers, embeddings, tables and the final norms.
+        config: config of the architecture.
+        encoder_layer: parameters of one encoder layer.
+        decoder_layer: parameters of one decoder layer.
+        bias_tables: number of relative bias tables [H, num_buckets].
+        beside: parameters besides layers, embeddings, bias tables and final norms.
     """
     embedding = embedding_params(config)
     total = (
@@ -142,14 +143,16 @@ def model_macs(
     encoder_layer: int,
     decoder_layer: int,
 ) -> Macs:
-    """Multiply-adds of an encoder-decoder of equal layers and T5's embeddings.
+    """Returns the multiply-adds of an encoder-decoder of equal layers.
+
+    Embeddings and logits are T5's.
 
     Args:
-        config: of the architecture.
+        config: config of the architecture.
         encoder_length: S.
         decoder_length: T.
-        encoder_layer: multiply-adds of one layer of the encoder.
-        decoder_layer: likewise of the decoder.
+        encoder_layer: multiply-adds of one encoder layer.
+        decoder_layer: multiply-adds of one decoder layer.
     """
     table = config.vocab_size * config.d_model
     return Macs(

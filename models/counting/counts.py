@@ -17,23 +17,26 @@ def count(
     trace: bool = True,
     **overrides: Any,
 ) -> checked.TransformerCounts:
-    """Counts one model without allocating or compiling anything.
+    """Counts a model's cost without allocating or compiling anything.
 
     Args:
-        name: as for `registry.build`.
-        batch_size: examples of a batch.
-        encoder_length: S; also of a model that takes one length, unless `overrides`
-            give it another.
+        name: see `registry.build`.
+        batch_size: number of examples of a batch.
+        encoder_length: S; a model that accepts one input length only is built for it,
+            unless `overrides` set another.
         decoder_length: T.
-        platform: as for `EncoderDecoder.count`.
-        trace: likewise.
-        **overrides: as for `registry.build`.
+        platform: see `EncoderDecoder.count`.
+        trace: see `EncoderDecoder.count`.
+        **overrides: see `registry.build`.
+
+    Returns:
+        The counts.
 
     Raises:
-        ModelNameError: the name cannot be read.
-        ConfigError: as `registry.build` and `EncoderDecoder.count`.
-        OptionError: a batch or length is out of range.
-        CountError: closed form and jaxpr disagree.
+        ModelNameError: the name is invalid.
+        ConfigError: see `registry.build` and `EncoderDecoder.count`.
+        OptionError: a batch size or length is out of range.
+        CountError: the closed form and the traced program disagree.
     """
     shape = batch_lib.TextShape(encoder_length, decoder_length)
     length_field = registry.architecture_of(name).length_field

@@ -1,1 +1,1 @@
-"""The encoder-decoder: its pure functions, its network and its loss."""
+"""Encoder-decoder models: network, pure functions, batch layout and loss."""

@@ -1,4 +1,4 @@
-"""The layout of a batch of texts: the one file that knows its keys.
+"""The layout of a batch of texts; no other module knows its keys.
 
 Shapes: B batch, S encoder length, T decoder length.
 """
@@ -15,7 +15,7 @@ from clinometer.models import model as model_lib
 
 PAD_ID = 0
 
-# Those of inputs are also the names of the arguments of `EncoderDecoder.forward`.
+# The keys of inputs are also the argument names of `EncoderDecoder.forward`.
 _TARGETS = "decoder_target_tokens"
 _INPUT_SEGMENTS, _TARGET_SEGMENTS = "encoder_segment_ids", "decoder_segment_ids"
 
@@ -24,12 +24,12 @@ _LENGTH = ranges.Whole(1)
 
 @dataclasses.dataclass(frozen=True)
 class TextShape:
-    """What one example, a row of a batch, is like.
+    """The shape of a row of a batch of texts.
 
     Attributes:
         encoder_length: S.
         decoder_length: T.
-        packed: a row holds several examples, told apart by segments.
+        packed: whether a row holds several examples, separated by segment ids.
 
     Raises:
         OptionError: a length is out of range.
@@ -53,17 +53,20 @@ def make(
     input_segments: np.ndarray | None = None,
     target_segments: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Returns the batch of rows of token ids, 0 at padding.
+    """Builds a batch from rows of token ids.
 
-    The decoder sees the targets shifted right by one: each example starts with id 0,
-    which is also padding's.
+    The decoder's inputs are the targets shifted right by one; each example starts with
+    id 0, which is also the padding id.
 
     Args:
-        inputs: int32 [B, S].
-        targets: int32 [B, T].
+        inputs: int32 [B, S], 0 at padding.
+        targets: int32 [B, T], 0 at padding.
         input_segments: int32 [B, S] if rows are packed: 1, 2, ... for the examples of
             a row, 0 at padding.
         target_segments: int32 [B, T], likewise.
+
+    Returns:
+        The batch as {key: int32 array}.
     """
     decoder_inputs = np.full_like(targets, PAD_ID)
     decoder_inputs[:, 1:] = targets[:, :-1]
@@ -81,7 +84,7 @@ def make(
 
 
 def abstract(batch_size: int, shape: TextShape) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns shapes and dtypes of what `make` returns."""
+    """Returns the shapes and dtypes of a batch built by `make`."""
     inputs, targets = (
         jax.ShapeDtypeStruct((batch_size, length), jnp.int32)
         for length in (shape.encoder_length, shape.decoder_length)
@@ -99,7 +102,7 @@ def abstract(batch_size: int, shape: TextShape) -> dict[str, jax.ShapeDtypeStruc
 def random(
     seed: int, batch_size: int, shape: TextShape, vocab_size: int
 ) -> dict[str, jax.Array]:
-    """Returns a batch of random tokens, one example a row."""
+    """Returns a batch of random tokens, with one example per row."""
     rng = np.random.default_rng(seed)
     inputs, targets = (
         rng.integers(2, vocab_size, (batch_size, length), np.int32)
@@ -110,16 +113,20 @@ def random(
 
 
 def split(batch: model_lib.Batch) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Returns the arguments of `EncoderDecoder.forward`, and the targets [B, T]."""
+    """Splits a batch into arguments of `EncoderDecoder.forward` and targets [B, T]."""
     return {k: v for k, v in batch.items() if k != _TARGETS}, batch[_TARGETS]
 
 
 def token_segments(tokens: jax.Array, *, has_start: bool = False) -> jax.Array:
-    """Returns int32 segment ids: 1 at tokens, 0 at padding.
+    """Returns segment ids of unpacked rows: 1 at tokens, 0 at padding.
 
     Args:
         tokens: int [B, L].
-        has_start: the first token is the start token, which has padding's id.
+        has_start: whether the first token is the start token, whose id is also the
+            padding id.
+
+    Returns:
+        int32 [B, L].
     """
     segments = (jnp.asarray(tokens) != PAD_ID).astype(jnp.int32)
     return segments.at[:, 0].set(1) if has_start else segments

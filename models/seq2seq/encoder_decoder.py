@@ -1,4 +1,4 @@
-"""Encoder, decoder and network of every architecture; each file fills in what differs.
+"""The encoder, the decoder and their network, which all architectures build on.
 
 Shapes: B batch, T decoder length, S encoder length, d model width, H heads, V
 vocabulary, L layers.
@@ -41,23 +41,23 @@ class RunStack(Protocol):
         dropout_key: jax.Array | None = None,
         per_layer_inputs: stack.Tree = None,
     ) -> tuple[jax.Array, stack.Tree, sublayers.Extras]:
-        """Returns x, the layers' outputs along a leading axis, the stack's extras."""
+        """Returns x, the layers' stacked outputs, and extras of the stack itself."""
 
 
 class _Stack(hk.Module):
-    """What encoder and decoder have in common.
+    """Base class of encoder and decoder.
 
     Args:
-        config: of the architecture.
-        make_sublayers: see `layer.MakeSublayers`.
-        num_layers: layers of this stack; None for as many as the config has here.
-        make_bias: makes what is `Context.bias`; None for a table [H, num_buckets] of
-            the stack's own.
-        make_layer: makes the layer of a name; None for layers of the stack's own.
+        config: config of the architecture.
+        make_sublayers: creates the sublayers of a layer; see `layer.MakeSublayers`.
+        num_layers: number of layers; None for that of the config.
+        make_bias: creates `SublayerContext.bias`; None for the stack's own relative
+            bias table [H, num_buckets].
+        make_layer: creates the layer of a given name; None for the stack's own layers.
         run_stack: runs the layers.
     """
 
-    layers_field: str  # of the config
+    layers_field: str  # The config field with the number of layers.
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class _Stack(hk.Module):
         context: sublayers.SublayerContext,
         dropout_key: jax.Array | None,
     ) -> tuple[jax.Array, sublayers.Extras]:
-        """Runs over whole sequences; health has a leading axis of layers."""
+        """Runs on whole sequences; health has a leading axis of layers."""
 
         def make_layer(name: str) -> stack.LayerFunction:
             layer = self.make_layer(name)
@@ -104,7 +104,7 @@ class _Stack(hk.Module):
 
 
 class Encoder(_Stack):
-    """Layers over the input."""
+    """The encoder stack; see `_Stack` for its arguments."""
 
     layers_field = "num_encoder_layers"
 
@@ -114,7 +114,16 @@ class Encoder(_Stack):
         segments: jax.Array,  # [B, S]
         mode: seq2seq.ForwardOptions,
     ) -> tuple[seq2seq.Encoded, sublayers.Extras]:
-        """Encodes embedded tokens."""
+        """Encodes embedded tokens.
+
+        Args:
+            x: embedded tokens [B, S, d].
+            segments: int [B, S], 0 at padding.
+            mode: options of the forward pass.
+
+        Returns:
+            The encoded input, and extras.
+        """
         context = sublayers.SublayerContext(
             segments, self.make_bias(), collect_health=mode.collect_health
         )
@@ -123,7 +132,7 @@ class Encoder(_Stack):
 
 
 class Decoder(_Stack):
-    """Causal layers over the output, which see the encoder's."""
+    """The decoder stack; see `_Stack` for its arguments."""
 
     layers_field = "num_decoder_layers"
 
@@ -134,7 +143,17 @@ class Decoder(_Stack):
         encoded: seq2seq.Encoded,
         mode: seq2seq.ForwardOptions,
     ) -> tuple[jax.Array, sublayers.Extras]:
-        """Runs under teacher forcing."""
+        """Runs under teacher forcing.
+
+        Args:
+            x: embedded tokens [B, T, d].
+            segments: int [B, T], 0 at padding.
+            encoded: output of the encoder.
+            mode: options of the forward pass.
+
+        Returns:
+            h [B, T, d], and extras.
+        """
         context = sublayers.SublayerContext(
             segments,
             self.make_bias(),
@@ -148,10 +167,16 @@ class Decoder(_Stack):
     def init_cache(
         self, encoded: seq2seq.Encoded, max_decode_length: int
     ) -> seq2seq.Cache:
-        """Returns the state of every layer before the first position.
+        """Returns the initial state of all layers.
 
-        `layers` holds {sublayer: state}, leaves [L, B, ...]; `segments` the encoder's;
-        `index` counts the tokens fed so far.
+        Args:
+            encoded: output of the encoder.
+            max_decode_length: maximum number of steps.
+
+        Returns:
+            A dictionary with "layers", which holds {sublayer: state} with leaves [L, B,
+            ...]; "segments", those of the encoder; and "index", the number of steps so
+            far.
         """
         batch_size, _, d_model = encoded.memory.shape
         segments = jnp.ones((batch_size, 1), jnp.int32)
@@ -182,7 +207,7 @@ class Decoder(_Stack):
     def step(
         self, x: jax.Array, cache: seq2seq.Cache
     ) -> tuple[jax.Array, seq2seq.Cache]:
-        """Decodes one position: x [B, 1, d] -> h [B, 1, d] and the next state."""
+        """Decodes one position x [B, 1, d]; returns h [B, 1, d] and the next state."""
         segments = jnp.ones((x.shape[0], 1), jnp.int32)
         context = sublayers.SublayerContext(
             segments,
@@ -211,13 +236,18 @@ class Decoder(_Stack):
 
 
 def relative_bias(config: Config, num_heads: int | None = None) -> Callable[[], Any]:
-    """Returns the maker of a stack's own table [H, num_buckets]."""
+    """Returns a function that creates a stack's relative bias table.
+
+    Args:
+        config: config of the architecture.
+        num_heads: number of heads; None for that of the config.
+    """
     heads = num_heads or config.num_heads
     return lambda: attention.RelativeBias(heads, "relative_bias")()
 
 
 def no_bias() -> None:
-    """Makes no bias, for stacks whose sublayers have no use for one."""
+    """Returns None, as `make_bias` of stacks without a relative bias."""
 
 
 def make_network(
@@ -228,15 +258,17 @@ def make_network(
     positions: Positions | None = None,
     logits: Callable[[jax.Array], jax.Array] | None = None,
 ) -> seq2seq.Network:
-    """Puts a network together, inside `hk.transform`.
+    """Builds a network; must be called inside `hk.transform`.
 
     Args:
-        config: of the architecture.
-        encoder: as `Encoder`.
-        decoder: as `Decoder`.
-        embed: (tokens [B, T], position of the first) -> [B, T, d]; None for T5's.
-        positions: what is added to embedded tokens; None for nothing.
-        logits: h [B, T, d] -> float32 [B, T, V]; None for T5's.
+        config: config of the architecture.
+        encoder: an `Encoder`, or a module that is called like one.
+        decoder: a `Decoder`, or a module with the same methods.
+        embed: (tokens [B, T], position of the first token) -> [B, T, d]; None for T5's
+            embedding.
+        positions: (position of the first token, T) -> position embeddings to add to
+            T5's embedding; None for none.
+        logits: h [B, T, d] -> float32 [B, T, V]; None for T5's logits.
     """
     if embed is None or logits is None:
         token_embedding = embedding.TokenEmbedding(

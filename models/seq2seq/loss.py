@@ -10,16 +10,20 @@ from clinometer.models.seq2seq import batch as batch_lib
 def cross_entropy(
     logits: jax.Array, targets: jax.Array, z_loss: float = 0.0
 ) -> model_lib.Loss:
-    """Returns the summed losses of `logits` [B, T, V] for int `targets` [B, T].
+    """Returns the cross-entropy and z-loss, summed over the targets, in float32.
 
-    Computed in float32; positions with target 0 (padding) weigh nothing; see
-    ARCHITECTURES.md#training-loss. T5 divides `loss_sum + z_loss_sum` by B T, padding
-    included; the reported negative log-perplexity is `-loss_sum / weight_sum`.
+    T5 divides `loss_sum + z_loss_sum` by B T, padding included; the reported negative
+    log-perplexity is `-loss_sum / weight_sum`. See ARCHITECTURES.md#training-loss.
+
+    Args:
+        logits: [B, T, V].
+        targets: int [B, T]; positions with target 0 (padding) have no weight.
+        z_loss: weight of the z-loss.
     """
     logits = logits.astype(jnp.float32)
     weights = (targets != batch_lib.PAD_ID).astype(jnp.float32)
     log_z = jax.nn.logsumexp(logits, axis=-1)
-    # A masked sum, not a gather: its gradient is a select instead of a scatter.
+    # A masked sum instead of a gather, so that its gradient needs no scatter.
     vocabulary = jnp.arange(logits.shape[-1], dtype=targets.dtype)[None, None, :]
     is_target = vocabulary == targets[..., None]
     target_logits = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)

@@ -1,4 +1,4 @@
-"""What every encoder-decoder model offers, whatever its layers are made of.
+"""`EncoderDecoder`, the pure functions of all encoder-decoder models.
 
 Shapes: B batch, S encoder length, T decoder length, d model width, V vocabulary.
 """
@@ -27,11 +27,11 @@ Cache = dict[str, Any]
 
 
 class ForwardOptions(NamedTuple):
-    """How a forward pass over whole sequences is run.
+    """Options of a forward pass over whole sequences.
 
     Attributes:
-        dropout_key: random key; None is evaluation.
-        collect_health: measure also what costs more than it is worth at each step.
+        dropout_key: random key; None for evaluation.
+        collect_health: include diagnostics that are too costly for every step.
     """
 
     dropout_key: jax.Array | None = None
@@ -39,13 +39,14 @@ class ForwardOptions(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a forward pass says, for training.
+    """The outputs of a forward pass.
 
     Attributes:
         logits: float32 [B, T, V].
-        auxiliary_loss: float32 scalar, added to the mean loss of a token: routers'
-            balance, pondering; 0 for most architectures.
-        health: {"encoder/SUBLAYER/NAME": array}, most with a leading axis of layers.
+        auxiliary_loss: float32 scalar, added to the mean loss per token, such as the
+            load-balancing loss or ponder cost; 0 for most architectures.
+        health: diagnostics, {"encoder/SUBLAYER/NAME": array}, most of them with a
+            leading axis of layers.
     """
 
     logits: jax.Array
@@ -54,11 +55,11 @@ class Outputs(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """What the decoder sees of the input.
+    """The output of the encoder.
 
     Attributes:
-        memory: [B, S', d]; S' is S unless the encoder pools.
-        segments: int32 [B, S'], 0 at padding.
+        memory: encoded inputs [B, S', d]; S' is S unless the encoder pools.
+        segments: segment ids, int32 [B, S'], 0 at padding.
     """
 
     memory: jax.Array
@@ -67,15 +68,16 @@ class Encoded(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """Haiku functions of one architecture, made and called inside `hk.transform`.
+    """The Haiku functions of an architecture, to be used inside `hk.transform`.
 
     Attributes:
         encode: (tokens [B, S], segments [B, S], mode) -> (Encoded, Extras).
         decode: (encoded, tokens [B, T], segments [B, T], mode) -> (float32 logits
             [B, T, V], Extras).
-        init_cache: (encoded, max_decode_length) -> the decoder's state.
+        init_cache: (encoded, max_decode_length) -> initial state of the decoder.
         decode_step: (cache, tokens [B]) -> (float32 logits [B, V], cache).
-        input_length: an S that `encode` takes, to draw parameters with.
+        input_length: an input length S that `encode` accepts, used to initialise the
+            parameters.
     """
 
     encode: Callable[..., tuple[Encoded, sublayers.Extras]]
@@ -86,14 +88,14 @@ class Network:
 
 
 class EncoderDecoder:
-    """An encoder-decoder as pure functions over a parameter dictionary.
+    """An encoder-decoder as pure functions of a parameter dictionary.
 
-    It is a `models.Model` of texts, whose batches `batch.py` lays out and whose shape
-    is a `TextShape`; and it decodes.
+    It implements `models.Model` for texts, with the batches of `batch.py` and shapes
+    given as `TextShape`, and adds functions for decoding.
 
     Parameters are `{module: {name: float32 array}}` with a module name per layer
-    (`encoder/layer_0/self_attention`). If `config.scan_layers`, every function but
-    `init` takes them in the form of `models.stack_params`.
+    (`encoder/layer_0/self_attention`). If `config.scan_layers` is set, all functions
+    except `init` take them in the form of `models.stack_params`.
 
     Attributes:
         name: canonical name, e.g. "transformer-NL16-SM".
@@ -113,13 +115,13 @@ class EncoderDecoder:
             name: canonical name.
             config: the architecture's frozen config.
             make_network: (config) -> Haiku functions, called inside `hk.transform`.
-            closed_form: what the network costs, as functions of the config.
+            closed_form: the cost of the network in closed form.
         """
         self.name = name
         self.config = config
         self._make_network = make_network
         self._closed_form = closed_form
-        # Canonical parameters have a name per layer, also where layers are scanned.
+        # Canonical parameters have a name per layer, even if layers are scanned.
         canonical = dataclasses.replace(config, scan_layers=False, remat=False)
 
         def initialise() -> jax.Array:
@@ -174,33 +176,36 @@ class EncoderDecoder:
         self._decode_step = _pure(lambda *args: make_network(config).decode_step(*args))
 
     def init(self, key: jax.Array) -> Params:
-        """Draws parameters; the draw of each depends on `key` and its name alone."""
+        """Initialises parameters; each depends only on `key` and its own name."""
         return self._init(key)
 
     def param_axes(self) -> dict[str, dict[str, parameters.Axes]]:
-        """Returns the names of every parameter's axes, in the form that `init` has.
+        """Returns the axis names of all parameters in canonical form.
 
-        Those of the stacked form are `models.stack_axes` of them. Nothing is allocated.
+        `models.stack_axes` converts them to the stacked form. Nothing is allocated.
+
+        Returns:
+            {module: {name: axes}}.
 
         Raises:
-            ValueError: a parameter was made without names; see `parameters.make`.
+            ValueError: a parameter was created without names; see `parameters.make`.
         """
         return parameters.axes_of(self.init)
 
     def from_canonical(self, params: Params) -> Params:
-        """Returns canonical parameters in the form that all other functions take."""
+        """Converts canonical parameters to the form that all other functions take."""
         return stack.stack_params(params) if self.config.scan_layers else params
 
     def abstract_batch(
         self, batch_size: int, shape: batch_lib.TextShape
     ) -> dict[str, jax.ShapeDtypeStruct]:
-        """Returns shapes and dtypes of a batch; see `batch.py`."""
+        """Returns the shapes and dtypes of a batch; see `batch.py`."""
         return batch_lib.abstract(batch_size, shape)
 
     def random_batch(
         self, seed: int, batch_size: int, shape: batch_lib.TextShape
     ) -> dict[str, jax.Array]:
-        """Returns a batch of random tokens of the whole vocabulary."""
+        """Returns a batch of random tokens from the whole vocabulary."""
         return batch_lib.random(seed, batch_size, shape, self.config.vocab_size)
 
     def loss(
@@ -223,7 +228,7 @@ class EncoderDecoder:
         )
 
     def check(self, shape: batch_lib.TextShape) -> None:
-        """Raises ConfigError unless the model takes texts of these lengths."""
+        """Raises ConfigError unless the model accepts texts of these lengths."""
         self.count(1, shape, trace=False)
 
     def count(
@@ -237,24 +242,24 @@ class EncoderDecoder:
         """Counts parameters, multiply-adds and FLOPs; allocates nothing.
 
         Args:
-            batch_size: examples of a batch.
-            shape: the lengths.
-            platform: whose kernels the executed FLOPs are of: "cpu", "tpu", ...
-            trace: trace the model, to check the closed forms and to count what is
-                executed; without it, a count takes a millisecond.
+            batch_size: number of examples of a batch.
+            shape: shape of an example.
+            platform: platform of the executed FLOPs, "cpu", "tpu", ...
+            trace: trace the model to check the closed forms and to count executed
+                FLOPs; without it, counting takes about a millisecond.
 
         Raises:
-            ConfigError: there are more than `limits.PARAMETERS` parameters, or the
-                lengths do not suit the model.
+            ConfigError: the model has more than `limits.PARAMETERS` parameters or does
+                not accept the lengths.
             OptionError: the batch size is out of range.
-            CountError: closed form and jaxpr disagree.
+            CountError: the closed form and the traced program disagree.
         """
         return checked.count(
             self._with_form, self._closed_form, batch_size, shape, platform, trace
         )
 
     def _with_form(self, **fields: bool) -> "EncoderDecoder":
-        """Returns this model with `scan_layers` or `remat` set anew."""
+        """Returns this model with `scan_layers` or `remat` replaced."""
         config = dataclasses.replace(self.config, **fields)
         return EncoderDecoder(self.name, config, self._make_network, self._closed_form)
 
@@ -289,18 +294,21 @@ class EncoderDecoder:
         dropout_key: jax.Array | None = None,
         collect_health: bool = False,
     ) -> Outputs:
-        """Runs under teacher forcing; returns logits and what training needs beside.
+        """Runs the model under teacher forcing.
 
         Args:
-            params: see the class.
+            params: parameters in the form returned by `from_canonical`.
             encoder_input_tokens: int [B, S]; 0 is padding.
-            decoder_input_tokens: int [B, T]; the targets shifted right by one, so that
-                position 0 holds the start token 0.
-            encoder_segment_ids: int [B, S], 0 at padding, to pack several examples in
-                a row; default 1 at every token that is not padding.
+            decoder_input_tokens: int [B, T]; the targets shifted right by one, with the
+                start token 0 at position 0.
+            encoder_segment_ids: int [B, S], 0 at padding, for several examples in one
+                row; None for 1 at every token that is not padding.
             decoder_segment_ids: int [B, T], likewise.
-            dropout_key: random key of this step; None evaluates without dropout.
-            collect_health: measure attention's entropy too, on the first example.
+            dropout_key: random key of this step; None for evaluation, without dropout.
+            collect_health: include the attention's entropy, on the first example.
+
+        Returns:
+            The logits, the auxiliary loss and diagnostics.
         """
         if encoder_segment_ids is None:
             encoder_segment_ids = batch_lib.token_segments(encoder_input_tokens)
@@ -325,7 +333,16 @@ class EncoderDecoder:
     def init_cache(
         self, params: Params, encoded: Encoded, max_decode_length: int
     ) -> Cache:
-        """Returns the decoder's state before its first token."""
+        """Returns the initial state of the decoder.
+
+        Args:
+            params: parameters in the form returned by `from_canonical`.
+            encoded: output of `encode`.
+            max_decode_length: maximum number of `decode_step` calls, at least 1.
+
+        Raises:
+            ValueError: `max_decode_length` is less than 1.
+        """
         if max_decode_length < 1:
             raise ValueError(
                 f"init_cache: max_decode_length must be at least 1, got "
@@ -336,9 +353,16 @@ class EncoderDecoder:
     def decode_step(
         self, params: Params, cache: Cache, tokens: jax.Array
     ) -> tuple[jax.Array, Cache]:
-        """Feeds one token a row, int [B]; returns float32 logits [B, V] and the state.
+        """Decodes one step.
 
-        The first token is the start token 0. At most `max_decode_length` steps.
+        Args:
+            params: parameters in the form returned by `from_canonical`.
+            cache: state of the decoder. At most `max_decode_length` steps can follow
+                `init_cache`.
+            tokens: int [B], the previous tokens; the start token 0 in the first step.
+
+        Returns:
+            Logits of the next tokens, float32 [B, V], and the next state.
         """
         return self._decode_step(params, cache, tokens)
 
