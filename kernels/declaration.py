@@ -48,8 +48,8 @@ class Implementation:
             such form; `refuse` must then always return a reason.
         platforms: the platforms it runs on, e.g. ("cuda", "rocm"); None for all.
         refuse: takes the target's device kind, then shapes and settings; returns the
-            reason why the implementation cannot run the call, or None. Called only on
-            the implementation's own platforms.
+            reason why the implementation cannot run the call, or None. Called only if
+            the platform is supported.
         executed_flops: takes shapes and settings; returns the FLOPs that a call
             executes. None if they can be counted on the jaxpr of `run`.
         avoid: like `refuse`, but only used by "auto": why another one is faster.

@@ -23,7 +23,7 @@ def pads(taps: int, causal: bool) -> tuple[int, int]:
 
 
 def light_forward(
-    x: jax.Array,  # [1 or B, S, d]
+    x: jax.Array,  # [B, S, d]
     weights: jax.Array,  # [1 or B, H, K]
     *,
     causal: bool,
@@ -38,7 +38,7 @@ def light_forward(
 def light_backward(
     x: jax.Array,
     weights: jax.Array,
-    output_grad: jax.Array,  # [1 or B, S, d]
+    output_grad: jax.Array,  # [B, S, d]
     *,
     causal: bool,
     groups: int,
@@ -68,8 +68,8 @@ def light_backward(
 
 
 def dynamic_forward(
-    x: jax.Array,  # [1 or B, S, d]
-    weights: jax.Array,  # [1 or B, S, H, K]
+    x: jax.Array,  # [B, S, d]
+    weights: jax.Array,  # [B, S, H, K]
     *,
     causal: bool,
 ) -> tuple[jax.Array]:
@@ -81,7 +81,7 @@ def dynamic_forward(
 def dynamic_backward(
     x: jax.Array,
     weights: jax.Array,
-    output_grad: jax.Array,  # [1 or B, S, d]
+    output_grad: jax.Array,  # [B, S, d]
     *,
     causal: bool,
 ) -> tuple[jax.Array, jax.Array]:

@@ -23,7 +23,7 @@ def forward(
     query: jax.Array,  # [B, T, H, D]
     key: jax.Array,  # [B, S, H, D]
     value: jax.Array,  # [B, S, H, D]
-    mask: jax.Array,  # [1 or B, S] on phi(key), or [1, 0]
+    mask: jax.Array,  # [1 or B, S] of phi(key), or [1, 0]
     *,
     causal: bool,
     epsilon: float,

@@ -22,7 +22,7 @@ def forward(
     query_segments: jax.Array,  # [1 or B, T]
     key_segments: jax.Array,  # [1 or B, S]
     offset: jax.Array,  # [1 or B]
-    multiplier: jax.Array,  # [B, H, T, S] on the weights, or [B, 0, 0, 0]
+    multiplier: jax.Array,  # [B, H, T, S] of the weights, or [1, 0, 0, 0]
     *,
     causal: bool,
     masked: bool,

@@ -132,7 +132,7 @@ def combine_gradients(
 def expert_matmul_forward(
     x: jax.Array,  # [G, E, C, d]
     w: jax.Array,  # [1 or G, E, d, f]
-    counts: jax.Array,  # [1 or G, E]
+    counts: jax.Array,  # [G, E]
     *,
     num_tokens: int,
     num_experts: int,
@@ -147,7 +147,7 @@ def expert_matmul_forward(
 def expert_matmul_backward(
     x: jax.Array,  # [G, E, C, d]
     w: jax.Array,  # [1 or G, E, d, f]
-    counts: jax.Array,  # [1 or G, E]
+    counts: jax.Array,  # [G, E]
     y_grad: jax.Array,  # [G, E, C, f]
     *,
     num_tokens: int,
@@ -216,7 +216,7 @@ def _gather_rows(y: jax.Array, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _filled(x: jax.Array, counts: jax.Array) -> jax.Array:
-    """Returns whether each slot holds a token, bool [1 or G, E, C, 1]."""
+    """Returns whether each slot holds a token, bool [G, E, C, 1]."""
     position = jnp.arange(x.shape[2], dtype=jnp.int32)[None, None, :, None]
     return position < counts[..., None, None]
 
