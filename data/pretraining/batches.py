@@ -1,8 +1,8 @@
-"""Batches of span-corrupted rows: a pure function of (seed, step).
+"""Batches of span-corrupted rows, a pure function of (seed, step).
 
-Shapes: B rows of a global batch; S encoder and T decoder positions. Example
-step * B + i is row i of batch `step`, whoever asks for it: shard h of n gets rows
-[h * B / n, (h + 1) * B / n). Resuming needs the step's number and nothing else.
+Shapes: B rows of a global batch; S encoder and T decoder positions. Row i of batch
+`step` is example step * B + i, for any number of shards: shard h of n gets rows
+[h * B / n, (h + 1) * B / n). Resuming therefore needs only the step.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ Batch = dict[str, np.ndarray]
 
 
 class MakeBatch(Protocol):
-    """Lays rows out as a batch; the model decides which arrays that has."""
+    """A function that makes a batch from rows; the model determines its arrays."""
 
     def __call__(
         self,
@@ -30,28 +30,32 @@ class MakeBatch(Protocol):
         input_segments: np.ndarray | None = None,
         target_segments: np.ndarray | None = None,
     ) -> Batch:
-        """Returns the batch of int32 ids [B, S] and [B, T], 0 at padding.
+        """Returns a batch.
 
-        Segments are given where rows are packed: 1, 2, ... for the examples of a row,
-        0 at padding.
+        Args:
+            inputs: token ids for the encoder, int32 [B, S], 0 at padding.
+            targets: token ids for the decoder, int32 [B, T], 0 at padding.
+            input_segments: for packed rows, the number of each token's example in its
+                row, from 1, int32 [B, S], 0 at padding; None without packing.
+            target_segments: likewise for `targets`, int32 [B, T].
         """
 
 
-# Cuts of the evaluation set: fixed, so that every run is measured on the same rows.
+# Seed of the evaluation set's corruption, fixed so that all runs use the same rows.
 _EVAL_SEED = 20211104
 PREFETCH_BATCHES = 4
 
 
 class PretrainBatches:
-    """Endless shuffled batches for training.
+    """An infinite sequence of shuffled training batches.
 
-    Every epoch holds each row of the split once (the tail shorter than a row is left
-    out), in another order and with other cuts.
+    Every epoch contains each row of the split once, in a new order and with new noise
+    spans. An incomplete row at the end of the split is dropped.
 
     Attributes:
         batch_size: B, over all shards.
         lengths: raw length, S and T.
-        num_rows: rows of the split, an epoch.
+        num_rows: number of rows in the split, which is an epoch.
     """
 
     def __init__(
@@ -66,21 +70,21 @@ class PretrainBatches:
         mean_noise_span_length: float = 3.0,
         seed: int = 0,
     ):
-        """Checks everything; reads nothing yet.
+        """Checks the arguments; tokens are read later.
 
         Args:
-            store: the corpus.
-            make_batch: lays rows out as a batch.
-            split: of the store.
-            batch_size: rows of a batch, over all shards.
+            store: the token store.
+            make_batch: makes a batch of arrays from rows of tokens.
+            split: the split of the store.
+            batch_size: B, over all shards.
             encoder_length: S.
             noise_density: see `span_corruption.raw_length`.
             mean_noise_span_length: see `span_corruption.raw_length`.
-            seed: of the rows' order, and of what is cut out.
+            seed: seed of the rows' order and of the noise spans, in [0, 2^32).
 
         Raises:
-            DataError: lengths that span corruption cannot meet, a batch size below 1, a
-                seed that is not in [0, 2^32), fewer rows than a batch.
+            DataError: span corruption cannot produce these lengths, `batch_size` is
+                below 1, `seed` is out of range, or the split has less than B rows.
         """
         check_batch_size(batch_size)
         if not 0 <= seed < 1 << 32:
@@ -108,11 +112,20 @@ class PretrainBatches:
         )
 
     def epoch(self, step: int) -> float:
-        """Epochs seen before batch `step`."""
+        """Returns the number of epochs seen before batch `step`."""
         return step * self.batch_size / self.num_rows
 
     def batch(self, step: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """A shard of batch `step`: B / num_shards rows, laid out by `make_batch`."""
+        """Returns a shard of batch `step`, with B / num_shards rows.
+
+        Args:
+            step: index of the batch, 0 or more.
+            shard: index of the shard.
+            num_shards: number of shards, a divisor of B.
+
+        Raises:
+            DataError: an argument is out of range.
+        """
         if step < 0:
             raise DataError(f"Step {step} is negative.")
         return self._shard(shard, num_shards)[step]
@@ -120,20 +133,25 @@ class PretrainBatches:
     def iterate(
         self, start_step: int = 0, shard: int = 0, num_shards: int = 1
     ) -> Iterator[Batch]:
-        """Batches `start_step`, `start_step + 1`, ... made ahead in a thread.
+        """Returns an iterator over the batches from `start_step` on.
 
-        Each equals `batch(step, shard, num_shards)`. Call the iterator's `close()`
-        when done with it.
+        The batches equal `batch(step, shard, num_shards)` and are prefetched in a
+        background thread. Call the iterator's `close()` when it is no longer needed.
+
+        Args:
+            start_step: index of the first batch.
+            shard: index of the shard.
+            num_shards: number of shards, a divisor of B.
         """
         batches = self._shard(shard, num_shards)[start_step:]
-        # More than one reading thread is slower: the work holds Python's lock.
+        # More reading threads are slower, as the work holds Python's interpreter lock.
         options = grain.ReadOptions(
             num_threads=1, prefetch_buffer_size=PREFETCH_BATCHES
         )
         return iter(batches.to_iter_dataset(options))
 
     def _shard(self, shard: int, num_shards: int) -> grain.MapDataset:
-        """A shard's batches, by step: part `shard` of each batch's `num_shards`."""
+        """Returns the batches of a shard, indexed by step."""
         rows = len(shard_rows(self.batch_size, shard, num_shards))
         batches = self._examples.batch(
             rows, drop_remainder=True, batch_fn=self._corrupt
@@ -143,7 +161,7 @@ class PretrainBatches:
     def _example(
         self, row: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Raw tokens of a row and the keys of its cuts; the cutting is by batch."""
+        """Returns the raw tokens of a row and the random keys for its corruption."""
         raw = self.lengths.raw
         tokens = self._split.read(row * raw, raw)
         return tokens, span_corruption.draw_keys(rng, raw)
@@ -156,14 +174,14 @@ class PretrainBatches:
 
 
 class EvalBatches:
-    """A fixed set of batches: every row of a split, always cut alike.
+    """A fixed set of batches that has every row of a split, with fixed noise spans.
 
-    The last row may be shorter, and the last batch is filled with rows of padding,
-    whose targets weigh nothing, so nothing is left out.
+    All tokens are used: the last row may be shorter than the others, and the last batch
+    is filled up with rows of padding, which have no weight in the loss.
 
     Attributes:
-        batch_size, lengths: as of `PretrainBatches`.
-        num_rows: rows in the set, without padding.
+        batch_size, lengths: as in `PretrainBatches`.
+        num_rows: number of rows, without padding.
     """
 
     def __init__(
@@ -178,24 +196,25 @@ class EvalBatches:
         mean_noise_span_length: float = 3.0,
         max_rows: int | None = None,
     ):
-        """Checks everything; reads nothing yet.
+        """Checks the arguments; tokens are read later.
 
         Args:
-            store: the corpus.
-            make_batch: lays rows out as a batch.
-            split: of the store.
-            batch_size: rows of a batch, over all shards.
+            store: the token store.
+            make_batch: makes a batch of arrays from rows of tokens.
+            split: the split of the store.
+            batch_size: B, over all shards.
             encoder_length: S.
             noise_density: see `span_corruption.raw_length`.
             mean_noise_span_length: see `span_corruption.raw_length`.
-            max_rows: take this many rows, spread evenly over the split; None => all.
+            max_rows: number of rows to use, evenly spaced over the split; None => all.
 
         Raises:
-            DataError: bad lengths, batch size or `max_rows`, or a split with no row.
+            DataError: span corruption cannot produce these lengths, `batch_size` or
+                `max_rows` is below 1, or the split has less than 2 tokens.
         """
         check_batch_size(batch_size)
         if max_rows is not None and max_rows < 1:
-            raise DataError(f"max_rows is {max_rows}; accepted is 1 or more, or none.")
+            raise DataError(f"max_rows is {max_rows}; accepted is 1 or more, or None.")
         self.batch_size = batch_size
         self._make_batch = make_batch
         self._corruption = (noise_density, mean_noise_span_length)
@@ -203,11 +222,11 @@ class EvalBatches:
         self._vocab_size = store.vocabulary.size
         self._split = store.split(split)
         total, tail = divmod(self._split.num_tokens, self.lengths.raw)
-        total += tail >= 2  # text and noise: a row is at least two tokens
+        total += tail >= 2  # A row has at least one text and one noise token.
         if not total:
             raise DataError(
                 f"Split {split!r} of {store.path!r} has {self._split.num_tokens} "
-                "tokens: too few for a row; at least 2 are needed."
+                "tokens; at least 2 are needed for a row."
             )
         self.num_rows = total if max_rows is None else min(max_rows, total)
         self._rows = [k * total // self.num_rows for k in range(self.num_rows)]
@@ -219,7 +238,7 @@ class EvalBatches:
         return (self.batch(index) for index in range(len(self)))
 
     def batch(self, index: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """A shard of batch `index`; as `PretrainBatches.batch`."""
+        """Returns a shard of batch `index`; see `PretrainBatches.batch`."""
         if not 0 <= index < len(self):
             raise DataError(f"Evaluation batch {index} is not in [0, {len(self)}).")
         rows = shard_rows(self.batch_size, shard, num_shards)
@@ -247,17 +266,26 @@ class EvalBatches:
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Raises DataError if it is below 1."""
+    """Raises DataError if a batch size is below 1."""
     if batch_size < 1:
         raise DataError(f"batch_size is {batch_size}; accepted is 1 or more.")
 
 
 def shard_rows(batch_size: int, shard: int, num_shards: int) -> range:
-    """The rows of a batch that a shard has; DataError if they cannot be divided."""
+    """Returns the indices of a shard's rows in a batch.
+
+    Args:
+        batch_size: rows of the batch, over all shards.
+        shard: index of the shard.
+        num_shards: number of shards.
+
+    Raises:
+        DataError: the batch cannot be divided evenly, or `shard` is out of range.
+    """
     if num_shards < 1 or batch_size % num_shards:
         raise DataError(
             f"A batch of {batch_size} rows cannot be divided among {num_shards} "
-            "shards; batch_size must be a multiple of their number."
+            "shards; batch_size must be a multiple of the number of shards."
         )
     if not 0 <= shard < num_shards:
         raise DataError(f"Shard {shard} is not in [0, {num_shards}).")

@@ -1,9 +1,9 @@
-"""Which n-grams of evaluation sets occur in a corpus.
+"""Finds n-grams of evaluation sets that occur in a corpus.
 
-Words are runs of letters and digits after NFKC and lower-casing, so that punctuation,
-blanks and a vocabulary's normalisation do not count. An n-gram of words is a 64-bit
-hash; those of the evaluation sets are kept, the corpus flows by. Two n-grams in 10^18
-have the same hash.
+Words are runs of letters, digits and underscores after NFKC normalisation and
+lower-casing, so that punctuation, whitespace and the vocabulary's normalisation do not
+matter. The n-grams of the evaluation sets are kept in memory as 64-bit hashes, and the
+corpus is streamed. Hash collisions are negligible.
 """
 
 from collections.abc import Iterable
@@ -18,27 +18,27 @@ import numpy as np
 from clinometer.data.errors import DataError
 from clinometer.data.store.token_store import TokenStore
 
-# A row is mostly in the corpus if so many of its n-grams are.
+# A row is "mostly" in the corpus if at least this fraction of its n-grams is.
 MOST = 0.7
 
 _WORD = re.compile(r"\w+")
-# Odd, so that multiplying by it modulo 2^64 loses nothing.
+# Odd, so that multiplication by it modulo 2^64 is invertible.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-_BATCH_TOKENS = 1 << 20  # of a store, decoded at a time
+_BATCH_TOKENS = 1 << 20  # tokens of a store decoded at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """What of an evaluation set is in the corpus.
+    """The overlap of an evaluation set with the corpus.
 
     Attributes:
-        name: the set's.
-        rows: rows of the set.
-        rows_short: rows with no n words in a row, of which nothing can be said.
-        rows_any: rows with an n-gram of the corpus.
-        rows_most: rows with 70 % of their n-grams there.
-        ngrams: n-grams of the set, those of several rows as often.
-        ngrams_found: n-grams that the corpus has.
+        name: name of the set.
+        rows: number of rows in the set.
+        rows_short: rows that are too short for an n-gram.
+        rows_any: rows with at least one n-gram in the corpus.
+        rows_most: rows with at least 70 % of their n-grams in the corpus.
+        ngrams: n-grams of the set, with duplicates.
+        ngrams_found: those of `ngrams` that are in the corpus.
     """
 
     name: str
@@ -51,27 +51,27 @@ class Overlap:
 
 
 class Finder:
-    """Looks for the n-grams of evaluation sets in a corpus.
+    """Searches a corpus for the n-grams of evaluation sets.
 
-    Memory: 17 bytes for each n-gram of the sets, whatever the corpus's size.
+    Memory: 17 bytes per n-gram of the sets, for a corpus of any size.
 
     Attributes:
-        n: words of an n-gram.
-        documents, words: of the corpus, so far.
+        n: number of words in an n-gram.
+        documents, words: number of documents and words searched so far.
     """
 
     def __init__(self, sets: Iterable[tuple[str, Iterable[Sequence[str]]]], n: int):
         """Reads the evaluation sets.
 
         Args:
-            sets: (name, rows) of each; a row is its texts.
-            n: words of an n-gram.
+            sets: (name, rows) of each set; a row is a sequence of texts.
+            n: number of words in an n-gram.
 
         Raises:
-            DataError: n is below 1, or no row has n words.
+            DataError: n is below 1, or no text of any row has n words.
         """
         if n < 1:
-            raise DataError(f"n-grams of {n} words; accepted is 1 or more.")
+            raise DataError(f"The n-gram length is {n}; accepted is 1 or more.")
         self.n = n
         self.documents = self.words = 0
         self._sets = [_Set.read(name, rows, n) for name, rows in sets]
@@ -80,11 +80,12 @@ class Finder:
         self._found = np.zeros(len(self._known), bool)
         if not len(self._known):
             raise DataError(
-                f"No row of the evaluation sets has {n} words in a row; lower n."
+                f"No row of the evaluation sets has {n} consecutive words; use a "
+                "smaller n."
             )
 
     def add(self, document: str) -> None:
-        """Looks through a document of the corpus."""
+        """Searches a document of the corpus."""
         words = split_words(document)
         self.documents += 1
         self.words += len(words)
@@ -94,7 +95,7 @@ class Finder:
         self._found[places[self._known[places] == grams]] = True
 
     def results(self) -> list[Overlap]:
-        """What was found of each set so far."""
+        """Returns the overlap of each set with the documents searched so far."""
         return [
             part.overlap(self._found[np.searchsorted(self._known, part.grams)])
             for part in self._sets
@@ -103,7 +104,13 @@ class Finder:
 
 @dataclasses.dataclass(frozen=True)
 class _Set:
-    """An evaluation set as n-grams; `offsets` [rows + 1] is where each row's start."""
+    """The n-grams of an evaluation set.
+
+    Attributes:
+        name: name of the set.
+        grams: hashes of all n-grams, uint64.
+        offsets: start of each row's n-grams, and the end, int64 [rows + 1].
+    """
 
     name: str
     grams: np.ndarray
@@ -135,16 +142,16 @@ class _Set:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text, as they are compared."""
+    """Returns the normalised words of a text."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def hash_ngrams(words: Sequence[str], n: int) -> np.ndarray:
-    """The hash of each n words in a row, uint64 [max(0, words - n + 1)]."""
+    """Returns the hash of each n-gram, uint64 [max(0, words - n + 1)]."""
     count = len(words) - n + 1
     if count < 1:
         return np.zeros(0, np.uint64)
-    # Python's own 64-bit hash, which is another in each process: none is kept.
+    # Python's 64-bit hash, which differs between processes; hashes are not stored.
     hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
     grams = np.zeros(count, np.uint64)
     for place in range(n):
@@ -153,7 +160,12 @@ def hash_ngrams(words: Sequence[str], n: int) -> np.ndarray:
 
 
 def store_documents(store: TokenStore, split: str) -> Iterator[str]:
-    """The documents of a split, decoded; a blank for what the vocabulary lacks."""
+    """Yields the decoded documents of a split, with unknown tokens as blanks.
+
+    Args:
+        store: the token store.
+        split: the split of the store.
+    """
     stream = store.split(split)
     offsets = stream.document_offsets()
     start = 0

@@ -1,6 +1,6 @@
-"""T5's span corruption (Raffel et al., 2020; `random_spans_helper` and mask).
+"""T5's span corruption (Raffel et al. 2020; FORMATS.md#span-corruption).
 
-Shapes: n raw tokens; `spans` noise spans; S inputs; T targets, both with EOS.
+Shapes: B rows; n raw tokens; S input and T target tokens, EOS included.
 """
 
 import bisect
@@ -17,7 +17,13 @@ _MOST_RAW = 1 << 31
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
-    """Lengths of a row: raw tokens, inputs and targets (EOS included)."""
+    """Lengths of a row in tokens.
+
+    Attributes:
+        raw: raw tokens, n.
+        inputs: inputs with EOS, S.
+        targets: targets with EOS, T.
+    """
 
     raw: int
     inputs: int
@@ -27,10 +33,15 @@ class Lengths:
 def noise_counts(
     raw: int, noise_density: float = 0.15, mean_noise_span_length: float = 3.0
 ) -> tuple[int, int]:
-    """Noise tokens and noise spans of `raw` tokens.
+    """Returns the number of noise tokens and of noise spans in a row.
 
-    Python's `round`, half to even, as T5. Spans are also kept within the number of
-    tokens that are not noise, so that a short last row can be cut, too.
+    As in T5, halves are rounded to even. In addition, there are at most as many spans
+    as tokens that are not noise, so that a short last row can be corrupted.
+
+    Args:
+        raw: raw tokens, at least 2.
+        noise_density: fraction of the raw tokens that is noise, in (0, 1).
+        mean_noise_span_length: mean number of tokens in a noise span, at least 1.
     """
     noise = min(max(round(raw * noise_density), 1), raw - 1)
     spans = max(1, round(noise / mean_noise_span_length))
@@ -40,7 +51,7 @@ def noise_counts(
 def lengths_of(
     raw: int, noise_density: float = 0.15, mean_noise_span_length: float = 3.0
 ) -> Lengths:
-    """Lengths that `raw` tokens give: each span one sentinel, then EOS."""
+    """Returns the lengths for a row of `raw` tokens; arguments as in `noise_counts`."""
     noise, spans = noise_counts(raw, noise_density, mean_noise_span_length)
     return Lengths(raw, raw - noise + spans + 1, noise + spans + 1)
 
@@ -50,16 +61,18 @@ def raw_length(
     noise_density: float = 0.15,
     mean_noise_span_length: float = 3.0,
 ) -> Lengths:
-    """The largest raw length whose inputs fit: 512 => 568 raw, 512 and 114.
+    """Returns the lengths of the longest rows whose inputs fit the encoder.
+
+    For example, 512 encoder tokens give 568 raw, 512 input and 114 target tokens.
 
     Args:
         encoder_length: S, tokens of the inputs with EOS.
-        noise_density: share of the raw tokens that is noise, in (0, 1).
-        mean_noise_span_length: tokens of a noise span, at least 1.
+        noise_density: fraction of the raw tokens that is noise, in (0, 1).
+        mean_noise_span_length: mean number of tokens in a noise span, at least 1.
 
     Raises:
-        DataError: no raw length gives exactly `encoder_length`, or one row needs more
-            than the vocabulary's 100 sentinels.
+        DataError: an argument is out of range, no raw length gives exactly
+            `encoder_length`, or a row needs more than the vocabulary's 100 sentinels.
     """
     if not 0 < noise_density < 1:
         raise DataError(f"noise_density is {noise_density}; accepted is (0, 1).")
@@ -69,14 +82,14 @@ def raw_length(
             "accepted is 1 or more."
         )
     arguments = (noise_density, mean_noise_span_length)
-    # Inputs grow with the raw length, however little of it is not noise.
+    # The inputs' length never decreases with the raw length, so bisect.
     above = 3
     while lengths_of(above, *arguments).inputs <= encoder_length:
         above *= 2
         if above > _MOST_RAW:
             raise DataError(
-                f"noise_density is {noise_density}: what it leaves of {_MOST_RAW} raw "
-                f"tokens fits {encoder_length}; lower it."
+                f"noise_density is {noise_density}: even {_MOST_RAW} raw tokens do not "
+                f"fill encoder_length {encoder_length}; lower the density."
             )
     raw = 1 + bisect.bisect_right(
         range(2, above),
@@ -89,18 +102,18 @@ def raw_length(
     if spans != max(1, round(noise / mean_noise_span_length)):
         raise DataError(
             f"encoder_length {encoder_length}, noise_density {noise_density} and "
-            f"mean_noise_span_length {mean_noise_span_length} leave {raw - noise} "
-            "tokens for more spans than that; lower the density."
+            f"mean_noise_span_length {mean_noise_span_length} give more noise spans "
+            f"than the {raw - noise} tokens between them; lower the density."
         )
     if lengths.inputs != encoder_length:
         raise DataError(
-            f"encoder_length {encoder_length} cannot be met by span corruption at "
-            f"density {noise_density}, mean span {mean_noise_span_length}: {raw} raw "
-            f"tokens give {lengths.inputs}."
+            f"encoder_length {encoder_length} is impossible with noise_density "
+            f"{noise_density} and mean_noise_span_length {mean_noise_span_length}: "
+            f"{raw} raw tokens give {lengths.inputs}."
         )
     if spans > NUM_SENTINELS:
         raise DataError(
-            f"encoder_length {encoder_length} needs {spans} sentinels in a row; the "
+            f"encoder_length {encoder_length} needs {spans} sentinels per row; the "
             f"vocabulary has {NUM_SENTINELS}. Lower the length or the noise density, "
             "or raise the mean span length."
         )
@@ -108,7 +121,7 @@ def raw_length(
 
 
 def draw_keys(rng: np.random.Generator, raw: int) -> np.ndarray:
-    """The random keys, [raw - 2] in [0, 1), that decide where a row is cut."""
+    """Returns the random keys that determine a row's segments, [raw - 2] in [0, 1)."""
     return rng.random(raw - 2)
 
 
@@ -119,17 +132,17 @@ def corrupt(
     noise_density: float = 0.15,
     mean_noise_span_length: float = 3.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts rows of raw tokens into inputs and targets.
+    """Applies span corruption to rows of raw tokens.
 
-    Noise and text are each cut into `spans` segments uniformly at random and
-    interleaved, text first: a row starts with text and ends with noise. In the
-    inputs sentinel j (id vocab_size - 1 - j) stands for noise span j; in the targets
-    it stands for text run j. There is no sentinel after the last span.
+    Noise and text are each divided into segments uniformly at random and interleaved,
+    so that a row starts with text and ends with noise. In the inputs, sentinel j (id
+    vocab_size - 1 - j) replaces noise segment j; in the targets, it replaces text
+    segment j. There is no sentinel after the last segment.
 
     Args:
-        tokens: raw token ids, at least 2 in a row.
-        keys: each row's own, from `draw_keys`; equal keys, equal result.
-        vocab_size: ids of the vocabulary, sentinels included, not padded.
+        tokens: raw token ids, int [B, n], n at least 2.
+        keys: random keys of each row, from `draw_keys`, float [B, n - 2].
+        vocab_size: number of ids, sentinels included, not padded.
         noise_density: see `raw_length`.
         mean_noise_span_length: see `raw_length`.
 
@@ -143,9 +156,10 @@ def corrupt(
     order = np.arange(spans)
     sentinels = (vocab_size - 1 - order).astype(np.int32)[None]
 
-    # Where a result lies is where its raw token lies, but for the tokens of the other
-    # kind (text or noise) left out and the sentinels put in before it. Each segment
-    # is taken with the raw token beside it, where its sentinel then goes.
+    # The position of a token in the result is its raw position, minus the tokens of the
+    # other kind (text or noise) that were removed before it, plus the sentinels that
+    # were inserted before it. Each segment is copied with one adjacent raw token, which
+    # its sentinel then overwrites.
     inputs = np.full((rows, raw - noise + spans + 1), EOS_ID, np.int32)
     inputs[:, :-1] = _take(tokens, noise_starts - order, text_lengths + 1)
     places = text_starts + text_lengths + order
@@ -159,7 +173,7 @@ def corrupt(
 
 
 def _take(tokens: np.ndarray, shifts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """tokens[b, place + shift], each segment's shift repeated over its places."""
+    """Returns tokens[b, i + shift], where `counts` says how often to repeat a shift."""
     repeated = np.repeat(shifts.ravel(), counts.ravel()).reshape(len(tokens), -1)
     return np.take_along_axis(tokens, repeated + np.arange(repeated.shape[1]), axis=1)
 
@@ -167,9 +181,12 @@ def _take(tokens: np.ndarray, shifts: np.ndarray, counts: np.ndarray) -> np.ndar
 def _segments(
     length: int, segments: int, keys: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts `length` into non-empty segments: starts and lengths, [B, segments].
+    """Divides `length` into non-empty segments uniformly at random.
 
-    The places of the smallest of random keys [B, length - 1] are a uniform choice.
+    The boundaries are the positions of the smallest of the keys, [B, length - 1].
+
+    Returns:
+        Starts and lengths of the segments, int64 [B, segments] each.
     """
     bounds = np.zeros((len(keys), segments + 1), np.int64)
     bounds[:, -1] = length

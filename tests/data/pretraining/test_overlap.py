@@ -74,9 +74,9 @@ def test_a_corpus_has_its_own_ngrams_and_no_others():
 
 
 def test_a_set_without_ngrams_is_an_error():
-    with pytest.raises(DataError, match="No row .* has 3 words in a row; lower n"):
+    with pytest.raises(DataError, match="No row .* has 3 consecutive words"):
         overlap.Finder([("set", [["two words"]]), ("empty", [])], 3)
-    with pytest.raises(DataError, match="n-grams of 0 words; accepted is 1 or more"):
+    with pytest.raises(DataError, match="n-gram length is 0; accepted is 1 or more"):
         overlap.Finder([("set", [["two words"]])], 0)
 
 

@@ -178,7 +178,7 @@ def test_cuts_are_uniform():
         ((512, 0.0), "noise_density"),
         ((512, 1.0), "noise_density"),
         ((512, 0.15, 0.5), "mean_noise_span_length"),
-        ((1,), "encoder_length 1 cannot be met"),
+        ((1,), "encoder_length 1 is impossible"),
         ((2048,), "sentinels"),
         ((64, 0.9, 1.0), "lower the density"),
     ],

@@ -200,7 +200,11 @@ def test_a_name_that_is_taken(tmp_path, name, other):
         ("train_examples=2", "train_examples='2'", "train_examples is '2'; accepted"),
         ("train_examples=2", "train_examples=-2", "train_examples is -2; accepted is"),
         ("train_examples=2", "train_examples=1 << 64", "train_examples is 1844.*; acc"),
-        ("train_examples=2", "train_examples=10**5000", ".* with thousands of digits; a"),
+        (
+            "train_examples=2",
+            "train_examples=10**5000",
+            ".* with thousands of digits; a",
+        ),
     ],
 )
 def test_a_field_of_another_type(tmp_path, own, wrong, message):

@@ -116,7 +116,7 @@ def test_broken_records_are_reported(tmp_path, folder, capsys):
         (["--tasks", "rteee"], "did you mean 'rte'"),
         (["--tasks", "rte", "--splits", "dev"], "no split 'dev'"),
         (["--tasks", "rte", "--splits", "test"], "looked for"),
-        (["--tasks", "rte", "--ngram", "0"], "n-grams of 0 words"),
+        (["--tasks", "rte", "--ngram", "0"], "n-gram length is 0"),
         (["--tasks", "rte", "--ngram", "90"], "No row"),
     ],
 )
