@@ -1,4 +1,4 @@
-"""Tasks whose answer is one of a few labels: their template and their score."""
+"""Templates and scores of classification tasks."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -23,10 +23,13 @@ def template(
     """Returns T5's template: the prefix, then "key: value" for each field.
 
     Args:
-        prefix: the task's.
-        keys: fields in their order.
-        labels: the classes in order, as they are taught.
-        unlabeled: labels of rows to leave out -> the reason.
+        prefix: the task's prefix.
+        keys: the fields in order.
+        labels: the class names in order, which are the targets.
+        unlabeled: label of rows to drop -> the reason.
+
+    Returns:
+        A function from a row to its examples.
     """
 
     def examples(row: Row) -> Iterable[Example | Dropped]:
@@ -41,16 +44,19 @@ def template(
 
 
 def target(answer: int | None, labels: Sequence[str]) -> str:
-    """Returns the text of a class, or that of an unlabeled example."""
+    """Returns the target text of a class index, or of an unlabeled example (None)."""
     return UNLABELED if answer is None else labels[answer]
 
 
 def score(labels: Sequence[str], *names: str) -> ScoreFunction:
-    """Returns the score of classes by some of these metrics.
+    """Returns the score function of a classification task.
 
     Args:
-        labels: the classes in order.
-        *names: accuracy, f1 (of class 1), f1_macro, matthews.
+        labels: the class names in order.
+        *names: metrics: "accuracy", "f1" (of class 1), "f1_macro" or "matthews".
+
+    Returns:
+        A function from examples and predicted texts to metrics in percent.
     """
     functions = {
         "accuracy": metrics.accuracy,

@@ -1,4 +1,4 @@
-"""Comments that are toxic or not (Civil Comments, Wikipedia) and IMDb's reviews."""
+"""Classification: toxic comments (Civil Comments, Wikipedia) and IMDb reviews."""
 
 from collections.abc import Iterator
 import pathlib
@@ -17,19 +17,19 @@ from clinometer.data.tasks.task import Row
 from clinometer.data.tasks.task import Task
 
 _TOXIC_LABELS = ("non-toxic", "toxic")
-_TOXIC = 0.5  # from here on
-_NOT_SCORED = "its labels are -1: Kaggle does not score it"
+_TOXIC = 0.5  # the smallest toxicity of a toxic comment
+_NOT_SCORED = "labels of -1, which Kaggle does not score"
 
 
 def _toxicity(prefix: str) -> task_lib.Examples:
-    """Returns the template of comments with a `toxicity` between 0 and 1."""
+    """Returns the template for comments with a `toxicity` from 0 to 1."""
 
     def examples(row: Row) -> list[Example | Dropped]:
         toxicity = row.number("toxicity")
         if toxicity == -1:
             return [Dropped(row.origin, _NOT_SCORED)]
         if toxicity is not None and not 0 <= toxicity <= 1:
-            raise row.error(f"toxicity {toxicity} is outside 0 to 1")
+            raise row.error(f"toxicity {toxicity} is not in [0, 1]")
         answer = None if toxicity is None else int(toxicity >= _TOXIC)
         inputs = f"{prefix} text: {row.text('text')}"
         return [Example(inputs, classes.target(answer, _TOXIC_LABELS), answer)]
@@ -67,7 +67,7 @@ CIVIL_COMMENTS = Task(
 
 
 def _read_wiki_toxicity(path: pathlib.Path, split: str) -> Iterator[Row]:
-    """Yields comments; Kaggle's test set has its labels in a file of their own."""
+    """Yields comments; Kaggle's test set has its labels in a separate file."""
     del split  # A file has one.
     rename = {"comment_text": "text", "toxic": "toxicity"}
     labels = {}
@@ -96,7 +96,7 @@ WIKI_TOXICITY = Task(
     benchmark="classification",
     files={
         "train": task_lib.places(_WIKI_FOLDERS, "wikidata_train.csv", "train.csv"),
-        # The release has no validation set but its test set.
+        # Without a validation set, as in the release, the test set is used.
         "validation": task_lib.places(
             _WIKI_FOLDERS, "valid.csv", "wikidata_test.csv", "test.csv"
         ),
@@ -113,7 +113,7 @@ WIKI_TOXICITY = Task(
 )
 
 
-# IMDb: a file a review, `split/pos/id_rating.txt`, in a folder or an archive.
+# IMDb: one file per review, `split/pos/id_rating.txt`, in a folder or an archive.
 
 _IMDB_LABELS = ("negative", "positive")
 _IMDB_FOLDERS = {"neg": "negative", "pos": "positive"}
@@ -122,9 +122,9 @@ _REVIEW = re.compile(r"(?:.*/)?(train|val|test)/(neg|pos)/(\d+)_(\d+)\.txt")
 
 
 def _read_imdb(path: pathlib.Path, split: str) -> Iterator[Row]:
-    """Yields reviews, the negative ones first, by their numbers.
+    """Yields reviews in order of their ids, the negative ones first.
 
-    Of the release, which has no validation set, that is the test set.
+    The release has no validation set, so its test set is used for validation.
     """
     wanted = {"train": ("train",), "validation": ("val", "test"), "test": ("test",)}
     found = {part: [] for part in wanted[split]}
@@ -133,7 +133,7 @@ def _read_imdb(path: pathlib.Path, split: str) -> Iterator[Row]:
         part, folder, number, rating = match.groups()
         row = Row({"label": _IMDB_FOLDERS[folder]}, f"{path}!{name}")
         if int(rating) not in _RATINGS[folder]:
-            raise row.error(f"rating {rating} in {folder}")
+            raise row.error(f"a review with rating {rating} is in the folder {folder}")
         try:
             row["review"] = data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -145,7 +145,7 @@ def _read_imdb(path: pathlib.Path, split: str) -> Iterator[Row]:
 
 
 def _files(path: pathlib.Path, parts: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Yields the names and contents of the reviews of some parts."""
+    """Yields the names and contents of the reviews in the given parts."""
     if path.is_dir():
         for part in sorted(parts):
             for file in (path / part).glob("*/*_*.txt"):

@@ -1,13 +1,13 @@
-"""Rows of three small tasks, made from the embedded corpus.
+"""Generates the rows of the probes from the embedded corpus.
 
-Only documents of its validation split are used, which no run is pretrained on, and of
-these only sentences that no other document has copied; a quarter of the documents is
-for the tasks' validation. Every choice is drawn from a hash of the text that it is
-about.
+Only documents of the corpus's validation split are used, which no model is pretrained
+on, and only sentences that do not occur in pretraining documents. A quarter of the
+documents is used for the validation splits of the tasks. Random choices depend on
+hashes of the texts.
 
-  acceptability   a sentence, as it was or with all adjacent words swapped in pairs
-  same_document   two sentences, of one document or of two
-  cloze           a phrase and where it stands: which word follows it
+  acceptability   is this sentence the original, or are its words swapped in pairs?
+  same_document   are these two sentences from the same document?
+  cloze           which word follows this phrase in the context?
 """
 
 import collections
@@ -26,33 +26,38 @@ Row = dict[str, str | int]
 
 SPLITS = ("train", "validation")
 _VALIDATION_SHARE = 0.25
-_VALIDATION_ROWS = 512  # of a task, at most; spread over all there would be
+_VALIDATION_ROWS = 512  # limit for a task; the rows are evenly spaced over all rows
 
-# A sentence has so many words, most of them plain, so that little of it is code.
+# Limits on the words of a sentence, and the fraction of them that must be plain words,
+# to exclude code.
 _FEWEST_WORDS, _MOST_WORDS = 6, 24
 _PLAIN_SHARE = 0.8
 _PLAIN_WORD = re.compile(r"[(\"']?[A-Za-z][a-z'-]*[,;:)\"']*\.?")
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+(?=[A-Z`])")
-# Lines that start anew: "name: ...", "- ..."; and lines that hold no sentence.
+# Starts of list items ("name: ...", "- ..."), and lines that contain no sentences.
 _ITEM = re.compile(r"\s*(?:[-*] |\*{0,2}`{0,2}\w+`{0,2}(?: ?\([^)]*\))?: |\d+\. )")
 _NO_SENTENCE = re.compile(r"\s*(?:>>>|\.\.\. |[-=~^]{3,}|\.\. |\w+ : )")
 
-_PAIRS = 8  # of a document, at most: those that share the most words
+_PAIRS = 8  # limit for a document; the pairs that share the most words
 _PHRASE_WORDS = 3
-# Cloze asks for so many words, the commonest in pretraining, each about as often: one
-# answer for all is seldom right, and who has read much knows more than who has not.
+# The number of different answers in cloze, the most frequent words in pretraining. Each
+# is asked for about equally often, so that a constant answer is rarely correct and
+# pretraining helps.
 _ANSWERS = 64
-_ANSWER = re.compile(r"(?!the$)[a-z]{3,}")  # EM and F1 take no account of articles
+_ANSWER = re.compile(r"(?!the$)[a-z]{3,}")  # EM and F1 ignore articles.
 _CONTEXT_WORDS = (8, 16)
-# Of an answer. With few, pretraining shows; with 128 it made no difference.
+# Questions per answer. With few, pretraining helps; with 128, it made no difference.
 _QUESTIONS = {"train": 16, "validation": _VALIDATION_ROWS // _ANSWERS}
 
 
 def make(documents: Iterable[str]) -> dict[tuple[str, str], list[Row]]:
-    """The rows of each (task, split) from all documents of the corpus.
+    """Returns the rows of each (task, split).
 
-    A sentence is left out where a document of pretraining has it too, or for validation
-    one of the tasks' training.
+    Excludes sentences that also occur in pretraining documents and, from the validation
+    splits, sentences of the tasks' training documents.
+
+    Args:
+        documents: all documents of the embedded corpus.
     """
     fraction = embedded.VALIDATION_FRACTION
     pretraining: set[str] = set()
@@ -87,7 +92,7 @@ def _without(documents: list[list[str]], known: set[str]) -> list[list[str]]:
 
 
 def sentences(text: str) -> list[str]:
-    """The different sentences of a docstring that are plain enough, in order."""
+    """Returns the distinct plain-English sentences of a docstring, in order."""
     blocks: list[list[str]] = [[]]
     for line in text.splitlines():
         item = _ITEM.match(line)
@@ -115,9 +120,9 @@ def _is_plain(sentence: str) -> bool:
 
 
 def _acceptability(documents: Iterable[Sequence[str]]) -> Iterator[Row]:
-    """Each sentence as it was and swapped, so that neither label is likelier.
+    """Yields each sentence unchanged and swapped, so that both labels are as frequent.
 
-    All words are swapped in pairs. (With two or three swaps of a sentence, the study's
+    All words are swapped in pairs. (With two or three swaps per sentence, the study's
     nano stays at chance for 600 steps.)
     """
     for sentence in dict.fromkeys(s for document in documents for s in document):
@@ -131,7 +136,7 @@ def _acceptability(documents: Iterable[Sequence[str]]) -> Iterator[Row]:
 
 
 def _same_document(documents: Sequence[Sequence[str]]) -> Iterator[Row]:
-    """Pairs of one document, each with a pair of the same first and a stranger."""
+    """Yields pairs of sentences from one document, each followed by a pair from two."""
     filled = [document for document in documents if document]
     for own in filled:
         rng = _rng("same_document", *own)
@@ -155,7 +160,7 @@ def _commonest_words(found: Iterable[str]) -> frozenset[str]:
     counts = collections.Counter(
         word for text in found for word in text.split() if _ANSWER.fullmatch(word)
     )
-    # Equal counts by the alphabet: the order of a set is not the same each time.
+    # Ties are broken alphabetically, because the order of a set is not reproducible.
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     return frozenset(ranked[:_ANSWERS])
 
@@ -163,7 +168,7 @@ def _commonest_words(found: Iterable[str]) -> frozenset[str]:
 def _cloze(
     documents: Iterable[Sequence[str]], split: str, answers: frozenset[str]
 ) -> Iterator[Row]:
-    """Phrases that stand in a context once, and the word behind them."""
+    """Yields phrases that occur in a context once, with the word that follows them."""
     questions = [
         row
         for document in documents
@@ -179,7 +184,7 @@ def _cloze(
 
 
 def _contexts(document: Iterable[str]) -> Iterator[list[str]]:
-    """The words of as many sentences in a row as are not too long together."""
+    """Yields the words of as many consecutive sentences as fit into a context."""
     fewest, most = _CONTEXT_WORDS
     words: list[str] = []
     for sentence in [*document, ""]:
@@ -202,7 +207,7 @@ def _questions(words: Sequence[str], answers: frozenset[str]) -> Iterator[Row]:
 
 
 def _spread(rows: list[Row], number: int) -> list[Row]:
-    """At most so many of the rows, evenly spread; pairs of rows stay together."""
+    """Returns at most `number` rows, evenly spaced, keeping pairs of rows together."""
     pairs = [rows[k : k + 2] for k in range(0, len(rows), 2)]
     kept = min(len(pairs), number // 2)
     return [row for k in range(kept) for row in pairs[k * len(pairs) // kept]]

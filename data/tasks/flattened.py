@@ -1,6 +1,6 @@
-r"""Rows that another project has flattened into one text.
+r"""Reads the data of CL_Benchmark, which flattens the fields of a row into one text.
 
-CL_Benchmark's records are {"sentence": "sentence 1: ...\nsentence 2: ...", "label": x}.
+A record is {"sentence": "sentence 1: ...\nsentence 2: ...", "label": x}.
 """
 
 from collections.abc import Iterator
@@ -19,28 +19,28 @@ def read(
     form: str,
     labels: Mapping[str, str] = {},
 ) -> Iterator[Row]:
-    """Yields the rows with their fields apart.
+    """Yields the rows of a file, split into fields.
 
     Args:
-        path: a JSON list.
-        form: regular expression of the whole text; its named groups are the fields.
-        labels: its names of labels -> the release's.
+        path: a file with a JSON list.
+        form: regular expression for the text; its named groups are the fields.
+        labels: CL_Benchmark's label -> the release's label.
 
     Raises:
-        DataError: a text is not of this form.
+        DataError: a text does not match, or the file is invalid.
     """
     pattern = re.compile(form, re.DOTALL)
     for row in readers.json_list(path):
         match = pattern.fullmatch(row.text("sentence"))
         if match is None:
-            raise row.error(f"its sentence is not of the form {form!r}")
+            raise row.error(f"field 'sentence' does not match {form!r}")
         fields = {name: _unquote(value) for name, value in match.groupdict().items()}
         label = row.text("label")
         yield Row({**fields, "label": labels.get(label, label)}, row.origin)
 
 
 def _unquote(text: str) -> str:
-    """Undoes the quoting of CSV, which some of these texts have kept."""
+    """Removes CSV quoting, which remains in some of the texts."""
     inner = text[1:-1].replace('""', "")
     if (
         len(text) > 1

@@ -1,7 +1,8 @@
-"""The eight GLUE tasks (https://gluebenchmark.com) in T5's form.
+"""The eight GLUE tasks (https://gluebenchmark.com) in T5's format.
 
-Read are GLUE's own TSV files; the same tasks' older releases (CoLA and SST tokenized,
-MRPC of Microsoft, STS benchmark, MultiNLI 1.0); and CL_Benchmark's flattened lists.
+Accepted files are GLUE's own TSV files, older releases of the same tasks (tokenised
+CoLA and SST, Microsoft's MRPC, STS benchmark, MultiNLI 1.0) and CL_Benchmark's
+flattened lists.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ _NLI = ("entailment", "neutral", "contradiction")
 def _files(
     folder: str, *, flat: bool = False, **more: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Returns GLUE's own names, then the other releases', then the flattened list's."""
+    """Returns GLUE's file names, followed by other releases and flattened lists."""
     files = {}
     for split, name in [("train", "train"), ("validation", "dev"), ("test", "test")]:
         names = [f"{folder}/{name}.tsv", *more.get(split, ())]
@@ -47,7 +48,7 @@ def _reader(
     labels: Mapping[str, str] = {},
     **options,
 ) -> task_lib.Read:
-    """Returns a reader of TSV files and, by `form`, of flattened lists."""
+    """Returns a reader of TSV files and, if `form` is given, flattened lists."""
 
     def read(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
         del split  # A file has one.
@@ -58,7 +59,7 @@ def _reader(
     return read
 
 
-# CoLA: its test file has a header, its other files have none.
+# CoLA: only the test file has a header.
 _COLA_LABELS = ("unacceptable", "acceptable")
 COLA = Task(
     name="cola",
@@ -67,7 +68,7 @@ COLA = Task(
         "CoLA",
         train=["CoLA/tokenized_train.tsv", "cola_public/raw/in_domain_train.tsv"],
         validation=[
-            # GLUE's 1,043 sentences are both of CoLA's own development sets.
+            # GLUE's 1,043 sentences are both of CoLA's development sets together.
             "CoLA/tokenized_{dev,test_idd}.tsv",
             "cola_public/raw/{in,out_of}_domain_dev.tsv",
         ],
@@ -111,8 +112,8 @@ SST2 = Task(
 )
 
 
-# MRPC: Microsoft's training file also holds GLUE's development set, by its list of
-# pairs of ids. Without the list, every tenth row is held out: 408 rows as GLUE's.
+# MRPC: Microsoft's training file includes GLUE's development set, which a list of pairs
+# of ids identifies. Without the list, every tenth row is held out, 408 as in GLUE.
 _MRPC_LABELS = ("not_equivalent", "equivalent")
 _MRPC_COLUMNS = {
     "Quality": "label",
@@ -163,7 +164,7 @@ QQP = Task(
     files=_files(
         "QQP",
         flat=True,
-        # A part of GLUE's training set, whatever its name.
+        # A subset of GLUE's training set, despite its name.
         train=["QQP/resplit_dev_23k.tsv"],
     ),
     read=_reader(
@@ -172,7 +173,7 @@ QQP = Task(
         needed=["question1", "question2"],
         rename={"is_duplicate": "label"},
         headerless={6: ["id", "qid1", "qid2", "question1", "question2", "label"]},
-        drop_malformed=True,  # The official training file has such rows too.
+        drop_malformed=True,  # The official training file has malformed rows.
     ),
     examples=classes.template("qqp", ["question1", "question2"], _QQP_LABELS),
     labels=_QQP_LABELS,
@@ -182,16 +183,16 @@ QQP = Task(
 )
 
 
-# STS-B: a number, taught as one of 26 texts.
+# STS-B: the target is a number, as one of 26 texts.
 def _stsb_examples(row: Row) -> list[Example]:
-    """The answer is the text that is taught, as a number: so does T5 score it."""
+    """Returns the example of a row; as in T5, the answer is the rounded score."""
     inputs = f"stsb sentence1: {row.text('sentence1')} sentence2: "
     inputs += row.text("sentence2")
     score = row.number("score")
     if score is None:
         return [Example(inputs, task_lib.UNLABELED, None)]
     if not 0 <= score <= 5:
-        raise row.error(f"score {score} is outside 0 to 5")
+        raise row.error(f"score {score} is not in [0, 5]")
     target = f"{round(score * 5) / 5:.1f}"
     return [Example(inputs, target, float(target))]
 
@@ -215,8 +216,8 @@ STSB = Task(
         + task_lib.places(
             _FOLDERS,
             f"STS-B/original/sts-{name}.tsv",
-            f"stsbenchmark/sts-{name}.csv",  # tab-separated, whatever its name
-            f"SST-B/{name}.tsv",  # a slip of the pen in a copy
+            f"stsbenchmark/sts-{name}.csv",  # tab-separated, despite its name
+            f"SST-B/{name}.tsv",  # a typo in a copy
         )
         for (split, places), name in zip(
             _files("STS-B").items(), ("train", "dev", "test")
@@ -235,7 +236,7 @@ STSB = Task(
 
 
 # MNLI: two development sets, matched and mismatched, in one task.
-_NO_GOLD = {"-": "no gold label, the annotators disagree"}
+_NO_GOLD = {"-": "no gold label, as the annotators disagree"}
 
 
 def _read_mnli(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
@@ -246,7 +247,7 @@ def _read_mnli(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
     elif kind == "jsonl":
         rows = readers.jsonl(path)
     else:
-        # MultiNLI's text files leave the last annotators' columns out.
+        # MultiNLI's text files may omit the columns of the last annotators.
         rows = readers.tsv(
             path, needed=["sentence1", "sentence2"], short_rows=kind == "txt"
         )
@@ -276,7 +277,7 @@ def _mnli_examples(row: Row) -> Iterator[Example | Dropped]:
 def _mnli_score(
     examples: Sequence[Example], predictions: Sequence[str]
 ) -> dict[str, float]:
-    """Accuracy of each part, and as `accuracy` their mean."""
+    """Returns the accuracy of each part, and their mean as `accuracy`."""
     said = [metrics.class_index(prediction, _NLI) for prediction in predictions]
     right = np.array([e.answer == p for e, p in zip(examples, said, strict=True)])
     group = np.array([str(example.group) for example in examples])

@@ -1,4 +1,4 @@
-"""A task's examples from the user's folder."""
+"""Loads the examples of a task from the user's folder."""
 
 import collections
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ from clinometer.data.tasks.task import Example
 from clinometer.data.tasks.task import Row
 from clinometer.data.tasks.task import Task
 
-# Splits whose examples must have a label, to be taught or to choose a checkpoint.
+# Splits whose examples must have labels, for training and for choosing a checkpoint.
 _LABELED = ("train", "validation")
 
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """The examples of a split and how they were read.
+    """The examples of a split, with statistics.
 
     Attributes:
-        examples: in the files' order.
-        files: what was read.
-        rows: how many rows the files have, the dropped ones too.
-        dropped: reason -> how many rows or examples were left out.
+        examples: the examples, in the order of the files.
+        files: paths of the files.
+        rows: number of rows in the files, dropped ones included.
+        dropped: reason -> number of dropped rows or examples.
     """
 
     examples: list[Example]
@@ -40,17 +40,23 @@ class Loaded:
     dropped: Mapping[str, int]
 
     def summary(self) -> str:
-        """Returns one line about it, with what was dropped and why."""
+        """Returns a one-line summary that says what was dropped and why."""
         parts = [f"{len(self.examples):,} examples of {self.rows:,} rows"]
-        parts += [f"left out {n:,}: {reason}" for reason, n in self.dropped.items()]
+        parts += [f"dropped {n:,}: {reason}" for reason, n in self.dropped.items()]
         return "; ".join(parts) + f" ({', '.join(self.files)})"
 
 
 def load(task: Task, folder: str | pathlib.Path, split: str) -> list[Example]:
-    """Returns a split's examples; says on the log what the release made us drop.
+    """Returns the examples of a split, and logs a warning if rows were dropped.
+
+    Args:
+        task: the task.
+        folder: the user's folder.
+        split: "train", "validation" or "test".
 
     Raises:
-        DataError: no file is found (the places are listed), or a row is wrong.
+        DataError: no file is found (the message lists where they may be), a file or row
+            is invalid, or there are no examples.
     """
     loaded = read(task, folder, split)
     if loaded.dropped:
@@ -59,7 +65,7 @@ def load(task: Task, folder: str | pathlib.Path, split: str) -> list[Example]:
 
 
 def read(task: Task, folder: str | pathlib.Path, split: str) -> Loaded:
-    """Returns a split's examples and how they were read; raises as `load`."""
+    """Returns the examples of a split with statistics; see `load`."""
     loaded = read_files(task, find(task, folder, split), split)
     if not loaded.examples:
         raise DataError(f"{task.name} {split}: no examples; {loaded.summary()}.")
@@ -67,28 +73,44 @@ def read(task: Task, folder: str | pathlib.Path, split: str) -> Loaded:
 
 
 def find(task: Task, folder: str | pathlib.Path, split: str) -> list[pathlib.Path]:
-    """Returns the files of a split, those of the first place that has any.
+    """Returns the paths of a split's files, from the first place that has them.
+
+    Args:
+        task: the task.
+        folder: the user's folder.
+        split: "train", "validation" or "test".
 
     Raises:
-        DataError: the split is unknown, or no place has a file.
+        DataError: the task has no such split, or no files are found.
     """
     folder = pathlib.Path(folder)
     if split not in task.files:
         accepted = ", ".join(task.files)
-        raise DataError(f"Task {task.name!r} has no split {split!r}, but {accepted}.")
+        raise DataError(
+            f"Task {task.name!r} has no split {split!r}; accepted are {accepted}."
+        )
     for place in task.files[split]:
         found = [_matches(folder, name) for name in _alternatives(place)]
         if all(found):
             return [folder / name for name in itertools.chain(*found)]
     missing = "" if os.path.isdir(folder) else " (which is not a folder)"
     raise DataError(
-        f"No {split} data of task {task.name!r} in {str(folder)!r}{missing}; "
-        f"looked for {', '.join(task.files[split])}."
+        f"No {split} data for task {task.name!r} in {str(folder)!r}{missing}; looked "
+        f"for {', '.join(task.files[split])}."
     )
 
 
 def read_files(task: Task, paths: Sequence[str | pathlib.Path], split: str) -> Loaded:
-    """Returns the examples of files in a format that the task's reader knows."""
+    """Returns the examples of given files, with statistics.
+
+    Args:
+        task: the task.
+        paths: files or folders in a format that the task's reader accepts.
+        split: "train", "validation" or "test".
+
+    Raises:
+        DataError: a file or row is invalid, or a label is missing that the split needs.
+    """
     examples, count, dropped = [], 0, collections.Counter()
     for row in rows(task, paths, split):
         count += 1
@@ -96,7 +118,7 @@ def read_files(task: Task, paths: Sequence[str | pathlib.Path], split: str) -> L
             if isinstance(example, Dropped):
                 dropped[example.reason] += 1
             elif example.answer is None and split in _LABELED:
-                raise row.error(f"no label, which a {split} set must have")
+                raise row.error(f"no label, which {split} data must have")
             else:
                 examples.append(example)
     return Loaded(examples, tuple(map(str, paths)), count, dict(dropped))
@@ -123,8 +145,8 @@ def rows(
                 if not isinstance(row, Row | Dropped):
                     kind = type(row).__name__
                     raise DataError(
-                        f"{path}: `read` of task {task.name!r} yields {kind}, not "
-                        "`Row`s, which know their file and line, or `Dropped`."
+                        f"{path}: `read` of task {task.name!r} yields {kind}; accepted "
+                        "are `Row` and `Dropped`."
                     )
                 origin = row.origin
                 yield row
@@ -134,12 +156,12 @@ def rows(
             where = error.filename or path
             raise DataError(f"{where}: {error.strerror or error}.") from error
         except Exception as error:
-            error.add_note(f"Task {task.name!r} was reading {path}, behind {origin}.")
+            error.add_note(f"Task {task.name!r} was reading {path}, after {origin}.")
             raise
 
 
 def _examples(task: Task, row: Row | Dropped) -> Iterator[Example | Dropped]:
-    """Yields what a task makes of a row; raises as `rows`."""
+    """Yields the examples that a task makes from a row; raises as `rows`."""
     if isinstance(row, Dropped):
         yield row
         return
@@ -150,8 +172,8 @@ def _examples(task: Task, row: Row | Dropped) -> Iterator[Example | Dropped]:
             elif not isinstance(example, Dropped):
                 kind = type(example).__name__
                 raise row.error(
-                    f"`examples` of task {task.name!r} gives {kind}, not `Example`s or "
-                    "`Dropped`"
+                    f"`examples` of task {task.name!r} yields {kind}; accepted are "
+                    "`Example` and `Dropped`"
                 )
             yield example
     except DataError:
@@ -162,26 +184,26 @@ def _examples(task: Task, row: Row | Dropped) -> Iterator[Example | Dropped]:
 
 
 def _check(example: Example, row: Row) -> None:
-    """Raises DataError where an example could not be taught or scored."""
+    """Raises DataError if an example cannot be used for training or scoring."""
     for field in ("inputs", "targets"):
         text = getattr(example, field)
         if not isinstance(text, str):
             kind = type(text).__name__
-            raise row.error(f"the example's {field} are {kind}, not a text")
+            raise row.error(f"the example's {field} are {kind}, not a string")
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise row.error(
-                f"the example's {field} are no valid text: {error}"
+                f"the example's {field} are not valid Unicode: {error}"
             ) from None
     try:
         hash(example.group)
     except TypeError as error:
-        raise row.error(f"the example's group cannot be compared: {error}") from None
+        raise row.error(f"the example's group is not hashable: {error}") from None
 
 
 def _matches(folder: pathlib.Path, name: str) -> list[str]:
-    """Returns the files of a name or glob, else those that are so but compressed."""
+    """Returns the files that match a name or glob, or else the compressed ones."""
     for suffix in ("", *compressed.SUFFIXES):
         found = sorted(glob.glob(name + suffix, root_dir=folder))
         if found:
@@ -190,7 +212,7 @@ def _matches(folder: pathlib.Path, name: str) -> list[str]:
 
 
 def _alternatives(place: str) -> list[str]:
-    """Returns the names that braces stand for: "x{a,b}" is xa and xb."""
+    """Expands the braces in a name: "x{a,b}" gives "xa" and "xb"."""
     braces = re.search(r"\{([^{}]*)\}", place)
     if braces is None:
         return [place]

@@ -1,8 +1,8 @@
 """Metrics of the downstream tasks, as T5 computes them (FORMATS.md#metrics).
 
-Every value is in percent and a `scores.Score`, a number with its sampling error.
-Classes are indices; -1 is a prediction that is no label. The sums behind each formula
-are kept, so that a thousand resamples cost one matrix product.
+Every metric is in percent and is a `scores.Score`, a number with a standard error.
+Classes are given as indices; -1 is a prediction that is not a label. The terms of the
+sums in each formula are kept, so that resampling takes a single matrix product.
 """
 
 import collections
@@ -20,12 +20,12 @@ from clinometer.data.tasks import scores
 from clinometer.data.tasks.scores import Score
 
 INVALID = -1
-# What T5 gives to a prediction that is not a number.
+# T5's value for a prediction that is not a number.
 INVALID_NUMBER = -1.0
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-# Words that do not tell one referent of the Winograd schemas from another.
+# Words that are ignored when referents of the Winograd schemas are compared.
 _DETERMINERS = frozenset(
     ("a", "an", "few", "her", "his", "each", "every", "many", "much", "my", "our")
     + ("some", "that", "the", "their", "these", "this", "those", "which", "whose")
@@ -37,20 +37,29 @@ _DETERMINERS = frozenset(
 
 
 def class_index(prediction: str, labels: Sequence[str]) -> int:
-    """The index of the label that a prediction is, to the letter; -1 if it is none."""
+    """Returns the index of the label that equals a prediction, or -1 if none does."""
     return labels.index(prediction) if prediction in labels else INVALID
 
 
 def accuracy(answers: Sequence[int], predictions: Sequence[int]) -> Score:
-    """The share of predictions that are right."""
+    """Returns the fraction of correct predictions.
+
+    Args:
+        answers: class indices, [N].
+        predictions: class indices, or -1, [N].
+    """
     answers, predictions = _classes(answers, predictions)
     return scores.mean(answers == predictions)
 
 
 def matthews(answers: Sequence[int], predictions: Sequence[int]) -> Score:
-    """Matthews correlation; -1 is a class of its own (scikit-learn's many classes).
+    """Returns the multiclass Matthews correlation, as scikit-learn defines it.
 
-    0 where it is undefined: one class only among the answers or the predictions.
+    It is 0 if undefined, when all answers or all predictions are of one class.
+
+    Args:
+        answers: class indices, [N].
+        predictions: class indices, or -1, which is a class of its own, [N].
     """
     answers, predictions = _classes(answers, predictions)
     size = 1 + max(answers.max(initial=0), predictions.max(initial=0)) - INVALID
@@ -71,7 +80,13 @@ def matthews(answers: Sequence[int], predictions: Sequence[int]) -> Score:
 
 
 def f1_binary(answers: Sequence[int], predictions: Sequence[int]) -> Score:
-    """F1 of class 1; a prediction that is neither 0 nor 1 counts as the wrong one."""
+    """Returns the F1 of class 1.
+
+    Args:
+        answers: 0 or 1, [N].
+        predictions: class indices, [N]; other values than 0 and 1 count as the wrong
+            class.
+    """
     answers, predictions = _binary(answers, predictions)
     return scores.of_sums(_f1_counts(answers == 1, predictions == 1), _f1)
 
@@ -79,7 +94,13 @@ def f1_binary(answers: Sequence[int], predictions: Sequence[int]) -> Score:
 def f1_macro(
     answers: Sequence[int], predictions: Sequence[int], num_classes: int
 ) -> Score:
-    """The mean of the classes' F1; 0 for a class that nobody has or predicts."""
+    """Returns the mean F1 over classes; a class that does not occur has F1 0.
+
+    Args:
+        answers: class indices, [N].
+        predictions: class indices, or -1, [N].
+        num_classes: number of classes.
+    """
     answers, predictions = _classes(answers, predictions, num_classes)
     rows = np.stack(
         [_f1_counts(answers == k, predictions == k) for k in range(num_classes)], axis=1
@@ -94,12 +115,16 @@ def f1_macro(
 def multirc(
     groups: Sequence[Hashable], answers: Sequence[int], predictions: Sequence[int]
 ) -> dict[str, Score]:
-    """MultiRC: `f1` over all answers, and `em`, the share of wholly right questions.
+    """Returns the metrics of MultiRC.
 
     Args:
-        groups: the question of each answer.
-        answers: 1 where the answer is true, else 0.
-        predictions: likewise, or -1.
+        groups: the question that each answer belongs to, [N].
+        answers: 1 if the answer is true, else 0, [N].
+        predictions: likewise, or -1, [N].
+
+    Returns:
+        `f1` over all answers, and `em`, the fraction of questions for which all answers
+        are predicted correctly.
     """
     _check_lengths("groups", groups, predictions)
     answers, predictions = _binary(answers, predictions)
@@ -117,9 +142,13 @@ def multirc(
 def pearson(
     answers: Sequence[float | str], predictions: Sequence[float | str]
 ) -> Score:
-    """Pearson correlation; texts are read as numbers, -1 if they are none.
+    """Returns the Pearson correlation.
 
-    0 where it is undefined: all answers or all predictions are equal.
+    It is 0 if undefined, when all answers or all predictions are equal.
+
+    Args:
+        answers: numbers, or texts of numbers, [N].
+        predictions: likewise; text that is not a number counts as -1, [N].
     """
     x, y = _numbers(answers, predictions)
     return scores.of_function(lambda drawn: _correlation(x[drawn], y[drawn]), len(x))
@@ -128,7 +157,10 @@ def pearson(
 def spearman(
     answers: Sequence[float | str], predictions: Sequence[float | str]
 ) -> Score:
-    """Spearman rank correlation, ties at their mean rank; else as `pearson`."""
+    """Returns the Spearman rank correlation, with ties at their mean rank.
+
+    Otherwise as `pearson`.
+    """
     x, y = _numbers(answers, predictions)
 
     def value(drawn: np.ndarray) -> float:
@@ -138,7 +170,7 @@ def spearman(
 
 
 def parse_number(text: float | str) -> float:
-    """The finite number that a text is, else -1.0."""
+    """Returns the value of a text that is a finite number, else -1.0."""
     try:
         number = float(text)
     except ValueError:
@@ -152,11 +184,11 @@ def parse_number(text: float | str) -> float:
 def squad(
     answers: Sequence[Sequence[str]], predictions: Sequence[str]
 ) -> dict[str, Score]:
-    """Exact match and token F1 by SQuAD v1.1's rules: `em`, `f1`.
+    """Returns exact match (`em`) and token F1 (`f1`) by the rules of SQuAD 1.1.
 
     Args:
-        answers: the accepted texts of each question; the best of them counts.
-        predictions: one text each.
+        answers: the accepted texts of each question, of which the best match counts.
+        predictions: a text for each question.
     """
     _check_lengths("answers", answers, predictions)
     exact, f1 = [], []
@@ -173,12 +205,14 @@ def record(
     answers: Sequence[Sequence[str]],
     predictions: Sequence[str],
 ) -> dict[str, Score]:
-    """ReCoRD: `squad` with each query counted once: `em`, `f1`.
+    """Returns the metrics of ReCoRD, those of `squad` with each query counted once.
 
     Args:
-        groups: the query of each example; all its examples have the same input.
-        answers: accepted texts of each example; a query accepts its examples' together.
-        predictions: one text each; a query's first counts.
+        groups: the query that each example belongs to; all examples of a query have the
+            same input.
+        answers: accepted texts of each example; those of all its examples are accepted
+            for a query.
+        predictions: a text for each example; the first one of a query counts.
     """
     _check_lengths("groups", groups, predictions)
     _check_lengths("answers", answers, predictions)
@@ -192,11 +226,19 @@ def record(
 
 
 def wsc_class(prediction: str, referent: str) -> int:
-    """What a predicted noun phrase says about a WSC referent: 1 same, 0 other.
+    """Returns the class that a predicted noun phrase implies for a WSC referent.
 
-    Case and determiners do not count; then all the words of one must be among the
-    other's, and both or neither have an apostrophe ("Bob" is not "Bob's hat"). A
-    prediction with nothing left is -1, so that it is never right.
+    Case and determiners are ignored. The phrases are the same if the words of one are a
+    subset of the words of the other, and both or neither have an apostrophe ("Bob" is
+    not "Bob's hat").
+
+    Args:
+        prediction: the predicted noun phrase.
+        referent: the noun phrase of the example.
+
+    Returns:
+        1 if the phrases are the same, 0 if not, and -1, which is always wrong, if the
+        prediction has no words besides determiners.
     """
     said, wanted = _referent_words(prediction), _referent_words(referent)
     if not said:
@@ -207,16 +249,21 @@ def wsc_class(prediction: str, referent: str) -> int:
 
 
 def wsc_match(prediction: str, referent: str) -> bool:
-    """Whether a predicted noun phrase is the referent; `wsc_class` is scored."""
+    """Returns whether a predicted noun phrase is the referent; see `wsc_class`."""
     return wsc_class(prediction, referent) == 1
 
 
 def rouge(references: Sequence[str], predictions: Sequence[str]) -> dict[str, Score]:
-    """ROUGE F-measures without stemming, the mean over examples.
+    """Returns ROUGE F-measures without stemming, averaged over examples.
 
-    `rouge1`, `rouge2` and `rougeLsum`, for which " . " ends a line as in T5.
+    Args:
+        references: the reference texts.
+        predictions: a text for each reference.
+
+    Returns:
+        `rouge1`, `rouge2` and `rougeLsum`; for the last, " . " ends a line, as in T5.
     """
-    from rouge_score import rouge_scorer  # only summaries need it and its nltk
+    from rouge_score import rouge_scorer  # Only summaries need it and its nltk.
 
     _check_lengths("references", references, predictions)
     names = ["rouge1", "rouge2", "rougeLsum"]
@@ -229,13 +276,16 @@ def rouge(references: Sequence[str], predictions: Sequence[str]) -> dict[str, Sc
 
 
 def normalize_answer(text: str) -> str:
-    """SQuAD v1.1's form of an answer: lower case, no punctuation, articles, blanks."""
+    """Returns an answer normalised as in SQuAD 1.1.
+
+    It is in lower case, without punctuation, articles and extra whitespace.
+    """
     text = text.lower().translate(_NO_PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 
 def _token_f1(wanted: list[str], said: list[str]) -> float:
-    """F1 of two bags of words; 0 if they share none, also where both are empty."""
+    """Returns the F1 of two bags of words; 0 if they share none or are both empty."""
     common = sum((collections.Counter(wanted) & collections.Counter(said)).values())
     return 2 * common / (len(wanted) + len(said)) if common else 0.0
 
@@ -252,7 +302,7 @@ def _texts(accepted: Sequence[str]) -> Sequence[str]:
 
 
 def _f1_counts(true: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """True positives, answers and predictions of a class: float [N, 3]."""
+    """Returns true positives, positives and predicted positives, float [N, 3]."""
     return np.stack([true & said, true, said], axis=-1).astype(float)
 
 
@@ -261,7 +311,7 @@ def _f1(counts: np.ndarray) -> np.ndarray:
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """The quotient; 0 where `below` is 0."""
+    """Returns the quotient, or 0 where `below` is 0."""
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
 
 
@@ -289,7 +339,7 @@ def _numbers(
 def _binary(
     answers: Sequence[int], predictions: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Classes 0 and 1, where an invalid prediction is the wrong one."""
+    """Returns classes 0 and 1, with invalid predictions replaced by the wrong class."""
     answers, predictions = _classes(answers, predictions, 2)
     invalid = (predictions != 0) & (predictions != 1)
     return answers, np.where(invalid, 1 - answers, predictions)
@@ -303,12 +353,14 @@ def _classes(
         if answer is None or answer < 0 or (num_classes and answer >= num_classes):
             accepted = f"0 to {num_classes - 1}" if num_classes else "0 or more"
             raise DataError(
-                f"Example {index} has answer {answer}; accepted is a class, {accepted} "
-                "(a row without a label cannot be scored)."
+                f"Example {index} has answer {answer}; accepted is a class index, "
+                f"{accepted} (examples without a label cannot be scored)."
             )
     return np.asarray(answers, int), np.maximum(np.asarray(predictions, int), INVALID)
 
 
 def _check_lengths(name: str, some: Sequence, predictions: Sequence) -> None:
     if len(some) != len(predictions):
-        raise DataError(f"{len(some)} {name}, but {len(predictions)} predictions.")
+        raise DataError(
+            f"There are {len(some)} {name}, but {len(predictions)} predictions."
+        )

@@ -1,8 +1,8 @@
-"""Tasks that need no download: three probes made from the embedded corpus.
+"""The probes, three small tasks generated from the embedded corpus.
 
-They are too small to say much of a model, and there to show, wherever Clinometer runs,
-what of pretraining a task keeps that it was not for. Cloze is the one that pretraining
-helps; at the sizes of the study the other two gain nothing (train/RESULTS.md).
+They need no download and show, wherever Clinometer runs, whether pretraining transfers
+to a downstream task, but are too small to say much about a model. Pretraining helps in
+cloze; at the sizes of the study, it does not help in the other two (train/RESULTS.md).
 """
 
 from collections.abc import Iterable
@@ -26,8 +26,8 @@ from clinometer.data.tasks.task import Row
 from clinometer.data.tasks.task import Task
 
 BENCHMARK = "probes"
-# `train_examples` are those of the locked packages; other versions give a few more or
-# less.
+# `train_examples` below are counts for the locked versions of the packages; other
+# versions give slightly different ones.
 _ACCEPTABLE = ("unacceptable", "acceptable")
 _SAME = ("different", "same")
 _BLANK = "<extra_id_0>"
@@ -36,17 +36,17 @@ _BLANK = "<extra_id_0>"
 def ensure_folder(
     directory: str | None = None, progress: TextIO | None = None
 ) -> pathlib.Path:
-    """The folder of the probes' data, made from the embedded corpus if it is not there.
+    """Generates the data of the probes from the embedded corpus unless it is cached.
 
     Args:
-        directory: the cache; None => `embedded.cache_directory()`.
+        directory: the cache folder; None => `embedded.cache_directory()`.
         progress: where progress is written; None => standard error.
 
     Returns:
-        What takes the place of the user's folder in `load.load`.
+        The folder with the data, to use as the user's folder in `load.load`.
 
     Raises:
-        DataError: a package of the corpus is missing, the cache cannot be written.
+        DataError: a package of the corpus is missing, or the cache cannot be written.
     """
     directory = directory or embedded.cache_directory()
     corpus = embedded.ensure_corpus(directory, progress)
@@ -75,9 +75,9 @@ def _files(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def _cloze_examples(row: Row) -> Iterable[Example]:
-    """A blank to fill, as in pretraining: it is a sentinel in inputs and targets."""
+    """Returns an example with a sentinel as the blank, as in pretraining."""
     answer = row.text("answer")
-    # The phrase comes first: a context that is too long loses its end.
+    # The phrase comes first, because a long context may be truncated.
     inputs = f"cloze phrase: {row.text('phrase')} {_BLANK} context: "
     return [Example(inputs + row.text("context"), f"{_BLANK} {answer}", (answer,))]
 

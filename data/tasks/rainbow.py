@@ -1,7 +1,7 @@
-"""Rainbow's six tasks of common sense (https://github.com/allenai/rainbow).
+"""Rainbow's six commonsense tasks (https://github.com/allenai/rainbow).
 
-The labels are those of the label files, digits that some tasks count from 0, others
-from 1. aNLI is the abductive one.
+Labels are digits, as in the label files, which start at 0 in some tasks and at 1 in
+others. aNLI is abductive NLI.
 """
 
 from collections.abc import Iterator
@@ -32,16 +32,16 @@ def _task(
     files: Mapping[str, Sequence[str]] = _FILES,
     rename: Mapping[str, str] = {},
 ) -> Task:
-    """Returns one of the six.
+    """Returns one of the six tasks.
 
     Args:
-        name: in the template too.
-        fields: in their order; a list field becomes a numbered one for each item.
-        labels: of the label file.
-        train_examples: the release's.
-        folders: where the files may lie, by themselves or under `rainbow`.
-        files: split -> their names, the best first.
-        rename: field of another release -> Rainbow's.
+        name: the task's name, which is also in the template.
+        fields: the fields in order; a list becomes one numbered field per item.
+        labels: the labels in the label file.
+        train_examples: size of the release's training set.
+        folders: folders of the files, which may be inside `rainbow`.
+        files: split -> file names, in order of preference.
+        rename: field of another release -> Rainbow's field.
     """
     labels = tuple(labels)
     folders = [root + folder for root in ("rainbow/", "") for folder in folders]
@@ -71,7 +71,7 @@ def _task(
             if label not in labels:
                 accepted = ", ".join(labels)
                 raise row.error(
-                    f"label {row['label']!r} is outside the set; accepted: {accepted}"
+                    f"label {row['label']!r} is not valid; accepted are {accepted}"
                 )
             answer = labels.index(label)
         return [Example("\n".join(lines), classes.target(answer, labels), answer)]

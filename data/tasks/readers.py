@@ -1,8 +1,8 @@
-"""Files of the usual formats as rows: TSV, JSON lines, JSON, CSV and label lists.
+"""Readers of the common file formats: TSV, JSON lines, JSON, CSV and label lists.
 
-All are UTF-8, with or without a byte order mark, with LF or CRLF, plain or compressed
-(.gz, .xz, .zst). A broken row is an error that names its file and line; only where a
-release is known to have such rows does its reader leave them out, and count them.
+Files are UTF-8, with or without a byte order mark, with LF or CRLF line ends, plain or
+compressed (.gz, .xz, .zst). An invalid row is an error that names the file and line.
+Rows are dropped and counted only where a release is known to contain invalid ones.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from clinometer.data.tasks.task import Row
 from clinometer.data.tasks.task import shortened
 
 _BOM = "\ufeff"
-# Half of a pair of surrogates, which JSON can spell and UTF-8 cannot.
+# An unpaired surrogate, which JSON can represent but UTF-8 cannot.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 csv_module.field_size_limit(
     (1 << 31) - 1
@@ -33,18 +33,33 @@ csv_module.field_size_limit(
 
 
 def kind(path: pathlib.Path) -> str:
-    """Returns a file name's ending, without that of compression: tsv, jsonl, ..."""
+    """Returns a file's extension without the dot ("tsv"), ignoring compression."""
     return os.path.splitext(compressed.strip_suffix(path.name))[1].removeprefix(".")
 
 
 def beside(path: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns the file of this name, or that compressed, in a file's folder."""
+    """Returns the path of another file in the same folder, or None if it is missing.
+
+    Args:
+        path: a file.
+        name: name of the other file, which may be compressed.
+    """
     names = [path.with_name(name + suffix) for suffix in ("", *compressed.SUFFIXES)]
     return next((file for file in names if file.exists()), None)
 
 
 def lines(path: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """Yields (`file:line`, line without its end) of a text file."""
+    """Yields the lines of a text file.
+
+    Args:
+        path: the file.
+
+    Yields:
+        (`file:line`, the line without its line end).
+
+    Raises:
+        DataError: the file cannot be read or is not valid UTF-8.
+    """
     number = 0
     with binary(path) as stream:
         try:
@@ -57,21 +72,26 @@ def lines(path: pathlib.Path) -> Iterator[tuple[str, str]]:
 
 
 def text(path: pathlib.Path) -> str:
-    """Returns a whole file, with its line ends as they are."""
+    """Returns the contents of a text file, with unchanged line ends.
+
+    Raises:
+        DataError: the file cannot be read or is not valid UTF-8.
+    """
     with binary(path) as stream:
         return _decode(stream.read(), str(path)).removeprefix(_BOM)
 
 
 @contextlib.contextmanager
 def binary(path: pathlib.Path) -> Iterator[BinaryIO]:
-    """Opens a file, decompressed by its name.
+    """Opens a file, decompressing it if it has a compression suffix.
 
     Raises:
-        DataError: it is no file, cannot be opened or read, or its stream is broken.
+        DataError: the path is not a file, cannot be opened or read, or the compressed
+            stream is corrupt.
     """
     try:
         if path.exists() and not path.is_file():
-            # Opening a pipe would wait for its other end.
+            # Opening a pipe would block.
             kind = "a folder" if path.is_dir() else "a pipe or a device"
             raise DataError(f"{path}: {kind}, not a file.")
         with open(path, "rb") as raw:
@@ -95,15 +115,21 @@ def tsv(
     short_rows: bool = False,
     drop_malformed: bool = False,
 ) -> Iterator[Row | Dropped]:
-    r"""Yields the rows of a file of tab-separated values, in which `"` means nothing.
+    r"""Yields the rows of a file of tab-separated values, in which `"` is literal.
 
     Args:
         path: the file.
-        needed: columns that a header must name; by them a header is known.
-        rename: column of the release -> the name that its field gets.
-        headerless: number of columns -> their names, where there is no header.
-        short_rows: columns at the end may be missing, and so are their fields.
-        drop_malformed: a row with another number of columns is left out, no error.
+        needed: columns that a header must have; a first line without them is data.
+        rename: column name in the file -> field name.
+        headerless: number of columns -> their names, for files without a header.
+        short_rows: whether columns at the end of a row may be missing; the row then
+            lacks these fields.
+        drop_malformed: whether to drop rows with the wrong number of columns; by
+            default they are errors.
+
+    Raises:
+        DataError: the file cannot be read, the columns are unknown, or a row has the
+            wrong number of columns.
     """
     names = None
     for origin, line in lines(path):
@@ -131,7 +157,15 @@ def tsv(
 
 
 def jsonl(path: pathlib.Path, split: str = "") -> Iterator[Row]:
-    """Yields the objects of a file of JSON lines."""
+    """Yields the objects of a file of JSON lines.
+
+    Args:
+        path: the file.
+        split: unused; makes this function a `Task.read`.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not a JSON object.
+    """
     del split  # A file has one.
     for origin, line in lines(path):
         if line.strip():
@@ -139,12 +173,20 @@ def jsonl(path: pathlib.Path, split: str = "") -> Iterator[Row]:
 
 
 def json_object(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the object that a JSON file holds."""
+    """Returns the object in a JSON file.
+
+    Raises:
+        DataError: the file cannot be read or does not contain a JSON object.
+    """
     return _object(_parse(text(path), str(path)), str(path))
 
 
 def json_list(path: pathlib.Path) -> Iterator[Row]:
-    """Yields the objects of a JSON file that is one list; `file[i]` is their place."""
+    """Yields the objects of a JSON file that contains a list, with origin `file[i]`.
+
+    Raises:
+        DataError: the file cannot be read or does not contain a list of JSON objects.
+    """
     records = _parse(text(path), str(path))
     if not isinstance(records, list):
         raise DataError(f"{path}: not a JSON list, but {type(records).__name__}.")
@@ -162,9 +204,13 @@ def csv(
     """Yields the rows of a file of comma-separated values with a header.
 
     Args:
-        path: the file. A quoted field may hold line ends.
-        needed: columns that the header must name.
-        rename: column of the release -> the name that its field gets.
+        path: the file. Quoted fields may contain line ends.
+        needed: columns that the header must have.
+        rename: column name in the file -> field name.
+
+    Raises:
+        DataError: the file cannot be read, the columns are unknown, or a row is
+            invalid.
     """
     reader = csv_module.reader(io.StringIO(text(path), newline=""), strict=True)
     names = None
@@ -190,12 +236,18 @@ def csv(
 def with_labels(
     rows: Iterator[Row], path: pathlib.Path, field: str = "label"
 ) -> Iterator[Row]:
-    """Gives rows the labels of the list beside their file, where there is one.
+    """Yields rows with the labels of a label list, if there is one.
 
-    The list of `dev.jsonl` is `dev-labels.lst`: a label a line.
+    The label list of `dev.jsonl` is `dev-labels.lst`, with one label per line.
+
+    Args:
+        rows: the rows of the file.
+        path: the file.
+        field: the field for the label.
 
     Raises:
-        DataError: the list has another number of lines, or a row has another label.
+        DataError: the list does not have a label for each row, or contradicts the label
+            of a row.
     """
     name = os.path.splitext(compressed.strip_suffix(path.name))[0]
     listed = beside(path, f"{name}-labels.lst")
@@ -212,7 +264,9 @@ def with_labels(
         count += 1
         yield row
     if count != len(labels):
-        raise DataError(f"{path} has {count} rows, but {listed} {len(labels)} labels.")
+        raise DataError(
+            f"{path} has {count} rows, but {listed} has {len(labels)} labels."
+        )
 
 
 def _decode(data: bytes, origin: str) -> str:
@@ -230,7 +284,7 @@ def _parse(data: str, origin: str) -> Any:
     except UnicodeEncodeError as error:
         half = error.object[error.start]
         raise DataError(
-            f"{origin}: not valid text: {half!r} is half of a pair of surrogates."
+            f"{origin}: not valid Unicode: {half!r} is an unpaired surrogate."
         ) from None
     except RecursionError:
         raise DataError(

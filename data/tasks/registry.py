@@ -1,4 +1,4 @@
-"""All tasks by name, and tasks of a user's own file."""
+"""Finds tasks by name, and loads tasks from a user's file."""
 
 from collections.abc import Iterable
 import importlib.util
@@ -33,8 +33,8 @@ _TASKS: dict[str, Task] = {
         probes.TASKS,
     )
 }
-# Names in a run's log beside the tasks', whatever their case: files of two names that
-# differ in case are one on some disks.
+# Names that a user's task must not have, ignoring case, as files are named after tasks
+# and some file systems ignore case.
 _TAKEN = {*_TASKS, *aggregates.AVERAGES, aggregates.OVERALL_NAME}
 
 
@@ -44,7 +44,7 @@ def names() -> tuple[str, ...]:
 
 
 def benchmarks() -> dict[str, tuple[str, ...]]:
-    """Returns the names of each benchmark's tasks."""
+    """Returns benchmark -> the names of its tasks."""
     found = {}
     for task in _TASKS.values():
         if task.benchmark is not None:
@@ -53,11 +53,16 @@ def benchmarks() -> dict[str, tuple[str, ...]]:
 
 
 def get(name: str) -> Task:
-    """Returns a task by its name, or from a file by `path/to/my_task.py`.
+    """Returns a task by its name or file.
+
+    Args:
+        name: the name of one of Clinometer's tasks; or the path of a file that declares
+            one task, `path/to/my_task.py`; or, if the file declares several,
+            `path/to/my_task.py:name`.
 
     Raises:
-        DataError: there is none; or the file declares several, of which
-            `path/to/my_task.py:name` is one.
+        DataError: there is no such task, the file declares several, or `load_file`
+            fails.
     """
     path, wanted = name, ""
     if not name.endswith(".py"):
@@ -96,29 +101,29 @@ def load_file(path: str) -> dict[str, Task]:
     tasks = tuple(tasks) if isinstance(tasks, Iterable) else ()
     if not tasks or not all(isinstance(task, Task) for task in tasks):
         raise DataError(
-            f"Task file {path!r} must set TASK to a Task, or TASKS to a tuple of them."
+            f"Task file {path!r} must set TASK to a Task, or TASKS to a tuple of Tasks."
         )
     taken = {name.casefold(): name for name in _TAKEN}
     for task in tasks:
         other = taken.get(task.name.casefold())
         if other is not None:
             raise DataError(
-                f"Task file {path!r}: the name {task.name!r} is taken, by {other!r}; "
-                "names that differ in case only are one."
+                f"Task file {path!r}: the name {task.name!r} is taken by {other!r} "
+                "(names are compared ignoring case)."
             )
         taken[task.name.casefold()] = task.name
     return {task.name: task for task in tasks}
 
 
 def _failure(path: str, file: str, error: BaseException) -> str:
-    """Says where a user's file failed; only the traceback from there on is theirs."""
+    """Returns the message for a user's file that fails, with the traceback in it."""
     if isinstance(error, SyntaxError) and error.filename == file:
         return f"Task file {path!r}, line {error.lineno}, fails: {error.msg}."
     frames = error.__traceback__
     while frames and frames.tb_frame.f_code.co_filename != file:
         frames = frames.tb_next
     reason = f"{type(error).__name__}: {error}"
-    if frames is None:  # It is not even Python.
+    if frames is None:  # The file could not be run at all.
         return f"Task file {path!r} fails: {reason}"
     first = f"Task file {path!r}, line {frames.tb_lineno}, fails: "
     if isinstance(error, DataError):
@@ -135,6 +140,6 @@ def _one(tasks: dict[str, Task], name: str, where: str) -> Task:
     near = nearest(name, tasks)
     hint = f" Did you mean {near!r}?" if near else ""
     raise DataError(
-        f"No task {name!r} in {where}.{hint} Accepted are {', '.join(tasks)}; or the "
-        "path of a Python file that declares one."
+        f"No task {name!r} in {where}.{hint} Accepted are {', '.join(tasks)}, or the "
+        "path of a Python file that declares a task."
     )

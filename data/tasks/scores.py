@@ -1,9 +1,9 @@
-"""Scores that know their sampling error.
+"""Scores with a bootstrapped standard error.
 
-A score is a number in percent and what it was computed from: N units that could have
-been others (examples, or groups of examples scored together). Its error is
-bootstrapped: the units are drawn again, N of N with replacement, many times.
-Scores of the same N units are drawn alike, so that their mean has the right error.
+A score is a number in percent that is computed from N units (examples, or groups of
+examples that are scored together). Its standard error is bootstrapped: N units are
+drawn with replacement many times. Scores of the same N units use the same draws, so
+that the error of their mean is correct.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ import numpy as np
 from clinometer.data.errors import DataError
 
 RESAMPLES = 1000
-_CHUNK = 1 << 22  # indices drawn at a time
+_CHUNK = 1 << 22  # number of indices drawn at a time
 
 
 class Interval(NamedTuple):
-    """How well a score is known, in percentage points.
+    """The bootstrap estimate of a score's uncertainty, in percentage points.
 
     Attributes:
         standard_error: standard deviation over the resamples; NaN for fewer than two
-            units, which say nothing about it.
-        low, high: the percentile interval.
+            units.
+        low, high: the percentile interval; NaN for fewer than two units.
     """
 
     standard_error: float
@@ -35,11 +35,12 @@ class Interval(NamedTuple):
 
 
 class Score(float):
-    """A metric's value in percent, which can be drawn again.
+    """The value of a metric in percent, which can be resampled.
 
     Attributes:
         num_units: N.
-        replicates: indices [R, N] of drawn units -> the R values that they give.
+        replicates: a function from indices of drawn units, int [R, N], to the metric's
+            value for each draw, float [R].
     """
 
     num_units: int
@@ -51,19 +52,25 @@ class Score(float):
         num_units: int,
         replicates: Callable[[np.ndarray], np.ndarray],
     ):
-        """A float of this value with the attributes of the class."""
+        """Returns a float with the additional attributes of the class."""
         score = super().__new__(cls, value)
         score.num_units = num_units
         score.replicates = replicates
         return score
 
     def __reduce__(self):
-        return float, (float(self),)  # copied or stored, it is its value
+        return float, (float(self),)  # Pickled or copied, it becomes a plain float.
 
     def bootstrap(
         self, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
     ) -> Interval:
-        """The score's standard error and percentile interval."""
+        """Returns the score's standard error and percentile interval.
+
+        Args:
+            confidence: confidence level of the interval, in (0, 1).
+            resamples: number of draws.
+            seed: seed of the draws.
+        """
         if self.num_units < 2:
             return Interval(*[float("nan")] * 3)
         rng = np.random.default_rng(seed)
@@ -79,18 +86,18 @@ class Score(float):
 
     @functools.cached_property
     def standard_error(self) -> float:
-        """The standard error by `bootstrap`."""
+        """The standard error from `bootstrap`."""
         return self.bootstrap().standard_error
 
 
 def of_sums(
     rows: np.ndarray | Sequence, finish: Callable[[np.ndarray], np.ndarray]
 ) -> Score:
-    """A metric that is a function of sums over the units.
+    """Returns the score of a metric that is a function of sums over the units.
 
     Args:
-        rows: [N, K] or [N]: what each unit adds.
-        finish: sums [..., K] -> values [...] in percent.
+        rows: each unit's contribution to the sums, float [N, K] or [N].
+        finish: a function from sums [..., K] to values in percent [...].
 
     Raises:
         DataError: there are no units.
@@ -99,7 +106,7 @@ def of_sums(
     rows = np.asarray(rows, np.float64).reshape(len(rows), -1)
 
     def replicates(drawn: np.ndarray) -> np.ndarray:
-        # How often each unit was drawn, for all resamples in one pass.
+        # Count how often each unit was drawn, for all resamples in one pass.
         shifted = drawn + len(rows) * np.arange(len(drawn))[:, None]
         counts = np.bincount(shifted.ravel(), minlength=drawn.shape[0] * len(rows))
         return finish(counts.reshape(len(drawn), len(rows)) @ rows)
@@ -108,13 +115,28 @@ def of_sums(
 
 
 def mean(values: Sequence[float] | np.ndarray) -> Score:
-    """The mean over units of values in [0, 1], in percent."""
+    """Returns the mean over units of values in [0, 1], in percent.
+
+    Args:
+        values: the units' values, float [N].
+
+    Raises:
+        DataError: there are no units.
+    """
     count = max(len(values), 1)
     return of_sums(values, lambda sums: 100 * sums[..., 0] / count)
 
 
 def of_function(function: Callable[[np.ndarray], float], num_units: int) -> Score:
-    """Any metric: `function` has the indices of the units, drawn or all of them."""
+    """Returns the score of an arbitrary metric.
+
+    Args:
+        function: a function from indices of units, int [N], to the value in percent.
+        num_units: N.
+
+    Raises:
+        DataError: there are no units.
+    """
     _check_some(num_units)
     return Score(
         function(np.arange(num_units)),
@@ -124,9 +146,11 @@ def of_function(function: Callable[[np.ndarray], float], num_units: int) -> Scor
 
 
 def average(scores: Sequence[float]) -> float:
-    """The mean of several metrics of one task.
+    """Returns the mean of several metrics of one task.
 
-    A Score if all are Scores of the same number of units, drawn alike; else a float.
+    Returns:
+        A `Score` if all metrics are Scores with the same number of units, which are
+        then resampled together; else a plain float.
     """
     value = sum(scores) / len(scores)
     sizes = {getattr(score, "num_units", None) for score in scores}
@@ -140,29 +164,30 @@ def average(scores: Sequence[float]) -> float:
 
 
 def standard_error(score: float) -> float:
-    """A score's standard error; NaN if it is a plain number, which has none."""
+    """Returns the standard error of a score; NaN for a plain number."""
     return getattr(score, "standard_error", float("nan"))
 
 
 def describe_error(score: float) -> dict[str, float | str | None]:
-    """What a record says of a score's `standard_error`.
+    """Returns the `standard_error` of a score for a JSON record.
 
-    Null where there is none, with the reason as `no_standard_error`: NaN is not JSON.
+    If there is none, `standard_error` is None, as JSON has no NaN, and
+    `no_standard_error` gives the reason.
     """
     error = standard_error(score)
     if not math.isnan(error):
         return {"standard_error": error}
-    reason = "a plain number: its examples are not known"
+    reason = "a plain number, whose examples are unknown"
     if isinstance(score, Score):
-        reason = f"{score.num_units} scored example says nothing of its spread"
+        reason = f"cannot be estimated from {score.num_units} scored example"
     return {"standard_error": None, "no_standard_error": reason}
 
 
 def finite_or_none(value: float) -> float | None:
-    """The value as a plain number, None where JSON has none for it."""
+    """Returns the value as a plain float, or None if it is not finite, for JSON."""
     return float(value) if math.isfinite(value) else None
 
 
 def _check_some(num_units: int) -> None:
     if not num_units:
-        raise DataError("There is nothing to score: no example and no prediction.")
+        raise DataError("There is nothing to score: no examples and no predictions.")

@@ -1,4 +1,4 @@
-"""SQuAD 1.1 (https://rajpurkar.github.io/SQuAD-explorer) in T5's form."""
+"""SQuAD 1.1 (https://rajpurkar.github.io/SQuAD-explorer) in T5's format."""
 
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _FOLDERS = ("squad/", "SQuAD/", "")
 
 
 def _read(path: pathlib.Path, split: str) -> Iterator[Row]:
-    """Yields a row for each question, with its context; `file#id` is its place."""
+    """Yields a row for each question with its context; its origin is `file#id`."""
     del split  # A file has one.
     for article in Row(readers.json_object(path), str(path)).parts("data"):
         for paragraph in article.parts("paragraphs"):
@@ -27,21 +27,21 @@ def _read(path: pathlib.Path, split: str) -> Iterator[Row]:
 
 
 def _examples(row: Row) -> list[Example]:
-    """The answers have the spaces of what is taught, as what is predicted has."""
+    """Returns the example of a row, with answers spaced like the targets."""
     question, context = _spaced(row.text("question")), _spaced(row.text("context"))
     inputs = f"question: {question} context: {context}"
     if "answers" not in row:
         return [Example(inputs, task_lib.UNLABELED, None)]
     answers = tuple(_spaced(answer.text("text")) for answer in row.parts("answers"))
     if not answers:
-        raise row.error("no answer, as in SQuAD 2.0; the task is version 1.1")
+        raise row.error("no answer, as in SQuAD 2.0; this task uses version 1.1")
     return [Example(inputs, answers[0], answers)]
 
 
 def _spaced(text: str) -> str:
-    """Returns a text with spaces around all that is no ASCII letter, digit or _.
+    """Returns a text with spaces around all characters but ASCII letters, digits and _.
 
-    So T5 does it, around letters with accents too.
+    As in T5, this includes letters with accents.
     """
     text = re.sub(r"(\W)", r" \1 ", text, flags=re.ASCII)
     return re.sub(r"[ \t\n\f\r]+", " ", text).strip(" ")
@@ -56,7 +56,7 @@ SQUAD = Task(
     benchmark="squad",
     files={
         "train": task_lib.places(_FOLDERS, "train-v1.1.json"),
-        # XQuAD's English side is a part of the development set, with one answer each.
+        # XQuAD's English part is a subset of the development set with one answer each.
         "validation": task_lib.places(_FOLDERS, "dev-v1.1.json", "xquad.en.json"),
     },
     read=_read,

@@ -1,4 +1,4 @@
-"""Summaries: XSum, CNN/DailyMail and Multi-News, with T5's prefix `summarize:`."""
+"""Summarization tasks: XSum, CNN/DailyMail and Multi-News."""
 
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -41,11 +41,11 @@ def _exports(
         yield Row({rename.get(k, k): v for k, v in row.items()}, row.origin)
 
 
-# XSum: pages of the BBC as `[SN]NAME[SN]` and text in turns, and a list of ids.
+# XSum: BBC pages, as sections `[SN]NAME[SN]text`, and a list of ids per split.
 
-_MOST_IN_NAME = 200  # characters
+_MOST_IN_NAME = 200  # characters of a file name
 _XSUM_SPLITS = "XSum-TRAINING-DEV-TEST-SPLIT-90-5-5.json"
-# What stands around the article on a page.
+# Lines of a page that are not part of the article.
 _FURNITURE = frozenset(
     [
         "Share this with",
@@ -70,11 +70,11 @@ def _read_xsum(path: pathlib.Path, split: str) -> Iterator[Row]:
     lists = [folder / _XSUM_SPLITS for folder in (path, path.parent)]
     found = [name for name in lists if name.exists()]
     if not found:
-        raise DataError(f"{path} needs the list of its splits: no {lists[1]}.")
+        raise DataError(f"{path} needs the list of its splits, {lists[1]}.")
     splits = Row(readers.json_object(found[0]), str(found[0]))
     for name in splits.texts(split):
         if "\0" in name or len(name) > _MOST_IN_NAME:
-            raise splits.error(f"{name!r} of {split!r} is no name of a file")
+            raise splits.error(f"{name!r} in {split!r} is not a valid file name")
         page = path / f"{name}.summary"
         lines = (line for _, line in readers.lines(page))
         kept = [line for line in lines if line.strip() and line not in _FURNITURE]
@@ -105,11 +105,11 @@ XSUM = Task(
 )
 
 
-# CNN/DailyMail: a list of addresses, and a story for each, named by its SHA-1.
+# CNN/DailyMail: a list of URLs, and a story for each, named by the URL's SHA-1.
 
 _STORIES = ("cnn/stories", "dailymail/stories", "cnn_stories", "dailymail_stories")
 _ENDS = (".", "!", "?", "'", "`", '"', "\u2019", "\u201d", ")")
-_NO_STORY = "a story without text or without highlights"
+_NO_STORY = "a story without text or highlights"
 
 
 def _read_cnn_dailymail(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
@@ -135,7 +135,7 @@ def _read_cnn_dailymail(path: pathlib.Path, split: str) -> Iterator[Row | Droppe
 
 
 def _story(path: pathlib.Path) -> Row:
-    """Returns article and highlights; a line without an end gets a full stop."""
+    """Returns article and highlights, with a full stop after unpunctuated lines."""
     lines = [line.strip() for _, line in readers.lines(path)]
     lines = [
         line if line.endswith(_ENDS) or "@highlight" in line else line + "."
@@ -174,7 +174,7 @@ CNN_DAILYMAIL = Task(
 )
 
 
-# Multi-News: a line each in two files, with a word for the ends of lines.
+# Multi-News: two parallel files with one example per line; NEWLINE_CHAR is a line end.
 
 
 def _read_multi_news(path: pathlib.Path, split: str) -> Iterator[Row]:
@@ -187,7 +187,7 @@ def _read_multi_news(path: pathlib.Path, split: str) -> Iterator[Row]:
     documents, summaries = _lines(path), _lines(beside)
     if len(documents) != len(summaries):
         raise DataError(
-            f"{path} has {len(documents)} lines, but {beside} {len(summaries)}."
+            f"{path} has {len(documents)} lines, but {beside} has {len(summaries)}."
         )
     for number, (document, summary) in enumerate(zip(documents, summaries), start=1):
         fields = {

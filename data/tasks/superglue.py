@@ -1,9 +1,10 @@
-"""The SuperGLUE tasks (https://super.gluebenchmark.com) in T5's form.
+"""The SuperGLUE tasks (https://super.gluebenchmark.com) in T5's format.
 
 WSC is in `winograd`.
 
-Read are SuperGLUE's own JSON lines; its samples of 32 (FewGLUE); exports of Hugging
-Face, with numbers for labels; and CL_Benchmark's flattened lists.
+Accepted files are SuperGLUE's own JSON lines, the samples of 32 examples of FewGLUE,
+exports from Hugging Face, which have numbers as labels, and CL_Benchmark's flattened
+lists.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ _BOOLEANS = ("False", "True")
 
 
 def _files(folder: str, flat: str | None = None) -> dict[str, tuple[str, ...]]:
-    """Returns the release's own names, then the larger of its copies first."""
+    """Returns the release's file names, followed by copies, the largest first."""
     folders = winograd.SUPERGLUE_FOLDERS
     names = {
         "train": ("train", ["hf_train", "hf_train1000", "train32"], "train"),
@@ -50,7 +51,7 @@ def _reader(
     labels: Mapping[str, str] = {},
     rename: Mapping[str, str] = {},
 ) -> task_lib.Read:
-    """Returns a reader of JSON lines and, by `form`, of flattened lists."""
+    """Returns a reader of JSON lines and, if `form` is given, flattened lists."""
 
     def read(path: pathlib.Path, split: str) -> Iterator[Row]:
         del split  # A file has one.
@@ -69,7 +70,7 @@ BOOLQ = Task(
     files=_files("BoolQ", "BoolQA"),
     read=_reader(
         r"question: (?P<question>.*?)\npassage: (?P<passage>.*)",
-        rename={"answer": "label"},  # BoolQ's name, in the exports
+        rename={"answer": "label"},  # BoolQ's own name, used in exports
     ),
     examples=classes.template("boolq", ["passage", "question"], _BOOLEANS),
     labels=_BOOLEANS,
@@ -111,7 +112,7 @@ COPA = Task(
 )
 
 
-# MultiRC: a row is a passage with its questions and their answers.
+# MultiRC: a row is a passage with questions and their answers.
 
 
 def _read_multirc(path: pathlib.Path, split: str) -> Iterator[Row]:
@@ -124,7 +125,7 @@ def _read_multirc(path: pathlib.Path, split: str) -> Iterator[Row]:
     for row in flattened.read(path, form):
         answer = {"text": row["answer"], "label": row["label"]}
         question = {"question": row["question"], "answers": [answer]}
-        # Its questions have no number: the same text is the same question.
+        # The questions have no ids, so they are identified by their texts.
         question["idx"] = row["text"] + "\n" + row["question"]
         yield Row(
             {"idx": None, "passage": {"text": row["text"], "questions": [question]}},
@@ -177,7 +178,7 @@ MULTIRC = Task(
 def _record_examples(row: Row) -> Iterator[Example]:
     passage = row.part("passage")
     text = passage.text("text")
-    # Offsets of an entity's first and last character.
+    # `start` and `end` are the offsets of an entity's first and last character.
     entities = {
         text[entity.index("start") : entity.index("end") + 1]
         for entity in passage.parts("entities")
@@ -216,7 +217,7 @@ RECORD = Task(
     labels=(),
     score=_record_score,
     averaged=("f1", "em"),
-    train_examples=138854,  # one for each answer
+    train_examples=138854,  # one per answer
 )
 
 RTE = Task(

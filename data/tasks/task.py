@@ -1,4 +1,4 @@
-"""What a downstream task is: files, a reader, a template and a score."""
+"""The definition of a downstream task: files, a reader, a template and a score."""
 
 from collections.abc import Callable
 from collections.abc import Hashable
@@ -14,17 +14,25 @@ from typing import Any
 from clinometer.data.errors import DataError
 from clinometer.data.errors import quoted
 
-# The target of an example whose release keeps the label to itself.
+# The target of an example whose label is not in the release.
 UNLABELED = "<unk>"
-# Scores and predictions are filed under a task's name.
+# File names and metric names contain the name of the task.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _MOST_EXAMPLES = 2**31 - 1
-_MOST_DIGITS = 10  # of a class's number; Python refuses to read thousands
-_MOST_SHOWN = 600  # characters of an error, which may quote a field of any length
+_MOST_DIGITS = 10  # digits of a class index; Python refuses to parse thousands
+_MOST_SHOWN = 600  # characters of an error, which may quote a long field
 
 
 class Row(dict):
-    """One record of a release: its fields, and where it stands (`file:line`)."""
+    """A record of a release, a dict of its fields.
+
+    Args:
+        fields: the fields, as for `dict`.
+        origin: where the record is (`file:line`).
+
+    Attributes:
+        origin: where the record is (`file:line`).
+    """
 
     def __init__(
         self, fields: Mapping[str, Any] | Iterable[tuple[str, Any]], origin: str
@@ -33,47 +41,67 @@ class Row(dict):
         self.origin = origin
 
     def error(self, message: str) -> DataError:
-        """Returns the error that this row has `message`, shortened."""
+        """Returns an error for this row, with its origin and the shortened message."""
         return DataError(f"{self.origin}: {shortened(message)}")
 
     def text(self, field: str) -> str:
-        """Returns a field that must be there and be a text."""
+        """Returns the value of a required field that must be a string.
+
+        Raises:
+            DataError: the field is missing or has another type.
+        """
         value = self.field(field)
         if not isinstance(value, str):
             kind = type(value).__name__
-            raise self.error(f"field {field!r} is {kind}, not a text")
+            raise self.error(f"field {field!r} is {kind}, not a string")
         return value
 
     def field(self, field: str) -> Any:
-        """Returns a field that must be there."""
+        """Returns the value of a required field; raises DataError if it is missing."""
         if field not in self:
             raise self.error(f"no field {field!r}; the fields are {', '.join(self)}")
         return self[field]
 
     def key(self, field: str) -> str | int | float:
-        """Returns a field that must be a text or a number, to tell records apart."""
+        """Returns the value of a field that must be a string or number, for an id.
+
+        Raises:
+            DataError: the field is missing or has another type.
+        """
         value = self.field(field)
         if not isinstance(value, str | int | float):
             kind = type(value).__name__
-            raise self.error(f"field {field!r} is {kind}, not a text or a number")
+            raise self.error(f"field {field!r} is {kind}, not a string or a number")
         return value
 
     def index(self, field: str) -> int:
-        """Returns a field that must be a place in a text, 0 or more."""
+        """Returns the value of a field that must be an integer, 0 or more.
+
+        Raises:
+            DataError: the field is missing or has another value.
+        """
         value = self.field(field)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise self.error(f"{field} {value!r} is not a whole number, 0 or more")
         return value
 
     def texts(self, field: str) -> list[str]:
-        """Returns a field that must be a list of texts."""
+        """Returns the value of a field that must be a list of strings.
+
+        Raises:
+            DataError: the field is missing or has another type.
+        """
         values = self.field(field)
         if not isinstance(values, list) or not all(isinstance(x, str) for x in values):
-            raise self.error(f"field {field!r} is not a list of texts")
+            raise self.error(f"field {field!r} is not a list of strings")
         return values
 
     def parts(self, field: str) -> "Iterator[Row]":
-        """Yields the objects of a field that must be a list of them."""
+        """Yields the elements of a field that must be a list of JSON objects.
+
+        Raises:
+            DataError: the field is missing or has another type.
+        """
         values = self.field(field)
         if not isinstance(values, list):
             raise self.error(f"field {field!r} is not a list")
@@ -81,17 +109,25 @@ class Row(dict):
             yield self._part(field, value)
 
     def part(self, field: str) -> "Row":
-        """Returns a field that must be an object."""
+        """Returns the value of a field that must be a JSON object.
+
+        Raises:
+            DataError: the field is missing or has another type.
+        """
         return self._part(field, self.field(field))
 
     def _part(self, field: str, value: Any) -> "Row":
         if not isinstance(value, dict):
             kind = type(value).__name__
-            raise self.error(f"{kind} where {field!r} must have an object")
+            raise self.error(f"field {field!r} has {kind} instead of a JSON object")
         return Row(value, self.origin)
 
     def number(self, field: str) -> float | None:
-        """Returns a field that is a number or a text of one; None if it is absent."""
+        """Returns the value of a field as a number, or None if the field is missing.
+
+        Raises:
+            DataError: the value is not a number or the text of one.
+        """
         value = self.get(field)
         try:
             return None if value is None else float(value)
@@ -99,15 +135,15 @@ class Row(dict):
             raise self.error(f"{field} {value!r} is not a number") from None
 
     def class_index(self, labels: Sequence[str], field: str = "label") -> int | None:
-        """Returns the class of a row, None where the release has no label.
+        """Returns the class index of a row, or None if the row has no label.
 
         Args:
-            labels: the classes in order. A label is one of them, or its index as a
-                number or text; -1 and an absent field are no label.
-            field: the label's field.
+            labels: the class names in order. A label is one of these, or its index as a
+                number or text. If it is -1 or missing, the row has no label.
+            field: the field with the label.
 
         Raises:
-            DataError: the label is outside the set.
+            DataError: the label is none of these.
         """
         value = self.get(field)
         if value is None or (value in (-1, "-1") and not isinstance(value, bool)):
@@ -122,17 +158,22 @@ class Row(dict):
         if isinstance(value, int) and 0 <= value < len(labels):
             return value
         raise self.error(
-            f"label {self[field]!r} is outside the set; accepted are "
-            f"{', '.join(labels)}, or 0 to {len(labels) - 1}"
+            f"label {self[field]!r} is not valid; accepted are {', '.join(labels)}, or "
+            f"0 to {len(labels) - 1}"
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Dropped:
-    """A row left out because the release has it so; it is counted and reported."""
+    """A row that is dropped due to a known defect of the release, and counted.
+
+    Attributes:
+        origin: where the row is (`file:line`).
+        reason: why it is dropped, the same text for all rows with this defect.
+    """
 
     origin: str
-    reason: str  # the same words for all rows of this kind
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,11 +181,11 @@ class Example:
     """One text-to-text example.
 
     Attributes:
-        inputs: for the encoder, with the task's prefix.
-        targets: what is taught.
-        answer: what a metric compares a prediction with: a class, a number, a tuple of
-            accepted texts; None where the release has no label.
-        group: the same for examples that are scored together.
+        inputs: text for the encoder, with the task's prefix.
+        targets: text to train on.
+        answer: what the metrics compare a prediction with, such as a class index, a
+            number or a tuple of accepted texts; None if the release has no label.
+        group: a key shared by examples that are scored together.
     """
 
     inputs: str
@@ -154,7 +195,7 @@ class Example:
 
 
 def shortened(message: str) -> str:
-    """Returns a message that quotes somebody's text, without its middle if long."""
+    """Returns a message without its middle part if it is long."""
     if len(message) <= _MOST_SHOWN:
         return message
     half = _MOST_SHOWN // 2
@@ -168,23 +209,27 @@ ScoreFunction = Callable[[Sequence[Example], Sequence[str]], dict[str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A downstream task, declared in one place.
+    """The declaration of a downstream task.
 
     Attributes:
-        name: unique among all tasks.
-        benchmark: what it is averaged with; None => nothing.
-        files: split -> where its files may lie under the user's folder, the best first.
-            A place is a path or a glob; of {a,b} both must be there. "train",
-            "validation" and "test" are splits.
-        read: (path, split) -> the rows of one file or folder, in order.
+        name: the task's name, unique among all tasks.
+        benchmark: the benchmark that the task belongs to; None => none.
+        files: split ("train", "validation" or "test") -> where its files may be below
+            the user's folder, in order of preference. Each is a path or a glob; with
+            {a,b}, both files are required.
+        read: (path, split) -> the rows of a file or folder, in order.
         examples: row -> its examples, by the task's template.
-        labels: the classes in order; () => the answer is free text.
+        labels: the class names in order; () => the answer is free text.
         score: (examples, predicted texts) -> metrics in percent.
-        averaged: the metrics whose mean is the task's one number.
-        train_examples: the size of the release's training set, for mixture rates;
-            0 => not for training.
-        sentinels: `<extra_id_N>` in its texts is a sentinel, as in pretraining; else
-            it is plain text, as nobody may write sentinels in a release.
+        averaged: the metrics whose mean is the task's number.
+        train_examples: size of the release's training set, for mixture rates; 0 => not
+            for training.
+        sentinels: whether `<extra_id_N>` in the task's texts is a sentinel, as in
+            pretraining; by default it is plain text, so that a release cannot contain
+            sentinels.
+
+    Raises:
+        DataError: a field is invalid; the message names it.
     """
 
     name: str
@@ -202,34 +247,34 @@ class Task:
         """Raises DataError, naming the field, where the declaration is wrong."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise DataError(
-                f"Task name {quoted(self.name)}; accepted are 1 to 64 ASCII "
-                "letters, digits, '_', '-' and '.', of which the last two are never "
-                "first: scores and predictions are filed under it."
+                f"Task name {quoted(self.name)} is not valid; accepted are 1 to 64 "
+                "ASCII letters, digits, '_', '-' and '.', not starting with '-' or "
+                "'.', because files are named after the task."
             )
         for field, holds, accepted in (
             (
                 "benchmark",
                 self.benchmark is None or isinstance(self.benchmark, str),
-                "a name, or None",
+                "a string or None",
             ),
             (
                 "files",
                 isinstance(self.files, Mapping)
                 and all(map(_is_texts, self.files.values())),
-                "a mapping of splits to tuples of places",
+                "a mapping from splits to tuples of paths",
             ),
             ("read", callable(self.read), "a function of (path, split)"),
             ("examples", callable(self.examples), "a function of a row"),
             (
                 "labels",
                 _is_texts(self.labels) and len({*self.labels}) == len(self.labels),
-                "a tuple of different texts, () for free text",
+                "a tuple of distinct strings, () for free text",
             ),
             ("score", callable(self.score), "a function of (examples, predictions)"),
             (
                 "averaged",
                 _is_texts(self.averaged) and len(self.averaged) > 0,
-                "a tuple of the score's metrics",
+                "a tuple of names of metrics",
             ),
             (
                 "train_examples",
@@ -251,5 +296,10 @@ def _is_texts(value: Any) -> bool:
 
 
 def places(folders: Sequence[str], *names: str) -> tuple[str, ...]:
-    """Returns each name in each folder ("" is the user's own), the first name first."""
+    """Returns the paths of each name in each folder, all of the first name first.
+
+    Args:
+        folders: prefixes that end with a slash, or "" for the user's folder itself.
+        *names: file names, in order of preference.
+    """
     return tuple(folder + name for name in names for folder in folders)

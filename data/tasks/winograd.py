@@ -1,8 +1,9 @@
-"""Winograd schemas: SuperGLUE's WSC, DPR to train with it, and GLUE's WNLI.
+"""Winograd schemas: SuperGLUE's WSC, DPR as additional training data, and GLUE's WNLI.
 
-T5 asks which noun phrase a starred pronoun stands for. WSC's rows say of one phrase
-whether it is right: only the right ones are taught, and a prediction is a yes where it
-is that phrase. The target is the phrase, right or not; the answer is the label.
+As in T5, the task is to predict the noun phrase that a starred pronoun refers to. A row
+of WSC says whether a given phrase is correct. Only correct phrases are used for
+training; in evaluation, a prediction counts as "yes" if it is that phrase. The target
+is the phrase, correct or not, and the answer is the label.
 """
 
 from collections.abc import Iterable
@@ -23,7 +24,7 @@ from clinometer.data.tasks.task import Task
 
 SUPERGLUE_FOLDERS = ("superglue/", "super_glue/", "SuperGLUE/", "")
 _LABELS = ("False", "True")
-_NEGATIVE = "the phrase is not what the pronoun means; only right ones are taught"
+_NEGATIVE = "an incorrect phrase; only correct ones are used for training"
 
 
 def _score(examples: Sequence[Example], predictions: Sequence[str]) -> dict[str, float]:
@@ -55,10 +56,10 @@ def _wsc_examples(row: Row) -> list[Example]:
 
 
 def _star(words: Sequence[str], index: int, pronoun: str, row: Row) -> str:
-    """Returns the text with the pronoun starred, punctuation set apart from it.
+    """Returns the text with the pronoun starred and separated from punctuation.
 
-    In a few rows of the release the index is that of another word, or the pronoun has
-    other capitals: the nearest word is taken.
+    In a few rows of the release, the index is wrong or the capitalisation of the
+    pronoun differs; the nearest match is used.
     """
     pattern = re.compile(
         rf"(\W*)({re.escape(pronoun.rstrip('.'))})(\W*)", re.IGNORECASE
@@ -69,11 +70,11 @@ def _star(words: Sequence[str], index: int, pronoun: str, row: Row) -> str:
             before, word, after = match.groups()
             marked = f"{before}*{word}*" + (f" {after}" if after else "")
             return " ".join([*words[:i], marked, *words[i + 1 :]])
-    raise row.error(f"no word of the text is the pronoun {pronoun!r}")
+    raise row.error(f"no word in the text is the pronoun {pronoun!r}")
 
 
 def _as_in_text(phrase: str, text: str) -> str:
-    """Returns a phrase with the capitals that it has in the text."""
+    """Returns a phrase with the capitalisation that it has in the text."""
     if phrase in text:
         return phrase
     phrase = phrase.replace("\n", " ").rstrip(".")
@@ -102,11 +103,11 @@ WSC = Task(
 )
 
 
-# DPR, definite pronoun resolution (Rahman and Ng 2012).
+# DPR: definite pronoun resolution (Rahman and Ng 2012).
 
 
 def _dpr_rows(path: pathlib.Path, split: str) -> Iterator[Row]:
-    """Four lines each: sentence, pronoun, "one,other", answer; blank lines between."""
+    """Yields the rows: sentence, pronoun, "one,other" and answer on a line each."""
     del split  # A file has one.
     lines = ((origin, line.strip()) for origin, line in readers.lines(path))
     lines = (pair for pair in lines if pair[1])
@@ -124,7 +125,7 @@ def _dpr_examples(row: Row) -> list[Example]:
     chosen = [c for c in candidates if c.lower() == answer.lower()]
     if len(candidates) != 2 or not chosen:
         raise row.error(f"the answer {answer!r} is not one of {candidates}")
-    # The first occurrence is meant; where there is none, T5 stars nothing.
+    # As in T5, the first occurrence is starred, or none if the pattern does not match.
     starred = re.sub(
         rf" ({re.escape(row.text('pronoun'))})( |\.|,)",
         r" *\1*\2",
@@ -152,8 +153,8 @@ DPR = Task(
 )
 
 
-# WNLI: evaluation only. Its second sentence is a part of the first one with a phrase in
-# the place of a pronoun; pronoun and phrase are found again by the words around them.
+# WNLI: evaluation only. The second sentence is a part of the first one with a phrase in
+# place of a pronoun. Pronoun and phrase are recovered from the words around them.
 
 _PRONOUNS = frozenset(["he", "she", "they", "it", "her", "his", "their", "them", "him"])
 _END = ".,?!"
@@ -169,20 +170,19 @@ def _wnli_examples(row: Row) -> list[Example]:
 def _find_pronoun(
     premise: Sequence[str], hypothesis: Sequence[str], row: Row
 ) -> tuple[str, str]:
-    """Returns the premise with its pronoun starred, and the phrase put for it.
+    """Returns the premise with the pronoun starred, and the phrase that replaces it.
 
-    That pronoun is meant which has the most words before and after it in common with
-    the hypothesis.
+    Chooses the pronoun with the most surrounding words in common with the hypothesis.
     """
     plain, other = _plain(premise), _plain(hypothesis)
     pronouns = [i for i, word in enumerate(plain) if word in _PRONOUNS]
     if not pronouns:
         raise row.error(f"sentence1 has none of the pronouns {sorted(_PRONOUNS)}")
-    # The last one where no word is in common.
+    # Ties go to the last pronoun.
     best = max(reversed(pronouns), key=lambda i: sum(_context(plain, other, i)))
     before, after = _context(plain, other, best)
     start, stop = _gap(other, plain[best - before : best], plain[best + 1 :][:after])
-    # A phrase begins at an article, where there is one: at that which comes last.
+    # If there are articles, the phrase begins at the last one.
     inside = other[start:stop]
     start += max(inside.index(a) if a in inside else 0 for a in ("a", "an", "the"))
     phrase = " ".join(hypothesis[start:stop]).rstrip(_END)
@@ -197,7 +197,7 @@ def _plain(words: Iterable[str]) -> list[str]:
 
 
 def _context(premise: Sequence[str], other: Sequence[str], i: int) -> tuple[int, int]:
-    """Returns how many words before and after i stand in `other` as one run."""
+    """Returns how many words before and after i occur in `other` consecutively."""
     text = f" {' '.join(other)} "
     before = 0
     while before < i and f" {' '.join(premise[i - before - 1 : i])} " in text:
@@ -212,7 +212,7 @@ def _context(premise: Sequence[str], other: Sequence[str], i: int) -> tuple[int,
 def _gap(
     words: Sequence[str], before: Sequence[str], after: Sequence[str]
 ) -> tuple[int, int]:
-    """Returns where the words between two runs stand; the runs may be at the ends."""
+    """Returns start and stop of the words between two runs, which may be empty."""
 
     def position(run: Sequence[str], start: int) -> int | None:
         ends = range(start, len(words) - len(run) + 1)
@@ -223,16 +223,16 @@ def _gap(
     start = position(before, 0)
     start = 0 if start is None else start + len(before)
     stop = position(after, start + 1) if after else len(words)
-    if stop is None and after:  # the phrase stands first, whatever came before it
+    if stop is None and after:  # The phrase is at the start.
         start, stop = 0, position(after, 1)
-    if stop is None or start >= len(words):  # or last
+    if stop is None or start >= len(words):  # The phrase is at the end.
         stop = len(words)
     return min(start, len(words) - 1), stop
 
 
 def _wnli_rows(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
     if split == "train":
-        raise DataError("WNLI is for evaluation only, as in T5: it has no train split.")
+        raise DataError("WNLI is for evaluation only, as in T5; it has no train split.")
     yield from readers.tsv(path, needed=["sentence1", "sentence2"])
 
 

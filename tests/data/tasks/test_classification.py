@@ -51,13 +51,13 @@ def test_wiki_toxicity_has_test_labels_in_another_file(read):
     files[f"{folder}/test_labels.csv"] = labels + "a,1,0,0,0,0,0\n"
     loaded = read("wiki_toxicity", files)
     assert [example.answer for example in loaded.examples] == [1]
-    assert loaded.dropped == {"its labels are -1: Kaggle does not score it": 1}
+    assert loaded.dropped == {"labels of -1, which Kaggle does not score": 1}
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("a,x,2,0,0,0,0,0", "csv:2: toxicity 2.0 is outside 0 to 1"),
+        ("a,x,2,0,0,0,0,0", "csv:2: toxicity 2.0 is not in"),
         ("a,x,yes,0,0,0,0,0", "csv:2: toxicity 'yes' is not a number"),
         ("a,x", "csv:2: 2 columns, not 8"),
     ],
@@ -106,7 +106,7 @@ def test_reviews(read, packed):
 
 
 def test_a_rating_that_is_not_of_its_folder(read):
-    with pytest.raises(DataError, match=r"neg/0_8.txt: rating 8 in neg"):
+    with pytest.raises(DataError, match=r"neg/0_8.txt: a review with rating 8 is in"):
         read("imdb", {"aclImdb/train/neg/0_8.txt": "Good."}, "train")
 
 

@@ -30,5 +30,5 @@ def test_fields(tmp_path, text, fields):
 def test_a_text_of_another_form(tmp_path):
     path = tmp_path / "dev.json"
     path.write_text('[{"sentence": "sentence 1: x", "label": "1"}]')
-    with pytest.raises(DataError, match=r"dev.json\[0\]: its sentence is not of"):
+    with pytest.raises(DataError, match=r"dev.json\[0\]: field 'sentence' does not"):
         list(flattened.read(path, FORM))

@@ -41,7 +41,7 @@ def test_files_may_be_compressed(read):
 
 
 def test_of_a_brace_all_must_be_there(read):
-    with pytest.raises(DataError, match="No validation data of task 'cola'"):
+    with pytest.raises(DataError, match="No validation data for task 'cola'"):
         read("cola", {"CoLA/tokenized_dev.tsv": "a b\t1\n"})
 
 
@@ -54,7 +54,9 @@ def test_missing_files_are_listed(tmp_path):
     assert str(tmp_path) in str(caught.value)
     with pytest.raises(DataError, match="which is not a folder"):
         load.load(cola, tmp_path / "none", "train")
-    with pytest.raises(DataError, match="no split 'dev', but train, validation, test"):
+    with pytest.raises(
+        DataError, match="no split 'dev'; accepted are train, validation"
+    ):
         load.load(cola, tmp_path, "dev")
 
 
@@ -63,7 +65,9 @@ def test_a_set_to_learn_from_must_have_labels(read):
     (example,) = read("cola", files, "test").examples
     assert (example.targets, example.answer) == ("<unk>", None)
     files = {"CoLA/dev.tsv": files["CoLA/test.tsv"]}
-    with pytest.raises(DataError, match="CoLA/dev.tsv:2: no label, which a validation"):
+    with pytest.raises(
+        DataError, match="CoLA/dev.tsv:2: no label, which validation data"
+    ):
         read("cola", files)
 
 
@@ -76,7 +80,7 @@ def test_what_is_dropped_is_counted_and_said(read, tmp_path, caplog):
     assert loaded.dropped == {"a row without 6 columns": 2}
     with caplog.at_level(logging.WARNING):
         load.load(registry.get("qqp"), tmp_path, "train")
-    assert "qqp train: 1 examples of 3 rows; left out 2: a row without" in caplog.text
+    assert "qqp train: 1 examples of 3 rows; dropped 2: a row without" in caplog.text
 
 
 def broken(**parts):
@@ -94,23 +98,23 @@ def fails(row):
     [
         (
             {"read": lambda path, split: [{"label": 1}]},
-            "`read` of task 'acceptability' yields dict, not `Row`s",
+            "`read` of task 'acceptability' yields dict; accepted are `Row`",
         ),
         (
             {"examples": lambda row: [("in", "out", 1)]},
-            "validation.jsonl:1: `examples` of task 'acceptability' gives tuple",
+            "validation.jsonl:1: `examples` of task 'acceptability' yields tuple",
         ),
         (
             {"examples": lambda row: [Example("in", 1, 1)]},
-            "validation.jsonl:1: the example's targets are int, not a text",
+            "validation.jsonl:1: the example's targets are int, not a string",
         ),
         (
             {"examples": lambda row: [Example("\ud800", "out", 1)]},
-            "validation.jsonl:1: the example's inputs are no valid text",
+            "validation.jsonl:1: the example's inputs are not valid Unicode",
         ),
         (
             {"examples": lambda row: [Example("in", "out", 1, group=[3])]},
-            "validation.jsonl:1: the example's group cannot be compared",
+            "validation.jsonl:1: the example's group is not hashable",
         ),
         (
             {"read": lambda path, split: (path / "x").read_text()},
@@ -137,7 +141,7 @@ def test_what_nobody_expected_keeps_its_traceback_and_says_where(tmp_path):
 
     for parts, note in (
         ({"examples": fails}, "was making examples of .*validation.jsonl:1"),
-        ({"read": read}, "was reading .*validation.jsonl, behind .*jsonl:1"),
+        ({"read": read}, "was reading .*validation.jsonl, after .*jsonl:1"),
     ):
         with pytest.raises(KeyError, match="nobody expected it") as caught:
             load.read(broken(**parts), tmp_path, "validation")

@@ -45,9 +45,9 @@ def test_what_is_no_file_is_named(tmp_path, kind):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"s": "a\\ud800b"}', "is half of a pair of surrogates"),
-        ('{"\\uDFFF": 1}', "is half of a pair of surrogates"),
-        ('{"s": ["\\udc00\\ud800"]}', "is half of a pair of surrogates"),
+        ('{"s": "a\\ud800b"}', "is an unpaired surrogate"),
+        ('{"\\uDFFF": 1}', "is an unpaired surrogate"),
+        ('{"s": ["\\udc00\\ud800"]}', "is an unpaired surrogate"),
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "not valid JSON: Exceeds the limit"),

@@ -147,7 +147,7 @@ def test_a_task_of_a_file(tmp_path):
         ("TASKS = ('cola',)", "must set TASK to a Task"),
         ("TASKS = 3", "must set TASK to a Task"),
         ("TASKS = iter('cola')", "must set TASK to a Task"),
-        (MINE + "TASKS = (TASK, TASK)\n", "the name 'mine' is taken, by 'mine'"),
+        (MINE + "TASKS = (TASK, TASK)\n", "the name 'mine' is taken by 'mine'"),
     ],
 )
 def test_a_bad_file(tmp_path, text, reason):
@@ -185,7 +185,7 @@ def test_a_name_that_no_file_may_have(tmp_path, name):
 def test_a_name_that_is_taken(tmp_path, name, other):
     path = tmp_path / "bad.py"
     path.write_text(MINE.replace('"mine"', repr(name)))
-    with pytest.raises(DataError, match=f"name {name!r} is taken, by {other!r}"):
+    with pytest.raises(DataError, match=f"name {name!r} is taken by {other!r}"):
         registry.get(str(path))
 
 
@@ -193,8 +193,8 @@ def test_a_name_that_is_taken(tmp_path, name, other):
     ("own", "wrong", "message"),
     [
         ("labels=LABELS", "labels='noyes'", "labels is 'noyes'; accepted is a tuple"),
-        ("labels=LABELS", "labels=('a', 'a')", "labels is .* different texts"),
-        ('("dev.jsonl",)', '"dev.jsonl"', "files is .* tuples of places"),
+        ("labels=LABELS", "labels=('a', 'a')", "labels is .* distinct strings"),
+        ('("dev.jsonl",)', '"dev.jsonl"', "files is .* tuples of paths"),
         ("read=readers.jsonl", "read='jsonl'", "read is 'jsonl'; accepted is a func"),
         ("averaged=(", "averaged=() and (", r"averaged is \(\); accepted is a tuple"),
         ("train_examples=2", "train_examples='2'", "train_examples is '2'; accepted"),

@@ -46,8 +46,8 @@ def test_the_best_answer_counts_and_spaces_do_not_matter():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (squad(), "json#5a: no answer, as in SQuAD 2.0; the task is version 1.1"),
-        (squad("x", question=3), "json#5a: field 'question' is int, not a text"),
+        (squad(), "json#5a: no answer, as in SQuAD 2.0; this task uses version 1.1"),
+        (squad("x", question=3), "json#5a: field 'question' is int, not a string"),
         ('{"data": 3}', "json: field 'data' is not a list"),
         ("[]", "json: not a JSON object, but list"),
         ("{", "json: not valid JSON"),

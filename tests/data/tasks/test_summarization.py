@@ -79,7 +79,7 @@ def test_cnn_dailymail_as_stories(read):
     summary = "Rain.\nMore: 'x'"
     expected = Example("summarize: (CNN) -- It rained. All day.", summary, summary)
     assert loaded.examples == [expected, expected]
-    assert loaded.dropped == {"a story without text or without highlights": 1}
+    assert loaded.dropped == {"a story without text or highlights": 1}
     files = {"cnn_dm/url_lists/all_val.txt": "http://d\n"}
     with pytest.raises(DataError, match="all_val.txt:1: no story .* for http://d"):
         read("cnn_dailymail", files)
@@ -106,7 +106,7 @@ def test_multi_news(read):
         "summarize: One.  \n Two. ||||| Three.", "All three.", "All three."
     )
     files["multi_news/val.tgt"] = "- All.\n- More.\n"
-    with pytest.raises(DataError, match="has 1 lines, but .*val.tgt 2"):
+    with pytest.raises(DataError, match="has 1 lines, but .*val.tgt has 2"):
         read("multi_news", files)
 
 

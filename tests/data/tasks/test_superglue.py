@@ -193,13 +193,13 @@ def test_record_counts_a_query_once():
             "cb",
             "CB/val.jsonl",
             {"premise": "p", "hypothesis": "h", "label": "no"},
-            "label 'no' is outside the set; accepted are entailment, contradiction",
+            "label 'no' is not valid; accepted are entailment, contradiction",
         ),
         (
             "multirc",
             "MultiRC/val.jsonl",
             {"passage": "p"},
-            "str where 'passage' must have an object",
+            "field 'passage' has str instead of a JSON object",
         ),
         (
             "multirc",
@@ -211,7 +211,7 @@ def test_record_counts_a_query_once():
             "wic",
             "WiC/val.jsonl",
             {"word": 3, "sentence1": "s", "sentence2": "t"},
-            "field 'word' is int, not a text",
+            "field 'word' is int, not a string",
         ),
     ],
 )
