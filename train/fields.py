@@ -227,7 +227,7 @@ _COMMON = {
     ),
     "profile.num_steps": Field("Number of steps to profile.", _AT_LEAST_ONE),
     "data.store": Field(
-        "Path of a token store made by `clinometer tokenize`. Required.", str, True
+        "Path of a token store, made by `clinometer tokenize`. Required.", str, True
     ),
     "data.batch_size": Field("Number of rows per training batch.", _ROWS),
     "data.encoder_length": Field("Length of the encoder input, in tokens.", _LENGTH),
@@ -262,9 +262,7 @@ _FINETUNING = {
         _AT_LEAST_ONE,
         optional=True,
     ),
-    "data.temperature": Field(
-        "Temperature of the mixing rates; see data.rate_limit.", _POSITIVE
-    ),
+    "data.temperature": Field("Temperature in data.rate_limit's formula.", _POSITIVE),
     "data.packing": Field(
         "Whether to pack several examples into a row, with segment ids.", bool
     ),
@@ -388,10 +386,11 @@ def _own_fields(kind: type) -> Iterator[tuple[str, Any, str]]:
 
 
 def _attributes(doc: str) -> dict[str, str]:
-    """Parses the "Attributes" section of a docstring."""
+    """Parses the "Attributes" section of a docstring, with capitals at the start."""
     section = inspect.cleandoc(doc).partition("Attributes:\n")[2]
     found = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in found}
+    joined = {name: " ".join(text.split()) for name, text in found}
+    return {name: text[0].upper() + text[1:] for name, text in joined.items()}
 
 
 def _indented(text: str) -> list[str]:

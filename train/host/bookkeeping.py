@@ -109,7 +109,7 @@ class Bookkeeping:
             first_row = (step - 1) * self._job.config.data.batch_size
             self.refuse(
                 checkpoints,
-                f"step {step}: {problem}; batch index {step - 1} (examples from "
+                f"step {step}: {problem}; batch index {step - 1} (starting at example "
                 f"{first_row})",
             )
         self._step = step
