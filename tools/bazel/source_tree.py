@@ -73,6 +73,11 @@ def imported_file(root: pathlib.Path, package: str, name: str) -> str | None:
     """Returns the file that `from package import name` needs, or None if not ours.
 
     If the package's `__init__.py` imports the name, that hides a module of that name.
+
+    Args:
+        root: the checkout's root.
+        package: dotted name of the package.
+        name: the imported name.
     """
     own = module_file(root, package)
     is_package = own is not None and own.endswith("/__init__.py")

@@ -151,7 +151,7 @@ def fit_slope(
     x_scale = (0.0, 1.0)
     if standardise:
         if np.ptp(v) == 0:
-            raise FitError("y does not vary, so it cannot be standardised")
+            raise FitError("y does not vary, so it cannot be standardized")
         x_scale = (float(u.mean()), float(u.std(ddof=1)))
         u = (u - x_scale[0]) / x_scale[1]
         v = (v - v.mean()) / v.std(ddof=1)

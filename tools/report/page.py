@@ -128,7 +128,8 @@ def _lead(rows: Sequence[rows_lib.Row]) -> str:
     return (
         f"{len(done)} of {len(rows)} runs finished, of {sizes} models, pretrained by "
         f"span corruption for {first['step']} steps with {first['batch_size']} "
-        f"sequences of {length} tokens per batch. Losses are in nats per token."
+        f"sequences of {length} tokens (encoder/decoder) per batch. Losses are in nats "
+        "per token."
     )
 
 

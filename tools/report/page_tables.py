@@ -173,7 +173,7 @@ def variants(fits: Sequence[analysis.CostFit]) -> str:
         "architecture",
         "log of cost",
         "log of loss",
-        "standardised",
+        "standardized",
         "slope",
         "95 % Student-t interval",
         "standard error",

@@ -84,7 +84,13 @@ def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
 def write_settings(
     out: pathlib.Path, command: str, settings: Mapping[str, Any]
 ) -> None:
-    """Writes the command and the shared settings to OUT/study.json."""
+    """Writes the command and the shared settings to OUT/study.json.
+
+    Args:
+        out: the study's folder.
+        command: the command that started the study.
+        settings: config key -> value, shared by all runs.
+    """
     contents = {"format_version": 1, "command": command, "settings": dict(settings)}
     json_file.write(out / "study.json", contents)
 

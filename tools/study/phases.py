@@ -63,7 +63,13 @@ def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
 def pretraining(
     options: argparse.Namespace, run: plan.PlannedRun, store: str
 ) -> RunCommand:
-    """Returns the pretraining of a run; `store` is the path of the token store."""
+    """Returns the pretraining of a run.
+
+    Args:
+        options: options of the command.
+        run: the planned run.
+        store: path of the token store.
+    """
     command = python_child.module(
         "clinometer.train.main",
         f"--config={protocol_lib.config_argument(run)}",
@@ -76,7 +82,13 @@ def pretraining(
 def finetuning(
     options: argparse.Namespace, run: plan.PlannedRun, store: str
 ) -> RunCommand:
-    """Returns the fine-tuning of a run; `store` is the path of the token store."""
+    """Returns the fine-tuning of a run.
+
+    Args:
+        options: options of the command.
+        run: the planned run.
+        store: path of the token store.
+    """
     settings = protocol(options).downstream
     source = run_folder(options, run)
     workdir = run_directory.RunDirectory(source).finetunings_path / FINETUNING
@@ -199,7 +211,7 @@ def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, floa
 def count(
     options: argparse.Namespace, model: str, *, trace: bool = False
 ) -> checked.TransformerCounts:
-    """TransformerCounts a model at the study's batch size and lengths.
+    """Counts a model at the study's batch size and lengths.
 
     Args:
         options: of the command.

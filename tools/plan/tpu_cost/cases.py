@@ -122,7 +122,16 @@ def performer(
     causal: bool,
     masked: bool = False,
 ) -> Iterator[CostCase]:
-    """Yields the forward and backward pass of Performer attention."""
+    """Yields the forward and backward pass of Performer attention.
+
+    Args:
+        batch: number of examples.
+        length: length of the sequences.
+        num_heads: number of heads.
+        width: width of a head.
+        causal: whether queries don't attend to later keys.
+        masked: whether keys are masked.
+    """
     x = steps.heads(batch, length, num_heads, width)
     mask = Operand((batch, length) if masked else (1, 0), "float32")
     operands = {"query": x, "key": x, "value": x, "mask": mask}
@@ -153,7 +162,16 @@ def light_conv(
     *,
     causal: bool = True,
 ) -> Iterator[CostCase]:
-    """Yields the forward and backward pass of lightweight convolution."""
+    """Yields the forward and backward pass of lightweight convolution.
+
+    Args:
+        batch: number of examples.
+        length: length of the sequences.
+        channels: number of channels.
+        num_heads: number of filters, each shared by a group of channels.
+        taps: width of a filter.
+        causal: whether outputs don't depend on later inputs.
+    """
     x = Operand((batch, length, channels))
     operands = {"x": x, "weights": Operand((1, num_heads, taps))}
     filters = Operand((num_heads, taps))
@@ -181,7 +199,16 @@ def dynamic_conv(
     *,
     causal: bool = True,
 ) -> Iterator[CostCase]:
-    """Yields the forward and backward pass of dynamic convolution."""
+    """Yields the forward and backward pass of dynamic convolution.
+
+    Args:
+        batch: number of examples.
+        length: length of the sequences.
+        channels: number of channels.
+        num_heads: number of filters per position, each shared by a group of channels.
+        taps: width of a filter.
+        causal: whether outputs don't depend on later inputs.
+    """
     x = Operand((batch, length, channels))
     weights = Operand(
         (batch, length, num_heads, taps), None, (batch, length, num_heads * taps)
@@ -208,6 +235,12 @@ def switch(
     """Yields the forward and backward passes of a Switch layer's operations.
 
     There is one group of tokens.
+
+    Args:
+        num_tokens: number of tokens.
+        num_experts: number of experts.
+        d_model: width of the tokens.
+        d_ff: hidden width of an expert.
     """
     capacity = routing.expert_capacity(num_tokens, num_experts, steps.CAPACITY_FACTOR)
     slots = {"num_experts": num_experts, "capacity": capacity}
@@ -265,7 +298,13 @@ def route(
 ) -> Iterator[CostCase]:
     """Yields the forward and backward pass of Switch routing.
 
-    Models have float32 logits.
+    Args:
+        groups: number of groups of tokens.
+        num_tokens: number of tokens per group.
+        num_experts: number of experts.
+        capacity: number of slots per expert.
+        masked: whether tokens are masked.
+        dtype: dtype of the logits, which is float32 in models.
     """
     logits = Operand((groups, num_tokens, num_experts), dtype)
     mask = Operand((groups if masked else 1, num_tokens), "bool")

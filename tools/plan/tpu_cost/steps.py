@@ -181,7 +181,14 @@ def _switch(
 
 
 def heads(batch: int, length: int, num_heads: int, width: int) -> Operand:
-    """Returns an operand [B, S, H, D] that is stored as [B, S, H * D], as in layers."""
+    """Returns an operand [B, S, H, D] that is stored as [B, S, H * D], as in layers.
+
+    Args:
+        batch: B.
+        length: S.
+        num_heads: H.
+        width: D.
+    """
     stored = (batch, length, num_heads * width)
     return Operand((batch, length, num_heads, width), None, stored)
 
