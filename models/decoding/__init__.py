@@ -1,4 +1,4 @@
-"""Output from trained models: token by token, by beams, by chance, or by ranking."""
+"""Decoding: greedy, beam search, sampling, and ranking of given targets."""
 
 from clinometer.models.decoding.beam import beam_search
 from clinometer.models.decoding.beam import length_penalty

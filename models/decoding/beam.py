@@ -1,11 +1,12 @@
 """Beam search with a length penalty (ARCHITECTURES.md#transformer-decoding).
 
-Mesh TensorFlow's rules: of the 2 K likeliest extensions of K live beams, those that end
-compete by `log-likelihood / ((5 + length) / 6)^alpha`, EOS counted, and the K likeliest
-others live on. The best that ended is the result, or, if none did within T tokens, the
-likeliest live beam, here with the penalty of T (Mesh TensorFlow gives its
-log-likelihood). A row is settled once no live beam can win any more: likelihoods only
-fall, and no penalty is larger than that of T. One beam is greedy decoding.
+The rules are Mesh TensorFlow's: of the 2 K most likely extensions of K live beams,
+those that end are scored by `log-likelihood / ((5 + length) / 6)^alpha`, where the
+length includes EOS, and the K most likely of the others stay live. The result is the
+best sequence that ended, or, if none did within T tokens, the most likely live beam,
+here with the length penalty of T (Mesh TensorFlow returns its log-likelihood). A row is
+settled once no live beam can become the best: log-likelihoods only decrease, and no
+penalty is larger than that of T. With one beam, this is greedy decoding.
 
 Shapes: B batch, S encoder length, T decoder length, K beams, V vocabulary.
 """
@@ -25,16 +26,16 @@ from clinometer.models.seq2seq import model as seq2seq
 
 class _State(NamedTuple):
     step: jax.Array
-    last: jax.Array  # [B * K], the tokens of the step before
+    last: jax.Array  # [B * K], the tokens of the previous step
     cache: seq2seq.Cache  # of B * K rows
     live_tokens: jax.Array  # [B, K, T]
-    live_log_probs: jax.Array  # [B, K], falling
-    best_tokens: jax.Array  # [B, T], of those that ended
-    best_scores: jax.Array  # [B], -inf before the first
+    live_log_probs: jax.Array  # [B, K], in descending order
+    best_tokens: jax.Array  # [B, T], the best sequence that ended
+    best_scores: jax.Array  # [B], -inf until a sequence ends
 
 
 def length_penalty(length: jax.Array | int, alpha: float) -> jax.Array:
-    """Returns what a log-likelihood is divided by, ((5 + length) / 6)^alpha."""
+    """Returns the divisor of log-likelihoods, ((5 + length) / 6)^alpha."""
     return jnp.power((5.0 + jnp.asarray(length, jnp.float32)) / 6.0, alpha)
 
 
@@ -47,25 +48,26 @@ def beam_search(
     alpha: float = 0.6,
     eos_id: int = stepwise.EOS_ID,
 ) -> stepwise.Decoded:
-    """Decodes the best sequence that beams find; jittable with static options.
+    """Decodes with beam search; can be jitted with static options.
 
-    Rows do not depend on each other (see `stepwise.generate`). The decoder runs, and
-    its state is, B K rows.
+    Rows do not depend on each other (see `stepwise.generate`). The decoder runs on B K
+    rows, and its state has as many.
 
     Args:
         model: any encoder-decoder.
         params: its parameters.
-        encoder_input_tokens: int [B, S]; rows of padding alone are filler.
+        encoder_input_tokens: int [B, S]; rows that consist of padding are filler.
         max_decode_length: T, at least 1.
         beam_size: K, at least 1.
-        alpha: of the length penalty; 0 for none, more prefers longer sequences.
+        alpha: exponent of the length penalty; 0 for none, larger values prefer longer
+            sequences.
         eos_id: the token that ends a row.
 
     Returns:
         Tokens [B, T] and length-penalised scores [B].
 
     Raises:
-        ValueError: an option is out of range; names it.
+        ValueError: an option is out of range.
     """
     stepwise.check("beam_search", encoder_input_tokens, max_decode_length)
     if beam_size < 1:
@@ -108,7 +110,7 @@ def beam_search(
         parents, tokens = jnp.divmod(indices, log_probs.shape[-1])
         ends = tokens == eos_id
 
-        # Among the extensions that end, the best; they are all of one length.
+        # The best of the extensions that end, which all have the same length.
         ended = jnp.where(ends, totals, -jnp.inf)
         candidate = jnp.argmax(ended, axis=1)[:, None]
         scores = _pick(ended, candidate)[:, 0]
@@ -135,7 +137,7 @@ def beam_search(
     empty = jnp.full(
         (batch_size, beam_size, max_decode_length), batch_lib.PAD_ID, jnp.int32
     )
-    # Only one beam lives at first, as equal ones would stay equal.
+    # Only one beam is live at first, as equal beams would stay equal.
     alone = jnp.where(jnp.arange(beam_size) == 0, 0.0, -jnp.inf)
     end = jax.lax.while_loop(
         unsettled,
@@ -161,19 +163,19 @@ def beam_search(
 
 
 def _pick(values: jax.Array, indices: jax.Array) -> jax.Array:
-    """[B, N], int [B, K] -> [B, K]."""
+    """Picks values [B, N] at indices [B, K]; returns [B, K]."""
     return jnp.take_along_axis(values, indices, axis=1)
 
 
 def _extend(
     sequences: jax.Array, parents: jax.Array, tokens: Any, step: jax.Array
 ) -> jax.Array:
-    """Returns sequences [B, N, T] of int parents [B, N], with tokens put at `step`."""
+    """Returns the sequences [B, N, T] of parents [B, N] with tokens at `step`."""
     taken = jnp.take_along_axis(sequences, parents[:, :, None], axis=1)
     return taken.at[:, :, step].set(tokens)
 
 
 def _lengths(tokens: jax.Array, eos_id: int) -> jax.Array:
-    """Returns int [B], tokens of [B, T] up to and including EOS; T without one."""
+    """Returns the lengths, int [B], up to and including EOS; T without EOS."""
     before = jnp.cumsum(tokens == eos_id, axis=1) - (tokens == eos_id)
     return jnp.sum(before == 0, axis=1)

@@ -1,4 +1,4 @@
-"""Chooses rows of a decoder's state, whatever the architecture keeps in it.
+"""Selects rows of a decoder's state, for any architecture.
 
 Shapes: B batch, T decoder length.
 """
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from clinometer.models.seq2seq import model as seq2seq
 
-# In the place of an axis, for leaves that all rows share, such as a count of steps.
+# Instead of an axis, for leaves that all rows share, such as a step counter.
 NO_ROWS = -1
 
 
@@ -20,22 +20,22 @@ def row_axes(
     encoded: seq2seq.Encoded,
     max_decode_length: int,
 ) -> Any:
-    """Returns the axis of the batch of each leaf of the decoder's state.
+    """Returns the batch axis of each leaf of the decoder's state.
 
-    Found by what changes with the size of the batch, so it holds for every
-    architecture; nothing is computed.
+    It is the axis whose length changes with the batch size, for any architecture.
+    Nothing is computed.
 
     Args:
         model: any encoder-decoder.
-        params: its parameters; shapes are enough.
-        encoded: of B rows; shapes are enough.
+        params: its parameters, or their shapes.
+        encoded: the encoder's output for B rows, or its shapes.
         max_decode_length: T.
 
     Returns:
-        A tree like the state's, of integers: an axis, or `NO_ROWS`.
+        A tree with the structure of the state; each leaf is an axis or `NO_ROWS`.
 
     Raises:
-        ValueError: a leaf mixes rows with something else in one axis.
+        ValueError: a leaf has an axis that combines rows with something else.
     """
 
     def state_shapes(rows: int) -> seq2seq.Cache:
@@ -47,7 +47,7 @@ def row_axes(
             lambda *args: model.init_cache(*args, max_decode_length), params, resized
         )
 
-    # Both multiples of B, so that what divides a batch over devices divides them too.
+    # Both are multiples of B, so that they can be sharded like the batch.
     num_rows = encoded.memory.shape[0]
     sizes = (num_rows, 2 * num_rows)
 
@@ -63,7 +63,7 @@ def row_axes(
             raise ValueError(
                 f"row_axes: {jax.tree_util.keystr(path)} of the decoder's state is "
                 f"{once.shape} for {sizes[0]} rows and {twice.shape} for {sizes[1]}; "
-                "one axis must be that of the rows"
+                "exactly one axis must have the length of the batch"
             )
         return changed[0][0]
 
@@ -75,8 +75,11 @@ def take_rows(cache: seq2seq.Cache, axes: Any, rows: jax.Array) -> seq2seq.Cache
 
     Args:
         cache: state of B rows.
-        axes: of `row_axes`.
-        rows: int [R], each in [0, B); a row may be taken often, or never.
+        axes: axes from `row_axes`.
+        rows: int [R], each in [0, B); a row may occur several times, or not at all.
+
+    Returns:
+        State of R rows.
     """
 
     def take(leaf: jax.Array, axis: int) -> jax.Array:

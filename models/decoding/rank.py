@@ -1,4 +1,4 @@
-"""Scores given targets instead of generating: classification by ranking.
+"""Scores given targets by their likelihood, for classification by ranking.
 
 Shapes: B batch, S encoder length, N targets, T length of the longest.
 """
@@ -18,19 +18,22 @@ from clinometer.models.seq2seq import model as seq2seq
 def pack_targets(
     targets: Sequence[Sequence[int]], vocab_size: int, eos_id: int = stepwise.EOS_ID
 ) -> np.ndarray:
-    """Returns int32 [N, T], padded behind EOS, which is added where it is missing.
+    """Packs targets into an array, padded after EOS, which is added if missing.
 
     Args:
-        targets: token ids of each allowed target.
-        vocab_size: of the model.
-        eos_id: ends every target, as it is taught.
+        targets: token ids of each possible target.
+        vocab_size: vocabulary size of the model.
+        eos_id: the token that ends every target.
+
+    Returns:
+        int32 [N, T].
 
     Raises:
-        ValueError: no targets, one without tokens, two that are equal, or a token that
-            is padding or outside of the vocabulary; says which.
+        ValueError: there are no targets, a target is empty or a duplicate, or it
+            contains EOS before its end, padding, or a token outside of the vocabulary.
     """
     if not len(targets):
-        raise ValueError("pack_targets: targets: there are none to choose from")
+        raise ValueError("pack_targets: targets: must not be empty")
     ended: dict[tuple[int, ...], int] = {}
     for number, target in enumerate(targets):
         ids = tuple(int(token) for token in target)
@@ -44,13 +47,14 @@ def pack_targets(
             ids += (eos_id,)
         if eos_id in ids[:-1]:
             raise ValueError(
-                f"pack_targets: target {number}: EOS, {eos_id}, before its end: {ids}"
+                f"pack_targets: target {number}: contains EOS, {eos_id}, before its "
+                f"end: {ids}"
             )
         if len(ids) == 1:
             raise ValueError(f"pack_targets: target {number}: has no tokens")
         if ids in ended:
             raise ValueError(
-                f"pack_targets: target {number}: the same tokens as target "
+                f"pack_targets: target {number}: has the same tokens as target "
                 f"{ended[ids]}: {ids}"
             )
         ended[ids] = number
@@ -67,26 +71,26 @@ def score_targets(
     targets: jax.Array,
     mean_per_token: bool = False,
 ) -> jax.Array:
-    """Returns the log-likelihood of each target given each input; jittable.
+    """Returns the log-likelihood of each target given each input; can be jitted.
 
-    One pass of the encoder serves all targets; the decoder runs B N rows, position by
-    position as when it generates, so that rows do not depend on each other (see
-    `stepwise.generate`).
+    The encoder runs once for all targets. The decoder runs on B N rows step by step, as
+    in generation, so that rows do not depend on each other (see `stepwise.generate`).
 
     Args:
         model: any encoder-decoder.
         params: its parameters.
-        encoder_input_tokens: int [B, S]; rows of padding alone are filler.
-        targets: int [N, T] of `pack_targets`, the same for all rows; or [B, N, T].
-        mean_per_token: divide by the number of the target's tokens, EOS counted, so
-            that long targets are not worse for their length.
+        encoder_input_tokens: int [B, S]; rows that consist of padding are filler.
+        targets: int [N, T] from `pack_targets`, the same for all rows; or [B, N, T].
+        mean_per_token: divide by the number of tokens of the target, including EOS, so
+            that long targets are not at a disadvantage.
 
     Returns:
-        float32 [B, N], in nats; the largest of a row is the answer. 0 for filler and
-        for targets of padding alone, NaN for a token outside of the vocabulary.
+        float32 [B, N], in nats; the largest score of a row is the answer. 0 for filler
+        and for targets that consist of padding, NaN for a token outside of the
+        vocabulary.
 
     Raises:
-        ValueError: targets of another shape.
+        ValueError: targets have another shape.
     """
     shape = jnp.shape(targets)
     stepwise.check("score_targets", encoder_input_tokens, shape[-1] if shape else 0)

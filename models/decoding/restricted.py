@@ -1,4 +1,4 @@
-"""Decodes from the vocabulary alone, not from the rows that pad a model's table.
+"""Restricts decoding to the vocabulary, without the rows that pad a model's table.
 
 Shapes: B batch, V vocabulary.
 """
@@ -9,22 +9,32 @@ from clinometer.models.seq2seq import model as seq2seq
 
 
 class Restricted:
-    """A model of the first V tokens, which takes a model's place in all of `decoding`.
+    """Wraps a model and keeps only the logits of the first V tokens.
 
-    Embedding tables are padded to whole tiles. The rows behind the vocabulary are no
-    tokens, but have logits: left out here, they are never drawn, and likelihoods are
-    over the vocabulary.
+    Embedding tables are padded to whole tiles. The rows beyond the vocabulary are not
+    tokens, but have logits. Without them, they are never generated, and likelihoods are
+    normalised over the vocabulary. All functions of `decoding` accept the wrapper
+    instead of a model.
 
     Attributes:
-        config: the model's, whose `vocab_size` counts the padding.
+        config: config of the model, whose `vocab_size` includes the padding.
     """
 
     def __init__(self, model: seq2seq.EncoderDecoder, vocab_size: int):
-        """Restricts `model`; raises ValueError unless it has `vocab_size` tokens."""
+        """Wraps a model.
+
+        Args:
+            model: any encoder-decoder.
+            vocab_size: V.
+
+        Raises:
+            ValueError: `vocab_size` is less than 2 or larger than that of the model.
+        """
         if not 2 <= vocab_size <= model.config.vocab_size:
             raise ValueError(
                 "Restricted: vocab_size: must lie in [2, "
-                f"{model.config.vocab_size}], the model's tokens, got {vocab_size}"
+                f"{model.config.vocab_size}], the size of the model's embedding table; "
+                f"got {vocab_size}"
             )
         self.config = model.config
         self.encode = model.encode
@@ -35,6 +45,6 @@ class Restricted:
     def decode_step(
         self, params: seq2seq.Params, cache: seq2seq.Cache, tokens: jax.Array
     ) -> tuple[jax.Array, seq2seq.Cache]:
-        """Feeds one token a row, int [B]; returns logits [B, V] and the state."""
+        """Decodes one step; see `EncoderDecoder.decode_step`."""
         logits, cache = self._decode_step(params, cache, tokens)
         return logits[:, : self._vocab_size], cache

@@ -1,4 +1,4 @@
-"""Runs a decoding function over many examples, compiled once per bucket of lengths.
+"""Applies a decoding function to many examples, compiled once per length bucket.
 
 Shapes: B batch, S encoder length, N examples.
 """
@@ -25,14 +25,14 @@ Function = Callable[[seq2seq.Params, jax.Array, jax.Array], Any]
 
 @dataclasses.dataclass(frozen=True)
 class DecodingStatistics:
-    """What a call of a `Runner` took.
+    """Statistics of one call of a `Runner`.
 
     Attributes:
-        examples: N.
-        batches: calls of a compiled program.
-        compilations: programs compiled in this call; 0 once all lengths were seen.
-        compile_seconds: wall time of those.
-        run_seconds: wall time of the rest, from the first batch to the last result.
+        examples: number of examples, N.
+        batches: number of batches.
+        compilations: programs compiled in this call; 0 once all buckets were used.
+        compile_seconds: wall time of compilation.
+        run_seconds: wall time from the first batch to the last result.
     """
 
     examples: int
@@ -43,17 +43,17 @@ class DecodingStatistics:
 
     @property
     def sequences_per_second(self) -> float:
-        """Examples per second of running, compilation left out."""
+        """Examples per second, excluding compilation."""
         return self.examples / self.run_seconds
 
 
 class Runner:
-    """Applies a function to tokenised examples, in batches of few shapes.
+    """Applies a function to tokenised examples, in batches of a few shapes.
 
     Inputs are padded to the shortest bucket that holds them, and batches to
-    `batch_size` with rows of padding alone, for which nothing is decoded. A bucket is
-    compiled when it is first needed, for parameters of one form (shapes, dtypes,
-    placement).
+    `batch_size` with rows of padding, for which nothing is decoded. A bucket is
+    compiled when it is first needed, for parameters of fixed shapes, dtypes and
+    sharding.
 
         function = lambda params, inputs, rows: decoding.sample(
             model, params, inputs, 64, jax.random.key(0), rows, top_p=0.9
@@ -62,16 +62,17 @@ class Runner:
         decoded, report = runner(params, examples)  # decoded.tokens: [N, 64]
 
     Args:
-        model: whose inputs they are.
-        function: jittable; row ids are places in the list of examples. Any row of its
-            result depends on that row alone (see `stepwise.generate`).
+        model: the model that the examples are inputs of.
+        function: function that can be jitted; row ids are indices into the list of
+            examples. A row of its result may only depend on the same row of its inputs
+            (see `stepwise.generate`).
         batch_size: B of every batch.
-        max_input_length: the longest bucket, which the model must take.
-        lengths: all buckets; None for 32, 64, 128, ... as far as the model takes them,
-            and `max_input_length`.
+        max_input_length: length of the longest bucket, which the model must accept.
+        lengths: lengths of all buckets; None for those of 32, 64, 128, ... that the
+            model accepts, and `max_input_length`.
 
     Raises:
-        ValueError: a size is out of range; names it.
+        ValueError: a size is out of range.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class Runner:
             not len(lengths) or min(lengths) < 1 or max(lengths) != max_input_length
         ):
             raise ValueError(
-                f"Runner: lengths: must be positive up to max_input_length, "
-                f"{max_input_length}, got {list(lengths)}"
+                f"Runner: lengths: must be positive, the largest being "
+                f"max_input_length, {max_input_length}; got {list(lengths)}"
             )
         doubled, length = [], SHORTEST_BUCKET
         while length < max_input_length:
@@ -105,26 +106,27 @@ class Runner:
         self._batch_size = batch_size
         self._max_input_length = max_input_length
         self._lengths = sorted({*(lengths or doubled), max_input_length})
-        # What the caller asks for is an error where the model does not take it.
+        # Lengths given by the caller raise an error if the model rejects them.
         self._is_taken = dict.fromkeys(lengths or [max_input_length], True)
         self._programs: dict[int, Any] = {}
 
     def __call__(
         self, params: seq2seq.Params, examples: Sequence[Sequence[int]]
     ) -> tuple[Any, DecodingStatistics]:
-        """Returns the function's results in the examples' order, and what they took.
+        """Applies the function to all examples.
 
         Args:
             params: the model's parameters.
-            examples: encoder tokens of each, as they are taught (EOS at their end).
+            examples: encoder tokens of each example, as in training (with EOS).
 
         Returns:
-            A tree of NumPy arrays [N, ...], and a report.
+            The function's results in the order of the examples, a tree of NumPy arrays
+            [N, ...], and statistics.
 
         Raises:
-            ValueError: no examples, an empty one, one that is too long, or a token that
-                is padding or outside of the vocabulary; says which.
-            ConfigError: the model does not take `max_input_length`, or one of the
+            ValueError: there are no examples, or an example is empty, too long, or
+                contains a token that is padding or outside of the vocabulary.
+            ConfigError: the model does not accept `max_input_length` or one of the
                 given `lengths`.
         """
         examples = [np.asarray(example) for example in examples]
@@ -147,7 +149,7 @@ class Runner:
                 rows = bucket[begin : begin + self._batch_size]
                 batch = self._batch([examples[row] for row in rows], length, rows)
                 output = self._programs[length](params, *batch)
-                # One batch computes while the results of the one before are fetched.
+                # Fetch the previous batch's results while this batch computes.
                 if running is not None:
                     results.put(*running)
                 running = rows, output
@@ -164,7 +166,7 @@ class Runner:
 
     def _check(self, examples: list[np.ndarray]) -> None:
         if not examples:
-            raise ValueError("Runner: examples: there are none")
+            raise ValueError("Runner: examples: must not be empty")
         vocab_size = self._model.config.vocab_size
         for row, example in enumerate(examples):
             if example.ndim != 1 or not example.size:
@@ -178,8 +180,9 @@ class Runner:
                 )
             if len(example) > self._max_input_length:
                 raise ValueError(
-                    f"Runner: example {row}: {len(example)} tokens are more than "
-                    f"max_input_length, {self._max_input_length}; cut it or raise that"
+                    f"Runner: example {row}: {len(example)} tokens exceed "
+                    f"max_input_length, {self._max_input_length}; truncate the example "
+                    "or increase max_input_length"
                 )
             outside = (example <= batch_lib.PAD_ID) | (example >= vocab_size)
             if outside.any():
@@ -189,7 +192,7 @@ class Runner:
                 )
 
     def _bucket(self, params: seq2seq.Params, size: int) -> int:
-        """Returns the shortest bucket of at least `size` that the model takes."""
+        """Returns the shortest bucket of at least `size` that the model accepts."""
         lengths = [length for length in self._lengths if length >= size]
         return next(length for length in lengths if self._takes(params, length))
 
@@ -199,7 +202,7 @@ class Runner:
             try:
                 jax.eval_shape(self._model.encode, params, tokens)
                 self._is_taken[length] = True
-            except config_lib.ConfigError:  # Mixers have one length, funnels multiples.
+            except config_lib.ConfigError:  # E.g. mixer and funnel models.
                 self._is_taken[length] = False
         return self._is_taken[length]
 
@@ -211,7 +214,7 @@ class Runner:
     def _batch(
         self, examples: list[np.ndarray], length: int, rows: list[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns tokens [B, S] and row ids [B]; what is missing is filler of row 0."""
+        """Returns tokens [B, S] and row ids [B]; missing rows are filler with id 0."""
         tokens = np.full((self._batch_size, length), batch_lib.PAD_ID, np.int32)
         for place, example in enumerate(examples):
             tokens[place, : len(example)] = example
@@ -221,7 +224,7 @@ class Runner:
 
 
 class _Results:
-    """Collects rows of results out of order."""
+    """Collects the rows of results that arrive out of order."""
 
     def __init__(self, num_examples: int):
         self._num_examples = num_examples
@@ -229,7 +232,7 @@ class _Results:
         self._structure = None
 
     def put(self, rows: list[int], output: Any) -> None:
-        """Waits for a batch's output and keeps its first rows, as `rows`."""
+        """Waits for a batch's output and stores its first rows at `rows`."""
         leaves, self._structure = jax.tree.flatten(jax.device_get(output))
         if self._leaves is None:
             self._leaves = [
@@ -240,5 +243,5 @@ class _Results:
             whole[rows] = leaf[: len(rows)]
 
     def tree(self) -> Any:
-        """Returns the function's tree, of arrays [N, ...]."""
+        """Returns the results as the function's tree, with arrays [N, ...]."""
         return jax.tree.unflatten(self._structure, self._leaves)

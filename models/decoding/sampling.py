@@ -1,4 +1,4 @@
-"""Draws output from the model's distribution, or from the likely part of it.
+"""Samples from the model's distribution, with temperature, top-k and top-p.
 
 Shapes: B batch, S encoder length, T decoder length, V vocabulary.
 """
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from clinometer.models.decoding import stepwise
 from clinometer.models.seq2seq import model as seq2seq
 
-# Divided by less, logits overflow.
+# With a lower temperature, logits overflow.
 LEAST_TEMPERATURE = 1e-6
 
 
@@ -27,37 +27,36 @@ def sample(
     top_p: float = 1.0,
     eos_id: int = stepwise.EOS_ID,
 ) -> stepwise.Decoded:
-    """Draws each token at random; jittable with static options.
+    """Samples each token; can be jitted with static options.
 
-    A row's draws depend on `key`, its `row_ids` and its logits alone, so that it gets
-    the same tokens in any batch, in any place.
+    The draws of a row depend only on `key`, its row id and its logits, so it gets the
+    same tokens in any batch and at any place in it.
 
     Args:
         model: any encoder-decoder.
         params: its parameters.
-        encoder_input_tokens: int [B, S]; rows of padding alone are filler.
+        encoder_input_tokens: int [B, S]; rows that consist of padding are filler.
         max_decode_length: T, at least 1.
         key: random key.
-        row_ids: int [B], a name for each row; None for 0, 1, 2, ...
-        temperature: logits are divided by it, `LEAST_TEMPERATURE` or more; more is
-            more even.
-        top_k: take the k likeliest tokens only; 0 for all.
-        top_p: take the fewest likeliest tokens that have at least this probability
-            together, behind temperature and `top_k`; 1 for all.
+        row_ids: int [B], identifiers of the rows; None for 0, 1, 2, ...
+        temperature: divisor of the logits, at least `LEAST_TEMPERATURE`.
+        top_k: sample only from the k most likely tokens; 0 for all.
+        top_p: sample only from the smallest set of most likely tokens whose total
+            probability is at least top_p, after temperature and `top_k`; 1 for all.
         eos_id: the token that ends a row.
 
     Returns:
-        Tokens [B, T] and their log-likelihoods [B] under the model as it is, at
-        temperature 1 and with all tokens.
+        Tokens [B, T] and their log-likelihoods [B] under the unmodified distribution of
+        the model.
 
     Raises:
-        ValueError: an option is out of range; names it.
+        ValueError: an option is out of range.
     """
     stepwise.check("sample", encoder_input_tokens, max_decode_length)
     if not LEAST_TEMPERATURE <= temperature < math.inf:
         raise ValueError(
             f"sample: temperature: must be at least {LEAST_TEMPERATURE:g} and finite, "
-            f"got {temperature}; see greedy for the likeliest tokens"
+            f"got {temperature}; use greedy for the most likely tokens"
         )
     if not 0 < top_p <= 1:
         raise ValueError(f"sample: top_p: must lie in (0, 1], got {top_p}")
@@ -69,8 +68,8 @@ def sample(
         num_tokens = logits.shape[-1]
         if not 0 <= top_k <= num_tokens:
             raise ValueError(
-                f"sample: top_k: must lie in [0, {num_tokens}], as there are so many "
-                f"tokens; got {top_k}"
+                f"sample: top_k: must lie in [0, {num_tokens}], the number of tokens; "
+                f"got {top_k}"
             )
 
         def draw(row_key: jax.Array) -> jax.Array:
@@ -85,7 +84,7 @@ def sample(
         probabilities = jax.nn.softmax(logits, axis=-1)
         before = jnp.cumsum(probabilities, axis=-1) - probabilities
         logits = jnp.where(before < top_p, logits, -jnp.inf)
-        # Noise belongs to the token, not to its rank, which rounding may change.
+        # Noise is drawn per token, not per rank, which rounding could change.
         noise = jnp.take_along_axis(noise, tokens, axis=1)
         drawn = jnp.argmax(logits + noise, axis=-1)
         return jnp.take_along_axis(tokens, drawn[:, None], axis=1)[:, 0]

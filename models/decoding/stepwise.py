@@ -20,12 +20,12 @@ Choose = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Decoded(NamedTuple):
-    """What was decoded.
+    """Decoded sequences.
 
     Attributes:
-        tokens: int32 [B, T]: up to and including EOS, padding (0) behind it; T tokens
-            without EOS where a row did not end.
-        scores: float32 [B], log-likelihood in nats of those tokens under the model; in
+        tokens: int32 [B, T], up to and including EOS, followed by padding (0); T tokens
+            without EOS if a row did not end.
+        scores: float32 [B], log-likelihood of the tokens under the model in nats; in
             beam search divided by the length penalty.
     """
 
@@ -49,15 +49,16 @@ def check(caller: str, encoder_input_tokens: jax.Array, max_decode_length: int) 
 
 
 def is_filler(encoder_input_tokens: jax.Array) -> jax.Array:
-    """Returns bool [B]: rows of padding alone, which fill up a batch.
+    """Returns bool [B], True for rows that consist of padding and only fill a batch.
 
-    Nothing is decoded for them, so that they cost no step: padding, with score 0.
+    Nothing is decoded for these rows, so they need no steps; their result is padding
+    with a score of 0.
     """
     return jnp.all(encoder_input_tokens == batch_lib.PAD_ID, axis=1)
 
 
 def likeliest(logits: jax.Array, step: jax.Array) -> jax.Array:
-    """Chooses the token with the largest logit."""
+    """Returns the tokens with the largest logits, int [B]."""
     del step
     return jnp.argmax(logits, axis=-1)
 
@@ -70,18 +71,24 @@ def generate(
     choose: Choose = likeliest,
     eos_id: int = EOS_ID,
 ) -> Decoded:
-    """Decodes one token a row and step; jittable with static length.
+    """Decodes one token per row and step; can be jitted with a static length.
 
-    Stops early once every row has ended. Rows do not depend on each other (but in the
-    encoder of a Switch Transformer, whose experts may run out of room).
+    Stops once every row has ended. Rows do not depend on each other (except in the
+    encoder of a Switch Transformer, whose experts have a limited capacity).
 
     Args:
         model: any encoder-decoder.
         params: its parameters.
-        encoder_input_tokens: int [B, S]; rows of padding alone are filler.
+        encoder_input_tokens: int [B, S]; rows that consist of padding are filler.
         max_decode_length: T, at least 1.
-        choose: the next tokens.
+        choose: (logits [B, V], step) -> next tokens, int [B].
         eos_id: the token that ends a row.
+
+    Returns:
+        Tokens [B, T] and their log-likelihoods [B].
+
+    Raises:
+        ValueError: the tokens are not int [B, S], or the length is less than 1.
     """
     check("generate", encoder_input_tokens, max_decode_length)
     encoded = model.encode(params, encoder_input_tokens)
@@ -120,16 +127,16 @@ def greedy(
     max_decode_length: int,
     eos_id: int = EOS_ID,
 ) -> jax.Array:
-    """Returns int32 tokens [B, T] of `generate`, the likeliest at every step."""
+    """Returns the tokens of `generate`, int32 [B, T]: the most likely at every step."""
     return generate(
         model, params, encoder_input_tokens, max_decode_length, eos_id=eos_id
     ).tokens
 
 
 def token_log_probs(logits: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Returns float32 [B], log-probabilities of tokens [B] by logits [B, V].
+    """Returns the log-probabilities of tokens [B] given logits [B, V], float32 [B].
 
-    NaN for a token outside of the vocabulary.
+    They are NaN for tokens outside of the vocabulary.
     """
     log_probs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     return jnp.take_along_axis(log_probs, tokens[:, None], axis=1, mode="fill")[:, 0]

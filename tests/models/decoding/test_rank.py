@@ -21,14 +21,14 @@ def test_targets_are_packed_behind_eos():
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        ([], "targets: there are none to choose from"),
+        ([], "targets: must not be empty"),
         ([[3], []], "target 1: has no tokens"),
         ([[3], [1]], "target 1: has no tokens"),
         ([[3], [2, 6]], r"target 1: token 6 is not in \[1, 6\)"),
         ([[3, 0, 2]], r"target 0: token 0 is not in \[1, 6\)"),
         ([[3, -1]], r"target 0: token -1 is not in \[1, 6\)"),
-        ([[3, 1, 2]], r"target 0: EOS, 1, before its end: \(3, 1, 2, 1\)"),
-        ([[3], [4], [3, 1]], r"target 2: the same tokens as target 0: \(3, 1\)"),
+        ([[3, 1, 2]], r"target 0: contains EOS, 1, before its end: \(3, 1, 2, 1\)"),
+        ([[3], [4], [3, 1]], r"target 2: has the same tokens as target 0: \(3, 1\)"),
     ],
 )
 def test_bad_targets_are_errors(targets, message):

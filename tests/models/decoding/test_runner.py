@@ -79,14 +79,14 @@ def test_samples_do_not_depend_on_the_batches():
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
-        ([], "examples: there are none"),
+        ([], "examples: must not be empty"),
         (
             [[3], []],
             r"example 1: must be a list of at least one token, got shape \[0\]",
         ),
         ([[3], [[3]]], r"example 1: must be a list .* got shape \[1, 1\]"),
         ([[3.5]], "example 0: must be integers, got float64"),
-        ([[3] * 65], "example 0: 65 tokens are more than max_input_length, 64; cut it"),
+        ([[3] * 65], "example 0: 65 tokens exceed max_input_length, 64; truncate"),
         ([[3], [2, 50]], r"example 1: token 50 is not in \[1, 50\)"),
         ([[3, 0, 2]], r"example 0: token 0 is not in \[1, 50\)"),
     ],
@@ -102,9 +102,9 @@ def test_bad_examples_are_errors(examples, message):
     [
         ({"batch_size": 0}, "batch_size: must be at least 1, got 0"),
         ({"max_input_length": 0}, "max_input_length: must be at least 1, got 0"),
-        ({"lengths": []}, r"lengths: must be positive up to .* 64, got \[\]"),
-        ({"lengths": [32]}, r"lengths: must be positive up to .* 64, got \[32\]"),
-        ({"lengths": [0, 64]}, r"lengths: must be positive up to .* 64, got \[0, 64\]"),
+        ({"lengths": []}, r"lengths: must be positive, .* 64; got \[\]"),
+        ({"lengths": [32]}, r"lengths: must be positive, .* 64; got \[32\]"),
+        ({"lengths": [0, 64]}, r"lengths: must be positive, .* 64; got \[0, 64\]"),
     ],
 )
 def test_bad_options_are_errors(options, message):
