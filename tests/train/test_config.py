@@ -62,7 +62,7 @@ def test_values_may_stand_apart_and_have_exponents():
             "--config.model.d_model",
             "1.6e1",
             "--config.z_loss",
-            "-1",  # Refused later: the field's range is not the parser's business.
+            "-1",  # Rejected later, since the parser does not check ranges.
             "--config.data.batch_size=2E1",
         ],
     )

@@ -27,7 +27,7 @@ from clinometer.train.run import checkpoints
 from clinometer.train.run import record as run_record
 
 _IN_PLACE = ("another digit", "nothing", "flip a bit", "flip another bit")
-_STEPS = (8, 4)  # of the checkpoints, newest first
+_STEPS = (8, 4)  # Of the checkpoints, newest first.
 
 
 def _flip(data, rng):
@@ -44,7 +44,7 @@ def _number(data, rng, text):
     return data[: match.start()] + text + data[match.end() :]
 
 
-# Each takes what a file holds and a random generator; None deletes it.
+# Each takes the content of a file and a random generator; None deletes the file.
 DAMAGES = {
     "delete": lambda data, rng: None,
     "empty": lambda data, rng: b"",
@@ -208,7 +208,7 @@ def test_every_damage_of_a_record(
         if all(line in kept for line in whole):
             continue
         assert name == "metrics.jsonl", case
-        # A line with another value is no bad line, nor is one that is not there.
+        # A changed value is not an invalid line, nor is a missing line.
         if kind not in _IN_PLACE:
             assert "metrics.jsonl" in caplog.text, case
         if kind not in ("delete", "empty", "cut", *_IN_PLACE):

@@ -16,7 +16,9 @@ from clinometer.train.configs import pretrain
 from clinometer.train.downstream import finetune
 
 _CONFIGS = {"pretrain": pretrain.get_config, "finetune": finetune_config.get_config}
-_OWN_FIELDS = ("model.dropout_rate",)  # Of the model: `models.build` checks it.
+_OWN_FIELDS = (
+    "model.dropout_rate",
+)  # A field of the model, checked by `models.build`.
 
 
 def _flat(config):
@@ -92,7 +94,7 @@ def test_help_says_what_each_field_is(command, config, capsys):
         assert " ".join(said.split()) in text
     for architecture in models.ARCHITECTURES.values():
         for field, default, meaning in fields._own_fields(architecture.config):
-            assert meaning, field  # Each is an attribute of the docstring.
+            assert meaning, field  # Each is documented in the docstring.
             assert f"--config.model.{field}={default} {meaning}" in text
 
 

@@ -42,7 +42,7 @@ def test_parameters_and_slots_are_taken(pretrained, make_config, slots):
         f"initial.run={pretrained}",
         "initial.step=4",
         f"initial.optimizer_slots={slots}",
-        "model.scan_layers=true",  # another form of the same parameters
+        "model.scan_layers=true",  # Another form of the same parameters.
         "model.dropout_rate=0.3",
     )
     job = job_lib.prepare(config)

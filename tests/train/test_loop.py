@@ -167,7 +167,7 @@ def test_a_disk_that_the_kept_ones_will_fill_is_refused(
     command = [*arguments("train_steps=100", *keep), f"--workdir={workdir}"]
     assert main.main(command) == 1
     error = capsys.readouterr().err
-    # 12,528 float32 parameters and Adafactor's as many second moments, 103 times.
+    # 12,528 float32 parameters and as many second moments of Adafactor, 103 times.
     # The message rounds to whole MB.
     assert "keep fewer (--config.checkpoint.keep_every_steps)" in error
     megabytes = float(error.partition("need ")[2].partition(" MB")[0])
@@ -216,7 +216,10 @@ def test_a_pause_is_told_and_marked(finished, arguments, tmp_path, capsys, monke
 
     def look(self):
         if stopped:
-            self.count, self.seconds = 1, 0.001  # A short one, as the test is.
+            self.count, self.seconds = (
+                1,
+                0.001,
+            )  # A short pause, since the test is short.
 
     monkeypatch.setattr(metrics_log.MetricsLog, "write", write_and_stop)
     monkeypatch.setattr(pauses.PauseWatch, "look", look)

@@ -93,7 +93,7 @@ def test_factoring_is_seen_by_the_test():
 @pytest.mark.parametrize("shape", [(160, 128), (16, 24), (40,)])
 def test_stacked_layers_move_as_separate_ones(shape):
     layers = [_data(shape, seed) for seed in range(3)]
-    # Layers of unlike scale, so that a shared RMS would show.
+    # Layers of different scale, so that a shared RMS would be detected.
     layers = [
         (p * 10.0**i, [g * 100.0**i for g in gs]) for i, (p, gs) in enumerate(layers)
     ]

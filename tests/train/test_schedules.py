@@ -27,7 +27,7 @@ def test_rsqrt_is_t5s():
 
 def test_wsd():
     config = _config(name="wsd", learning_rate=0.03, final_fraction=0.1)
-    schedule = schedules.make(config, 200)  # 10 of warm-up, 60 of decay
+    schedule = schedules.make(config, 200)  # 10 steps of warmup, 60 of decay
     expected = []
     for step in range(200):
         rate = 0.03 * min(1.0, (step + 1) / 10)

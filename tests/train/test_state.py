@@ -33,7 +33,7 @@ def _model(**overrides):
 def _batch(seed):
     rng = np.random.default_rng(seed)
     targets = rng.integers(2, 64, (4, 6)).astype(np.int32)
-    targets[0, 2:] = 0  # Rows of unlike numbers of tokens.
+    targets[0, 2:] = 0  # Rows with different numbers of tokens.
     targets[3, 5:] = 0
     decoder = np.zeros_like(targets)
     decoder[:, 1:] = targets[:, :-1]
@@ -114,7 +114,7 @@ def test_accumulation_equals_the_full_batch():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     for a, b in zip(full_metrics.loss, part_metrics.loss):
         np.testing.assert_allclose(a, b, rtol=1e-5)
-    # Mutation: another batch is another gradient.
+    # Mutation: another batch gives another gradient.
     _, other, _ = _run(model, _plain_gradient(), num_microbatches=4, first_batch=1)
     name = "decoder/final_norm"
     difference = other.params[name]["scale"] - full.params[name]["scale"]
@@ -171,7 +171,7 @@ def test_stacked_layers_train_as_a_loop():
     for a, b in zip(jax.tree.leaves(canonical), jax.tree.leaves(expected)):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
     np.testing.assert_allclose(loop_metrics.health, stack_metrics.health, rtol=2e-3)
-    # Mutation: the tolerance sees what three steps change.
+    # Mutation: the changes of three steps exceed the tolerance.
     module, name = "encoder/layer_1/feed_forward", "wi"
     change = np.abs(loop.params[module][name] - before.params[module][name])
     assert change.max() > 1e-3

@@ -42,7 +42,7 @@ def test_means_weigh_tokens():
         for name in ("gradient_rms", "parameter_rms", "update_ratio")
     }
     assert log.add(4, _values(3.0))["train/loss"] == 2.0
-    assert log.add(5, _values(7.0))["train/loss"] == 7.0  # The last step's own.
+    assert log.add(5, _values(7.0))["train/loss"] == 7.0  # Only the last step.
 
 
 def test_going_on_between_two_records():
@@ -63,7 +63,7 @@ def test_going_on_between_two_records():
         )
         records += [second.add(i + 1, _values(losses[i])) for i in range(cut, 30)]
         assert records == expected
-        # Mutation: without what was pending, the next record differs.
+        # Mutation: without the pending sums, the next record differs.
         forgetful = _log(every_steps=3, last_step=30, losses=history)
         rest = [forgetful.add(i + 1, _values(losses[i])) for i in range(cut, 30)]
         assert rest != expected[cut:]

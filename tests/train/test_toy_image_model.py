@@ -26,9 +26,9 @@ from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
 from clinometer.train.run import directory as run_directory
 
-_FILLER = -1  # Label of a row that weighs nothing.
+_FILLER = -1  # Label of a row with weight 0.
 _BATCH_SIZE, _STEPS = 8, 12
-_EVAL_ROWS = 13  # The second batch is filled up.
+_EVAL_ROWS = 13  # The second batch is padded.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +219,7 @@ def test_it_learns_and_is_evaluated(finished):
     assert len(losses) == metrics["validation/tokens"] == _EVAL_ROWS
     assert metrics["validation/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert metrics["validation/accuracy"] == pytest.approx(np.mean(correct))
-    assert metrics["validation/loss"] < 0.7 * np.log(5)  # of a guess
+    assert metrics["validation/loss"] < 0.7 * np.log(5)  # Of a uniform guess.
     health = [r for r in whole_runs.records(finished) if "health/head/logit_max" in r]
     assert [r["step"] for r in health] == [4, 8, 12]
 

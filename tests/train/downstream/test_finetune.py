@@ -18,14 +18,14 @@ _SMALL = (
     "data.decoder_length=8",
     "eval.every_steps=4",
     "eval.batch_size=4",
-    "checkpoint.every_steps=100",  # Best scores are kept all the same.
+    "checkpoint.every_steps=100",  # The best checkpoints are saved anyway.
     "checkpoint.keep_last=1",
     "log.every_steps=4",
     "log.health_every_steps=0",
     "log.tensorboard=false",
 )
 
-# What may lie among a run's predictions and is not its own.
+# Other files that may be in the folder of a run's predictions.
 _STRAY = (".ipynb_checkpoints", "3b", "8 copy", "notes.txt", "\u0663")
 
 
@@ -81,7 +81,7 @@ def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
     record = whole_runs.record(finetuned)
     assert record["status"] == "finished"
     assert record["initial"]["step"] == 8
-    assert record["config"]["model"]["d_model"] == 16  # the pretrained run's own
+    assert record["config"]["model"]["d_model"] == 16  # That of the pretrained run.
     assert record["config"]["model"]["dropout_rate"] == 0.1
     assert record["config"]["schedule"]["learning_rate"] == 1e-3
     tasks = record["data"]["tasks"]

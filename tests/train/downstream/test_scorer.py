@@ -157,7 +157,7 @@ def test_an_error_that_nobody_knows_is_null_with_its_reason():
 
 def test_a_task_without_any_finite_score_is_null_with_its_reason():
     scored = run(0, 1e-3, 60.0, 2.0)
-    # As `best` leaves it: no step had a number.
+    # As returned by `best` if no step had a finite score.
     nowhere = run(1, 5e-4, 0.0, 0.0, downstream=None)
     half = run(1, 1e-3, 0.0, 0.0, downstream={"tasks": {}})
     for runs, ways in (([nowhere], 1), ([scored, nowhere], 1), ([scored, half], 2)):

@@ -39,9 +39,9 @@ class _Machine:
         (1, 0.5, 0.5, 0.5),  # two on one core
         (1, 1.0, 3.0, 0.0),  # its own threads wait for each other
         (1, 0.5, 0.0, 0.0),  # it waits for a disk, or was stopped
-        (2, 1.5, 0.5, 0.25),  # another has half of a core of two
+        (2, 1.5, 0.5, 0.25),  # another process has half of one of two cores
         (2, 0.5, 0.5, 0.5),  # one thread among many processes
-        (16, 0.5, 0.5, 0.5),  # likewise where the other cores are idle
+        (16, 0.5, 0.5, 0.5),  # one thread among many processes, other cores idle
         (16, 0.3, 0.02, 0.02),  # it feeds a GPU
     ],
 )

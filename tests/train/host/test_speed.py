@@ -88,7 +88,7 @@ def test_a_pause_is_marked_and_is_no_training():
     for step, (seconds, worked) in enumerate(
         [(1.0, 1.0)] * 3  # Two of them are dropped.
         + [(31.0, 1.0)]  # SIGSTOP for 30 s.
-        + [(31.0, 29.0)]  # A long step, whose thread had no turn.
+        + [(31.0, 29.0)]  # A long step, during which the thread did not run.
         + [(1.5, 0.0)],  # A step of a device.
         start=1,
     ):
@@ -99,7 +99,7 @@ def test_a_pause_is_marked_and_is_no_training():
     np.testing.assert_allclose(meter.windows, [1.0, 1 / 31.0, 1 / 1.5])
     assert meter.summary(1, 1, None).paused_windows == 1
     seconds = watch.snapshot()
-    # It ran on for up to the interval of the looks.
+    # It was running for up to the interval between checks.
     assert seconds["paused"] == 31.0 - pauses.INTERVAL_SECONDS
     assert seconds["total"] == 3.0 + 31.0 + 31.0 + 1.5
     assert watch.training_seconds() == seconds["total"] - seconds["paused"]

@@ -61,7 +61,7 @@ def test_nothing_saved_is_nothing_restored(tmp_path):
 
 def test_keeps_the_last_and_the_best(tmp_path):
     _fill(tmp_path / "c", [5.0, 1.0, 4.0, None, 3.0], keep_last=2, keep_best=1)
-    # A later process knows the losses that an earlier one measured.
+    # A later process reads the losses measured by an earlier one.
     manager = _open(tmp_path / "c", keep_last=2, keep_best=1)
     assert manager.steps == [2, 4, 5]
     metrics = {"validation/loss": 2.0}
@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path, damage, caplog, monkeypatch
     elif damage == "no meta":
         (newest / "meta" / "metadata").write_text('{"identity": {"se')
     manager = _open(tmp_path / "c")
-    if damage == "flipped":  # A bit that the file format itself does not guard.
+    if damage == "flipped":  # A bit that the file format itself does not protect.
         read_meta = manager._read_meta
 
         def flipped(step):

@@ -19,7 +19,7 @@ def test_directories_are_found_by_depth(tmp_path):
         return [run.path.relative_to(tmp_path).as_posix() for run in runs]
 
     assert found(0) == ["."]
-    assert found(1) == ["a", "."]  # As the paths of their records are sorted.
+    assert found(1) == ["a", "."]  # Sorted by the paths of their records.
     assert found(2) == ["a", ".", "runs/b"]
     assert found() == ["a", ".", "runs/b/finetune/c", "runs/b"]
 

@@ -84,7 +84,7 @@ def test_a_container_with_a_new_name_goes_on_at_once(tmp_path):
     _write(tmp_path, host="container-1", boot_id=content["boot_id"])
     with lease.Lease(tmp_path, host="container-2"):
         assert _content(tmp_path)["host"] == "container-2"
-    # Another machine's boot id says nothing.
+    # The boot id of another machine is irrelevant.
     _write(tmp_path, host="container-1", boot_id="0" * 36)
     with pytest.raises(errors.RunHeldError, match="process 7 on container-1"):
         lease.Lease(tmp_path, host="container-2").__enter__()

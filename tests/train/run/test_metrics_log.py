@@ -67,7 +67,7 @@ _LINES = [json.dumps(record).encode() for record in _GOOD]
 def test_one_bad_line_costs_no_other(tmp_path, caplog, line, reason):
     path = tmp_path / "metrics.jsonl"
     lines = [*_LINES[:4], line, *_LINES[4:]]
-    path.write_bytes(b"\n".join(lines))  # The last, whole line has lost its end.
+    path.write_bytes(b"\n".join(lines))  # The last line has lost its newline.
     with caplog.at_level(logging.WARNING):
         log = metrics_log.MetricsLog(path, 8)
     log.close()
@@ -79,7 +79,7 @@ def test_one_bad_line_costs_no_other(tmp_path, caplog, line, reason):
     assert reason in warning
     assert "moved to metrics.jsonl.corrupt; the other 9 are kept" in warning
     caplog.clear()
-    metrics_log.MetricsLog(path, 8).close()  # It is whole again.
+    metrics_log.MetricsLog(path, 8).close()  # It is intact again.
     assert not caplog.records
 
 

@@ -106,7 +106,7 @@ def test_a_project_may_be_renamed(arguments, store, tmp_path, monkeypatch, capsy
     after = job_lib.prepare(_config(moved / "runs/base"))
     assert after.config.data.store == str(moved / "stores/mine")
     assert after.identity == before.identity
-    # The run goes on with another cadence, by the command with the store's old path.
+    # The run resumes with another log interval and the store's old path.
     old = arguments(f"data.store={project}/stores/mine", "train_steps=6")
     assert main.main([*old, "--config.log.every_steps=2", "--workdir=runs/base"]) == 0
     record = whole_runs.record(pathlib.Path("runs/base"))
