@@ -1,1 +1,1 @@
-"""Text to batches: corpora, vocabularies, token stores and span corruption."""
+"""Corpora, token stores, span corruption, downstream tasks and their mixtures."""

@@ -1,1 +1,1 @@
-"""Documents of text, from files, archives and the embedded corpus."""
+"""Reads documents from files, archives and the embedded corpus."""

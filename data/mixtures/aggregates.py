@@ -13,7 +13,7 @@ from typing import NamedTuple
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import scores
 
-# The tasks of each average. None includes WNLI or DPR.
+# The tasks of each average, none of which includes WNLI or DPR.
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 SUPERGLUE = (
     "boolq",

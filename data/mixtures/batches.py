@@ -139,7 +139,7 @@ class FinetuneBatches:
 
 
 class FinetuneEvalBatches:
-    """A fixed set of batches that has every example of the tasks once, for the loss.
+    """A fixed set of batches with every example of the tasks once, for the loss.
 
     The last batch is filled up with rows of padding, which have no weight in the loss.
 

@@ -174,7 +174,7 @@ class PretrainBatches:
 
 
 class EvalBatches:
-    """A fixed set of batches that has every row of a split, with fixed noise spans.
+    """A fixed set of batches with every row of a split and fixed noise spans.
 
     All tokens are used: the last row may be shorter than the others, and the last batch
     is filled up with rows of padding, which have no weight in the loss.

@@ -38,7 +38,7 @@ def _toxicity(prefix: str) -> task_lib.Examples:
 
 
 def _read_civil_comments(path: pathlib.Path, split: str) -> Iterator[Row]:
-    del split  # A file has one.
+    del split  # Each file is of one split.
     rename = {"comment_text": "text", "target": "toxicity"}
     yield from readers.csv(path, needed=["text"], rename=rename)
 
@@ -68,7 +68,7 @@ CIVIL_COMMENTS = Task(
 
 def _read_wiki_toxicity(path: pathlib.Path, split: str) -> Iterator[Row]:
     """Yields comments; Kaggle's test set has its labels in a separate file."""
-    del split  # A file has one.
+    del split  # Each file is of one split.
     rename = {"comment_text": "text", "toxic": "toxicity"}
     labels = {}
     listed = readers.beside(path, "test_labels.csv")

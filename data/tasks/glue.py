@@ -51,7 +51,7 @@ def _reader(
     """Returns a reader of TSV files and, if `form` is given, flattened lists."""
 
     def read(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
-        del split  # A file has one.
+        del split  # Each file is of one split.
         if form and readers.kind(path) == "json":
             return flattened.read(path, form, labels)
         return readers.tsv(path, **options)
@@ -240,7 +240,7 @@ _NO_GOLD = {"-": "no gold label, as the annotators disagree"}
 
 
 def _read_mnli(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
-    del split  # A file has one.
+    del split  # Each file is of one split.
     kind = readers.kind(path)
     if kind == "json":
         rows = flattened.read(path, flattened.PAIR.format("premise", "hypothesis"))

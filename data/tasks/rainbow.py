@@ -47,7 +47,7 @@ def _task(
     folders = [root + folder for root in ("rainbow/", "") for folder in folders]
 
     def read(path: pathlib.Path, split: str) -> Iterator[Row]:
-        del split  # A file has one.
+        del split  # Each file is of one split.
         if readers.kind(path) == "csv":
             yield from readers.csv(path, needed=fields, rename=rename)
             return

@@ -166,7 +166,7 @@ def jsonl(path: pathlib.Path, split: str = "") -> Iterator[Row]:
     Raises:
         DataError: the file cannot be read, or a line is not a JSON object.
     """
-    del split  # A file has one.
+    del split  # Each file is of one split.
     for origin, line in lines(path):
         if line.strip():
             yield Row(_object(_parse(line, origin), origin), origin)

@@ -17,7 +17,7 @@ _FOLDERS = ("squad/", "SQuAD/", "")
 
 def _read(path: pathlib.Path, split: str) -> Iterator[Row]:
     """Yields a row for each question with its context; its origin is `file#id`."""
-    del split  # A file has one.
+    del split  # Each file is of one split.
     for article in Row(readers.json_object(path), str(path)).parts("data"):
         for paragraph in article.parts("paragraphs"):
             context = paragraph.text("context")

@@ -113,7 +113,7 @@ _NO_STORY = "a story without text or highlights"
 
 
 def _read_cnn_dailymail(path: pathlib.Path, split: str) -> Iterator[Row | Dropped]:
-    del split  # A file has one.
+    del split  # Each file is of one split.
     if readers.kind(path) != "txt":
         yield from _exports(path, "article", "highlights")
         return
@@ -178,7 +178,7 @@ CNN_DAILYMAIL = Task(
 
 
 def _read_multi_news(path: pathlib.Path, split: str) -> Iterator[Row]:
-    del split  # A file has one.
+    del split  # Each file is of one split.
     if ".src" not in path.suffixes:
         yield from _exports(path)
         return

@@ -54,7 +54,7 @@ def _reader(
     """Returns a reader of JSON lines and, if `form` is given, flattened lists."""
 
     def read(path: pathlib.Path, split: str) -> Iterator[Row]:
-        del split  # A file has one.
+        del split  # Each file is of one split.
         if form and readers.kind(path) == "json":
             yield from flattened.read(path, form, labels)
             return
@@ -116,7 +116,7 @@ COPA = Task(
 
 
 def _read_multirc(path: pathlib.Path, split: str) -> Iterator[Row]:
-    del split  # A file has one.
+    del split  # Each file is of one split.
     if readers.kind(path) != "json":
         yield from readers.jsonl(path)
         return

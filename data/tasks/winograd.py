@@ -108,7 +108,7 @@ WSC = Task(
 
 def _dpr_rows(path: pathlib.Path, split: str) -> Iterator[Row]:
     """Yields the rows: sentence, pronoun, "one,other" and answer on a line each."""
-    del split  # A file has one.
+    del split  # Each file is of one split.
     lines = ((origin, line.strip()) for origin, line in readers.lines(path))
     lines = (pair for pair in lines if pair[1])
     names = ("sentence", "pronoun", "candidates", "answer")

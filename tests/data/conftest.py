@@ -12,7 +12,7 @@ from clinometer.data.store import vocabulary
 
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
-    """Four hundred documents of words with Zipf's frequencies, from a fixed seed."""
+    """Returns 400 documents of words with Zipfian frequencies, from a fixed seed."""
     rng = np.random.default_rng(0)
     letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
     words = ["".join(rng.choice(letters[:20], rng.integers(2, 9))) for _ in range(900)]
@@ -25,13 +25,13 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="session")
 def small_vocabulary(texts) -> vocabulary.Vocabulary:
-    """300 pieces and 100 sentinels."""
+    """Returns a vocabulary of 300 pieces and 100 sentinels."""
     return vocabulary.train(texts, 400)
 
 
 @pytest.fixture(scope="session")
 def corpus_file(texts, tmp_path_factory) -> str:
-    """The documents as JSON lines."""
+    """Returns the path of a file with the documents as JSON lines."""
     path = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     return str(path)
@@ -39,7 +39,7 @@ def corpus_file(texts, tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def store(corpus_file, small_vocabulary, tmp_path_factory) -> token_store.TokenStore:
-    """The documents as a token store, a tenth of them for validation."""
+    """Returns a token store of the documents, with a tenth of them for validation."""
     path = tokenization.tokenize_corpus(
         [corpus_file],
         str(tmp_path_factory.mktemp("stores") / "small"),

@@ -1,4 +1,4 @@
-"""Damage as disks and copies do it: bits, bytes and lengths, from a seed."""
+"""Seeded damage to files: changed bits and bytes, and wrong lengths."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ KINDS = ("flip", "cut", "zeros", "insert", "empty", "overwrite", "append", "swap
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
-    """A kind of damage and the file after it; never the same bytes."""
+    """Returns a kind of damage and the damaged contents, which always differ."""
     kind = str(rng.choice(KINDS))
-    # Mostly where something is: ArrayRecord fills its files with zeros.
+    # Mostly at nonzero bytes, because ArrayRecord pads files with zeros.
     used = np.flatnonzero(np.frombuffer(data, np.uint8))
     at = int(rng.choice(used) if rng.random() < 0.7 else rng.integers(len(data)))
     some = rng.bytes(int(rng.integers(1, 200)))
@@ -26,7 +26,7 @@ def damaged(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
 
 
 def misshapen(value: object, rng: np.random.Generator) -> object:
-    """A JSON value with one part of it, at any depth, replaced or taken out."""
+    """Returns a JSON value with one part, at any depth, replaced or removed."""
     others = [None, True, -1, 0, 1 << 70, 0.5, "", "text", [], {}, [1], {"a": 1}]
     if not isinstance(value, dict) or not value or rng.random() < 0.2:
         return others[rng.integers(len(others))]

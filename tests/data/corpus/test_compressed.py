@@ -1,4 +1,4 @@
-"""Joined, padded, cut and spoilt files against other readers of them."""
+"""Concatenated, padded, truncated and damaged files, compared with other readers."""
 
 import gzip
 import io
@@ -23,7 +23,7 @@ _COMPRESS = {
 
 
 def _other_reader(suffix, data):
-    """What gzip's module or a command-line tool reads; None of a broken file."""
+    """Returns what `gzip` or a command-line tool reads; None for a broken file."""
     if suffix == ".gz":  # `gzip -d` only warns of what follows
         try:
             return gzip.decompress(data) if data else None
@@ -38,7 +38,7 @@ def _other_reader(suffix, data):
 
 
 def _read(suffix, data):
-    """The contents, or None of a file that is broken."""
+    """Returns the contents, or None for a broken file."""
     try:
         return compressed.decompress("file" + suffix, io.BytesIO(data)).read()
     except compressed.BROKEN:
@@ -96,7 +96,7 @@ def test_suffixes_in_both_cases():
 
 
 def test_frames_of_long_windows_are_read():
-    """What `zstd --long=31` writes: the library takes 128 MiB at most by itself."""
+    """Reads the output of `zstd --long=31`; the library's default limit is 128 MiB."""
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
     stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     data = stream.compress(_ONE) + stream.flush()

@@ -1,4 +1,4 @@
-"""Damaged files of text: the right documents, or what is broken is named."""
+"""Damaged corpora give the correct documents, or broken records that name the file."""
 
 import collections
 import gzip
@@ -48,7 +48,7 @@ def _array_record(texts, path):
 
 @pytest.fixture(scope="module")
 def originals(texts, tmp_path_factory):
-    """Files by their names; all but the first three know when they are damaged."""
+    """Returns files by name; all but the first three formats detect damage."""
     texts = texts[:60]
     half = len(texts) // _JOINED
     made = {
@@ -67,7 +67,7 @@ def originals(texts, tmp_path_factory):
 
 
 def _outcomes(originals, texts, folder, cases, seed):
-    """How many damaged files are read as they were, and in how many what is named."""
+    """Returns how many damaged files are read correctly, with which reports."""
     outcomes = collections.Counter()
     names, expected = sorted(originals), texts[:60]
     for case in range(cases):
@@ -91,7 +91,7 @@ def _outcomes(originals, texts, folder, cases, seed):
             outcomes["named"] += 1
         elif found == expected:
             outcomes["as it was"] += 1
-        else:  # a letter became another, which text itself cannot tell
+        else:  # A changed letter, which cannot be detected in these formats.
             assert name in ("a.txt", "a.jsonl", "a.tar"), (case, name, kind)
             outcomes["other text"] += 1
     return outcomes

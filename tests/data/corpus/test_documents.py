@@ -1,4 +1,4 @@
-"""Documents from every kind of file, and broken ones reported where they are."""
+"""Documents of every file type, and the reports of broken records."""
 
 import gzip
 import io

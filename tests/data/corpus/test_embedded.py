@@ -1,4 +1,4 @@
-"""The embedded corpus: what is taken, its order and its cache."""
+"""The embedded corpus: its contents, order and cache."""
 
 import hashlib
 import io
@@ -79,7 +79,7 @@ def test_missing_package_names_the_extra(monkeypatch):
 
 @pytest.fixture
 def few_sources(tmp_path, monkeypatch, texts):
-    """Makes the corpus of one file's docstrings in place of the installation's."""
+    """Builds the corpus from the docstrings of one file instead of all packages."""
     functions = [f'def f():\n    """{text}"""\n' for text in texts]
     path = _write(tmp_path, "source.py", "".join(functions))
     monkeypatch.setattr(docstrings, "source_paths", lambda: [path])

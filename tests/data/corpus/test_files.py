@@ -1,4 +1,4 @@
-"""All that lies in a corpus's sources is read once or named."""
+"""Every file in a corpus's sources is read once, or reported as skipped."""
 
 import os
 import pathlib
@@ -15,7 +15,7 @@ from clinometer.data.errors import DataError
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder that is the working directory."""
+    """Returns a temporary folder that is the working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -130,7 +130,7 @@ def test_hidden_and_other_files_are_named(folder):
         "hidden: 3 (c/.hidden.txt, c/.ipynb_checkpoints, c/__MACOSX)",
         "unsupported file type: 3 (c/no_ending, c/notes.pdf, c/sub/d.csv)",
     ]
-    # Who names what is hidden wants it.
+    # Hidden files that are named explicitly are read.
     assert corpus_files.find(["c/.hidden.txt"]).files == ["c/.hidden.txt"]
     assert corpus_files.find(["c/.ipynb_checkpoints"]).files
 

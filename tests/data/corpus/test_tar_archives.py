@@ -1,4 +1,4 @@
-"""Archives that are whole, joined, cut and spoilt, header by header."""
+"""Intact, concatenated, truncated and damaged tar archives."""
 
 import io
 import tarfile
@@ -23,7 +23,7 @@ def _archive(texts=_TEXTS, end=2 * _BLOCK):
 
 
 def _read(data):
-    """The texts by name, and whether the archive was whole."""
+    """Returns the texts by name, and whether the archive was intact."""
     found = {}
     try:
         for member, contents in tar_archives.members(io.BytesIO(data)):

@@ -1,4 +1,4 @@
-"""Averages against the tables of Tay et al. 2021, recomputed from their parts."""
+"""Averages, compared with the tables of Tay et al. 2021."""
 
 import math
 import re

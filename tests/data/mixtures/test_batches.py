@@ -29,7 +29,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def tasks():
-    """Three tasks; the first two tokens of an example say which it is."""
+    """Returns three tasks; the first two tokens of an example identify it."""
     rng = np.random.default_rng(0)
     made = {}
     for number, (name, size) in enumerate(SIZES.items()):
@@ -65,7 +65,7 @@ def _equal(left, right):
 
 
 def _split(row):
-    """The (task, example) of each segment of a row of tokens."""
+    """Returns the (task, example) of each segment in a row of tokens."""
     ends = np.flatnonzero(row == 1) + 1
     assert not row[ends[-1] if len(ends) else 0 :].any()
     names = list(SIZES)
@@ -75,7 +75,10 @@ def _split(row):
 
 
 def _examples(batch):
-    """The (task, example) of every example in a batch, equal in inputs and targets."""
+    """Returns the (task, example) of every example in a batch.
+
+    Checks that inputs and targets agree.
+    """
     rows = [list(map(_split, batch[key])) for key in TOKENS[:2]]
     assert rows[0] == rows[1]
     return [example for row in rows[0] for example in row]
@@ -115,7 +118,7 @@ def test_packed_rows_hold_whole_examples_with_their_segments(tasks):
                 assert np.array_equal(
                     batch[segments][row], np.where(ids != 0, expected, 0)
                 )
-            # Within a segment the decoder sees 0, then the targets before.
+            # Within a segment, the decoder sees 0 and then the preceding targets.
             targets, inputs = batch[TOKENS[1]][row], batch[TOKENS[2]][row]
             starts = np.concatenate([[True], targets[:-1] == 1])
             shifted = np.concatenate([[0], targets[:-1]])
@@ -264,7 +267,7 @@ def test_bad_requests(tasks):
 
 @pytest.mark.slow
 def test_a_model_takes_packed_examples_for_what_they_are(tasks):
-    """Each token's loss is the same alone in its row and among neighbours."""
+    """Each token's loss is the same whether or not its example shares a row."""
     model = models.build(
         "transformer-pico",
         vocab_size=128,

@@ -145,7 +145,7 @@ def test_the_order_depends_on_seed_and_name_and_nothing_else():
     assert items("a") == items("a")
     assert items("a") != items("a", seed=1)
     assert items("a") != items("b")
-    # Another task beside it, or another rate, leaves a task's own order as it is.
+    # Additional tasks or other rates do not change the order of a task's examples.
     assert items("a") == items("a", rates={"a": 1}) == items("a", {"b": 1, "a": 3})
 
 

@@ -1,4 +1,4 @@
-"""Token ids of examples, and rows shared by several."""
+"""Tokenised examples, and packing them into rows."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class Text(NamedTuple):
 
 
 def _tokenized(input_lengths, target_lengths):
-    """Examples of these lengths; their tokens are their numbers from 10 on."""
+    """Returns examples of given lengths; the tokens of example i are 10 + i."""
 
     def ragged(lengths):
         flat = np.repeat(np.arange(10, 10 + len(lengths), dtype=np.uint16), lengths)

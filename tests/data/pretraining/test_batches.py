@@ -26,7 +26,7 @@ def _equal(left, right):
 
 
 def _restore(batch, vocab_size):
-    """Raw rows, from inputs and targets."""
+    """Returns the raw rows that give these inputs and targets."""
     first = vocab_size - 100
     rows = []
     for inputs, targets in zip(batch[KEYS[0]], batch[KEYS[1]]):

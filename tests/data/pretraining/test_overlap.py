@@ -1,4 +1,4 @@
-"""n-gram overlap by hand-made texts."""
+"""N-gram overlap of texts written by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Span corruption against a slow reference, after FORMATS.md#span-corruption."""
+"""Span corruption, compared with a slow reference (FORMATS.md#span-corruption)."""
 
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ EOS = 1
 
 
 def _cuts_by_smallest_keys(length, segments, keys):
-    """Cut points after the places of the `segments - 1` smallest keys."""
+    """Returns cut points, after the positions of the `segments - 1` smallest keys."""
     ranked = sorted(range(length - 1), key=lambda place: keys[place])
     cuts = sorted(place + 1 for place in ranked[: segments - 1])
     bounds = [0, *cuts, length]
@@ -163,7 +163,7 @@ def test_original_is_restored_from_inputs_and_targets(seed):
 
 
 def test_cuts_are_uniform():
-    # 5 tokens of text in 3 segments: C(4, 2) = 6 ways, each as likely.
+    # 5 tokens of text in 3 segments: C(4, 2) = 6 ways, all equally likely.
     rng = np.random.default_rng(0)
     _, lengths = span_corruption._segments(5, 3, rng.random((12000, 4)))
     ways, counts = np.unique(lengths, axis=0, return_counts=True)

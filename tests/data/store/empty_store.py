@@ -1,4 +1,4 @@
-"""A store of no split whose manifest names a vocabulary: all that a search looks at."""
+"""A store without splits, whose manifest has only what a search for stores reads."""
 
 import pathlib
 
@@ -6,7 +6,7 @@ from clinometer.data.store import token_store
 
 
 def write(folder: pathlib.Path, vocabulary_sha256: str) -> pathlib.Path:
-    """Writes the manifest into a new folder, and returns the folder."""
+    """Writes the manifest to a new folder and returns the folder."""
     manifest = token_store.Manifest(
         format_version=token_store.FORMAT_VERSION,
         name="empty",

@@ -1,4 +1,4 @@
-"""Damaged token stores: the right tokens or one DataError, and nothing else."""
+"""Damaged token stores give either the correct tokens or a DataError."""
 
 import collections
 import json
@@ -15,7 +15,7 @@ from clinometer.tests.data import damage
 
 
 def _contents(path):
-    """All that training and `overlap` read of a store."""
+    """Returns everything that training and `overlap` read from a store."""
     opened = token_store.TokenStore.open(str(path))
     found = {}
     for name in opened.manifest.splits:
@@ -33,7 +33,7 @@ def _same(left, right):
 
 
 class _Copies:
-    """A store, to be spoilt file by file; the other files are links."""
+    """Copies of a store with one damaged file; the other files are links."""
 
     def __init__(self, path, folder):
         self._path, self._folder = pathlib.Path(path), folder
@@ -44,7 +44,7 @@ class _Copies:
         )
 
     def with_file(self, name, data):
-        """A copy in which a file has other bytes."""
+        """Returns a copy in which one file has the given contents."""
         shutil.rmtree(self._folder, ignore_errors=True)
         for file in self.files:
             place = self._folder / file
@@ -59,7 +59,7 @@ class _Copies:
 
 
 def _outcomes(store, folder, cases, seed):
-    """How many damaged stores are refused, and how many read as they were."""
+    """Returns how many damaged stores are refused, and how many read correctly."""
     copies, expected = _Copies(store.path, folder), _contents(store.path)
     outcomes = collections.Counter()
     for case in range(cases):

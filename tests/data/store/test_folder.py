@@ -1,4 +1,4 @@
-"""What may be replaced and cleared away: our own files and nothing else."""
+"""Only Clinometer's own files are ever replaced or removed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ _JOB = json.dumps({"version": 2, "inputs": [], "options": {}})
 
 
 def _tree(folder):
-    """Every file below a folder, with its contents."""
+    """Returns every file below a folder, with its contents."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -24,7 +24,7 @@ def _tree(folder):
 
 @pytest.fixture
 def output(store, tmp_path):
-    """A copy of a store, in the place of an output."""
+    """Returns a copy of a store at the path of an output."""
     return shutil.copytree(store.path, tmp_path / "news")
 
 

@@ -1,4 +1,4 @@
-"""The token store against tokens made one document at a time."""
+"""The token store, compared with tokenising one document at a time."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_manifest(store, texts, small_vocabulary):
 
 @pytest.fixture
 def damaged(store, tmp_path):
-    """A copy of the store's folder, to be spoilt."""
+    """Returns a copy of the store's folder, to be damaged."""
     return shutil.copytree(store.path, tmp_path / "copy")
 
 

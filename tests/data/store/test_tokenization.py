@@ -1,4 +1,4 @@
-"""Tokenising: whole, refused, with few documents, on a full disk."""
+"""Tokenisation: results, errors, few documents and full disks."""
 
 import dataclasses
 import gzip
@@ -179,7 +179,7 @@ def test_long_documents_encode_as_whole_ones(tmp_path, small_vocabulary, texts):
 
 
 def _tokenize(sources, output, **options):
-    """Tokenises, and returns the manifest and what was said."""
+    """Tokenises the sources and returns the manifest and the log."""
     log = io.StringIO()
     settings = {
         key: options.pop(key) for key in list(options) if hasattr(_OPTIONS, key)
@@ -290,7 +290,7 @@ def test_few_documents_are_refused_with_what_helps(tmp_path, small_vocabulary, t
     counts = [manifest.splits[split]["documents"] for split in ("train", "validation")]
     assert sum(counts) > len(whole) / 4000 and min(counts) >= 1
     assert sum(e["text_bytes"] for e in manifest.splits.values()) == len(whole)
-    # All in validation, which a hash may also say, is refused as well.
+    # If the hashes put all documents into validation, this is an error, too.
     with pytest.raises(DataError, match="no text for the train split, which training"):
         _tokenize(
             [path],
@@ -310,7 +310,7 @@ def test_unknown_tokens_are_said_and_warned_of(tmp_path, texts, small_vocabulary
     assert f"({share:.3f} % unknown)" in log
     assert f"warning: {share:.2f} % of the train tokens are unknown" in log
     assert "--character-coverage" in log and "--byte-fallback" in log
-    # Trained on the text, it knows all of it.
+    # A vocabulary that was trained on the text knows all of its characters.
     manifest, log = _tokenize([path], tmp_path / "b")
     assert manifest.splits["train"]["unknown_tokens"] == 0
     assert "(0.000 % unknown)" in log and "warning" not in log
@@ -338,7 +338,7 @@ def test_byte_fallback_leaves_nothing_unknown(tmp_path, texts):
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_files_give_to_the_vocabulary_by_their_bytes_of_text(tmp_path, suffix):
-    """Fifty small files and one with 37 % of the bytes, which packs well."""
+    """Samples from 50 small files and one large one, which compresses well."""
     for number in range(50):
         lines = [json.dumps({"text": f"small {number} {k:040}"}) for k in range(126)]
         (tmp_path / f"{number}.jsonl").write_text("\n".join(lines))

@@ -1,4 +1,4 @@
-"""Tokenising that was killed goes on to the same bytes, or starts anew."""
+"""A killed tokenisation resumes and gives the same bytes, or starts over."""
 
 import collections
 import filecmp
@@ -56,7 +56,7 @@ def _run(*arguments):
 
 
 def _same(left, right):
-    """Whether two folders hold the same names and bytes."""
+    """Returns whether two folders have the same files with the same contents."""
     left, right = pathlib.Path(left), pathlib.Path(right)
     names = sorted(str(p.relative_to(left)) for p in left.rglob("*") if p.is_file())
     others = sorted(str(p.relative_to(right)) for p in right.rglob("*") if p.is_file())
@@ -104,7 +104,7 @@ def test_killed_and_continued_gives_the_same_bytes(
 
 @pytest.fixture(scope="module")
 def work(corpus_file, tmp_path_factory):
-    """All that a run has done when it is killed just before its end."""
+    """Returns the work folder of a run that was killed just before its end."""
     output = tmp_path_factory.mktemp("killed") / "news"
     _run(corpus_file, output, "Folder", "finish", 1)
     return output.with_name("news.partial")
@@ -112,7 +112,7 @@ def work(corpus_file, tmp_path_factory):
 
 @pytest.fixture
 def go_on(corpus_file, work, tmp_path, monkeypatch):
-    """Goes on after a file of the work was changed; returns the output and the log."""
+    """Resumes after a work file was changed; returns the output and the log."""
     monkeypatch.setattr(tokenized_units, "UNIT_CHARACTERS", 20000)
     options = tokenization.TokenizationOptions(vocab_size=400, validation_fraction=0.1)
     numbers = itertools.count()

@@ -1,4 +1,4 @@
-"""Vocabularies: T5's ids, special ids, sentinels, deterministic training."""
+"""Vocabularies: T5's ids, special ids, sentinels and deterministic training."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""The sample is by bytes, the same whatever the order, and its own when all fits."""
+"""The sample is proportional to bytes and does not depend on the order of texts."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def _sample(texts, size):
 
 
 def _documents(kind, total, rng):
-    """Documents of 100 to 900 bytes, `total` bytes or little more."""
+    """Returns documents of 100 to 900 bytes, with about `total` bytes in all."""
     made, length = [], 0
     while length < total:
         made.append(
@@ -34,7 +34,7 @@ def test_every_file_has_the_share_of_its_bytes(file_at):
     total = sum(map(len, sample))
     assert 200_000 <= total < 200_900
     share = sum(len(text) for text in sample if text.startswith("large")) / total
-    # Some 400 documents, so that the standard deviation is below 0.03.
+    # About 400 documents, so that the standard deviation is below 0.03.
     assert abs(share - 0.37) < 0.09
 
 

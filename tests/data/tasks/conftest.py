@@ -1,4 +1,4 @@
-"""Reading a few rows, written by hand in a release's format, as a task does."""
+"""Fixtures that load a few rows, written by hand in the format of a release."""
 
 from collections.abc import Callable
 import pathlib
@@ -11,7 +11,7 @@ from clinometer.data.tasks import registry
 
 @pytest.fixture
 def read(tmp_path) -> Callable[..., load.Loaded]:
-    """(task, {file: text or bytes}, split) -> what is loaded from such a folder."""
+    """Returns a function (task, {file: text or bytes}, split) -> loaded examples."""
 
     def read_folder(
         name: str, files: dict[str, str | bytes], split: str = "validation"
@@ -28,7 +28,7 @@ def read(tmp_path) -> Callable[..., load.Loaded]:
 
 @pytest.fixture
 def read_shared(shared_dir) -> Callable[..., load.Loaded]:
-    """(task, files in the shared data, split) -> what is loaded from them."""
+    """Returns a function (task, files in the shared data, split) -> loaded examples."""
 
     def read_files(name: str, *files: str, split: str = "test") -> load.Loaded:
         paths = [pathlib.Path(shared_dir, "data", file) for file in files]

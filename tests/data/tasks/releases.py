@@ -1,4 +1,4 @@
-"""A few rows of each task's validation set, by hand, in each format that is read."""
+"""A few rows of each task's validation set, by hand, in each accepted format."""
 
 import gzip
 import hashlib
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Release(NamedTuple):
-    """Files of a task.
+    """The files of a task.
 
     Attributes:
         task: its name.

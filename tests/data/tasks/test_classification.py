@@ -1,4 +1,4 @@
-"""Toxic comments and reviews: worked rows, and the shared data's counts."""
+"""Toxic comments and reviews: rows by hand, and counts of the shared data."""
 
 import io
 import lzma
@@ -96,7 +96,7 @@ def archive(files):
 def test_reviews(read, packed):
     files = {"imdb/aclImdb.tar.xz": archive(REVIEWS)} if packed else REVIEWS
     assert read("imdb", files, "train").examples == TRAIN
-    # The release has no validation set: it is the test set then.
+    # The release has no validation set, so the test set is used.
     (own,) = read("imdb", files, "test").examples
     assert read("imdb", files).examples == [own]
     more = {**REVIEWS, "aclImdb/val/neg/5_4.txt": "Hm."}

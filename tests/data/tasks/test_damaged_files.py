@@ -1,6 +1,6 @@
-"""Whatever happens to a task's files, they load whole or name what is wrong.
+"""Damaged files of a task either load completely or give an error that names them.
 
-What loads can be scored: nothing waits with an error until a model has been trained.
+What loads can also be scored, so that errors do not show only after training.
 """
 
 import bz2
@@ -24,7 +24,7 @@ from clinometer.data.tasks import registry
 from clinometer.data.tasks.task import Task
 from clinometer.tests.data.tasks import releases
 
-# Values that no release has, as they stand in JSON.
+# JSON values that do not occur in any release.
 _VALUES = (
     "null",
     "true",
@@ -58,7 +58,7 @@ _VALUES = (
     "[" * 100_000 + "]" * 100_000,
     '{"a":' * 5000 + "1" + "}" * 5000,
 )
-# The same of other texts: what a cell or a line becomes.
+# Likewise, replacements for a cell or line of other text files.
 _CELLS = (
     "",
     " ",
@@ -96,7 +96,7 @@ _PREDICTIONS = ("", "nan", "9" * 5000, "\x00", "True", "2.0", "<extra_id_0> a")
 
 
 def _nodes(value: object, path: tuple = ()) -> list[tuple]:
-    """The paths of all values in a JSON record."""
+    """Returns the paths of all values in a JSON record."""
     found = [path]
     pairs = ()
     if isinstance(value, dict):
@@ -126,7 +126,7 @@ def _without(value: object, path: tuple) -> object:
 
 
 def _other_value(data: bytes, name: str, rng: random.Random) -> bytes | None:
-    """Puts another value, or none, into a JSON file or a cell of a table."""
+    """Replaces or removes a value in a JSON file or a cell of a table."""
     text = data.decode()
     if name.endswith((".json", ".jsonl")):
         lines = [text] if name.endswith(".json") else text.splitlines()
@@ -149,7 +149,7 @@ def _other_value(data: bytes, name: str, rng: random.Random) -> bytes | None:
 
 
 def _other_bytes(data: bytes, rng: random.Random) -> bytes:
-    """Cuts, flips, doubles, inserts or empties."""
+    """Truncates, flips, doubles, inserts or removes bytes."""
     place = rng.randrange(len(data) + 1)
     stop = min(len(data), place + rng.randrange(1, 30))
     return rng.choice(
@@ -169,7 +169,7 @@ def _other_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def _other_kind(path: pathlib.Path, rng: random.Random) -> None:
-    """Puts a folder, a link or a pipe where a file was; or a file for its folder."""
+    """Replaces a file with a folder, link or pipe, or its folder with a file."""
     kind = rng.choice(("folder", "dangling", "loop", "pipe", "parent", "none"))
     path.unlink()
     if kind == "folder":
@@ -196,7 +196,7 @@ def _write(folder: pathlib.Path, files: dict[str, bytes]) -> None:
 
 
 def _damage(folder: pathlib.Path, files: dict[str, bytes], rng: random.Random) -> str:
-    """Writes a release with one of its files damaged; returns what was done."""
+    """Writes a release with one damaged file; returns a description of the damage."""
     name = rng.choice(sorted(files))
     data, kind = files[name], rng.random()
     if kind < 0.6 and not name.endswith(".tar.gz"):
@@ -217,7 +217,7 @@ def _damage(folder: pathlib.Path, files: dict[str, bytes], rng: random.Random) -
 
 
 def _answer(task: Task, folder: pathlib.Path) -> str:
-    """Loads and scores; returns "good", "refused" or a traceback."""
+    """Loads and scores a task; returns "good", "refused" or a traceback."""
     try:
         examples = load.read(task, folder, "validation").examples
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Rows of the probes: balanced, disjoint, and by rule."""
+"""The rows of the probes are balanced, disjoint and follow their rules."""
 
 import collections
 import re
@@ -16,7 +16,7 @@ _ENDS = ("for the caller with care", "when a flag is given", "in the order of ca
 
 
 def _sentence(k, j):
-    """A sentence that is another for each document and place."""
+    """Returns a sentence that is unique to the document and position."""
     verb, noun = _VERBS[(k + j) % 8], _NOUNS[(k // 8 + 3 * j) % 9]
     letters = "".join(chr(97 + int(digit)) for digit in str(1000 + 10 * k + j))
     end = _ENDS[(k + j) % 3]
@@ -86,7 +86,7 @@ def test_only_validation_documents_are_used_and_each_in_one_split(documents, mad
 
 
 def test_copied_sentences_are_left_out(documents, made):
-    """A sentence of a row is put into a document of pretraining, or of training."""
+    """Copies a sentence of a row into a pretraining or training document."""
     fraction = embedded.VALIDATION_FRACTION
 
     def first(rows):

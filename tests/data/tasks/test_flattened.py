@@ -1,4 +1,4 @@
-"""Flattened texts come apart again."""
+"""Flattened texts are split into their fields."""
 
 import json
 
@@ -15,7 +15,7 @@ FORM = flattened.PAIR.format("a", "b")
     [
         ("sentence 1: x\nsentence 2: y ", ("x", "y ")),
         ('sentence 1: "say ""x"" now"\nsentence 2: "y"', ('say "x" now', '"y"')),
-        # Not the quoting of CSV: a quote stands alone inside.
+        # Not CSV quoting, because the inner quote is not doubled.
         ('sentence 1: "x" and "" "y"\nsentence 2: y', ('"x" and "" "y"', "y")),
     ],
 )

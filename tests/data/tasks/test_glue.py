@@ -1,4 +1,4 @@
-"""GLUE's tasks: rows after FORMATS.md#tasks, and the shared data's counts."""
+"""GLUE's tasks: rows as in FORMATS.md#tasks, and counts of the shared data."""
 
 import collections
 
@@ -12,12 +12,12 @@ from clinometer.data.tasks.task import Example
 QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
 MRPC = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\r\n"
 STSB = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2"
-# Columns of MNLI: 8 before the sentences, labels of annotators, the gold label.
-# MNLI: what is not read, the sentences, an annotator's label, the gold label.
+# Columns of MNLI: 8 before the sentences, annotators' labels, the gold label.
+# A row of MNLI: unused columns, the sentences, an annotator's label, the gold label.
 MNLI = "index\tpairID\tsentence1\tsentence2\tlabel1\tgold_label\n"
 MNLI_ROW = "0\t1n\tHe ran.\tHe moved.\tneutral\tentailment\n"
 
-# Task, file of the release, its content; the example of FORMATS.md#tasks.
+# Task, file of the release, its contents; the example of FORMATS.md#tasks.
 WORKED = [
     (
         "cola",
@@ -109,7 +109,7 @@ def test_mnli_averages_its_sets_and_not_their_examples():
 
 @pytest.mark.parametrize(
     ("score", "text"),
-    # The nearest fifth, halves to the even one of them.
+    # Rounded to the nearest fifth, with halves to even.
     [
         ("0", "0.0"),
         ("5.000", "5.0"),
@@ -129,7 +129,7 @@ def test_scores_of_stsb_are_rounded(read, score, text):
 
 def test_stsb_is_rounded_in_single_precision_alike():
     thousandths = np.arange(5001)
-    single = np.float32(thousandths / 1000) * np.float32(5)  # T5 does it so
+    single = np.float32(thousandths / 1000) * np.float32(5)  # as in T5
     assert (np.round(single) == np.round(thousandths / 1000 * 5)).all()
 
 
@@ -138,7 +138,7 @@ def test_stsb_score():
     examples = [Example("", "", x) for x in (1.0, 2.0, 3.0, 4.0)]
     found = task.score(examples, ["1.0", "2.0", "3.0", "4.0"])
     assert found == {"pearson": pytest.approx(100), "spearman": pytest.approx(100)}
-    said = [1.0, -1.0, 3.0, 4.0]  # where a prediction is no number
+    said = [1.0, -1.0, 3.0, 4.0]  # -1 for a prediction that is not a number
     found = task.score(examples, ["1.0", "two", "3.0", "4.0"])
     assert found["pearson"] == pytest.approx(
         100 * np.corrcoef([1, 2, 3, 4], said)[0, 1]
@@ -193,7 +193,7 @@ def test_mrpc_is_divided_by_its_list_of_ids(read):
     assert held_out.inputs == "mrpc sentence1: x2 sentence2: y"
 
 
-# Real data: README's counts, by file (in the split "test", which drops nothing).
+# Counts of the real data's README, by file (as "test", which needs no labels).
 COUNTS = [
     ("cola", "glue/CoLA/tokenized_train.tsv", {1: 6023, 0: 2528}),
     ("cola", "glue/CoLA/tokenized_dev.tsv", {1: 354, 0: 162}),
@@ -255,7 +255,7 @@ def test_samples_of_the_raw_distributions(read_shared, shared_dir, task):
         path = f"hf_samples/glue/{file}"
         lines = (shared_dir / "data" / path).read_text().count("\n")
         headerless = task == "cola" and "test" not in file
-        if file == "MRPC/train":  # 8 of its 18 rows are the development set's
+        if file == "MRPC/train":  # 8 of its 18 rows are in the development set.
             assert len(read_shared(task, path, split="validation").examples) == 8
             lines -= 8
         assert len(read_shared(task, path).examples) == lines - (not headerless)
@@ -276,7 +276,7 @@ def test_the_stsb_benchmark_is_glues(read_shared):
         original = read_shared("stsb", f"glue/STS-B/original/sts-{split}.tsv").examples
         assert len(own) == len(original) == count
         if split != "test":
-            # A few sentences differ in their blanks.
+            # A few sentences differ in whitespace.
             assert [e.answer for e in own] == [e.answer for e in original]
             for one, other in zip(own, original):
                 assert one.inputs.split() == other.inputs.split()

@@ -1,4 +1,4 @@
-"""Files are found in their order of preference, and what is dropped is counted."""
+"""Files are found in order of preference, and dropped rows are counted."""
 
 import dataclasses
 import gzip
@@ -84,7 +84,7 @@ def test_what_is_dropped_is_counted_and_said(read, tmp_path, caplog):
 
 
 def broken(**parts):
-    """A task of whose functions one does what it should not."""
+    """Returns a task with an incorrect function."""
     whole = registry.get("acceptability")
     return dataclasses.replace(whole, **parts)
 
@@ -154,8 +154,8 @@ def test_an_empty_file_is_an_error(read):
         read("cola", {"CoLA/dev.tsv": ""})
 
 
-# What the shared folder has for a user who points at it: examples to learn from and
-# to choose by. It has no training set of the tasks with None.
+# Numbers of training and validation examples in the shared data; None where it has no
+# training set.
 SHARED = {
     "cola": (8551, 1043),
     "sst2": (6920, 1821),

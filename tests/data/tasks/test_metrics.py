@@ -1,4 +1,4 @@
-"""Metrics against worked cases, scikit-learn, SciPy and rouge-score."""
+"""Metrics, compared with cases by hand, scikit-learn, SciPy and rouge-score."""
 
 import math
 
@@ -16,7 +16,7 @@ LABELS = ("entailment", "not_entailment")
 
 
 def _random_classes(num_classes, seed=0, size=200):
-    """Answers, and predictions of which some are invalid and most are right."""
+    """Returns answers, and predictions that are mostly correct and partly invalid."""
     rng = np.random.default_rng(seed)
     answers = rng.integers(num_classes, size=size)
     other = rng.integers(-1, num_classes, size=size)
@@ -58,13 +58,13 @@ def test_matthews_has_invalid_as_a_class_of_its_own(num_classes):
     expected = 100 * sklearn_metrics.matthews_corrcoef(answers, predictions)
     assert metrics.matthews(answers, predictions) == pytest.approx(expected, abs=1e-9)
     wrong = np.where(predictions == -1, (answers + 1) % num_classes, predictions)
-    # Not equal: further apart than any rounding.
+    # The difference is larger than rounding errors.
     assert abs(metrics.matthews(answers, wrong) - expected) > 0.1
 
 
 def test_f1_takes_invalid_for_the_wrong_label():
-    # The invalid predictions are a miss of class 1 and a false alarm of it: TP 1,
-    # FP 1, FN 1.
+    # The invalid predictions count as a false negative and a false positive of class 1:
+    # TP 1, FP 1, FN 1.
     assert metrics.f1_binary([1, 1, 0, 0], [1, -1, -1, 0]) == pytest.approx(50)
     answers, predictions = _random_classes(2)
     replaced = np.where(predictions == -1, 1 - answers, predictions)
@@ -80,7 +80,7 @@ def test_macro_f1_over_all_classes():
     )
     value = metrics.f1_macro(answers, predictions, 3)
     assert value == pytest.approx(100 * expected)
-    # Nobody has or predicts class 2, which counts as 0.
+    # Class 2 occurs in neither answers nor predictions, so its F1 is 0.
     assert metrics.f1_macro([0, 1], [0, 1], 3) == pytest.approx(200 / 3)
 
 
@@ -112,22 +112,22 @@ def test_what_is_no_number_is_minus_one(text, number):
 @pytest.mark.parametrize(
     ("accepted", "prediction", "exact", "f1"),
     [
-        # Case, punctuation, articles and blanks do not count.
+        # Case, punctuation, articles and whitespace are ignored.
         (["Denver Broncos"], "the  Denver Broncos!", 1, 1),
         (["U.S."], "us", 1, 1),
         (["anthem"], "them", 0, 0),
-        # Punctuation goes without leaving a blank.
+        # Punctuation is removed without leaving a blank.
         (["Saint-Denis"], "Saint Denis", 0, 0),
-        # Bags: one cat and one dog in common, of three words each.
+        # Bags of three words each that have one cat and one dog in common.
         (["cat cat dog"], "cat dog dog", 0, 2 / 3),
         (["in the year 1066"], "1066", 0, 2 * 1 * (1 / 3) / (1 + 1 / 3)),
-        # The best answer counts, for each of the two apart.
+        # The best answer counts, for each of the two metrics separately.
         (["1066", "the year 1066", "in 1066"], "year 1066", 1, 1),
         (["north east", "east of it"], "north", 0, 2 / 3),
-        # Both empty: equal texts, but no word in common.
+        # If both are empty, the texts are equal but have no words in common.
         (["an"], "the", 1, 0),
         (["word"], "", 0, 0),
-        # Only ASCII's punctuation is any.
+        # Only ASCII punctuation is removed.
         (["“word”"], "word", 0, 0),
     ],
 )
@@ -148,9 +148,9 @@ def test_multirc_by_hand():
     answers = [1, 0, 1, 1, 0]
     predictions = [1, 0, 1, 0, -1]
     value = metrics.multirc(groups, answers, predictions)
-    # TP 2, FN 1, and the invalid one is a false alarm: 2 * 2 / (3 + 3).
+    # TP 2, FN 1, and the invalid one is a false positive: 2 * 2 / (3 + 3).
     assert value["f1"] == pytest.approx(100 * 4 / 6)
-    # Only the first question of the three is wholly right.
+    # Only for the first of the three questions are all answers correct.
     assert value["em"] == pytest.approx(100 / 3)
 
 
@@ -187,10 +187,10 @@ def test_wsc_referents(prediction, referent, expected):
 
 def test_rouge_by_hand():
     value = metrics.rouge(["the cat sat"], ["The cat"])
-    # One word (two of two, two of three), one bigram (one of one, one of two).
+    # Unigrams: two of two and two of three match; bigrams: one of one and one of two.
     assert value["rouge1"] == value["rougeLsum"] == pytest.approx(80)
     assert value["rouge2"] == pytest.approx(100 * 2 / 3)
-    # No stemming, and no punctuation.
+    # There is no stemming, and punctuation is ignored.
     assert metrics.rouge(["cats"], ["cat"])["rouge1"] == 0
     assert metrics.rouge(["cat!"], ["cat"])["rouge1"] == 100
 
@@ -216,7 +216,7 @@ def test_rouge_is_the_mean_of_the_packages_f_measures():
 
 
 def _resampled(score, recompute, num_units):
-    """Checks a score's replicates against the metric of each drawn sample."""
+    """Compares a score's replicates with the metric of each drawn sample."""
     drawn = np.random.default_rng(2).integers(num_units, size=(5, num_units))
     values = score.replicates(drawn)
     assert len(set(values)) > 1

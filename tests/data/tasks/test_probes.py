@@ -1,4 +1,4 @@
-"""The probes' folder, made once, and their examples."""
+"""The probes' folder, which is generated once, and their examples."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ WORDS = ("returns", "sets", "reads", "writes", "checks", "opens", "closes", "fin
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Made from a corpus of 200 documents, nearly all of its validation split."""
+    """Returns the folder for a corpus of 200 documents, mostly for validation."""
     path = tmp_path_factory.mktemp("probes")
     sentences = [
         f"This function {WORDS[k % 8]} the {name} part{j} of item{k} for its caller."
@@ -95,7 +95,7 @@ def test_scores(folder, task, wrong, metrics):
 
 
 def test_cloze_by_hand():
-    """Of 3 answers 2 are right, one of them without the sentinel."""
+    """Scores 3 predictions, 2 of which are correct, one without the sentinel."""
     rows = [{"phrase": "p", "context": "c", "answer": w} for w in ("of", "and", "in")]
     examples = [
         example for row in rows for example in probes.CLOZE.examples(Row(row, "here"))

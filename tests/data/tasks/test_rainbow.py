@@ -1,4 +1,4 @@
-"""Rainbow: rows after FORMATS.md#tasks, and the shared data's counts."""
+"""Rainbow: rows as in FORMATS.md#tasks, and counts of the shared data."""
 
 import collections
 import json

@@ -1,4 +1,4 @@
-"""Formats are read as they come, and a broken row is named by file and line."""
+"""Readers accept all variants of a format, and errors name the file and line."""
 
 import gzip
 import lzma

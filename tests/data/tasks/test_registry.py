@@ -1,4 +1,4 @@
-"""Tasks by name, in benchmarks, and in a user's file."""
+"""Tasks by name, by benchmark and from a user's file."""
 
 import re
 
@@ -68,7 +68,7 @@ def test_the_other_benchmarks_have_their_tasks():
 
 
 def test_sizes_for_mixture_rates():
-    # T5's and Rainbow's numbers.
+    # The numbers of T5 and Rainbow.
     sizes = {
         "cola": 8551,
         "sst2": 67349,

@@ -1,4 +1,4 @@
-"""Bootstrapped errors against closed forms."""
+"""Bootstrapped standard errors, compared with closed forms."""
 
 import json
 import math
@@ -10,8 +10,8 @@ import pytest
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import scores
 
-# Of 1,000 resamples: a standard deviation is known to 1 / sqrt(2,000) = 2.2 %, and an
-# end of an interval to a quarter of a standard error.
+# With 1,000 resamples, the relative error of a standard deviation is 1 / sqrt(2,000) =
+# 2.2 %, and that of an end of an interval a quarter of a standard error.
 DRAWN, ENDS = 0.08, 0.7
 
 
@@ -59,7 +59,7 @@ def test_the_mean_of_metrics_keeps_what_they_share():
     assert scores.average([same, same]) == same
     error = scores.average([same, same]).standard_error
     assert error == pytest.approx(same.standard_error)
-    # One rises where the other falls: their mean is always 50.
+    # The two are exactly anticorrelated, so their mean is always 50.
     assert scores.average([same, opposite]) == pytest.approx(50)
     assert scores.average([same, opposite]).standard_error == pytest.approx(0, abs=1e-9)
 

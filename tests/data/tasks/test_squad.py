@@ -1,4 +1,4 @@
-"""SQuAD: a question worked by hand, and the shared part of its development set."""
+"""SQuAD: a question by hand, and the shared part of its development set."""
 
 import json
 
@@ -24,7 +24,7 @@ def squad(*answers, context="The Café's (1st) tea-room,\nU.S.\u00a0$5 only.", *
 
 def test_a_worked_question(read):
     files = {"squad/dev-v1.1.json": squad("tea-room", "the tea-room, U.S.")}
-    # All but ASCII's letters, digits and _ stands apart; runs of blanks are one.
+    # Spaces surround all but ASCII letters, digits and _; runs of blanks become one.
     assert read("squad", files).examples == [
         Example(
             'question: What is " it " ? context: The Caf é \' s ( 1st ) tea - room , '

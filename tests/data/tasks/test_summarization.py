@@ -71,7 +71,7 @@ def test_cnn_dailymail_as_stories(read):
     files = {
         "cnn_dm/url_lists/all_val.txt": "http://a\nhttp://b\nhttp://c\n",
         f"cnn_dm/cnn/stories/{story_name('http://a')}": STORY,
-        # The release has stories without a text.
+        # The release has stories without text.
         f"cnn_dm/dailymail/stories/{story_name('http://b')}": "@highlight\n\nRain\n",
         f"cnn_dm/dailymail/stories/{story_name('http://c')}": STORY,
     }
@@ -118,7 +118,7 @@ def test_a_row_without_a_document(read):
 def test_rouge():
     example = Example("", "", "the cat sat on the mat")
     found = registry.get("xsum").score([example], ["the cat sat"])
-    # 3 words of 6 and of 3; 2 pairs of 5 and of 2.
+    # 3 of 6 and of 3 unigrams match, and 2 of 5 and of 2 bigrams.
     assert found["rouge1"] == pytest.approx(100 * 2 * 0.5 * 1 / 1.5)
     assert found["rouge2"] == pytest.approx(100 * 2 * 0.4 * 1 / 1.4)
 

@@ -1,4 +1,4 @@
-"""SuperGLUE: rows after FORMATS.md#tasks, and the shared data's counts."""
+"""SuperGLUE: rows as in FORMATS.md#tasks, and counts of the shared data."""
 
 import collections
 import json
@@ -168,7 +168,7 @@ def test_multirc_scores_answers_and_whole_questions():
         for answer, group in [(1, "a"), (0, "a"), (1, "b"), (1, "b")]
     ]
     found = task.score(examples, ["True", "False", "True", "yes"])
-    # An answer that is no label counts as the wrong one, False: 2 hits of 2 and 3.
+    # An invalid prediction counts as the wrong class, False: 2 hits of 2 and of 3.
     assert found["f1"] == pytest.approx(100 * 2 * 2 / (2 + 3))
     assert found["em"] == 50
 
@@ -220,7 +220,7 @@ def test_a_bad_row(read, task, file, row, reason):
         read(task, {file: json.dumps(row)})
 
 
-# Real data: README's counts, by file.
+# Counts of the real data's README, by file.
 COUNTS = [
     ("boolq", "superglue/BoolQ/val.jsonl", {1: 2033, 0: 1237}),
     ("boolq", "superglue/BoolQ/hf_train1000.jsonl", {1: 624, 0: 376}),
@@ -295,5 +295,5 @@ def test_record_of_the_shared_data(read_shared):
 def test_samples_of_the_raw_distributions(read_shared, task):
     for name, rows in [("train", 3), ("val", 2), ("test", 1)]:
         file = f"hf_samples/super_glue/{FOLDERS[task]}/{name}.jsonl"
-        one = task == "multirc"  # one passage in each of its files
+        one = task == "multirc"  # One passage per file.
         assert read_shared(task, file).rows == (1 if one else rows)

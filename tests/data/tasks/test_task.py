@@ -1,4 +1,4 @@
-"""Rows know where they stand, and say so when a field is wrong."""
+"""Errors of rows name the file, the line and the field."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Winograd schemas, worked by hand from T5's description."""
+"""Winograd schemas: rows by hand, following T5's description."""
 
 import json
 
@@ -45,7 +45,7 @@ def test_wsc_test_rows_have_no_label(read):
 @pytest.mark.parametrize(
     ("text", "pronoun", "index", "starred"),
     [
-        # As T5 does in the two rows of the release whose index is not of the pronoun.
+        # As in T5, for the two rows of the release in which the index is wrong.
         (
             'They laughed. "Good for him," he said. ',
             "him",
@@ -99,7 +99,7 @@ bob
 
 
 def test_dpr(read):
-    # In the release's format, written by hand: the shared data has none of it.
+    # Written by hand in the release's format, as it is not in the shared data.
     assert read("dpr", {"dpr/train.c.txt": DPR}, "train").examples == [
         Example(
             "wsc: The bee landed on the flower because *it* had pollen.",
@@ -131,21 +131,21 @@ def test_bad_dpr(read, text, reason):
             "The fish ate the worm. *It* was tasty.",
             "The worm",
         ),
-        # The pronoun stands before punctuation, the phrase last.
+        # The pronoun is followed by punctuation, and the phrase is last.
         (
             "The door of the shop closed after him. He ran.",
             "The door of the shop closed after Steve.",
             "The door of the shop closed after *him* . He ran.",
             "Steve",
         ),
-        # A possessive is not a part of the answer.
+        # A possessive ending is not part of the answer.
         (
             "Jane thinks that her house is nice.",
             "Joan's house is nice.",
             "Jane thinks that *her* house is nice.",
             "Joan",
         ),
-        # The second of two pronouns has more words in common.
+        # The second of two pronouns has more words around it in common.
         (
             "She knew it, so Ann told her about the car.",
             "Ann told Sue about the car.",
@@ -158,7 +158,7 @@ def test_bad_dpr(read, text, reason):
             "Fred asked if *he* could go.",
             "the old man",
         ),
-        # No word in common with the words around a pronoun: the last pronoun.
+        # If no words around a pronoun are in common, the last pronoun is used.
         (
             "They sang, and I saw over it.",
             "I saw the man.",
