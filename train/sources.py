@@ -52,7 +52,8 @@ class Source:
 
     Attributes:
         shape: shape of an example, as passed to the model's `abstract_batch`.
-        tokens_per_row: S + T, padding included; used for tokens per second.
+        tokens_per_row: number of tokens per example, padding included (S + T for text);
+            used for tokens per second.
         batches: the training batches.
         eval_batches: the fixed set of batches for the validation loss.
         identity: flat fields that must be unchanged when the run is resumed.

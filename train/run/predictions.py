@@ -21,7 +21,7 @@ class Predictions:
         return self.path / str(step)
 
     def keep(self, steps: Iterable[int]) -> None:
-        """Deletes the folders of all other steps.
+        """Deletes the folders of all other steps, but nothing else in the folder.
 
         Args:
             steps: the steps to keep.
