@@ -47,7 +47,7 @@ class Manifest:
         source: what the documents were read from, and with which options.
         corpus_hash: SHA-256 that covers the documents' text, order and split.
         python_version: the Python that wrote the store.
-        vocabulary: its sha256, bytes, size, padded_size and special ids.
+        vocabulary: sha256, bytes, size, padded_size and special ids of the vocabulary.
         dtype: type of the tokens, uint16 or uint32, little-endian.
         block_tokens: tokens per block.
         splits: split -> its documents, tokens, text_bytes, unknown_tokens and files
