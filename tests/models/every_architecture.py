@@ -1,4 +1,4 @@
-"""One small model of every architecture, for tests that hold for all of them.
+"""Small models of every architecture, for tests of their common properties.
 
 Shapes: B batch, S encoder length, T decoder length.
 """
@@ -21,15 +21,16 @@ B, S, T = 2, 12, 7
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A model, and which of the common properties do not hold for it.
+    """A model, and the common properties that do not hold for it.
 
     Attributes:
-        name: of the model.
-        options: beside vocabulary and dropout.
-        fixed_length: the encoder takes one length only, so nothing can be padded.
-        normalises: logits are normalised, so that each depends on every row of the
-            table.
-        no_gradient: pieces of parameter names that get no gradient in these examples.
+        name: name of the model.
+        options: options besides vocabulary and dropout.
+        fixed_length: whether the encoder accepts one length only, so that inputs cannot
+            be padded.
+        normalises: whether logits are normalised, so that each depends on every row of
+            the table.
+        no_gradient: parts of the names of parameters without a gradient.
     """
 
     name: str
@@ -40,18 +41,18 @@ class Example:
 
     @property
     def label(self) -> str:
-        """The test's id."""
+        """Returns the test id."""
         return "-".join([self.name, *(f"{k}={v}" for k, v in self.options.items())])
 
     def build(self, **options: Any) -> models.EncoderDecoder:
-        """Builds the model, without dropout unless it is asked for."""
+        """Builds the model, by default without dropout."""
         fields = {"vocab_size": VOCAB_SIZE, "dropout_rate": 0.0, **self.options}
         return models.build(self.name, **{**fields, **options})
 
     @functools.cache  # noqa: B019 (examples live as long as the tests)
     def params(self) -> seq2seq.Params:
-        """Draws the parameters, in canonical form."""
-        # Op by op: what it compiles serves the next architecture too.
+        """Initialises the parameters in canonical form."""
+        # Not jitted: the compiled operations are reused by other architectures.
         return self.build().init(jax.random.key(0))
 
     @functools.cache  # noqa: B019
@@ -68,7 +69,7 @@ EXAMPLES = [
     Example("transformer-SH-SKV-PI"),
     Example("evolved-pico"),
     Example("universal-pico"),
-    # Room for all, as where other tokens of a batch leave no room they matter.
+    # No token is dropped, as dropping depends on other rows of a batch.
     Example("switch-pico", {"num_experts": 4, "eval_capacity_factor": 4.0}),
     Example("performer-pico"),
     Example("funnel-pico"),
@@ -88,7 +89,7 @@ def encoder_tokens(seed: int = 1) -> jax.Array:
 
 
 def decoder_tokens(seed: int = 2) -> jax.Array:
-    """Draws tokens [B, T] behind the start token."""
+    """Draws tokens [B, T], with the start token first."""
     drawn = jax.random.randint(jax.random.key(seed), (B, T), 2, VOCAB_SIZE)
     return drawn.at[:, 0].set(0)
 
@@ -99,7 +100,7 @@ def targets(seed: int = 3) -> jax.Array:
 
 
 def objective(model: models.EncoderDecoder) -> Any:
-    """Returns the function (params, dropout_key) -> objective of training."""
+    """Returns the training objective, a function (params, dropout_key) -> scalar."""
 
     def function(params: Any, dropout_key: jax.Array | None = None) -> jax.Array:
         outputs = model.forward(
@@ -121,16 +122,19 @@ def assert_decodes_as_taught(
     encoded: seq2seq.Encoded | None = None,
     atol: float = 3e-5,
 ) -> seq2seq.Cache:
-    """Asserts that steps give the logits of teacher forcing; returns the last state.
+    """Asserts that step-by-step decoding gives the logits of teacher forcing.
 
     Args:
-        model: any.
+        model: any model.
         params: its parameters.
         inputs: encoder tokens [B, S].
         outputs: decoder tokens [B, T].
-        forced: logits [B, T, V] of teacher forcing; None computes them.
-        encoded: None encodes `inputs`.
-        atol: of the logits, whose deviation is about 1.
+        forced: logits of teacher forcing [B, T, V]; None to compute them.
+        encoded: output of the encoder; None to encode `inputs`.
+        atol: absolute tolerance of the logits, whose standard deviation is about 1.
+
+    Returns:
+        The state after the last step.
     """
     if forced is None:
         forced = jax.jit(model.apply)(params, inputs, outputs)
@@ -146,7 +150,7 @@ def assert_decodes_as_taught(
 
 
 def assert_trees_close(got: Any, want: Any, rtol: float, atol: float) -> None:
-    """Asserts equality leaf by leaf; `atol` is a part of each leaf's largest value."""
+    """Asserts that leaves are close; `atol` is relative to each leaf's maximum."""
     assert got.keys() == want.keys()
     for module, leaves in want.items():
         for name, leaf in leaves.items():

@@ -1,4 +1,4 @@
-"""The tables of ARCHITECTURES.md are those of the code."""
+"""The tables in ARCHITECTURES.md agree with the code."""
 
 import re
 
@@ -14,7 +14,7 @@ def document(repo_root):
 
 
 def rows(document, heading):
-    """Returns the cells of the first table below a heading, by the table's columns."""
+    """Returns the rows of the first table below a heading, as {column: cell}."""
     section = document.partition(f"\n{heading}\n")[2].partition("\n#")[0]
     lines = re.findall(r"^\| (.*) \|$", section, re.MULTILINE)
     columns, *body = [line.split(" | ") for line in lines]

@@ -1,4 +1,4 @@
-"""What holds for every architecture, driven by one table of small models."""
+"""Properties of every architecture, tested on one table of small models."""
 
 import functools
 
@@ -16,7 +16,7 @@ KEY = jax.random.key(7)  # of dropout
 all_examples = pytest.mark.parametrize(
     "example", every.EXAMPLES, ids=lambda example: example.label
 )
-# Longer to compile: in each run for the first, in slow runs for all.
+# These compile longer: the fast tests run the first example only.
 all_examples_slowly = pytest.mark.parametrize(
     "example",
     [
@@ -64,7 +64,7 @@ def test_every_parameter_has_a_gradient(example):
 
 @functools.cache
 def loss_and_gradients(example, dropout_rate):
-    """Of layers in a loop."""
+    """Returns them for layers in a loop."""
     model = example.build(dropout_rate=dropout_rate)
     function = jax.jit(jax.value_and_grad(every.objective(model)))
     return function(example.params(), KEY)
@@ -79,7 +79,7 @@ def test_scanned_and_recomputed_layers_equal_the_loop(example):
     )
     np.testing.assert_allclose(loss, want_loss, rtol=1e-5)
     every.assert_trees_close(models.unstack_params(gradients), want, 1e-3, 1e-4)
-    # Dropout's draws matter: without them, another loss.
+    # Dropout has an effect: the loss without it differs.
     assert not np.allclose(every.objective(example.build())(example.params()), loss)
 
 
@@ -115,7 +115,7 @@ def test_packed_examples_see_each_other_where_it_is_said(example):
 
     @jax.jit
     def second(params, inputs, outputs):
-        """The logits of the last four outputs, which are a row's second example."""
+        """Returns the logits of the second example, the last four outputs."""
         logits = example.build().forward(
             params,
             jnp.concatenate([inputs, ENCODER[:1, 6:]], axis=1),
@@ -138,8 +138,9 @@ def test_packed_examples_see_each_other_where_it_is_said(example):
 
 @all_examples_slowly
 def test_no_gradient_comes_from_a_later_target(example):
-    # One private row of the table a position tells the positions' gradients apart. A
-    # twin that is no token has what a row gets as an output of normalised logits.
+    # Each position has its own row of the table, so that gradients of positions can be
+    # told apart. A copy of the rows that is never an input gets the same gradient as an
+    # output of normalised logits, which is subtracted.
     start, end = every.VOCAB_SIZE, every.VOCAB_SIZE + every.T
     wide = example.build(vocab_size=end + every.T)
     ids = jnp.arange(start, end)[None]
@@ -156,14 +157,14 @@ def test_no_gradient_comes_from_a_later_target(example):
                 ids,
                 decoder_segment_ids=jnp.ones_like(ids),
             )
-            # Tied tables: the rows of the positions themselves are left out.
+            # With tied tables, exclude the rows of the positions themselves.
             return jnp.sum(logits[0, position, :start])
 
         gradient = jax.grad(logit_sum)(table)
         return jnp.abs(gradient[start:end] - gradient[end:]).sum(-1)
 
     got = np.asarray(jax.jit(jax.vmap(influence))(jnp.arange(every.T)))
-    # Exactly none, but for the rounding of the difference to the twin.
+    # Exactly zero, except for the rounding of the difference.
     rounding = 1e-6 * got.max() if example.normalises else 0.0
     assert (got[np.triu_indices(every.T, 1)] <= rounding).all()
     assert (got[np.diag_indices(every.T)] > 0).all()
@@ -183,7 +184,7 @@ def test_decoding_step_by_step_equals_teacher_forcing(example, scan):
 
 @all_examples_slowly
 def test_closed_forms_equal_the_built_model_and_its_jaxpr(example):
-    # Raises CountError where they do not.
+    # Raises CountError if they differ.
     got = models.counts.count(
         example.name,
         batch_size=every.B,

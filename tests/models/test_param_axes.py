@@ -1,4 +1,4 @@
-"""The names of the axes of every architecture's parameters, against their configs."""
+"""The axis names of every architecture's parameters match their configs."""
 
 import jax
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from clinometer import models
 from clinometer.models.layers import parameters
 
-# No two lengths are equal, so that a name on the wrong axis is seen.
+# All lengths differ, so that a name on the wrong axis is detected.
 SHAPE = {
     "d_model": 24,
     "d_ff": 40,
@@ -27,8 +27,8 @@ FACTOR = {"d_embedding": 8}
 ALL_HAVE = {"embed", "vocab", "mlp", "joined_heads", "joined_kv_heads"}
 BIAS = {"heads", "relative_buckets"}
 
-# One of each architecture as it is by default, and what options add to it: (name,
-# options, names of axes that it has beside `ALL_HAVE`).
+# Each architecture with its defaults, and with options that change its parameters:
+# (name, options, axis names besides `ALL_HAVE`).
 VARIANTS = [
     ("transformer", {}, BIAS),
     ("transformer-SH-SKV", {**UNTIED, **GATED}, BIAS),
@@ -119,7 +119,7 @@ def build(name, **options):
 
 
 def accepted_lengths(config):
-    """Returns {axis: the lengths that it may have}, by the architecture's papers."""
+    """Returns {axis: accepted lengths} of a config, according to the papers."""
     d_model, heads = config.d_model, {config.num_heads}
     accepted = {
         "embed": {d_model},
@@ -141,7 +141,7 @@ def accepted_lengths(config):
         accepted["channels"] = {d_model, 4 * d_model, 2 * d_model}
         accepted["embed_part"] = {d_model // 2}
         accepted["taps"] = {3, 7, 9, 11}
-        # The right branch convolves to half a width, padded to the left branch's.
+        # The right branch has half the width, and is padded to that of the left one.
         accepted["channels"].add(d_model // 2)
     accepted["heads"] = heads
     accepted["joined_heads"] = {number * config.d_kv for number in heads}
@@ -184,7 +184,7 @@ def test_every_parameter_has_axes_of_its_shape(name, options, axes_beside):
             used |= set(names)
     assert axes.keys() == shapes.keys()
     assert used == ALL_HAVE | axes_beside
-    # The stacked form is that of the parameters, with one name more in stacks.
+    # The names of the stacked form match the stacked parameters.
     stacked_axes = models.stack_axes(axes)
     stacked = jax.eval_shape(models.stack_params, shapes)
     assert stacked_axes.keys() == stacked.keys()

@@ -1,4 +1,4 @@
-"""The README's worked example of a new architecture does what it says."""
+"""The README's example of a new architecture works as described."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ def averaging(repo_root, monkeypatch):
     text = (repo_root / "models" / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(\"\"\".*?)```", text, re.DOTALL)[1]
     module = types.ModuleType("averaging")
-    monkeypatch.setitem(sys.modules, "averaging", module)  # For its dataclasses.
+    monkeypatch.setitem(sys.modules, "averaging", module)  # Dataclasses need it.
     exec(code, module.__dict__)
     monkeypatch.setitem(models.ARCHITECTURES, "averaging", module.ARCHITECTURE)
     return every.Example("averaging-pico", {"gain": 0.5})

@@ -1,4 +1,4 @@
-"""ALBERT: sharing against golden values, T5 and printed counts."""
+"""ALBERT's sharing against golden values, T5 and the documented counts."""
 
 import functools
 import pathlib
@@ -22,7 +22,7 @@ PRINTED = {"tiny": 5.20, "small": 8.38, "base": 13.65, "large": 21.03, "xl": 71.
 
 
 def named(arrays):
-    """{"module/name": array} -> {module: {name: array}}."""
+    """Converts {"module/name": array} to {module: {name: array}}."""
     result = {}
     for path, array in arrays.items():
         module, _, name = path.rpartition("/")
@@ -32,7 +32,7 @@ def named(arrays):
 
 @pytest.mark.parametrize("variant", golden_model.VARIANTS)
 def test_golden_values(variant):
-    """Logits, loss and a derivative by every parameter, of a float64 reference."""
+    """Compares logits, loss and derivatives to those of a float64 reference."""
     with np.load(GOLDEN / f"{variant}.npz") as file:
         golden = dict(file)
     options = {**golden_model.SHAPE, **golden_model.VARIANTS[variant]}
@@ -89,7 +89,7 @@ def as_transformer(params):
 
 @pytest.mark.slow
 def test_it_is_t5_with_equal_layers_and_gradients_are_sums_over_uses():
-    """With e = d and an identity for the projection."""
+    """Here e = d, and the projection is the identity."""
     model, params = shared_model()
     unshared = models.build("transformer-EL2-DL1-PI", **PLAIN)
     copies = as_transformer(params)

@@ -35,7 +35,7 @@ def test_pointwise_adds_one_dense_layer_to_each_convolution():
 
 @pytest.mark.slow
 def test_filters_that_all_inputs_share_are_lightweight_convolution():
-    """With nothing predicted, every filter is the mean of its window."""
+    """If the predicted logits are 0, every filter averages its window."""
     example = every.Example("dconv-pico", {"kernel_size": 5})
     light = every.Example("lconv-pico", {"kernel_size": 5, "conv_form": "fairseq"})
     dynamic_params, light_params = {}, {}

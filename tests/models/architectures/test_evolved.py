@@ -1,4 +1,4 @@
-"""The Evolved Transformer: its blocks against float64 NumPy, invariants."""
+"""The Evolved Transformer: blocks against float64 NumPy, and invariants."""
 
 import haiku as hk
 import jax
@@ -42,7 +42,7 @@ def transform(make_module, method="__call__"):
 
 
 def draw(function, *args):
-    """Draws float32 parameters of a transformed function, biases too."""
+    """Draws float32 parameters of a transformed function, including biases."""
     shapes = jax.eval_shape(function.init, jax.random.key(0), *args)
     rng = np.random.default_rng(1)
     return jax.tree.map(
@@ -57,7 +57,7 @@ def float64(params):
     }
 
 
-# The formulas, position by position and tap by tap.
+# The formulas, by position and tap.
 
 
 def convolve(x, filters, offsets):
@@ -135,7 +135,7 @@ def test_gated_linear_unit():
 
 
 def test_decoder_block_steps_through_a_long_sequence():
-    """Longer than both of its windows."""
+    """The sequence is longer than both windows."""
     x, segments = draw_inputs(), jnp.ones(SEGMENTS.shape, jnp.int32)
 
     def make():
@@ -161,7 +161,7 @@ def reach(module, params, length=41):
         return jnp.sum(jnp.square(apply(params, x, segments, None)[0]), axis=-1)
 
     seen = np.abs(jax.jit(jax.jacobian(outputs))(x)[:, 0]).sum(-1) > 0
-    # Several outputs: at one alone, all channels of a branch may be cut off.
+    # Several outputs, as the ReLU may zero all channels of a branch at one of them.
     middle = range(length // 2 - 3, length // 2 + 4)
     return {int(s) - t for t in middle for s in np.flatnonzero(seen[t])}
 
@@ -185,7 +185,7 @@ def test_receptive_fields():
 
 
 def test_initialisers():
-    """Deviations as specified; TensorFlow's truncation at two leaves 0.88 of them."""
+    """Standard deviations are as specified, times 0.88 for the truncation at two."""
     params = hk.transform(
         lambda x: separable_conv.SeparableConv(
             9, 400, ("embed", "channels"), name="conv"
@@ -199,7 +199,7 @@ def test_initialisers():
 
 
 def test_without_its_new_parts_a_cell_is_a_layer_of_a_transformer():
-    """Gates, convolutions and parallel attention that give zero."""
+    """Gates, convolutions and parallel attention output zero here."""
     model = models.build("evolved-pico", **PLAIN, decoder_ffn_activation="relu")
     vanilla = models.build("transformer-NL1-PI", **PLAIN)
     params = jax.jit(model.init)(jax.random.key(0))
@@ -269,7 +269,7 @@ def test_options_are_counted():
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"num_kv_heads": 1, "shared_kv": True}])
 def test_cells_decode_as_they_are_forced(options):
-    """Two cells, scanned, over more positions than the convolutions reach."""
+    """Two scanned cells, over more positions than the convolutions reach."""
     model = models.build("evolved-EL2-DL4-PI", **PLAIN, scan_layers=True, **options)
     params = jax.jit(model.init)(jax.random.key(0))
     params = models.stack_params(params)

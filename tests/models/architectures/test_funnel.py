@@ -23,7 +23,7 @@ TOKENS = np.where(SEGMENTS, np.asarray(every.encoder_tokens())[:, :8], 0)
 
 
 def pool(x, segments, kind, masked):
-    """Pools pair by pair, in float64."""
+    """Pools each pair, in float64."""
     y = np.zeros((x.shape[0], x.shape[1] // 2, x.shape[2]))
     for b in range(y.shape[0]):
         for i in range(y.shape[1]):
@@ -43,7 +43,7 @@ def rms(x, params):
 
 
 def attend(params, name, table, x, segments):
-    """Self-attention of a short sequence: every distance has its own bucket but > 8."""
+    """Self-attention of a short sequence; distances up to 8 have their own bucket."""
     w = {k: np.asarray(v, np.float64) for k, v in params[name].items()}
     y = rms(x, params[f"{name}_norm"]) * (segments != 0)[..., None]
     shape = (*y.shape[:2], 2, 16)
@@ -64,7 +64,7 @@ def feed_forward(params, x, segments):
 
 
 def encode(params, kind, masked):
-    """The whole encoder, in float64."""
+    """Runs the whole encoder in float64."""
 
     def layer_params(layer):
         start = f"encoder/{layer}/"
@@ -119,13 +119,13 @@ def test_encoder_equals_the_definition(kind, masked):
 
 
 def test_plain_pooling_lets_padding_in():
-    """In the pair of an odd length's last token; and no other way."""
+    """Padding only enters through the last pair of a sequence of odd length."""
     masked, plain = encoded("mean", True).memory, encoded("mean", False).memory
     assert not np.allclose(masked[0, 2], plain[0, 2], atol=1e-3)
 
 
 def test_packed_examples_do_not_see_each_other():
-    """Where the second begins at an even position, as its distances are pooled ones."""
+    """The second example is at an even position, as distances are in pooled units."""
     model, params = EXAMPLE.build(), EXAMPLE.params()
     tokens = every.encoder_tokens()
 

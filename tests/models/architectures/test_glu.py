@@ -1,4 +1,4 @@
-"""The GLU-Transformer: the gate by its formula, and its widths and counts."""
+"""The GLU-Transformer's formula, widths and counts."""
 
 import haiku as hk
 import jax
@@ -26,7 +26,7 @@ def closed(name, **options):
     [("base", 2048), ("small", 1365), ("large", 2731), ("xl", 10923)],
 )
 def test_width_is_two_thirds_rounded(size, width):
-    """The widths of ARCHITECTURES.md#glu-transformer."""
+    """The widths are those of ARCHITECTURES.md#glu-transformer."""
     assert models.build(f"glu-{size}").config.ffn_width == width
     same = models.build(f"glu-{size}", ffn_match="width").config
     assert same.ffn_width == same.d_ff == models.build(f"glu-{size}").config.d_ff
@@ -83,7 +83,7 @@ def test_sublayer_equals_the_formula():
     got = sublayer(params, np.float32(x))
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
     assert (sublayer(params, np.zeros((2, 3, 32), np.float32)) == 0).all()
-    # A linear half that gives 1 leaves a feed-forward network with GELU.
+    # If the linear half outputs 1, this is a feed-forward network with GELU.
     x[..., 0] = 1
     w["wi_1"] = np.zeros((32, width))
     w["wi_1"][0] = 1

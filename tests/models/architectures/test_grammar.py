@@ -1,4 +1,4 @@
-"""Model names, their operators and the errors for bad ones."""
+"""Parsing of model names and operators, and errors for invalid ones."""
 
 import random
 

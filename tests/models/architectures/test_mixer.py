@@ -1,4 +1,4 @@
-"""The Mixer against float64 NumPy, its invariants, counts, and its length."""
+"""The Mixer against float64 NumPy, its invariants, counts and input length."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def rms(x, scale):
 
 
 def encode(params, tokens, num_layers):
-    """The encoder in float64, by ARCHITECTURES.md#mlp-mixer."""
+    """Runs the encoder of ARCHITECTURES.md#mlp-mixer in float64."""
     w = {
         module: {name: np.asarray(leaf, np.float64) for name, leaf in leaves.items()}
         for module, leaves in params.items()
@@ -78,14 +78,14 @@ def test_mixing_reaches_every_position_and_knows_their_order():
     # One token changes all outputs after one layer.
     assert (np.abs(encode(params, changed).memory - base).max(-1) > 1e-5).all()
     assert not np.allclose(encode(params, ENCODER[:, order]).memory, base[:, order])
-    # Without what mixing adds, positions are alone.
+    # Without token mixing, positions do not influence each other.
     alone = encode(quiet, ENCODER).memory
     got = encode(quiet, ENCODER[:, order]).memory
     np.testing.assert_allclose(got, alone[:, order], rtol=1e-5, atol=1e-6)
 
 
 def test_padding_has_no_content():
-    """What stands at a padded position does not matter, only that it is padding."""
+    """The embedding at a padded position has no influence."""
     model, params = EXAMPLE.build(), EXAMPLE.params()
     segments = jnp.ones_like(ENCODER).at[:, 8:].set(0)
     forward = jax.jit(model.forward)

@@ -26,7 +26,7 @@ def head(num_softmaxes, chunk_tokens=1000):
 
 @functools.cache
 def case(num_softmaxes):
-    """Parameters and inputs, float64."""
+    """Returns parameters and inputs in float64."""
     rng = np.random.default_rng(num_softmaxes)
     params = {
         "mixture": rng.normal(size=(num_softmaxes, WIDTH)),
@@ -48,7 +48,7 @@ def softmax(x):
 
 
 def definition(params, h, table):
-    """Log of a weighted sum of softmaxes, token by token, in float64."""
+    """Returns the log of a weighted sum of softmaxes per token, in float64."""
     w = params["logits"]
     logits = np.zeros((*h.shape[:2], len(table)))
     for position in np.ndindex(h.shape[:2]):
@@ -59,7 +59,7 @@ def definition(params, h, table):
     return logits
 
 
-# In one piece; a position at a time; three at a time, and one left over.
+# All positions at once; one at a time; three at a time, with one left over.
 @pytest.mark.parametrize("chunk_tokens", [1000, 1, 12])
 def test_equals_the_definition(chunk_tokens):
     got = run(3, chunk_tokens)

@@ -1,4 +1,4 @@
-"""Architectures of a user's own files, named by the environment variable."""
+"""Architectures loaded from users' own files."""
 
 import os
 import re
@@ -14,11 +14,11 @@ from clinometer.models.architectures import registry
 _SHORT = """\
 from clinometer import models
 from clinometer.models.architectures import transformer
-assert models.ARCHITECTURES is not None  # All of the package is there.
+assert models.ARCHITECTURES is not None  # The whole package is imported.
 ARCHITECTURE = transformer.ARCHITECTURE
 """
 
-# With a parameter of its own, which names its axes or does not.
+# Adds a parameter, with or without axis names.
 _GAIN = """\
 import dataclasses
 import haiku as hk
@@ -51,7 +51,7 @@ def test_each_file_is_known_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known = _load(monkeypatch, "first.py", "", tmp_path / "second2.py")
     assert list(known)[-2:] == ["first", "second2"]
-    # The runs that a study starts find it from any folder.
+    # Paths are absolute, so that child processes find the files from any folder.
     expected = [str(tmp_path / "first.py"), str(tmp_path / "second2.py")]
     assert os.environ[own.VARIABLE].split(os.pathsep) == expected
 

@@ -16,7 +16,7 @@ ENCODER, DECODER = every.encoder_tokens(), every.decoder_tokens()
 
 
 def macs(name, **options):
-    """The papers' multiply-adds with 114 targets, 128 examples."""
+    """Returns the papers' multiply-adds for 128 examples of 114 targets."""
     config = registry.build(name, **options).config
     closed = registry.ARCHITECTURES["performer"].forward_macs(config, 512, 114)
     return 128 * (closed.body + closed.logits + closed.lookup)
@@ -57,7 +57,7 @@ def test_options_decode_as_they_are_taught(options):
     model, params = example.build(), example.params()
     inputs = ENCODER.at[1, 8:].set(0)
     cache = every.assert_decodes_as_taught(model, params, inputs, DECODER)
-    # Neither self- nor linear cross-attention keeps anything of a sequence's length.
+    # The state of self- and linear cross-attention does not grow with the length.
     if model.config.linear_cross_attention:
         shapes = {leaf.shape for leaf in jax.tree.leaves(cache["layers"])}
         assert shapes == {(2, every.B, 2, 16, 16), (2, every.B, 2, 16)}

@@ -1,4 +1,4 @@
-"""Building models by name, and what a bad option says."""
+"""Building models by name, and errors for invalid options."""
 
 import pytest
 

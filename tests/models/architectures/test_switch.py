@@ -1,8 +1,7 @@
-"""The Switch Transformer: golden values, invariants, counts, bad options.
+"""The Switch Transformer: golden values, invariants, counts, invalid options.
 
-`tests/models/golden/make_switch.py` makes the stored numbers with Hugging Face
-`transformers`; these tests need only the numbers. If one fails, our model has changed,
-not the golden file.
+`tests/models/golden/make_switch.py` computes the golden values with Hugging Face
+`transformers`, which these tests do not need. If one fails, the model has changed.
 """
 
 import pathlib
@@ -27,9 +26,9 @@ EXAMPLE = every.Example(
 
 
 def golden_case(variant):
-    """Model, parameters and golden values of one variant."""
+    """Returns the model, parameters and golden values of a variant."""
     capacity = switch_weights.CAPACITIES[variant]
-    # Exactly `capacity`, also where rounding is down.
+    # Gives exactly `capacity`, although it is rounded down.
     factor = (capacity + 0.5) * EXPERTS / switch_weights.LENGTH
     model = models.build(
         "switch-pico",
@@ -100,7 +99,7 @@ def test_one_expert_is_the_transformer_and_its_balance_is_perfect():
     model = every.Example("switch-pico", {"num_experts": 1}).build()
     got = jax.jit(model.forward)(params, ENCODER, DECODER)
     np.testing.assert_allclose(got.logits, want, rtol=1e-5, atol=1e-5)
-    # 0.01 of each sparse layer, of which each stack has one.
+    # 0.01 per sparse layer; each stack has one.
     np.testing.assert_allclose(got.auxiliary_loss, 0.02, rtol=1e-6)
 
 
@@ -118,7 +117,7 @@ def test_health_and_exact_decoding_where_evaluation_drops_tokens():
         assert forced.health[f"{name}/dropped"] == 0
     assert forced.auxiliary_loss > 0
     assert not np.allclose(outputs.logits, forced.logits, atol=1e-2)
-    # Decoding has room for all, whatever the capacity.
+    # Decoding drops no token, regardless of the capacity factor.
     encoded = jax.jit(roomy.encode)(params, ENCODER)
     every.assert_decodes_as_taught(
         tight, params, ENCODER, DECODER, forced.logits, encoded

@@ -1,4 +1,4 @@
-"""Invariants of the vanilla Transformer, and equality of its forms."""
+"""Invariants of the vanilla Transformer, and equality of scanned and other forms."""
 
 import functools
 
@@ -11,7 +11,7 @@ from clinometer import models
 SMALL = {"vocab_size": 64, "dropout_rate": 0.1}
 
 
-# The options that change which parameters there are.
+# Options that change the set of parameters.
 SHAPING = ("num_kv_heads", "shared_kv", "tie_embeddings")
 
 

@@ -1,8 +1,8 @@
-"""The Transformer against Hugging Face's T5, on weights drawn by NumPy.
+"""The Transformer against Hugging Face's T5, with weights drawn by NumPy.
 
-`tests/models/golden/make_t5.py` makes the stored numbers with `transformers`; these
-tests need only the numbers. If one fails, our model has changed, not the golden file:
-remake it only for a new variant.
+`tests/models/golden/make_t5.py` computes the golden values with `transformers`, which
+these tests do not need. If one fails, the model has changed; recompute the values only
+to add a variant.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 
 @pytest.fixture(params=weights.VARIANTS)
 def case(request):
-    """Model, parameters and golden values of one variant."""
+    """Returns the model, parameters and golden values of a variant."""
     options = {**weights.SHAPE, **weights.VARIANTS[request.param]}
     model = models.build("transformer-pico", dropout_rate=0.0, **options)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -54,7 +54,7 @@ def test_logits(case):
     model, params, golden = case
     inputs, decoder_inputs, targets = batch()
     logits = jax.jit(model.apply)(params, inputs, decoder_inputs)
-    # HF computes padding positions too, which ours zeroes.
+    # The outputs at padding differ: our model zeroes them.
     real = np.asarray(targets != 0)
     np.testing.assert_allclose(
         logits[real], golden["logits"][real], rtol=1e-4, atol=1e-4

@@ -1,6 +1,6 @@
-"""Universal Transformer: its recurrences against float64 NumPy, invariants.
+"""The Universal Transformer: recurrences against float64 NumPy, and invariants.
 
-The recurrences run around a small block of the tests' own, so that programs stay small.
+The recurrences are tested with a small block, so that programs stay small.
 """
 
 import functools
@@ -52,7 +52,7 @@ class Stack(hk.Module):
 
 
 def run(config, *, causal=False):
-    """Returns (x, params, y, outputs of the passes, extras), drawn and run."""
+    """Draws inputs; returns (x, params, y, outputs of the passes, extras)."""
     x = np.random.default_rng(0).normal(size=(*SEGMENTS.shape, WIDTH))
     x = x.astype(np.float32)
     stack = hk.transform(lambda x: Stack(name="stack")(config, x, causal=causal))
@@ -86,7 +86,7 @@ def test_recurrences(options, causal):
     x, params, y, outputs, extras = run(config, causal=causal)
     reference = Reference(config, params, causal)
     np.testing.assert_allclose(y, reference(x), rtol=1e-4, atol=1e-4)
-    # Every pass is known by its number.
+    # The passes are numbered in order.
     np.testing.assert_array_equal(outputs.health["pass"], np.arange(reference.passes))
     if config.recurrence == "act":
         real = SEGMENTS != 0
@@ -143,7 +143,7 @@ def test_random_halting_is_uniform_in_training_only():
 
 
 def test_one_recurrence_is_a_layer_of_a_transformer():
-    """Without step embeddings, and with the same norms."""
+    """Step embeddings are off and norms are the same."""
     model = models.build("universal-NL1-PI", **PLAIN, step_embedding=False)
     vanilla = models.build("transformer-NL1-PI", **PLAIN, norm="layer")
     params = jax.jit(model.init)(jax.random.key(0))
@@ -276,7 +276,7 @@ def test_every_form_gives_one_loss_and_gradient(options):
     ],
 )
 def test_bfloat16_scans(options):
-    """What a recurrence hands on keeps its dtype, also while decoding; traced only."""
+    """The carry keeps its dtype, also in decoding; the programs are only traced."""
     fields = {**PLAIN, **options, "dtype": "bfloat16", "scan_layers": True}
     model = models.build("universal-EL1-DL2-PI", **fields, remat=True)
     params = jax.eval_shape(model.init, jax.random.key(0))

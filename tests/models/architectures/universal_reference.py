@@ -1,4 +1,4 @@
-"""The Universal Transformer's recurrences in float64 NumPy, after their formulas.
+"""Reference of the Universal Transformer's recurrences in float64 NumPy.
 
 The block is `x + tanh(x w)`, scaled by the number of the pass.
 """
@@ -12,12 +12,12 @@ SEGMENTS = np.array([[1, 1, 1, 2, 2], [1, 1, 1, 0, 0]])
 
 
 class Reference:
-    """Runs a stack; `passes` counts the block's.
+    """Runs a stack; `passes` counts the passes through the block.
 
     Attributes:
-        config: `universal.Config`.
-        params: of a module named "stack".
-        causal: whether pooled halting takes positions before only.
+        config: a `universal.Config`.
+        params: parameters of a module named "stack".
+        causal: whether "global" halting excludes later positions.
         halting: steps, remainders and weights of ACT.
     """
 
@@ -89,7 +89,7 @@ class Reference:
         return pooled
 
     def act(self, x):
-        """Returns y, N, R and the weights u [step, B, T], position by position."""
+        """Returns y, N, R and the weights u [step, B, T], computed per position."""
         tau = 1 - self.config.act_epsilon
         y, s = np.zeros_like(x), x
         h, remainder, updates = (np.zeros(SEGMENTS.shape) for _ in range(3))

@@ -45,7 +45,7 @@ MISPRINTED_MACS = ("XL", "XXL")  # ARCHITECTURES.md#costs-the-papers-multiply-ad
 
 
 def agrees(value: float, printed: str, tolerance: float) -> bool:
-    """Whether value is within tolerance of what is printed, or rounds to it."""
+    """Returns whether a value is close to a printed number, or rounds to it."""
     decimals = len(printed.partition(".")[2])
     number = float(printed)
     return abs(value / number - 1) <= tolerance or round(value, decimals) == number
@@ -71,7 +71,7 @@ def test_parameters_of_shared_projections(name, millions):
 
 
 def formula_macs(e, d, d_model, d_ff, inner, vocab, s, t, gated):
-    """ARCHITECTURES.md#costs-the-papers-multiply-adds, written out once more."""
+    """Computes the formula of ARCHITECTURES.md#costs-the-papers-multiply-adds."""
     c = 3 if gated else 2
     encoder = s * (4 * d_model * inner + 2 * s * inner + c * d_model * d_ff)
     decoder = t * (
@@ -142,7 +142,7 @@ def test_every_count_is_consistent(name, options):
     logits_flops = 2 * 3 * 11 * model.config.vocab_size * model.config.d_model
     assert counted.flops_forward - counted.flops_forward_non_embedding == logits_flops
     assert counted.flops_forward_executed == counted.flops_forward
-    # Every product's operands both need a gradient.
+    # Both operands of every product need a gradient.
     assert counted.flops_train_step == 3 * counted.flops_forward
     model = models.build(name, **options, scan_layers=True)
     assert train_step_flops(model, 3, 20, 11) == counted.flops_train_step
@@ -174,7 +174,7 @@ def test_skipped_causal_blocks_are_not_executed():
     name, s, t = "transformer-EL2-DL2-PI", 64, 96
     counted = counts.count(name, batch_size=2, encoder_length=s, decoder_length=t)
     config = models.build(name).config
-    # Blocks of 48 queries: the first does without the keys of the second.
+    # In blocks of 48 queries, the first block skips the keys of the second.
     skipped = 2 * (2 * 2 * config.num_heads * config.d_kv * 48 * 48) * 2
     assert counted.flops_forward - counted.flops_forward_executed == skipped
     elsewhere = counts.count(
@@ -245,7 +245,7 @@ def test_lengths_are_checked():
 
 
 def test_no_count_of_any_architecture_changes_unseen():
-    """The snapshot's script says how to renew it, after a change that was meant."""
+    """After an intended change, renew the snapshot with `make_counts.py`."""
     recorded = json.loads(make_counts.PATH.read_text(encoding="utf-8"))
     assert make_counts.snapshot() == recorded
 
@@ -254,7 +254,7 @@ def test_no_count_of_any_architecture_changes_unseen():
 @pytest.mark.parametrize("architecture", registry.ARCHITECTURES)
 def test_closed_forms_equal_the_traced_model_at_every_size(architecture):
     for size in models.SIZES:
-        # Raises CountError where they do not.
+        # Raises CountError if they differ.
         assert counts.count(f"{architecture}-{size}").flops_forward_executed > 0
 
 

@@ -1,4 +1,4 @@
-"""Every architecture for tests of decoding, and parameters that do not forget."""
+"""Models of every architecture for tests of decoding, with suitable parameters."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from clinometer.tests.models import every_architecture as every
 
-# Whose states are least like the others'.
+# Options whose decoding state differs most from the others.
 OWN_STATES = [
     every.Example("evolved-pico", {"cap_parallel_heads": True}),
     every.Example("universal-pico", {"recurrence": "highway"}),
@@ -20,8 +20,9 @@ EXAMPLES = [*every.EXAMPLES, *OWN_STATES]
 def draw_params(model: Any, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
     """Draws parameters of a model without compiling anything.
 
-    Tied embeddings are small, or a token would mostly be followed by itself; the
-    decoder's last norm makes up for it, or all tokens would be as likely.
+    Tied embeddings are small, as otherwise most tokens would be followed by themselves.
+    The scale of the decoder's final norm is large to compensate, as otherwise all
+    tokens would be about equally likely.
     """
     rng = np.random.default_rng(seed)
 

@@ -1,4 +1,4 @@
-"""Beam search equals enumeration and its own definition, walked without caches."""
+"""Beam search against enumeration, and against its definition without caches."""
 
 import functools
 import math
@@ -14,12 +14,12 @@ from clinometer.tests.models.decoding import architectures
 from clinometer.tests.models.decoding import toy
 
 INPUTS = jnp.array([[5, 1], [17, 1], [0, 0], [40, 1], [2, 7], [3, 3]])
-FILLER = 2  # Row of padding alone.
+FILLER = 2  # The row that consists of padding.
 
 
 @functools.cache
 def compiled(vocab_size, length, **options):
-    """One program for all tables of these sizes."""
+    """Returns one compiled program for all tables of the same size."""
     model = toy.Toy(vocab_size)
     return jax.jit(
         lambda params: decoding.beam_search(model, params, INPUTS, length, **options)
@@ -37,7 +37,7 @@ def beam_search(model, length, **options):
 def test_a_wide_beam_equals_enumeration(alpha):
     vocab_size, length = 4, 4
     model = toy.Toy(vocab_size, scale=1.0)
-    # Room for every prefix, and among the 2 K extensions for every one of them.
+    # There are enough beams for every prefix and all of their extensions.
     got = beam_search(model, length, beam_size=54, alpha=alpha)
     assert got.scores.dtype == np.float32
     assert got.tokens.dtype == np.int32
@@ -71,7 +71,7 @@ def test_narrow_beams_equal_the_definition(beam_size, alpha):
 
 
 def test_without_an_end_the_likeliest_live_beam_is_the_result():
-    """EOS is the least likely token, so it is not among the 2 K best extensions."""
+    """EOS is the least likely token, so it is never among the 2 K best extensions."""
     length = 8
     model = toy.Toy(vocab_size=7, seed=2)
     table = np.array(model.params["toy"]["table"])
@@ -129,8 +129,8 @@ def test_it_stops_when_no_live_beam_can_win_and_not_before():
     assert run(table)[::2] == (toy.padded([toy.EOS], length), 1)
     table[:, toy.EOS] = -20
     assert run(table)[2] == length
-    # EOS comes first with probability 0.5. What comes with 0.4 goes on with certainty:
-    # it is behind while it is short, and ahead once it is long.
+    # EOS comes first with probability 0.5. The beam with 0.4 continues with certainty:
+    # its score is lower while it is short, and higher once it is long.
     table[:] = -30
     table[:, 2] = 0
     table[toy.place([5, 1], [])] = np.log([0.05, 0.5, 0.4, 0.04, 0.01])
@@ -184,7 +184,7 @@ def test_a_vocabulary_of_one_is_an_error():
     ids=lambda example: example.label,
 )
 def test_cached_beams_equal_full_forward_passes(example):
-    """A state that follows a wrong beam changes some scores."""
+    """If a beam had the state of another, some scores would differ."""
     beam_size, length, alpha, num_draws = 3, every.T, 0.6, 8
     model = example.build()
     inputs = np.array(every.encoder_tokens())
@@ -201,12 +201,12 @@ def test_cached_beams_equal_full_forward_passes(example):
         fed = np.zeros((beam_size, length), np.int32)
         for place, prefix in enumerate(prefixes):
             fed[place, 1 : len(prefix) + 1] = prefix
-        # Token 0 may be decoded, and is no padding there.
+        # Token 0 can be decoded, where it is not padding.
         real = (np.arange(length) <= len(prefixes[0])).astype(np.int32)
         segments = np.broadcast_to(real, fed.shape)
         repeated = np.repeat(inputs[row][None], beam_size, axis=0)
         logits = apply(params, repeated, fed, decoder_segment_ids=segments)
-        logits = np.asarray(logits)  # Slices of it are then not compiled.
+        logits = np.asarray(logits)  # Avoids compiling slices.
         return toy.log_softmax(logits[: len(prefixes), len(prefixes[0])])
 
     num_compared = 0

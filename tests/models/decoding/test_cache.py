@@ -1,4 +1,4 @@
-"""Rows of any architecture's state can be taken in any order."""
+"""Selecting rows of the state of any architecture."""
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def test_a_leaf_that_mixes_rows_with_something_else_is_an_error():
     ids=lambda example: example.label,
 )
 def test_axes_of_every_architecture(example):
-    """Layers come first, then rows; only traced."""
+    """The first axis is layers, the second rows; programs are only traced."""
     model = example.build()
     params = jax.eval_shape(model.init, jax.random.key(0))
     encoded = jax.eval_shape(model.encode, params, ENCODER)
@@ -61,7 +61,7 @@ def test_axes_of_every_architecture(example):
     assert axes.pop("index") == -1
     layers = axes["layers"]
     if example.options.get("recurrence") == "highway":
-        assert layers.pop("mode") == -1  # A mean over rows, of no use to the next step.
+        assert layers.pop("mode") == -1  # A mean over rows that is not used.
     leaves = jax.tree.leaves(layers)
     assert leaves
     assert set(leaves) == {1}

@@ -1,4 +1,4 @@
-"""Scores of given targets equal their log-likelihoods, summed by hand."""
+"""Scores of given targets equal their summed log-likelihoods."""
 
 import jax
 import jax.numpy as jnp
@@ -56,12 +56,12 @@ def test_scores_of_the_toy():
         want = [toy.likelihood(log_probs, [*target, toy.EOS]) for target in TARGETS]
         np.testing.assert_allclose(total[row], want, rtol=1e-5)
         np.testing.assert_allclose(mean[row], np.divide(want, [3, 2, 5]), rtol=1e-5)
-    # Each row its own targets.
+    # Each row has its own targets.
     own = jnp.stack([packed, packed[::-1], packed[::-1]])
     reversed_total, _ = run(model.params, own)
     np.testing.assert_allclose(reversed_total[0], total[0], rtol=1e-6)
     np.testing.assert_allclose(reversed_total[2], total[2, ::-1], rtol=1e-6)
-    # A token outside of the vocabulary has no number.
+    # A token outside of the vocabulary has a score of NaN.
     strange, _ = run(model.params, np.where(packed == 4, 6, packed))
     assert np.isnan(strange[0]).tolist() == [True, False, False]
 
@@ -76,7 +76,7 @@ def test_targets_of_another_shape_are_errors(shape):
 @pytest.mark.slow
 @pytest.mark.parametrize("example", every.EXAMPLES, ids=lambda example: example.label)
 def test_scores_equal_teacher_forcing(example):
-    """Of every architecture, by the logits of whole forward passes."""
+    """Compares the scores of every architecture to those of whole forward passes."""
     model, params = example.build(), example.params()
     inputs = every.encoder_tokens()
     length = every.T

@@ -1,4 +1,4 @@
-"""Of a padded table, only the vocabulary is decoded."""
+"""Decoding excludes the rows that pad an embedding table."""
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ LENGTH = 4
 
 
 def own_log_probs(row):
-    """The distribution over the vocabulary alone, from the table in float64."""
+    """Returns the distribution over the vocabulary, from the table in float64."""
     table = np.asarray(WHOLE.params["toy"]["table"], np.float64)[:, :SIZE]
 
     def after(prefixes):
@@ -43,7 +43,7 @@ def beams(model, params, inputs):
 
 @pytest.mark.parametrize("function", [sampled, greedy, beams])
 def test_no_row_of_padding_is_drawn_and_scores_are_over_the_vocabulary(function):
-    assert (run(function, WHOLE).tokens >= SIZE).any()  # The padding is likely.
+    assert (run(function, WHOLE).tokens >= SIZE).any()  # Padding is likely otherwise.
     got = run(function)
     assert (got.tokens < SIZE).all()
     for row, tokens in enumerate(got.tokens.tolist()):

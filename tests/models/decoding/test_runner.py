@@ -1,4 +1,4 @@
-"""Many examples go through few programs, and come back in their order."""
+"""`Runner` uses few programs and returns results in the order of the examples."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ MODEL = toy.Toy(VOCAB_SIZE)
 
 
 def sums(params, tokens, rows):
-    """What a test can compute by itself: the sum of a row, and its name."""
+    """A function that is easy to check: the sum of a row, and its id."""
     del params
     return {"sum": tokens.sum(axis=1), "row": rows}
 
@@ -115,7 +115,7 @@ def test_bad_options_are_errors(options, message):
 
 
 def test_buckets_that_a_model_does_not_take_are_passed_over():
-    """A mixer has one length; only traced, for what the function does is not run."""
+    """A mixer accepts one length; the function is only traced."""
     model = models.build("mixer-pico", vocab_size=VOCAB_SIZE, sequence_length=80)
     params = jax.eval_shape(model.init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
@@ -161,7 +161,7 @@ def test_a_thousand_examples_at_nano(method):
     print(method, dataclasses.asdict(report), report.sequences_per_second)
     assert report.compilations == len(calls) == 3
     assert report.examples == 1000
-    # Alone, an example gets what it gets among a thousand.
+    # An example gets the same result alone as among a thousand.
     for row in (0, 999):
         alone = jax.jit(function)(
             params, np.array([examples[row]], np.int32), np.array([row])

@@ -1,4 +1,4 @@
-"""Samples have the distribution that was asked for, whatever the batch."""
+"""Samples have the requested distribution and do not depend on the batch."""
 
 import functools
 import math
@@ -29,7 +29,7 @@ def first_tokens(**options):
 
 
 def expected(temperature=1.0, top_k=0, top_p=1.0):
-    """The distribution by its definition, token by token."""
+    """Returns the distribution by its definition, token by token."""
     logits = MODEL.log_probs([7])([()])[0] / temperature
     order = np.argsort(-logits)
     allowed = order[: top_k or VOCAB_SIZE]
@@ -63,7 +63,7 @@ def test_frequencies(options, support):
 
     bound = CHI_SQUARED[np.count_nonzero(want) - 2]
     assert chi_squared(want) < bound
-    # The bound is of use: it is exceeded where a twentieth goes to another token.
+    # The bound is tight: it is exceeded if 1/20 of the draws go to another token.
     other = want.copy()
     other[want.argmax()] -= 0.05
     other[np.where(want > 0, want, 9).argmin()] += 0.05
@@ -88,12 +88,12 @@ def test_a_row_is_the_same_in_any_batch():
     other = sample_four(MODEL.params, inputs[order], rows[order], KEY)
     np.testing.assert_array_equal(other.tokens, np.asarray(whole.tokens)[order])
     np.testing.assert_array_equal(other.scores, np.asarray(whole.scores)[order])
-    # In other company.
+    # In a batch of other rows.
     inputs[1], rows[1] = 30, 99
     other = sample_four(MODEL.params, inputs, rows, KEY)
     changed = (np.asarray(other.tokens) != whole.tokens).any(1)
     assert changed.tolist() == [False, True, False, False]
-    # Rows and keys draw differently.
+    # Other rows and other keys give other draws.
     assert (np.asarray(whole.tokens)[0] != np.asarray(whole.tokens)[3]).any()
     other = sample_four(MODEL.params, inputs, rows, jax.random.key(4))
     assert (np.asarray(other.tokens) != whole.tokens).any()
@@ -112,7 +112,7 @@ def test_scores_are_of_the_model_as_it_is():
 
 
 def test_draws_differ_from_step_to_step():
-    """A distribution that never changes shows what the noise does."""
+    """The distribution is the same in all steps, so that only the noise differs."""
     flat = np.zeros_like(MODEL.params["toy"]["table"])
     flat[:, toy.EOS] = -99.0
     inputs = np.ones((4, 1), np.int32)

@@ -1,4 +1,4 @@
-"""Greedy decoding equals a walk along prefixes, and stops when all rows ended."""
+"""Greedy decoding equals a walk along prefixes and stops once all rows have ended."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ FILLER = 2
 
 
 def walk(log_probs, max_length):
-    """Returns the likeliest tokens one by one, and their log-likelihood."""
+    """Returns the most likely tokens one by one, and their log-likelihood."""
     tokens, total = [], 0.0
     while len(tokens) < max_length and toy.EOS not in tokens:
         row = log_probs([tuple(tokens)])[0]
@@ -43,7 +43,7 @@ def test_greedy_equals_a_walk():
 
 
 def test_it_stops_when_all_rows_ended():
-    """Filler keeps nothing running."""
+    """Rows of filler do not prolong decoding."""
     model = toy.Toy(vocab_size=5)
     table = model.params["toy"]["table"]
     ends = {"toy": {"table": table.at[:, toy.EOS].set(99.0)}}

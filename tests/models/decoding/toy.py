@@ -1,7 +1,7 @@
-"""A toy decoder whose every logit hangs on all tokens before, and references for it.
+"""A toy decoder whose logits depend on all previous tokens, and its references.
 
-It implements what decoding asks of a model; the references are plain Python in float64
-that walk prefixes and know nothing of caches.
+It implements the methods of a model that decoding uses. The references are plain Python
+in float64, which evaluate prefixes without caches.
 
 Shapes: B batch, S encoder length, T decoder length, V vocabulary, M rows of the table.
 """
@@ -29,8 +29,8 @@ LogProbs = Callable[[Sequence[Prefix]], np.ndarray]
 class Toy:
     """`logits = table[hash(input, tokens so far) % M]`.
 
-    Its state has the rows in the first axis of one leaf, in the second of another, and
-    in none of two more.
+    In its state, the rows are the first axis of one leaf, the second axis of another,
+    and no axis of two more.
     """
 
     name = "toy"
@@ -122,13 +122,13 @@ def best_of_all(
 
 
 class Found(NamedTuple):
-    """What beam search found.
+    """The result of beam search.
 
     Attributes:
-        tokens: of the result.
+        tokens: tokens of the result.
         score: its penalised log-likelihood.
-        margin: the least difference between a beam that lived or ended and one that was
-            dropped; rounding decides where it is tiny.
+        margin: smallest difference between a beam that was kept or ended and one that
+            was dropped; if it is tiny, rounding decides.
     """
 
     tokens: list[int]
@@ -168,5 +168,5 @@ def search(log_probs: LogProbs, max_length: int, beam_size: int, alpha: float) -
 
 
 def padded(tokens: Sequence[int], length: int) -> list[int]:
-    """Fills up with padding."""
+    """Pads tokens to a length."""
     return [*tokens, *[0] * (length - len(tokens))]

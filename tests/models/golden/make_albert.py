@@ -1,11 +1,11 @@
-"""Makes the golden values of ALBERT from a float64 NumPy model of its formulas.
+"""Computes golden values of ALBERT with a float64 NumPy implementation.
 
     PYTHONPATH=tools/imports python tests/models/golden/make_albert.py
 
-Writes one .npz a variant beside this file: logits, mean cross-entropy, and its
-derivative by every parameter along a drawn direction, by central differences. Nothing
-of our own models is imported; weights are one dictionary, so that sharing is that both
-stacks and all depths read the same entry.
+Writes one .npz per variant to this folder: logits, mean cross-entropy, and its
+derivative with respect to every parameter along a random direction, by central
+differences. It does not import the models under test. Weights are one dictionary, and
+stacks and depths that share weights read the same entry.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ ONE_WAY = [*range(16), 16, 19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 9
 
 
 def shapes(variant: str) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of every parameter under our names."""
+    """Returns the shape of every parameter, under the names of our model."""
     d, f, e = SHAPE["d_model"], SHAPE["d_ff"], SHAPE["d_embedding"]
     inner, buckets = SHAPE["num_heads"] * SHAPE["d_kv"], (SHAPE["num_heads"], 32)
     result = {
@@ -66,7 +66,7 @@ def batch() -> dict[str, np.ndarray]:
 
 
 def draw(variant: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Draws the weights and, for every one, the direction of its derivative."""
+    """Draws the weights, and the direction of the derivative for each of them."""
     names = shapes(variant)
     drawn = weights.draw(
         {f"{kind} {name}": shape for kind in "dw" for name, shape in names.items()}
@@ -125,7 +125,7 @@ def make(variant: str) -> dict[str, np.ndarray]:
 
 
 def _either(parameters: Arrays, stack: str, name: str) -> np.ndarray:
-    """The stack's own array, or the one that both share."""
+    """Returns the shared array if there is one, else that of the stack."""
     return parameters[name] if name in parameters else parameters[stack + name]
 
 
@@ -134,7 +134,7 @@ def _norm(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def _bias(parameters: Arrays, stack: str, length: int, *, causal: bool) -> np.ndarray:
-    """Returns the bias [H, length, length], -1e9 where later positions are hidden."""
+    """Returns the bias [H, length, length]; if causal, -1e9 at later positions."""
     right = np.arange(length)[None, :] - np.arange(length)[:, None]
     starts = ONE_WAY if causal else BOTH_WAYS
     distance = np.maximum(-right, 0) if causal else np.abs(right)
@@ -153,7 +153,7 @@ def _attend(
     key_segments: np.ndarray,
     bias: np.ndarray | float,
 ) -> np.ndarray:
-    """Adds attention; padding's own rows are of no use."""
+    """Adds an attention sublayer; outputs at padding are meaningless."""
     y = _norm(x, parameters[f"layer/{part}_norm/scale"])
     memory = y if memory is None else memory
 

@@ -1,6 +1,7 @@
-"""Writes `counts.json`: the closed forms of every architecture at every size.
+"""Writes `counts.json`, the counts of every architecture at every size.
 
-Run it after a count was changed on purpose, and read the difference:
+Run it after an intended change of a count or after adding an architecture, and review
+the diff:
 
     python -m clinometer.tests.models.golden.make_counts
 """

@@ -1,11 +1,12 @@
-"""Makes the golden values of the Switch Transformer with `transformers`.
+"""Computes golden values of the Switch Transformer with `transformers`.
 
     pip install 'clinometer[peer]'
     PYTHONPATH=tools/imports python tests/models/golden/make_switch.py
 
-Writes one .npz a variant beside this file: logits, routers' losses, the mean
-cross-entropy plus those, and its gradient by every parameter (under our names and
-orientation). Nothing of our own models is imported.
+Writes one .npz per variant to this folder: logits, the loss (mean cross-entropy plus
+the routers' losses), its gradient with respect to every parameter (under our names and
+in our orientation), and the fraction of dropped tokens per router. It does not import
+the models under test.
 """
 
 import pathlib
@@ -23,7 +24,7 @@ ATTENTION = (("query", "q"), ("key", "k"), ("value", "v"), ("output", "o"))
 
 
 def names(num_layers: int) -> dict[str, str]:
-    """Maps our parameter names to theirs; `{}` in theirs stands for the expert."""
+    """Maps our parameter names to those of the peer, with `{}` for the expert."""
     result = {
         "token_embedding/table": "shared.weight",
         "encoder/final_norm/scale": "encoder.final_layer_norm.weight",
@@ -113,7 +114,7 @@ def make(variant: str) -> dict[str, np.ndarray]:
                 part = part if ours == "token_embedding/table" else part.T
                 parameters[name].copy_(torch.tensor(part))
 
-    # The model's own sum runs over all layers at once; the paper's over each.
+    # The peer computes these losses over all layers at once, the paper per layer.
     aux_loss, z_loss, dropped = [], [], []
 
     def listen(module: torch.nn.Module, args: object, output: tuple) -> None:

@@ -1,11 +1,11 @@
-"""Makes the golden values of T5 with Hugging Face `transformers`.
+"""Computes golden values of T5 with Hugging Face `transformers`.
 
     pip install 'clinometer[peer]'
     PYTHONPATH=tools/imports python tests/models/golden/make_t5.py
 
-Writes one .npz a variant beside this file: logits, mean cross-entropy, its gradient by
-every parameter (under our names and orientation), and greedily generated tokens.
-Nothing of our own models is imported.
+Writes one .npz per variant to this folder: logits, mean cross-entropy, its gradient
+with respect to every parameter (under our names and in our orientation), and greedily
+generated tokens. It does not import the models under test.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 
 
 def names(config: transformers.T5Config, tied: bool) -> dict[str, str]:
-    """Maps our parameter names to theirs; a matrix of theirs is the transpose."""
+    """Maps our parameter names to those of the peer, whose matrices are transposed."""
     result = {
         "token_embedding/table": "shared.weight",
         "encoder/final_norm/scale": "encoder.final_layer_norm.weight",
@@ -60,7 +60,7 @@ def names(config: transformers.T5Config, tied: bool) -> dict[str, str]:
 
 
 def oriented(name: str, array: np.ndarray) -> np.ndarray:
-    """Turns between our orientation and theirs, both ways."""
+    """Converts an array between our orientation and the peer's, in both directions."""
     return array if name == "token_embedding/table" else array.T
 
 
@@ -83,7 +83,7 @@ def make(variant: str) -> dict[str, np.ndarray]:
     )
     model = transformers.T5ForConditionalGeneration(config).eval()
     if not options["tie_embeddings"]:
-        # transformers 5 builds the two tied whatever its config says.
+        # transformers 5 ties the two regardless of the config.
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
     mapping = names(config, options["tie_embeddings"])
     parameters = dict(model.named_parameters())

@@ -1,4 +1,4 @@
-"""What the golden values of the Switch Transformer were made with: NumPy and a seed."""
+"""Shapes and batch of the golden values of the Switch Transformer."""
 
 import numpy as np
 
@@ -10,10 +10,10 @@ SHAPE = {
     "num_decoder_layers": 4,
     "num_experts": 4,
 }
-# Both lengths, so that capacity is one number; each row is a group.
+# The length of inputs and targets, so that there is one capacity; rows are groups.
 LENGTH = 20
 AUX_LOSS_WEIGHT, Z_LOSS_WEIGHT = 0.03, 0.002
-# variant -> room of an expert, in tokens of a row
+# variant -> capacity of an expert, in tokens per row
 CAPACITIES = {"switch_roomy": LENGTH, "switch_dropping": 6}
 
 

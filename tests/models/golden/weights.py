@@ -1,4 +1,4 @@
-"""Weights and batches that the golden values were made with: NumPy and a seed only."""
+"""Weights and batches of the golden values, drawn by NumPy from a fixed seed."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ SHAPE = {
     "num_decoder_layers": 2,
     "vocab_size": 32,
 }
-# Long enough for the last bucket of both directions, 128 and 113 positions away.
+# Long enough to reach the last bucket of both stacks, at 128 and 113 positions.
 ENCODER_LENGTH, DECODER_LENGTH, GENERATED_LENGTH = 140, 120, 12
-# These models would emit token 1 at once; another end lets them go on.
+# These models would generate token 1 immediately; this EOS lets them continue.
 GENERATED_EOS = 9
 
 # variant -> options of our model
@@ -26,7 +26,7 @@ VARIANTS = {
 
 
 def draw(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Draws float32 arrays by sorted name; scales of norms lie about 1."""
+    """Draws float32 arrays in the order of their names; norm scales are near 1."""
     rng = np.random.default_rng(20221018)
     result = {}
     for name in sorted(shapes):

@@ -17,7 +17,7 @@ def test_initialiser_of_the_bias():
 
 
 def test_equals_the_definition():
-    """Projections, bias by distance and softmax, in float64 NumPy."""
+    """Compares with projections, relative bias and softmax in float64 NumPy."""
     d_model, num_heads, d_kv, length = 6, 2, 3, 5
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, length, d_model)).astype(np.float32)
@@ -38,7 +38,7 @@ def test_equals_the_definition():
     )
     want = np.zeros((length, num_heads, d_kv))
     for h, t in np.ndindex(num_heads, length):
-        # Below 16 a distance is its own bucket.
+        # Distances below 16 have their own bucket.
         logits = [q[t, h] @ k[s, h] + table[h, t - s] for s in range(t + 1)]
         probability = np.exp(logits) / np.exp(logits).sum()
         want[t, h] = probability @ v[: t + 1, h]

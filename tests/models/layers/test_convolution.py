@@ -1,4 +1,4 @@
-"""Convolutional sublayers against float64 NumPy, their counts and initialisers."""
+"""Convolutional layers against float64 NumPy, their counts and initialisers."""
 
 import functools
 
@@ -38,14 +38,14 @@ def x():
 
 
 def random_params(function, x):
-    """Parameters without the zeros of fresh biases."""
+    """Returns random parameters, also for biases, which are initialised to 0."""
     params = jax.eval_shape(function.init, jax.random.key(0), x)
     rng = np.random.default_rng(1)
     return jax.tree.map(lambda p: np.float32(0.5 * rng.normal(size=p.shape)), params)
 
 
 def definition(name, params, x, causal, mask):
-    """The whole sublayer, tap by tap."""
+    """Computes the whole layer, tap by tap."""
     w = {key: np.asarray(leaf, np.float64) for key, leaf in params["conv"].items()}
     gated = (x @ w["value"] + w["value_bias"]) * special.expit(
         x @ w["gate"] + w["gate_bias"]
@@ -82,7 +82,7 @@ def test_equals_the_definition(x, name, causal):
 
 
 def test_parameter_counts():
-    """The printed formulas, at the base size."""
+    """The documented formulas hold at the base size."""
     d, taps, heads = 768, 31, 12
     wants = {
         "mtf": 4 * d**2 + 5 * d + taps * d,
@@ -179,7 +179,7 @@ def test_a_dynamic_filter_of_zeros_is_a_light_one(x):
 
 @pytest.mark.parametrize("name", ["fairseq", "dynamic"])
 def test_dropconnect_drops_normalised_weights(name):
-    """One tap weighs 1: each head is dropped, or scaled by 1 / (1 - rate)."""
+    """One tap has weight 1, so each head is dropped or scaled by 1 / (1 - rate)."""
     x = np.ones((1, 400, WIDTH), np.float32)
     settings = {"kernel_size": 1, "dropconnect_rate": 0.2}
     function = transform(name, True, **settings)
@@ -194,7 +194,7 @@ def test_dropconnect_drops_normalised_weights(name):
         np.testing.assert_allclose(heads, heads[:1].repeat(400, axis=0), rtol=1e-5)
     else:
         np.testing.assert_allclose(np.unique(heads.round(3)), [0, 1.25])
-        # Five standard deviations of 800 draws.
+        # Five standard deviations for 800 draws.
         assert abs((heads[:, :, 0] == 0).mean() - 0.2) < 5 * (0.16 / 800) ** 0.5
 
 

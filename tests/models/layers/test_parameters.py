@@ -1,4 +1,4 @@
-"""How parameters are made: named axes, initialisers, dense layers, one file only."""
+"""Parameters: named axes, initialisers, dense layers; one module creates them all."""
 
 import ast
 
@@ -17,7 +17,7 @@ MAKERS = ("kernels", "models", "data", "train", "tools")
 
 
 def made(function, *args):
-    """Returns what `function` makes, drawn with seed 0."""
+    """Returns the parameters that `function` creates, with seed 0."""
     return hk.transform(function).init(jax.random.key(0), *args)
 
 
@@ -123,20 +123,20 @@ def test_a_dense_kernel_is_truncated_normal_by_default():
 
 def test_axes_are_those_that_were_given_and_nothing_is_drawn():
     def never(shape, dtype):
-        # Traced, not run: what a program would do at once is an error.
+        # The function must only be traced; computing values is an error.
         value = jnp.zeros(shape, dtype)
         assert isinstance(value, jax.core.Tracer)
         return value
 
     def function():
-        for _ in range(2):  # The same parameters, found again.
+        for _ in range(2):  # The second call reuses the parameters.
             parameters.make("w", (1 << 40, 3), ("vocab", "embed"), never)
             parameters.make("b", (), (), never)
 
     init = hk.transform(function).init
     want = {"~": {"w": ("vocab", "embed"), "b": ()}}
     assert parameters.axes_of(init) == want
-    assert parameters.axes_of(init) == want  # Traced anew.
+    assert parameters.axes_of(init) == want  # Traced again.
 
 
 def test_a_parameter_made_without_names_is_named():
@@ -163,7 +163,7 @@ def test_one_parameter_has_one_meaning():
 
 
 def makers_of_parameters(text: str) -> list[str]:
-    """Returns what a file's text takes from Haiku that makes or draws parameters."""
+    """Returns the names in a file that create or initialise parameters with Haiku."""
 
     def makes(name: str) -> bool:
         found = getattr(hk, name, None)

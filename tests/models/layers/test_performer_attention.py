@@ -1,4 +1,4 @@
-"""Performer attention against float64 NumPy, step by step, and what it cannot see."""
+"""Performer attention against float64 NumPy, step by step, and its masks."""
 
 import haiku as hk
 import jax
@@ -28,7 +28,7 @@ def x():
 
 
 def make_params(x, num_kv_heads=None):
-    """Parameters of any module here."""
+    """Returns random parameters of a module."""
     init = transform(False, num_kv_heads).init
     params = jax.eval_shape(init, jax.random.key(0), x)
     rng = np.random.default_rng(1)
@@ -36,7 +36,7 @@ def make_params(x, num_kv_heads=None):
 
 
 def definition(params, x, causal, mask):
-    """Sum over keys of phi(q) . phi(k) v, over the sum of the weights."""
+    """Computes the sum over keys of phi(q) . phi(k) v, over the sum of weights."""
     w = {name: np.asarray(leaf, np.float64) for name, leaf in params["a"].items()}
     q, k, v = (
         (x @ w[name]).reshape(BATCH, LENGTH, -1, WIDTH)

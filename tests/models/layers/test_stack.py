@@ -1,4 +1,4 @@
-"""Running layers, and the two views of their parameters."""
+"""Running layers, and the two forms of their parameters."""
 
 import haiku as hk
 import jax
@@ -71,7 +71,7 @@ def test_stack_and_unstack_undo_each_other():
         "encoder/layers/layer/ffn",
         "table",
     ]
-    # In order of the number, not of the name: layer 10 is not after layer 1.
+    # Layers are ordered by number, not by name: layer 10 comes after layer 2.
     np.testing.assert_array_equal(
         stacked["encoder/layers/layer/ffn"]["wi"][:, 0, 0], np.arange(12)
     )

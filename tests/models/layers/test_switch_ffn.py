@@ -1,4 +1,4 @@
-"""The Switch sublayer against float64 NumPy, and its invariants."""
+"""The Switch layer against float64 NumPy, and its invariants."""
 
 import haiku as hk
 import jax
@@ -51,7 +51,7 @@ def make_params(num_experts):
 
 
 def definition(params, x, mask, capacity, tokens_per_group):
-    """Output, route and dropped tokens: token by token, in float64."""
+    """Computes output, route and dropped tokens per token, in float64."""
     w = {name: np.asarray(leaf, np.float64) for name, leaf in params["ffn"].items()}
     tokens = np.asarray(x, np.float64).reshape(-1, tokens_per_group, x.shape[-1])
     mask = mask.reshape(tokens.shape[:2])
@@ -67,7 +67,7 @@ def definition(params, x, mask, capacity, tokens_per_group):
 
 @pytest.mark.parametrize("implementation", truth.IMPLEMENTATIONS)
 def test_equals_the_definition(x, params, implementation):
-    """Sequences are groups here; some tokens are padding and some are dropped."""
+    """Each sequence is a group; some tokens are padding and some are dropped."""
     mask = np.arange(LENGTH) < np.array([[LENGTH], [9], [12]])
     settings = {"group_size": LENGTH, "z_loss_weight": 0.5}
     settings |= {"eval_capacity_factor": 1.0, "implementation": implementation}
@@ -83,7 +83,7 @@ def test_equals_the_definition(x, params, implementation):
 
 
 def test_gradients_by_finite_differences(x, params):
-    """Of output, aux loss and z-loss, along one direction of every parameter and x."""
+    """Tests output, aux loss and z-loss along one direction per parameter and x."""
 
     def loss(params, x):
         y, metrics = transform(z_loss_weight=0.1).apply(params, x, exact=True)
@@ -143,7 +143,7 @@ def test_initialisers():
 
 
 def test_uniform_routing_has_the_least_aux_loss(params):
-    """As many tokens for each expert, and as probable, make the weight itself."""
+    """With equal loads and probabilities, the loss is equal to its weight."""
     params["ffn"]["router"] = np.eye(WIDTH, EXPERTS, dtype=np.float32) * 3
     x = np.tile(np.eye(EXPERTS, WIDTH, dtype=np.float32), (BATCH, 4, 1))
     metrics = run(params, x, aux_loss_weight=0.01)[1]
@@ -154,7 +154,7 @@ def test_uniform_routing_has_the_least_aux_loss(params):
 
 
 def test_capacity_of_training_and_of_evaluation(x, params):
-    """All tokens like expert 0: it has room for 5 of 16, for 8, or for all."""
+    """All tokens choose expert 0, whose capacity is 5 of 16, 8, or all."""
     params["ffn"]["router"][:] = 0
     key = jax.random.key(0)
     settings = {"group_size": LENGTH, "jitter": 0.0}
@@ -175,7 +175,7 @@ def test_capacity_of_training_and_of_evaluation(x, params):
 
 
 def test_exact_routing_takes_each_token_alone(x, params):
-    """No other token, nor their order, nor the groups change what it gets."""
+    """Other tokens, their order and the groups do not influence a token."""
     whole = run(params, x, exact=True)[0]
     for group_size in (1, 5, 17):  # Parts of a sequence, with padding; sequences.
         parts = run(params, x, exact=True, group_size=group_size)[0]
@@ -202,7 +202,7 @@ def test_groups(batch, length, group_size, want):
 
 
 def test_padding_is_not_routed(x, params):
-    """Nor do groups of padding alone change the means."""
+    """Groups that consist of padding do not change the means either."""
     mask = np.arange(LENGTH) < np.array([[10], [16], [0]])
     settings = {"group_size": LENGTH, "z_loss_weight": 1.0}
     changed = np.where(mask[..., None], x, 100 * np.abs(x))
@@ -221,7 +221,7 @@ def test_jitter_is_of_training_only(x, params):
     evaluated = run(params, x, None, key, exact=True, is_training=False)[0]
     np.testing.assert_array_equal(evaluated, calm)
     assert (np.asarray(shaken) != np.asarray(calm)).any()
-    # Small, unless a token was between two experts: not so for nearly all.
+    # The difference is small, except for the few tokens between two experts.
     close = np.isclose(shaken, calm, rtol=0.05, atol=0.01).all(axis=-1)
     assert close.mean() > 0.9
 
@@ -238,7 +238,7 @@ def test_dropout_is_drawn_for_each_hidden_element():
     settings = {"d_ff": 20, "num_experts": 1, "dropout_rate": 0.2}
     y = np.asarray(run(params, x, None, jax.random.key(0), **settings)[0])
     np.testing.assert_allclose(np.unique(y.round(3)), [0, 25])
-    # Five standard deviations of 4,000 draws, and of 100 tokens' means.
+    # Five standard deviations for 4,000 draws, and for the means of 100 tokens.
     assert abs((y == 0).mean() - 0.2) < 5 * (0.16 / 4000) ** 0.5
     assert (y == 0).mean(axis=1).max() < 0.45
 

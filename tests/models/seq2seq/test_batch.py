@@ -1,4 +1,4 @@
-"""The layout of a batch of texts: its shift, its segments and its abstract form."""
+"""The layout of a batch of texts: shifted targets, segments, abstract batches."""
 
 import dataclasses
 
@@ -55,7 +55,7 @@ def test_a_bad_length_is_named():
 
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_the_loss_of_a_batch_is_that_of_its_logits(scan_layers):
-    """Against float64 NumPy on the logits; a segment says what a row attends to."""
+    """Compares with float64 NumPy on the logits; segments separate examples."""
     model = models.build(
         "transformer-NL2-PI", vocab_size=11, d_model=8, d_ff=16, scan_layers=scan_layers
     )
