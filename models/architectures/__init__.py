@@ -1,1 +1,1 @@
-"""One file for each architecture, and how architectures are named and built."""
+"""One module per architecture, and the registry, sizes and grammar of model names."""

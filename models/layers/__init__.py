@@ -1,1 +1,1 @@
-"""The parts that layers are made of: Haiku modules, sublayers, stacks."""
+"""The building blocks of architectures: Haiku modules, sublayers and stacks."""
