@@ -7,7 +7,6 @@ import sys
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.fit import errors
-from clinometer.tools.report import build
 from clinometer.tools.report import records
 from clinometer.train import exit_codes
 
@@ -33,6 +32,9 @@ def main(argv: list[str]) -> int:
     )
     options = parser.parse_args(argv)
     try:
+        # Imported here because it loads the models, which --help does not need.
+        from clinometer.tools.report import build
+
         outputs.check_folder(
             "--out" if options.out else "DIR", options.out or options.directory
         )

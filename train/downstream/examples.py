@@ -49,7 +49,7 @@ def labelled(
             if task.benchmark == probes.BENCHMARK:
                 here = probes.ensure_folder()
             if here is None:
-                raise errors.RunError(
+                raise errors.ConfigError(
                     f"{name}: the folder of its files is missing; give it with --data "
                     "DIR or config.data.folder"
                 )
@@ -74,7 +74,7 @@ def _different(names: Sequence[str]) -> dict[str, task_lib.Task]:
             raise errors.RunError(f"{name}: {error}") from error
         other = given.setdefault(tasks[name].name.casefold(), name)
         if other != name:
-            raise errors.RunError(
+            raise errors.ConfigError(
                 f"{other} and {name} both declare a task named {tasks[name].name!r} "
                 "(ignoring case); each task needs a name of its own, by which its "
                 "scores are stored"

@@ -272,11 +272,13 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
     def bad_option(*flags):
         return of(flags=flags, code=2)
 
-    assert "No task or mixture 'rtee' (did you mean 'rte'?)" in of(mixture="rtee")
-    assert "has the rate 0" in of(mixture="rte=0,cola")
+    assert "No task or mixture 'rtee' (did you mean 'rte'?)" in of(
+        code=2, mixture="rtee"
+    )
+    assert "has the rate 0" in of(code=2, mixture="rte=0,cola")
     for name in ("a", "b"):
         (tmp_path / f"{name}.py").write_text(_BLANKS)
-    message = of(mixture=f"{tmp_path / 'a.py'},{tmp_path / 'b.py'}")
+    message = of(mixture=f"{tmp_path / 'a.py'},{tmp_path / 'b.py'}", code=2)
     assert "b.py both declare a task named 'blanks'" in message
     message = of(mixture="boolq")
     assert "boolq" in message and "BoolQ/train.jsonl" in message
@@ -284,8 +286,8 @@ def test_bad_input_is_refused_before_training(pretrained, folder, tmp_path, caps
     assert "--seeds: must be at most" in bad_option("--seeds=0 4294967303")
     assert "--learning-rates: must be positive" in bad_option("--learning-rates=0")
     assert "--learning-rates: must be a finite" in bad_option("--learning-rates=nan")
-    assert "eval.decoding: unknown 'best'" in of("eval.decoding=best")
-    assert "has no checkpoint of step 3; it has 4, 8" in of(flags=["--steps=3"])
+    assert "eval.decoding: unknown 'best'" in of("eval.decoding=best", code=2)
+    assert "has no checkpoint of step 3; it has 4, 8" in bad_option("--steps=3")
     both = ("--steps=4", "--from-scratch")
     assert "--steps: must not be given with --from-scratch" in bad_option(*both)
     (tmp_path / "run").mkdir()
