@@ -125,7 +125,7 @@ def test_draws_differ_from_step_to_step():
     [
         (
             {"temperature": 0.0},
-            "temperature: must be at least 1e-06 .* got 0.0; see gr",
+            "temperature: must be at least 1e-06 .* got 0.0; use gr",
         ),
         ({"temperature": 1e-40}, "temperature: must be at least 1e-06 .* got 1e-40"),
         ({"temperature": math.nan}, "temperature: .* finite, got nan"),
