@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 
 import pytest
 
@@ -12,8 +13,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
 @pytest.fixture(autouse=True)
-def _names_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(cores, "_SOCKET", "\0" + str(tmp_path) + "{}")
+def _names_of_its_own(monkeypatch):
+    # Not a temporary folder's name: a socket's has at most 107 bytes.
+    monkeypatch.setattr(cores, "_SOCKET", f"\0{uuid.uuid4()}-{{}}")
 
 
 def test_a_core_is_given_once_until_it_is_given_back():
