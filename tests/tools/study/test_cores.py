@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 @pytest.fixture(autouse=True)
 def _names_of_its_own(monkeypatch):
-    # Not a temporary folder's name: a socket's has at most 107 bytes.
+    # A socket name has at most 107 bytes, fewer than some temporary folders.
     monkeypatch.setattr(cores, "_SOCKET", f"\0{uuid.uuid4()}-{{}}")
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import uuid
 
 import pytest
 
@@ -17,8 +18,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
 @pytest.fixture(autouse=True)
-def _cores_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(cores, "_SOCKET", "\0" + str(tmp_path) + "{}")
+def _cores_of_its_own(monkeypatch):
+    # A socket name has at most 107 bytes, fewer than some temporary folders.
+    monkeypatch.setattr(cores, "_SOCKET", f"\0{uuid.uuid4()}-{{}}")
 
 
 def _wait(condition, seconds=20):
