@@ -99,10 +99,25 @@ def _mentions(root: pathlib.Path, text: str) -> set[str | None]:
     return found
 
 
+def _package_code(root: pathlib.Path, name: str) -> str | None:
+    """Returns the `__init__.py` beside a file, if it does more than re-export ours."""
+    file = (pathlib.PurePosixPath(name).parent / "__init__.py").as_posix()
+    if not (root / file).is_file():
+        return None
+    text = (root / file).read_text("utf-8")
+    code = [node for node in ast.parse(text).body if not isinstance(node, ast.Expr)]
+    return file if code and "from clinometer" not in text else None
+
+
 def imports(root: pathlib.Path, name: str) -> Imports:
-    """Returns the imports of the file `name`, including those inside functions."""
+    """Returns the imports of the file `name`, including those inside functions.
+
+    Importing a file runs the `__init__.py` of its package, which is needed too if it
+    has code of its own. One that imports our files is left out: they would need it and
+    it them.
+    """
     tree = ast.parse((root / name).read_text(encoding="utf-8"), name)
-    needed, mentioned, modules = set(), set(), set()
+    needed, mentioned, modules = {_package_code(root, name)}, set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.add(node.module.split(".")[0])

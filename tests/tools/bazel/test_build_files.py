@@ -129,6 +129,13 @@ def test_a_name_that_a_package_binds_hides_its_module(tree):
     assert deps(tree, "//data:c") == ["//data"]
 
 
+def test_a_package_with_code_of_its_own_is_needed_by_its_files(tree):
+    (tree / "data/__init__.py").write_text("import os\n\nos.umask(0)\n")
+    assert update(tree) == []
+    assert deps(tree, "//data:a") == ["//data"]
+    assert deps(tree, "//data:b") == ["//data", "//data:a"]
+
+
 @pytest.mark.parametrize(
     ("path", "source", "expected"),
     [
