@@ -36,7 +36,7 @@ class Estimates:
         return self.covariance / (error[..., :, np.newaxis] * error[..., np.newaxis, :])
 
     def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Student's t interval of each contrast on its own: lower and upper, [..., m]."""
+        """Student's t interval of each contrast on its own: low and high, [..., m]."""
         reach = stats.t.ppf(0.5 + confidence / 2, self.degrees) * self.standard_error
         return self.value - reach, self.value + reach
 

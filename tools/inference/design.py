@@ -116,7 +116,7 @@ class Design:
 
     @functools.cached_property
     def order_information(self) -> np.ndarray:
-        """Information on the order effects at each width, for noise of sd 1: [W, R, R]."""
+        """Information on order effects at each width, for noise of sd 1: [W, R, R]."""
         centered = (
             self.order_basis[self.order_of_run] - (self.order_offsets[self.cell_of_run])
         )

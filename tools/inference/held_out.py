@@ -3,8 +3,7 @@
 loss(C) = floor + coefficient * C^-exponent, with all three at or above 0, is fitted to
 one architecture's means by generalised least squares. The interval is the profile
 likelihood's: every new loss with which some law still fits, the new runs' own variance
-added. Given the exponent the law is linear, so only the exponent is searched, on a
-grid. A straight line or a parabola in log10 C would not do: with four sizes a line's
+added. A straight line or a parabola in log10 C would not do: with four sizes a line's
 interval covers 72 % under mild curvature, and a parabola turns upwards.
 """
 
@@ -16,14 +15,12 @@ from scipy import stats
 
 from clinometer.tools.inference import contrasts
 from clinometer.tools.inference import errors
+from clinometer.tools.inference import floor_law
 from clinometer.tools.inference import linear_model
 from clinometer.tools.inference import variance as variance_lib
 
-_EXPONENTS = np.geomspace(0.01, 4, 160)
 # An exponent is determined if its interval's ends differ by no more than this factor.
 _DETERMINED_WITHIN = 2.0
-# Columns of (C^-exponent, 1) in use: both, no floor, no gain.
-_FORMS = ((0, 1), (0,), (1,))
 
 
 class Verdict(enum.StrEnum):
@@ -51,8 +48,8 @@ class Prediction:
     @property
     def determined(self) -> np.ndarray:
         """Whether the exponent's interval is narrow and clear of the grid's ends."""
-        clear = (self.exponent_low > _EXPONENTS[0]) & (
-            self.exponent_high < _EXPONENTS[-1]
+        clear = (self.exponent_low > floor_law.EXPONENTS[0]) & (
+            self.exponent_high < floor_law.EXPONENTS[-1]
         )
         return clear & (self.exponent_high <= _DETERMINED_WITHIN * self.exponent_low)
 
@@ -150,30 +147,34 @@ def predict(
     unit = np.exp(np.mean(np.log(costs)))
     units = np.stack([contrasts.unit(design, i) for i in cells])
     covariance, degrees = contrasts.precision(fitted.variance, units)
-    law = _Profile(
+    law = floor_law.FloorLaw(
         np.log(costs / unit),
         float(np.log(flops / unit)),
         fitted.means[..., cells],
         np.linalg.inv(covariance),
     )
-    misfit, value = law.of_means()  # [exponents, ...] each
-    best = np.argmin(misfit, axis=0)
-    exponent = _EXPONENTS[best]
-    value = np.take_along_axis(value, best[np.newaxis], axis=0)[0]
-    own_degrees = _degrees(law, exponent, degrees.min(axis=-1), own)
+    exponents = law.coarse()
+    misfit, values = law.of_means(exponents)  # [exponents, ...] each
+    rough = floor_law.EXPONENTS[np.argmin(misfit, axis=0)]
+    own_degrees = _degrees(law, rough, degrees.min(axis=-1), own)
     reach = stats.t.ppf(0.5 + confidence / 2, own_degrees) ** 2
+    for _ in range(2):
+        exponents = law.refined(exponents, misfit, reach)
+        misfit, values = law.of_means(exponents)
+    best = np.argmin(misfit, axis=0)[np.newaxis]
+    value = np.take_along_axis(values, best, axis=0)[0]
     allowed = misfit.min(axis=0) + reach
     fits = misfit <= allowed
-    low, high = law.of_new(own.value, allowed)
+    low, high = law.of_new(exponents, own.value, allowed)
     return Prediction(
         flops=float(flops),
         value=value,
         low=low,
         high=high,
         step=fitted.means[..., cells[-1]] - value,
-        exponent=exponent,
-        exponent_low=_EXPONENTS[np.argmax(fits, axis=0)],
-        exponent_high=_EXPONENTS[len(_EXPONENTS) - 1 - np.argmax(fits[::-1], axis=0)],
+        exponent=np.take_along_axis(exponents, best, axis=0)[0],
+        exponent_low=np.min(np.where(fits, exponents, np.inf), axis=0),
+        exponent_high=np.max(np.where(fits, exponents, -np.inf), axis=0),
         degrees=own_degrees,
     )
 
@@ -195,84 +196,6 @@ def judge(prediction: Prediction, observed: np.ndarray | float) -> np.ndarray:
         [Verdict.CONTRADICTED.value, Verdict.SUPPORTED.value],
         Verdict.UNINFORMATIVE.value,
     )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Profile:
-    """The law given its exponent: linear, in up to two constants at or above 0."""
-
-    x: np.ndarray  # ln(C / unit) of the sizes, [sizes].
-    new_x: float
-    means: np.ndarray  # nats, [..., sizes]
-    weight: np.ndarray  # Inverse covariance of the means, [..., sizes, sizes].
-
-    def of_means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Misfit (chi^2) and prediction at each exponent: [exponents, ...] each."""
-        misfits, values = [], []
-        for exponent in _EXPONENTS:
-            forms = [self._solve(exponent, form) for form in _FORMS]
-            misfit = np.stack(
-                [np.where(np.all(f[0] >= 0, axis=-1), f[1], np.inf) for f in forms]
-            )
-            value = np.stack([f[2] for f in forms])
-            best = np.argmin(misfit, axis=0)[np.newaxis]
-            misfits.append(np.take_along_axis(misfit, best, axis=0)[0])
-            values.append(np.take_along_axis(value, best, axis=0)[0])
-        return np.stack(misfits), np.stack(values)
-
-    def of_new(
-        self, own: np.ndarray, allowed: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest new loss whose joint misfit is allowed: [...] each."""
-        low = np.full(self.means.shape[:-1], np.inf)
-        high = -low
-        for exponent in _EXPONENTS:
-            for form in _FORMS:
-                constants, misfit, value, pull, spread = self._solve(exponent, form)
-                room = allowed - misfit
-                reach = np.sqrt(np.maximum(room, 0) * (spread + own))
-                for sign in (-1, 1):
-                    moved = (
-                        constants
-                        + (sign * reach / (spread + own))[..., np.newaxis] * pull
-                    )
-                    fits = (room >= 0) & np.all(moved >= 0, axis=-1)
-                    new = value + sign * reach
-                    low = np.where(fits, np.minimum(low, new), low)
-                    high = np.where(fits, np.maximum(high, new), high)
-        return low, high
-
-    def _solve(self, exponent: float, form: tuple[int, ...]):
-        """Least squares of one form.
-
-        Returns:
-          Constants [..., p], misfit [...], prediction [...], how the constants follow
-          a new loss [..., p], and the prediction's variance [...].
-        """
-        columns = list(form)
-        model = self._columns(exponent, self.x)[:, columns]
-        new = self._columns(exponent, np.array([self.new_x]))[0, columns]
-        inverse = np.linalg.inv(model.T @ self.weight @ model)
-        pulled = np.einsum("sp,...st,...t->...p", model, self.weight, self.means)
-        constants = np.einsum("...pq,...q->...p", inverse, pulled)
-        residual = self.means - constants @ model.T
-        misfit = np.einsum("...s,...st,...t->...", residual, self.weight, residual)
-        pull = inverse @ new
-        return constants, misfit, constants @ new, pull, pull @ new
-
-    @staticmethod
-    def _columns(exponent: float, x: np.ndarray) -> np.ndarray:
-        """C^-exponent and 1: [len(x), 2]."""
-        return np.stack([np.exp(-exponent * x), np.ones_like(x)], axis=1)
-
-    def variance(self, exponent: np.ndarray) -> np.ndarray:
-        """The prediction's variance with the exponent free, linearised: [...]."""
-        decay = np.exp(-exponent[..., np.newaxis] * np.append(self.x, self.new_x))
-        slope = -decay * np.append(self.x, self.new_x)
-        columns = np.stack([decay, np.ones_like(decay), slope], axis=-1)
-        model, new = columns[..., :-1, :], columns[..., -1, :]
-        inverse = np.linalg.pinv(np.swapaxes(model, -1, -2) @ self.weight @ model)
-        return np.einsum("...p,...pq,...q->...", new, inverse, new)
 
 
 def _degrees(law, exponent, of_means, own: OwnVariance) -> np.ndarray:

@@ -13,6 +13,9 @@ from scipy import stats
 
 from clinometer.tools.inference import contrasts
 from clinometer.tools.inference import linear_model
+from clinometer.tools.inference import variance as variance_lib
+
+_STEP = 1e-4  # Of the slope of ln sigma^2, for a central difference.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +55,19 @@ def fit_line(
     x = np.log10(design.flops_of(cells))
     contrasts.decades(10 ** x[0], 10 ** x[-1])
     units = np.stack([contrasts.unit(design, i) for i in cells])
-    covariance, _ = contrasts.precision(fitted.variance, units)
     center = x.mean()
     model = np.stack([np.ones_like(x), center - x], axis=1)  # [sizes, 2]
-    weight = np.linalg.inv(covariance)
-    solver = np.linalg.solve(model.T @ weight @ model, model.T @ weight)  # [2, sizes]
+    weight, solver = _least_squares(fitted.variance, units, model)
     means = fitted.means[cells]
     slope = contrasts.estimate(fitted, solver[1:] @ units)
-    low, high = slope.interval()
+    gain, degrees = float(slope.value[0]), float(slope.degrees[0])
+    error = float(
+        np.sqrt(
+            slope.covariance[0, 0]
+            + 2 * _variance_of_weights(fitted.variance, units, model)
+        )
+    )
+    reach = float(stats.t.ppf(0.975, degrees)) * error
 
     # Lack of fit: F on the sizes - 2 directions that a line leaves, each a contrast.
     leave = weight - weight @ model @ solver
@@ -72,7 +80,7 @@ def fit_line(
     critical = stats.f.ppf(0.95, numerator, denominator)
     power = []
     for change in changes:
-        bend = directions @ _bend(x, float(slope.value[0]), change)
+        bend = directions @ _bend(x, gain, change)
         shift = float(np.sum(bend**2))
         power.append(
             (
@@ -82,16 +90,47 @@ def fit_line(
         )
     return Line(
         architecture=architecture,
-        gain_per_decade=float(slope.value[0]),
-        standard_error=float(slope.standard_error[0]),
-        degrees=float(slope.degrees[0]),
-        low=float(low[0]),
-        high=float(high[0]),
+        gain_per_decade=gain,
+        standard_error=error,
+        degrees=degrees,
+        low=gain - reach,
+        high=gain + reach,
         loss_at_center=float(solver[0] @ means),
         center_flops=float(10**center),
         lack_of_fit_p=float(stats.f.sf(statistic, numerator, denominator)),
         lack_of_fit_power=tuple(power),
     )
+
+
+def _least_squares(
+    variance: variance_lib.Variance, units: np.ndarray, model: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse covariance of the means, and the coefficients' rows over the means."""
+    covariance, _ = contrasts.precision(variance, units)
+    weight = np.linalg.inv(covariance)
+    return weight, np.linalg.solve(model.T @ weight @ model, model.T @ weight)
+
+
+def _variance_of_weights(
+    variance: variance_lib.Variance, units: np.ndarray, model: np.ndarray
+) -> float:
+    """What estimated weights add to the slope's variance: (nats per decade)^2.
+
+    They add it once to the slope and take it once from the usual estimate of its
+    variance, so twice this makes up for both (Kackar and Harville 1984, Kenward and
+    Roger 1997). The weights change with the slope of ln sigma^2 only.
+    """
+    if not variance.has_slope:
+        return 0.0
+    rows = [
+        _least_squares(
+            dataclasses.replace(variance, slope=variance.slope + step), units, model
+        )[1][1]
+        for step in (-_STEP, _STEP)
+    ]
+    change = (rows[1] - rows[0]) / (2 * _STEP)
+    covariance, _ = contrasts.precision(variance, units)
+    return float(variance.parameter_covariance()[1, 1] * change @ covariance @ change)
 
 
 def _bend(x: np.ndarray, gain: float, change: float) -> np.ndarray:

@@ -234,7 +234,7 @@ def lines(power: Power) -> list[str]:
 
 
 def _sd_of_widths(design, sd: float | Mapping[int, float], extra=()) -> np.ndarray:
-    """sd at the design's widths and then the extra ones."""
+    """Standard deviations at the design's widths and then the extra ones: nats."""
     widths = [*map(int, design.widths), *extra]
     missing = [w for w in widths if isinstance(sd, Mapping) and w not in sd]
     if missing:

@@ -26,8 +26,8 @@ STEEPEST = 4.0
 # eight sizes where sd falls as d^-0.25, and 97 to 93 % over three or four sizes.
 LEAST_DEGREES = 1.5
 
-_GRID = 65
-_GOLDEN_STEPS = 40
+_GRID = 49
+_GOLDEN_STEPS = 36
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -64,7 +64,7 @@ class Variance:
         return covariance
 
     def _log_bias(self, z: np.ndarray) -> np.ndarray:
-        """ln E[estimated sigma^2] - ln sigma^2, to second order: [..., len(z)].
+        """The second-order bias of the logarithm of sigma^2: [..., len(z)].
 
         Half the variance of ln sigma^2, less its regression on (1, z): what the
         estimates of level and slope are too low by (Cordeiro and McCullagh 1991, for a
@@ -174,7 +174,7 @@ def estimate(design: design_lib.Design, losses: np.ndarray) -> Variance:
     slope = np.zeros(losses.shape[:-1])
     if has_slope:
         slope = _best_slope(design, squares, products)
-    residual = _residual(design, slope, squares, products)
+    residual, _ = _residual(design, slope, squares, products)
     if np.any(residual <= 1e-24 * np.sum(losses**2, axis=-1)):
         raise errors.InferenceError(
             "loss: replicates do not differ at all, so they are copies of one run or "
@@ -259,43 +259,55 @@ def _order_terms(
     return by_width, np.linalg.inv(by_width.sum(axis=-3))
 
 
-def _residual(design, slope, squares, products) -> np.ndarray:
-    """Weighted residual sum of squares, sigma^2 at the pivot being 1: [...]."""
+def _residual(design, slope, squares, products) -> tuple[np.ndarray, np.ndarray]:
+    """What the likelihood needs at a slope, sigma^2 at the pivot being 1.
+
+    Returns:
+      The weighted residual sum of squares and the log determinant of the information
+      on the orders, [...] each.
+    """
     weights = 1 / _scale(design, slope)
-    _, inverse = _order_terms(design, slope)
+    by_width, inverse = _order_terms(design, slope)
     b = np.einsum("...w,...wr->...r", weights, products)
-    return np.sum(weights * squares, axis=-1) - np.einsum(
-        "...r,...rs,...s->...", b, inverse, b
-    )
+    explained = np.einsum("...r,...rs,...s->...", b, inverse, b)
+    residual = np.sum(weights * squares, axis=-1) - explained
+    return residual, np.linalg.slogdet(by_width.sum(axis=-3))[1]
 
 
 def _deviance(design, slope, squares, products) -> np.ndarray:
     """-2 log restricted likelihood, the level profiled out, up to a constant: [...]."""
     z = np.log(design.widths) - pivot(design)
-    by_width, _ = _order_terms(design, slope)
-    _, logdet = np.linalg.slogdet(by_width.sum(axis=-3))
-    residual = np.maximum(_residual(design, slope, squares, products), 1e-300)
+    residual, logdet = _residual(design, slope, squares, products)
     return (
         slope * np.sum(design.degrees_within * z)
         + logdet
-        + design.residual_degrees * np.log(residual)
+        + design.residual_degrees * np.log(np.maximum(residual, 1e-300))
     )
 
 
 def _best_slope(design, squares, products) -> np.ndarray:
-    """The slope of least deviance: a grid, then golden sections within its best cell."""
+    """The slope of least deviance: a grid, then golden sections in its best cell."""
+
+    def deviance(slope: np.ndarray) -> np.ndarray:
+        return _deviance(design, slope, squares, products)
+
     grid = np.linspace(-STEEPEST, STEEPEST, _GRID)
-    on_grid = np.stack(
-        [_deviance(design, np.array(g), squares, products) for g in grid], axis=-1
-    )
-    best = np.argmin(on_grid, axis=-1)
+    best = np.argmin([deviance(np.array(g)) for g in grid], axis=0)
     low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, _GRID - 1)]
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = deviance(left), deviance(right)
     for _ in range(_GOLDEN_STEPS):
-        reach = _GOLDEN * (high - low)
-        left = _deviance(design, high - reach, squares, products)
-        right = _deviance(design, low + reach, squares, products)
-        low, high = (
-            np.where(left > right, high - reach, low),
-            np.where(left > right, high, low + reach),
+        # The minimum lies left of `right` or right of `left`; one point is kept.
+        to_left = at_left < at_right
+        low, high = np.where(to_left, low, left), np.where(to_left, right, high)
+        new = np.where(
+            to_left, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        )
+        at_new = deviance(new)
+        left, right, at_left, at_right = (
+            np.where(to_left, new, right),
+            np.where(to_left, left, new),
+            np.where(to_left, at_new, at_right),
+            np.where(to_left, at_left, at_new),
         )
     return (low + high) / 2
