@@ -77,7 +77,7 @@ def first_study(
     mos: Sequence[int] = (4, 1, 4, 1),
     vanilla: int = 3,
 ) -> design_lib.Design:
-    """Issue 19's finals: orders by width, vanilla's initialisations in each."""
+    """The first published study: orders by width, vanilla's initialisations in each."""
     return design_lib.planned(
         {name: dict(zip(WIDTHS, costs)) for name, costs in FLOPS.items()},
         {
