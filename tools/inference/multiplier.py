@@ -34,11 +34,13 @@ class Factor:
 
     def __str__(self) -> str:
         if self.bounded:
-            return f"{self.value:.2g}x [{self.low:.2g}, {self.high:.2g}]"
+            return f"{_text(self.value)}x [{_text(self.low)}, {_text(self.high)}]"
         if self.excluded is None:
             return "unbounded: any factor fits"
         low, high = self.excluded
-        return f"unbounded: any factor fits but those from {low:.2g} to {high:.2g}"
+        return (
+            f"unbounded: any factor fits but those from {_text(low)} to {_text(high)}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +120,11 @@ def multipliers(
             factors.append(factor(pair.value, pair.covariance, float(levels.quantile)))
         found.append(Multiplier(comparison.architecture, *factors))
     return found
+
+
+def _text(factor: float) -> str:
+    """Two digits, with the zero of 1.0."""
+    return f"{factor:.1f}" if 1 <= factor < 10 else f"{factor:.2g}"
 
 
 def _power(exponent: float) -> float:

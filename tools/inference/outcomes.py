@@ -6,6 +6,7 @@ The margin is committed before the runs: the largest difference that would not m
 import enum
 
 import numpy as np
+from scipy import stats
 
 from clinometer.tools.inference import errors
 
@@ -53,6 +54,30 @@ def classify(
         ],
         Outcome.WORSE.value,
     )
+
+
+def equivalence_p(
+    value: np.ndarray, standard_error: np.ndarray, degrees: np.ndarray, margin: float
+) -> np.ndarray:
+    """P-value against "differs by the margin or more": two one-sided t tests.
+
+    At or below 0.05 exactly where the 90 % interval lies inside +-margin.
+
+    Args:
+      value: differences, units of the margin, [...].
+      standard_error: [...].
+      degrees: of freedom, [...].
+      margin: above 0.
+
+    Returns:
+      The larger p-value of the two tests, [...].
+
+    Raises:
+      InferenceError: the margin is not a finite number above 0.
+    """
+    check_margin(margin)
+    value = np.asarray(value, np.float64)
+    return stats.t.sf((margin - np.abs(value)) / standard_error, degrees)
 
 
 def check_margin(margin: float) -> None:

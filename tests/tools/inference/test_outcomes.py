@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from clinometer.tools.inference import errors
 from clinometer.tools.inference import outcomes
@@ -38,6 +39,24 @@ def test_the_direction_of_good_swaps_two_outcomes_only():
     assert [swapped.get(o, o) for o in loss] == list(gain)
     mirrored = outcomes.classify(-ends[1], -ends[0], 0.8, higher_is_better=False)
     assert list(mirrored) == list(gain)
+
+
+def test_equivalence_is_a_90_percent_interval_inside_the_margin():
+    rng = np.random.default_rng(2)
+    value, error = rng.normal(0, 0.5, 500), rng.uniform(0.1, 0.6, 500)
+    p = outcomes.equivalence_p(value, error, 7, 1.0)
+    low, high = stats.t.interval(0.9, 7, value, error)
+    inside = (low >= -1.0) & (high <= 1.0)
+    assert 50 < inside.sum() < 450
+    np.testing.assert_array_equal(p <= 0.05, inside)
+    # SciPy's two one-sided tests of one sample.
+    sample = rng.normal(0.2, 1.0, 12)
+    expected = max(
+        stats.ttest_1samp(sample, -1.0, alternative="greater").pvalue,
+        stats.ttest_1samp(sample, 1.0, alternative="less").pvalue,
+    )
+    found = outcomes.equivalence_p(sample.mean(), stats.sem(sample), 11, 1.0)
+    np.testing.assert_allclose(found, expected)
 
 
 @pytest.mark.parametrize("margin", [0.0, -1.0, float("nan"), float("inf")])
