@@ -1,7 +1,8 @@
 #!/bin/bash
 # Writes requirements.lock from pyproject.toml: one file with hashes for every
 # supported Python, with markers where versions differ; and requirements-tpu.lock, the
-# TPU compiler, which few need and whose size would double the set-up. Run by `make lock`.
+# TPU compiler, which few need and whose size would double the set-up; and
+# requirements-stats.lock, statsmodels for one test. Run by `make lock`.
 # Name packages to move only those (`tools/lock.sh optax`); none moves them all.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/.."
@@ -32,3 +33,8 @@ grep -c '==' requirements.lock | sed 's/$/ packages in requirements.lock/'
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" \
   --output-file requirements-tpu.lock <<<"libtpu==${LIBTPU_VERSION}"
+"${VENV}/bin/uv" pip compile - --quiet --universal --python-version 3.11 \
+  --constraint requirements.lock \
+  --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" \
+  --output-file requirements-stats.lock <<<"statsmodels>=0.15,<0.16"

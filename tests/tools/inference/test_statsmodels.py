@@ -10,7 +10,7 @@ from clinometer.tools.inference import linear_model
 from clinometer.tools.inference import power
 from clinometer.tools.inference import simultaneous
 
-_REASON = "statsmodels is not part of the locked setup; pip install statsmodels"
+_REASON = "statsmodels is not installed; `make setup-stats` brings it"
 sm = pytest.importorskip("statsmodels.api", reason=_REASON)
 multitest = pytest.importorskip("statsmodels.stats.multitest", reason=_REASON)
 
