@@ -27,7 +27,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-tpu study test test-slow test-matrix test-tpu lint format build-files lock bazel clean
+.PHONY: FORCE help setup setup-tpu setup-stats study test test-slow test-matrix test-tpu lint format build-files lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -42,6 +42,9 @@ $(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(CXX_FILES)
 
 setup-tpu: $(STAMP) ## add the TPU compiler (130 MB), for `clinometer tpu-cost`
 	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-tpu.lock
+
+setup-stats: $(STAMP) ## add statsmodels, which a test of tools/inference compares with
+	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-stats.lock
 
 study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
 	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \

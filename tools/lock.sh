@@ -1,9 +1,10 @@
 #!/bin/bash
-# Writes two lock files with hashes. Run by `make lock`.
+# Writes three lock files with hashes. Run by `make lock`.
 #
 # requirements.lock is resolved from pyproject.toml for all supported versions of Python,
 # with markers where package versions differ. requirements-tpu.lock holds the TPU
-# compiler, which few users need and which would double the size of the set-up.
+# compiler, which few users need and which would double the size of the set-up;
+# requirements-stats.lock holds statsmodels, which one test compares with.
 # `tools/lock.sh optax` upgrades only the named packages; without arguments, all of them.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/.."
@@ -34,3 +35,8 @@ grep -c '==' requirements.lock | sed 's/$/ packages in requirements.lock/'
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" \
   --output-file requirements-tpu.lock <<<"libtpu==${LIBTPU_VERSION}"
+"${VENV}/bin/uv" pip compile - --quiet --universal --python-version 3.11 \
+  --constraint requirements.lock \
+  --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" \
+  --output-file requirements-stats.lock <<<"statsmodels>=0.15,<0.16"
