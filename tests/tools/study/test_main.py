@@ -63,7 +63,6 @@ def test_claims_that_cannot_be_read_are_said_before_anything_runs(tmp_path, caps
     [
         (["--sizes", "pico nanno"], "did you mean 'nano'"),
         (["--archs", "transfomer"], "transformer"),
-        (["--sizes", ""], "no sizes"),
         (["--archs", "switch", "--sizes", "NL3-PI"], "switch-NL3-PI: num_encoder_la"),
         (["--archs", "funnel", "--sizes", "NL5-PI"], "funnel-NL5-PI: num_blocks: 2"),
         (["--sizes", "NL99999999999-pico"], "'NL99999999999' must be at most 1024"),

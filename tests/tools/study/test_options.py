@@ -100,6 +100,7 @@ def test_every_option_reaches_the_study():
         (["--out", "x" * 300], "has 300 bytes"),
         (["--out", ""], "accepted: a path"),
         (["--stepz", "3"], "unrecognized"),
+        (["--sizes", ""], "no sizes given"),
         (["--config", "nowhere.py"], "no file 'nowhere.py'"),
         (["--config.protocol.train_step=3"], "unknown key 'train_step'"),
         (["--config.protocol.train_steps=x"], "accepted: a whole number"),
