@@ -11,7 +11,7 @@ from clinometer.tools.bazel import source_tree
 ALLOWED = {
     "train/configs/pretrain.py": "default of a configuration",
     "train/configs/finetune.py": "default of a configuration",
-    "tools/study/options.py": "default of a command",
+    "tools/study/configs/study.py": "default of a configuration",
 }
 
 

@@ -11,3 +11,7 @@ class ConfigError(RunError):
 
 class RunHeldError(RunError):
     """Another process is training this run."""
+
+
+class DivergedError(RunError):
+    """The loss or the gradient became NaN or infinite; the name is in the record."""

@@ -25,64 +25,12 @@ from clinometer.train import optimizer
 from clinometer.train import schedules
 from clinometer.train.configs import pretrain
 from clinometer.train.downstream import options as downstream_options
+from clinometer.train.field import Field
 from clinometer.train.run import record as run_record
+from clinometer.train.run import recorded_config
 
 MOST_TOKENS = 1 << 20  # Longest input or output.
 _WIDTH = 80
-
-
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """A configuration field.
-
-    Attributes:
-        meaning: description for `--help`, with the unit and what None means if the
-            field accepts it.
-        accepts: a range of numbers, a tuple of names, `bool` or `str`.
-        optional: whether None is accepted too.
-    """
-
-    meaning: str
-    accepts: ranges.Whole | ranges.Real | tuple[str, ...] | type
-    optional: bool = False
-
-    def check(self, value: Any) -> None:
-        """Checks the type and range of a value.
-
-        Raises:
-            OptionError: the value has the wrong type or is out of range.
-        """
-        if value is None and self.optional:
-            return
-        if isinstance(self.accepts, tuple):
-            if value not in self.accepts:
-                raise OptionError(
-                    f"unknown {ranges.shown(value)}; accepted: "
-                    f"{', '.join(self.accepts)}"
-                )
-            return
-        if not isinstance(value, self._types()) or (
-            isinstance(value, bool) and self.accepts is not bool
-        ):
-            raise OptionError(f"got {ranges.shown(value)}, accepted: {self.choices}")
-        if not isinstance(self.accepts, type):
-            self.accepts.check(value)
-
-    @property
-    def choices(self) -> str:
-        """Description of the accepted values."""
-        if isinstance(self.accepts, tuple):
-            *others, last = self.accepts
-            words = f"{', '.join(others)} or {last}"
-        else:
-            named = {bool: "true or false", str: "a string"}
-            words = named.get(self.accepts, str(self.accepts))
-        return words + (", or none" if self.optional else "")
-
-    def _types(self) -> tuple[type, ...]:
-        if isinstance(self.accepts, type):
-            return (self.accepts,)
-        return (int, float) if isinstance(self.accepts, ranges.Real) else (int,)
 
 
 _AT_LEAST_ONE = ranges.Whole(1)
@@ -226,6 +174,26 @@ _COMMON = {
         optional=True,
     ),
     "profile.num_steps": Field("Number of steps to profile.", _AT_LEAST_ONE),
+    "study.role": Field(
+        "What the run is for in a study; set, like all of study.*, by `clinometer "
+        "study` and only recorded. None outside of studies.",
+        recorded_config.ROLES,
+        optional=True,
+    ),
+    "study.pass_number": Field(
+        "Pass of the study that the run belongs to.", _AT_LEAST_ONE, optional=True
+    ),
+    "study.claims": Field(
+        "SHA-256 of the file of claims that the run is to decide.", str, optional=True
+    ),
+    "study.rate_table": Field(
+        "SHA-256 of the table that the learning rate is from.", str, optional=True
+    ),
+    "study.fixed_rate": Field(
+        "The learning rate, if it is one for all runs of the study.",
+        _POSITIVE,
+        optional=True,
+    ),
     "data.store": Field(
         "Path of a token store, made by `clinometer tokenize`. Required.", str, True
     ),

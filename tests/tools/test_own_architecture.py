@@ -93,6 +93,7 @@ def test_every_command_takes_it(shell):
     shell(
         *("study", "--archs", "averaging", "--sizes", "pico", "--replicate", ""),
         *("--steps", "8", "--store", "store", "--out", "study"),
+        *("--learning-rate", "0.006"),
         *("--downstream", "rte", "--data", "data", "--downstream-steps", "4"),
     )
     shell("report", "study")

@@ -20,6 +20,7 @@ from clinometer.train import validation as evaluate
 from clinometer.train.host import pauses
 from clinometer.train.run import checkpoints
 from clinometer.train.run import metrics_log
+from clinometer.train.run import record
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +201,7 @@ def test_a_validation_that_is_not_finite_stops_the_run(
     error = capsys.readouterr().err
     assert "step 8: the validation loss is nan. Last good checkpoint: 4" in error
     assert whole_runs.record(workdir)["status"] == "failed"
+    assert record.read(workdir).diverged
 
 
 def test_a_pause_is_told_and_marked(finished, arguments, tmp_path, capsys, monkeypatch):

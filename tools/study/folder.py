@@ -19,6 +19,7 @@ from clinometer.train.run import json_file
 _FREE_PREFIXES = ("log.", "checkpoint.", "profile.")
 # These are paths. Their contents are compared by hash, since they may have moved.
 _FREE_FIELDS = ("data.store", "data.folder", "initial.run")
+_MARKS = ("study.role", "study.pass_number", "study.fixed_rate")
 
 
 @contextlib.contextmanager
@@ -82,17 +83,52 @@ def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
 
 
 def write_settings(
-    out: pathlib.Path, command: str, settings: Mapping[str, Any]
+    out: pathlib.Path,
+    command: str,
+    settings: Mapping[str, Any],
+    passes: Mapping[str, int],
 ) -> None:
-    """Writes the command and the shared settings to OUT/study.json.
+    """Writes the command, the shared settings and the planned runs to OUT/study.json.
 
     Args:
         out: the study's folder.
         command: the command that started the study.
         settings: config key -> value, shared by all runs.
+        passes: name of a planned run -> its pass. Those of earlier commands in this
+            folder are kept.
     """
-    contents = {"format_version": 1, "command": command, "settings": dict(settings)}
+    contents = {
+        "format_version": 1,
+        "command": command,
+        "settings": dict(settings),
+        "passes": {**planned(out), **passes},
+    }
     json_file.write(out / "study.json", contents)
+
+
+def planned(out: pathlib.Path) -> dict[str, int]:
+    """Returns name -> pass of the planned runs of a study's folder.
+
+    Args:
+        out: the study's folder; without study.json, nothing is planned.
+
+    Raises:
+        StudyError: study.json cannot be read.
+    """
+    path = out / "study.json"
+    if not path.is_file():
+        return {}
+    try:
+        passes = json_file.read_object(path).get("passes", {})
+        if not isinstance(passes, dict) or any(
+            type(number) is not int or number < 1 for number in passes.values()
+        ):
+            raise ValueError(
+                f"passes is {ranges.shown(passes)}; accepted: an object of numbers"
+            )
+    except (OSError, ValueError) as error:
+        raise errors.StudyError(f"{path}: cannot be read ({error})") from error
+    return passes
 
 
 def has_finished(run: pathlib.Path) -> bool:
@@ -101,10 +137,12 @@ def has_finished(run: pathlib.Path) -> bool:
     return directory.has_record and records.read_record(directory).finished
 
 
-def is_finished(
+def is_over(
     run: pathlib.Path, expected: Mapping[str, Any], corpus: Mapping[str, Any]
 ) -> bool:
-    """Returns whether the run directory holds this run and the run is finished.
+    """Returns whether the run directory holds this run and the run is over.
+
+    It is over if it finished or diverged; the same command would diverge again.
 
     Args:
         run: the directory; it need not exist.
@@ -130,6 +168,8 @@ def is_finished(
         if not field.startswith(_FREE_PREFIXES)
         and field not in _FREE_FIELDS
         and value is not None
+        # Runs of earlier versions do not say what they are for.
+        and not (field in _MARKS and field not in recorded)
     }
     learned = {
         "corpus_hash": record.data.corpus_hash,
@@ -146,4 +186,4 @@ def is_finished(
                 f"{run} holds a run with {field} = {there!r}; this study has {here!r}. "
                 "Choose another folder with --out."
             )
-    return record.finished
+    return record.finished or record.diverged

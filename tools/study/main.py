@@ -1,10 +1,13 @@
 """Implements `clinometer study`: trains a list of runs, then writes the report."""
 
 import argparse
-import contextlib
+from collections.abc import Sequence
+import dataclasses
 import pathlib
 import shlex
+import shutil
 import sys
+import time
 
 from clinometer.data import errors as data_errors
 from clinometer.kernels import devices
@@ -12,28 +15,23 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.models.architectures import registry
 from clinometer.tools.fit import errors as fit_errors
 from clinometer.tools.report import build
-from clinometer.tools.report import formats
 from clinometer.tools.report import records
+from clinometer.tools.study import carrying
 from clinometer.tools.study import errors
-from clinometer.tools.study import executor as executor_lib
 from clinometer.tools.study import folder
 from clinometer.tools.study import options as options_lib
+from clinometer.tools.study import passes as passes_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
-from clinometer.tools.study import progress as progress_lib
 from clinometer.tools.study import protocol as protocol_lib
-from clinometer.tools.study import runner
+from clinometer.tools.study import run_rates
 from clinometer.tools.study import summary
+from clinometer.tools.study import tune
+from clinometer.tools.study.claims import errors as claims_errors
+from clinometer.tools.study.claims import file as claims_file
+from clinometer.tools.study.claims import verdicts
 from clinometer.train import errors as train_errors
 from clinometer.train import exit_codes
-from clinometer.train.run import directory as run_directory
-
-_ENDINGS = {
-    exit_codes.DONE: "finished",
-    exit_codes.STOPPED: "stopped and saved",
-    exit_codes.HELD: "in use by another process",
-}
-_TAIL_LINES = 15
 
 
 def main(argv: list[str]) -> int:
@@ -43,21 +41,25 @@ def main(argv: list[str]) -> int:
     try:
         devices.check()
         runs = _plan(options)
+        if options.tune:
+            with folder.locked(options.out) as lock:
+                return tune.tune(options, runs, _store(options), command, lock)
+        claims = _claims(options)
+        marked = [
+            dataclasses.replace(run, claims=claims and claims.sha256) for run in runs
+        ]
+        # A missing rate is said before the corpus is made.
+        rated = run_rates.rate(options.study, marked, options.out, None)
         if options.dry_run:
-            store = str(options.store or "EMBEDDED_STORE")
-            for run in runs:
-                work = [phases.pretraining(options, run, store)]
-                if options.downstream:
-                    work.append(phases.finetuning(options, run, store))
-                for one in work:
-                    print(f"{one.name}: {shlex.join(one.command)}")
+            _print(options, rated.runs)
             return exit_codes.DONE
         with folder.locked(options.out) as lock:
-            return _study(options, runs, command, lock)
+            return _study(options, rated.runs, claims, command, lock)
     except BrokenPipeError:
         raise  # The runs have saved; `cli.main` reports the error.
     except (
         errors.StudyError,
+        claims_errors.ClaimsError,
         records.RecordError,
         fit_errors.FitError,
         data_errors.DataError,
@@ -72,73 +74,170 @@ def main(argv: list[str]) -> int:
         return exit_codes.STOPPED
 
 
+def _print(options: argparse.Namespace, runs: Sequence[plan.PlannedRun]) -> None:
+    """Prints the commands of a study."""
+    store = str(options.study.store or "EMBEDDED_STORE")
+    for run in runs:
+        work = [phases.pretraining(options, run, store)]
+        if options.study.protocol.downstream.mixture:
+            work.append(phases.finetuning(options, run, store))
+        for one in work:
+            print(f"{one.name}: {shlex.join(one.command)}")
+
+
 def _study(
-    options: argparse.Namespace, runs: list[plan.PlannedRun], command: str, lock: int
+    options: argparse.Namespace,
+    planned: Sequence[plan.PlannedRun],
+    claims: claims_file.ClaimsFile | None,
+    command: str,
+    lock: int,
 ) -> int:
     """Runs the study, with the folder's lock held; returns the exit code."""
-    settings = phases.protocol(options).settings()
+    started = time.monotonic()
+    settings = _settings(options, planned)
     folder.check_settings(options.out, settings)
     phases.check_downstream(options)
     store = _store(options)
-    stages = (
-        ("runs", options.steps, lambda: phases.pretrainings(options, runs, store)),
-        (
-            "fine-tunings",
-            options.downstream_steps,
-            lambda: phases.finetunings(options, runs, store),
-        ),
-    )
-    failed, unfinished = [], 0
-    for what, steps, find in stages:
-        work = find()
-        pending = [one for one in work if not one.finished]
-        if work:
-            finished = len(work) - len(pending)
-            print(
-                f"{len(work)} {what}: {finished} already finished, {len(pending)} to do"
-            )
-        if not pending:
-            continue
-        folder.write_settings(options.out, command, settings)
-        state = _carry_out(options, pending, steps, lock)
-        unfinished += sum(state.exit_codes.get(one.name) != 0 for one in pending)
-        if state.interrupted and unfinished:
-            print(f"Stopped with {unfinished} {what} left. To resume:\n  {command}")
-            return exit_codes.STOPPED
-        fine = (exit_codes.DONE, exit_codes.STOPPED)
-        failed += [n for n, c in state.exit_codes.items() if c not in fine]
-        if failed and not options.keep_going:
+    corpus_hash = phases.corpus_of(store)["corpus_hash"]
+    rated = run_rates.rate(options.study, planned, options.out, corpus_hash)
+    work = phases.pretrainings(options, rated.runs, store)
+    for remark in rated.remarks:
+        print(f"Note: {remark}.")
+    done = sum(one.finished for one in work)
+    print(f"{len(work)} runs: {done} already finished, {len(work) - done} to do")
+    if claims is not None:
+        _copy_claims(claims, options.out)
+    passes = {run.name: run.pass_number or 1 for run in rated.runs}
+    folder.write_settings(options.out, command, settings, passes)
+    outcome = _Outcome()
+    parts: Sequence[Sequence[plan.PlannedRun]] = [rated.runs]
+    deadline = None
+    if options.max_hours is not None:
+        parts = passes_lib.split(rated.runs)
+        deadline = started + 3600 * options.max_hours
+    for part in parts:
+        _carry_out_part(options, part, store, lock, deadline, outcome)
+        if outcome.ended or (outcome.failed and not options.keep_going):
             break
-    if any(folder.has_finished(phases.run_folder(options, run)) for run in runs):
+    if outcome.interrupted:
+        print(f"Stopped. To resume:\n  {command}")
+        return exit_codes.STOPPED
+    if any(folder.has_finished(phases.run_folder(options, r)) for r in rated.runs):
         report = build.build(options.out)
         print(summary.render(report))
-    if failed:
-        print(f"Failed: {', '.join(failed)}", file=sys.stderr)
+        runs = records.load_runs(options.out)
+        for judged in verdicts.of_folder(options.out, runs, report.rows):
+            print(judged.told)
+    standing = passes_lib.of_folder(options.out)
+    if standing.diverged or options.max_hours is not None:
+        print(standing.told)
+    if outcome.failed:
+        print(f"Failed: {', '.join(outcome.failed)}", file=sys.stderr)
         return exit_codes.FAILED
-    if unfinished:
-        print(f"{unfinished} left to do. To resume:\n  {command}")
+    if outcome.unfinished or outcome.ended:
+        print(f"There is work left. To resume:\n  {command}")
         return exit_codes.STOPPED
     return exit_codes.DONE
 
 
+@dataclasses.dataclass
+class _Outcome:
+    """What has happened so far."""
+
+    failed: list[str] = dataclasses.field(default_factory=list)
+    unfinished: int = 0
+    interrupted: bool = False
+    over_time: bool = False
+
+    @property
+    def ended(self) -> bool:
+        return self.interrupted or self.over_time
+
+
+def _carry_out_part(
+    options: argparse.Namespace,
+    runs: Sequence[plan.PlannedRun],
+    store: str,
+    lock: int,
+    deadline: float | None,
+    outcome: _Outcome,
+) -> None:
+    """Pretrains and fine-tunes some of the runs; adds to the outcome."""
+    downstream = options.study.protocol.downstream
+    stages = (
+        (phases.pretrainings, options.study.protocol.train_steps),
+        (phases.finetunings, downstream.train_steps),
+    )
+    for find, steps in stages:
+        work = find(options, runs, store)
+        pending = [one for one in work if not one.finished]
+        if find is phases.finetunings and work:
+            done = len(work) - len(pending)
+            print(
+                f"{len(work)} fine-tunings: {done} already finished, "
+                f"{len(pending)} to do"
+            )
+        if not pending:
+            continue
+        state = carrying.carry_out(options, pending, steps, lock, deadline)
+        folders = {one.name: one.folder for one in pending}
+        for name, path in folders.items():
+            code = state.exit_codes.get(name)
+            if code == exit_codes.DONE or carrying.has_diverged(path):
+                continue
+            outcome.unfinished += 1
+            if code not in (None, exit_codes.STOPPED):
+                outcome.failed.append(name)
+        outcome.interrupted |= state.interrupted and outcome.unfinished > 0
+        outcome.over_time |= state.over_time
+        if outcome.ended or (outcome.failed and not options.keep_going):
+            return
+
+
+def _settings(
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun]
+) -> dict[str, object]:
+    """Returns what all runs of the folder share, for study.json."""
+    study, first = options.study, runs[0]
+    shared = {
+        "schedule.learning_rate": first.fixed_rate,
+        "study.rate_table": first.rate_table,
+        "study.claims": first.claims,
+        # Folders of earlier versions don't say that they are not a pilot's.
+        "study.role": None if study.role == plan.FINAL else study.role,
+    }
+    given = {key: value for key, value in shared.items() if value is not None}
+    return study.protocol.settings() | given
+
+
 def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
     """Returns the planned runs with canonical names; raises ConfigError on bad ones."""
-    runs = plan.plan_runs(
-        options.archs,
-        options.sizes,
-        options.seeds,
-        replicate_seeds=options.replicate,
-        replicate_largest=options.replicate_largest,
-    )
-    named = []
-    for run in runs:
+    named = {}
+    for run in options.study.runs:
         try:
             model = registry.parse(run.model).canonical
             phases.count(options, model)
         except ValueError as error:
             raise train_errors.ConfigError(f"{run.model}: {error}") from error
-        named.append(plan.PlannedRun(model, run.seed))
-    return list(dict.fromkeys(named))
+        renamed = dataclasses.replace(run, model=model)
+        named.setdefault(renamed.name, renamed)
+    return list(named.values())
+
+
+def _claims(options: argparse.Namespace) -> claims_file.ClaimsFile | None:
+    if options.study.claims is None:
+        return None
+    try:
+        return claims_file.load(options.study.claims)
+    except claims_errors.ClaimsError as error:
+        raise train_errors.ConfigError(f"config.claims: {error}") from error
+
+
+def _copy_claims(claims: claims_file.ClaimsFile, out: pathlib.Path) -> None:
+    """Copies the claims to the study's folder, where the report finds them."""
+    copy = out / claims_file.FILE_NAME
+    if copy.resolve() != claims.path.resolve():
+        shutil.copyfile(claims.path, copy)
 
 
 def _store(options: argparse.Namespace) -> str:
@@ -146,83 +245,9 @@ def _store(options: argparse.Namespace) -> str:
     # Imported here because it loads the packages that read and tokenize corpora.
     from clinometer.data.corpus import embedded
 
-    if options.store is not None:
-        return str(options.store)
+    if options.study.store is not None:
+        return str(options.study.store)
     return str(embedded.ensure_store(vocab_size=protocol_lib.VOCAB_SIZE))
-
-
-def _carry_out(
-    options: argparse.Namespace, pending: list[phases.RunCommand], steps: int, lock: int
-) -> runner.State:
-    """Runs the pending work, the longest first, and prints its progress."""
-    costs = phases.costs(options, pending)
-    folders = {one.name: one.folder for one in pending}
-    for path in folders.values():
-        path.mkdir(parents=True, exist_ok=True)
-    order = sorted(pending, key=lambda one: (-costs[one.name], one.name))
-    tasks = [
-        runner.Command(one.name, one.command, one.folder / "log.txt") for one in order
-    ]
-    progress = progress_lib.StudyProgress(
-        folders, costs, steps=steps, jobs=options.jobs, out=sys.stdout
-    )
-
-    def on_start(task: runner.Command) -> None:
-        step = progress_lib.read_standing(folders[task.name]).step
-        started = f"resuming at step {step}" if step else "starting"
-        progress.say(f"{task.name}: {started}")
-
-    def on_end(task: runner.Command, code: int) -> None:
-        words = _ENDINGS.get(code)
-        if words is None:
-            ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-            words = f"FAILED ({ended}); last lines of {task.log}:\n{_tail(task.log)}"
-        progress.say(f"{task.name}: {words}{_result(folders[task.name], code)}")
-
-    interrupts = runner.Interrupts()
-    told = []
-
-    def on_tick(state: runner.State) -> None:
-        if state.stopping and state.running and not told:
-            told.append(True)
-            progress.say("Stopping; the runs are saving. Press Ctrl-C to kill them.")
-        progress.tick(list(state.running), [task.name for task in state.waiting])
-
-    with interrupts.catch(), contextlib.closing(progress):
-        executor = executor_lib.LocalExecutor(
-            options.jobs, warn=progress.say, keep_open=(lock,)
-        )
-        return runner.run_all(
-            tasks,
-            executor,
-            jobs=options.jobs,
-            interrupts=interrupts,
-            on_start=on_start,
-            on_end=on_end,
-            on_tick=on_tick,
-            keep_going=options.keep_going,
-        )
-
-
-def _result(run: pathlib.Path, code: int) -> str:
-    """Returns the loss or scores, and the wall time, of a run that finished."""
-    if code != 0:
-        return ""
-    record = records.read_record(run_directory.RunDirectory(run))
-    total = formats.duration(record.wall_seconds.total)
-    if record.downstream and record.downstream.tasks:
-        listed = (
-            f"{task} {formats.with_error(found.best, found.standard_error)}"
-            for task, found in sorted(record.downstream.tasks.items())
-        )
-        return f", {', '.join(listed)}, {total}"
-    loss = formats.fixed(record.metrics.validation_loss, 4)
-    return f", validation loss {loss}, {total}"
-
-
-def _tail(log: pathlib.Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(f"    {line}" for line in lines[-_TAIL_LINES:])
 
 
 if __name__ == "__main__":

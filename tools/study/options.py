@@ -4,13 +4,19 @@ import argparse
 import os
 import pathlib
 import re
+from typing import Any
+
+from ml_collections import config_dict
 
 from clinometer import models
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.study import cores
-from clinometer.tools.study import protocol
+from clinometer.tools.study import study_config
+from clinometer.tools.study.configs import study as default
+from clinometer.train import config as config_lib
+from clinometer.train import errors
 from clinometer.train import exit_codes
 
 _EXIT_CODES = exit_codes.described(
@@ -23,18 +29,34 @@ _EXIT_CODES = exit_codes.described(
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Returns the options; prints a message and exits if one is invalid."""
+    """Returns the options; prints a message and exits if one is invalid.
+
+    The values of the configuration are in `study`, see `study_config.Study`. Options
+    that were given take precedence over `--config.KEY=VALUE`, and that over the file.
+    """
+    usual = default.get_config()
     parser = argparse.ArgumentParser(
         prog="clinometer study",
+        usage="%(prog)s [options] [--config.KEY=VALUE ...]",
         description="Trains a list of runs (architecture x size x seed), measures and "
         "fine-tunes each, and writes OUT/runs.csv and OUT/report.html. Give the same "
         "command again to resume a study: finished runs are skipped, interrupted runs "
         "are resumed. Ctrl-C lets the runs save and stops; a second Ctrl-C kills them. "
         "By default the study trains the vanilla Transformer at four laptop sizes on "
-        "the embedded corpus.",
-        epilog=f"{_EXIT_CODES}. Lists are separated by blanks or commas.",
+        "the embedded corpus. Each run's learning rate is that of a table of tuned "
+        "rates, or one for all with --learning-rate.",
+        epilog=f"{_EXIT_CODES}. Lists are separated by blanks or commas. The defaults "
+        "above are those of the default configuration.",
     )
     add = parser.add_argument
+    add(
+        "--config",
+        type=outputs.given,
+        default=default.__file__,
+        metavar="FILE",
+        help="configuration of the study, a Python file with a function get_config "
+        "(default: tools/study/configs/study.py); --config.KEY=VALUE sets a field",
+    )
     add(
         "--out",
         type=_folder,
@@ -44,36 +66,33 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add(
         "--archs",
         type=_architectures,
-        default="transformer",
         metavar="LIST",
-        help='architectures, or "all" (default: "%(default)s")',
+        help=f'architectures, or "all" (default: "{" ".join(usual.architectures)}")',
     )
     add(
         "--sizes",
         type=_names,
-        default="pico nano micro milli",
         metavar="LIST",
         help="sizes from small to large, with or without operators, e.g. "
-        '"pico NL4-NA" (default: "%(default)s")',
+        f'"pico NL4-NA" (default: "{" ".join(usual.sizes)}")',
     )
     add(
         "--seeds",
         type=ranges.listed(ranges.SEED),
-        default="0",
         metavar="LIST",
-        help='seeds to train every size with (default: "%(default)s")',
+        help='seeds to train every size with (default: "0")',
     )
     add(
         "--replicate",
         type=ranges.listed(ranges.SEED),
-        default="1",
         metavar="LIST",
         help="additional seeds for the first size, to measure the spread between "
-        'seeds; "" for none (default: "%(default)s")',
+        'seeds; "" for none (default: "1")',
     )
     add(
         "--replicate-largest",
         action="store_true",
+        default=None,
         help="also train the last size with these additional seeds",
     )
     add(
@@ -88,17 +107,29 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add(
         "--steps",
         type=ranges.Whole(1),
-        default=protocol.Protocol.train_steps,
         metavar="N",
-        help="training steps of each run (default: %(default)s)",
+        help=f"training steps of each run (default: {usual.protocol.train_steps})",
     )
     add(
         "--learning-rate",
         type=ranges.Real(without_least=True),
-        default=protocol.Protocol.learning_rate,
         metavar="X",
-        help="peak learning rate of the schedule (warmup, constant, linear decay; "
-        "default: %(default)s)",
+        help="peak learning rate of all runs (default: each run's rate in the table of "
+        "tuned rates). One rate for all sizes can double a difference between them, "
+        "hide it or reverse it",
+    )
+    add(
+        "--rates",
+        type=_folder,
+        metavar="FILE",
+        help="table of tuned learning rates (default: OUT/rates.json, which --tune "
+        "writes; without it, the one that is shipped)",
+    )
+    add(
+        "--tune",
+        action="store_true",
+        help="measure the learning rates for these architectures, sizes and steps, "
+        "add them to OUT/rates.json, or to the file of --rates, and stop",
     )
     add(
         "--store",
@@ -109,24 +140,29 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--downstream",
-        default=protocol.DownstreamSettings.mixture,
         metavar="MIXTURE",
         help="tasks to fine-tune each run on after pretraining, in the form of "
         '`clinometer finetune --mixture`; "" for none (default: three probes generated '
-        'from the embedded corpus, "%(default)s")',
+        f'from the embedded corpus, "{usual.downstream.mixture}")',
     )
     add(
         "--downstream-steps",
         type=ranges.Whole(1),
-        default=protocol.DownstreamSettings.train_steps,
         metavar="N",
-        help="steps of each fine-tuning (default: %(default)s)",
+        help=f"steps of each fine-tuning (default: {usual.downstream.train_steps})",
     )
     add(
         "--data",
         type=_folder,
         metavar="DIR",
         help="folder with the releases of the downstream tasks; not needed for probes",
+    )
+    add(
+        "--max-hours",
+        type=ranges.Real(without_least=True),
+        metavar="H",
+        help="train pass by pass, let the runs save after H hours and stop; claims use "
+        "the complete passes (default: no limit)",
     )
     add(
         "--keep-going",
@@ -139,13 +175,61 @@ def parse(argv: list[str]) -> argparse.Namespace:
         action="store_true",
         help="print the runs and their commands without starting them",
     )
-    options = parser.parse_args(argv)
-    if not options.dry_run:
-        try:
+    options, overrides = parser.parse_known_args(argv)
+    try:
+        strange = [word for word in overrides if not word.startswith("--config.")]
+        if strange and not overrides[0].startswith("--config."):
+            raise OptionError(f"unrecognized arguments: {' '.join(strange)}")
+        if not options.dry_run:
             outputs.check_folder("--out", options.out)
-        except OptionError as error:
-            parser.error(str(error))
+        options.study = _study(options, overrides)
+        if options.tune and options.study.learning_rate is not None:
+            raise OptionError("--tune: must not be given with --learning-rate")
+        if options.tune and options.dry_run:
+            raise OptionError("--tune: must not be given with --dry-run")
+        if options.tune and options.max_hours is not None:
+            raise OptionError("--tune: must not be given with --max-hours")
+        if options.rates is not None and options.learning_rate is not None:
+            raise OptionError("--rates: must not be given with --learning-rate")
+    except (OptionError, errors.ConfigError) as error:
+        parser.error(str(error))
     return options
+
+
+def _study(options: argparse.Namespace, overrides: list[str]) -> study_config.Study:
+    """Returns the study of the configuration, with the options that were given."""
+    config = config_lib.load(options.config, overrides)
+    study_config.check_names(config)
+    values = config_lib.to_dict(config)
+    given = {
+        key: value
+        for key, value in (
+            ("architectures", options.archs),
+            ("sizes", options.sizes),
+            ("design.seeds", options.seeds),
+            ("design.replicate", options.replicate),
+            ("design.replicate_largest", options.replicate_largest),
+            ("protocol.train_steps", options.steps),
+            ("protocol.learning_rate", options.learning_rate),
+            ("protocol.rates", options.rates),
+            ("store", options.store),
+            ("downstream.mixture", options.downstream),
+            ("downstream.train_steps", options.downstream_steps),
+            ("downstream.data", options.data),
+        )
+        if value is not None
+    }
+    for key, value in given.items():
+        *groups, name = key.split(".")
+        node = values[groups[0]] if groups else values
+        node[name] = _plain(value)
+    return study_config.read(config_dict.ConfigDict(values))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return str(value) if isinstance(value, pathlib.Path) else value
 
 
 def _folder(text: str) -> pathlib.Path:

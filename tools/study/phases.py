@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import pathlib
 
@@ -18,11 +19,13 @@ from clinometer.models.counting import counts
 from clinometer.tools.study import folder
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
+from clinometer.tools.study import sweep
 from clinometer.train import config as config_lib
 from clinometer.train import errors as train_errors
 from clinometer.train import sources
 from clinometer.train.downstream import finetune
 from clinometer.train.run import directory as run_directory
+from clinometer.train.run import recorded_config
 
 # Folder of the study's fine-tuning, next to those that users create.
 FINETUNING = "study"
@@ -37,7 +40,8 @@ class RunCommand:
         folder: the run directory that the command writes.
         command: the command and its arguments.
         model: the model's name.
-        finished: whether the run was finished before this command of the study.
+        finished: whether the run was over before this command of the study: finished or
+            diverged.
     """
 
     name: str
@@ -47,19 +51,6 @@ class RunCommand:
     finished: bool = False
 
 
-def protocol(options: argparse.Namespace) -> protocol_lib.Protocol:
-    """Returns the protocol with the settings of the command's options."""
-    return protocol_lib.Protocol(
-        train_steps=options.steps,
-        learning_rate=options.learning_rate,
-        downstream=protocol_lib.DownstreamSettings(
-            mixture=options.downstream,
-            data=None if options.data is None else str(options.data),
-            train_steps=options.downstream_steps,
-        ),
-    )
-
-
 def pretraining(
     options: argparse.Namespace, run: plan.PlannedRun, store: str
 ) -> RunCommand:
@@ -67,14 +58,14 @@ def pretraining(
 
     Args:
         options: options of the command.
-        run: the planned run.
+        run: the planned run, whose learning rate is known.
         store: path of the token store.
     """
     command = python_child.module(
         "clinometer.train.main",
         f"--config={protocol_lib.config_argument(run)}",
         f"--workdir={run_folder(options, run)}",
-        *protocol_lib.overrides(protocol(options), run, store),
+        *protocol_lib.overrides(options.study.protocol, run, store),
     )
     return RunCommand(run.name, run_folder(options, run), command, run.model)
 
@@ -89,7 +80,7 @@ def finetuning(
         run: the planned run.
         store: path of the token store.
     """
-    settings = protocol(options).downstream
+    settings = options.study.protocol.downstream
     source = run_folder(options, run)
     workdir = run_directory.RunDirectory(source).finetunings_path / FINETUNING
     command = python_child.module(
@@ -99,13 +90,13 @@ def finetuning(
         *([f"--data={settings.data}"] if settings.data else []),
         f"--store={store}",
         f"--workdir={workdir}",
-        *protocol_lib.downstream_overrides(protocol(options), run),
+        *protocol_lib.downstream_overrides(options.study.protocol, run),
     )
     return RunCommand(f"{run.name} fine-tuning", workdir, command, run.model)
 
 
 def pretrainings(
-    options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun], store: str
 ) -> list[RunCommand]:
     """Returns the pretrainings of all runs.
 
@@ -117,23 +108,19 @@ def pretrainings(
     Raises:
         StudyError: a run's folder holds a run with another config or corpus.
     """
-    manifest = sources.open_store(store, "--store").manifest
-    corpus = {
-        "corpus_hash": manifest.corpus_hash,
-        "vocabulary_sha256": manifest.vocabulary["sha256"],
-    }
+    corpus = corpus_of(store)
     found = []
     for run in runs:
         config = config_lib.load(
             protocol_lib.config_argument(run),
-            protocol_lib.overrides(protocol(options), run, store),
+            protocol_lib.overrides(options.study.protocol, run, store),
         )
         found.append(_compared(pretraining(options, run, store), config, corpus))
     return found
 
 
 def finetunings(
-    options: argparse.Namespace, runs: list[plan.PlannedRun], store: str
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun], store: str
 ) -> list[RunCommand]:
     """Returns the fine-tunings of the runs whose pretraining is finished.
 
@@ -145,7 +132,8 @@ def finetunings(
     Raises:
         StudyError: a fine-tuning's folder holds one with another config.
     """
-    settings = protocol(options).downstream
+    protocol = options.study.protocol
+    settings = protocol.downstream
     found = []
     for run in runs if settings.mixture else ():
         source = run_folder(options, run)
@@ -155,17 +143,32 @@ def finetunings(
                 settings.mixture,
                 settings.data,
                 store=store,
-                overrides=protocol_lib.downstream_overrides(protocol(options), run),
+                overrides=protocol_lib.downstream_overrides(
+                    options.study.protocol, run
+                ),
             )
             found.append(_compared(finetuning(options, run, store), config, {}))
     return found
+
+
+def corpus_of(store: str) -> dict[str, str]:
+    """Returns `corpus_hash` and `vocabulary_sha256` of a token store.
+
+    Raises:
+        ConfigError: there is no store.
+    """
+    manifest = sources.open_store(store, "--store").manifest
+    return {
+        "corpus_hash": manifest.corpus_hash,
+        "vocabulary_sha256": manifest.vocabulary["sha256"],
+    }
 
 
 def _compared(
     work: RunCommand, config: config_dict.ConfigDict, corpus: Mapping[str, str]
 ) -> RunCommand:
     flat = config_lib.flatten(config_lib.to_dict(config))
-    finished = folder.is_finished(work.folder, flat, corpus)
+    finished = folder.is_over(work.folder, flat, corpus)
     return dataclasses.replace(work, finished=finished)
 
 
@@ -175,7 +178,7 @@ def check_downstream(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: a task is unknown or its files are missing.
     """
-    settings = protocol(options).downstream
+    settings = options.study.protocol.downstream
     if not settings.mixture:
         return
     try:
@@ -221,7 +224,7 @@ def count(
     Raises:
         ValueError: there is no such model.
     """
-    shape = protocol(options)
+    shape = options.study.protocol
     return counts.count(
         model,
         batch_size=shape.batch_size,
@@ -233,4 +236,6 @@ def count(
 
 def run_folder(options: argparse.Namespace, run: plan.PlannedRun) -> pathlib.Path:
     """Returns the directory of a run."""
+    if run.role == recorded_config.SWEEP:
+        return sweep.folder_of(options.out, run)
     return options.out / "runs" / run.name

@@ -3,7 +3,8 @@
 The defaults are for a laptop: short sequences, a small vocabulary, no dropout. Such
 short runs are limited by the number of updates rather than by model size, so batches
 are small and the learning rate decays to zero. A fit over them ranks these runs; it
-doesn't say what the sizes would reach if trained to convergence.
+doesn't say what the sizes would reach if trained to convergence. The peak learning rate
+is not among these settings: it belongs to each run, see `run_rates`.
 """
 
 import dataclasses
@@ -69,7 +70,6 @@ class Protocol:
         encoder_length: S, in tokens; 128 gives 29 decoder tokens, from 141 raw tokens.
         dropout_rate: of all dropouts.
         dtype: of the computation.
-        learning_rate: peak of the schedule.
         warmup_fraction: part of the steps with linear warmup.
         decay_fraction: part of the steps with linear decay, at the end.
         downstream: settings of the fine-tuning.
@@ -81,17 +81,12 @@ class Protocol:
     encoder_length: int = 128
     dropout_rate: float = 0.0
     dtype: str = "float32"
-    # The rate at which sizes differ most relative to seeds. At 0.014, 0.01 and 0.006,
-    # pico ends at 4.35 (3,600 steps), 4.44 and 4.65 nats; milli is better than micro by
-    # 0.018, 0.036 and 0.085; and two seeds of pico differ by 0.020, 0.021 and 0.031.
-    # A higher rate would give every size a lower loss, but the study compares sizes.
-    learning_rate: float = 0.006
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.5
     downstream: DownstreamSettings = DownstreamSettings()
 
     def settings(self) -> dict[str, object]:
-        """Returns config key -> value, except for the model, seed and token store."""
+        """Returns config key -> value, except for the model, seed, rate and store."""
         steps = self.train_steps
         return {
             "train_steps": steps,
@@ -100,7 +95,6 @@ class Protocol:
             "data.batch_size": self.batch_size,
             "data.encoder_length": self.encoder_length,
             "schedule.name": "wsd",
-            "schedule.learning_rate": self.learning_rate,
             "schedule.warmup_fraction": self.warmup_fraction,
             "schedule.decay_fraction": self.decay_fraction,
             # With the default of 128 Adafactor would factor only milli's moments.
@@ -112,6 +106,14 @@ class Protocol:
             "log.health_every_steps": max(1, steps // 6),
         }
 
+    def rate_settings(self) -> dict[str, object]:
+        """Returns the settings that decide which learning rate is the best."""
+        return {
+            key: value
+            for key, value in self.settings().items()
+            if not key.startswith(("eval.", "checkpoint.", "log."))
+        }
+
 
 def config_argument(run: plan.PlannedRun) -> str:
     """Returns the value of the trainer's --config for a run."""
@@ -121,19 +123,22 @@ def config_argument(run: plan.PlannedRun) -> str:
 def overrides(protocol: Protocol, run: plan.PlannedRun, store: str) -> list[str]:
     """Returns the trainer's arguments after --config: `--config.key=value`.
 
-    All runs see the same batches in the same order. The seed only determines the
-    initialization and dropout, so the spread between seeds is the noise in a comparison
-    of sizes.
+    The seed determines only the initialization and dropout. Runs with the same order of
+    the data see the same batches.
 
     Args:
         protocol: the shared settings.
-        run: the run.
+        run: the run, whose learning rate is known.
         store: path of the token store.
     """
+    marks = {f"study.{key}": value for key, value in run.marks().items()}
     values = {
         "seed": run.seed,
         "data.store": store,
+        **({} if run.order is None else {"data.order": run.order}),
         **protocol.settings(),
+        "schedule.learning_rate": run.learning_rate,
+        **{key: value for key, value in marks.items() if value is not None},
     }
     return [f"--config.{key}={value}" for key, value in values.items()]
 

@@ -40,6 +40,7 @@ class State:
         exit_codes: name -> exit code, of tasks that have ended.
         stopping: whether no more tasks are started.
         interrupted: whether that is because of a signal.
+        over_time: whether that is because the time was over.
     """
 
     waiting: list[Command]
@@ -47,6 +48,7 @@ class State:
     exit_codes: dict[str, int] = dataclasses.field(default_factory=dict)
     stopping: bool = False
     interrupted: bool = False
+    over_time: bool = False
 
 
 class Interrupts:
@@ -85,6 +87,8 @@ def run_all(
     on_end: Callable[[Command, int], None] = lambda task, code: None,
     on_tick: Callable[[State], None] = lambda state: None,
     keep_going: bool = True,
+    is_failure: Callable[[Command], bool] = lambda task: True,
+    is_over_time: Callable[[], bool] = lambda: False,
 ) -> State:
     """Runs tasks in the given order, `jobs` at a time, without retries.
 
@@ -101,6 +105,9 @@ def run_all(
         on_tick: called with the state a few times per second.
         keep_going: whether to continue with the other tasks after a failure, rather
             than to stop them.
+        is_failure: whether a task with an exit code other than 0 counts as failed.
+        is_over_time: whether the time is over: the running tasks are then asked to save
+            and stop, and no more are started.
 
     Returns:
         The final state.
@@ -116,9 +123,14 @@ def run_all(
                     del state.running[name]
                     state.exit_codes[name] = code
                     on_end(by_name[name], code)
-            failed = any(code != 0 for code in state.exit_codes.values())
-            if not state.stopping and (interrupts.count or (failed and not keep_going)):
+            failed = any(
+                code != 0 and is_failure(by_name[name])
+                for name, code in state.exit_codes.items()
+            )
+            ends = interrupts.count or (failed and not keep_going)
+            if not state.stopping and (ends or is_over_time()):
                 state.stopping, state.interrupted = True, interrupts.count > 0
+                state.over_time = not ends
                 for handle in state.running.values():
                     executor.cancel(handle)
             if interrupts.count > 1 and not killed:

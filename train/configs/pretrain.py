@@ -87,6 +87,14 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.profile = config_dict.ConfigDict()
     config.profile.start_step = config_dict.placeholder(int)
     config.profile.num_steps = 3
+
+    # Set by `clinometer study`; only recorded.
+    config.study = config_dict.ConfigDict()
+    config.study.role = config_dict.placeholder(str)
+    config.study.pass_number = config_dict.placeholder(int)
+    config.study.claims = config_dict.placeholder(str)
+    config.study.rate_table = config_dict.placeholder(str)
+    config.study.fixed_rate = config_dict.placeholder(float)
     return config
 
 

@@ -102,7 +102,7 @@ class Bookkeeping:
             checkpoints: the checkpoints of the run.
 
         Raises:
-            RunError: the loss or the gradient is NaN or infinite.
+            DivergedError: the loss or the gradient is NaN or infinite.
         """
         problem = step_log.nonfinite(values)
         if problem is not None:
@@ -136,11 +136,11 @@ class Bookkeeping:
             problem: description of the value, for the message.
 
         Raises:
-            RunError: always.
+            DivergedError: always.
         """
         checkpoints.wait()
         good = checkpoints.steps[-1] if checkpoints.steps else "none"
-        raise errors.RunError(
+        raise errors.DivergedError(
             f"{problem}. Last good checkpoint: {good}; no later one was saved"
         )
 

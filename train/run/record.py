@@ -19,6 +19,8 @@ from clinometer.train import errors
 from clinometer.train.run import json_file
 from clinometer.train.run import metrics_log
 from clinometer.train.run import schema
+from clinometer.train.run.recorded_config import Config
+from clinometer.train.run.recorded_config import Study
 from clinometer.train.run.schema import Number
 from clinometer.train.run.schema import Part
 from clinometer.train.run.schema import optional
@@ -29,45 +31,6 @@ STATUSES = ("running", "finished", "stopped", "failed")
 PRETRAINING = "pretraining"
 FINETUNING = "finetuning"
 KINDS = (PRETRAINING, FINETUNING)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(Part):
-    """`config.model`; the fields of the model's config are in `rest`."""
-
-    name: str | None = optional(null=False)
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The fields of the model's config that are not None."""
-        return {field: v for field, v in self.rest.items() if v is not None}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(Part):
-    """`config.data`."""
-
-    encoder_length: int | None = optional(null=False)
-    decoder_length: int | None = optional()  # Fine-tuning only.
-    mixture: str | None = optional()  # Fine-tuning only.
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScheduleConfig(Part):
-    """`config.schedule`."""
-
-    learning_rate: Number | None = optional(null=False)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(Part):
-    """The configuration of the run; fields that no reader needs are in `rest`."""
-
-    train_steps: int | None = optional(null=False)
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    schedule: ScheduleConfig = ScheduleConfig()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -284,6 +247,17 @@ class Record(Part):
     def finished(self) -> bool:
         """Whether the run completed its last step."""
         return self.status == "finished"
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss or the gradient became NaN or infinite, which ended it."""
+        name = errors.DivergedError.__name__
+        return self.status == "failed" and (self.error or "").startswith(f"{name}:")
+
+    @property
+    def study(self) -> Study:
+        """What the run is for in a study."""
+        return self.config.study
 
 
 def from_json(contents: Mapping[str, Any]) -> Record:

@@ -37,7 +37,10 @@ def test_other_settings_are_refused_by_name(tmp_path):
         "log.every_steps": 20,
     }
     folder.check_settings(tmp_path, settings)
-    folder.write_settings(tmp_path, "clinometer study", settings)
+    folder.write_settings(tmp_path, "clinometer study", settings, {"a": 1, "b": 2})
+    assert folder.planned(tmp_path) == {"a": 1, "b": 2}
+    folder.write_settings(tmp_path, "clinometer study", settings, {"b": 3})
+    assert folder.planned(tmp_path) == {"a": 1, "b": 3}
     folder.check_settings(tmp_path, {**settings, "log.every_steps": 5})
     with pytest.raises(
         errors.StudyError, match=r"schedule.learning_rate = 0.03.* 0.05"
@@ -46,14 +49,16 @@ def test_other_settings_are_refused_by_name(tmp_path):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(errors.StudyError, match="study.json: cannot be read"):
         folder.check_settings(tmp_path, settings)
+    with pytest.raises(errors.StudyError, match="study.json: cannot be read"):
+        folder.planned(tmp_path)
 
 
 @pytest.mark.parametrize("status", ["running", "finished", "stopped", "failed"])
 def test_finished_means_finished(tmp_path, status):
     run = tmp_path / "run"
-    assert not folder.is_finished(run, _CONFIG, _CORPUS)
+    assert not folder.is_over(run, _CONFIG, _CORPUS)
     synthetic_study.write_run(run, synthetic_study.record(status=status))
-    assert folder.is_finished(run, _CONFIG, _CORPUS) == (status == "finished")
+    assert folder.is_over(run, _CONFIG, _CORPUS) == (status == "finished")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +74,7 @@ def test_finished_means_finished(tmp_path, status):
 def test_another_run_is_refused_by_name(tmp_path, config, corpus, field):
     run = synthetic_study.write_run(tmp_path / "run", synthetic_study.record())
     with pytest.raises(errors.StudyError, match=field):
-        folder.is_finished(run, {**_CONFIG, **config}, {**_CORPUS, **corpus})
+        folder.is_over(run, {**_CONFIG, **config}, {**_CORPUS, **corpus})
 
 
 def test_what_does_not_change_a_run_may_differ(tmp_path):
@@ -86,4 +91,33 @@ def test_what_does_not_change_a_run_may_differ(tmp_path):
         "data.store": "/elsewhere",
         "log.every_steps": 7,
     }
-    assert folder.is_finished(run, expected, _CORPUS)
+    assert folder.is_over(run, expected, _CORPUS)
+
+
+def test_a_run_that_diverged_is_over(tmp_path):
+    error = "DivergedError: step 7: the loss is nan"
+    record = synthetic_study.record(status="failed", error=error)
+    run = synthetic_study.write_run(tmp_path / "run", record)
+    assert folder.is_over(run, _CONFIG, _CORPUS)
+    assert not folder.has_finished(run)
+
+
+def test_what_a_run_is_for_is_compared_if_it_says_so(tmp_path):
+    record = synthetic_study.record()
+    run = synthetic_study.write_run(tmp_path / "earlier", record)
+    expected = {**_CONFIG, "study.role": "final", "study.pass_number": 1}
+    assert folder.is_over(run, expected, _CORPUS)
+    # Claims that were not there before the run are not its own.
+    with pytest.raises(errors.StudyError, match="study.claims = None"):
+        folder.is_over(run, {**expected, "study.claims": "ab"}, _CORPUS)
+    record["config"]["study"] = {"role": "sweep", "pass_number": None}
+    run = synthetic_study.write_run(tmp_path / "run", record)
+    with pytest.raises(errors.StudyError, match="study.role = 'sweep'"):
+        folder.is_over(run, expected, _CORPUS)
+
+
+@pytest.mark.parametrize("passes", [3, {"a": "1"}, {"a": 0}, {"a": True}])
+def test_damaged_passes_are_told(tmp_path, passes):
+    (tmp_path / "study.json").write_text(json.dumps({"passes": passes}))
+    with pytest.raises(errors.StudyError, match="passes is"):
+        folder.planned(tmp_path)

@@ -13,11 +13,13 @@ import pytest
 
 from clinometer.tools.study import executor
 from clinometer.tools.study import main
+from clinometer.tools.study.tuning import table
 
 
 def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "study"
-    assert main.main(["--dry-run", "--out", str(out), "--sizes", "PI nl4-na"]) == 0
+    given = ["--dry-run", "--out", str(out), "--learning-rate", "0.006"]
+    assert main.main([*given, "--sizes", "PI nl4-na"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
         "transformer-pico-s0",
@@ -31,9 +33,29 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     assert "--config.schedule.learning_rate=0.006" in lines[0]
     assert "-m clinometer.train.downstream.finetune" in lines[1]
     assert f"--from={out}/runs/transformer-pico-s0" in lines[1]
-    assert main.main(["--dry-run", "--out", str(out), "--downstream", ""]) == 0
+    assert main.main([*given, "--downstream", ""]) == 0
     assert "finetune" not in capsys.readouterr().out
     assert not out.exists()
+
+
+def test_without_a_tuned_rate_the_study_says_what_to_do(tmp_path, capsys):
+    rates = tmp_path / "rates.json"
+    table.write(rates, table.Table())
+    out = tmp_path / "study"
+    argv = ["--out", str(out), "--rates", str(rates), "--store", "nowhere"]
+    for more in ([], ["--dry-run"]):
+        assert main.main([*argv, *more]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "--tune" in line and "--learning-rate X" in line
+        assert "transformer-pico" in line and "3000 steps" in line
+    assert not out.exists()
+
+
+def test_claims_that_cannot_be_read_are_said_before_anything_runs(tmp_path, capsys):
+    argv = ["--out", str(tmp_path / "study"), "--learning-rate", "0.006"]
+    assert main.main([*argv, "--config.claims=nowhere.py"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "config.claims: nowhere.py: No such file" in line
 
 
 @pytest.mark.parametrize(
@@ -41,7 +63,6 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     [
         (["--sizes", "pico nanno"], "did you mean 'nano'"),
         (["--archs", "transfomer"], "transformer"),
-        (["--sizes", ""], "no sizes"),
         (["--archs", "switch", "--sizes", "NL3-PI"], "switch-NL3-PI: num_encoder_la"),
         (["--archs", "funnel", "--sizes", "NL5-PI"], "funnel-NL5-PI: num_blocks: 2"),
         (["--sizes", "NL99999999999-pico"], "'NL99999999999' must be at most 1024"),
@@ -54,7 +75,8 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     ],
 )
 def test_bad_input_is_told_before_anything_runs(tmp_path, capsys, argv, words):
-    assert main.main(["--out", str(tmp_path / "study"), *argv]) == 2
+    given = ["--out", str(tmp_path / "study"), "--learning-rate", "0.006"]
+    assert main.main([*given, *argv]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "study" / "runs").exists()
 
@@ -118,6 +140,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
         f"--out={out}",
         f"--store={store}",
         "--sizes=pico nano",
+        "--learning-rate=0.006",
         "--replicate=",
         "--downstream=rte",
         f"--data={_rte(tmp_path / 'data')}",

@@ -4,15 +4,26 @@ import pytest
 
 from clinometer.tests.data.store import empty_store
 from clinometer.tests.tools.report import synthetic_study
+from clinometer.tools.report import records
 from clinometer.tools.study import errors
 from clinometer.tools.study import options as options_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
+from clinometer.tools.study import sweep
 from clinometer.train import config as config_lib
 from clinometer.train import errors as train_errors
 from clinometer.train.downstream import finetune
 
-PICO, NANO = (plan.PlannedRun(f"transformer-{size}", 0) for size in ("pico", "nano"))
+PICO, NANO = (
+    plan.PlannedRun(f"transformer-{size}", 0, learning_rate=0.03)
+    for size in ("pico", "nano")
+)
+
+
+def _parse(tmp_path, *argv):
+    return options_lib.parse(
+        ["--out", str(tmp_path), "--downstream-steps", "30", *argv]
+    )
 
 
 @pytest.fixture
@@ -25,14 +36,14 @@ def store(tmp_path):
 @pytest.fixture
 def options(tmp_path):
     """Returns the options of a study in which pico is pretrained and nano is not."""
-    options = options_lib.parse(["--out", str(tmp_path), "--downstream-steps", "30"])
+    options = _parse(tmp_path)
     for run, status in ((PICO, "finished"), (NANO, "running")):
         record = synthetic_study.record(run.model.split("-")[1], status=status)
         synthetic_study.write_run(phases.run_folder(options, run), record)
     return options
 
 
-def test_finished_runs_are_fine_tuned_and_those_not_again(options, store):
+def test_finished_runs_are_fine_tuned_and_those_not_again(options, store, tmp_path):
     (work,) = phases.finetunings(options, [PICO, NANO], store)
     assert (work.name, work.finished) == ("transformer-pico-s0 fine-tuning", False)
     pico = phases.run_folder(options, PICO)
@@ -42,7 +53,7 @@ def test_finished_runs_are_fine_tuned_and_those_not_again(options, store):
 
     config = finetune.make_config(
         str(pico),
-        options.downstream,
+        options.study.protocol.downstream.mixture,
         None,
         store=store,
         overrides=[x for x in work.command if x.startswith("--config.")],
@@ -51,21 +62,36 @@ def test_finished_runs_are_fine_tuned_and_those_not_again(options, store):
     synthetic_study.write_finetuning(pico, {"cloze": (9, 1)}, config=contents)
     (work,) = phases.finetunings(options, [PICO, NANO], store)
     assert work.finished
-    options.downstream_steps = 31
+    options = _parse(tmp_path, "--downstream-steps", "31")
     with pytest.raises(errors.StudyError, match="train_steps = 30; this study has 31"):
         phases.finetunings(options, [PICO], store)
 
 
-def test_without_tasks_there_is_nothing_to_tune(options, tmp_path):
-    options.downstream = ""
+def test_without_tasks_there_is_nothing_to_tune(tmp_path):
+    options = _parse(tmp_path, "--downstream", "")
     assert phases.finetunings(options, [PICO], store="") == []
     phases.check_downstream(options)
 
 
-def test_missing_files_are_told_before_anything_runs(options, tmp_path):
-    options.downstream = "acceptability,rte"
+def test_missing_files_are_told_before_anything_runs(tmp_path):
+    options = _parse(tmp_path, "--downstream", "acceptability,rte")
     with pytest.raises(train_errors.ConfigError, match="rte needs .* --data DIR"):
         phases.check_downstream(options)
-    options.data = tmp_path
+    options = _parse(
+        tmp_path, "--downstream", "acceptability,rte", "--data", str(tmp_path)
+    )
     with pytest.raises(train_errors.ConfigError, match="looked for glue/RTE/train.tsv"):
         phases.check_downstream(options)
+
+
+def test_sweeps_have_a_folder_that_the_report_does_not_search(options, tmp_path):
+    run = sweep.run_of("transformer-pico", 0.03)
+    work = phases.pretraining(options, run, "somewhere")
+    assert (
+        work.folder == tmp_path / "sweep" / "runs" / "transformer-pico-r0.03-s1000000"
+    )
+    assert "--config.study.role=sweep" in work.command
+    assert "--config.schedule.learning_rate=0.03" in work.command
+    names = [found.name for found in records.load_runs(tmp_path)]
+    synthetic_study.write_run(work.folder, synthetic_study.record())
+    assert [found.name for found in records.load_runs(tmp_path)] == names

@@ -53,3 +53,29 @@ def test_both_ends_and_repeats():
 def test_bad_input(arguments, words):
     with pytest.raises(errors.ConfigError, match=words):
         plan.plan_runs(*arguments)
+
+
+def test_passes_follow_the_seeds_of_a_size():
+    runs = plan.plan_runs(["a"], ["x", "y"], [5, 0], replicate_seeds=[1, 2])
+    passes = {run.name: run.pass_number for run in runs}
+    assert passes == {"a-x-s5": 1, "a-x-s0": 2, "a-x-s1": 3, "a-x-s2": 4} | {
+        "a-y-s5": 1,
+        "a-y-s0": 2,
+    }
+
+
+def test_orders_share_no_initialization():
+    runs = plan.plan_orders("a", ["x", "y"], [2, 1], 3)
+    assert [run.name for run in runs] == [
+        *("a-x-o1-s100", "a-x-o1-s101", "a-x-o1-s102"),
+        *("a-x-o2-s200", "a-x-o2-s201", "a-x-o2-s202"),
+        *("a-y-o1-s100", "a-y-o1-s101", "a-y-o1-s102"),
+    ]
+    assert [run.pass_number for run in runs] == [1, 1, 1, 2, 2, 2, 1, 1, 1]
+    assert len({(run.model, run.seed) for run in runs}) == len(runs)
+
+
+def test_a_sweep_s_run_is_named_by_its_rate():
+    run = plan.PlannedRun("a-x", 7, role="sweep", learning_rate=0.0212132)
+    assert run.name == "a-x-r0.0212132-s7"
+    assert run.marks()["role"] == "sweep"

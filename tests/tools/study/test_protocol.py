@@ -1,5 +1,7 @@
 """Tests that the trainer's config gets the settings of the study's protocol."""
 
+import dataclasses
+
 import pytest
 
 from clinometer.tools.study import plan
@@ -10,6 +12,7 @@ from clinometer.train.configs import finetune
 
 def _config(run, settings=None):
     settings = settings or protocol.Protocol()
+    run = dataclasses.replace(run, learning_rate=0.03, rate_table="ab", claims="cd")
     config = config_lib.load(
         protocol.config_argument(run), protocol.overrides(settings, run, "/some/store")
     )
@@ -32,9 +35,14 @@ def test_the_trainer_reads_the_protocol():
         "train_steps": 3000,
         "optimizer.name": "adafactor",
         "schedule.name": "wsd",
-        "schedule.learning_rate": 0.006,
+        "schedule.learning_rate": 0.03,
         "schedule.warmup_fraction": 0.05,
         "schedule.decay_fraction": 0.5,
+        "study.role": "final",
+        "study.pass_number": 1,
+        "study.rate_table": "ab",
+        "study.claims": "cd",
+        "study.fixed_rate": None,
     }
     assert {field: config[field] for field in expected} == expected
     # At least 20 windows for the speed, after two are discarded.
@@ -79,3 +87,19 @@ def test_experts_have_a_dropout_of_their_own():
     overrides = protocol.downstream_overrides(protocol.Protocol(), run)
     config = config_lib.overridden(config, overrides)
     assert config.model.expert_dropout_rate == config.model.dropout_rate == 0.0
+
+
+def test_only_a_design_with_orders_sets_the_order():
+    run = plan.PlannedRun("transformer-pico", 0, learning_rate=0.03)
+    settings = protocol.Protocol()
+    assert not any("data.order" in x for x in protocol.overrides(settings, run, "s"))
+    run = dataclasses.replace(run, order=3)
+    assert "--config.data.order=3" in protocol.overrides(settings, run, "s")
+
+
+def test_intervals_do_not_decide_the_rate():
+    short = protocol.Protocol(train_steps=3)
+    assert short.rate_settings()["train_steps"] == 3
+    assert "data.batch_size" in short.rate_settings()
+    assert not any("every_steps" in key for key in short.rate_settings())
+    assert "schedule.learning_rate" not in short.settings()

@@ -117,3 +117,33 @@ def test_an_error_of_our_own_stops_the_runs(tmp_path):
             on_tick=tick,
         )
     assert executor.events == ["start a", "stop a"]
+
+
+def test_when_the_time_is_over_the_tasks_save_and_no_more_start(tmp_path):
+    executor, ticks = _Executor(), []
+    tasks = _tasks(tmp_path, ("a", 9, 0), ("b", 9, 0), ("c", 1, 0))
+    state = runner.run_all(
+        tasks,
+        executor,
+        jobs=2,
+        interrupts=runner.Interrupts(),
+        on_tick=ticks.append,
+        is_over_time=lambda: len(ticks) > 3,
+    )
+    assert executor.events == ["start a", "start b", "stop a", "stop b"]
+    assert state.exit_codes == {"a": 42, "b": 42}
+    assert state.over_time and not state.interrupted
+
+
+def test_a_failure_that_is_none_stops_nothing(tmp_path):
+    executor = _Executor()
+    tasks = _tasks(tmp_path, ("diverges", 1, 1), ("b", 2, 0))
+    state = runner.run_all(
+        tasks,
+        executor,
+        jobs=1,
+        interrupts=runner.Interrupts(),
+        keep_going=False,
+        is_failure=lambda task: task.name != "diverges",
+    )
+    assert state.exit_codes == {"diverges": 1, "b": 0} and not state.stopping

@@ -1,0 +1,105 @@
+"""Tests the verdicts of a study's folder: passes, diverged runs, wrong claims."""
+
+import json
+import shutil
+
+import pytest
+
+from clinometer.tests.tools.report import synthetic_study
+from clinometer.tests.tools.study.claims import example_claims
+from clinometer.tools.report import records
+from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.study.claims import errors
+from clinometer.tools.study.claims import file
+from clinometer.tools.study.claims import verdicts
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Returns a study of two passes, of which the second has one run left."""
+    shutil.copy(example_claims.PATH, tmp_path / "claims.py")
+    for size, seed, number in (("pico", 0, 1), ("milli", 0, 1), ("pico", 1, 2)):
+        _write(tmp_path, size, seed, number)
+    passes = {"transformer-pico-s0": 1, "transformer-milli-s0": 1}
+    passes |= {"transformer-pico-s1": 2, "transformer-milli-s1": 2}
+    (tmp_path / "study.json").write_text(json.dumps({"passes": passes}))
+    return tmp_path
+
+
+def _write(folder, size, seed, number, **changes):
+    record = synthetic_study.record(size, seed, **changes)
+    record["config"]["study"] = {
+        "role": "final",
+        "pass_number": number,
+        "claims": file.load(example_claims.PATH).sha256,
+    }
+    name = f"transformer-{size}-s{seed}"
+    shutil.rmtree(folder / "runs" / name, ignore_errors=True)
+    synthetic_study.write_run(folder / "runs" / name, record)
+
+
+def _judged(folder):
+    runs = records.load_runs(folder)
+    rows = [rows_lib.make_row(run) for run in runs]
+    found = verdicts.of_folder(folder, runs, rows)
+    return {judged.claim.name: judged for judged in found}
+
+
+def test_only_complete_passes_are_used(study):
+    judged = _judged(study)
+    assert judged["gain"].verdict.outcome == "supported"
+    losses = [
+        synthetic_study.record(size)["metrics"]["validation/loss"]
+        for size in ("pico", "milli")
+    ]
+    assert judged["gain"].verdict.numbers == {
+        "gain": pytest.approx(losses[0] - losses[1])
+    }
+    # The second run of pico belongs to a pass that is not complete.
+    assert judged["replicated"].verdict.outcome == "undecided"
+    _write(study, "milli", 1, 2)
+    assert _judged(study)["replicated"].verdict.outcome == "supported"
+
+
+def test_a_diverged_run_leaves_its_cell_s_claims_undecided(study):
+    _write(study, "milli", 0, 1, status="failed", error="DivergedError: step 3: nan")
+    judged = _judged(study)["gain"]
+    assert judged.verdict.outcome == "undecided"
+    assert judged.told.startswith("undecided: vanilla gains with size (")
+    assert "transformer-milli-s0 diverged" in judged.told
+
+
+def test_other_claims_are_refused(study):
+    text = (study / "claims.py").read_text()
+    (study / "claims.py").write_text(f"{text}\n# Changed afterwards.\n")
+    with pytest.raises(errors.ClaimsError, match="was made for claims"):
+        _judged(study)
+
+
+def test_a_study_without_claims_has_no_verdicts(tmp_path):
+    synthetic_study.write_study(tmp_path)
+    assert _judged(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("runs.column('speed')", "claim 'a': unknown metric 'speed'"),
+        ("1 / 0", "claim 'a': ZeroDivisionError"),
+        ("None", "claim 'a': returned NoneType; accepted: Verdict"),
+    ],
+)
+def test_a_claim_that_is_wrong_is_one_line(tmp_path, study, body, words):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from clinometer.tools.study.claims import claim\n"
+        "def get_claims():\n"
+        f"    return [claim.Claim('a', 'b', lambda runs: {body})]\n"
+    )
+    runs = records.load_runs(study)
+    used = verdicts.observed.Runs(
+        [verdicts.observe(run, rows_lib.make_row(run)) for run in runs]
+    )
+    with pytest.raises(errors.ClaimsError) as caught:
+        verdicts.judge(file.load(path), used)
+    assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -1,0 +1,97 @@
+"""The runs that a claim is judged by."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+from clinometer.kernels.options.errors import did_you_mean
+from clinometer.tools.study.claims import errors
+
+
+class Undecidable(Exception):  # noqa: N818
+    """Raised where the runs cannot decide a claim; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A final run.
+
+    Attributes:
+        name: its name.
+        architecture: its architecture.
+        width: d_model.
+        order: number of the order of the data, or None.
+        seed: its seed.
+        diverged: whether it was stopped because its loss was NaN or infinite.
+        values: metric -> value: the numeric columns of runs.csv, None if missing.
+    """
+
+    name: str
+    architecture: str
+    width: int
+    order: int | None
+    seed: int
+    diverged: bool
+    values: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """A list of runs."""
+
+    runs: Sequence[Run]
+
+    def __len__(self) -> int:
+        """Returns the number of runs, those that diverged included."""
+        return len(self.runs)
+
+    @property
+    def architectures(self) -> list[str]:
+        """The architectures that occur, sorted."""
+        return sorted({run.architecture for run in self.runs})
+
+    @property
+    def widths(self) -> list[int]:
+        """The widths that occur, from small to large."""
+        return sorted({run.width for run in self.runs})
+
+    def select(self, **fields: Any) -> "Runs":
+        """Returns the runs with these values of `Run`'s fields.
+
+        Args:
+            **fields: such as `architecture="transformer", width=16`.
+        """
+        return Runs(
+            [
+                run
+                for run in self.runs
+                if all(getattr(run, name) == value for name, value in fields.items())
+            ]
+        )
+
+    def column(self, metric: str) -> list[float]:
+        """Returns a metric of all runs, in the order of `runs`.
+
+        Args:
+            metric: a numeric column of runs.csv, such as "validation_loss_nats".
+
+        Raises:
+            ClaimsError: there is no such metric.
+            Undecidable: there are no runs, or one diverged or lacks the value.
+        """
+        if not self.runs:
+            raise Undecidable("there are no finished runs of this kind")
+        known = self.runs[0].values
+        if metric not in known:
+            raise errors.ClaimsError(
+                f"unknown metric {metric!r}{did_you_mean(metric, known)}; accepted: "
+                "the numeric columns of runs.csv"
+            )
+        lost = [run.name for run in self.runs if run.diverged]
+        if lost:
+            raise Undecidable(f"{', '.join(lost)} diverged")
+        missing = [run.name for run in self.runs if run.values.get(metric) is None]
+        if missing:
+            raise Undecidable(f"{', '.join(missing)}: no {metric}")
+        return [float(run.values[metric]) for run in self.runs]

@@ -1,0 +1,1 @@
+"""Studies as configuration files, for `clinometer study --config FILE`."""

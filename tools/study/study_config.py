@@ -1,0 +1,238 @@
+"""Reads the configuration of a study into typed values."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+from ml_collections import config_dict
+
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
+from clinometer.kernels.options.errors import did_you_mean
+from clinometer.tools.study import plan
+from clinometer.tools.study import protocol as protocol_lib
+from clinometer.train import config as config_lib
+from clinometer.train import errors
+from clinometer.train.field import Field
+from clinometer.train.run import recorded_config
+
+ROLES = (recorded_config.FINAL, recorded_config.PILOT)
+_BY_ARCHITECTURE = "design.by_architecture."
+_AT_LEAST_ONE = ranges.Whole(1)
+_SHARE = ranges.Real(0, 1)
+_POSITIVE = ranges.Real(without_least=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Listed:
+    """Accepts tuples of values."""
+
+    each: Field
+
+    def check(self, value: Any) -> None:
+        if not isinstance(value, tuple):
+            raise OptionError(
+                f"got {ranges.shown(value)}, accepted: a tuple, each of "
+                f"{self.each.choices}"
+            )
+        for one in value:
+            self.each.check(one)
+
+
+_NAMES = _Listed(Field("", str))
+_SEEDS = _Listed(Field("", ranges.SEED))
+_ORDERS = _Listed(Field("", _AT_LEAST_ONE))
+_INITIALIZATIONS = Field("", _AT_LEAST_ONE)
+_ANY_ARCHITECTURE = {
+    "sizes": _NAMES,
+    "orders": _ORDERS,
+    "initializations": _INITIALIZATIONS,
+}
+_FIELDS = {
+    "architectures": _NAMES,
+    "sizes": _NAMES,
+    "store": Field("", str, optional=True),
+    "claims": Field("", str, optional=True),
+    "design.role": Field("", ROLES),
+    "design.seeds": _SEEDS,
+    "design.replicate": _SEEDS,
+    "design.replicate_largest": Field("", bool),
+    "design.orders": _ORDERS,
+    "design.initializations": _INITIALIZATIONS,
+    "protocol.learning_rate": Field("", _POSITIVE, optional=True),
+    "protocol.rates": Field("", str, optional=True),
+    "protocol.extrapolate": Field("", bool),
+    "protocol.train_steps": Field("", _AT_LEAST_ONE),
+    "protocol.batch_size": Field("", _AT_LEAST_ONE),
+    "protocol.encoder_length": Field("", _AT_LEAST_ONE),
+    "protocol.dropout_rate": Field("", ranges.Real(0, 1, without_most=True)),
+    "protocol.dtype": Field("", ("float32", "bfloat16")),
+    "protocol.warmup_fraction": Field("", _SHARE),
+    "protocol.decay_fraction": Field("", _SHARE),
+    "downstream.mixture": Field("", str),
+    "downstream.data": Field("", str, optional=True),
+    "downstream.train_steps": Field("", _AT_LEAST_ONE),
+    "downstream.learning_rate": Field("", _POSITIVE),
+    "downstream.rows": Field("", _AT_LEAST_ONE),
+    "downstream.examples": Field("", _AT_LEAST_ONE),
+    "downstream.decoder_length": Field("", _AT_LEAST_ONE),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """The configuration of a study, checked.
+
+    Attributes:
+        runs: the planned runs, by the names of the config; without learning rates.
+        architectures: their names.
+        store: path of the token store; None for the embedded corpus.
+        claims: path of the file of claims, or None.
+        role: role of the runs, one of `ROLES`.
+        protocol: the settings that all runs share.
+        learning_rate: the rate of all runs; None for the table's.
+        rates: path of the table of rates; None for the default.
+        extrapolate: whether widths beyond the swept ones have a rate.
+    """
+
+    runs: tuple[plan.PlannedRun, ...]
+    architectures: tuple[str, ...]
+    store: str | None
+    claims: str | None
+    role: str
+    protocol: protocol_lib.Protocol
+    learning_rate: float | None
+    rates: str | None
+    extrapolate: bool
+
+
+def read(config: config_dict.ConfigDict) -> Study:
+    """Returns the checked values of a configuration.
+
+    Raises:
+        ConfigError: a field is unknown, missing or out of range, or two fields exclude
+            each other; the message names them.
+    """
+    flat = check_names(config)
+    for name, field in _FIELDS.items():
+        _check(name, field, flat[name])
+    own = _by_architecture(config)
+    protocol = protocol_lib.Protocol(
+        **_own_fields(protocol_lib.Protocol, config.protocol),
+        downstream=protocol_lib.DownstreamSettings(
+            **_own_fields(protocol_lib.DownstreamSettings, config.downstream)
+        ),
+    )
+    role = config.design.role
+    if config.claims and role == recorded_config.PILOT:
+        raise errors.ConfigError("config.claims: must be none for a pilot")
+    runs = [dataclasses.replace(run, role=role) for run in _runs(config, own)]
+    return Study(
+        runs=tuple(runs),
+        architectures=tuple(config.architectures),
+        store=config.store,
+        claims=config.claims,
+        role=role,
+        protocol=protocol,
+        learning_rate=config.protocol.learning_rate,
+        rates=config.protocol.rates,
+        extrapolate=config.protocol.extrapolate,
+    )
+
+
+def check_names(config: config_dict.ConfigDict) -> dict[str, Any]:
+    """Returns the configuration as a flat dict, with all fields and no other.
+
+    Raises:
+        ConfigError: a field is unknown or missing.
+    """
+    flat = config_lib.flatten(config_lib.to_dict(config))
+    for name in flat:
+        if name not in _FIELDS and not name.startswith(_BY_ARCHITECTURE):
+            raise errors.ConfigError(
+                f"config.{name}: unknown key{did_you_mean(name, _FIELDS)}; see "
+                "tools/study/configs/study.py for all fields"
+            )
+    for name in _FIELDS:
+        if name not in flat:
+            raise errors.ConfigError(
+                f"config.{name}: missing; begin with the default configuration, see "
+                "tools/study/configs/study.py"
+            )
+    return flat
+
+
+def _runs(
+    config: config_dict.ConfigDict, own: Mapping[str, Mapping[str, Any]]
+) -> list[plan.PlannedRun]:
+    design = config.design
+    by_orders = bool(design.orders) or any("orders" in each for each in own.values())
+    if by_orders:
+        for name in ("seeds", "replicate", "replicate_largest"):
+            if design[name]:
+                raise errors.ConfigError(
+                    f"config.design.{name}: got {design[name]}; must be empty in a "
+                    "design with orders, whose runs have seeds of their own"
+                )
+    elif design.initializations != 1 or any(
+        "initializations" in x for x in own.values()
+    ):
+        raise errors.ConfigError(
+            "config.design.initializations: needs design.orders; use design.seeds"
+        )
+    if not config.architectures:
+        raise errors.ConfigError("no architectures given; a study needs at least one")
+    runs = []
+    for architecture in config.architectures:
+        mine = own.get(architecture, {})
+        sizes = mine.get("sizes", config.sizes)
+        if by_orders:
+            counts = mine.get("orders", design.orders)
+            number = mine.get("initializations", design.initializations)
+            runs += plan.plan_orders(architecture, sizes, counts, number)
+        else:
+            runs += plan.plan_runs(
+                [architecture],
+                sizes,
+                design.seeds,
+                replicate_seeds=design.replicate,
+                replicate_largest=design.replicate_largest,
+            )
+    return list(dict.fromkeys(runs))
+
+
+def _by_architecture(config: config_dict.ConfigDict) -> dict[str, dict[str, Any]]:
+    """Returns architecture -> the fields of its own."""
+    found = config_lib.to_dict(config.design.by_architecture)
+    for architecture, fields in found.items():
+        place = f"{_BY_ARCHITECTURE}{architecture}"
+        if architecture not in config.architectures:
+            raise errors.ConfigError(
+                f"config.{place}: {architecture} is not among config.architectures, "
+                f"{', '.join(config.architectures)}"
+            )
+        if not isinstance(fields, dict):
+            raise errors.ConfigError(
+                f"config.{place}: got {ranges.shown(fields)}, accepted: a ConfigDict "
+                f"of {', '.join(_ANY_ARCHITECTURE)}"
+            )
+        for name, value in fields.items():
+            if name not in _ANY_ARCHITECTURE:
+                raise errors.ConfigError(
+                    f"config.{place}.{name}: unknown key; accepted: "
+                    f"{', '.join(_ANY_ARCHITECTURE)}"
+                )
+            _check(f"{place}.{name}", _ANY_ARCHITECTURE[name], value)
+    return found
+
+
+def _check(name: str, field: Field | _Listed, value: Any) -> None:
+    try:
+        field.check(value)
+    except OptionError as error:
+        raise errors.ConfigError(f"config.{name}: {error}") from None
+
+
+def _own_fields(kind: type, config: config_dict.ConfigDict) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in config.items() if name in names}
