@@ -231,8 +231,10 @@ _COMMON = {
     ),
     "data.batch_size": Field("Number of rows per training batch.", _ROWS),
     "data.encoder_length": Field("Length of the encoder input, in tokens.", _LENGTH),
-    "data.seed": Field(
-        "Seed for the order of the data and for the spans masked in pretraining.",
+    "data.order": Field(
+        "Order of the training data, as a seed: of the order of the rows and, in "
+        "pretraining, of the masked spans. Runs with the same value see the same "
+        "batches, whatever their seed.",
         ranges.SEED,
     ),
 }

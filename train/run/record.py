@@ -45,11 +45,17 @@ class ModelConfig(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig(Part):
-    """`config.data`."""
+    """`config.data`; earlier versions called `order` `seed`."""
 
+    order: int | None = optional(null=False)
     encoder_length: int | None = optional(null=False)
     decoder_length: int | None = optional()  # Fine-tuning only.
     mixture: str | None = optional()  # Fine-tuning only.
+
+    @property
+    def data_order(self) -> int | None:
+        """The order of the training data, in records of any version."""
+        return self.rest.get("seed") if self.order is None else self.order
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
