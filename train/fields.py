@@ -209,8 +209,8 @@ _COMMON = {
         ranges.Whole(1, 1 << 20),
     ),
     "log.spike_threshold": Field(
-        "Number of median absolute deviations above the median at which a logged loss "
-        "counts as a spike.",
+        "Rise of the logged loss that counts as a spike, in multiples of the scatter "
+        "of the earlier losses around their trend.",
         _POSITIVE,
     ),
     "log.tensorboard": Field("Whether to write TensorBoard event files.", bool),

@@ -80,7 +80,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.log.every_steps = 100
     config.log.health_every_steps = 1_000
     config.log.spike_window = 50
-    config.log.spike_threshold = 6.0
+    config.log.spike_threshold = 8.0
     config.log.tensorboard = True
     config.log.peak_flops_per_second = config_dict.placeholder(float)
 
