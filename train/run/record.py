@@ -19,6 +19,7 @@ from clinometer.train import errors
 from clinometer.train.run import json_file
 from clinometer.train.run import metrics_log
 from clinometer.train.run import schema
+from clinometer.train.run.recorded_config import Config
 from clinometer.train.run.schema import Number
 from clinometer.train.run.schema import Part
 from clinometer.train.run.schema import optional
@@ -29,51 +30,6 @@ STATUSES = ("running", "finished", "stopped", "failed")
 PRETRAINING = "pretraining"
 FINETUNING = "finetuning"
 KINDS = (PRETRAINING, FINETUNING)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(Part):
-    """`config.model`; the fields of the model's config are in `rest`."""
-
-    name: str | None = optional(null=False)
-
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The fields of the model's config that are not None."""
-        return {field: v for field, v in self.rest.items() if v is not None}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig(Part):
-    """`config.data`; earlier versions called `order` `seed`."""
-
-    order: int | None = optional(null=False)
-    encoder_length: int | None = optional(null=False)
-    decoder_length: int | None = optional()  # Fine-tuning only.
-    mixture: str | None = optional()  # Fine-tuning only.
-
-    @property
-    def data_order(self) -> int | None:
-        """The order of the training data, in records of any version."""
-        return self.rest.get("seed") if self.order is None else self.order
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScheduleConfig(Part):
-    """`config.schedule`."""
-
-    learning_rate: Number | None = optional(null=False)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(Part):
-    """The configuration of the run; fields that no reader needs are in `rest`."""
-
-    train_steps: int | None = optional(null=False)
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    schedule: ScheduleConfig = ScheduleConfig()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,6 +97,7 @@ class Data(Part):
     corpus_hash: str | None = optional()  # Pretraining only.
     python_version: str | None = optional()  # Source of the embedded corpus.
     vocabulary_sha256: str | None = optional(null=False)
+    order_protocol: str | None = optional()  # Pretraining only: how order is drawn.
     train_tokens: Number | None = optional()
     tokens_seen: Number | None = optional()
     unique_tokens_seen: Number | None = optional()
@@ -150,20 +107,29 @@ class Data(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Speed(Part):
-    """Speed over windows of steps; medians are None if no window was completed."""
+    """Speed over windows of steps; medians are None if no window was completed.
+
+    Attributes:
+        noisy: whether the speed is left out of fits; see `host/speed.py`.
+        measured_matmul_flops_per_second: of a reference benchmark before the run.
+        measured_matmul_flops_per_second_after: of the same after it.
+    """
 
     steps_per_second_median: Number | None = None
     steps_per_second_iqr: Number | None = None
+    steps_per_second_median_error: Number | None = optional()
     tokens_per_second_median: Number | None = None
     num_windows: Number | None = None
     paused_windows: Number | None = None
     window_steps: Number | None = None
     noisy: bool | None = optional(null=False)
     processor_lost_to_others: Number | None = None
+    cores_used_by_others: Number | None = optional()
     mfu: Number | None = None
     peak_flops_per_second: Number | None = None
     fraction_of_measured_matmul: Number | None = None
     measured_matmul_flops_per_second: Number | None = None
+    measured_matmul_flops_per_second_after: Number | None = optional()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
