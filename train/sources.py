@@ -133,6 +133,7 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
             corpus_hash=store.manifest.corpus_hash,
             python_version=store.manifest.python_version,
             vocabulary_sha256=store.vocabulary.sha256,
+            order_protocol=batches_lib.ORDER_PROTOCOL,
             train_tokens=store.manifest.splits["train"]["tokens"],
             tokens_seen=seen,
             unique_tokens_seen=min(seen, batches.num_rows * batches.lengths.raw),
