@@ -157,8 +157,8 @@ _COMMON = {
         ranges.Whole(1, 1 << 20),
     ),
     "log.spike_threshold": Field(
-        "Number of median absolute deviations above the median at which a logged loss "
-        "counts as a spike.",
+        "Rise of the logged loss that counts as a spike, in multiples of the scatter "
+        "of the earlier losses around their trend.",
         _POSITIVE,
     ),
     "log.tensorboard": Field("Whether to write TensorBoard event files.", bool),
@@ -199,8 +199,10 @@ _COMMON = {
     ),
     "data.batch_size": Field("Number of rows per training batch.", _ROWS),
     "data.encoder_length": Field("Length of the encoder input, in tokens.", _LENGTH),
-    "data.seed": Field(
-        "Seed for the order of the data and for the spans masked in pretraining.",
+    "data.order": Field(
+        "Order of the training data, as a seed: of the order of the rows and, in "
+        "pretraining, of the masked spans. Runs with the same value see the same "
+        "batches, whatever their seed.",
         ranges.SEED,
     ),
 }

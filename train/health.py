@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import itertools
+import math
 import re
 import statistics
 from typing import Any
@@ -14,8 +16,12 @@ Tree = Mapping[str, Mapping[str, jax.Array]]  # {module: {name: array}}
 QUANTITIES = ("gradient_rms", "parameter_rms", "update_ratio")
 
 _LAYER = re.compile(r"/(layer_\d+|layers/layer)(?=/|$)")
-# Fewest losses from which their spread is estimated.
-_MIN_HISTORY = 8
+# A rise is measured from the median of this many losses.
+_LEVEL = 3
+# The usual rise is the median of this many.
+_LATEST = 5
+# Fewest rises from which their spread is estimated.
+_MIN_RISES = 8
 
 
 def group_of(module: str) -> str:
@@ -87,17 +93,30 @@ def named(group_names: Sequence[str], values: Any) -> dict[str, float]:
 
 
 def is_spike(loss: float, history: Sequence[float], threshold: float) -> bool:
-    """Returns whether a loss exceeds median + threshold x MAD of the earlier losses.
+    """Returns whether a loss rises more than the scatter of the earlier ones explains.
 
-    MAD is the median absolute deviation.
+    The rise of a loss is its difference from the median of the three losses before it.
+    A spike is a rise above 0 and above the latest rises by `threshold` times the
+    scatter. The scatter is the median absolute difference of consecutive rises over
+    sqrt(2). The trend of a falling loss, which spans far more than its scatter, drops
+    out of both.
 
     Args:
         loss: the new loss.
-        history: the earlier losses; with fewer than 8, no loss counts as a spike.
-        threshold: number of MADs.
+        history: the earlier losses, oldest first; with fewer than 11, no loss counts as
+            a spike.
+        threshold: number of scatters.
     """
-    if len(history) < _MIN_HISTORY:
+    losses = [*history, loss]
+    rises = [
+        value - statistics.median(losses[i - _LEVEL : i])
+        for i, value in enumerate(losses)
+        if i >= _LEVEL
+    ]
+    if len(rises) <= _MIN_RISES:
         return False
-    median = statistics.median(history)
-    deviation = statistics.median(abs(value - median) for value in history)
-    return loss > median + threshold * deviation
+    *earlier, rise = rises
+    changes = (abs(b - a) for a, b in itertools.pairwise(earlier))
+    scatter = statistics.median(changes) / math.sqrt(2)
+    usual = statistics.median(earlier[-_LATEST:])
+    return rise > max(0.0, usual + threshold * scatter)

@@ -119,7 +119,7 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
         "mean_noise_span_length": config.data.mean_noise_span_length,
     }
     try:
-        batches = batches_lib.PretrainBatches(store, seed=config.data.seed, **settings)
+        batches = batches_lib.PretrainBatches(store, seed=config.data.order, **settings)
         eval_batches = batches_lib.EvalBatches(
             store, max_rows=config.eval.max_rows, **settings
         )
@@ -133,6 +133,7 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
             corpus_hash=store.manifest.corpus_hash,
             python_version=store.manifest.python_version,
             vocabulary_sha256=store.vocabulary.sha256,
+            order_protocol=batches_lib.ORDER_PROTOCOL,
             train_tokens=store.manifest.splits["train"]["tokens"],
             tokens_seen=seen,
             unique_tokens_seen=min(seen, batches.num_rows * batches.lengths.raw),
@@ -213,7 +214,7 @@ def finetuning(config: config_dict.ConfigDict, model: models.EncoderDecoder) -> 
             **lengths,
         }
         batches = finetune_batches.FinetuneBatches(
-            train, rates, seed=data.seed, **settings
+            train, rates, seed=data.order, **settings
         )
         eval_batches = finetune_batches.FinetuneEvalBatches(
             validation, max_rows=evaluation.max_rows, **settings

@@ -44,6 +44,9 @@ class MakeBatch(Protocol):
 # Seed of the evaluation set's corruption, fixed so that all runs use the same rows.
 _EVAL_SEED = 20211104
 PREFETCH_BATCHES = 4
+# How `PretrainBatches` draws the order of the data from its seed. Runs of different
+# protocols do not share orders, even where their seeds are equal.
+ORDER_PROTOCOL = "shuffled epochs"
 
 
 class PretrainBatches:

@@ -47,9 +47,39 @@ def test_measure():
         assert len(named) == 6
 
 
-def test_spikes():
-    history = [1.0, 1.1, 0.9, 1.0, 1.2, 0.8, 1.0, 1.0]
-    # The median is 1.0 and the median absolute deviation 0.05.
-    assert health.is_spike(1.31, history, threshold=6.0)
-    assert not health.is_spike(1.29, history, threshold=6.0)
-    assert not health.is_spike(100.0, history[:7], threshold=6.0)
+def _run(seed, noise=0.03):
+    """Returns the logged losses of a run of 30 records: a decay with noise."""
+    steps = np.arange(30)
+    scatter = np.random.default_rng(seed).normal(0, noise, 30)
+    return (4.5 + 3.1 * np.exp(-steps / 4) + scatter).tolist()
+
+
+def _marks(losses):
+    return [health.is_spike(x, losses[:i], 8.0) for i, x in enumerate(losses)]
+
+
+def test_a_spike_on_a_falling_loss_is_found():
+    found = 0
+    for seed in range(100):
+        losses = _run(seed)
+        losses[22] += 0.5
+        marks = _marks(losses)
+        found += marks[22]
+        assert not any(marks[23:]), "the way back is no spike"
+    assert found >= 95
+
+
+def test_a_smooth_decay_with_noise_has_no_spikes():
+    assert sum(any(_marks(_run(seed))) for seed in range(200)) <= 10
+    assert not any(_marks(_run(0, noise=0.0)))
+
+
+def test_the_threshold_counts_scatters_above_the_latest_rises():
+    history = [1.0, 1.1, 0.9, 1.0, 1.2, 0.8, 1.0, 1.0, 1.1, 0.9, 0.95]
+    level = [np.median(history[i - 3 : i]) for i in range(3, 12)]
+    rises = np.subtract(history[3:], level[:-1])
+    scatter = np.median(np.abs(np.diff(rises))) / np.sqrt(2)
+    limit = level[-1] + np.median(rises[-5:]) + 6 * scatter
+    assert health.is_spike(limit + 1e-6, history, threshold=6.0)
+    assert not health.is_spike(limit - 1e-6, history, threshold=6.0)
+    assert not health.is_spike(100.0, history[1:], threshold=6.0)

@@ -130,7 +130,7 @@ def test_a_checkpoint_of_another_run(make_config, tmp_path):
         "model.d_ff=64": "model.d_ff",
         "model.dtype=bfloat16": "model.dtype",
         "data.batch_size=8": "data.batch_size",
-        "data.seed=1": "data.seed",
+        "data.order=1": "data.order",
         "optimizer.decay_rate=0.9": "optimizer.decay_rate",
         "schedule.learning_rate=0.1": "schedule.learning_rate",
         "z_loss=0.0": "z_loss",
@@ -143,6 +143,15 @@ def test_a_checkpoint_of_another_run(make_config, tmp_path):
         errors.RunError, match=r"train_steps: 3 is less than the 4 steps of"
     ):
         job_lib.check_workdir(job_lib.prepare(make_config("train_steps=3")), tmp_path)
+
+
+def test_the_earlier_name_of_the_data_order_is_known(make_config, tmp_path):
+    identity = dict(job_lib.prepare(make_config()).identity)
+    identity["data.seed"] = identity.pop("data.order")
+    _save(tmp_path, identity)
+    job_lib.check_workdir(job_lib.prepare(make_config()), tmp_path)
+    with pytest.raises(errors.RunError, match=r"data.order is 1 here, 0 there"):
+        job_lib.check_workdir(job_lib.prepare(make_config("data.order=1")), tmp_path)
 
 
 def test_length_is_identity_where_the_schedule_needs_it(make_config):

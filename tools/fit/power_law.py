@@ -4,19 +4,27 @@ The constraints are alpha < 0 and 0 <= e_inf < min e. The fit uses variable proj
 for a given alpha, the best N_c and e_inf are a bounded linear least-squares problem, so
 only alpha is searched. The search covers a grid of the whole range, so the result
 doesn't depend on a starting point.
+
+The interval of alpha is its profile: all alpha whose residual sum of squares is at most
+(1 + t^2 / (n - 3)) times the smallest, with Student's t for n - 3 degrees of freedom.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
 from scipy import optimize
+from scipy import stats
 
 from clinometer.tools.fit.errors import FitError
 
 _STEEPEST = -4.0
 _FLATTEST = -1e-3
 _GRID = 120
+_CONFIDENCE = 0.95
+# The exponent is determined if its interval is narrower than this factor.
+_DETERMINED_WITHIN = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +38,8 @@ class PowerLaw:
         rmse: square root of the mean squared residual, in units of e.
         r_squared: coefficient of determination; NaN if e does not vary.
         residuals: [n], in the order of the points.
-        at_bound: whether the exponent is at an end of its range; the points then show
-            no floor.
+        interval: 95 % profile interval of the exponent; an end of its range where the
+            interval reaches it.
     """
 
     coefficient: float
@@ -40,7 +48,22 @@ class PowerLaw:
     rmse: float
     r_squared: float
     residuals: tuple[float, ...]
-    at_bound: bool
+    interval: tuple[float, float]
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the interval reaches an end of the exponent's range."""
+        return self.interval[0] <= _STEEPEST or self.interval[1] >= _FLATTEST
+
+    @property
+    def determined(self) -> bool:
+        """Whether the points determine the law.
+
+        They do if the exponent's interval does not reach an end of its range and is
+        narrower than a factor of two.
+        """
+        steep, flat = self.interval
+        return not self.at_bound and steep > _DETERMINED_WITHIN * flat
 
     def predict(self, size: Sequence[float] | np.ndarray) -> np.ndarray:
         """Returns e at the given sizes, in float64 with the same shape."""
@@ -103,6 +126,9 @@ def fit_power_law(
     )
     alpha = float(found.x) if found.fun <= solve(grid[best])[0] else float(grid[best])
     rss, coefficient, floor = solve(alpha)
+    freedom = len(size) - 3
+    t = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, freedom))
+    allowed = 1 + t**2 / freedom
     residuals = error - (coefficient * scaled**alpha + floor)
     total = float(np.sum((error - error.mean()) ** 2))
     return PowerLaw(
@@ -112,5 +138,30 @@ def fit_power_law(
         rmse=float(np.sqrt(rss / len(size))),
         r_squared=1 - rss / total if total > 0 else float("nan"),
         residuals=tuple(float(r) for r in residuals),
-        at_bound=best in (0, _GRID - 1),
+        interval=_profile(lambda a: solve(a)[0], alpha, grid, rss * allowed),
     )
+
+
+def _profile(
+    rss: Callable[[float], float], best: float, grid: np.ndarray, limit: float
+) -> tuple[float, float]:
+    """Returns the interval around `best` in which rss(alpha) is at most `limit`.
+
+    Args:
+        rss: residual sum of squares of the best fit for a given alpha.
+        best: the alpha with the smallest one.
+        grid: alphas of the whole range, from flat to steep.
+        limit: the largest residual sum of squares inside the interval.
+    """
+
+    def end(outwards: np.ndarray) -> float:
+        inside = best
+        for alpha in outwards:
+            if rss(alpha) > limit:
+                return float(
+                    optimize.brentq(lambda a: rss(a) - limit, inside, alpha, xtol=1e-9)
+                )
+            inside = alpha
+        return float(inside)
+
+    return end(grid[grid < best]), end(grid[grid > best][::-1])

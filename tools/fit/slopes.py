@@ -23,6 +23,8 @@ _LOGS = {"none": None, "e": math.e, "2": 2.0, "10": 10.0}
 
 # An interval needs at least one degree of freedom that doesn't come from replicates.
 _MIN_DISTINCT_FOR_INTERVAL = 3
+# With three points Theil-Sen intervals at 95 % cover 66 %.
+_MIN_DISTINCT_FOR_THEIL_SEN = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +37,12 @@ class SlopeFit:
     Attributes:
         slope: of the least-squares line.
         intercept: of the least-squares line.
-        slope_stderr: standard error; None with fewer than 3 distinct x.
+        slope_stderr: standard error; None with fewer than 3 distinct x, and for a
+            standardized slope, which is a correlation: its interval would reach
+            beyond 1.
         intercept_stderr: likewise.
-        interval: Student-t interval of the slope at the level `confidence`; None with
-            fewer than 3 distinct x.
+        interval: Student-t interval of the slope at the level `confidence`; None
+            likewise.
         confidence: level of the intervals.
         r_squared: coefficient of determination; None if y does not vary.
         rmse: square root of the mean squared residual, in units of v.
@@ -47,7 +51,8 @@ class SlopeFit:
         residuals: [n], in units of v and in the order of the points.
         theil_sen_slope: median slope over pairs of points.
         theil_sen_intercept: of the line with that slope.
-        theil_sen_interval: of that slope; None with fewer than 3 distinct x.
+        theil_sen_interval: of that slope; None with fewer than 4 distinct x, and for a
+            standardized slope.
         logx: base of the logarithm of x, or "none".
         logy: base of the logarithm of y, or "none".
         standardise: whether u and v are z-scores.
@@ -161,12 +166,13 @@ def fit_slope(
     residuals = v - (line.intercept + line.slope * u)
 
     slope_stderr = intercept_stderr = interval = None
-    if n_distinct >= _MIN_DISTINCT_FOR_INTERVAL:
+    if n_distinct >= _MIN_DISTINCT_FOR_INTERVAL and not standardise:
         slope_stderr = float(line.stderr)
         intercept_stderr = float(line.intercept_stderr)
         reach = float(stats.t.ppf(0.5 + confidence / 2, n - 2)) * slope_stderr
         interval = (float(line.slope) - reach, float(line.slope) + reach)
 
+    has_theil_sen = interval and n_distinct >= _MIN_DISTINCT_FOR_THEIL_SEN
     ts = stats.theilslopes(v, u, alpha=confidence)
     return SlopeFit(
         slope=float(line.slope),
@@ -182,7 +188,7 @@ def fit_slope(
         residuals=tuple(float(r) for r in residuals),
         theil_sen_slope=float(ts[0]),
         theil_sen_intercept=float(ts[1]),
-        theil_sen_interval=(float(ts[2]), float(ts[3])) if interval else None,
+        theil_sen_interval=(float(ts[2]), float(ts[3])) if has_theil_sen else None,
         logx=logx,
         logy=logy,
         standardise=standardise,

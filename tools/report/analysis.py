@@ -1,5 +1,9 @@
-"""Analyzes finished runs: slopes, power laws, and differences between sizes."""
+"""Analyzes finished runs: slopes, power laws, and differences between sizes.
 
+`_fit` and `separation` treat every run as an independent point.
+"""
+
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import statistics
@@ -8,6 +12,7 @@ from clinometer.tools.fit import comparable
 from clinometer.tools.fit import errors
 from clinometer.tools.fit import power_law
 from clinometer.tools.fit import slopes
+from clinometer.tools.report import copies
 from clinometer.tools.report import costs
 from clinometer.tools.report import rows as rows_lib
 
@@ -26,7 +31,7 @@ class CostFit:
         fit: the slope of -loss against log10 of the cost; None if there is none.
         variants: all variants of the slope.
         reason: why there is no fit, or no interval; else None.
-        left_out: names of the runs that are left out because their speed is noisy.
+        left_out: run -> why it is left out.
     """
 
     cost: costs.CostAxis
@@ -35,7 +40,7 @@ class CostFit:
     fit: slopes.SlopeFit | None
     variants: tuple[slopes.SlopeFit, ...]
     reason: str | None
-    left_out: tuple[str, ...]
+    left_out: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,40 +67,77 @@ class SizeStep:
 
 
 def finished_rows(rows: Sequence[rows_lib.Row]) -> list[rows_lib.Row]:
-    """Returns the rows of runs that are finished and have a validation loss."""
-    return [
-        row
-        for row in rows
-        if row["status"] == "finished" and row["validation_loss_nats"] is not None
-    ]
+    """Returns the rows of the runs that a fit of the loss may use.
+
+    They are finished, have a finite validation loss, and repeat no other run.
+    """
+    return [row for row in rows if _why_left_out(row, rows) is None]
 
 
-def fit_all(rows: Sequence[rows_lib.Row]) -> list[CostFit]:
+def _why_left_out(row: rows_lib.Row, rows: Sequence[rows_lib.Row]) -> str | None:
+    if row["status"] != "finished":
+        return f"{row['status']} at step {row['step'] or 0} of {row['train_steps']}"
+    if row["validation_loss_nats"] is None:
+        return "no finite validation loss"
+    if row["copy_of"] is not None:
+        (kept,) = (other for other in rows if other["run"] == row["copy_of"])
+        return copies.describe(row, kept)
+    return None
+
+
+def fit_all(rows: Sequence[rows_lib.Row], mixed: Sequence[str] = ()) -> list[CostFit]:
     """Fits the loss against every cost, for each architecture.
 
     Args:
         rows: rows of the table of runs, finished or not.
+        mixed: columns of `fit/comparable.py` in which the runs of a fit may differ.
 
     Returns:
-        The fits, by cost and then by the architecture's name.
+        The fits, by cost and then by the architecture's name. Runs that differ in a
+        condition of fits against time, such as the device, have none against it.
 
     Raises:
-        FitError: the finished runs differ in corpus or vocabulary.
+        FitError: the finished runs differ in a condition; the message names it and the
+            runs.
     """
     done = finished_rows(rows)
-    comparable.check_comparable(done)
-    names = sorted({row["architecture"] for row in done})
-    return [
-        _fit(cost, name, [row for row in done if row["architecture"] == name])
-        for cost in costs.COSTS
-        for name in names
-    ]
+    comparable.check_comparable(done, mixed)
+    names = sorted({row["architecture"] for row in rows})
+    fits = []
+    for cost in costs.COSTS:
+        found = {row["run"]: _unused(cost, row, rows) for row in rows}
+        used = [row for row in rows if found[row["run"]] is None]
+        refused = _several_devices(used, mixed) if cost.is_time else None
+        for name in names:
+            mine = [row["run"] for row in rows if row["architecture"] == name]
+            left_out = {run: found[run] for run in mine if found[run] is not None}
+            if refused is not None:
+                fits.append(CostFit(cost, name, (), None, (), refused, left_out))
+            else:
+                own = [row for row in used if row["architecture"] == name]
+                fits.append(_fit(cost, name, own, left_out))
+    return fits
 
 
-def _fit(cost: costs.CostAxis, name: str, rows: list[rows_lib.Row]) -> CostFit:
-    left_out = tuple(r["run"] for r in rows if cost.is_time and r["speed_noisy"])
-    used = [r for r in rows if r["run"] not in left_out and (r[cost.column] or 0) > 0]
-    used = tuple(sorted(used, key=lambda r: (r[cost.column], r["run"])))
+def _several_devices(rows: Sequence[rows_lib.Row], mixed: Sequence[str]) -> str | None:
+    """Returns why the times of these runs are not comparable; None if they are."""
+    differ = comparable.differences(rows, (comparable.Scope.TIME,), mixed)
+    if not differ:
+        return None
+    columns = ",".join(one.field.column for one in differ)
+    return (
+        f"the runs differ in {differ[0]}. Fit them together with `clinometer report "
+        f"--mixed {columns}`"
+    )
+
+
+def _fit(
+    cost: costs.CostAxis,
+    name: str,
+    rows: Sequence[rows_lib.Row],
+    left_out: Mapping[str, str],
+) -> CostFit:
+    used = tuple(sorted(rows, key=lambda r: (r[cost.column], r["run"])))
     x = [row[cost.column] for row in used]
     y = [row["validation_loss_nats"] for row in used]
     # Two runs of one model differ in time only by chance, so count models, not costs.
@@ -113,6 +155,18 @@ def _fit(cost: costs.CostAxis, name: str, rows: list[rows_lib.Row]) -> CostFit:
     return CostFit(cost, name, used, fit, variants, reason, left_out)
 
 
+def _unused(
+    cost: costs.CostAxis, row: rows_lib.Row, rows: Sequence[rows_lib.Row]
+) -> str | None:
+    """Returns why a run is left out of a fit; None if it is used."""
+    why = _why_left_out(row, rows)
+    if why is None and cost.is_time and row["speed_noisy"]:
+        return "its speed is noisy or was measured beside other work"
+    if why is None and (row[cost.column] or 0) <= 0:
+        return f"its record lacks {cost.column}"
+    return why
+
+
 def _without_interval(fit: slopes.SlopeFit) -> slopes.SlopeFit:
     return dataclasses.replace(
         fit,
@@ -128,6 +182,9 @@ def fit_power_laws(
 ) -> dict[str, power_law.PowerLaw | str]:
     """Fits loss = N_c * N^alpha + floor, with N parameters, for each architecture.
 
+    The points are the mean losses of the sizes; replicates of one size are not
+    independent points.
+
     Args:
         rows: rows of the table of runs, finished or not.
 
@@ -138,10 +195,11 @@ def fit_power_laws(
     laws: dict[str, power_law.PowerLaw | str] = {}
     for name in sorted({row["architecture"] for row in done}):
         mine = [r for r in done if r["architecture"] == name and r["params_total"]]
+        groups = [group for _, group in _by_model(mine)]
         try:
             laws[name] = power_law.fit_power_law(
-                [row["params_total"] for row in mine],
-                [row["validation_loss_nats"] for row in mine],
+                [group[0]["params_total"] for group in groups],
+                [_mean_loss(group) for group in groups],
             )
         except errors.FitError as error:
             laws[name] = str(error)
@@ -149,16 +207,27 @@ def fit_power_laws(
 
 
 def seed_spread(rows: Sequence[rows_lib.Row]) -> tuple[str, float] | None:
-    """Returns the smallest model with several seeds, and the range of its losses."""
+    """Returns the smallest model with replicates, and the range of their losses.
+
+    Replicates are runs of one cell, see `comparable.cell`. So two rates of one model,
+    which may be in a report with `--mixed`, are none.
+    """
     for model, group in _by_model(rows):
-        losses = [row["validation_loss_nats"] for row in group]
-        if len(losses) > 1:
-            return model, max(losses) - min(losses)
+        cells: dict[tuple, list[float]] = {}
+        for row in group:
+            losses = cells.setdefault(comparable.cell(row), [])
+            losses.append(row["validation_loss_nats"])
+        ranges = [max(losses) - min(losses) for losses in cells.values() if losses[1:]]
+        if ranges:
+            return model, max(ranges)
     return None
 
 
 def separation(rows: Sequence[rows_lib.Row]) -> list[SizeStep]:
     """Compares neighboring sizes (by parameters) of each architecture.
+
+    Sizes that were run under several conditions, as a report with `--mixed` may have
+    them, are not compared.
 
     Args:
         rows: rows of the table of runs, finished or not.
@@ -169,13 +238,23 @@ def separation(rows: Sequence[rows_lib.Row]) -> list[SizeStep]:
         mine = [row for row in done if row["architecture"] == name]
         spread = seed_spread(mine)
         needed = None if spread is None else SPREADS * spread[1]
-        means = [
-            (model, statistics.fmean(row["validation_loss_nats"] for row in group))
-            for model, group in _by_model(mine)
-        ]
-        for (smaller, before), (larger, after) in zip(means, means[1:]):
-            steps.append(SizeStep(smaller, larger, before - after, needed))
+        groups = _by_model(mine)
+        for (smaller, before), (larger, after) in zip(groups, groups[1:]):
+            if all(
+                len({condition(row) for row in rows}) == 1
+                for condition, rows in (
+                    (comparable.key, [*before, *after]),
+                    (comparable.cell, before),
+                    (comparable.cell, after),
+                )
+            ):
+                drop = _mean_loss(before) - _mean_loss(after)
+                steps.append(SizeStep(smaller, larger, drop, needed))
     return steps
+
+
+def _mean_loss(rows: Sequence[rows_lib.Row]) -> float:
+    return statistics.fmean(row["validation_loss_nats"] for row in rows)
 
 
 def _by_model(rows: Sequence[rows_lib.Row]) -> list[tuple[str, list[rows_lib.Row]]]:

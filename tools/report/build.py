@@ -8,6 +8,7 @@ import pathlib
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.tools.report import analysis
+from clinometer.tools.report import copies
 from clinometer.tools.report import downstream
 from clinometer.tools.report import downstream_figures
 from clinometer.tools.report import figures
@@ -35,7 +36,11 @@ class Report:
     fits: Sequence[analysis.CostFit]
 
 
-def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
+def build(
+    directory: pathlib.Path,
+    out: pathlib.Path | None = None,
+    mixed: Sequence[str] = (),
+) -> Report:
     """Reads the runs in `directory` and writes their report to `out`.
 
     The same records give the same bytes, whatever the paths of the folders.
@@ -44,26 +49,29 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
         directory: a study, a folder of runs, or one run.
         out: folder for runs.csv, report.html and figures/, and for downstream.csv if
             runs were fine-tuned; by default `directory`.
+        mixed: columns of `fit/comparable.py` in which the runs of a fit may differ.
 
     Raises:
-        RecordError: there are no runs, none is finished, or a record cannot be read.
-        FitError: the runs differ in corpus or vocabulary.
+        RecordError: there are no runs, all may still finish, or a record cannot be
+            read.
+        FitError: the runs differ in a condition that is not in `mixed`.
     """
     runs = records.load_runs(directory)
     scores = downstream.read(runs)
-    rows = sorted(
-        (rows_lib.make_row(run, downstream.by_task(scores, run.name)) for run in runs),
-        key=rows_lib.order,
+    made = (
+        rows_lib.make_row(run, downstream.by_task(scores, run.name)) for run in runs
     )
+    rows = copies.mark(sorted(made, key=rows_lib.order))
     place = {row["run"]: index for index, row in enumerate(rows)}
     scores.sort(key=lambda score: place[score.run])
-    if not analysis.finished_rows(rows):
+    if not any(row["status"] in ("finished", "failed") for row in rows):
         listed = ", ".join(f"{row['run']} ({row['status']})" for row in rows)
         raise records.RecordError(
             f"{directory}: no finished run to report: {listed}. To resume them, give "
             "the command that started them again."
         )
-    fits = analysis.fit_all(rows)
+    fits = analysis.fit_all(rows, mixed)
+    lost = records.lost_runs(directory)
     by_name = {run.name: run for run in runs}
     metrics = {row["run"]: by_name[row["run"]].metrics() for row in rows}
     drawn = _draw(rows, fits, metrics) | downstream_figures.draw(scores)
@@ -75,7 +83,8 @@ def build(directory: pathlib.Path, out: pathlib.Path | None = None) -> Report:
             key: figures.inline(svg, html.escape(key.replace("_", " ")))
             for key, svg in drawn.items()
         },
-        warnings=health.warnings(rows, metrics),
+        lost=lost,
+        warnings=health.warnings(rows, metrics, lost, mixed),
         command=_command(directory),
     )
     out = directory if out is None else out

@@ -4,22 +4,33 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from clinometer.tools.fit import comparable
+from clinometer.tools.report import copies
 from clinometer.tools.report import rows as rows_lib
+
+# A change of the reference benchmark by more than this fraction is a warning.
+_DRIFT = 0.1
+_LOSSES = ("train/loss", "validation/loss")
 
 
 def warnings(
-    rows: Sequence[rows_lib.Row], metrics: Mapping[str, Sequence[Mapping[str, Any]]]
+    rows: Sequence[rows_lib.Row],
+    metrics: Mapping[str, Sequence[Mapping[str, Any]]],
+    lost: Sequence[str] = (),
+    mixed: Sequence[str] = (),
 ) -> list[str]:
-    """Returns warnings about runs that are unfinished, noisy, unstable or inconsistent.
+    """Returns warnings about runs that are unfinished, noisy, unstable or repeated.
 
     Args:
         rows: rows of the table of runs.
         metrics: run -> lines of its metrics.jsonl.
+        lost: names of runs without a record.
+        mixed: columns in which runs may differ, see `fit/comparable.py`.
 
     Returns:
         A sentence for each warning.
     """
-    found = []
+    found = [f"{name} left no record and is left out of all fits" for name in lost]
     for row in rows:
         if row["status"] != "finished":
             why = f": {row['error']}" if row["error"] else ""
@@ -29,31 +40,54 @@ def warnings(
             )
         elif row["validation_loss_nats"] is None:
             found.append(
-                f"{row['run']} has no validation loss and is left out of all fits"
+                f"{row['run']} has no finite validation loss and is left out of all "
+                "fits"
             )
+    by_name = {row["run"]: row for row in rows}
+    for row in rows:
+        if row["copy_of"] is not None:
+            what = copies.describe(row, by_name[row["copy_of"]])
+            found.append(f"{row['run']} is {what}; it is left out of all fits")
     for row in rows:
         if row["speed_noisy"]:
             found.append(
-                f"{row['run']}: speed is noisy (interquartile range above 10 % of the "
-                "median, or other processes on its cores); the run is left out of fits "
-                "against time"
+                f"{row['run']}: speed is noisy (standard error of the median above 2 % "
+                "or measured beside other work); the run is left out of fits against "
+                "time"
             )
     for row in rows:
-        spikes = [line["step"] for line in metrics[row["run"]] if _is_spike(line)]
+        drift = row["matmul_drift"]
+        if drift is not None and abs(drift) > _DRIFT:
+            found.append(
+                f"{row['run']}: the rate of the reference benchmark changed by "
+                f"{100 * drift:+.0f} % during the run"
+            )
+    for row in rows:
+        lines = metrics[row["run"]]
+        spikes = [line["step"] for line in lines if _is_spike(line)]
         if spikes:
-            steps = ", ".join(map(str, spikes[:5])) + (", …" if len(spikes) > 5 else "")
-            noun = "loss spike" if len(spikes) == 1 else "loss spikes"
-            found.append(f"{row['run']}: {len(spikes)} {noun}, at step {steps}")
-    for field, words in (
-        ("train_steps", "run length"),
-        ("batch_size", "batch size"),
-        ("encoder_length", "encoder length"),
-    ):
-        values = {row[field] for row in rows if row["status"] == "finished"}
-        if len(values) > 1:
-            listed = ", ".join(map(str, sorted(values, key=str)))
-            found.append(f"the finished runs differ in {words} ({field}): {listed}")
+            found.append(
+                f"{row['run']}: {_counted(spikes, 'loss spike', 'loss spikes')}"
+            )
+        infinite = [line["step"] for line in lines if _is_not_finite(line)]
+        if infinite:
+            what = ("loss that is not finite", "losses that are not finite")
+            found.append(f"{row['run']}: {_counted(infinite, *what)}")
+    scopes = (comparable.Scope.ALL, comparable.Scope.MODEL)
+    done = [row for row in rows if row["status"] == "finished"]
+    for one in comparable.differences(done, scopes):
+        if one.field.column in mixed:
+            found.append(f"as asked for, fits mix runs that differ in {one}")
     return found
+
+
+def _counted(steps: Sequence[int], one: str, several: str) -> str:
+    listed = ", ".join(map(str, steps[:5])) + (", …" if len(steps) > 5 else "")
+    return f"{len(steps)} {one if len(steps) == 1 else several}, at step {listed}"
+
+
+def _is_not_finite(line: Mapping[str, Any]) -> bool:
+    return any(key in line and line[key] is None for key in _LOSSES)
 
 
 def _is_spike(line: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import sys
 
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options.errors import OptionError
+from clinometer.tools.fit import comparable
 from clinometer.tools.fit import errors
 from clinometer.tools.report import records
 from clinometer.train import exit_codes
@@ -30,6 +31,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--out", type=outputs.given, help="folder for the report (default: DIR)"
     )
+    parser.add_argument(
+        "--mixed",
+        type=comparable.parse_mixed,
+        default=(),
+        metavar="FIELDS",
+        help="comma-separated columns of runs.csv in which the runs of a fit may "
+        "differ, such as learning_rate or device_kind; by default runs that differ in "
+        "a condition are refused, and those of several devices are not fitted "
+        "against time",
+    )
     options = parser.parse_args(argv)
     try:
         # Imported here because it loads the models, which --help does not need.
@@ -39,7 +50,9 @@ def main(argv: list[str]) -> int:
             "--out" if options.out else "DIR", options.out or options.directory
         )
         report = build.build(
-            options.directory, options.out and pathlib.Path(options.out)
+            options.directory,
+            options.out and pathlib.Path(options.out),
+            options.mixed,
         )
     except (records.RecordError, errors.FitError, OptionError, OSError) as error:
         print(f"clinometer report: {error}", file=sys.stderr)

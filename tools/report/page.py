@@ -10,6 +10,7 @@ from clinometer.tools.report import analysis
 from clinometer.tools.report import downstream
 from clinometer.tools.report import formats
 from clinometer.tools.report import page_assets
+from clinometer.tools.report import page_conditions
 from clinometer.tools.report import page_tables
 from clinometer.tools.report import rows as rows_lib
 
@@ -23,6 +24,7 @@ class Content:
         fits: slopes against each cost.
         downstream: downstream scores.
         figures: key -> inline SVG.
+        lost: names of runs without a record.
         warnings: sentences to show at the top.
         command: the command that started the study, if there is a study.
     """
@@ -31,18 +33,19 @@ class Content:
     fits: Sequence[analysis.CostFit]
     downstream: Sequence[downstream.FinetuningScore]
     figures: Mapping[str, str]
+    lost: Sequence[str]
     warnings: Sequence[str]
     command: str | None
 
 
 def render(content: Content) -> str:
     """Returns the HTML of the page, with all names escaped."""
-    done = analysis.finished_rows(content.rows)
-    names = sorted({row["architecture"] for row in done})
+    names = sorted({row["architecture"] for row in content.rows})
     sections = [
-        _section("Slopes", page_tables.slopes(content.fits) + _slope_notes()),
+        _section("Slopes", page_tables.slopes(content.fits) + _slope_notes(content)),
         _section("Loss against cost", _cost_figures(content)),
         _section("Runs", page_tables.runs(content.rows)),
+        _section("What the runs have in common", page_conditions.render(content.rows)),
         _section(
             "Is each size better than the previous one?", _separation(content.rows)
         ),
@@ -72,7 +75,7 @@ def render(content: Content) -> str:
 <body>
 <main>
 <h1>{html.escape(title)}</h1>
-<p class="lead">{html.escape(_lead(content.rows))}</p>
+<p class="lead">{html.escape(_lead(content))}</p>
 {_headlines(content.fits)}
 {f'<ul class="warnings">{warnings}</ul>' if warnings else ""}
 {"".join(sections)}
@@ -108,11 +111,13 @@ _SPEED = (
     "Median and interquartile range over windows that end in a device sync, excluding "
     "compilation, evaluation and checkpoints. Tokens are encoder and decoder "
     "positions, including padding. A run is marked noisy, and left out of fits against "
-    "time, if its interquartile range exceeds 10 % of the median, or if other "
-    "processes kept it off its cores for more than 10 % of the time. MFU is the FLOP/s "
+    "time, if the standard error of the median exceeds 2 %, or if it was measured "
+    "beside other work: if other processes kept it off its cores for more than 2 % of "
+    "the time or used more than half a core of the host. MFU is the FLOP/s "
     "of the train step's matrix products as a fraction of the published peak of the "
     "device. The next column is the same as a fraction of the FLOP/s of a large matrix "
-    "product, measured on this machine before the run."
+    "product, measured on this machine before the run; the drift is its change from "
+    "before the run to after it."
 )
 
 
@@ -120,21 +125,42 @@ def _section(title: str, body: str) -> str:
     return f"<section>\n<h2>{html.escape(title)}</h2>\n{body}\n</section>\n"
 
 
-def _lead(rows: Sequence[rows_lib.Row]) -> str:
-    done = analysis.finished_rows(rows)
-    first = done[0]
-    sizes = len({row["model"] for row in done})
+def _lead(content: Content) -> str:
+    statuses = [row["status"] for row in content.rows]
+    statuses += ["without a record"] * len(content.lost)
+    others = "".join(
+        f", {statuses.count(status)} {status}"
+        for status in dict.fromkeys(statuses)
+        if status != "finished"
+    )
+    first, sizes = content.rows[0], len({row["model"] for row in content.rows})
     length = f"{first['encoder_length']}/{first['decoder_length']}"
     return (
-        f"{len(done)} of {len(rows)} runs finished, of {sizes} models, pretrained by "
-        f"span corruption for {first['step']} steps with {first['batch_size']} "
-        f"sequences of {length} tokens (encoder/decoder) per batch. Losses are in nats "
-        "per token."
+        f"{statuses.count('finished')} of {len(statuses)} runs finished{others}, of "
+        f"{sizes} models, pretrained by span corruption for {first['train_steps']} "
+        f"steps with {first['batch_size']} sequences of {length} tokens "
+        "(encoder/decoder) per batch. Losses are in nats per token."
     )
 
 
+def _left_out(fits: Sequence[analysis.CostFit]) -> str:
+    """Renders the runs that fits leave out, and why."""
+    costs: dict[tuple[str, str], list[str]] = {}
+    for fit in fits:
+        for run, why in fit.left_out.items():
+            costs.setdefault((run, why), []).append(fit.cost.per)
+    if not costs:
+        return ""
+    every = len({fit.cost.key for fit in fits})
+    items = []
+    for (run, why), names in costs.items():
+        where = "all fits" if len(names) == every else f"fits of {', '.join(names)}"
+        items.append(f"<li>{html.escape(f'{run}, from {where}: {why}')}</li>")
+    return f'<p class="note">Left out:</p><ul class="note">{"".join(items)}</ul>'
+
+
 def _headlines(fits: Sequence[analysis.CostFit]) -> str:
-    """Renders a box with the slope against multiply-adds for each architecture."""
+    """Renders a box with the slope against the primary cost for each architecture."""
     boxes = []
     for fit in fits:
         if fit.cost.key != fits[0].cost.key:
@@ -146,8 +172,7 @@ def _headlines(fits: Sequence[analysis.CostFit]) -> str:
             value = formats.signed(fit.fit.slope)
             words = (
                 f"{name}: reduction of the validation loss, in nats per token, for a "
-                f"10× increase in {html.escape(fit.cost.per)} (the papers’ "
-                f"convention); {_interval(fit)}."
+                f"10× increase in {html.escape(fit.cost.per)}; {_interval(fit)}."
             )
         boxes.append(
             f'<div class="headline"><div class="value">{value}</div>'
@@ -163,8 +188,8 @@ def _interval(fit: analysis.CostFit) -> str:
     return f"95 % Student-t interval {low} to {high} from {fit.fit.n} runs"
 
 
-def _slope_notes() -> str:
-    return (
+def _slope_notes(content: Content) -> str:
+    return _left_out(content.fits) + (
         '<p class="note">Slope of −(validation loss) against log10 of the cost, by '
         "ordinary least squares: by how many nats per token the loss decreases if the "
         "cost increases tenfold. Higher is better. Slopes against different costs are "
@@ -183,18 +208,9 @@ def _cost_figures(content: Content) -> str:
         if key in seen or key not in content.figures:
             continue
         seen.add(key)
-        left_out = sorted(
-            {run for f in content.fits if f.cost.key == key for run in f.left_out}
-        )
-        caption = (
-            "<figcaption>Left out because of noisy speed: "
-            f"{html.escape(', '.join(left_out))}.</figcaption>"
-            if left_out
-            else ""
-        )
         figures.append(
             f"<figure><h3>{html.escape(fit.cost.title)}</h3>"
-            f"{content.figures[key]}{caption}</figure>"
+            f"{content.figures[key]}</figure>"
         )
     return (
         '<p class="note">Line: the fit. Shaded area: its 95 % confidence band. Lower '

@@ -20,8 +20,8 @@ def runs(rows: Sequence[rows_lib.Row]) -> str:
         "status",
         "validation loss",
         "parameters",
-        "multiply-adds / batch",
-        "true FLOPs / batch",
+        "training FLOPs",
+        "FLOPs / batch",
         "without logits",
         "downstream",
         "wall time",
@@ -29,6 +29,11 @@ def runs(rows: Sequence[rows_lib.Row]) -> str:
         "accuracy",
         "non-embedding parameters",
         "epochs",
+        "papers’ multiply-adds / batch",
+        "learning rate",
+        "seed",
+        "order",
+        "key",
     )
     body = [
         (
@@ -36,7 +41,7 @@ def runs(rows: Sequence[rows_lib.Row]) -> str:
             Cell(row["status"], row["status"], tag=row["status"] != "finished"),
             _fixed(row["validation_loss_nats"], 4),
             _si(row["params_total"]),
-            _si(row["macs_forward_batch"]),
+            _si(row["training_flops"]),
             _si(row["flops_forward"]),
             _si(row["flops_forward_non_embedding"]),
             Cell(
@@ -50,10 +55,16 @@ def runs(rows: Sequence[rows_lib.Row]) -> str:
             _fixed(row["validation_accuracy"], 4),
             _si(row["params_non_embedding"]),
             _fixed(row["epochs"], 2),
+            _si(row["papers_macs_forward_batch"]),
+            Cell(formats.significant(row["learning_rate"]), _key(row["learning_rate"])),
+            Cell(str(row["seed"]), row["seed"]),
+            Cell(formats.fixed(row["data_order"], 0), _key(row["data_order"])),
+            html_table.text(row["comparability_key"]),
         )
         for row in rows
     ]
-    return html_table.table(heads, body, text_columns=(0, 1), sortable=True)
+    last = len(heads) - 1
+    return html_table.table(heads, body, text_columns=(0, 1, last), sortable=True)
 
 
 def speed(rows: Sequence[rows_lib.Row]) -> str:
@@ -62,12 +73,14 @@ def speed(rows: Sequence[rows_lib.Row]) -> str:
         "run",
         "steps/s, median",
         "interquartile range",
-        "range / median",
+        "error of the median",
         "tokens/s, median",
         "windows",
         "steps per window",
         "MFU",
         "fraction of matmul rate",
+        "drift",
+        "cores of others",
         "",
     )
     body = []
@@ -75,7 +88,8 @@ def speed(rows: Sequence[rows_lib.Row]) -> str:
         median, iqr = row["steps_per_second_median"], row["steps_per_second_iqr"]
         if median is None:
             continue
-        share = None if iqr is None or not median else iqr / median
+        error = row["steps_per_second_median_error"]
+        share = None if error is None or not median else error / median
         body.append(
             (
                 html_table.text(row["run"]),
@@ -87,10 +101,12 @@ def speed(rows: Sequence[rows_lib.Row]) -> str:
                 Cell(str(row["speed_window_steps"]), _key(row["speed_window_steps"])),
                 _percent(row["mfu"]),
                 _percent(row["fraction_of_measured_matmul"]),
+                _percent(row["matmul_drift"]),
+                _fixed(row["cores_used_by_others"], 2),
                 Cell("noisy" if row["speed_noisy"] else "", tag=True),
             )
         )
-    return html_table.table(heads, body, text_columns=(0, 9), sortable=True)
+    return html_table.table(heads, body, text_columns=(0, 11), sortable=True)
 
 
 def _percent(value: float | None) -> Cell:
@@ -236,7 +252,7 @@ def separation(steps: Sequence[analysis.SizeStep]) -> str:
         for step in steps
     ]
     if not body:
-        return '<p class="note">There is only one size.</p>'
+        return '<p class="note">There are no two sizes to compare.</p>'
     return html_table.table(heads, body, text_columns=(0, 1, 4))
 
 
@@ -248,7 +264,13 @@ def power_laws(laws: Mapping[str, power_law.PowerLaw | str]) -> str:
         if isinstance(law, str):
             body.append((html_table.text(name), *[Cell("–")] * 5, Cell(law, wrap=True)))
             continue
-        note = "exponent is at an end of its range" if law.at_bound else ""
+        steep, flat = (formats.signed(value, 3) for value in law.interval)
+        between = f"95 % profile interval of the exponent: {steep} to {flat}"
+        if not law.determined:
+            why = "reaches an end of its range" if law.at_bound else "too wide"
+            cell = Cell(f"not determined ({between}, {why})", wrap=True)
+            body.append((html_table.text(name), *[Cell("–")] * 5, cell))
+            continue
         body.append(
             (
                 html_table.text(name),
@@ -257,13 +279,15 @@ def power_laws(laws: Mapping[str, power_law.PowerLaw | str]) -> str:
                 Cell(f"{law.floor:.3f}"),
                 Cell(f"{law.rmse:.4f}"),
                 Cell(f"{law.r_squared:.4f}"),
-                html_table.text(note),
+                html_table.text(between),
             )
         )
     return (
         '<p class="note">Loss = N_c · N^exponent + floor, where N is the number of '
-        "parameters, fitted by least squares (Tay et al. 2021, appendix A). With three "
-        "constants and only a few sizes this is an indication, not a measurement.</p>"
+        "parameters, fitted by least squares to the mean loss of each size (Tay et al. "
+        "2021, appendix A). The constants are shown only if the sizes determine them: "
+        "if the interval of the exponent is narrower than a factor of two and does not "
+        "reach an end of its range.</p>"
         + html_table.table(heads, body, text_columns=(0, 6))
     )
 

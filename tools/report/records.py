@@ -8,9 +8,13 @@ from typing import TypeVar
 
 from clinometer.train import errors
 from clinometer.train.run import directory as run_directory
+from clinometer.train.run import lease
+from clinometer.train.run import metrics_log
 from clinometer.train.run import record as run_record
 
 _DEPTH = 2  # How many levels below a study's folder are searched for runs.
+# Files that a run writes before its record; `log.txt` is written by a study.
+_TRACES = ("log.txt", lease.FILE_NAME, metrics_log.FILE_NAME)
 _T = TypeVar("_T")
 
 
@@ -93,6 +97,32 @@ def load_runs(directory: pathlib.Path) -> list[Run]:
             "pretrained runs, whose report includes their fine-tunings"
         )
     return sorted(pretrained, key=lambda run: run.name)
+
+
+def lost_runs(directory: pathlib.Path) -> list[str]:
+    """Returns the names of runs that ended before they wrote a record.
+
+    Their folders hold a log or a lease, but no `run.json`.
+
+    Args:
+        directory: as for `load_runs`.
+    """
+    folders = {
+        path.parent
+        for name in _TRACES
+        for levels in range(1, _DEPTH + 1)
+        for path in directory.glob("*/" * levels + name)
+    }
+    names = (
+        folder.relative_to(directory)
+        for folder in folders
+        if not run_directory.RunDirectory(folder).has_record
+    )
+    return sorted(
+        name.as_posix().removeprefix("runs/")
+        for name in names
+        if run_directory.FINETUNINGS not in name.parts
+    )
 
 
 def _checked(read_part: Callable[[], _T]) -> _T:

@@ -1,11 +1,18 @@
 """Makes runs.csv: a row per run, columns in a fixed order with units in their names.
 
-`flops_*` and `macs_*` are per batch. `macs_forward_batch` follows the papers'
-convention: the embedding lookup counts as a one-hot product, and targets are padded to
-`macs_decoder_length`. `flops_forward_non_embedding` is the true forward FLOPs without
-the logits' product. `tokens_per_second_median` counts encoder and decoder positions,
-B * (S + T). Losses are in nats per token. `downstream_score` is the mean over the tasks
+`training_flops` is the cost of the whole run, `flops_train_step` times the number of
+steps. All counts are at the run's own lengths except `papers_macs_forward_batch`, which
+follows the papers' convention: the embedding lookup counts as a one-hot product, and
+targets are padded to `papers_macs_decoder_length`. `flops_forward_non_embedding` is the
+true forward FLOPs without the logits' product. `flops_*` and `papers_macs_*` are per
+batch. `tokens_per_second_median` counts encoder and decoder positions, B * (S + T).
+`training_seconds` is the number of steps over their median rate. `matmul_drift` is the
+change of the rate of a reference benchmark, a large matrix product, from before the run
+to after it. Losses are in nats per token. `downstream_score` is the mean over the tasks
 that the run was fine-tuned on, in percent. Missing values are empty.
+
+Runs may be compared if their `comparability_key` is equal; it is a hash of the columns
+that `fit/comparable.py` lists. `copy_of` names the run that a row repeats.
 """
 
 from collections.abc import Mapping
@@ -16,6 +23,8 @@ import json
 import operator
 from typing import Any
 
+from clinometer.tools.fit import comparable
+from clinometer.tools.report import conditions
 from clinometer.tools.report import downstream
 from clinometer.tools.report import records
 
@@ -25,24 +34,44 @@ _ATTRIBUTES = {
     "architecture": None,
     "size": None,
     "seed": "seed",
+    "data_order": None,
     "status": "status",
     "step": "metrics.step",
     "train_steps": "config.train_steps",
+    "copy_of": None,
+    "comparability_key": None,
+    "rate_protocol": None,
+    "learning_rate": None,
+    "d_model": None,
+    "model_overrides": None,
     "params_total": "counts.params_total",
     "params_embedding": "counts.params_embedding",
     "params_non_embedding": "counts.params_non_embedding",
     "params_active": "counts.params_active",
-    "macs_forward_batch": "counts.macs_forward_batch",
-    "macs_decoder_length": "counts.macs_decoder_length",
+    "training_flops": None,
     "flops_forward": "counts.flops_forward",
     "flops_forward_non_embedding": "counts.flops_forward_non_embedding",
     "flops_train_step": "counts.flops_train_step",
     "flops_forward_executed": "counts.flops_forward_executed",
     "flops_train_step_executed": "counts.flops_train_step_executed",
     "flops_train_step_remat_executed": "counts.flops_train_step_remat_executed",
+    "papers_macs_forward_batch": "counts.macs_forward_batch",
+    "papers_macs_decoder_length": "counts.macs_decoder_length",
     "batch_size": "counts.batch_size",
     "encoder_length": "counts.encoder_length",
     "decoder_length": "counts.decoder_length",
+    "noise_density": None,
+    "mean_noise_span_length": None,
+    "order_protocol": None,
+    "dtype": None,
+    "dropout_rate": None,
+    "z_loss": None,
+    "optimizer": None,
+    "schedule": None,
+    "num_microbatches": None,
+    "initial": None,
+    "vocab_size": None,
+    "validation_rows": None,
     "tokens_seen": "data.tokens_seen",
     "unique_tokens_seen": "data.unique_tokens_seen",
     "epochs": "data.epochs",
@@ -54,8 +83,10 @@ _ATTRIBUTES = {
     "downstream_score": None,
     "downstream_standard_error": None,
     "downstream_tasks": None,
+    "training_seconds": None,
     "steps_per_second_median": "speed.steps_per_second_median",
     "steps_per_second_iqr": "speed.steps_per_second_iqr",
+    "steps_per_second_median_error": "speed.steps_per_second_median_error",
     "tokens_per_second_median": "speed.tokens_per_second_median",
     "speed_windows": "speed.num_windows",
     "speed_window_steps": "speed.window_steps",
@@ -64,7 +95,12 @@ _ATTRIBUTES = {
     "peak_flops_per_second": "speed.peak_flops_per_second",
     "fraction_of_measured_matmul": "speed.fraction_of_measured_matmul",
     "measured_matmul_flops_per_second": "speed.measured_matmul_flops_per_second",
+    "measured_matmul_flops_per_second_after": (
+        "speed.measured_matmul_flops_per_second_after"
+    ),
+    "matmul_drift": None,
     "processor_lost_to_others": "speed.processor_lost_to_others",
+    "cores_used_by_others": "speed.cores_used_by_others",
     "wall_total_seconds": "wall_seconds.total",
     "wall_compile_seconds": "wall_seconds.compile",
     "wall_calibration_seconds": "wall_seconds.calibration",
@@ -113,11 +149,31 @@ def make_row(
         row[column] = operator.attrgetter(attribute)(run.record) if attribute else None
     architecture, _, size = str(row["model"]).partition("-")
     row["architecture"], row["size"] = architecture, size
+    row |= conditions.columns(run.record)
+    row["training_flops"] = _training_flops(row)
+    rate, steps = row["steps_per_second_median"], row["train_steps"]
+    row["training_seconds"] = steps / rate if steps and rate else None
+    row["matmul_drift"] = _drift(row)
+    row["comparability_key"] = comparable.key(row)
     if mean := downstream.over_tasks(tasks or {}):
         row["downstream_score"] = mean.score
         row["downstream_standard_error"] = mean.standard_error
         row["downstream_tasks"] = " ".join(tasks)
     return row
+
+
+def _training_flops(row: Row) -> float | None:
+    """Returns the FLOPs of the steps so far; None if the record lacks a number."""
+    steps = row["train_steps"] if row["status"] == "finished" else row["step"]
+    flops = row["flops_train_step"]
+    return None if steps is None or flops is None else steps * flops
+
+
+def _drift(row: Row) -> float | None:
+    """Returns the change of the matmul rate over the run, as a fraction."""
+    before = row["measured_matmul_flops_per_second"]
+    after = row["measured_matmul_flops_per_second_after"]
+    return after / before - 1 if before and after else None
 
 
 def order(row: Row) -> tuple[str, int, str]:

@@ -160,6 +160,7 @@ def is_over(
     record = records.read_record(directory)
     # Configs of earlier versions lack the kind.
     recorded = {"kind": record.kind, **config_lib.flatten(record.config.to_json())}
+    recorded.setdefault("data.order", recorded.get("data.seed"))  # Its former name.
     # As in JSON, where tuples become lists.
     expected = json.loads(json.dumps(dict(expected)))
     pairs = {

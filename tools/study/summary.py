@@ -12,8 +12,8 @@ from clinometer.tools.report import rows as rows_lib
 def render(report: build.Report) -> str:
     """Returns the summary of a report as text.
 
-    It lists the runs, compares neighboring sizes, and gives the slopes against the
-    papers' multiply-adds and the paths of the report.
+    It lists the runs, compares neighboring sizes, and gives the slopes against total
+    training FLOPs and the paths of the report.
     """
     blocks = [_runs(report.rows), *_separation(report.rows), *_slopes(report.fits)]
     return "\n".join([*blocks, f"report: {report.page}", f"table:  {report.table}"])
@@ -23,7 +23,7 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
     head = (
         "run",
         "params",
-        "MACs/batch",
+        "FLOPs",
         "FLOPs/batch",
         "steps/s",
         "val. loss",
@@ -34,7 +34,7 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
         (
             row["run"],
             formats.si(row["params_total"]),
-            formats.si(row["macs_forward_batch"]),
+            formats.si(row["training_flops"]),
             formats.si(row["flops_forward"]),
             formats.significant(row["steps_per_second_median"])
             + (" noisy" if row["speed_noisy"] else ""),

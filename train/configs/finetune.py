@@ -34,7 +34,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.data.batch_size = 128
     config.data.encoder_length = 512
     config.data.decoder_length = 114
-    config.data.seed = 0
+    config.data.order = 0
     pretrain.follow_length(config)
 
     config.eval.decoding = "greedy"

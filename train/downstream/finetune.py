@@ -156,7 +156,7 @@ def make_config(
     if learning_rate is not None:
         config.schedule.learning_rate = learning_rate
     if seed is not None:
-        config.seed = config.data.seed = seed
+        config.seed = config.data.order = seed
     return config_lib.overridden(config, overrides)
 
 

@@ -246,6 +246,8 @@ class Bookkeeping:
             before: whether the run had already finished, so that nothing was done.
         """
         earlier = self._record.earlier
+        if status == "finished" and not before:
+            self.throughput.calibrate_again()
         told = earlier and (earlier.metrics.step, earlier.status)
         if not before or told != (self._step, status):
             self.write_record(status)

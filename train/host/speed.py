@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
+import math
 import time
 from typing import Any
 
 import numpy as np
 
 from clinometer.train.host import contention
+from clinometer.train.host import other_work
 from clinometer.train.host import pauses as pauses_lib
 from clinometer.train.run import record as run_record
 
@@ -29,9 +31,15 @@ _EXCLUDED = ("compile", "calibration", "evaluation", "checkpoint", "paused")
 
 DROPPED_WINDOWS = 2
 MIN_WINDOWS = 20
-# A run is noisy, and not used in fits of speed, if IQR / median of its windows exceeds
-# this, or if it lost more than this fraction of its CPU time to other processes.
-NOISY_ABOVE = 0.1
+# A run is noisy, and not used in fits of speed, if the standard error of its median
+# exceeds this fraction of it, or if it was timed beside other work: if others took more
+# than this fraction of its CPU time, or used more than this number of cores of a host
+# whose cores are the device.
+MEDIAN_ERROR_ABOVE = 0.02
+LOST_ABOVE = 0.02
+CORES_OF_OTHERS_ABOVE = 0.5
+# Standard error of a normal sample's median over IQR / sqrt(n) (McGill et al., 1978).
+_MEDIAN_ERROR = 0.93
 
 # Peak FLOPs/s of dense bfloat16 matrix products per JAX device, by device kind.
 # TPU: Google Cloud's system architecture pages, which give it per chip (v2 and v3 chips
@@ -151,6 +159,7 @@ class SpeedMeter:
             of the run.
         paused_windows: number of windows not counted because the process was paused.
         contention: CPU time lost to other processes in the counted windows.
+        other_work: cores that other processes used in them.
     """
 
     def __init__(self, stopwatch: Stopwatch, window_steps: int):
@@ -166,6 +175,7 @@ class SpeedMeter:
         self.paused_windows = 0
         self._pauses = 0  # Last value of `stopwatch.pauses`.
         self.contention = contention.Contention()
+        self.other_work = other_work.OtherWork()
         self._started: float | None = None
         self._to_drop = DROPPED_WINDOWS
 
@@ -188,6 +198,7 @@ class SpeedMeter:
         elif self._started is not None:
             self._to_drop -= 1
         self.contention.interval_done(counts)
+        self.other_work.interval_done(counts)
         self._started = now
 
     def summary(
@@ -196,6 +207,9 @@ class SpeedMeter:
         flops_per_step: int,
         peak_flops_per_second: float | None,
         matmul_flops_per_second: float | None = None,
+        matmul_flops_per_second_after: float | None = None,
+        *,
+        on_host: bool = True,
     ) -> run_record.Speed:
         """Returns the speed for the run's record; medians are None without a window.
 
@@ -205,12 +219,20 @@ class SpeedMeter:
             peak_flops_per_second: peak of all training devices together, or None.
             matmul_flops_per_second: measured rate of matrix products of all training
                 devices together, or None.
+            matmul_flops_per_second_after: the same, measured after the last step.
+            on_host: whether the devices are the host's own cores, which other work on
+                the host slows.
         """
-        median = iqr = None
-        shared = self.contention.fraction
+        median = iqr = error = None
+        lost = self.contention.fraction
+        others = self.other_work.cores
+        beside = (lost or 0) > LOST_ABOVE or (
+            on_host and (others or 0) > CORES_OF_OTHERS_ABOVE
+        )
         if self.windows:
             low, median, high = np.percentile(self.windows, [25, 50, 75]).tolist()
             iqr = high - low
+            error = _MEDIAN_ERROR * iqr / math.sqrt(len(self.windows))
 
         def fraction(rate: float | None) -> float | None:
             return flops_per_step * median / rate if median and rate else None
@@ -218,16 +240,19 @@ class SpeedMeter:
         return run_record.Speed(
             steps_per_second_median=median,
             steps_per_second_iqr=iqr,
+            steps_per_second_median_error=error,
             tokens_per_second_median=median and median * tokens_per_step,
             num_windows=len(self.windows),
             paused_windows=self.paused_windows,
             window_steps=self.window_steps,
-            noisy=median is None or max(iqr / median, shared or 0) > NOISY_ABOVE,
-            processor_lost_to_others=shared,
+            noisy=median is None or beside or error / median > MEDIAN_ERROR_ABOVE,
+            processor_lost_to_others=lost,
+            cores_used_by_others=others,
             mfu=fraction(peak_flops_per_second),
             peak_flops_per_second=peak_flops_per_second,
             fraction_of_measured_matmul=fraction(matmul_flops_per_second),
             measured_matmul_flops_per_second=matmul_flops_per_second,
+            measured_matmul_flops_per_second_after=matmul_flops_per_second_after,
         )
 
 

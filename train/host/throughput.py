@@ -37,7 +37,9 @@ class Throughput:
             stopwatch, speed.window_length(config.train_steps, config.log.every_steps)
         )
         self.devices: int | None = None
-        self._matmul_flops_per_second: float | None = None  # Of one device.
+        # Of one device, before and after the run.
+        self._matmul_flops_per_second: float | None = None
+        self._matmul_after: float | None = None
 
     def resume(self, progress: Mapping[str, Any]) -> None:
         """Restores the measurements of earlier processes of the run.
@@ -47,6 +49,7 @@ class Throughput:
         """
         self.meter.windows.extend(progress.get("speed_windows", ()))
         self.meter.contention.add_earlier(progress.get("contention", {}))
+        self.meter.other_work.add_earlier(progress.get("other_work", {}))
         self.meter.paused_windows += progress.get("paused_windows", 0)
         self.devices = progress.get("devices")
         self._matmul_flops_per_second = progress.get("matmul_flops_per_second")
@@ -57,6 +60,7 @@ class Throughput:
         return {
             "speed_windows": self.meter.windows,
             "contention": self.meter.contention.sums,
+            "other_work": self.meter.other_work.sums,
             "paused_windows": self.meter.paused_windows,
             "devices": self.devices,
             "matmul_flops_per_second": self._matmul_flops_per_second,
@@ -73,16 +77,25 @@ class Throughput:
             dtype = self._job.model.config.dtype
             self._matmul_flops_per_second = matmul_rate.measure(dtype)
 
+    def calibrate_again(self) -> None:
+        """Measures the rate of matrix products after the run, which shows drift."""
+        with self._stopwatch.charge("calibration"):
+            dtype = self._job.model.config.dtype
+            self._matmul_after = matmul_rate.measure(dtype)
+
     def summary(self) -> run_record.Speed:
         """Returns the speed for the run's record."""
         config, source = self._job.config, self._job.source
         devices = self.devices or 1
-        matmul = self._matmul_flops_per_second
+        before, after = self._matmul_flops_per_second, self._matmul_after
+        device = jax.devices()[0]
         return self.meter.summary(
             config.data.batch_size * source.tokens_per_row,
             self._counts.flops_train_step,
             speed.peak_flops_per_second(
-                jax.devices()[0].device_kind, devices, config.log.peak_flops_per_second
+                device.device_kind, devices, config.log.peak_flops_per_second
             ),
-            matmul and devices * matmul,
+            before and devices * before,
+            after and devices * after,
+            on_host=device.platform == "cpu",
         )

@@ -31,6 +31,8 @@ BROKEN = (
 )
 _FORMAT_VERSION = 1
 _FIELDS = {"format_version", "identity", "progress", "digests"}
+# Earlier name of an identity field -> its name.
+_RENAMED = {"data.seed": "data.order"}
 _GUARDED_FIELDS = {"metrics", "digest"}  # Missing in older checkpoints.
 
 
@@ -173,6 +175,7 @@ def check_identity(
     Raises:
         RunError: the identities differ; the message names every field that differs.
     """
+    saved = {_RENAMED.get(field, field): value for field, value in saved.items()}
     # Other versions of JAX, and earlier versions of the code, lack some JAX settings.
     settings = {f for f in saved.keys() ^ own.keys() if f.startswith(NUMERICS)}
     fields = sorted((saved.keys() | own.keys()) - settings)

@@ -25,6 +25,8 @@ from clinometer.train.run import record as record_lib
 if typing.TYPE_CHECKING:
     from clinometer.train.run import checkpoints as checkpoints_lib
 
+FINETUNINGS = "finetune"
+
 
 class RunDirectory:
     """The directory of one run, which need not exist yet.
@@ -115,7 +117,7 @@ class RunDirectory:
     @property
     def finetunings_path(self) -> pathlib.Path:
         """The folder of fine-tunings of this run."""
-        return self.path / "finetune"
+        return self.path / FINETUNINGS
 
     @property
     def tensorboard_path(self) -> pathlib.Path:

@@ -40,7 +40,9 @@ class BadLine:
     reason: str
 
 
-def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
+def parse(
+    data: bytes, *, strict: bool = True
+) -> tuple[list[dict[str, Any]], list[BadLine]]:
     """Parses a log.
 
     A record is a JSON object with an integer `step`. Steps must not decrease, and no
@@ -48,6 +50,8 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
 
     Args:
         data: content of the file.
+        strict: whether a line with NaN or infinity, as earlier versions wrote them, is
+            invalid; otherwise they become None.
 
     Returns:
         The records and the invalid lines, both in file order.
@@ -58,7 +62,7 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], list[BadLine]]:
         if not line.strip():
             continue
         try:
-            found.append((number, line, _record(line)))
+            found.append((number, line, _record(line, strict)))
         except ValueError as error:
             bad.append(BadLine(number, line, str(error)))
     kept = _longest_rise([record["step"] for _, _, record in found])
@@ -99,7 +103,8 @@ class MetricsFile:
     def read(self) -> list[dict[str, Any]]:
         """Reads all records; returns an empty list if there is no file.
 
-        An incomplete last line, which may still be being written, is ignored.
+        An incomplete last line, which may still be being written, is ignored. NaN and
+        infinity are read as None.
 
         Raises:
             RunError: the file cannot be read, or another line is invalid; the message
@@ -109,7 +114,7 @@ class MetricsFile:
             data = _bytes(self.path)
         except OSError as error:
             raise errors.RunError(f"{self.path}: cannot be read ({error})") from error
-        records, bad = parse(data)
+        records, bad = parse(data, strict=False)
         last = data.count(b"\n") + 1  # The text after the last newline.
         for line in bad:
             if line.number != last:
@@ -228,8 +233,8 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
         return b""
 
 
-def _record(line: bytes) -> dict[str, Any]:
-    record = json_file.loads_object(line)
+def _record(line: bytes, strict: bool) -> dict[str, Any]:
+    record = json_file.loads_object(line, strict=strict)
     step = record.get("step")
     if type(step) is not int or step < 0:
         raise ValueError(f"step is {ranges.shown(step)}, not an integer of at least 0")

@@ -98,6 +98,7 @@ class Data(Part):
     corpus_hash: str | None = optional()  # Pretraining only.
     python_version: str | None = optional()  # Source of the embedded corpus.
     vocabulary_sha256: str | None = optional(null=False)
+    order_protocol: str | None = optional()  # Pretraining only: how order is drawn.
     train_tokens: Number | None = optional()
     tokens_seen: Number | None = optional()
     unique_tokens_seen: Number | None = optional()
@@ -107,20 +108,29 @@ class Data(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Speed(Part):
-    """Speed over windows of steps; medians are None if no window was completed."""
+    """Speed over windows of steps; medians are None if no window was completed.
+
+    Attributes:
+        noisy: whether the speed is left out of fits; see `host/speed.py`.
+        measured_matmul_flops_per_second: of a reference benchmark before the run.
+        measured_matmul_flops_per_second_after: of the same after it.
+    """
 
     steps_per_second_median: Number | None = None
     steps_per_second_iqr: Number | None = None
+    steps_per_second_median_error: Number | None = optional()
     tokens_per_second_median: Number | None = None
     num_windows: Number | None = None
     paused_windows: Number | None = None
     window_steps: Number | None = None
     noisy: bool | None = optional(null=False)
     processor_lost_to_others: Number | None = None
+    cores_used_by_others: Number | None = optional()
     mfu: Number | None = None
     peak_flops_per_second: Number | None = None
     fraction_of_measured_matmul: Number | None = None
     measured_matmul_flops_per_second: Number | None = None
+    measured_matmul_flops_per_second_after: Number | None = optional()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import optimize
+from scipy import stats
 
 from clinometer.tools.fit import errors
 from clinometer.tools.fit import power_law
@@ -19,7 +20,8 @@ def test_recovers_known_constants(exponent, floor):
     np.testing.assert_allclose(fit.floor, floor, atol=5e-3)
     np.testing.assert_allclose(fit.coefficient, coefficient, rtol=2e-2)
     assert fit.rmse < 1e-4
-    assert not fit.at_bound
+    assert fit.determined
+    np.testing.assert_allclose(fit.interval, (exponent, exponent), rtol=0.05)
 
 
 def test_agrees_with_curve_fit_on_noisy_points():
@@ -49,3 +51,27 @@ def test_bad_input():
         power_law.fit_power_law([1, 2, 2, 3], [3, 2, 2, 1])
     with pytest.raises(errors.FitError, match="must be positive"):
         power_law.fit_power_law([1, 2, 3, 4], [3, 2, 1, 0])
+
+
+def test_the_interval_is_the_profile():
+    rng = np.random.default_rng(2)
+    sizes = np.geomspace(1e5, 1e9, 9)
+    losses = 2.0 * (sizes / 1e7) ** -0.3 + 1.0 + 0.01 * rng.standard_normal(9)
+    fit = power_law.fit_power_law(sizes, losses)
+    best = np.sum(np.square(fit.residuals))
+    limit = best * (1 + stats.t.ppf(0.975, 6) ** 2 / 6)
+    for alpha in fit.interval:
+        design = np.stack([sizes**alpha, np.ones(9)], axis=1)
+        (_, floor), (rss,), *_ = np.linalg.lstsq(design, losses, rcond=None)
+        assert 0 < floor < losses.min()  # The bounds do not act.
+        np.testing.assert_allclose(rss, limit, rtol=1e-3)
+    assert fit.interval[0] < fit.exponent < fit.interval[1]
+    assert fit.determined and not fit.at_bound
+
+
+def test_few_sizes_with_noise_determine_nothing():
+    sizes = np.array([80_000, 228_000, 780_000, 1_230_000])
+    fit = power_law.fit_power_law(sizes, [4.43, 4.26, 4.18, 4.16])
+    assert not fit.determined
+    noisy = power_law.fit_power_law(sizes, [4.43, 4.30, 4.18, 4.18])
+    assert noisy.at_bound and not noisy.determined

@@ -155,3 +155,15 @@ def test_fits_are_plain_records():
 def test_bad_input(x, y, options, words):
     with pytest.raises(errors.FitError, match=words):
         slopes.fit_slope(x, y, **options)
+
+
+def test_intervals_that_mislead_are_not_given():
+    x, y = 10.0 ** np.arange(3), [3.0, 2.2, 2.0]
+    assert slopes.fit_slope(x, y).interval is not None
+    assert slopes.fit_slope(x, y).theil_sen_interval is None
+    four = slopes.fit_slope(10.0 ** np.arange(4), [*y, 1.9])
+    assert four.theil_sen_interval is not None
+    x, y = _random_points()
+    correlation = slopes.fit_slope(x, y, standardise=True)
+    assert correlation.interval is None and correlation.slope_stderr is None
+    assert correlation.theil_sen_interval is None and correlation.band([1]) is None

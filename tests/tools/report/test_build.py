@@ -88,6 +88,7 @@ def test_same_input_same_bytes_in_any_folder(tmp_path):
         *(
             f"figures/{key}.svg"
             for key in (
+                "training_flops",
                 "multiply_adds",
                 "flops",
                 "flops_non_embedding",
@@ -111,7 +112,7 @@ def test_same_input_same_bytes_in_any_folder(tmp_path):
     page = _Balance()
     page.feed(before["report.html"].decode())
     assert page.open == []
-    assert page.counts["svg"] == 7
+    assert page.counts["svg"] == 8
     assert all(link.startswith("#") for link in page.links)
     text = before["report.html"].decode()
     for words in ("clinometer study", "AMD EPYC", "c0ffee", "jax 0.10.2", "Student-t"):
@@ -145,7 +146,7 @@ def test_several_architectures_odd_names_and_warnings(tmp_path):
 def test_one_run_gives_a_report_without_slope(tmp_path):
     synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
     text = build.build(tmp_path).page.read_text()
-    assert "no slope" in text and "There is only one size" in text
+    assert "no slope" in text and "no two sizes to compare" in text
 
 
 def test_nothing_finished_is_an_error(tmp_path):
@@ -162,3 +163,41 @@ def test_mixed_corpora_are_an_error(tmp_path):
     )
     with pytest.raises(errors.FitError, match="other: b"):
         build.build(tmp_path)
+
+
+def test_conditions_may_be_mixed_if_asked_for(tmp_path):
+    synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
+    changed = synthetic_study.record("nano", config__train_steps=900)
+    synthetic_study.write_run(tmp_path / "b", changed)
+    with pytest.raises(errors.FitError, match=r"run length \(train_steps\). 600: a"):
+        build.build(tmp_path)
+    text = build.build(tmp_path, mixed=("train_steps",)).page.read_text()
+    assert "as asked for, fits mix runs that differ in run length" in text
+
+
+def test_failures_are_shown_and_counted(tmp_path):
+    synthetic_study.write_study(tmp_path)
+    runs = tmp_path / "runs"
+    failed = synthetic_study.record(
+        seed=7, status="failed", error="the loss is nan", metrics__step=40
+    )
+    failed["metrics"]["validation/loss"] = float("inf")
+    synthetic_study.write_run(runs / "diverged", failed)
+    # The process ended before there was a record.
+    (runs / "vanished").mkdir()
+    (runs / "vanished" / "log.txt").write_text("killed")
+    report = build.build(tmp_path)
+    text = report.page.read_text()
+    assert "5 of 7 runs finished, 1 failed, 1 without a record, of 4 models" in text
+    assert "diverged, from all fits: failed at step 40 of 600" in text
+    assert "the loss is nan" in text
+    assert "vanished left no record" in text
+    assert {fit.fit.n for fit in report.fits} == {5}
+    assert {tuple(fit.left_out) for fit in report.fits} == {("diverged",)}
+
+
+def test_a_study_whose_runs_all_failed_has_a_report(tmp_path):
+    failed = synthetic_study.record(status="failed", error="the loss is nan")
+    synthetic_study.write_run(tmp_path / "a", failed)
+    text = build.build(tmp_path).page.read_text()
+    assert "0 of 1 runs finished, 1 failed" in text and "no slope" in text

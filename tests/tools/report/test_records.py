@@ -57,3 +57,15 @@ def test_only_a_last_line_may_be_broken(tmp_path):
     path.write_text('{"st\n' + whole + "\n")
     with pytest.raises(records.RecordError, match="metrics.jsonl:1"):
         run.metrics()
+
+
+def test_runs_without_a_record_are_found(tmp_path):
+    synthetic_study.write_run(tmp_path / "runs" / "a", synthetic_study.record())
+    for folder in ("runs/killed", "runs/a/finetune/x", "runs/empty", "report/figures"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "runs" / "killed" / "lease.json").write_text("{}")
+    (tmp_path / "runs" / "a" / "log.txt").write_text("")
+    (tmp_path / "runs" / "a" / "finetune" / "x" / "log.txt").write_text("")
+    assert records.lost_runs(tmp_path) == ["killed"]
+    assert records.lost_runs(tmp_path / "runs") == ["killed"]
+    assert records.lost_runs(tmp_path / "runs" / "a") == []

@@ -26,7 +26,7 @@ def test_the_trainer_reads_the_protocol():
         "model.dropout_rate": 0.0,
         "model.dtype": "float32",
         "seed": 3,
-        "data.seed": 0,
+        "data.order": 0,
         "data.store": "/some/store",
         "data.batch_size": 4,
         "data.encoder_length": 128,

@@ -20,5 +20,5 @@ def test_says_what_there_is_to_say(tmp_path):
     loss = synthetic_study.record("milli")["metrics"]["validation/loss"]
     assert f"{loss:.4f}" in lines[5]
     assert sum("better" in line for line in lines) == 3
-    assert "nats per 10x multiply-adds (95 % Student-t interval" in text
+    assert "nats per 10x training FLOPs (95 % Student-t interval" in text
     assert str(tmp_path / "report.html") in lines[-2]

@@ -171,14 +171,46 @@ def test_summary():
     assert empty.noisy
 
 
-def test_a_run_that_lost_its_cores_to_others_is_noisy():
+def test_the_error_of_the_median_decides_not_the_spread_of_windows():
+    few, many = ([0.8, 1.0, 1.2] * times for times in (3, 300))
+    for windows, noisy in ((few, True), (many, False)):
+        summary = _meter(*windows).summary(1, 1, None)
+        assert summary.steps_per_second_iqr / summary.steps_per_second_median > 0.1
+        assert summary.noisy == noisy
+
+
+def test_the_error_is_that_of_simulated_medians():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(10, 1, (400, 100))
+    errors = [
+        _meter(*windows).summary(1, 1, None).steps_per_second_median_error
+        for windows in samples
+    ]
+    expected = np.std(np.median(samples, axis=1))
+    assert np.mean(errors) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_run_timed_beside_other_work_is_noisy():
     meter = _meter(1.0, 1.0, 1.0)
-    meter.contention.add_earlier({"lost": 0.9, "wanted": 10.0})
+    meter.contention.add_earlier({"lost": 0.1, "wanted": 10.0})
     assert not meter.summary(1, 1, None).noisy
-    meter.contention.add_earlier({"lost": 0.3, "wanted": 0.0})
+    meter.contention.add_earlier({"lost": 0.2, "wanted": 0.0})
     summary = meter.summary(1, 1, None)
     assert summary.noisy
-    assert summary.processor_lost_to_others == pytest.approx(0.12)
+    assert summary.processor_lost_to_others == pytest.approx(0.03)
+    meter = _meter(1.0, 1.0, 1.0)
+    meter.other_work.add_earlier({"used": 9.0, "seconds": 10.0})
+    summary = meter.summary(1, 1, None)
+    assert summary.noisy
+    assert summary.cores_used_by_others == pytest.approx(0.9)
+    # Work on the cores of the host does not slow another device.
+    assert not meter.summary(1, 1, None, on_host=False).noisy
+
+
+def test_the_reference_benchmark_is_recorded_twice():
+    summary = _meter(1.0).summary(1, 1, None, 4e9, 3e9)
+    assert summary.measured_matmul_flops_per_second == 4e9
+    assert summary.measured_matmul_flops_per_second_after == 3e9
 
 
 def test_peak():

@@ -95,6 +95,7 @@ def test_a_stored_fine_tuning_has_its_parts(tmp_path):
     shutil.copy(_STORED / "finetuning.json", tmp_path / "run.json")
     record = run_record.read(tmp_path)
     assert record.config.data.mixture == "rte,cola"
+    assert record.config.data.data_order == 0  # Then named data.seed.
     assert record.initial.step == 8
     assert record.data.tasks["rte"].majority == pytest.approx(100 * 4 / 6)
     assert record.downstream.tasks["cola"].best_step == 4
