@@ -48,9 +48,8 @@ def rate_protocol(record: run_record.Record) -> str | None:
     It is "fixed at X", one rate for all runs, unless the run's study took the rates of
     its sizes from a table; then it is "table HASH".
     """
-    study = record.to_json().get("study")
-    if isinstance(study, Mapping) and study.get("rate_table"):
-        return f"table {study['rate_table']}"
+    if record.study.rate_table:
+        return f"table {record.study.rate_table}"
     rate = record.config.schedule.learning_rate
     return None if rate is None else f"fixed at {rate:g}"
 

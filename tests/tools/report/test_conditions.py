@@ -38,7 +38,7 @@ def test_the_protocol_of_the_rate():
     fixed = _columns(config__schedule={"learning_rate": 0.03})
     assert fixed["rate_protocol"] == "fixed at 0.03"
     tuned = _columns(
-        config__schedule={"learning_rate": 0.03}, study={"rate_table": "c0ffee"}
+        config__schedule={"learning_rate": 0.03}, config__study={"rate_table": "c0ffee"}
     )
     assert tuned["rate_protocol"] == "table c0ffee"
     assert tuned["learning_rate"] == 0.03
