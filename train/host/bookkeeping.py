@@ -204,6 +204,8 @@ class Bookkeeping:
             state: the training state.
             measured: the metrics of an evaluation at this step, or None.
         """
+        if step == self._job.config.train_steps:
+            self.throughput.calibrate_again()
         self.history.sync()
         checkpoints.save(
             step,
@@ -246,8 +248,6 @@ class Bookkeeping:
             before: whether the run had already finished, so that nothing was done.
         """
         earlier = self._record.earlier
-        if status == "finished" and not before:
-            self.throughput.calibrate_again()
         told = earlier and (earlier.metrics.step, earlier.status)
         if not before or told != (self._step, status):
             self.write_record(status)

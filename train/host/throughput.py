@@ -53,6 +53,7 @@ class Throughput:
         self.meter.paused_windows += progress.get("paused_windows", 0)
         self.devices = progress.get("devices")
         self._matmul_flops_per_second = progress.get("matmul_flops_per_second")
+        self._matmul_after = progress.get("matmul_flops_per_second_after")
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -64,6 +65,7 @@ class Throughput:
             "paused_windows": self.meter.paused_windows,
             "devices": self.devices,
             "matmul_flops_per_second": self._matmul_flops_per_second,
+            "matmul_flops_per_second_after": self._matmul_after,
         }
 
     def calibrate(self, state: state_lib.TrainState) -> None:
@@ -73,12 +75,15 @@ class Throughput:
             state: the training state, on the devices.
         """
         self.devices = state_lib.num_devices(state)
+        self._matmul_after = None  # Of an earlier end, if the run goes on.
         with self._stopwatch.charge("calibration"):
             dtype = self._job.model.config.dtype
             self._matmul_flops_per_second = matmul_rate.measure(dtype)
 
     def calibrate_again(self) -> None:
-        """Measures the rate of matrix products after the run, which shows drift."""
+        """Measures the rate of matrix products after the last step, once."""
+        if self._matmul_after is not None:
+            return
         with self._stopwatch.charge("calibration"):
             dtype = self._job.model.config.dtype
             self._matmul_after = matmul_rate.measure(dtype)
