@@ -145,13 +145,15 @@ def coverage(design, power_of_width, draws=2000, seed=1, bend=2.3):
 @pytest.mark.parametrize("power_of_width", [0.0, 0.25, 0.5])
 @pytest.mark.parametrize("name", _COVERED)
 def test_intervals_cover(name, power_of_width):
-    """Each between 93 and 97 %, the mean of a design's closer to 95.
+    """Each between 93 and 97 %, but for 8 sizes with 2 runs each.
 
-    The bounds allow for the 2,000 draws: +-1 % is two standard errors.
+    There, with 7 degrees of freedom, the gain over the whole range covers 97.15 % of
+    these 2,000 draws where sd is constant: the upper bound is 97.5 for it.
     """
     covered = coverage(_COVERED[name], power_of_width)
     print(name, power_of_width, np.round(covered, 4))
-    assert np.all((covered > 0.93) & (covered < 0.975)), covered
+    upper = 0.975 if name == "8 sizes, 2 orders" else 0.97
+    assert np.all((covered > 0.93) & (covered < upper)), covered
     assert 0.938 < covered.mean() < 0.97, covered
 
 

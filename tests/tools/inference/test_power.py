@@ -204,9 +204,11 @@ def test_the_power_table_of_the_first_study():
 
     The study was planned with: a level worse by the margin found in 92 against 62 % of
     studies, an equal one called equivalent in 73 against 15 %, an equal gain never.
-    That is what comes out with a noise of 0.017 nats (0.018 with an order's 0.006 in
-    it), an architecture that costs as vanilla does, and Holm's tests where all are
-    worse; one simultaneous interval finds a single worse one in 87 against 58 %.
+    With the noise of 0.018 nats that was stated, ours gives 81 against 52 % and 62
+    against 9 % for an architecture that costs as vanilla does. The planned numbers do
+    come out, to within two points, with 0.017 nats and with Holm's tests where all
+    are worse; but that reading was searched for among some twenty, after the fact, and
+    is asserted to hold this code in place, not as the plan's own assumptions.
     """
     finals = studies.first_study()
     rival = studies.first_study((3, 1, 1, 4), (3, 1, 1, 4), vanilla=1)
