@@ -64,9 +64,9 @@ def test_finished_means_finished(tmp_path, status):
 def test_runs_with_the_earlier_name_of_the_data_order(tmp_path):
     run = tmp_path / "run"
     synthetic_study.write_run(run, synthetic_study.record(config__data={"seed": 0}))
-    assert folder.is_finished(run, {**_CONFIG, "data.order": 0}, _CORPUS)
+    assert folder.is_over(run, {**_CONFIG, "data.order": 0}, _CORPUS)
     with pytest.raises(errors.StudyError, match="data.order = 0; this study has 1"):
-        folder.is_finished(run, {**_CONFIG, "data.order": 1}, _CORPUS)
+        folder.is_over(run, {**_CONFIG, "data.order": 1}, _CORPUS)
 
 
 @pytest.mark.parametrize(
