@@ -6,6 +6,8 @@ import os
 import pathlib
 import time
 
+from clinometer.train.host import intervals
+
 _THREADS = pathlib.Path("/proc/self/task")
 
 
@@ -41,11 +43,11 @@ class Contention:
             num_cores: number of cores that this process may use; None to ask the
                 system.
         """
-        self._waited = waited or _Waits().total
-        self._clock, self._processor_clock = clock, processor_clock
         self._num_cores = num_cores or _num_cores()
         self.lost = self.wanted = 0.0
-        self._last = self._now()
+        self._intervals = intervals.Intervals(
+            waited or _Waits().total, clock, processor_clock
+        )
 
     @property
     def sums(self) -> dict[str, float]:
@@ -68,18 +70,11 @@ class Contention:
         Args:
             counts: whether the ended interval is added to the sums.
         """
-        before, self._last = self._last, self._now()
-        length, ran, waited = (
-            None if None in (new, old) else new - old
-            for new, old in zip(self._last, before)
-        )
+        length, ran, waited = self._intervals.next()
         if counts and waited is not None:
             lost = max(0.0, min(waited, self._num_cores * length - ran))
             self.lost += lost
             self.wanted += max(length, ran + lost)
-
-    def _now(self) -> tuple[float, float, float | None]:
-        return self._clock(), self._processor_clock(), self._waited()
 
 
 class _Waits:

@@ -10,6 +10,8 @@ import os
 import pathlib
 import time
 
+from clinometer.train.host import intervals
+
 _STAT = pathlib.Path("/proc/stat")
 # Fields of the first line: user nice system idle iowait irq softirq steal.
 _IDLE = (3, 4)
@@ -39,10 +41,8 @@ class OtherWork:
             clock: returns the wall time in seconds.
             processor_clock: returns the CPU time of this process in seconds.
         """
-        self._busy = busy or _busy
-        self._clock, self._processor_clock = clock, processor_clock
         self.used = self.seconds = 0.0
-        self._last = self._now()
+        self._intervals = intervals.Intervals(busy or _busy, clock, processor_clock)
 
     @property
     def sums(self) -> dict[str, float]:
@@ -65,17 +65,10 @@ class OtherWork:
         Args:
             counts: whether the ended interval is added to the sums.
         """
-        before, self._last = self._last, self._now()
-        length, ran, busy = (
-            None if None in (new, old) else new - old
-            for new, old in zip(self._last, before)
-        )
+        length, ran, busy = self._intervals.next()
         if counts and busy is not None:
             self.used += max(0.0, busy - ran)
             self.seconds += length
-
-    def _now(self) -> tuple[float, float, float | None]:
-        return self._clock(), self._processor_clock(), self._busy()
 
 
 def _busy() -> float | None:
