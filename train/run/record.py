@@ -279,12 +279,7 @@ def from_json(contents: Mapping[str, Any]) -> Record:
     Raises:
         FieldError: a field is invalid; the message names it.
     """
-    version = contents.get("format_version")
-    if version != FORMAT_VERSION:
-        raise schema.FieldError(
-            f"format_version is {ranges.shown(version)}; this version reads "
-            f"{FORMAT_VERSION}"
-        )
+    schema.check_version(contents, FORMAT_VERSION)
     record = Record.from_json(contents)
     if record.kind is None:  # Earlier versions did not write it.
         kind = PRETRAINING if record.data.tasks is None else FINETUNING

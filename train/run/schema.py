@@ -30,6 +30,23 @@ class FieldError(ValueError):
     """A field is missing or has a wrong value; the message names the field."""
 
 
+def check_version(contents: Mapping[str, Any], version: int) -> None:
+    """Checks the `format_version` of a file's contents.
+
+    Args:
+        contents: the JSON object.
+        version: the only version that is read.
+
+    Raises:
+        FieldError: it is another version, or none.
+    """
+    found = contents.get("format_version")
+    if found != version:
+        raise FieldError(
+            f"format_version is {ranges.shown(found)}; this version reads {version}"
+        )
+
+
 def optional(*, null: bool = True, name: str | None = None) -> Any:
     """Declares a field that defaults to None and is then not written.
 

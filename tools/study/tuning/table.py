@@ -161,12 +161,7 @@ def read(path: str | os.PathLike[str]) -> Table:
     """
     try:
         contents = json_file.read_object(path)
-        version = contents.get("format_version")
-        if version != FORMAT_VERSION:
-            raise schema.FieldError(
-                f"format_version is {ranges.shown(version)}; this version reads "
-                f"{FORMAT_VERSION}"
-            )
+        schema.check_version(contents, FORMAT_VERSION)
         table = Table.from_json(contents)
         for number, entry in enumerate(table.entries):
             _check(entry, f"entries.{number}")
