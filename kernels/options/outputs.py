@@ -69,7 +69,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with contextlib.suppress(OSError):  # Exists only after an error.
+        # The file is left only by an error, which is the one to be raised.
+        with contextlib.suppress(OSError):
             os.remove(temporary)
 
 

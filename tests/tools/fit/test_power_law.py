@@ -21,7 +21,7 @@ def test_recovers_known_constants(exponent, floor):
     np.testing.assert_allclose(fit.coefficient, coefficient, rtol=2e-2)
     assert fit.rmse < 1e-4
     assert fit.determined
-    np.testing.assert_allclose(fit.interval, (exponent, exponent), rtol=0.05)
+    np.testing.assert_allclose(fit.interval, (exponent, exponent), rtol=1e-6)
 
 
 def test_agrees_with_curve_fit_on_noisy_points():

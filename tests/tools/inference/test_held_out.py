@@ -33,7 +33,8 @@ def test_without_noise_the_law_is_found():
     truth = float(curve(np.array([_NEW]))[0])
     exponent = np.log(5.0) / np.log(_COSTS[-1] / _COSTS[0])
     np.testing.assert_allclose(found.value, truth, atol=3e-4)
-    np.testing.assert_allclose(found.exponent, exponent, rtol=0.03)
+    # The runs have a spread of 1e-4 nats, which moves the exponent by 0.15 % here.
+    np.testing.assert_allclose(found.exponent, exponent, rtol=0.005)
     assert found.low <= truth <= found.high and found.determined and found.narrow
     assert held_out.judge(found, truth) == "supported"
     assert held_out.judge(found, truth - 0.01) == "contradicted"
@@ -76,9 +77,10 @@ def test_the_ends_of_the_interval_are_where_the_profile_says():
             )
         )
 
+    # The ends come from a root finder, the least misfits from a minimiser.
     threshold = stats.t.ppf(0.975, found.degrees) ** 2
     for end in (found.low, found.high):
-        np.testing.assert_allclose(least(float(end)) - least(), threshold, rtol=0.02)
+        np.testing.assert_allclose(least(float(end)) - least(), threshold, rtol=0.002)
     # Mutation: inside the interval the misfit is smaller.
     assert least(float(found.low + found.high) / 2) - least() < 0.5 * threshold
 

@@ -39,7 +39,7 @@ class Claim:
         name: a short unique name.
         statement: the claim, as a sentence.
         judge: returns the verdict. It gets the finished runs of the complete passes,
-            and may raise `observed.Undecidable`.
+            and may raise `observed.UndecidableError`.
     """
 
     name: str

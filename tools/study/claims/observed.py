@@ -9,7 +9,7 @@ from clinometer.kernels.options.errors import did_you_mean
 from clinometer.tools.study.claims import errors
 
 
-class Undecidable(Exception):  # noqa: N818
+class UndecidableError(Exception):
     """Raised where the runs cannot decide a claim; the message says why."""
 
 
@@ -78,10 +78,10 @@ class Runs:
 
         Raises:
             ClaimsError: there is no such metric.
-            Undecidable: there are no runs, or one diverged or lacks the value.
+            UndecidableError: there are no runs, or one diverged or lacks the value.
         """
         if not self.runs:
-            raise Undecidable("there are no finished runs of this kind")
+            raise UndecidableError("there are no finished runs of this kind")
         known = self.runs[0].values
         if metric not in known:
             raise errors.ClaimsError(
@@ -90,8 +90,8 @@ class Runs:
             )
         lost = [run.name for run in self.runs if run.diverged]
         if lost:
-            raise Undecidable(f"{', '.join(lost)} diverged")
+            raise UndecidableError(f"{', '.join(lost)} diverged")
         missing = [run.name for run in self.runs if run.values.get(metric) is None]
         if missing:
-            raise Undecidable(f"{', '.join(missing)}: no {metric}")
+            raise UndecidableError(f"{', '.join(missing)}: no {metric}")
         return [float(run.values[metric]) for run in self.runs]

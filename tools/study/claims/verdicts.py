@@ -49,7 +49,7 @@ def judge(claims: file_lib.ClaimsFile, runs: observed.Runs) -> list[Judged]:
         place = f"{claims.path}: claim {claim.name!r}"
         try:
             verdict = claim.judge(runs)
-        except observed.Undecidable as reason:
+        except observed.UndecidableError as reason:
             verdict = claim_lib.Verdict(claim_lib.Outcome.UNDECIDED, reason=str(reason))
         except errors.ClaimsError as error:
             raise errors.ClaimsError(f"{place}: {error}") from error

@@ -19,7 +19,7 @@ def _gains(runs: observed.Runs) -> claim.Verdict:
 
 def _replicated(runs: observed.Runs) -> claim.Verdict:
     if len(runs.select(width=32)) < 2:
-        raise observed.Undecidable("one run of a size says nothing of its spread")
+        raise observed.UndecidableError("one run of a size says nothing of its spread")
     runs.select(width=32).column("validation_loss_nats")
     return claim.Verdict(claim.Outcome.SUPPORTED)
 

@@ -41,5 +41,5 @@ def test_an_unknown_metric_is_named():
     ],
 )
 def test_what_cannot_be_told_is_undecidable(runs, words):
-    with pytest.raises(observed.Undecidable, match=words):
+    with pytest.raises(observed.UndecidableError, match=words):
         observed.Runs(runs).column("validation_loss_nats")
