@@ -18,6 +18,7 @@ from clinometer.data.errors import DataError
 from clinometer.data.pretraining import batches
 from clinometer.data.store import token_store
 from clinometer.kernels.options import ranges
+from clinometer.train import batch_options
 from clinometer.train import exit_codes
 
 _WARM_UP_WINDOWS = 2
@@ -73,18 +74,7 @@ def main(argv: list[str]) -> int:
         "tokens/s (before corruption).",
     )
     parser.add_argument("store", help="a token store")
-    parser.add_argument(
-        "--batch-size",
-        type=ranges.Whole(1),
-        default=128,
-        help="rows of a batch (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--encoder-length",
-        type=ranges.Whole(1),
-        default=512,
-        help="encoder tokens of a row (default: %(default)s)",
-    )
+    batch_options.add(parser, decoder_length=None)
     parser.add_argument(
         "--windows",
         type=ranges.Whole(1),

@@ -21,6 +21,7 @@ from clinometer.kernels.bench import environment
 from clinometer.kernels.bench import matmul_rate
 from clinometer.kernels.bench import timer
 from clinometer.kernels.options import ranges
+from clinometer.train import batch_options
 from clinometer.train import exit_codes
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
@@ -119,24 +120,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "models", nargs="+", metavar="MODEL", help="e.g. transformer-small"
     )
-    parser.add_argument(
-        "--batch-size",
-        type=ranges.Whole(1),
-        default=8,
-        help="rows per batch; default 8",
-    )
-    parser.add_argument(
-        "--encoder-length",
-        type=ranges.Whole(1),
-        default=512,
-        help="tokens per input; default 512",
-    )
-    parser.add_argument(
-        "--decoder-length",
-        type=ranges.Whole(1),
-        default=114,
-        help="tokens per target; default 114",
-    )
+    batch_options.add(parser, batch_size=8)
     parser.add_argument(
         "--vocab-size",
         type=ranges.Whole(1),

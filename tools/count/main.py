@@ -12,6 +12,7 @@ from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.models.counting import checked
 from clinometer.models.counting import counts as counts_lib
+from clinometer.train import batch_options
 from clinometer.train import exit_codes
 
 _DESCRIPTION = """\
@@ -58,24 +59,7 @@ def main(argv: Sequence[str]) -> int:
         "--trace", action="store_true", help="with --all: also trace every model"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--batch-size",
-        type=ranges.Whole(1),
-        default=128,
-        help="examples per batch (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--encoder-length",
-        type=ranges.Whole(1),
-        default=512,
-        help="encoder tokens per example (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--decoder-length",
-        type=ranges.Whole(1),
-        default=114,
-        help="decoder tokens per example (default: %(default)s)",
-    )
+    batch_options.add(parser)
     parser.add_argument(
         "--platform",
         default="cpu",

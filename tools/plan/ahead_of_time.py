@@ -25,6 +25,7 @@ from clinometer.kernels.bench import environment
 from clinometer.kernels.options import ranges
 from clinometer.tools.plan import compiler
 from clinometer.tools.plan import topologies as tpu_topologies
+from clinometer.train import batch_options
 from clinometer.train import exit_codes
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
@@ -139,24 +140,7 @@ def main(argv: Sequence[str]) -> int:
         default="v5e:4x4",
         help="a chip or topology (default: %(default)s)",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=ranges.Whole(1),
-        default=128,
-        help="examples per batch, over all chips (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--encoder-length",
-        type=ranges.Whole(1),
-        default=512,
-        help="encoder tokens per example (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--decoder-length",
-        type=ranges.Whole(1),
-        default=114,
-        help="decoder tokens per example (default: %(default)s)",
-    )
+    batch_options.add(parser)
     parser.add_argument(
         "--head-parts",
         type=ranges.Whole(1),
