@@ -18,11 +18,17 @@ from clinometer.tools.inference import variance as variance_lib
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Estimates:
-    """Linear contrasts of the cells' means, m of them."""
+    """Linear contrasts of the cells' means, m of them.
 
-    value: np.ndarray  # [..., m], units of the contrast.
-    covariance: np.ndarray  # [..., m, m]
-    degrees: np.ndarray  # Satterthwaite's, [..., m]
+    Attributes:
+        value: the estimates, [..., m], in units of the contrast.
+        covariance: their covariance, [..., m, m].
+        degrees: Satterthwaite's degrees of freedom, [..., m].
+    """
+
+    value: np.ndarray
+    covariance: np.ndarray
+    degrees: np.ndarray
 
     @property
     def standard_error(self) -> np.ndarray:
@@ -53,11 +59,11 @@ def estimate(fitted: linear_model.Fit, coefficients: np.ndarray) -> Estimates:
     """Values, covariance and degrees of freedom of linear contrasts.
 
     Args:
-      fitted: the model.
-      coefficients: of the cells' means, [m, C].
+        fitted: the model.
+        coefficients: of the cells' means, [m, C].
 
     Raises:
-      InferenceError: a contrast cannot be told from a difference between orders.
+        InferenceError: a contrast cannot be told from a difference between orders.
     """
     coefficients = np.asarray(coefficients, np.float64)
     fitted.design.check_estimable(coefficients)
@@ -75,11 +81,11 @@ def precision(
     Both follow from the design and the variance's parameters alone.
 
     Args:
-      variance: of a run.
-      coefficients: of the cells' means, [m, C].
+        variance: of a run.
+        coefficients: of the cells' means, [m, C].
 
     Returns:
-      Covariance [..., m, m] and degrees of freedom [..., m].
+        Covariance [..., m, m] and degrees of freedom [..., m].
     """
     design = variance.design
     of_mean = variance.of_cells() / design.counts  # [..., C]
@@ -125,7 +131,7 @@ def own_gain(design: design_lib.Design, architecture: str) -> np.ndarray:
     own, so two of them never compare; see `equal_compute`.
 
     Raises:
-      InferenceError: fewer than two sizes, or no such architecture.
+        InferenceError: fewer than two sizes, or no such architecture.
     """
     cells = design.check_sizes(architecture, 2, "a gain with size")
     return gain(design, cells[0], cells[-1])
@@ -135,7 +141,7 @@ def own_gain_per_decade(design: design_lib.Design, architecture: str) -> np.ndar
     """`own_gain` per tenfold training FLOPs, nats: [C].
 
     Raises:
-      InferenceError: as `own_gain`, or its sizes cost the same.
+        InferenceError: as `own_gain`, or its sizes cost the same.
     """
     row = own_gain(design, architecture)
     cells = design.cells_of(architecture)
@@ -146,7 +152,7 @@ def decades(low: float, high: float) -> float:
     """log10(high / low), which must be above 0.
 
     Raises:
-      InferenceError: the costs are equal, or fall.
+        InferenceError: the costs are equal, or fall.
     """
     if not high > low:
         raise errors.InferenceError(

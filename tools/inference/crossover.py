@@ -33,12 +33,20 @@ class Crossing(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Crossover:
-    """One architecture against the reference."""
+    """One architecture against the reference.
+
+    Attributes:
+        architecture: the architecture.
+        low: D at the low end of the shared range, nats.
+        high: D at the high end, nats.
+        p_value: adjusted by Holm over the architectures.
+        crossing: which way D changes sign between the ends, if it does.
+    """
 
     architecture: str
-    low: float  # D at the low end of the shared range, nats.
+    low: float
     high: float
-    p_value: float  # Adjusted by Holm over the architectures.
+    p_value: float
     crossing: Crossing
 
 
@@ -48,14 +56,14 @@ def p_values(
     """Holm's adjusted p-values of a crossover, one an architecture.
 
     Args:
-      fitted: the model.
-      comparisons: the family, m of them.
+        fitted: the model.
+        comparisons: the family, m of them.
 
     Returns:
-      P-values [..., m], and the estimates of D: low ends, then high ends, [..., 2m].
+        P-values [..., m], and the estimates of D: low ends, then high ends, [..., 2m].
 
     Raises:
-      InferenceError: orders stand between the cells of a comparison.
+        InferenceError: orders stand between the cells of a comparison.
     """
     m = len(comparisons)
     ends = [c.low for c in comparisons] + [c.high for c in comparisons]
@@ -78,12 +86,12 @@ def crossovers(
     """Judges one data set's crossovers, in the order of the comparisons.
 
     Args:
-      fitted: the model.
-      comparisons: the family.
-      error_rate: of the family.
+        fitted: the model.
+        comparisons: the family.
+        error_rate: of the family.
 
     Raises:
-      InferenceError: as `p_values`.
+        InferenceError: as `p_values`.
     """
     adjusted, estimates = p_values(fitted, comparisons)
     low, high = np.split(estimates.value, 2)

@@ -26,24 +26,40 @@ from clinometer.tools.inference import errors
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One finished run, as inference needs it."""
+    """One finished run, as inference needs it.
 
-    name: str  # How messages call the run.
+    Attributes:
+        name: how messages call the run.
+        architecture: the architecture.
+        width: d_model.
+        order: which sequence of training batches.
+        initialisation: which replicate of this cell in this order.
+        flops: training FLOPs of the whole run.
+        loss: validation loss, nats per token.
+    """
+
+    name: str
     architecture: str
-    width: int  # d_model
-    order: str  # Which sequence of training batches.
-    initialisation: str  # Which replicate of this cell in this order.
-    flops: float  # Training FLOPs of the whole run.
-    loss: float  # Validation loss, nats per token.
+    width: int
+    order: str
+    initialisation: str
+    flops: float
+    loss: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One architecture at one width."""
+    """One architecture at one width.
+
+    Attributes:
+        architecture: the architecture.
+        width: d_model.
+        flops: training FLOPs of one run.
+    """
 
     architecture: str
-    width: int  # d_model
-    flops: float  # Training FLOPs of one run.
+    width: int
+    flops: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,12 +67,18 @@ class Design:
     """Which runs a study has, without their losses.
 
     Cells are ordered by architecture in order of first appearance, then by width.
+
+    Attributes:
+        cells: the cells, [C].
+        orders: the data orders, [K].
+        cell_of_run: [n], index into cells.
+        order_of_run: [n], index into orders.
     """
 
     cells: tuple[Cell, ...]
     orders: tuple[str, ...]
-    cell_of_run: np.ndarray  # [n], index into cells
-    order_of_run: np.ndarray  # [n], index into orders
+    cell_of_run: np.ndarray
+    order_of_run: np.ndarray
 
     @functools.cached_property
     def architectures(self) -> tuple[str, ...]:
@@ -169,7 +191,7 @@ class Design:
         """Indices of the cells of an architecture, by rising FLOPs.
 
         Raises:
-          InferenceError: there is no such architecture.
+            InferenceError: there is no such architecture.
         """
         if architecture not in self.architectures:
             raise errors.InferenceError(
@@ -183,7 +205,7 @@ class Design:
         """Index of the cell of an architecture at a width.
 
         Raises:
-          InferenceError: there is no such cell.
+            InferenceError: there is no such cell.
         """
         indices = self.cells_of(architecture)
         for i in indices:
@@ -202,12 +224,12 @@ class Design:
         """`cells_of`, if there are enough of them.
 
         Args:
-          architecture: whose sizes to count.
-          needed: the smallest number of sizes that will do.
-          purpose: what they are needed for, as the subject of the message.
+            architecture: whose sizes to count.
+            needed: the smallest number of sizes that will do.
+            purpose: what they are needed for, as the subject of the message.
 
         Raises:
-          InferenceError: there are fewer sizes, or no such architecture.
+            InferenceError: there are fewer sizes, or no such architecture.
         """
         indices = self.cells_of(architecture)
         if len(indices) < needed:
@@ -221,7 +243,7 @@ class Design:
         """Raises InferenceError if orders stand between the cells of a contrast.
 
         Args:
-          coefficients: of the cells' means, [..., C].
+            coefficients: of the cells' means, [..., C].
         """
         for block in range(self.blocks.max() + 1) if self.blocks.max() else ():
             total = np.sum(coefficients[..., self.blocks == block], axis=-1)
@@ -239,14 +261,14 @@ def from_runs(runs: Sequence[Run]) -> tuple[Design, np.ndarray]:
     """Sorts finished runs into a design.
 
     Args:
-      runs: in any order.
+        runs: in any order.
 
     Returns:
-      The design and the losses in nats, float64 [n], both in the order given.
+        The design and the losses in nats, float64 [n], both in the order given.
 
     Raises:
-      InferenceError: no runs, two runs of one architecture, width, order and
-        initialisation, FLOPs that differ within a cell, or values out of range.
+        InferenceError: no runs, two runs of one architecture, width, order and
+            initialisation, FLOPs that differ within a cell, or values out of range.
     """
     if not runs:
         raise errors.InferenceError("runs: none given; one or more finished runs")
@@ -274,12 +296,12 @@ def planned(
     """A design that has not run yet.
 
     Args:
-      flops: training FLOPs of a run, by architecture and width.
-      orders: the orders that each architecture runs in, by width.
-      initialisations: runs in each of these orders, by architecture.
+        flops: training FLOPs of a run, by architecture and width.
+        orders: the orders that each architecture runs in, by width.
+        initialisations: runs in each of these orders, by architecture.
 
     Raises:
-      InferenceError: as `from_runs`, or FLOPs or initialisations are missing.
+        InferenceError: as `from_runs`, or FLOPs or initialisations are missing.
     """
     runs = []
     for architecture, by_width in orders.items():

@@ -24,15 +24,25 @@ _ROUNDING = 1e-9
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
-    """An architecture against a reference, as rows over the cells' means."""
+    """An architecture against a reference, as rows over the cells' means.
+
+    Attributes:
+        architecture: the architecture.
+        reference: the reference architecture.
+        low_flops: low end of the shared range, training FLOPs.
+        high_flops: high end of the shared range.
+        low: D at the low end, [C].
+        high: D at the high end, [C].
+        reference_gain: the reference's gain over the shared range, [C].
+    """
 
     architecture: str
     reference: str
-    low_flops: float  # Ends of the shared range, training FLOPs.
+    low_flops: float
     high_flops: float
-    low: np.ndarray  # D at the low end, [C].
-    high: np.ndarray  # D at the high end, [C].
-    reference_gain: np.ndarray  # The reference's gain over the shared range, [C].
+    low: np.ndarray
+    high: np.ndarray
+    reference_gain: np.ndarray
 
     @property
     def decades(self) -> float:
@@ -54,16 +64,16 @@ def reading(design: design_lib.Design, architecture: str, flops: float) -> np.nd
     """The row that reads an architecture's loss at a cost.
 
     Args:
-      design: which runs there are.
-      architecture: whose loss to read.
-      flops: training FLOPs, within the architecture's own range.
+        design: which runs there are.
+        architecture: whose loss to read.
+        flops: training FLOPs, within the architecture's own range.
 
     Returns:
-      Coefficients of the cells' means, summing to 1: [C].
+        Coefficients of the cells' means, summing to 1: [C].
 
     Raises:
-      InferenceError: fewer than three sizes, two sizes of one cost, or a cost outside
-        the range.
+        InferenceError: fewer than three sizes, two sizes of one cost, or a cost outside
+            the range.
     """
     cells = design.check_sizes(architecture, 3, "a loss at equal FLOPs")
     costs = design.flops_of(cells)
@@ -88,7 +98,7 @@ def compare(design: design_lib.Design, architecture: str, reference: str) -> Com
     """Compares an architecture with a reference over the range that both cover.
 
     Raises:
-      InferenceError: they share no range of FLOPs, or as `reading`.
+        InferenceError: they share no range of FLOPs, or as `reading`.
     """
     costs = [
         design.flops_of(design.check_sizes(name, 3, "a loss at equal FLOPs"))
@@ -121,7 +131,7 @@ def compare_all(design: design_lib.Design, reference: str) -> list[Comparison]:
     """Every other architecture against the reference, in order of the design.
 
     Raises:
-      InferenceError: there is no other architecture, or as `compare`.
+        InferenceError: there is no other architecture, or as `compare`.
     """
     design.cells_of(reference)
     others = [name for name in design.architectures if name != reference]
@@ -141,7 +151,7 @@ def step_gains(
     it reaches beyond the shared range where the end lies between sizes.
 
     Returns:
-      Rows for the low end and the high end, nats per decade: [C] each.
+        Rows for the low end and the high end, nats per decade: [C] each.
     """
     cells = design.cells_of(comparison.reference)
     costs = design.flops_of(cells)

@@ -19,23 +19,38 @@ _FORMS = ([0, 1], [0], [1])
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solved:
-    """The law at one exponent in one of its forms, p constants."""
+    """The law at one exponent in one of its forms, p constants.
 
-    constants: np.ndarray  # [..., p]
-    misfit: np.ndarray  # chi^2, [...]
-    value: np.ndarray  # The loss at the new cost, nats, [...].
-    pull: np.ndarray  # How the constants follow a new loss, [..., p].
-    spread: np.ndarray  # The value's variance, nats^2, [...].
+    Attributes:
+        constants: the constants of the law, [..., p].
+        misfit: chi^2, [...].
+        value: the loss at the new cost, nats, [...].
+        pull: how the constants follow a new loss, [..., p].
+        spread: the value's variance, nats^2, [...].
+    """
+
+    constants: np.ndarray
+    misfit: np.ndarray
+    value: np.ndarray
+    pull: np.ndarray
+    spread: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FloorLaw:
-    """One architecture's means, and a new cost."""
+    """One architecture's means, and a new cost.
 
-    x: np.ndarray  # ln of the sizes' costs, about their mean, [sizes].
+    Attributes:
+        x: ln of the sizes' costs, about their mean, [sizes].
+        new_x: ln of the new cost, likewise.
+        means: means of the sizes, nats, [..., sizes].
+        weight: inverse covariance of the means, [..., sizes, sizes].
+    """
+
+    x: np.ndarray
     new_x: float
-    means: np.ndarray  # nats, [..., sizes]
-    weight: np.ndarray  # Inverse covariance of the means, [..., sizes, sizes].
+    means: np.ndarray
+    weight: np.ndarray
 
     def coarse(self) -> np.ndarray:
         """All exponents to try at first: [exponents, ...]."""
@@ -50,12 +65,12 @@ class FloorLaw:
         """Adds a finer grid over the exponents that fit, and their neighbours.
 
         Args:
-          exponents: in any order, [exponents, ...].
-          misfit: there, the same shape.
-          reach: by how much the misfit may exceed its minimum, [...].
+            exponents: in any order, [exponents, ...].
+            misfit: there, the same shape.
+            reach: by how much the misfit may exceed its minimum, [...].
 
         Returns:
-          [more exponents, ...].
+            [more exponents, ...].
         """
         fits = misfit <= misfit.min(axis=0) + reach
         low = np.min(np.where(fits, exponents, np.inf), axis=0)
@@ -68,10 +83,10 @@ class FloorLaw:
         """The best misfit and its value at each exponent.
 
         Args:
-          exponents: [exponents, ...].
+            exponents: [exponents, ...].
 
         Returns:
-          chi^2 and nats, [exponents, ...] each.
+            chi^2 and nats, [exponents, ...] each.
         """
         misfits, values = [], []
         for exponent in exponents:
@@ -94,12 +109,12 @@ class FloorLaw:
         """Lowest and highest new loss whose misfit with the means is allowed.
 
         Args:
-          exponents: [exponents, ...].
-          own: variance of the new loss around the law, nats^2, [...].
-          allowed: largest chi^2 of means and new loss together, [...].
+            exponents: [exponents, ...].
+            own: variance of the new loss around the law, nats^2, [...].
+            allowed: largest chi^2 of means and new loss together, [...].
 
         Returns:
-          nats, [...] each.
+            nats, [...] each.
         """
         low = np.full(self.means.shape[:-1], np.inf)
         high = -low

@@ -33,17 +33,29 @@ class Verdict(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """The predicted mean loss of new runs; arrays [...] over data sets."""
+    """The predicted mean loss of new runs; arrays [...] over data sets.
 
-    flops: float  # Training FLOPs of the new size.
-    value: np.ndarray  # Nats.
-    low: np.ndarray  # 95 % interval for the mean of the new runs, nats.
+    Attributes:
+        flops: training FLOPs of the new size.
+        value: the predicted mean loss, nats.
+        low: low end of the 95 % interval for the mean of the new runs, nats.
+        high: high end of this interval.
+        step: predicted gain over the largest size fitted, nats.
+        exponent: exponent of the power law.
+        exponent_low: low end of its 95 % profile interval.
+        exponent_high: high end of its 95 % profile interval.
+        degrees: degrees of freedom of the t quantile.
+    """
+
+    flops: float
+    value: np.ndarray
+    low: np.ndarray
     high: np.ndarray
-    step: np.ndarray  # Predicted gain over the largest size fitted, nats.
+    step: np.ndarray
     exponent: np.ndarray
-    exponent_low: np.ndarray  # Its 95 % profile interval.
+    exponent_low: np.ndarray
     exponent_high: np.ndarray
-    degrees: np.ndarray  # Of the t quantile.
+    degrees: np.ndarray
 
     @property
     def determined(self) -> np.ndarray:
@@ -61,9 +73,14 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OwnVariance:
-    """The variance of a mean of new runs around the law; arrays [...]."""
+    """The variance of a mean of new runs around the law; arrays [...].
 
-    value: np.ndarray  # nats^2
+    Attributes:
+        value: variance of the new runs' mean, nats^2.
+        degrees: degrees of freedom of this variance.
+    """
+
+    value: np.ndarray
     degrees: np.ndarray
 
 
@@ -76,13 +93,13 @@ def own_variance(
     own, and the fitted means are conditional on the old ones.
 
     Args:
-      fitted: the model.
-      width: d_model of the new size; the variance is extrapolated to it.
-      runs: new runs, 1 or more, spread evenly over the orders.
-      orders: new orders among them.
+        fitted: the model.
+        width: d_model of the new size; the variance is extrapolated to it.
+        runs: new runs, 1 or more, spread evenly over the orders.
+        orders: new orders among them.
 
     Raises:
-      InferenceError: the design has one order only, or runs and orders do not fit.
+        InferenceError: the design has one order only, or runs and orders do not fit.
     """
     design = fitted.design
     if not 1 <= orders <= runs:
@@ -109,7 +126,7 @@ def order_variance(fitted: linear_model.Fit) -> tuple[np.ndarray, np.ndarray]:
     """The variance between orders by moments, 0 at least, and degrees of freedom.
 
     Returns:
-      nats^2 and degrees, [...] each.
+        nats^2 and degrees, [...] each.
     """
     design = fitted.design
     relative, _ = variance_lib.relative_order_covariance(design, fitted.variance.slope)
@@ -129,15 +146,15 @@ def predict(
     """Predicts an architecture's loss at a cost beyond its sizes.
 
     Args:
-      fitted: the model.
-      architecture: whose law.
-      flops: training FLOPs of the new size.
-      own: variance of the new runs' mean.
-      confidence: of the intervals.
+        fitted: the model.
+        architecture: whose law.
+        flops: training FLOPs of the new size.
+        own: variance of the new runs' mean.
+        confidence: of the intervals.
 
     Raises:
-      InferenceError: fewer than four sizes (three constants fit three points exactly),
-        or a cost that is not above 0.
+        InferenceError: fewer than four sizes (three constants fit three points
+            exactly), or a cost that is not above 0.
     """
     design = fitted.design
     cells = design.check_sizes(architecture, 4, "a power law with a floor")
@@ -183,11 +200,11 @@ def judge(prediction: Prediction, observed: np.ndarray | float) -> np.ndarray:
     """Sorts the new runs' mean loss into verdicts.
 
     Args:
-      prediction: made beforehand.
-      observed: mean loss of the new runs, nats, [...].
+        prediction: made beforehand.
+        observed: mean loss of the new runs, nats, [...].
 
     Returns:
-      Values of `Verdict`, [...].
+        Values of `Verdict`, [...].
     """
     observed = np.asarray(observed, np.float64)
     outside = (observed < prediction.low) | (observed > prediction.high)

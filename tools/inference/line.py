@@ -20,18 +20,31 @@ _STEP = 1e-4  # Of the slope of ln sigma^2, for a central difference.
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A fitted line; the gain is above 0 where loss falls with compute."""
+    """A fitted line; the gain is above 0 where loss falls with compute.
+
+    Attributes:
+        architecture: the architecture.
+        gain_per_decade: nats per tenfold training FLOPs.
+        standard_error: of `gain_per_decade`.
+        degrees: degrees of freedom of its t quantile.
+        low: low end of its 95 % interval, which holds if the relation is straight.
+        high: high end of this interval.
+        loss_at_center: loss at `center_flops`, nats.
+        center_flops: geometric mean of the sizes' training FLOPs.
+        lack_of_fit_p: p-value of the F test against any other shape.
+        lack_of_fit_power: pairs of a change of the slope and the power to find it.
+    """
 
     architecture: str
-    gain_per_decade: float  # Nats per tenfold training FLOPs.
+    gain_per_decade: float
     standard_error: float
     degrees: float
-    low: float  # 95 % interval, if the relation is straight.
+    low: float
     high: float
-    loss_at_center: float  # Nats, at the geometric mean of the sizes' FLOPs.
+    loss_at_center: float
     center_flops: float
-    lack_of_fit_p: float  # F test against any other shape.
-    lack_of_fit_power: tuple[tuple[float, float], ...]  # (change of slope, power).
+    lack_of_fit_p: float
+    lack_of_fit_power: tuple[tuple[float, float], ...]
 
 
 def fit_line(
@@ -42,13 +55,13 @@ def fit_line(
     """Fits one architecture's line in one data set.
 
     Args:
-      fitted: the model.
-      architecture: whose sizes to use.
-      changes: factors by which the slope falls from the low end to the high end, for
-        which to give the power of the lack-of-fit test at 5 %.
+        fitted: the model.
+        architecture: whose sizes to use.
+        changes: factors by which the slope falls from the low end to the high end, for
+            which to give the power of the lack-of-fit test at 5 %.
 
     Raises:
-      InferenceError: fewer than three sizes, or sizes of one cost.
+        InferenceError: fewer than three sizes, or sizes of one cost.
     """
     design = fitted.design
     cells = design.check_sizes(architecture, 3, "a line with a test of its fit")

@@ -14,23 +14,30 @@ from clinometer.tools.inference import variance as variance_lib
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """Generalised least squares of loss = mean(cell) + effect(order)."""
+    """Generalised least squares of loss = mean(cell) + effect(order).
+
+    Attributes:
+        design: the design.
+        variance: the variance of a run.
+        means: means of the cells at the average of their orders, nats, [..., C].
+        order_effects: nats, [..., K]; sum to 0 over connected orders.
+    """
 
     design: design_lib.Design
     variance: variance_lib.Variance
-    means: np.ndarray  # Of the cells, at the average of their orders: nats, [..., C].
-    order_effects: np.ndarray  # Nats, [..., K]; sum to 0 over connected orders.
+    means: np.ndarray
+    order_effects: np.ndarray
 
 
 def fit(design: design_lib.Design, losses: np.ndarray) -> Fit:
     """Fits the model to the losses of a design.
 
     Args:
-      design: which runs there are.
-      losses: nats, [..., n]; leading axes are data sets of their own.
+        design: which runs there are.
+        losses: nats, [..., n]; leading axes are data sets of their own.
 
     Raises:
-      InferenceError: there are no replicates, or their losses do not vary.
+        InferenceError: there are no replicates, or their losses do not vary.
     """
     losses = np.asarray(losses, np.float64)
     variance = variance_lib.estimate(design, losses)

@@ -20,12 +20,19 @@ from clinometer.tools.inference import simultaneous
 
 @dataclasses.dataclass(frozen=True)
 class Factor:
-    """A factor of compute with its interval."""
+    """A factor of compute with its interval.
 
-    value: float  # NaN where the reference does not gain.
-    low: float  # 0 where unbounded below.
-    high: float  # Infinity where unbounded above.
-    excluded: tuple[float, float] | None  # Factors ruled out of an unbounded interval.
+    Attributes:
+        value: the factor of compute; NaN where the reference does not gain.
+        low: low end of the interval; 0 where unbounded.
+        high: high end of the interval; infinity where unbounded.
+        excluded: factors ruled out of an unbounded interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    excluded: tuple[float, float] | None
 
     @property
     def bounded(self) -> bool:
@@ -45,11 +52,18 @@ class Factor:
 
 @dataclasses.dataclass(frozen=True)
 class Multiplier:
-    """How much more compute than the reference an architecture needs for equal loss."""
+    """How much more compute than the reference an architecture needs for equal loss.
+
+    Attributes:
+        architecture: the architecture.
+        average: the factor by the reference's gain over the shared range.
+        at_low_end: the same level, by the reference's step at the low end.
+        at_high_end: the same level, by the reference's step at the high end.
+    """
 
     architecture: str
-    average: Factor  # By the reference's gain over the shared range.
-    at_low_end: Factor  # The same level, by the reference's step at the low end.
+    average: Factor
+    at_low_end: Factor
     at_high_end: Factor
 
 
@@ -59,14 +73,14 @@ def fieller(
     """The set of ratios r with |a - r b| <= quantile * its standard error.
 
     Args:
-      value: estimates of a and b, [..., 2].
-      covariance: theirs, [..., 2, 2].
-      quantile: [...].
+        value: estimates of a and b, [..., 2].
+        covariance: theirs, [..., 2, 2].
+        quantile: [...].
 
     Returns:
-      Bounds low and high, and `inside`, [...] each. The set is low..high where
-      `inside` is true, everything but low..high where it is false; where every ratio
-      fits, both bounds are NaN and `inside` is false.
+        Bounds low and high, and `inside`, [...] each. The set is low..high where
+        `inside` is true, everything but low..high where it is false; where every ratio
+        fits, both bounds are NaN and `inside` is false.
     """
     a, b = value[..., 0], value[..., 1]
     squared = np.asarray(quantile) ** 2
@@ -84,9 +98,9 @@ def factor(value: np.ndarray, covariance: np.ndarray, quantile: float) -> Factor
     """10^(a / b) with Fieller's interval.
 
     Args:
-      value: the level a, nats, and the gain b, nats per decade of FLOPs: [2].
-      covariance: theirs, [2, 2].
-      quantile: of the level's interval.
+        value: the level a, nats, and the gain b, nats per decade of FLOPs: [2].
+        covariance: theirs, [2, 2].
+        quantile: of the level's interval.
     """
     low, high, inside = fieller(value, covariance, quantile)
     point = _power(value[0] / value[1]) if value[1] > 0 else float("nan")
@@ -104,9 +118,9 @@ def multipliers(
     """Each level as a factor of compute, in one data set.
 
     Args:
-      fitted: the model.
-      comparisons: m of them.
-      levels: the family of their levels, in the same order.
+        fitted: the model.
+        comparisons: m of them.
+        levels: the family of their levels, in the same order.
     """
     found = []
     for comparison in comparisons:

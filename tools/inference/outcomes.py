@@ -27,17 +27,17 @@ def classify(
     """Sorts intervals into outcomes.
 
     Args:
-      low: lower ends, units of the margin, [...].
-      high: upper ends, [...].
-      margin: above 0.
-      higher_is_better: whether a difference above 0 is good: so for a gain, and not
-        for a loss.
+        low: lower ends, units of the margin, [...].
+        high: upper ends, [...].
+        margin: above 0.
+        higher_is_better: whether a difference above 0 is good: so for a gain, and not
+            for a loss.
 
     Returns:
-      Values of `Outcome`, [...].
+        Values of `Outcome`, [...].
 
     Raises:
-      InferenceError: the margin is not a finite number above 0.
+        InferenceError: the margin is not a finite number above 0.
     """
     check_margin(margin)
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
@@ -64,16 +64,16 @@ def equivalence_p(
     At or below 0.05 exactly where the 90 % interval lies inside +-margin.
 
     Args:
-      value: differences, units of the margin, [...].
-      standard_error: [...].
-      degrees: of freedom, [...].
-      margin: above 0.
+        value: differences, units of the margin, [...].
+        standard_error: [...].
+        degrees: of freedom, [...].
+        margin: above 0.
 
     Returns:
-      The larger p-value of the two tests, [...].
+        The larger p-value of the two tests, [...].
 
     Raises:
-      InferenceError: the margin is not a finite number above 0.
+        InferenceError: the margin is not a finite number above 0.
     """
     check_margin(margin)
     value = np.asarray(value, np.float64)

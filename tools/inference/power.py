@@ -34,45 +34,79 @@ _TRUTHS = np.linspace(-2, 2, 81)  # In margins.
 
 @dataclasses.dataclass(frozen=True)
 class Comparable:
-    """One architecture's level, or difference of gain, against the reference."""
+    """One architecture's level, or difference of gain, against the reference.
+
+    Attributes:
+        architecture: the architecture.
+        quantity: "level" or "difference of gain".
+        half_width: median half-width of the simultaneous interval, nats.
+        detectable: true difference found in 80 % of studies, nats.
+        found_at_margin: share of studies that find a difference of the margin.
+        equal: outcome -> share of studies, at no difference.
+        out_of_reach: outcomes that the design cannot reach.
+    """
 
     architecture: str
-    quantity: str  # "level" or "difference of gain"
-    half_width: float  # Median of the simultaneous interval, nats.
-    detectable: float  # True difference found in 80 % of studies, nats.
-    found_at_margin: float  # Share of studies that find a difference of the margin.
-    equal: dict[str, float]  # Outcome -> share of studies, at no difference.
-    out_of_reach: tuple[str, ...]  # Outcomes.
+    quantity: str
+    half_width: float
+    detectable: float
+    found_at_margin: float
+    equal: dict[str, float]
+    out_of_reach: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """One architecture's gain with size, on the curve."""
+    """One architecture's gain with size, on the curve.
+
+    Attributes:
+        architecture: the architecture.
+        own_gain: share of studies whose interval of the own gain lies above 0.
+        clear: "d16 to d32" -> share of studies that find the step.
+    """
 
     architecture: str
-    own_gain: float  # Share of studies whose interval of the own gain lies above 0.
-    clear: dict[str, float]  # "d16 to d32" -> share of studies that find the step.
+    own_gain: float
+    clear: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """A size held out, on the curve and predicted from the reference."""
+    """A size held out, on the curve and predicted from the reference.
+
+    Attributes:
+        flops: training FLOPs of the held-out size.
+        step: its true gain over the largest size, nats.
+        width: median width of the prediction's interval, nats.
+        verdicts: verdict -> share of studies, the law being true.
+        out_of_reach: verdicts that the design cannot reach.
+    """
 
     flops: float
-    step: float  # Its true gain over the largest size, nats.
-    width: float  # Median of the prediction's interval, nats.
-    verdicts: dict[str, float]  # Verdict -> share of studies, the law being true.
-    out_of_reach: tuple[str, ...]  # Verdicts.
+    step: float
+    width: float
+    verdicts: dict[str, float]
+    out_of_reach: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Power:
-    """What a design could detect."""
+    """What a design could detect.
+
+    Attributes:
+        draws: number of simulated studies.
+        margin: the margin, nats.
+        comparisons: one per architecture and quantity.
+        crossovers: architecture -> share of studies that find a difference of the
+            margin at one end and of minus the margin at the other.
+        steps: one per architecture.
+        held_out: the prediction of a larger size, if asked for.
+    """
 
     draws: int
-    margin: float  # nats
+    margin: float
     comparisons: tuple[Comparable, ...]
-    crossovers: dict[str, float]  # Architecture -> share that find margin, -margin.
+    crossovers: dict[str, float]
     steps: tuple[Steps, ...]
     held_out: HeldOut | None
 
@@ -83,14 +117,14 @@ def bent_curve(
     """A power law with a floor, by what can be seen of it.
 
     Args:
-      low_flops: training FLOPs of the smallest size.
-      high_flops: of the largest.
-      loss: at the smallest size, nats.
-      gain: from the smallest size to the largest, nats.
-      bend: by which factor the gain per decade falls over that range, above 1.
+        low_flops: training FLOPs of the smallest size.
+        high_flops: of the largest.
+        loss: at the smallest size, nats.
+        gain: from the smallest size to the largest, nats.
+        bend: by which factor the gain per decade falls over that range, above 1.
 
     Raises:
-      InferenceError: an empty range, or a bend that is not above 1.
+        InferenceError: an empty range, or a bend that is not above 1.
     """
     span = contrasts.decades(low_flops, high_flops) * np.log(10)
     if not bend > 1:
@@ -116,18 +150,18 @@ def draw_losses(
     """Losses of simulated studies.
 
     Args:
-      design: which runs there are.
-      means: true means of the cells, nats, [C].
-      sd: of a run around its cell and order, nats: one, or by width.
-      order_sd: of the orders' effects, nats.
-      draws: studies.
-      seed: of the random numbers.
+        design: which runs there are.
+        means: true means of the cells, nats, [C].
+        sd: of a run around its cell and order, nats: one, or by width.
+        order_sd: of the orders' effects, nats.
+        draws: studies.
+        seed: of the random numbers.
 
     Returns:
-      [draws, n], nats.
+        [draws, n], nats.
 
     Raises:
-      InferenceError: sd has no value for a width, or one not above 0.
+        InferenceError: sd has no value for a width, or one not above 0.
     """
     by_width = _sd_of_widths(design, sd)
     of_run = by_width[design.width_of_cell][design.cell_of_run]
@@ -152,20 +186,20 @@ def simulate(
     """Simulates a design.
 
     Args:
-      design: which runs there are to be.
-      reference: the architecture that the others are compared with.
-      curve: true loss of all architectures, by training FLOPs.
-      sd: of a run around its cell and order, nats: one, or by width.
-      margin: the largest difference that would not matter, nats.
-      order_sd: of the orders' effects, nats; matters for the size held out only.
-      held_out_size: d_model, training FLOPs and runs of a size to be predicted from
-        the reference, each of its runs in a new order.
-      draws: studies to simulate.
-      seed: of the random numbers.
+        design: which runs there are to be.
+        reference: the architecture that the others are compared with.
+        curve: true loss of all architectures, by training FLOPs.
+        sd: of a run around its cell and order, nats: one, or by width.
+        margin: the largest difference that would not matter, nats.
+        order_sd: of the orders' effects, nats; matters for the size held out only.
+        held_out_size: d_model, training FLOPs and runs of a size to be predicted from
+            the reference, each of its runs in a new order.
+        draws: studies to simulate.
+        seed: of the random numbers.
 
     Raises:
-      InferenceError: an unknown reference, fewer than three sizes, no replicates, or a
-        margin or sd out of range.
+        InferenceError: an unknown reference, fewer than three sizes, no replicates, or
+            a margin or sd out of range.
     """
     outcomes.check_margin(margin)
     design.cells_of(reference)

@@ -25,12 +25,20 @@ _NODES = 17
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Family:
-    """Contrasts judged together."""
+    """Contrasts judged together.
 
-    estimates: contrasts.Estimates  # m contrasts.
-    quantile: np.ndarray  # Of max |T|, [...].
-    degrees: np.ndarray  # The smallest of the family, [...].
-    low: np.ndarray  # Simultaneous intervals, [..., m].
+    Attributes:
+        estimates: the m contrasts.
+        quantile: quantile of max |T|, [...].
+        degrees: smallest degrees of freedom of the family, [...].
+        low: low ends of the simultaneous intervals, [..., m].
+        high: high ends of the simultaneous intervals, [..., m].
+    """
+
+    estimates: contrasts.Estimates
+    quantile: np.ndarray
+    degrees: np.ndarray
+    low: np.ndarray
     high: np.ndarray
 
 
@@ -40,12 +48,12 @@ def max_t_probability(
     """P(max |T_i| <= bound) of a central multivariate t.
 
     Args:
-      correlation: [m, m], may be singular.
-      degrees: of freedom, above 0.
-      bound: [...], above 0.
+        correlation: [m, m], may be singular.
+        degrees: of freedom, above 0.
+        bound: [...], above 0.
 
     Returns:
-      Probability, the shape of bound.
+        Probability, the shape of bound.
     """
     largest = _largest_normals(np.asarray(correlation, np.float64))
     return _max_t(largest, degrees, np.asarray(bound, np.float64))
@@ -77,12 +85,12 @@ def family(
     """Estimates contrasts with intervals that cover together.
 
     Args:
-      fitted: the model.
-      coefficients: of the cells' means, [m, C].
-      confidence: that all intervals hold.
+        fitted: the model.
+        coefficients: of the cells' means, [m, C].
+        confidence: that all intervals hold.
 
     Raises:
-      InferenceError: a contrast cannot be told from a difference between orders.
+        InferenceError: a contrast cannot be told from a difference between orders.
     """
     estimates = contrasts.estimate(fitted, coefficients)
     quantile = _quantiles(fitted, np.asarray(coefficients, np.float64), confidence)
@@ -112,10 +120,10 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     """Holm's adjusted p-values: reject those at or below the level of the family.
 
     Args:
-      p_values: one family along the last axis, [..., m].
+        p_values: one family along the last axis, [..., m].
 
     Returns:
-      [..., m].
+        [..., m].
     """
     p_values = np.asarray(p_values, np.float64)
     m = p_values.shape[-1]

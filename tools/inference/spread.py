@@ -11,13 +11,21 @@ from clinometer.tools.inference import variance as variance_lib
 
 @dataclasses.dataclass(frozen=True)
 class SpreadRatio:
-    """How much one architecture's runs scatter, against the pooled estimate."""
+    """How much one architecture's runs scatter, against the pooled estimate.
+
+    Attributes:
+        architecture: the architecture.
+        ratio: sd over pooled sd; NaN where it has no replicates.
+        low: low end of the 95 % interval, which takes the pooled sd as known.
+        high: high end of this interval.
+        degrees: of the architecture's own sum of squares.
+    """
 
     architecture: str
-    ratio: float  # sd over pooled sd; NaN where it has no replicates.
-    low: float  # 95 % interval, the pooled sd taken as known.
+    ratio: float
+    low: float
     high: float
-    degrees: float  # Of the architecture's own sum of squares.
+    degrees: float
 
 
 def spread_ratios(fitted: linear_model.Fit, losses: np.ndarray) -> list[SpreadRatio]:
@@ -28,8 +36,8 @@ def spread_ratios(fitted: linear_model.Fit, losses: np.ndarray) -> list[SpreadRa
     95 % intervals cover some 70 %.
 
     Args:
-      fitted: the model of one data set.
-      losses: nats, [n].
+        fitted: the model of one data set.
+        losses: nats, [n].
     """
     design = fitted.design
     of_run = fitted.variance.of_cells()[design.cell_of_run]

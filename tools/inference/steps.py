@@ -12,15 +12,25 @@ from clinometer.tools.inference import simultaneous
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """From one size of an architecture to the next dearer one."""
+    """From one size of an architecture to the next dearer one.
+
+    Attributes:
+        architecture: the architecture.
+        smaller: d_model of the smaller size.
+        larger: d_model of the larger size.
+        gain: loss of the smaller less that of the larger, nats.
+        standard_error: of the gain, nats.
+        degrees: degrees of freedom of its t quantile.
+        p_value: one-sided against "no gain", adjusted by Holm over the steps.
+    """
 
     architecture: str
-    smaller: int  # d_model
+    smaller: int
     larger: int
-    gain: float  # Loss of the smaller less that of the larger, nats.
+    gain: float
     standard_error: float
     degrees: float
-    p_value: float  # One-sided against "no gain", adjusted by Holm over the steps.
+    p_value: float
 
     def is_clear(self, error_rate: float = 0.05) -> bool:
         """Whether the larger size is better; all steps err together at this rate."""
@@ -31,7 +41,7 @@ def rows(design: design_lib.Design, architecture: str) -> np.ndarray:
     """The gain of each step by rising FLOPs, nats: [steps, C].
 
     Raises:
-      InferenceError: fewer than two sizes, or no such architecture.
+        InferenceError: fewer than two sizes, or no such architecture.
     """
     cells = design.check_sizes(architecture, 2, "a step between sizes")
     return np.stack([contrasts.gain(design, a, b) for a, b in zip(cells, cells[1:])])
@@ -41,7 +51,7 @@ def p_values(fitted: linear_model.Fit, architecture: str) -> np.ndarray:
     """One-sided p-values of the steps, adjusted by Holm: [..., steps].
 
     Raises:
-      InferenceError: as `rows`, or orders stand between the sizes.
+        InferenceError: as `rows`, or orders stand between the sizes.
     """
     estimates = contrasts.estimate(fitted, rows(fitted.design, architecture))
     return simultaneous.holm(estimates.p_above())
@@ -51,7 +61,7 @@ def steps(fitted: linear_model.Fit, architecture: str) -> list[Step]:
     """The steps of one architecture in one data set, by rising FLOPs.
 
     Raises:
-      InferenceError: as `p_values`.
+        InferenceError: as `p_values`.
     """
     design = fitted.design
     estimates = contrasts.estimate(fitted, rows(design, architecture))

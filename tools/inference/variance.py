@@ -33,13 +33,21 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Variance:
-    """The estimated variance of one run, nats^2."""
+    """The estimated variance of one run, nats^2.
+
+    Attributes:
+        design: the design.
+        level: ln sigma^2 at the pivot, [...].
+        slope: change of ln sigma^2 per unit of ln d, [...]; 0 if not fitted.
+        has_slope: whether the design can estimate the slope.
+        at_bound: whether the slope ran into +-STEEPEST, [...].
+    """
 
     design: design_lib.Design
-    level: np.ndarray  # ln sigma^2 at the pivot, [...]
-    slope: np.ndarray  # Change of ln sigma^2 per unit of ln d, [...]; 0 if not fitted.
-    has_slope: bool  # Whether the design can estimate the slope.
-    at_bound: np.ndarray  # The slope ran into +-STEEPEST, [...].
+    level: np.ndarray
+    slope: np.ndarray
+    has_slope: bool
+    at_bound: np.ndarray
 
     def of_widths(self, widths: np.ndarray) -> np.ndarray:
         """sigma^2 at the given widths: [..., len(widths)].
@@ -104,11 +112,11 @@ def information(design: design_lib.Design, slope: np.ndarray) -> np.ndarray:
     and P projects off cells and orders; it does not depend on the level.
 
     Args:
-      design: which runs there are.
-      slope: at which to evaluate, [...].
+        design: which runs there are.
+        slope: at which to evaluate, [...].
 
     Returns:
-      [..., 2, 2].
+        [..., 2, 2].
     """
     z = np.log(design.widths) - pivot(design)
     powers = np.stack([np.ones_like(z), z])  # [2, W]
@@ -161,11 +169,11 @@ def estimate(design: design_lib.Design, losses: np.ndarray) -> Variance:
     Whether the slope is in the model depends on the design alone, never on losses.
 
     Args:
-      design: which runs there are.
-      losses: nats, [..., n].
+        design: which runs there are.
+        losses: nats, [..., n].
 
     Raises:
-      InferenceError: there are no replicates, or their losses do not vary.
+        InferenceError: there are no replicates, or their losses do not vary.
     """
     check_replicates(design)
     losses = np.asarray(losses, np.float64)
@@ -195,11 +203,11 @@ def sums(
     """Sums over the runs of each width of deviations from the cells' means.
 
     Args:
-      design: which runs there are.
-      losses: nats, [..., n].
+        design: which runs there are.
+        losses: nats, [..., n].
 
     Returns:
-      Squares [..., W], and products with the orders' basis [..., W, R].
+        Squares [..., W], and products with the orders' basis [..., W, R].
     """
     deviation = (
         losses
@@ -218,7 +226,7 @@ def order_effects(
     """Generalised least squares of the orders' effects, in the design's basis.
 
     Returns:
-      [..., R], nats; `design.order_basis` maps it to the orders.
+        [..., R], nats; `design.order_basis` maps it to the orders.
     """
     _, products = sums(design, losses)
     _, inverse = _order_terms(design, variance.slope)
@@ -233,11 +241,11 @@ def relative_order_covariance(
     """Covariance of the orders' effects where sigma^2 at the pivot is 1.
 
     Args:
-      design: which runs there are.
-      slope: of ln sigma^2, [...].
+        design: which runs there are.
+        slope: of ln sigma^2, [...].
 
     Returns:
-      The covariance and its derivative by the slope, [..., R, R] each.
+        The covariance and its derivative by the slope, [..., R, R] each.
     """
     by_width, inverse = _order_terms(design, slope)
     z = np.log(design.widths) - pivot(design)
@@ -263,8 +271,8 @@ def _residual(design, slope, squares, products) -> tuple[np.ndarray, np.ndarray]
     """What the likelihood needs at a slope, sigma^2 at the pivot being 1.
 
     Returns:
-      The weighted residual sum of squares and the log determinant of the information
-      on the orders, [...] each.
+        The weighted residual sum of squares and the log determinant of the information
+        on the orders, [...] each.
     """
     weights = 1 / _scale(design, slope)
     by_width, inverse = _order_terms(design, slope)

@@ -42,10 +42,10 @@ def ladder(
     """Architectures a, b, ... at several sizes.
 
     Args:
-      sizes: widths 16, 32, ...
-      orders: of each size, or of all.
-      costs: of each architecture, relative to the first.
-      initialisations: of the first architecture in each order.
+        sizes: widths 16, 32, ...
+        orders: of each size, or of all.
+        costs: of each architecture, relative to the first.
+        initialisations: of the first architecture in each order.
     """
     counts = [orders] * sizes if isinstance(orders, int) else orders
     names = "abcdefghijkl"[: len(costs)]

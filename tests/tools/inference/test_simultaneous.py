@@ -152,11 +152,11 @@ def family_wise_error(offset=0.0, sd=0.018, draws=2000, seed=4):
     """Share of studies with a false difference among eleven equal architectures.
 
     Args:
-      offset: nats that every model but vanilla's loses at d128, by a rate off its
-        optimum.
-      sd: of a run, nats.
-      draws: studies.
-      seed: of the random numbers.
+        offset: nats that every model but vanilla's loses at d128, by a rate off its
+            optimum.
+        sd: of a run, nats.
+        draws: studies.
+        seed: of the random numbers.
     """
     design = studies.first_study()
     means = studies.true_means(design, studies.bent())

@@ -18,7 +18,12 @@ from clinometer.train.run import recorded_config
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict."""
+    """A claim with its verdict.
+
+    Attributes:
+        claim: the claim.
+        verdict: its verdict.
+    """
 
     claim: claim_lib.Claim
     verdict: claim_lib.Verdict

@@ -30,7 +30,12 @@ SHIPPED = pathlib.Path(__file__).resolve().parent.parent / FILE_NAME
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Point(Part):
-    """A run of a sweep; the loss is None if the run diverged."""
+    """A run of a sweep; the loss is None if the run diverged.
+
+    Attributes:
+        rate: peak learning rate.
+        loss: final validation loss, nats.
+    """
 
     rate: Number
     loss: Number | None
@@ -131,7 +136,12 @@ class Entry(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table(Part):
-    """The contents of `rates.json`."""
+    """The contents of `rates.json`.
+
+    Attributes:
+        format_version: version of the format.
+        entries: one per architecture, width and protocol.
+    """
 
     format_version: int = FORMAT_VERSION
     entries: Sequence[Entry] = ()
