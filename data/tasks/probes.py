@@ -98,7 +98,7 @@ ACCEPTABILITY = Task(
     labels=_ACCEPTABLE,
     score=classes.score(_ACCEPTABLE, "matthews"),
     averaged=("matthews",),
-    train_examples=3708,
+    train_examples=3060,
 )
 
 SAME_DOCUMENT = Task(
@@ -110,7 +110,7 @@ SAME_DOCUMENT = Task(
     labels=_SAME,
     score=classes.score(_SAME, "accuracy"),
     averaged=("accuracy",),
-    train_examples=3050,
+    train_examples=2518,
 )
 
 CLOZE = Task(
@@ -122,7 +122,7 @@ CLOZE = Task(
     labels=(),
     score=_cloze_score,
     averaged=("em", "f1"),
-    train_examples=1020,
+    train_examples=1001,
     sentinels=True,
 )
 
