@@ -265,6 +265,12 @@ _FINETUNING = {
         _OF_DECODING["max_examples"],
         optional=True,
     ),
+    "eval.likelihood": Field(
+        "Whether to score the likelihood of the right answer, too, in tasks whose "
+        "possible answers are known: 100 (1 + log p / log n) %, where p is its "
+        "probability among n answers.",
+        bool,
+    ),
 }
 
 _OWN = {run_record.PRETRAINING: _PRETRAINING, run_record.FINETUNING: _FINETUNING}

@@ -124,6 +124,7 @@ CLOZE = Task(
     averaged=("em", "f1"),
     train_examples=1001,
     sentinels=True,
+    closed=True,
 )
 
 TASKS = (ACCEPTABILITY, SAME_DOCUMENT, CLOZE)

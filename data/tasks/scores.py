@@ -115,10 +115,10 @@ def of_sums(
 
 
 def mean(values: Sequence[float] | np.ndarray) -> Score:
-    """Returns the mean over units of values in [0, 1], in percent.
+    """Returns the mean over units of their values, in percent.
 
     Args:
-        values: the units' values, float [N].
+        values: the units' values, where 1 is 100 %, float [N].
 
     Raises:
         DataError: there are no units.

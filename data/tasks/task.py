@@ -227,6 +227,8 @@ class Task:
         sentinels: whether `<extra_id_N>` in the task's texts is a sentinel, as in
             pretraining; by default it is plain text, so that a release cannot contain
             sentinels.
+        closed: whether the targets of a split's examples are all answers that are
+            possible, although there are no labels.
 
     Raises:
         DataError: a field is invalid; the message names it.
@@ -242,6 +244,7 @@ class Task:
     averaged: tuple[str, ...]
     train_examples: int
     sentinels: bool = False
+    closed: bool = False
 
     def __post_init__(self):
         """Raises DataError, naming the field, where the declaration is wrong."""
@@ -283,6 +286,11 @@ class Task:
                 f"a whole number from 0 to {_MOST_EXAMPLES}",
             ),
             ("sentinels", isinstance(self.sentinels, bool), "True or False"),
+            (
+                "closed",
+                isinstance(self.closed, bool) and not (self.closed and self.labels),
+                "True or False, and False for a task with labels",
+            ),
         ):
             if not holds:
                 value = quoted(getattr(self, field))

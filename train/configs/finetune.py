@@ -46,4 +46,5 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.eval.seed = 0
     config.eval.batch_size = 32
     config.eval.max_examples = config_dict.placeholder(int)
+    config.eval.likelihood = False
     return config

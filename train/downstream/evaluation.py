@@ -342,6 +342,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             default=value,
             help=f"{meaning} Accepts {accepted}. Default: {default}.",
         )
+    parser.add_argument(
+        "--likelihood", action="store_true", help=described["eval.likelihood"].meaning
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     arguments = parser.parse_args(argv)
     library_noise.log_warnings()

@@ -37,6 +37,8 @@ class PredictionOptions:
         seed: random seed for "sample".
         batch_size: number of examples decoded at once.
         max_examples: number of examples to score per task, spaced evenly; None for all.
+        likelihood: whether to score the likelihood of the right answer, too, in tasks
+            whose possible answers are known; see `likelihood.score`.
     """
 
     decoding: str = "greedy"
@@ -48,6 +50,7 @@ class PredictionOptions:
     seed: int = 0
     batch_size: int = 32
     max_examples: int | None = None
+    likelihood: bool = False
 
     def check(self, place: str, vocab_size: int) -> None:
         """Checks all options.

@@ -24,6 +24,7 @@ from clinometer.kernels.options import outputs
 from clinometer.models import decoding
 from clinometer.train import errors
 from clinometer.train.downstream import examples as downstream_examples
+from clinometer.train.downstream import likelihood
 from clinometer.train.downstream import options as downstream_options
 from clinometer.train.run import record as run_record
 
@@ -113,7 +114,7 @@ class Scorer:
         self._examples: dict[str, list[task_lib.Example]] = {}
         self._inputs: dict[str, tokenized_examples.Ragged] = {}
         self._truncated: dict[str, int] = {}
-        self._runners: dict[str, decoding.Runner] = {}
+        self._answers: dict[str, tuple[str, ...]] = {}
         for name, found in examples.items():
             task = registry.get(name)
             chosen = downstream_examples.spread(found, options.max_examples)
@@ -127,17 +128,24 @@ class Scorer:
             )
             self._tasks[task.name], self._examples[task.name] = task, chosen
             self._inputs[task.name], self._truncated[task.name] = tokens, truncated
+            possible = likelihood.answers(task, found)
+            if self._ranks(task) or (options.likelihood and len(possible) > 1):
+                self._answers[task.name] = possible
         model = decoding.Restricted(model, vocabulary.size)
-        for name, task in self._tasks.items():
-            # All tasks that are not ranked share one program.
-            key = name if self._ranks(task) else ""
-            if key not in self._runners:
-                self._runners[key] = decoding.Runner(
-                    model,
-                    self._function(model, task, decoder_length),
-                    batch_size=options.batch_size,
-                    max_input_length=encoder_length,
-                )
+
+        def runner(function: decoding.runner.Function) -> decoding.Runner:
+            return decoding.Runner(
+                model,
+                function,
+                batch_size=options.batch_size,
+                max_input_length=encoder_length,
+            )
+
+        self._decoder = runner(self._decoding(model, decoder_length))
+        self._rankers = {
+            name: runner(self._ranking(model, self._tasks[name], possible))
+            for name, possible in self._answers.items()
+        }
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -162,29 +170,35 @@ class Scorer:
         for name in names or self.names:
             task = self._tasks[name]
             say(f"decoding {name} ({len(self._inputs[name])} examples)")
-            runner = self._runners[name if self._ranks(task) else ""]
             # Identical inputs (a query with several answers) are decoded only once.
             place: dict[bytes, int] = {}
             inputs = self._inputs[name]
             rows = [place.setdefault(x.tobytes(), len(place)) for x in inputs]
             first = {row: i for i, row in reversed(list(enumerate(rows)))}
-            distinct, report = runner(
-                params, [inputs[first[row]] for row in range(len(place))]
-            )
-            decoded = distinct[rows]
+            distinct = [inputs[first[row]] for row in range(len(place))]
+            examples, possible = self._examples[name], self._answers.get(name, ())
+            likelihoods = None
+            if possible:
+                likelihoods, report = self._rankers[name](params, distinct)
+                compilations += report.compilations
+            if self._ranks(task):
+                best_answers = np.argmax(likelihoods, axis=1)[rows]
+                predictions = [possible[i] for i in best_answers]
+            else:
+                decoded, report = self._decoder(params, distinct)
+                compilations += report.compilations
+                predictions = [
+                    self._vocabulary.decode(_ended(tokens)) for tokens in decoded[rows]
+                ]
             count += report.examples
             seconds += report.run_seconds
-            compilations += report.compilations
-            if self._ranks(task):
-                predictions = [task.labels[i] for i in np.argmax(decoded, axis=1)]
-            else:
-                predictions = [self._vocabulary.decode(_ended(x)) for x in decoded]
-            examples = self._examples[name]
+            metrics, number = downstream_examples.score(task, examples, predictions)
+            if self._options.likelihood and possible:
+                right = [possible.index(example.targets) for example in examples]
+                made = likelihood.score(likelihoods[rows], right)
+                metrics = {**metrics, likelihood.METRIC: made}
             results[name] = TaskResult(
-                *downstream_examples.score(task, examples, predictions),
-                len(examples),
-                self._truncated[name],
-                predictions,
+                metrics, number, len(examples), self._truncated[name], predictions
             )
         return TaskScores(results, count / seconds, compilations)
 
@@ -217,25 +231,31 @@ class Scorer:
     def _ranks(self, task: task_lib.Task) -> bool:
         return self._options.decoding == "rank" and bool(task.labels)
 
-    def _function(
-        self, model: decoding.Restricted, task: task_lib.Task, length: int
+    def _ranking(
+        self,
+        model: decoding.Restricted,
+        task: task_lib.Task,
+        possible: Sequence[str],
+    ) -> decoding.runner.Function:
+        tokens = [
+            self._vocabulary.encode(answer, parse_sentinels=task.sentinels)
+            for answer in possible
+        ]
+        try:
+            targets = decoding.pack_targets(tokens, self._vocabulary.size)
+        except ValueError as error:
+            raise errors.RunError(
+                f"{task.name}: the answers {', '.join(possible)} cannot be ranked "
+                f"with this vocabulary: {error}"
+            ) from error
+        return lambda params, inputs, rows: decoding.score_targets(
+            model, params, inputs, targets
+        )
+
+    def _decoding(
+        self, model: decoding.Restricted, length: int
     ) -> decoding.runner.Function:
         options = self._options
-        if self._ranks(task):
-            labels = [
-                self._vocabulary.encode(label, parse_sentinels=task.sentinels)
-                for label in task.labels
-            ]
-            try:
-                targets = decoding.pack_targets(labels, self._vocabulary.size)
-            except ValueError as error:
-                raise errors.RunError(
-                    f"{task.name}: the labels {', '.join(task.labels)} cannot be "
-                    f"ranked with this vocabulary: {error}"
-                ) from error
-            return lambda params, inputs, rows: decoding.score_targets(
-                model, params, inputs, targets
-            )
         if options.decoding == "beam":
             return lambda params, inputs, rows: (
                 decoding.beam_search(
@@ -301,6 +321,7 @@ def best(records: Sequence[Mapping[str, Any]]) -> run_record.Downstream | None:
                     "best": value,
                     "best_step": record["step"],
                     "standard_error": error,
+                    "likelihood": record.get(f"{key}/{likelihood.METRIC}"),
                 }
     if not tasks:
         return None

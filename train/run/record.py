@@ -168,12 +168,13 @@ class Metrics(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskScore(Part):
-    """Best and last score of a task in percent; the error is that of the best."""
+    """Best and last score of a task in percent; the other fields are of the best."""
 
     best: Number
     last: Number | None = None
     best_step: int
     standard_error: Number | None = None
+    likelihood: Number | None = optional()  # Of the right answers, in percent.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -195,18 +195,23 @@ def test_a_users_task_has_sentinels(pretrained, tmp_path, capsys):
     workdir, task = tmp_path / "run", str(tmp_path / "blanks.py")
     lengths = ("data.encoder_length=8", "data.decoder_length=4")
     learned = ("train_steps=24", "eval.every_steps=24", "schedule.learning_rate=0.1")
-    argv = command(pretrained, tmp_path, workdir, *learned, *lengths, mixture=task)
+    scored = "eval.likelihood=true"
+    settings = (*learned, *lengths, scored)
+    argv = command(pretrained, tmp_path, workdir, *settings, mixture=task)
     assert finetune.main(argv) == 0
     record = whole_runs.record(workdir)
     taught = record["data"]["tasks"]["blanks"]
     assert (taught["truncated_inputs"], taught["truncated_targets"]) == (0, 0)
     assert taught["majority"] == record["downstream"]["tasks"]["blanks"]["best"] == 100
+    likelihood = record["downstream"]["tasks"]["blanks"]["likelihood"]
+    assert 50 < likelihood < 100  # Of two answers, it has learned the right one.
     for decoding in ("greedy", "rank"):
         argv = [str(workdir), "--mixture", task, "--batch-size=4", "--json"]
         capsys.readouterr()
-        assert evaluation.main([*argv, f"--decoding={decoding}"]) == 0
+        assert evaluation.main([*argv, f"--decoding={decoding}", "--likelihood"]) == 0
         found = json.loads(capsys.readouterr().out)["tasks"]["blanks"]
         assert (found["score"], found["truncated"]) == (100, 0)
+        assert found["metrics"]["likelihood"] == pytest.approx(likelihood)
 
 
 def test_what_cannot_be_recorded_is_printed(finetuned, tmp_path, capsys, caplog):
