@@ -75,6 +75,12 @@ def warnings(
             found.append(f"{row['run']}: {_counted(infinite, *what)}")
     scopes = (comparable.Scope.ALL, comparable.Scope.MODEL)
     done = [row for row in rows if row["status"] == "finished"]
+    silent = sum(not metrics[row["run"]] for row in done)
+    if silent:
+        found.append(
+            f"{silent} of {len(done)} finished runs have only a record, without a log "
+            "(metrics.jsonl): their loss curves are missing and loss spikes unknown"
+        )
     for one in comparable.differences(done, scopes):
         if one.field.column in mixed:
             found.append(f"as asked for, fits mix runs that differ in {one}")

@@ -11,6 +11,7 @@ from clinometer.tools.report import records
 from clinometer.tools.study import executor as executor_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import progress as progress_lib
+from clinometer.tools.study import record_folder
 from clinometer.tools.study import runner
 from clinometer.train import exit_codes
 from clinometer.train.run import directory as run_directory
@@ -68,6 +69,7 @@ def carry_out(
             ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             words = f"FAILED ({ended}); last lines of {task.log}:\n{_tail(task.log)}"
         progress.say(f"{task.name}: {words}{_result(folders[task.name], code)}")
+        record_folder.keep_run(options, folders[task.name])
 
     interrupts = runner.Interrupts()
     told = []

@@ -19,6 +19,7 @@ from clinometer.train.run import json_file
 _FREE_PREFIXES = ("log.", "checkpoint.", "profile.")
 # These are paths. Their contents are compared by hash, since they may have moved.
 _FREE_FIELDS = ("data.store", "data.folder", "initial.run")
+SETTINGS = "study.json"
 _MARKS = ("study.role", "study.pass_number", "study.fixed_rate")
 
 
@@ -51,18 +52,26 @@ def locked(out: pathlib.Path) -> Iterator[int]:
         yield lock.fileno()
 
 
-def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
+def check_settings(
+    out: pathlib.Path,
+    settings: Mapping[str, Any],
+    option: str = "--out",
+    *,
+    only_given: bool = False,
+) -> None:
     """Checks that the folder doesn't hold a study with other settings.
 
     Args:
-        out: the study's folder.
+        out: the study's folder, or its folder of records.
         settings: config key -> value, shared by all runs.
+        option: the option that names the folder, for messages.
+        only_given: whether to compare only the fields of `settings`.
 
     Raises:
         StudyError: a setting differs from the one in OUT/study.json, or the file cannot
             be read.
     """
-    path = out / "study.json"
+    path = out / SETTINGS
     if not path.is_file():
         return
     try:
@@ -71,14 +80,15 @@ def check_settings(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
             raise ValueError(f"settings is {ranges.shown(before)}; accepted: an object")
     except (OSError, ValueError) as error:
         raise errors.StudyError(f"{path}: cannot be read ({error})") from error
-    for field in sorted({*before, *settings}):
+    compared = settings if only_given else {*before, *settings}
+    for field in sorted(sorted(compared), key=_follows_from_steps):
         if field.startswith(_FREE_PREFIXES):
             continue
         if before.get(field) != settings.get(field):
             raise errors.StudyError(
                 f"{out} holds a study with {field} = {before.get(field)!r}; this one "
-                f"has {settings.get(field)!r}. Choose another folder with --out, or "
-                "use the settings of the existing study."
+                f"has {settings.get(field)!r}. Choose another folder with {option}, "
+                "or use the settings of the existing study."
             )
 
 
@@ -103,7 +113,7 @@ def write_settings(
         "settings": dict(settings),
         "passes": {**planned(out), **passes},
     }
-    json_file.write(out / "study.json", contents)
+    json_file.write(out / SETTINGS, contents)
 
 
 def planned(out: pathlib.Path) -> dict[str, int]:
@@ -115,7 +125,7 @@ def planned(out: pathlib.Path) -> dict[str, int]:
     Raises:
         StudyError: study.json cannot be read.
     """
-    path = out / "study.json"
+    path = out / SETTINGS
     if not path.is_file():
         return {}
     try:
@@ -179,8 +189,7 @@ def is_over(
     for field, value in corpus.items():
         if learned[field] is not None:
             pairs[f"data.{field}"] = (learned[field], value)
-    # Intervals such as eval.every_steps follow from train_steps, so report that first.
-    for field in sorted(pairs, key=lambda field: field != "train_steps"):
+    for field in sorted(pairs, key=_follows_from_steps):
         there, here = pairs[field]
         if there != here:
             raise errors.StudyError(
@@ -188,3 +197,8 @@ def is_over(
                 "Choose another folder with --out."
             )
     return record.finished or record.diverged
+
+
+def _follows_from_steps(field: str) -> bool:
+    """Sorts train_steps first, which intervals such as eval.every_steps follow from."""
+    return field != "train_steps"

@@ -24,6 +24,7 @@ from clinometer.tools.study import passes as passes_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
+from clinometer.tools.study import record_folder
 from clinometer.tools.study import run_rates
 from clinometer.tools.study import summary
 from clinometer.tools.study import tune
@@ -96,10 +97,15 @@ def _study(
     started = time.monotonic()
     settings = _settings(options, planned)
     folder.check_settings(options.out, settings)
+    kept = record_folder.path_of(options)
+    if kept is not None:
+        folder.check_settings(kept, settings, "--records")
     phases.check_downstream(options)
     store = _store(options)
     corpus_hash = phases.corpus_of(store)["corpus_hash"]
     rated = run_rates.rate(options.study, planned, options.out, corpus_hash)
+    if restored := record_folder.restore(options):
+        print(f"{restored} runs restored from {kept}")
     work = phases.pretrainings(options, rated.runs, store)
     for remark in rated.remarks:
         print(f"Note: {remark}.")
@@ -109,6 +115,7 @@ def _study(
         _copy_claims(claims, options.out)
     passes = {run.name: run.pass_number or 1 for run in rated.runs}
     folder.write_settings(options.out, command, settings, passes)
+    record_folder.keep_all(options)
     outcome = _Outcome()
     parts: Sequence[Sequence[plan.PlannedRun]] = [rated.runs]
     deadline = None

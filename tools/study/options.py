@@ -165,6 +165,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "the complete passes (default: no limit)",
     )
     add(
+        "--records",
+        type=_folder,
+        metavar="DIR",
+        help="folder that keeps the numbers of the study, such as one under version "
+        "control: records of the runs that are over, without checkpoints, logs or "
+        "paths. Records that DIR has and OUT lacks are restored first, so that the "
+        "study continues on another machine",
+    )
+    add(
         "--keep-going",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -183,6 +192,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         if not options.dry_run:
             outputs.check_folder("--out", options.out)
         options.study = _study(options, overrides)
+        _check_records(options)
         if options.tune and options.study.learning_rate is not None:
             raise OptionError("--tune: must not be given with --learning-rate")
         if options.tune and options.dry_run:
@@ -194,6 +204,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     except (OptionError, errors.ConfigError) as error:
         parser.error(str(error))
     return options
+
+
+def _check_records(options: argparse.Namespace) -> None:
+    if options.study.records is None:
+        return
+    if pathlib.Path(options.study.records).resolve() == options.out.resolve():
+        raise OptionError(
+            f"--records: must be another folder than --out, {options.out}"
+        )
+    if not options.dry_run:
+        outputs.check_folder("--records", options.study.records)
 
 
 def _study(options: argparse.Namespace, overrides: list[str]) -> study_config.Study:
@@ -213,6 +234,7 @@ def _study(options: argparse.Namespace, overrides: list[str]) -> study_config.St
             ("protocol.learning_rate", options.learning_rate),
             ("protocol.rates", options.rates),
             ("store", options.store),
+            ("records", options.records),
             ("downstream.mixture", options.downstream),
             ("downstream.train_steps", options.downstream_steps),
             ("downstream.data", options.data),

@@ -30,12 +30,14 @@ def table_path(study: study_config.Study, out: pathlib.Path) -> pathlib.Path:
 
     Args:
         study: its configuration, which may name a table.
-        out: its folder, whose own table comes before the one that is shipped.
+        out: its folder. Its own table comes first, then that of the folder of records,
+            then the one that is shipped.
     """
     if study.rates is not None:
         return pathlib.Path(study.rates)
-    own = out / table_lib.FILE_NAME
-    return own if own.is_file() else table_lib.SHIPPED
+    own = [pathlib.Path(place) for place in (out, study.records) if place is not None]
+    tables = [place / table_lib.FILE_NAME for place in own]
+    return next((path for path in tables if path.is_file()), table_lib.SHIPPED)
 
 
 def rate(

@@ -53,6 +53,7 @@ _FIELDS = {
     "sizes": _NAMES,
     "store": Field("", str, optional=True),
     "claims": Field("", str, optional=True),
+    "records": Field("", str, optional=True),
     "design.role": Field("", ROLES),
     "design.seeds": _SEEDS,
     "design.replicate": _SEEDS,
@@ -88,6 +89,7 @@ class Study:
         architectures: their names.
         store: path of the token store; None for the embedded corpus.
         claims: path of the file of claims, or None.
+        records: path of the folder of records, or None.
         role: role of the runs, one of `ROLES`.
         protocol: the settings that all runs share.
         learning_rate: the rate of all runs; None for the table's.
@@ -99,6 +101,7 @@ class Study:
     architectures: tuple[str, ...]
     store: str | None
     claims: str | None
+    records: str | None
     role: str
     protocol: protocol_lib.Protocol
     learning_rate: float | None
@@ -132,6 +135,7 @@ def read(config: config_dict.ConfigDict) -> Study:
         architectures=tuple(config.architectures),
         store=config.store,
         claims=config.claims,
+        records=config.records,
         role=role,
         protocol=protocol,
         learning_rate=config.protocol.learning_rate,

@@ -6,8 +6,10 @@ import pathlib
 import sys
 
 from clinometer.tools.study import carrying
+from clinometer.tools.study import folder
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
+from clinometer.tools.study import record_folder
 from clinometer.tools.study import sweep
 from clinometer.tools.study.tuning import table as table_lib
 from clinometer.train import exit_codes
@@ -44,6 +46,16 @@ def tune(
     path = pathlib.Path(options.study.rates or options.out / table_lib.FILE_NAME)
     # Read first, since a damaged table should not cost a sweep.
     table = table_lib.read(path) if path.is_file() else table_lib.Table()
+    kept = record_folder.path_of(options)
+    if kept is not None:
+        shared = options.study.protocol.settings()
+        folder.check_settings(kept, shared, "--records", only_given=True)
+        if (kept / table_lib.FILE_NAME).is_file():
+            before = table_lib.read(kept / table_lib.FILE_NAME)
+            table = before.updated(table.entries)
+    if restored := record_folder.restore(options):
+        print(f"{restored} runs restored from {kept}")
+    record_folder.keep_all(options)
     while True:
         standing = [sweep.standing(ladder, options.out) for ladder in ladders]
         asked = [run for progress in standing for run in progress.runs]
@@ -74,7 +86,10 @@ def tune(
         sweep.entry(ladder, progress, settings, options.out)
         for ladder, progress in zip(ladders, standing)
     ]
-    table_lib.write(path, table.updated(entries))
+    table = table.updated(entries)
+    table_lib.write(path, table)
+    if kept is not None:
+        table_lib.write(kept / table_lib.FILE_NAME, table)
     print(sweep.render(entries))
     print(f"rates:  {path}, from {len(work)} sweep runs, which enter no fit")
     return exit_codes.DONE

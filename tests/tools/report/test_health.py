@@ -66,3 +66,12 @@ def test_losses_that_are_not_finite_are_counted(tmp_path):
         "b has no finite validation loss and is left out of all fits",
         "a: 4 losses that are not finite, at step 700, 701, 702, 703",
     ]
+
+
+def test_runs_without_a_log_are_told_once(tmp_path):
+    for size in ("pico", "nano", "micro"):
+        run = synthetic_study.write_run(tmp_path / size, synthetic_study.record(size))
+        if size != "pico":
+            (run / "metrics.jsonl").unlink()
+    (told,) = _warnings(tmp_path)
+    assert told.startswith("2 of 3 finished runs have only a record, without a log")

@@ -19,6 +19,7 @@ def get_config() -> config_dict.ConfigDict:
     config.sizes = ("pico", "nano", "micro", "milli")  # From small to large.
     config.store = config_dict.placeholder(str)  # None is the embedded corpus.
     config.claims = config_dict.placeholder(str)  # A file with get_claims().
+    config.records = config_dict.placeholder(str)  # A folder for the numbers.
 
     config.design = config_dict.ConfigDict()
     config.design.role = "final"
