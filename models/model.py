@@ -22,7 +22,7 @@ Shape = Any
 
 
 class Loss(NamedTuple):
-    """Losses summed over the targets of a batch, as float32 scalars.
+    """Losses summed over targets: of a batch, float32 scalars, or of each row, [B].
 
     Attributes:
         loss_sum: cross-entropy in nats.
@@ -118,6 +118,16 @@ class Model(Protocol):
             key: random key of this step; None for evaluation, without dropout.
             z_loss: weight of the z-loss.
             collect_health: include diagnostics that are too costly for every step.
+        """
+
+    def row_losses(self, params: Params, batch: Batch) -> Loss:
+        """Returns the losses of evaluation, summed over the targets of each row.
+
+        They are those of `loss` without dropout and z-loss, with a leading axis [B].
+
+        Args:
+            params: parameters in the form returned by `from_canonical`.
+            batch: a batch of any number of examples.
         """
 
     def check(self, shape: Shape) -> None:

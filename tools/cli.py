@@ -57,6 +57,12 @@ SUBCOMMANDS = {
         "fit the scaling slopes of a study's runs and write the report",
         only_prints=True,
     ),
+    "compare": Subcommand(
+        "clinometer.tools.compare.main",
+        "study",
+        "compare the validation losses of two trained models, row by row",
+        only_prints=True,
+    ),
     "count": Subcommand(
         "clinometer.tools.count.main",
         None,

@@ -132,7 +132,7 @@ def _train(
             .compile()
         )
         eval_step = (
-            jax.jit(evaluate.make_eval_step(job.model))
+            jax.jit(job.model.row_losses)
             .lower(abstract_state.params, abstract_batch)
             .compile()
         )
@@ -199,8 +199,8 @@ def _train(
         measured = None
         if evaluates:
             with stopwatch.charge("evaluation"):
-                measured = evaluate.evaluate(
-                    eval_step, state.params, job.source.eval_batches
+                measured, rows = evaluate.evaluate(
+                    eval_step, state.params, job.source.eval_batches, step
                 )
                 if not math.isfinite(measured["validation/loss"]):
                     run.refuse(
@@ -208,6 +208,7 @@ def _train(
                         f"step {step}: the validation loss is "
                         f"{measured['validation/loss']}",
                     )
+                directory.write_validation_rows(rows)
                 if job.source.scorer is not None:
                     measured |= run.score(job.source.scorer, step, state.params)
             run.write(step, measured)

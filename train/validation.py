@@ -9,63 +9,65 @@ import jax
 import numpy as np
 
 from clinometer import models
-
-
-def make_eval_step(model: models.Model) -> Callable[[Any, models.Batch], models.Loss]:
-    """Returns the pure function (params, batch) -> sums of the losses of the batch.
-
-    Args:
-        model: the model.
-    """
-
-    def eval_step(params: Any, batch: models.Batch) -> models.Loss:
-        return model.loss(params, batch).sums
-
-    return eval_step
+from clinometer.train.run import validation_rows
 
 
 def evaluate(
     eval_step: Callable[[Any, models.Batch], models.Loss],
     params: Any,
     batches: Iterable[Mapping[str, np.ndarray]],
-) -> dict[str, float]:
+    step: int,
+) -> tuple[dict[str, float], validation_rows.ValidationRows]:
     """Computes the validation metrics, as means over all tokens of all batches.
 
     Args:
-        eval_step: from `make_eval_step`, possibly compiled.
+        eval_step: `row_losses` of the model, possibly compiled.
         params: the parameters.
         batches: the validation batches, on the host.
+        step: number of completed training steps.
 
     Returns:
-        `validation/loss` (nats per token that is not padding), its negative
+        The metrics `validation/loss` (nats per token that is not padding), its negative
         `validation/neg_log_perplexity`, `validation/accuracy` (in [0, 1]) and
-        `validation/tokens`.
+        `validation/tokens`; and the losses of the rows that are not padding.
 
     Raises:
         ValueError: the batches hold nothing but padding.
     """
     # Fetch the losses one batch late, so that the device need not wait for the host.
-    pending, sums = None, np.zeros(3)
+    pending, fetched, digests = None, [], []
     for batch in batches:
         losses = eval_step(params, jax.device_put(dict(batch)))
+        digests.append(validation_rows.digests(batch))
         if pending is not None:
-            sums += _fetch(pending)
+            fetched.append(_fetch(pending))
         pending = losses
     if pending is not None:
-        sums += _fetch(pending)
-    loss_sum, correct, tokens = sums
+        fetched.append(_fetch(pending))
+    # Columns: loss, correct targets, targets.
+    table = np.concatenate(fetched) if fetched else np.zeros([0, 3])
+    loss_sum, correct, tokens = table.sum(axis=0)
     if tokens == 0:
         raise ValueError("evaluate: the batches contain nothing but padding")
-    return {
+    metrics = {
         "validation/loss": loss_sum / tokens,
         "validation/neg_log_perplexity": -loss_sum / tokens,
         "validation/accuracy": correct / tokens,
         "validation/tokens": int(tokens),
     }
+    real = table[:, 2] > 0
+    rows = validation_rows.ValidationRows(
+        step,
+        np.concatenate(digests)[real],
+        table[real, 0],
+        table[real, 2].astype(np.int64),
+    )
+    return metrics, rows
 
 
 def _fetch(losses: models.Loss) -> np.ndarray:
+    """Returns the loss, the correct targets and the targets of each row, [B, 3]."""
     values = jax.device_get(losses)
-    return np.array(
-        [values.loss_sum, values.correct_sum, values.weight_sum], dtype=np.float64
-    )
+    return np.stack(
+        [values.loss_sum, values.correct_sum, values.weight_sum], axis=-1
+    ).astype(np.float64)

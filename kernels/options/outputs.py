@@ -61,10 +61,20 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         path: the path of the file.
         text: its new content.
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file atomically, by renaming a temporary file.
+
+    Args:
+        path: the path of the file.
+        content: its new content.
+    """
     temporary = f"{os.fspath(path)}.tmp-{os.getpid()}"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -20,6 +20,26 @@ def cross_entropy(
         targets: int [B, T]; positions with target 0 (padding) have no weight.
         z_loss: weight of the z-loss.
     """
+    sums = jax.tree.map(jnp.sum, _by_target(logits, targets))
+    return sums._replace(z_loss_sum=z_loss * sums.z_loss_sum)
+
+
+def row_cross_entropy(logits: jax.Array, targets: jax.Array) -> model_lib.Loss:
+    """Returns the cross-entropy, summed over the targets of each row, float32 [B].
+
+    There is no z-loss: its sums are 0.
+
+    Args:
+        logits: [B, T, V].
+        targets: int [B, T]; positions with target 0 (padding) have no weight.
+    """
+    by_target = _by_target(logits, targets)
+    rows = jax.tree.map(lambda x: jnp.sum(x, axis=-1), by_target)
+    return rows._replace(z_loss_sum=jnp.zeros_like(rows.z_loss_sum))
+
+
+def _by_target(logits: jax.Array, targets: jax.Array) -> model_lib.Loss:
+    """Returns the terms of the sums, with a z-loss of weight 1, float32 [B, T]."""
     logits = logits.astype(jnp.float32)
     weights = (targets != batch_lib.PAD_ID).astype(jnp.float32)
     log_z = jax.nn.logsumexp(logits, axis=-1)
@@ -29,8 +49,8 @@ def cross_entropy(
     target_logits = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
     correct = (jnp.argmax(logits, axis=-1) == targets).astype(jnp.float32)
     return model_lib.Loss(
-        loss_sum=jnp.sum((log_z - target_logits) * weights),
-        z_loss_sum=z_loss * jnp.sum(jnp.square(log_z) * weights),
-        weight_sum=jnp.sum(weights),
-        correct_sum=jnp.sum(correct * weights),
+        loss_sum=(log_z - target_logits) * weights,
+        z_loss_sum=jnp.square(log_z) * weights,
+        weight_sum=weights,
+        correct_sum=correct * weights,
     )

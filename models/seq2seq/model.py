@@ -227,6 +227,13 @@ class EncoderDecoder:
             sums, targets.size, outputs.auxiliary_loss, outputs.health
         )
 
+    def row_losses(self, params: Params, batch: model_lib.Batch) -> model_lib.Loss:
+        """Returns the losses of each row; see `models.Model.row_losses`."""
+        inputs, targets = batch_lib.split(batch)
+        return loss_lib.row_cross_entropy(
+            self.forward(params, **inputs).logits, targets
+        )
+
     def check(self, shape: batch_lib.TextShape) -> None:
         """Raises ConfigError unless the model accepts texts of these lengths."""
         self.count(1, shape, trace=False)

@@ -242,6 +242,7 @@ _COMMANDS = {
     "overlap": ["nowhere", "--tasks", "rte"],
     "train": ["--model", "transformer-PI", "--workdir", "{folder}/run"],
     "report": ["{folder}/nowhere"],
+    "compare": ["{folder}/nowhere", "{folder}/other"],
 }
 
 

@@ -19,8 +19,10 @@ from clinometer.train import main
 from clinometer.train import validation as evaluate
 from clinometer.train.host import pauses
 from clinometer.train.run import checkpoints
+from clinometer.train.run import directory
 from clinometer.train.run import metrics_log
 from clinometer.train.run import record
+from clinometer.train.run import validation_rows
 
 
 @pytest.fixture(scope="module")
@@ -146,15 +148,36 @@ def test_validation_loss_is_that_of_the_whole_set(finished, make_config):
 
 
 def test_evaluation_weighs_tokens_not_batches():
-    batches = [{"n": np.float32(1)}, {"n": np.float32(3)}]
+    # The last row is padding.
+    batches = [{"n": np.float32([1, 4])}, {"n": np.float32([3, 0])}]
 
     def eval_step(params, batch):
         n = batch["n"]
         return models.Loss(n * n, 0 * n, n, n / 2)
 
-    metrics = evaluate.evaluate(eval_step, None, batches)
-    assert metrics["validation/loss"] == (1 + 9) / (1 + 3)
+    metrics, rows = evaluate.evaluate(eval_step, None, batches, step=7)
+    assert metrics["validation/loss"] == (1 + 16 + 9) / (1 + 4 + 3)
     assert metrics["validation/accuracy"] == 0.5
+    assert rows.step == 7 and len(set(rows.digests)) == 3
+    np.testing.assert_array_equal(rows.losses, [1, 16, 9])
+    np.testing.assert_array_equal(rows.targets, [1, 4, 3])
+
+
+def test_the_losses_of_rows_are_kept(finished, make_config):
+    """Their weighted mean is the recorded loss, and their digests those of the set."""
+    rows = directory.RunDirectory(finished).validation_rows()
+    metrics = whole_runs.record(finished)["metrics"]
+    assert rows.step == 8
+    assert rows.targets.sum() == metrics["validation/tokens"]
+    assert metrics["validation/loss"] == pytest.approx(
+        rows.losses.sum() / rows.targets.sum()
+    )
+    job, state = whole_runs.saved_state(finished, make_config())
+    batch = next(iter(job.source.eval_batches))
+    alone = {name: array[1:2] for name, array in batch.items()}
+    sums = job.model.loss(state.params, alone).sums
+    assert rows.losses[1] == pytest.approx(float(sums.loss_sum), rel=1e-5)
+    assert rows.digests[1] == validation_rows.digests(alone)[0]
 
 
 def test_a_disk_that_the_kept_ones_will_fill_is_refused(
@@ -195,7 +218,7 @@ def test_a_validation_that_is_not_finite_stops_the_run(
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
     shutil.rmtree(workdir / "checkpoints" / "8")
-    nan = {"validation/loss": float("nan")}
+    nan = {"validation/loss": float("nan")}, None
     monkeypatch.setattr(evaluate, "evaluate", lambda *unused: nan)
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 1
     error = capsys.readouterr().err

@@ -85,10 +85,13 @@ def test_a_lost_run_json_is_made_anew(
 
 def test_the_best_checkpoint_outlives_a_lost_run_json(arguments, tmp_path, monkeypatch):
     """The first checkpoint is the best; with the newest two, three are kept."""
-    losses = itertools.count(1)
-    monkeypatch.setattr(
-        evaluate, "evaluate", lambda *unused: {"validation/loss": float(next(losses))}
-    )
+    losses, measure = itertools.count(1), evaluate.evaluate
+
+    def rising(*given):
+        _, rows = measure(*given)
+        return {"validation/loss": float(next(losses))}, rows
+
+    monkeypatch.setattr(evaluate, "evaluate", rising)
     workdir = tmp_path / "run"
     often = ("checkpoint.every_steps=2", "eval.every_steps=2")
     assert main.main([*arguments(*often), f"--workdir={workdir}"]) == 0

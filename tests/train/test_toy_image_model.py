@@ -93,6 +93,15 @@ class LinearClassifier:
         return draw_batch(np.random.default_rng(seed), batch_size, shape)
 
     def loss(self, params, batch, key=None, *, z_loss=0.0, collect_health=False):
+        rows, logits = self._losses(params, batch, key, z_loss)
+        sums = models.Loss(*(jnp.sum(values) for values in rows))
+        health = {"head/logit_max": jnp.max(logits)} if collect_health else {}
+        return models.LossOutputs(sums, batch["labels"].size, jnp.float32(0), health)
+
+    def row_losses(self, params, batch):
+        return self._losses(params, batch, None, 0.0)[0]
+
+    def _losses(self, params, batch, key, z_loss):
         x, labels = batch["images"].reshape(batch["labels"].size, -1), batch["labels"]
         if key is not None:
             keep = 1 - self.config.dropout_rate
@@ -102,14 +111,13 @@ class LinearClassifier:
         weights = (labels != _FILLER).astype(jnp.float32)
         picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
         correct = jnp.argmax(logits, axis=-1) == labels
-        sums = models.Loss(
-            jnp.sum((log_z - picked) * weights),
-            z_loss * jnp.sum(log_z**2 * weights),
-            jnp.sum(weights),
-            jnp.sum(correct * weights),
+        rows = models.Loss(
+            (log_z - picked) * weights,
+            z_loss * log_z**2 * weights,
+            weights,
+            correct * weights,
         )
-        health = {"head/logit_max": jnp.max(logits)} if collect_health else {}
-        return models.LossOutputs(sums, labels.size, jnp.float32(0), health)
+        return rows, logits
 
     def check(self, shape):
         if shape != self.config.shape:

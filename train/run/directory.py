@@ -2,6 +2,7 @@
 
 - `run.json`: configuration, status, speed and results of the run (`record`);
 - `metrics.jsonl`: the log (`metrics`);
+- `validation_rows.npz`: the validation losses of each row (`validation_rows`);
 - `lease.json`: the process that is training the run (`lease`);
 - `checkpoints/`: the saved states, one folder per step (`checkpoints`);
 - `predictions/`: predictions for downstream tasks, one folder per step (`predictions`);
@@ -21,6 +22,7 @@ from clinometer.train.run import lease as lease_lib
 from clinometer.train.run import metrics_log
 from clinometer.train.run import predictions as predictions_lib
 from clinometer.train.run import record as record_lib
+from clinometer.train.run import validation_rows as validation_rows_lib
 
 if typing.TYPE_CHECKING:
     from clinometer.train.run import checkpoints as checkpoints_lib
@@ -79,6 +81,18 @@ class RunDirectory:
     def metrics(self) -> metrics_log.MetricsFile:
         """The run's log."""
         return metrics_log.MetricsFile(self.path / metrics_log.FILE_NAME)
+
+    def validation_rows(self) -> validation_rows_lib.ValidationRows | None:
+        """Returns the validation losses of each row; None if there are none.
+
+        Raises:
+            RunError: the file cannot be read, or its content is invalid.
+        """
+        return validation_rows_lib.read(self.path / validation_rows_lib.FILE_NAME)
+
+    def write_validation_rows(self, rows: validation_rows_lib.ValidationRows) -> None:
+        """Writes the validation losses of each row atomically."""
+        validation_rows_lib.write(self.path / validation_rows_lib.FILE_NAME, rows)
 
     def lease(self) -> lease_lib.Lease:
         """Returns the lease of the run, a context manager."""

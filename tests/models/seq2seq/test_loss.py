@@ -32,6 +32,18 @@ def test_equals_the_definition():
     assert not np.allclose(got, other, rtol=1e-3)
 
 
+def test_the_rows_are_those_of_the_definition():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(3, 5, 11)).astype(np.float32) * 3
+    targets = rng.integers(0, 11, size=(3, 5))
+    got = np.stack(loss.row_cross_entropy(jnp.asarray(logits), jnp.asarray(targets)))
+    assert got.shape == (4, 3)
+    for row in range(3):
+        here = slice(row, row + 1)
+        expected = reference(logits[here], targets[here], 0.0)
+        np.testing.assert_allclose(got[:, row], expected, rtol=1e-5)
+
+
 def test_padding_weighs_nothing():
     logits = jnp.full((1, 4, 3), 7.0)
     assert loss.cross_entropy(logits, jnp.zeros((1, 4), int), 1.0) == (0, 0, 0, 0)
