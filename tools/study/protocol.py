@@ -54,6 +54,7 @@ class DownstreamSettings:
             "schedule.learning_rate": self.learning_rate,
             "optimizer.min_dim_size_to_factor": NEVER_FACTOR,
             "eval.every_steps": steps,  # Decoding takes as long as a hundred steps.
+            "eval.likelihood": True,
             "checkpoint.every_steps": max(1, steps // 3),
             "log.every_steps": max(1, steps // 30),
             "log.health_every_steps": max(1, steps // 6),
