@@ -91,7 +91,7 @@ def test_every_command_takes_it(shell):
     assert list(scores["tasks"]) == ["rte"]
 
     shell(
-        *("study", "--archs", "averaging", "--sizes", "pico", "--replicate", ""),
+        *("study", "--archs", "averaging", "--sizes", "pico", "--seeds", "0"),
         *("--steps", "8", "--store", "store", "--out", "study"),
         *("--learning-rate", "0.006"),
         *("--downstream", "rte", "--data", "data", "--downstream-steps", "4"),

@@ -77,17 +77,27 @@ def parse(argv: list[str]) -> argparse.Namespace:
         f'"pico NL4-NA" (default: "{" ".join(usual.sizes)}")',
     )
     add(
+        "--orders",
+        type=ranges.listed(ranges.Whole(1)),
+        metavar="LIST",
+        help="how many orders of the data to train in, one number for all sizes or one "
+        "for each. Each run of a size has its own order and initialization, and all "
+        f'sizes and architectures share the orders (default: "{usual.design.orders[0]}'
+        '")',
+    )
+    add(
         "--seeds",
         type=ranges.listed(ranges.SEED),
         metavar="LIST",
-        help='seeds to train every size with (default: "0")',
+        help="seeds to train every size with, in one order of the data, instead of "
+        "--orders",
     )
     add(
         "--replicate",
         type=ranges.listed(ranges.SEED),
         metavar="LIST",
-        help="additional seeds for the first size, to measure the spread between "
-        'seeds; "" for none (default: "1")',
+        help="with --seeds, additional seeds for the first size, to measure the spread "
+        "between seeds",
     )
     add(
         "--replicate-largest",
@@ -222,11 +232,13 @@ def _study(options: argparse.Namespace, overrides: list[str]) -> study_config.St
     config = config_lib.load(options.config, overrides)
     study_config.check_names(config)
     values = config_lib.to_dict(config)
+    by_seeds = options.orders is None and bool(options.seeds or options.replicate)
     given = {
         key: value
         for key, value in (
             ("architectures", options.archs),
             ("sizes", options.sizes),
+            ("design.orders", () if by_seeds else options.orders),
             ("design.seeds", options.seeds),
             ("design.replicate", options.replicate),
             ("design.replicate_largest", options.replicate_largest),

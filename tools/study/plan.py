@@ -111,17 +111,19 @@ def plan_orders(
     Args:
         architecture: e.g. "transformer".
         sizes: from small to large, operators allowed.
-        orders: number of orders of each size.
+        orders: number of orders of each size, or one number for all of them.
         initializations: number of runs in each order.
 
     Raises:
-        ConfigError: an empty list, or not one number of orders for each size.
+        ConfigError: an empty list, or the number of orders of some sizes only.
     """
     _refuse_empty(sizes=sizes, orders=orders)
+    if len(orders) == 1:
+        orders = [*orders] * len(sizes)
     if len(orders) != len(sizes):
         raise errors.ConfigError(
             f"{architecture}: orders has {len(orders)} numbers and sizes has "
-            f"{len(sizes)}; accepted: one number of orders for each size"
+            f"{len(sizes)}; accepted: one number for all sizes, or one for each"
         )
     if not 1 <= initializations <= _SEEDS_PER_ORDER:
         raise errors.ConfigError(

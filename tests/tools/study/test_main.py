@@ -141,7 +141,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
         f"--store={store}",
         "--sizes=pico nano",
         "--learning-rate=0.006",
-        "--replicate=",
+        "--seeds=0",
         "--downstream=rte",
         f"--data={_rte(tmp_path / 'data')}",
         "--downstream-steps=6",

@@ -14,12 +14,9 @@ def _names(parsed):
 
 def test_defaults_are_the_first_study():
     parsed = options.parse([])
+    sizes = ("DM16-NH1-FF64-PI", "pico", "DM64-NH4-FF256-PI", "milli")
     assert _names(parsed) == [
-        "transformer-pico-s0",
-        "transformer-pico-s1",
-        "transformer-nano-s0",
-        "transformer-micro-s0",
-        "transformer-milli-s0",
+        f"transformer-{size}-o{k}-s{100 * k}" for size in sizes for k in (1, 2)
     ]
     assert (parsed.jobs, parsed.study.protocol.train_steps) == (2, 3000)
     assert parsed.study.learning_rate is None  # From the table.
@@ -29,7 +26,7 @@ def test_defaults_are_the_first_study():
 
 
 def test_lists_take_blanks_and_commas():
-    argv = ["--sizes", "pico, NL4-NA\tmicro", "--seeds", "0,2 4", "--replicate", ""]
+    argv = ["--sizes", "pico, NL4-NA\tmicro", "--seeds", "0,2 4"]
     sizes = ("pico", "NL4-NA", "micro")
     assert _names(options.parse(argv)) == [
         f"transformer-{size}-s{seed}" for size in sizes for seed in (0, 2, 4)
@@ -44,7 +41,7 @@ def test_options_come_before_overrides_and_those_before_the_file(tmp_path):
         "def get_config():\n"
         "    config = study.get_config()\n"
         "    config.sizes = ('nano',)\n"
-        "    config.design.replicate = ()\n"
+        "    config.design.orders = (1,)\n"
         "    config.protocol.train_steps = 11\n"
         "    config.protocol.learning_rate = 0.25\n"
         "    config.downstream.mixture = ''\n"
@@ -52,14 +49,15 @@ def test_options_come_before_overrides_and_those_before_the_file(tmp_path):
     )
     file = f"--config={tmp_path / 'mine.py'}"
     parsed = options.parse([file])
-    assert _names(parsed) == ["transformer-nano-s0"]
+    assert _names(parsed) == ["transformer-nano-o1-s100"]
     assert parsed.study.protocol.downstream.mixture == ""
     assert parsed.study.learning_rate == 0.25
     override = "--config.protocol.train_steps=22"
     study = options.parse([file, override]).study
     assert (study.protocol.train_steps, study.learning_rate) == (22, 0.25)
-    study = options.parse([file, override, "--steps", "33"]).study
-    assert study.protocol.train_steps == 33
+    parsed = options.parse([file, override, "--steps", "33", "--seeds", "5"])
+    assert parsed.study.protocol.train_steps == 33
+    assert _names(parsed) == ["transformer-nano-s5"]
 
 
 def test_every_option_reaches_the_study():
@@ -74,6 +72,11 @@ def test_every_option_reaches_the_study():
     )
     study = parsed.study
     assert _names(parsed) == ["switch-pico-s3", "switch-pico-s4"]
+    orders = options.parse(["--sizes", "pico nano", "--orders", "2 1"])
+    assert _names(orders) == [
+        *("transformer-pico-o1-s100", "transformer-pico-o2-s200"),
+        "transformer-nano-o1-s100",
+    ]
     assert (study.protocol.train_steps, study.learning_rate) == (7, 0.5)
     assert study.store == str(pathlib.Path("here").absolute())
     study = options.parse(["--rates", "rates.json"]).study
@@ -92,6 +95,10 @@ def test_every_option_reaches_the_study():
         (["--seeds", "a"], "accepted: a whole number"),
         (["--seeds", "0 4294967296"], "must be at most 4294967295"),
         (["--replicate", "-1"], "must not be negative"),
+        (["--replicate", "1"], "no seeds given"),
+        (["--orders", "0"], "must be at least 1"),
+        (["--orders", "1 2"], "orders has 2 numbers and sizes has 4"),
+        (["--orders", "1", "--seeds", "1"], "config.design.seeds: got (1,); must be"),
         (["--learning-rate", "nan"], "must be a finite number"),
         (["--learning-rate", "0"], "must be positive"),
         (["--max-hours", "0"], "must be positive"),

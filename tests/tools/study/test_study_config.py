@@ -9,7 +9,6 @@ from clinometer.train import errors
 
 def _with_orders(*orders, **design):
     config = study.get_config()
-    config.design.seeds = config.design.replicate = ()
     config.design.orders = orders
     config.design.update(design)
     return config
@@ -65,19 +64,14 @@ def _set(config, key, value):
     [
         ("architectures", (), "no architectures"),
         ("sizes", (), "no sizes"),
-        ("design.seeds", (), "no seeds"),
+        ("design.orders", (), "no seeds"),
         ("design.seeds", (-1,), "config.design.seeds: must not be negative"),
         (
             "design.role",
             "sweep",
             "config.design.role: unknown 'sweep'; accepted: f",
         ),
-        ("design.orders", (1, 1, 1, 1), "config.design.seeds: got (0,); must be empty"),
-        (
-            "design.initializations",
-            2,
-            "config.design.initializations: needs design",
-        ),
+        ("design.seeds", (0,), "config.design.seeds: got (0,); must be empty"),
         ("protocol.train_steps", 0, "config.protocol.train_steps: must be at least 1"),
         ("protocol.learning_rate", -1.0, "config.protocol.learning_rate: must be pos"),
         ("protocol.dtype", "int8", "config.protocol.dtype: unknown 'int8'"),
@@ -127,3 +121,18 @@ def test_a_pilot_has_no_claims():
     config.claims, config.design.role = "claims.py", "pilot"
     with pytest.raises(errors.ConfigError, match="config.claims: must be none"):
         study_config.read(config)
+
+
+def test_initializations_need_orders():
+    config = _with_orders(initializations=2, seeds=(0,))
+    with pytest.raises(errors.ConfigError, match=r"initializations: needs design.ord"):
+        study_config.read(config)
+
+
+def test_one_number_of_orders_is_for_all_sizes():
+    config = _with_orders(2)
+    config.sizes = ("pico", "nano")
+    assert _names(config) == [
+        *("transformer-pico-o1-s100", "transformer-pico-o2-s200"),
+        *("transformer-nano-o1-s100", "transformer-nano-o2-s200"),
+    ]
