@@ -1,8 +1,9 @@
 """A table of runs as a design: cells, data orders and what they can estimate.
 
-The model is loss = mean(architecture, width) + effect(order) + noise. A cell is one
-architecture at one width. An order is one sequence of training batches, shared by all
-architectures and widths; its effect is fixed and the same in every cell, so that two
+The model is loss = mean(architecture, size) + effect(order) + noise. A cell is one
+architecture at one size, which is a width or, where several sizes of an architecture
+share a width, a name. An order is one sequence of training batches, shared by all
+architectures and sizes; its effect is fixed and the same in every cell, so that two
 cells run in the same orders are compared free of it.
 
 Glossary of shapes:
@@ -36,6 +37,7 @@ class Run:
         initialisation: which replicate of this cell in this order.
         flops: training FLOPs of the whole run.
         loss: validation loss, nats per token.
+        size: the size's name; empty where its width tells it from the others.
     """
 
     name: str
@@ -45,28 +47,42 @@ class Run:
     initialisation: str
     flops: float
     loss: float
+    size: str = ""
+
+    @property
+    def label(self) -> str:
+        """The architecture and size, as messages call them."""
+        return _label(self.architecture, self.width, self.size)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One architecture at one width.
+    """One architecture at one size.
 
     Attributes:
         architecture: the architecture.
         width: d_model.
         flops: training FLOPs of one run.
+        size: the size's name; may be empty.
     """
 
     architecture: str
     width: int
     flops: float
+    size: str = ""
+
+    @property
+    def label(self) -> str:
+        """The architecture and size, as messages call them."""
+        return _label(self.architecture, self.width, self.size)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Design:
     """Which runs a study has, without their losses.
 
-    Cells are ordered by architecture in order of first appearance, then by width.
+    Cells are ordered by architecture in order of first appearance, then by width and
+    FLOPs.
 
     Attributes:
         cells: the cells, [C].
@@ -205,12 +221,17 @@ class Design:
         """Index of the cell of an architecture at a width.
 
         Raises:
-            InferenceError: there is no such cell.
+            InferenceError: there is no such cell, or several.
         """
         indices = self.cells_of(architecture)
-        for i in indices:
-            if self.cells[i].width == width:
-                return int(i)
+        found = [int(i) for i in indices if self.cells[i].width == width]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise errors.InferenceError(
+                f"width: {', '.join(self.cells[i].label for i in found)} are all "
+                f"d{width}; take one of them from `cells_of`"
+            )
         accepted = ", ".join(str(self.cells[i].width) for i in indices)
         raise errors.InferenceError(
             f"width is {width}; accepted for {architecture}: {accepted}"
@@ -251,7 +272,7 @@ class Design:
                 inside = [c for c, b in zip(self.cells, self.blocks) if b == block]
                 raise errors.InferenceError(
                     "order: no order connects "
-                    + ", ".join(f"{c.architecture} d{c.width}" for c in inside)
+                    + ", ".join(c.label for c in inside)
                     + " with the other cells, so a difference between them cannot be "
                     "told from one between orders; run both in one order"
                 )
@@ -267,22 +288,27 @@ def from_runs(runs: Sequence[Run]) -> tuple[Design, np.ndarray]:
         The design and the losses in nats, float64 [n], both in the order given.
 
     Raises:
-        InferenceError: no runs, two runs of one architecture, width, order and
-            initialisation, FLOPs that differ within a cell, or values out of range.
+        InferenceError: no runs, two runs of one cell, order and initialisation, FLOPs
+            that differ within a cell, or values out of range.
     """
     if not runs:
         raise errors.InferenceError("runs: none given; one or more finished runs")
     _check(runs)
-    keys = {(run.architecture, run.width): run.flops for run in runs}
+    costs = {_cell_key(run): float(run.flops) for run in runs}
     names = list(dict.fromkeys(run.architecture for run in runs))
-    ordered = sorted(keys, key=lambda key: (names.index(key[0]), key[1]))
-    cells = tuple(Cell(*key, float(keys[key])) for key in ordered)
+    ordered = sorted(
+        costs, key=lambda key: (names.index(key[0]), key[1], costs[key], key[2])
+    )
+    cells = tuple(
+        Cell(architecture, width, costs[architecture, width, size], size)
+        for architecture, width, size in ordered
+    )
     orders = tuple(sorted({run.order for run in runs}))
     place = {key: i for i, key in enumerate(ordered)}
     design = Design(
         cells=cells,
         orders=orders,
-        cell_of_run=np.array([place[run.architecture, run.width] for run in runs]),
+        cell_of_run=np.array([place[_cell_key(run)] for run in runs]),
         order_of_run=np.array([orders.index(run.order) for run in runs]),
     )
     return design, np.array([run.loss for run in runs], np.float64)
@@ -329,10 +355,19 @@ def planned(
     return from_runs(runs)[0]
 
 
+def _cell_key(run: Run) -> tuple[str, int, str]:
+    """What runs of one cell share."""
+    return run.architecture, run.width, run.size
+
+
+def _label(architecture: str, width: int, size: str) -> str:
+    return f"{architecture} {size or f'd{width}'}"
+
+
 def _check(runs: Sequence[Run]) -> None:
     """Raises InferenceError for runs that cannot be used together."""
-    seen: dict[tuple[str, int, str, str], str] = {}
-    costs: dict[tuple[str, int], Run] = {}
+    seen: dict[tuple[tuple[str, int, str], str, str], str] = {}
+    costs: dict[tuple[str, int, str], Run] = {}
     for run in runs:
         for field, value, low in (
             ("loss", run.loss, -math.inf),
@@ -344,17 +379,17 @@ def _check(runs: Sequence[Run]) -> None:
                 raise errors.InferenceError(
                     f"{field} of {run.name} is {value}; accepted: {accepted}"
                 )
-        key = (run.architecture, run.width, run.order, run.initialisation)
+        key = (_cell_key(run), run.order, run.initialisation)
         if key in seen:
             raise errors.InferenceError(
-                f"{seen[key]} and {run.name} are both {run.architecture} d{run.width}, "
+                f"{seen[key]} and {run.name} are both {run.label}, "
                 f"order {run.order}, initialisation {run.initialisation}: one run "
                 "counted twice. Leave one out"
             )
         seen[key] = run.name
-        first = costs.setdefault((run.architecture, run.width), run)
+        first = costs.setdefault(_cell_key(run), run)
         if not math.isclose(first.flops, run.flops, rel_tol=1e-9):
             raise errors.InferenceError(
                 f"flops of {first.name} are {first.flops:g}, of {run.name} "
-                f"{run.flops:g}; runs of one architecture and width must cost the same"
+                f"{run.flops:g}; runs of one architecture and size must cost the same"
             )

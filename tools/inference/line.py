@@ -1,10 +1,11 @@
-"""A straight line through one architecture's means: loss against log10 of FLOPs.
+"""A straight line through one architecture's means: loss against log10 of a cost.
 
 Generalised least squares with the means' covariance. Beside it stands the test of lack
 of fit with its power: with a handful of sizes it rarely finds even a threefold change
 of slope, so a line that is not rejected licenses no other inference.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 
@@ -12,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from clinometer.tools.inference import contrasts
+from clinometer.tools.inference import errors
 from clinometer.tools.inference import linear_model
 from clinometer.tools.inference import variance as variance_lib
 
@@ -20,17 +22,18 @@ _STEP = 1e-4  # Of the slope of ln sigma^2, for a central difference.
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A fitted line; the gain is above 0 where loss falls with compute.
+    """A fitted line; the gain is above 0 where loss falls with the cost.
 
     Attributes:
         architecture: the architecture.
-        gain_per_decade: nats per tenfold training FLOPs.
+        gain_per_decade: nats per tenfold cost.
         standard_error: of `gain_per_decade`.
         degrees: degrees of freedom of its t quantile.
         low: low end of its 95 % interval, which holds if the relation is straight.
         high: high end of this interval.
-        loss_at_center: loss at `center_flops`, nats.
-        center_flops: geometric mean of the sizes' training FLOPs.
+        loss_at_center: loss at the center, nats.
+        center: geometric mean of the sizes' costs.
+        center_covariance: covariance of `loss_at_center` with itself and with the gain.
         lack_of_fit_p: p-value of the F test against any other shape.
         lack_of_fit_power: pairs of a change of the slope and the power to find it.
     """
@@ -42,15 +45,31 @@ class Line:
     low: float
     high: float
     loss_at_center: float
-    center_flops: float
+    center: float
+    center_covariance: tuple[float, float]
     lack_of_fit_p: float
     lack_of_fit_power: tuple[tuple[float, float], ...]
+
+    def predict(self, costs: np.ndarray) -> np.ndarray:
+        """Loss of the line at these costs, nats, same shape."""
+        return self.loss_at_center - self.gain_per_decade * self._decades(costs)
+
+    def reach(self, costs: np.ndarray) -> np.ndarray:
+        """Half-width of the line's pointwise 95 % band there, nats, same shape."""
+        u = self._decades(costs)
+        own, shared = self.center_covariance
+        variance = own - 2 * u * shared + u**2 * self.standard_error**2
+        return stats.t.ppf(0.975, self.degrees) * np.sqrt(variance)
+
+    def _decades(self, costs: np.ndarray) -> np.ndarray:
+        return np.log10(np.asarray(costs, np.float64) / self.center)
 
 
 def fit_line(
     fitted: linear_model.Fit,
     architecture: str,
     changes: Sequence[float] = (2.0, 3.0),
+    costs: Mapping[int, float] | None = None,
 ) -> Line:
     """Fits one architecture's line in one data set.
 
@@ -59,13 +78,26 @@ def fit_line(
         architecture: whose sizes to use.
         changes: factors by which the slope falls from the low end to the high end, for
             which to give the power of the lack-of-fit test at 5 %.
+        costs: index of a cell -> its cost, above 0, for each cell to use; by default
+            the training FLOPs of all cells of the architecture.
 
     Raises:
-        InferenceError: fewer than three sizes, or sizes of one cost.
+        InferenceError: fewer than three sizes, sizes of one cost, or orders that stand
+            between the sizes.
     """
     design = fitted.design
-    cells = design.check_sizes(architecture, 3, "a line with a test of its fit")
-    x = np.log10(design.flops_of(cells))
+    purpose = "a line with a test of its fit"
+    cells = design.check_sizes(architecture, 3, purpose)
+    if costs is None:
+        x = np.log10(design.flops_of(cells))
+    else:
+        cells = np.array(sorted(set(cells) & set(costs), key=lambda i: costs[i]), int)
+        if len(cells) < 3:
+            raise errors.InferenceError(
+                f"width: {purpose} needs 3 or more sizes; {architecture} has "
+                f"{len(cells)} with this cost"
+            )
+        x = np.log10([costs[i] for i in cells])
     contrasts.decades(10 ** x[0], 10 ** x[-1])
     units = np.stack([contrasts.unit(design, i) for i in cells])
     center = x.mean()
@@ -73,6 +105,7 @@ def fit_line(
     weight, solver = _least_squares(fitted.variance, units, model)
     means = fitted.means[cells]
     slope = contrasts.estimate(fitted, solver[1:] @ units)
+    of_both, _ = contrasts.precision(fitted.variance, solver @ units)
     gain, degrees = float(slope.value[0]), float(slope.degrees[0])
     error = float(
         np.sqrt(
@@ -109,7 +142,8 @@ def fit_line(
         low=gain - reach,
         high=gain + reach,
         loss_at_center=float(solver[0] @ means),
-        center_flops=float(10**center),
+        center=float(10**center),
+        center_covariance=(float(of_both[0, 0]), float(of_both[0, 1])),
         lack_of_fit_p=float(stats.f.sf(statistic, numerator, denominator)),
         lack_of_fit_power=tuple(power),
     )

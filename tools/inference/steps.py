@@ -16,8 +16,8 @@ class Step:
 
     Attributes:
         architecture: the architecture.
-        smaller: d_model of the smaller size.
-        larger: d_model of the larger size.
+        smaller: the cell of the smaller size.
+        larger: the cell of the larger size.
         gain: loss of the smaller less that of the larger, nats.
         standard_error: of the gain, nats.
         degrees: degrees of freedom of its t quantile.
@@ -25,8 +25,8 @@ class Step:
     """
 
     architecture: str
-    smaller: int
-    larger: int
+    smaller: design_lib.Cell
+    larger: design_lib.Cell
     gain: float
     standard_error: float
     degrees: float
@@ -75,6 +75,6 @@ def steps(fitted: linear_model.Fit, architecture: str) -> list[Step]:
         simultaneous.holm(estimates.p_above()),
     )
     return [
-        Step(architecture, design.cells[a].width, design.cells[b].width, *map(float, n))
+        Step(architecture, design.cells[a], design.cells[b], *map(float, n))
         for a, b, *n in numbers
     ]

@@ -86,6 +86,19 @@ def test_a_difference_that_orders_confound_is_refused():
         design.check_estimable(np.array([[1.0, 0.0, -1.0]]))
 
 
+def test_sizes_of_one_width_are_cells_of_their_own():
+    runs = [
+        _run(size="nano"),
+        _run(name="two", size="NL4-nano", flops=2e11),
+        _run(name="three", size="NL4-nano", flops=2e11, order="2"),
+    ]
+    design, _ = design_lib.from_runs(runs)
+    assert [cell.label for cell in design.cells] == ["a nano", "a NL4-nano"]
+    np.testing.assert_array_equal(design.counts, [1, 2])
+    with pytest.raises(errors.InferenceError, match="a nano, a NL4-nano are all d16"):
+        design.cell("a", 16)
+
+
 def test_a_run_counted_twice_is_refused_by_both_names():
     copied = [_run(name="study/one"), _run(name="study/one (copy)")]
     with pytest.raises(errors.InferenceError) as caught:

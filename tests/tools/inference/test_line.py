@@ -47,11 +47,21 @@ def test_the_slope_is_generalised_least_squares():
     usual = np.sqrt(normal[1, 1])
     assert usual < found.standard_error < 1.1 * usual
     np.testing.assert_allclose(
-        found.loss_at_center, intercept + slope * np.log10(found.center_flops)
+        found.loss_at_center, intercept + slope * np.log10(found.center)
     )
     reach = stats.t.ppf(0.975, found.degrees) * found.standard_error
     np.testing.assert_allclose(
         [found.low, found.high], [-slope - reach, -slope + reach]
+    )
+    # The band, by the normal equations; estimated weights add to its slope only.
+    costs = np.array([5e10, 3e11, 4e12])
+    at = np.stack([np.ones(3), np.log10(costs)], axis=1)
+    plain = np.einsum("ci,ij,cj->c", at, normal, at)
+    added = (found.standard_error**2 - normal[1, 1]) * np.log10(costs / found.center)
+    variance = plain + added * np.log10(costs / found.center)
+    np.testing.assert_allclose(found.predict(costs), at @ [intercept, slope])
+    np.testing.assert_allclose(
+        found.reach(costs), stats.t.ppf(0.975, found.degrees) * np.sqrt(variance)
     )
     # Mutation: ordinary least squares is another line.
     ordinary = np.linalg.lstsq(x, fitted.means[cells], rcond=None)[0][1]
@@ -103,6 +113,28 @@ def test_power_rises_with_the_change_and_starts_at_the_level():
     shares = [share for _, share in found.lack_of_fit_power]
     np.testing.assert_allclose(shares[0], 0.05, atol=1e-6)
     assert shares == sorted(shares) and shares[-1] > 0.5
+
+
+def test_a_line_against_another_cost():
+    design = studies.unbalanced()
+    fitted, _ = _fitted(design, studies.true_means(design, studies.bent()))
+    cells = design.cells_of("b")
+    plain = line.fit_line(fitted, "b")
+    # Costs by a power of the FLOPs change the unit of the gain and nothing else.
+    squared = line.fit_line(
+        fitted, "b", costs={int(i): design.cells[i].flops ** 2 for i in cells}
+    )
+    np.testing.assert_allclose(squared.gain_per_decade, plain.gain_per_decade / 2)
+    np.testing.assert_allclose(squared.standard_error, plain.standard_error / 2)
+    np.testing.assert_allclose(squared.lack_of_fit_p, plain.lack_of_fit_p)
+    # Sizes are taken by this cost, here falling with the FLOPs.
+    falling = {int(i): 1e30 / design.cells[i].flops for i in cells}
+    found = line.fit_line(fitted, "b", costs=falling)
+    np.testing.assert_allclose(found.gain_per_decade, -plain.gain_per_decade)
+    with pytest.raises(errors.InferenceError, match="b has 2 with this cost"):
+        line.fit_line(fitted, "b", costs={int(i): 1.0 + i for i in cells[1:]})
+    with pytest.raises(errors.InferenceError, match="1 to 1 is no range"):
+        line.fit_line(fitted, "b", costs={int(i): 1.0 for i in cells})
 
 
 def test_a_line_needs_three_sizes():

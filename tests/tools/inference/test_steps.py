@@ -27,7 +27,7 @@ def test_steps_by_hand():
     small, large = np.sort(p)
     adjusted = {small: min(2 * small, 1), large: max(2 * small, large)}
     found = steps_lib.steps(linear_model.fit(design, losses), "a")
-    assert [(s.smaller, s.larger) for s in found] == [(16, 32), (32, 64)]
+    assert [(s.smaller.width, s.larger.width) for s in found] == [(16, 32), (32, 64)]
     np.testing.assert_allclose([s.gain for s in found], gains)
     np.testing.assert_allclose([s.standard_error for s in found], error)
     np.testing.assert_allclose([s.p_value for s in found], [adjusted[v] for v in p])
