@@ -1,8 +1,9 @@
-"""Fits the slope of quality against cost to a few runs, with a confidence interval.
+"""Fits the slope of quality against cost to a few points, such as means of sizes.
 
-The fit is ordinary least squares on transformed axes. The interval is Student's t: with
-four points its coverage is 94-95 %, compared to 68 % for a residual bootstrap. The
-Theil-Sen slope, which is robust to one bad run, is given as well.
+The fit is ordinary least squares on transformed axes. It has no interval: the scatter
+of the points around a line holds its lack of fit, and the error of their values is not
+known here. `inference/line.py` gives an interval where runs are replicated. The
+Theil-Sen slope, which is robust to one bad point, is given as well.
 
 Tay et al. 2022 don't state the units of their slopes, so all usual variants are
 available (`slope_variants`). The default is quality against log10 of cost. A larger
@@ -21,11 +22,6 @@ from clinometer.tools.fit.errors import FitError
 
 _LOGS = {"none": None, "e": math.e, "2": 2.0, "10": 10.0}
 
-# An interval needs at least one degree of freedom that doesn't come from replicates.
-_MIN_DISTINCT_FOR_INTERVAL = 3
-# With three points Theil-Sen intervals at 95 % cover 66 %.
-_MIN_DISTINCT_FOR_THEIL_SEN = 4
-
 
 @dataclasses.dataclass(frozen=True)
 class SlopeFit:
@@ -37,52 +33,32 @@ class SlopeFit:
     Attributes:
         slope: of the least-squares line.
         intercept: of the least-squares line.
-        slope_stderr: standard error; None with fewer than 3 distinct x, and for a
-            standardized slope, which is a correlation: its interval would reach
-            beyond 1.
-        intercept_stderr: likewise.
-        interval: Student-t interval of the slope at the level `confidence`; None
-            likewise.
-        confidence: level of the intervals.
         r_squared: coefficient of determination; None if y does not vary.
         rmse: square root of the mean squared residual, in units of v.
         n: number of points.
         n_distinct: number of distinct x.
         residuals: [n], in units of v and in the order of the points.
         theil_sen_slope: median slope over pairs of points.
-        theil_sen_intercept: of the line with that slope.
-        theil_sen_interval: of that slope; None with fewer than 4 distinct x, and for a
-            standardized slope.
         logx: base of the logarithm of x, or "none".
         logy: base of the logarithm of y, or "none".
         standardise: whether u and v are z-scores.
         lower_is_better: whether v is negated.
         x_scale: mean and standard deviation that u was standardized with, else (0, 1).
-        u_mean: mean of u.
-        u_sum_squares: sum of (u - u_mean)^2.
     """
 
     slope: float
     intercept: float
-    slope_stderr: float | None
-    intercept_stderr: float | None
-    interval: tuple[float, float] | None
-    confidence: float
     r_squared: float | None
     rmse: float
     n: int
     n_distinct: int
     residuals: tuple[float, ...]
     theil_sen_slope: float
-    theil_sen_intercept: float
-    theil_sen_interval: tuple[float, float] | None
     logx: str
     logy: str
     standardise: bool
     lower_is_better: bool
     x_scale: tuple[float, float]
-    u_mean: float
-    u_sum_squares: float
 
     def transform_x(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Returns u of the given x, in float64 with the same shape."""
@@ -93,24 +69,6 @@ class SlopeFit:
         """Returns v of the fitted line at x, in float64 with the same shape."""
         return self.intercept + self.slope * self.transform_x(x)
 
-    def band(self, x: Sequence[float] | np.ndarray) -> np.ndarray | None:
-        """Returns the half-width of the line's confidence band at x.
-
-        Args:
-            x: costs, any shape.
-
-        Returns:
-            The half-width in units of v, with the shape of x; None if the fit has no
-            standard error.
-        """
-        if self.slope_stderr is None:
-            return None
-        # slope_stderr = s / sqrt(u_sum_squares) is solved for s.
-        s = self.slope_stderr * math.sqrt(self.u_sum_squares)
-        u = self.transform_x(x)
-        t = stats.t.ppf(0.5 + self.confidence / 2, self.n - 2)
-        return t * s * np.sqrt(1 / self.n + (u - self.u_mean) ** 2 / self.u_sum_squares)
-
 
 def fit_slope(
     x: Sequence[float] | np.ndarray,
@@ -120,7 +78,6 @@ def fit_slope(
     logy: str = "none",
     standardise: bool = False,
     lower_is_better: bool = False,
-    confidence: float = 0.95,
 ) -> SlopeFit:
     """Fits quality against cost by ordinary least squares.
 
@@ -131,18 +88,12 @@ def fit_slope(
         logy: base of the logarithm of y, likewise.
         standardise: fit z-scores of both axes; the slope is then the correlation.
         lower_is_better: y is a loss; v is then -y or -log y, so that higher is better.
-        confidence: level of the two-sided Student-t interval, between 0 and 1.
-
-    Returns:
-        The fit; without an interval if x has fewer than 3 distinct values.
 
     Raises:
         FitError: fewer than 2 distinct x, unequal lengths, values that are not finite,
             the logarithm of a value that is not positive, or an unknown option.
     """
     x, y = _points(x, y)
-    if not 0 < confidence < 1:
-        raise FitError(f"confidence must be between 0 and 1, got {confidence}")
     n_distinct = len(np.unique(x))
     if n_distinct < 2:
         raise FitError(
@@ -161,41 +112,23 @@ def fit_slope(
         u = (u - x_scale[0]) / x_scale[1]
         v = (v - v.mean()) / v.std(ddof=1)
 
-    n = len(u)
     line = stats.linregress(u, v)
     residuals = v - (line.intercept + line.slope * u)
 
-    slope_stderr = intercept_stderr = interval = None
-    if n_distinct >= _MIN_DISTINCT_FOR_INTERVAL and not standardise:
-        slope_stderr = float(line.stderr)
-        intercept_stderr = float(line.intercept_stderr)
-        reach = float(stats.t.ppf(0.5 + confidence / 2, n - 2)) * slope_stderr
-        interval = (float(line.slope) - reach, float(line.slope) + reach)
-
-    has_theil_sen = interval and n_distinct >= _MIN_DISTINCT_FOR_THEIL_SEN
-    ts = stats.theilslopes(v, u, alpha=confidence)
     return SlopeFit(
         slope=float(line.slope),
         intercept=float(line.intercept),
-        slope_stderr=slope_stderr,
-        intercept_stderr=intercept_stderr,
-        interval=interval,
-        confidence=confidence,
         r_squared=float(line.rvalue**2) if np.ptp(v) > 0 else None,
         rmse=float(np.sqrt(np.mean(residuals**2))),
-        n=n,
+        n=len(u),
         n_distinct=n_distinct,
         residuals=tuple(float(r) for r in residuals),
-        theil_sen_slope=float(ts[0]),
-        theil_sen_intercept=float(ts[1]),
-        theil_sen_interval=(float(ts[2]), float(ts[3])) if has_theil_sen else None,
+        theil_sen_slope=float(stats.theilslopes(v, u).slope),
         logx=logx,
         logy=logy,
         standardise=standardise,
         lower_is_better=lower_is_better,
         x_scale=x_scale,
-        u_mean=float(u.mean()),
-        u_sum_squares=float(n * u.var()),
     )
 
 
@@ -204,7 +137,6 @@ def slope_variants(
     y: Sequence[float] | np.ndarray,
     *,
     lower_is_better: bool = False,
-    confidence: float = 0.95,
 ) -> list[SlopeFit]:
     """Fits all variants of the slope: logarithms of x and y, raw or standardized.
 
@@ -216,7 +148,6 @@ def slope_variants(
         x: costs, [n].
         y: losses or scores, [n].
         lower_is_better: as for `fit_slope`.
-        confidence: as for `fit_slope`.
 
     Returns:
         The fits, beginning with the default (y against log10 of x).
@@ -237,7 +168,6 @@ def slope_variants(
             logy=logy,
             standardise=standardise,
             lower_is_better=lower_is_better,
-            confidence=confidence,
         )
         for logy, logx, standardise in itertools.chain(plain, standardised)
     ]

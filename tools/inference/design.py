@@ -52,7 +52,7 @@ class Run:
     @property
     def label(self) -> str:
         """The architecture and size, as messages call them."""
-        return _label(self.architecture, self.width, self.size)
+        return f"{self.architecture} {self.size or f'd{self.width}'}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +72,14 @@ class Cell:
     size: str = ""
 
     @property
+    def name(self) -> str:
+        """The size, as messages call it."""
+        return self.size or f"d{self.width}"
+
+    @property
     def label(self) -> str:
         """The architecture and size, as messages call them."""
-        return _label(self.architecture, self.width, self.size)
+        return f"{self.architecture} {self.name}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -358,10 +363,6 @@ def planned(
 def _cell_key(run: Run) -> tuple[str, int, str]:
     """What runs of one cell share."""
     return run.architecture, run.width, run.size
-
-
-def _label(architecture: str, width: int, size: str) -> str:
-    return f"{architecture} {size or f'd{width}'}"
 
 
 def _check(runs: Sequence[Run]) -> None:

@@ -40,6 +40,8 @@ class Factor:
         return math.isfinite(self.high) and self.low > 0
 
     def __str__(self) -> str:
+        if math.isnan(self.value) and self.bounded:
+            return "undefined: the reference does not gain"
         if self.bounded:
             return f"{_text(self.value)}x [{_text(self.low)}, {_text(self.high)}]"
         if self.excluded is None:

@@ -22,14 +22,19 @@ class Outcome(enum.StrEnum):
 
 
 def classify(
-    low: np.ndarray, high: np.ndarray, margin: float, *, higher_is_better: bool
+    low: np.ndarray,
+    high: np.ndarray,
+    margin: float | None,
+    *,
+    higher_is_better: bool,
 ) -> np.ndarray:
     """Sorts intervals into outcomes.
 
     Args:
         low: lower ends, units of the margin, [...].
         high: upper ends, [...].
-        margin: above 0.
+        margin: above 0; None if none was committed, so that nothing is called
+            equivalent or negligible.
         higher_is_better: whether a difference above 0 is good: so for a gain, and not
             for a loss.
 
@@ -39,9 +44,11 @@ def classify(
     Raises:
         InferenceError: the margin is not a finite number above 0.
     """
-    check_margin(margin)
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    inside = (low > -margin) & (high < margin)
+    inside = np.zeros(low.shape, bool)
+    if margin is not None:
+        check_margin(margin)
+        inside = (low > -margin) & (high < margin)
     holds_zero = (low <= 0) & (high >= 0)
     good = low > 0 if higher_is_better else high < 0
     return np.select(

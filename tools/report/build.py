@@ -12,10 +12,13 @@ from clinometer.tools.report import copies
 from clinometer.tools.report import downstream
 from clinometer.tools.report import downstream_figures
 from clinometer.tools.report import figures
+from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import health
 from clinometer.tools.report import page
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import study_fit
+from clinometer.tools.study.claims import verdicts
 from clinometer.train.run import json_file
 
 
@@ -27,12 +30,16 @@ class Report:
         page: path of report.html.
         table: path of runs.csv.
         rows: rows of the table of runs.
-        fits: slopes against each cost.
+        claims: the claims with their verdicts.
+        findings: what the study found.
+        fits: straight lines against each cost.
     """
 
     page: pathlib.Path
     table: pathlib.Path
     rows: Sequence[rows_lib.Row]
+    claims: Sequence[verdicts.Judged]
+    findings: findings_lib.Findings
     fits: Sequence[analysis.CostFit]
 
 
@@ -55,6 +62,8 @@ def build(
         RecordError: there are no runs, all may still finish, or a record cannot be
             read.
         FitError: the runs differ in a condition that is not in `mixed`.
+        ClaimsError: the claims are not those of the runs, or cannot be judged.
+        StudyError: study.json, which has the passes of the claims, cannot be read.
     """
     runs = records.load_runs(directory)
     scores = downstream.read(runs)
@@ -70,13 +79,18 @@ def build(
             f"{directory}: no finished run to report: {listed}. To resume them, give "
             "the command that started them again."
         )
-    fits = analysis.fit_all(rows, mixed)
+    judgement = verdicts.of_folder(directory, runs, rows)
+    study = study_fit.of_rows(rows, mixed)
+    findings = findings_lib.find(study, judgement.margin)
+    fits = analysis.fit_all(rows, study, mixed)
     lost = records.lost_runs(directory)
     by_name = {run.name: run for run in runs}
     metrics = {row["run"]: by_name[row["run"]].metrics() for row in rows}
     drawn = _draw(rows, fits, metrics) | downstream_figures.draw(scores)
     content = page.Content(
         rows=rows,
+        claims=judgement.claims,
+        findings=findings,
         fits=fits,
         downstream=scores,
         figures={
@@ -84,7 +98,7 @@ def build(
             for key, svg in drawn.items()
         },
         lost=lost,
-        warnings=health.warnings(rows, metrics, lost, mixed),
+        warnings=[*judgement.warnings, *health.warnings(rows, metrics, lost, mixed)],
         command=_command(directory),
     )
     out = directory if out is None else out
@@ -95,7 +109,14 @@ def build(
     if scores:
         outputs.write_text(out / "downstream.csv", downstream.write_csv(scores))
     outputs.write_text(out / "report.html", page.render(content))
-    return Report(out / "report.html", out / "runs.csv", rows, fits)
+    return Report(
+        page=out / "report.html",
+        table=out / "runs.csv",
+        rows=rows,
+        claims=judgement.claims,
+        findings=findings,
+        fits=fits,
+    )
 
 
 def _draw(
@@ -106,7 +127,7 @@ def _draw(
     drawn = {}
     for key in dict.fromkeys(fit.cost.key for fit in fits):
         mine = [fit for fit in fits if fit.cost.key == key]
-        if any(fit.rows for fit in mine):
+        if any(fit.points for fit in mine):
             drawn[key] = figures.loss_against_cost(mine)
     curves = {name: _curve(lines, "train/loss") for name, lines in metrics.items()}
     curves = {name: curve for name, curve in curves.items() if curve}

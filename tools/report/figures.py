@@ -133,9 +133,9 @@ def loss_against_cost(fits: Sequence[analysis.CostFit]) -> str:
         bottom.set_ylabel("residual, nats")
         bottom.set_xlabel(cost.axis)
         bottom.axhline(0, color="#9aa5b1", linewidth=0.8)
-        reach = max((abs(r) for f in fits if f.fit for r in f.fit.residuals), default=0)
+        reach = max((abs(r) for fit in fits for r in fit.residuals), default=0)
         bottom.set_ylim(-1.6 * reach or -1e-3, 1.6 * reach or 1e-3)
-        _log_ticks(bottom, [row[cost.column] for fit in fits for row in fit.rows])
+        _log_ticks(bottom, [p.cost for fit in fits for p in fit.points])
         top.legend(loc="best")
         figure.align_ylabels((top, bottom))
         return svg(figure)
@@ -149,52 +149,50 @@ def _draw_fit(
     offset: tuple[int, int],
 ) -> None:
     """Draws one architecture: line, band and points at the top, residuals below."""
-    x = np.array([row[fit.cost.column] for row in fit.rows], np.float64)
-    y = np.array([row["validation_loss_nats"] for row in fit.rows], np.float64)
+    x = np.array([point.cost for point in fit.points], np.float64)
+    y = np.array([point.loss for point in fit.points], np.float64)
     if not x.size:
         return
     label, (colour, mark) = fit.architecture, look
-    if fit.fit is not None:
+    runs = [row for point in fit.points for row in point.rows]
+    losses = np.array([row["validation_loss_nats"] for row in runs], np.float64)
+    if fit.slope is not None:
         line = np.geomspace(x.min() / 1.12, x.max() * 1.12, 100)
-        loss = -fit.fit.predict(line)  # The fitted quantity is -loss.
-        band = fit.fit.band(line)
-        label += f": slope {formats.signed(fit.fit.slope)} nats per 10× cost"
-        if fit.fit.interval is not None:
-            low, high = (formats.signed(v) for v in fit.fit.interval)
-            label += f"\n95 % Student-t interval {low} to {high}"
-        label += f" (n = {fit.fit.n})"
+        loss = fit.predict(line)
+        label += f": {formats.signed(fit.slope)} nats per 10× cost"
         top.plot(line, loss, color=colour)
-        lower, upper = min(y.min(), loss.min()), max(y.max(), loss.max())
-        if band is not None:
+        lower, upper = min(losses.min(), loss.min()), max(losses.max(), loss.max())
+        if fit.line is not None:
+            shown = formats.interval(fit.line.low, fit.line.high)
+            label += f"\n95 % interval {shown}, if straight"
+            band = fit.line.reach(line)
             top.fill_between(
                 line, loss - band, loss + band, color=colour, alpha=0.13, linewidth=0
             )
-        # With few points the band can be very wide, so the points set the range.
+        label += f" ({len(fit.points)} sizes, {fit.runs} runs)"
+        # With few runs the band can be very wide, so the points set the range.
         pad = 0.25 * (upper - lower) or 0.1
         if top.get_autoscaley_on():
             top.set_ylim(lower - pad, upper + pad)
         else:
             bounds = top.get_ylim()
             top.set_ylim(min(bounds[0], lower - pad), max(bounds[1], upper + pad))
-        # Negated, since they are residuals of -loss: up is a higher loss, as above.
-        bottom.plot(x, [-r for r in fit.fit.residuals], mark, color=colour, ms=5)
+        bottom.plot(x, fit.residuals, mark, color=colour, ms=5)
     points = {"color": colour, "ms": 6.5, "mec": "white", "mew": 0.8}
+    top.plot([row[fit.cost.column] for row in runs], losses, ".", color=colour, ms=3)
     top.plot(x, y, mark, **points)
-    line_style = "none" if fit.fit is None else "-"
+    line_style = "none" if fit.slope is None else "-"
     top.plot([], [], marker=mark, linestyle=line_style, label=label, **points)
-    seen = set()
-    for row, xi, yi in zip(fit.rows, x, y):
-        if row["size"] not in seen:  # Seeds of one size share its label.
-            seen.add(row["size"])
-            top.annotate(
-                row["size"],
-                (xi, yi),
-                xytext=offset,
-                ha="left" if offset[0] > 0 else "right",
-                textcoords="offset points",
-                fontsize=9,
-                color=MUTED,
-            )
+    for point in fit.points:
+        top.annotate(
+            point.size,
+            (point.cost, point.loss),
+            xytext=offset,
+            ha="left" if offset[0] > 0 else "right",
+            textcoords="offset points",
+            fontsize=9,
+            color=MUTED,
+        )
 
 
 def loss_curves(

@@ -56,3 +56,17 @@ def with_error(value: float | None, error: float | None) -> str:
     if value is None or error is None or not math.isfinite(error):
         return fixed(value, 1)
     return f"{value:.1f} ± {error:.1f}"
+
+
+def interval(low: float | None, high: float | None, decimals: int = 3) -> str:
+    """Formats as "+0.120 to +0.164", or a dash if it is unknown."""
+    if low is None or high is None:
+        return "–"
+    return f"{signed(low, decimals)} to {signed(high, decimals)}"
+
+
+def p_value(value: float | None) -> str:
+    """Formats with three decimals, or as "<0.001"; None is a dash."""
+    if value is not None and value < 0.001:
+        return "<0.001"
+    return fixed(value, 3)

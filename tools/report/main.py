@@ -9,6 +9,8 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.fit import comparable
 from clinometer.tools.fit import errors
 from clinometer.tools.report import records
+from clinometer.tools.study import errors as study_errors
+from clinometer.tools.study.claims import errors as claims_errors
 from clinometer.train import exit_codes
 
 
@@ -19,7 +21,10 @@ def main(argv: list[str]) -> int:
         description="Writes runs.csv (one row per run), report.html (a self-contained "
         "page) and figures/*.svg from the run directories of a study, and "
         "downstream.csv if runs were fine-tuned. The same runs always give the same "
-        "bytes.",
+        "bytes. Claims: if the runs were made for a file of claims, its verdicts lead "
+        "the page and are printed. The file, DIR/claims.py, is Python code, which is "
+        "run if its hash is the one in the runs' records; so report a folder from "
+        "another machine only if you would run its code.",
         epilog=exit_codes.described(),
     )
     parser.add_argument(
@@ -54,9 +59,18 @@ def main(argv: list[str]) -> int:
             options.out and pathlib.Path(options.out),
             options.mixed,
         )
-    except (records.RecordError, errors.FitError, OptionError, OSError) as error:
+    except (
+        records.RecordError,
+        errors.FitError,
+        claims_errors.ClaimsError,
+        study_errors.StudyError,
+        OptionError,
+        OSError,
+    ) as error:
         print(f"clinometer report: {error}", file=sys.stderr)
         return exit_codes.of_error(error)
+    for judged in report.claims:
+        print(judged.told)
     print(f"{report.table}\n{report.page}")
     return exit_codes.DONE
 

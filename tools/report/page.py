@@ -8,11 +8,15 @@ from typing import Any
 
 from clinometer.tools.report import analysis
 from clinometer.tools.report import downstream
+from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
 from clinometer.tools.report import page_assets
+from clinometer.tools.report import page_claims
 from clinometer.tools.report import page_conditions
+from clinometer.tools.report import page_findings
 from clinometer.tools.report import page_tables
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.study.claims import verdicts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +25,9 @@ class Content:
 
     Attributes:
         rows: rows of the table of runs.
-        fits: slopes against each cost.
+        claims: the claims with their verdicts.
+        findings: what the study found.
+        fits: straight lines against each cost.
         downstream: downstream scores.
         figures: key -> inline SVG.
         lost: names of runs without a record.
@@ -30,6 +36,8 @@ class Content:
     """
 
     rows: Sequence[rows_lib.Row]
+    claims: Sequence[verdicts.Judged]
+    findings: findings_lib.Findings
     fits: Sequence[analysis.CostFit]
     downstream: Sequence[downstream.FinetuningScore]
     figures: Mapping[str, str]
@@ -42,13 +50,11 @@ def render(content: Content) -> str:
     """Returns the HTML of the page, with all names escaped."""
     names = sorted({row["architecture"] for row in content.rows})
     sections = [
-        _section("Slopes", page_tables.slopes(content.fits) + _slope_notes(content)),
+        *(_section(*part) for part in page_findings.sections(content.findings)),
+        _section("Straight lines", _LINES + page_tables.slopes(content.fits)),
         _section("Loss against cost", _cost_figures(content)),
-        _section("Runs", page_tables.runs(content.rows)),
+        _section("Runs", page_tables.runs(content.rows) + _left_out(content.fits)),
         _section("What the runs have in common", page_conditions.render(content.rows)),
-        _section(
-            "Is each size better than the previous one?", _separation(content.rows)
-        ),
         _section("Upstream and downstream", _downstream(content)),
         _section("Loss curves", _wide(content.figures.get("loss_curves"), _CURVES)),
         _section(
@@ -76,7 +82,8 @@ def render(content: Content) -> str:
 <main>
 <h1>{html.escape(title)}</h1>
 <p class="lead">{html.escape(_lead(content))}</p>
-{_headlines(content.fits)}
+{page_claims.render(content.claims)}
+{_headlines(content.findings)}
 {f'<ul class="warnings">{warnings}</ul>' if warnings else ""}
 {"".join(sections)}
 </main>
@@ -159,45 +166,46 @@ def _left_out(fits: Sequence[analysis.CostFit]) -> str:
     return f'<p class="note">Left out:</p><ul class="note">{"".join(items)}</ul>'
 
 
-def _headlines(fits: Sequence[analysis.CostFit]) -> str:
-    """Renders a box with the slope against the primary cost for each architecture."""
-    boxes = []
-    for fit in fits:
-        if fit.cost.key != fits[0].cost.key:
-            continue
-        name = html.escape(fit.architecture)
-        if fit.fit is None:
-            value, words = "no slope", html.escape(fit.reason or "")
-        else:
-            value = formats.signed(fit.fit.slope)
-            words = (
-                f"{name}: reduction of the validation loss, in nats per token, for a "
-                f"10× increase in {html.escape(fit.cost.per)}; {_interval(fit)}."
-            )
-        boxes.append(
-            f'<div class="headline"><div class="value">{value}</div>'
-            f"<p>{words}</p></div>"
+def _headlines(findings: findings_lib.Findings) -> str:
+    """Renders a box with the gain of a study of one architecture.
+
+    Gains over ranges of their own do not compare, so several have no boxes side by
+    side.
+    """
+    if len(findings.gains) != 1:
+        return ""
+    (gain,) = findings.gains
+    if gain.per_decade is None:
+        value, words = "no gain", gain.reason or ""
+    else:
+        value = formats.signed(gain.per_decade.value)
+        smallest, largest = (end.name for end in gain.ends)
+        interval = "no interval: the error between runs is unknown"
+        if gain.per_decade.low is not None:
+            shown = formats.interval(gain.per_decade.low, gain.per_decade.high)
+            interval = f"95 % interval {shown}"
+        words = (
+            f"{gain.architecture}: reduction of the validation loss from {smallest} to "
+            f"{largest}, in nats per token for 10× the training FLOPs; {interval}."
         )
-    return "\n".join(boxes)
-
-
-def _interval(fit: analysis.CostFit) -> str:
-    if fit.fit.interval is None:
-        return html.escape(fit.reason or "no interval")
-    low, high = (formats.signed(value) for value in fit.fit.interval)
-    return f"95 % Student-t interval {low} to {high} from {fit.fit.n} runs"
-
-
-def _slope_notes(content: Content) -> str:
-    return _left_out(content.fits) + (
-        '<p class="note">Slope of −(validation loss) against log10 of the cost, by '
-        "ordinary least squares: by how many nats per token the loss decreases if the "
-        "cost increases tenfold. Higher is better. Slopes against different costs are "
-        "different quantities and cannot be compared. RMSE and residuals are in nats "
-        "per token. Theil-Sen is the median slope over pairs of runs, which is robust "
-        "to one bad run. The interval accounts for the scatter around the line, but "
-        "not for the effect of another learning rate, run length or corpus.</p>"
+    return (
+        f'<div class="headline"><div class="value">{value}</div>'
+        f"<p>{html.escape(words)}</p></div>"
     )
+
+
+_LINES = (
+    '<p class="note">A straight line through the mean losses of the sizes, for '
+    "comparison with the papers: by how many nats per token the loss decreases if the "
+    "cost increases tenfold, by generalized least squares with the errors of the "
+    "means. It licenses nothing: its interval holds only if the relation is straight, "
+    "and the test of its lack of fit rarely finds that it is not. Beside the p-value "
+    "is the power of this test, the chance to find a slope that falls two- or "
+    "threefold over the range. Without an error between runs the slope is that of "
+    "ordinary least squares. Slopes against different costs are different quantities "
+    "and cannot be compared. RMSE is that of the means around the line. Theil-Sen is "
+    "the median slope over pairs of sizes.</p>"
+)
 
 
 def _cost_figures(content: Content) -> str:
@@ -213,8 +221,9 @@ def _cost_figures(content: Content) -> str:
             f"{content.figures[key]}</figure>"
         )
     return (
-        '<p class="note">Line: the fit. Shaded area: its 95 % confidence band. Lower '
-        "panel: residuals.</p>"
+        '<p class="note">Markers: means of the sizes. Dots: runs. Line: the straight '
+        "line. Shaded area: its 95 % confidence band, if the relation is straight. "
+        "Lower panel: residuals of the means.</p>"
         f'<div class="figures">{"".join(figures)}</div>'
     )
 
@@ -242,33 +251,17 @@ def _downstream(content: Content) -> str:
     return "".join(parts)
 
 
-def _separation(rows: Sequence[rows_lib.Row]) -> str:
-    spread = analysis.seed_spread(analysis.finished_rows(rows))
-    if spread is None:
-        words = (
-            "Spread between seeds unknown, since no size was run with several seeds."
-        )
-    else:
-        model, value = spread
-        words = (
-            f"The seeds of {model} differ by {value:.4f} nats per token. A size counts "
-            f"as better if its loss is lower by more than {analysis.SPREADS:g} times "
-            "that."
-        )
-    table = page_tables.separation(analysis.separation(rows))
-    return f'<p class="note">{html.escape(words)}</p>{table}'
-
-
 def _variants(content: Content) -> str:
-    laws = page_tables.power_laws(analysis.fit_power_laws(content.rows))
+    laws = page_tables.power_laws(analysis.fit_power_laws(content.fits))
     return (
         '<p class="note">The papers do not state the units of their slopes, so all '
-        "usual variants are listed. With a logarithm of the loss, the slope is that of "
-        "−ln(loss). Standardized variants use z-scores on both axes, so the slope is "
-        "the correlation.</p>"
+        "usual variants are listed, by ordinary least squares on the mean losses of "
+        "the sizes and without intervals. With a logarithm of the loss, the slope is "
+        "that of −ln(loss). Standardized variants use z-scores on both axes, so the "
+        "slope is the correlation.</p>"
         f"<details><summary>All variants</summary>{page_tables.variants(content.fits)}"
         "</details>"
-        f"<details><summary>Residuals of each run</summary>"
+        f"<details><summary>Residuals of each size</summary>"
         f"{page_tables.residuals(content.fits)}</details>"
         f"<details><summary>Power law with a floor</summary>{laws}</details>"
     )

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from clinometer.tools.fit import comparable
-from clinometer.tools.report import analysis
 from clinometer.tools.report import html_table
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import selection
 
 _NOTE = (
     '<p class="note">Runs may be compared if they agree in the conditions that concern '
@@ -20,7 +20,7 @@ def render(rows: Sequence[rows_lib.Row]) -> str:
     Args:
         rows: rows of the table of runs, finished or not.
     """
-    done = analysis.finished_rows(rows)
+    done = selection.usable(rows)
     keys = ", ".join(sorted({row["comparability_key"] for row in done}))
     body = []
     for field in comparable.FIELDS:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import math
 
 from clinometer.tools.fit import power_law
 from clinometer.tools.report import analysis
@@ -146,37 +147,50 @@ def downstream(scores: Sequence[downstream_lib.FinetuningScore]) -> str:
 
 
 def slopes(fits: Sequence[analysis.CostFit]) -> str:
-    """Renders the table of default slopes against each cost, per architecture."""
+    """Renders the table of straight lines against each cost, per architecture."""
     heads = (
         "cost",
         "architecture",
         "slope",
-        "95 % Student-t interval",
-        "R²",
+        "95 % interval",
+        "lack of fit, p",
+        "power",
         "RMSE",
+        "sizes",
         "runs",
         "Theil-Sen",
     )
     body = []
-    for item in fits:
-        fit = item.fit
-        first = (html_table.text(item.cost.title), html_table.text(item.architecture))
-        if fit is None:
-            why = Cell(item.reason, wrap=True)
-            body.append((*first, Cell("–"), why, *[Cell("–")] * 4))
+    for fit in fits:
+        first = (html_table.text(fit.cost.title), html_table.text(fit.architecture))
+        counts = (Cell(str(len(fit.points))), Cell(str(fit.runs)))
+        if fit.slope is None:
+            why = Cell(fit.reason, wrap=True)
+            body.append((*first, Cell("–"), why, *[Cell("–")] * 3, *counts, Cell("–")))
             continue
-        interval = Cell(_range(fit.interval))
-        if fit.interval is None:
-            interval = Cell(item.reason, wrap=True)
+        line, theil_sen = fit.line, fit.variants[0].theil_sen_slope
+        interval, p_value, power = Cell(fit.reason or "–", wrap=True), None, "–"
+        if line is not None:
+            interval = Cell(formats.interval(line.low, line.high))
+            p_value = line.lack_of_fit_p
+            power = ", ".join(
+                f"{change:g}×: {100 * share:.0f} %"
+                for change, share in line.lack_of_fit_power
+            )
         body.append(
             (
                 *first,
                 Cell(formats.signed(fit.slope), fit.slope),
                 interval,
-                Cell(formats.fixed(fit.r_squared, 3), _key(fit.r_squared)),
-                Cell(formats.fixed(fit.rmse, 4), fit.rmse),
-                Cell(str(fit.n), fit.n),
-                Cell(formats.signed(fit.theil_sen_slope), fit.theil_sen_slope),
+                Cell(formats.p_value(p_value), _key(p_value)),
+                Cell(power),
+                Cell(
+                    formats.fixed(
+                        math.hypot(*fit.residuals) / len(fit.points) ** 0.5, 4
+                    )
+                ),
+                *counts,
+                Cell(formats.signed(theil_sen), theil_sen),
             )
         )
     return html_table.table(heads, body, text_columns=(0, 1))
@@ -191,8 +205,6 @@ def variants(fits: Sequence[analysis.CostFit]) -> str:
         "log of loss",
         "standardized",
         "slope",
-        "95 % Student-t interval",
-        "standard error",
         "R²",
         "Theil-Sen",
     )
@@ -204,8 +216,6 @@ def variants(fits: Sequence[analysis.CostFit]) -> str:
             html_table.text(fit.logy),
             html_table.text("yes" if fit.standardise else "no"),
             Cell(_small(fit.slope), fit.slope),
-            html_table.text(_range(fit.interval, small=True)),
-            Cell(_small(fit.slope_stderr), _key(fit.slope_stderr)),
             Cell(formats.fixed(fit.r_squared, 3), _key(fit.r_squared)),
             Cell(_small(fit.theil_sen_slope), fit.theil_sen_slope),
         )
@@ -220,40 +230,20 @@ def residuals(fits: Sequence[analysis.CostFit]) -> str:
 
     A residual is positive if the loss is above the line.
     """
-    heads = ("cost", "run", "cost of the run", "validation loss", "residual")
+    heads = ("cost", "architecture", "size", "cost of a run", "mean loss", "residual")
     body = [
         (
             html_table.text(item.cost.title),
-            html_table.text(row["run"]),
-            _si(row[item.cost.column], 4),
-            _fixed(row["validation_loss_nats"], 4),
-            # The fitted quantity is -loss.
-            Cell(formats.signed(-residual, 4), -residual),
+            html_table.text(item.architecture),
+            html_table.text(point.size),
+            _si(point.cost, 4),
+            _fixed(point.loss, 4),
+            Cell(formats.signed(residual, 4), residual),
         )
         for item in fits
-        if item.fit is not None
-        for row, residual in zip(item.rows, item.fit.residuals)
+        for point, residual in zip(item.points, item.residuals)
     ]
-    return html_table.table(heads, body, text_columns=(0, 1), sortable=True)
-
-
-def separation(steps: Sequence[analysis.SizeStep]) -> str:
-    """Renders the table that compares neighboring sizes."""
-    heads = ("from", "to", "loss decrease", "needed", "clearly better")
-    verdicts = {True: "yes", False: "no", None: "unknown"}
-    body = [
-        (
-            html_table.text(step.smaller),
-            html_table.text(step.larger),
-            Cell(formats.fixed(step.drop, 4), step.drop),
-            Cell(formats.fixed(step.needed, 4), _key(step.needed)),
-            Cell(verdicts[step.clear], verdicts[step.clear], tag=not step.clear),
-        )
-        for step in steps
-    ]
-    if not body:
-        return '<p class="note">There are no two sizes to compare.</p>'
-    return html_table.table(heads, body, text_columns=(0, 1, 4))
+    return html_table.table(heads, body, text_columns=(0, 1, 2), sortable=True)
 
 
 def power_laws(laws: Mapping[str, power_law.PowerLaw | str]) -> str:
@@ -311,10 +301,3 @@ def _duration(value: float | None) -> Cell:
 def _small(value: float | None) -> str:
     """Formats with four significant digits, including very small numbers."""
     return "–" if value is None else f"{value:.4g}".replace("-", "−")
-
-
-def _range(interval: tuple[float, float] | None, small: bool = False) -> str:
-    if interval is None:
-        return "–"
-    show = _small if small else formats.signed
-    return f"{show(interval[0])} to {show(interval[1])}"

@@ -12,7 +12,8 @@ to after it. Losses are in nats per token. `downstream_score` is the mean over t
 that the run was fine-tuned on, in percent. Missing values are empty.
 
 Runs may be compared if their `comparability_key` is equal; it is a hash of the columns
-that `fit/comparable.py` lists. `copy_of` names the run that a row repeats.
+that `fit/comparable.py` lists. `copy_of` names the run that a row repeats. Runs with a
+`role` other than final enter no fit.
 """
 
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ _ATTRIBUTES = {
     "size": None,
     "seed": "seed",
     "data_order": None,
+    "role": "study.role",
     "status": "status",
     "step": "metrics.step",
     "train_steps": "config.train_steps",

@@ -30,7 +30,6 @@ from clinometer.tools.study import summary
 from clinometer.tools.study import tune
 from clinometer.tools.study.claims import errors as claims_errors
 from clinometer.tools.study.claims import file as claims_file
-from clinometer.tools.study.claims import verdicts
 from clinometer.train import errors as train_errors
 from clinometer.train import exit_codes
 
@@ -130,11 +129,7 @@ def _study(
         print(f"Stopped. To resume:\n  {command}")
         return exit_codes.STOPPED
     if any(folder.has_finished(phases.run_folder(options, r)) for r in rated.runs):
-        report = build.build(options.out)
-        print(summary.render(report))
-        runs = records.load_runs(options.out)
-        for judged in verdicts.of_folder(options.out, runs, report.rows):
-            print(judged.told)
+        print(summary.render(build.build(options.out)))
     standing = passes_lib.of_folder(options.out)
     if standing.diverged or options.max_hours is not None:
         print(standing.told)
@@ -235,7 +230,7 @@ def _claims(options: argparse.Namespace) -> claims_file.ClaimsFile | None:
     if options.study.claims is None:
         return None
     try:
-        return claims_file.load(options.study.claims)
+        return claims_file.run(claims_file.read(options.study.claims))
     except claims_errors.ClaimsError as error:
         raise train_errors.ConfigError(f"config.claims: {error}") from error
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from clinometer.kernels import terminal
-from clinometer.tools.report import analysis
 from clinometer.tools.report import build
+from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
 from clinometer.tools.report import rows as rows_lib
 
@@ -12,11 +12,22 @@ from clinometer.tools.report import rows as rows_lib
 def render(report: build.Report) -> str:
     """Returns the summary of a report as text.
 
-    It lists the runs, compares neighboring sizes, and gives the slopes against total
-    training FLOPs and the paths of the report.
+    It lists the runs, the claims, the gain of each architecture with size, the steps
+    between neighboring sizes, the comparisons at equal training FLOPs and the paths of
+    the report.
     """
-    blocks = [_runs(report.rows), *_separation(report.rows), *_slopes(report.fits)]
-    return "\n".join([*blocks, f"report: {report.page}", f"table:  {report.table}"])
+    found = report.findings
+    lines = [
+        _runs(report.rows),
+        *(judged.told for judged in report.claims),
+        *map(_gain, found.gains),
+        *map(_step, found.steps),
+        *map(_compared, found.compared),
+        *(f"Note: {note}" for note in found.notes),
+        f"report: {report.page}",
+        f"table:  {report.table}",
+    ]
+    return "\n".join(lines)
 
 
 def _runs(rows: Sequence[rows_lib.Row]) -> str:
@@ -51,29 +62,42 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
     return "\n".join(terminal.table(body, head))
 
 
-def _separation(rows: Sequence[rows_lib.Row]) -> list[str]:
-    words = {True: "better", False: "NOT clearly better", None: "seed spread unknown"}
-    lines = []
-    for step in analysis.separation(rows):
-        needed = "" if step.needed is None else f" (needs {step.needed:.4f})"
-        lines.append(
-            f"{step.larger} vs. {step.smaller}: loss lower by {step.drop:.4f}{needed}, "
-            f"{words[step.clear]}"
-        )
-    return lines
+def _gain(gain: findings_lib.Gain) -> str:
+    if gain.per_decade is None:
+        return f"{gain.architecture}: no gain: {gain.reason}"
+    smallest, largest = (end.name for end in gain.ends)
+    return (
+        f"{gain.architecture}: {_estimate(gain.gain)} nats from {smallest} to "
+        f"{largest}, {_estimate(gain.per_decade)} per 10x training FLOPs"
+    )
 
 
-def _slopes(fits: Sequence[analysis.CostFit]) -> list[str]:
-    lines = []
-    for item in fits:
-        if item.fit is None or item.cost.key != fits[0].cost.key:
-            continue
-        interval = "no interval"
-        if item.fit.interval is not None:
-            low, high = (formats.signed(value) for value in item.fit.interval)
-            interval = f"95 % Student-t interval {low} to {high}"
-        lines.append(
-            f"{item.architecture}: {formats.signed(item.fit.slope)} nats per 10x "
-            f"{item.cost.per} ({interval})"
+def _step(step: findings_lib.SizeStep) -> str:
+    words = {True: "better", False: "NOT clearly better", None: "error unknown"}
+    error = ""
+    if step.p_value is not None:
+        error = (
+            f" (standard error {step.standard_error:.4f}, adjusted p "
+            f"{formats.p_value(step.p_value)})"
         )
-    return lines
+    return (
+        f"{step.larger.label} vs. {step.smaller.name}: loss lower by {step.gain:.4f}"
+        f"{error}, {words[step.clear]}"
+    )
+
+
+def _compared(one: findings_lib.Compared) -> str:
+    where = f"{one.architecture} vs. {findings_lib.REFERENCE} at equal training FLOPs"
+    if one.level is None:
+        return f"{where}: not compared: {one.reason}"
+    told = f"{where}: loss higher by {_estimate(one.level.estimate)} nats"
+    if one.level.outcome is not None:
+        told += f", {one.level.outcome}; needs FLOPs: {one.multiplier.average}"
+    return told
+
+
+def _estimate(estimate: findings_lib.Estimate) -> str:
+    shown = formats.signed(estimate.value, 4)
+    if estimate.low is None:
+        return shown
+    return f"{shown} ({formats.interval(estimate.low, estimate.high, 4)})"

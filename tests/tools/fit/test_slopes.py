@@ -46,15 +46,9 @@ def test_agrees_with_linregress(logx, function):
     theirs = stats.linregress(u, y)
     ours = slopes.fit_slope(x, y, logx=logx)
     np.testing.assert_allclose(
-        [ours.slope, ours.intercept, ours.slope_stderr, ours.intercept_stderr],
-        [theirs.slope, theirs.intercept, theirs.stderr, theirs.intercept_stderr],
-        rtol=1e-10,
+        [ours.slope, ours.intercept], [theirs.slope, theirs.intercept], rtol=1e-10
     )
     np.testing.assert_allclose(ours.r_squared, theirs.rvalue**2, rtol=1e-10)
-    reach = stats.t.ppf(0.975, len(x) - 2) * theirs.stderr
-    np.testing.assert_allclose(
-        ours.interval, (theirs.slope - reach, theirs.slope + reach), rtol=1e-10
-    )
     # Mutation: one point moved, another slope.
     assert slopes.fit_slope(x, y + (x == x.max())).slope != ours.slope
 
@@ -64,17 +58,12 @@ def test_agrees_with_the_normal_equations():
     design = np.stack([np.ones(5), np.log10(x)], axis=1)
     beta = np.linalg.solve(design.T @ design, design.T @ y)
     residuals = y - design @ beta
-    covariance = residuals @ residuals / 3 * np.linalg.inv(design.T @ design)
     fit = slopes.fit_slope(x, y)
     np.testing.assert_allclose([fit.intercept, fit.slope], beta, rtol=1e-10)
     np.testing.assert_allclose(fit.residuals, residuals, atol=1e-12)
     np.testing.assert_allclose(fit.rmse, np.sqrt(np.mean(residuals**2)), rtol=1e-10)
     at = np.array([1.0, 20.0, 400.0])
     rows = np.stack([np.ones(3), np.log10(at)], axis=1)
-    half = stats.t.ppf(0.975, 3) * np.sqrt(
-        np.einsum("ij,jk,ik->i", rows, covariance, rows)
-    )
-    np.testing.assert_allclose(fit.band(at), half, rtol=1e-10)
     np.testing.assert_allclose(fit.predict(at), rows @ beta, rtol=1e-10)
 
 
@@ -105,25 +94,6 @@ def test_theil_sen_ignores_one_bad_run():
     assert abs(fit.slope + 0.5) > 0.1
 
 
-def test_interval_covers_as_often_as_it_says():
-    # 4 points; the binomial standard error of 2,000 trials is 0.5 %.
-    rng = np.random.default_rng(7)
-    u = np.array([0.0, 0.5, 1.1, 1.6])
-    x, truth, trials = 10**u, 0.3, 2000
-    hits = 0
-    for _ in range(trials):
-        fit = slopes.fit_slope(x, truth * u + 0.05 * rng.standard_normal(4))
-        hits += fit.interval[0] <= truth <= fit.interval[1]
-    assert 0.935 < hits / trials < 0.965
-
-
-def test_two_distinct_points_give_no_interval():
-    fit = slopes.fit_slope([1, 1, 100], [3.0, 3.2, 2.0], lower_is_better=True)
-    assert fit.interval is None and fit.slope_stderr is None and fit.band([1]) is None
-    assert fit.slope == pytest.approx(0.55)
-    assert slopes.fit_slope([1, 10, 100], [3.0, 3.2, 2.0]).interval is not None
-
-
 def test_variants_start_with_the_default_and_are_all_different():
     variants = slopes.slope_variants(_MACS, _NLL, lower_is_better=True)
     assert variants[0] == slopes.fit_slope(_MACS, _NLL, lower_is_better=True)
@@ -148,22 +118,9 @@ def test_fits_are_plain_records():
         ([0, 2], [1, 2], {}, "positive values"),
         ([1, 2], [-1, 2], {"logy": "e"}, "positive values"),
         ([1, 2], [1, 2], {"logx": "3"}, "'10'"),
-        ([1, 2], [1, 2], {"confidence": 95}, "between 0 and 1"),
         ([1, 2], [1, 1], {"standardise": True}, "does not vary"),
     ],
 )
 def test_bad_input(x, y, options, words):
     with pytest.raises(errors.FitError, match=words):
         slopes.fit_slope(x, y, **options)
-
-
-def test_intervals_that_mislead_are_not_given():
-    x, y = 10.0 ** np.arange(3), [3.0, 2.2, 2.0]
-    assert slopes.fit_slope(x, y).interval is not None
-    assert slopes.fit_slope(x, y).theil_sen_interval is None
-    four = slopes.fit_slope(10.0 ** np.arange(4), [*y, 1.9])
-    assert four.theil_sen_interval is not None
-    x, y = _random_points()
-    correlation = slopes.fit_slope(x, y, standardise=True)
-    assert correlation.interval is None and correlation.slope_stderr is None
-    assert correlation.theil_sen_interval is None and correlation.band([1]) is None

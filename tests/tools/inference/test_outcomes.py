@@ -28,6 +28,12 @@ def test_by_hand(low, high, loss, gain):
     assert outcomes.classify(low, high, 1.0, higher_is_better=True) == gain
 
 
+def test_without_a_margin_nothing_is_equivalent_or_negligible():
+    low, high = [-0.5, 0.1, -0.9, 2.0], [0.5, 0.9, -0.1, 3.0]
+    found = outcomes.classify(low, high, None, higher_is_better=False)
+    assert list(found) == ["undecided", "worse", "better", "worse"]
+
+
 def test_the_direction_of_good_swaps_two_outcomes_only():
     rng = np.random.default_rng(0)
     ends = np.sort(rng.normal(0, 1, (1000, 2)), axis=1).T

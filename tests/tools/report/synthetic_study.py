@@ -1,8 +1,13 @@
 """Writes synthetic run directories in the trainer's format."""
 
+import hashlib
 import json
 import math
 import pathlib
+
+from clinometer.tools.report import copies
+from clinometer.tools.report import records
+from clinometer.tools.report import rows as rows_lib
 
 # Size -> d_model.
 SIZES = {"pico": 32, "nano": 48, "micro": 96, "milli": 128}
@@ -129,6 +134,28 @@ def write_run(folder: pathlib.Path, contents: dict, spikes=()) -> pathlib.Path:
     return folder
 
 
+def write_losses(directory: pathlib.Path, losses: dict) -> pathlib.Path:
+    """Writes a run per entry of (architecture, size, order, seed) -> loss in nats."""
+    for (architecture, size, order, seed), loss in losses.items():
+        contents = record(
+            size,
+            seed,
+            architecture,
+            config__data={"order": order},
+            **{"metrics__validation/loss": loss},
+        )
+        name = f"{architecture}-{size}-o{order}-s{seed}"
+        write_run(directory / "runs" / name, contents)
+    return directory
+
+
+def rows(directory: pathlib.Path) -> list[rows_lib.Row]:
+    """Returns the table of runs of a folder, as a report makes it."""
+    return copies.mark(
+        sorted(map(rows_lib.make_row, records.load_runs(directory)), key=rows_lib.order)
+    )
+
+
 def write_study(directory: pathlib.Path) -> pathlib.Path:
     """Writes a finished study of four sizes, with two seeds of pico."""
     for size, seed in [(s, 0) for s in SIZES] + [("pico", 1)]:
@@ -136,6 +163,34 @@ def write_study(directory: pathlib.Path) -> pathlib.Path:
             directory / "runs" / f"transformer-{size}-s{seed}", record(size, seed)
         )
     (directory / "study.json").write_text(json.dumps({"command": "clinometer study"}))
+    return directory
+
+
+def write_study_with_claims(
+    directory: pathlib.Path, claims: bytes, recorded: bytes | None = None
+) -> pathlib.Path:
+    """Writes a finished study that was made for a file of claims.
+
+    Args:
+        directory: the study's folder.
+        claims: text of its file of claims.
+        recorded: text of the file that the runs were made for, if another.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "claims.py").write_bytes(claims)
+    made_for = hashlib.sha256(claims if recorded is None else recorded).hexdigest()
+    passes = {}
+    for size, seed in [(s, 0) for s in SIZES] + [("pico", 1)]:
+        contents = record(size, seed)
+        contents["config"]["study"] = {
+            "role": "final",
+            "pass_number": 1 + seed,
+            "claims": made_for,
+        }
+        name = f"transformer-{size}-s{seed}"
+        passes[name] = 1 + seed
+        write_run(directory / "runs" / name, contents)
+    (directory / "study.json").write_text(json.dumps({"passes": passes}))
     return directory
 
 

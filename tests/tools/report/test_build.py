@@ -2,14 +2,18 @@
 
 import html.parser
 import os
+import pathlib
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from clinometer import models
 from clinometer.kernels import python_child
 from clinometer.tests.tools.report import synthetic_study
+from clinometer.tests.tools.study.claims import example_claims
 from clinometer.tools.fit import errors
 from clinometer.tools.report import build
 from clinometer.tools.report import records
@@ -115,7 +119,13 @@ def test_same_input_same_bytes_in_any_folder(tmp_path):
     assert page.counts["svg"] == 8
     assert all(link.startswith("#") for link in page.links)
     text = before["report.html"].decode()
-    for words in ("clinometer study", "AMD EPYC", "c0ffee", "jax 0.10.2", "Student-t"):
+    for words in (
+        "clinometer study",
+        "AMD EPYC",
+        "c0ffee",
+        "jax 0.10.2",
+        "95 % interval",
+    ):
         assert words in text
     assert str(tmp_path) not in text
 
@@ -146,7 +156,7 @@ def test_several_architectures_odd_names_and_warnings(tmp_path):
 def test_one_run_gives_a_report_without_slope(tmp_path):
     synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
     text = build.build(tmp_path).page.read_text()
-    assert "no slope" in text and "no two sizes to compare" in text
+    assert "no gain" in text and "no two sizes to compare" in text
 
 
 def test_nothing_finished_is_an_error(tmp_path):
@@ -192,7 +202,7 @@ def test_failures_are_shown_and_counted(tmp_path):
     assert "diverged, from all fits: failed at step 40 of 600" in text
     assert "the loss is nan" in text
     assert "vanished left no record" in text
-    assert {fit.fit.n for fit in report.fits} == {5}
+    assert {fit.runs for fit in report.fits} == {5}
     assert {tuple(fit.left_out) for fit in report.fits} == {("diverged",)}
 
 
@@ -200,4 +210,52 @@ def test_a_study_whose_runs_all_failed_has_a_report(tmp_path):
     failed = synthetic_study.record(status="failed", error="the loss is nan")
     synthetic_study.write_run(tmp_path / "a", failed)
     text = build.build(tmp_path).page.read_text()
-    assert "0 of 1 runs finished, 1 failed" in text and "no slope" in text
+    assert "0 of 1 runs finished, 1 failed" in text
+    assert "Nothing can be inferred: runs: none given" in text
+
+
+def _checked(directory):
+    """Builds a report; returns the text of its page, whose elements are balanced."""
+    text = build.build(directory).page.read_text()
+    page = _Balance()
+    page.feed(text)
+    assert page.open == []
+    return text
+
+
+def test_a_study_without_replicates_says_what_cannot_be_known(tmp_path):
+    for size in synthetic_study.SIZES:
+        synthetic_study.write_run(tmp_path / size, synthetic_study.record(size))
+    text = _checked(tmp_path)
+    assert "The error between runs is unknown" in text and "no replicates" in text
+    assert "no interval: the error between runs is unknown" in text
+    assert text.count("error unknown</span>") == 3  # One for each step.
+    assert "There is no other architecture to compare with transformer" in text
+
+
+@pytest.mark.parametrize("names", [("transformer", "glu"), tuple(models.ARCHITECTURES)])
+def test_several_architectures_in_common_orders(tmp_path, monkeypatch, names):
+    monkeypatch.setattr(build, "_draw", lambda *unused: {})  # They take the time.
+    rng = np.random.default_rng(0)
+    losses = {
+        (name, size, order, 10 * order + i): 4.5 - 0.1 * j + 0.01 * rng.normal()
+        for name in names
+        for j, size in enumerate(synthetic_study.SIZES)
+        for order in (1, 2)
+        for i in range(2 if name == "transformer" else 1)
+    }
+    text = _checked(synthetic_study.write_losses(tmp_path, losses))
+    assert "conditional on the 2 orders" in text
+    assert "No margin was committed before the runs" in text
+    assert text.count("change of sign between the ends</td>") == len(names) - 1
+    # Gains over ranges of their own are not put side by side as headlines.
+    assert 'class="headline"' not in text
+
+
+def test_claims_lead_the_page(tmp_path):
+    claims = pathlib.Path(example_claims.PATH).read_bytes() + b"MARGIN_NATS = 0.027\n"
+    text = _checked(synthetic_study.write_study_with_claims(tmp_path, claims))
+    table = text[text.index("<h2>Claims</h2>") : text.index("<h2>Gain with size</h2>")]
+    for words in ("vanilla gains with size", "supported", "gain 0.3"):
+        assert words in table
+    assert text.index("<h2>") == text.index("<h2>Claims</h2>")

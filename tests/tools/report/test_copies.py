@@ -5,11 +5,12 @@ import shutil
 import pytest
 
 from clinometer.tests.tools.report import synthetic_study
-from clinometer.tools.report import analysis
 from clinometer.tools.report import build
 from clinometer.tools.report import copies
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import selection
+from clinometer.tools.report import study_fit
 
 
 def _rows(folder):
@@ -27,8 +28,8 @@ def test_a_copied_folder_is_no_other_seed(tmp_path):
         "b": None,
         "z": "a",
     }
-    assert [row["run"] for row in analysis.finished_rows(rows)] == ["a", "b"]
-    assert analysis.seed_spread(analysis.finished_rows(rows)) is None
+    assert [row["run"] for row in selection.usable(rows)] == ["a", "b"]
+    assert "no replicates" in study_fit.of_rows(rows).reason
     report = build.build(tmp_path, tmp_path / "report")
     assert all(fit.left_out["z"].startswith("a copy of a (") for fit in report.fits)
     text = report.page.read_text()

@@ -52,7 +52,7 @@ def test_the_last_checkpoint_counts_and_errors_are_those_of_the_mean(study):
 def test_the_report_shows_them_and_no_fit_knows_them(study, tmp_path):
     without = synthetic_study.write_study(tmp_path / "without")
     report, plain = build.build(study), build.build(without)
-    assert [fit.fit for fit in report.fits] == [fit.fit for fit in plain.fits]
+    assert [fit.line for fit in report.fits] == [fit.line for fit in plain.fits]
     rows = {row["run"]: row for row in report.rows}
     assert rows["transformer-pico-s0"]["downstream_score"] == 62.0
     assert rows["transformer-pico-s0"]["downstream_tasks"] == "boolq rte"

@@ -1,8 +1,11 @@
 """Tests of `clinometer report`."""
 
+import pathlib
+
 import pytest
 
 from clinometer.tests.tools.report import synthetic_study
+from clinometer.tests.tools.study.claims import example_claims
 from clinometer.tools.report import main
 
 
@@ -30,3 +33,27 @@ def test_mixed_conditions(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "--mixed: unknown field 'length'" in error
     assert "accepted: corpus_hash, " in error
+
+
+def test_claims_are_printed_and_others_refused(tmp_path, capsys):
+    claims = pathlib.Path(example_claims.PATH).read_bytes()
+    study = synthetic_study.write_study_with_claims(tmp_path / "a", claims)
+    assert main.main([str(study)]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("supported: vanilla gains with size (gain 0.3")
+    assert second.startswith("supported: d32 is replicated")
+    study = synthetic_study.write_study_with_claims(
+        tmp_path / "b", claims + b"# Changed.\n", claims
+    )
+    assert main.main([str(study)]) == 1
+    error = capsys.readouterr().err
+    assert "transformer-micro-s0: was made for claims" in error
+    assert error.count("\n") == 1
+    assert not (study / "report.html").exists()
+
+
+def test_help_says_that_claims_are_code(capsys):
+    with pytest.raises(SystemExit):
+        main.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "is Python code, which is run if its hash is the one in the runs" in told

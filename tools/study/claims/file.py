@@ -3,17 +3,32 @@
 from collections.abc import Sequence
 import dataclasses
 import hashlib
-import importlib.util
 import os
 import pathlib
-import sys
+import types
 
+from clinometer.tools.inference import outcomes
 from clinometer.tools.report import records
 from clinometer.tools.study.claims import claim as claim_lib
 from clinometer.tools.study.claims import errors
 from clinometer.train.run import recorded_config
 
 FILE_NAME = "claims.py"  # In the folder of the study, a copy.
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The text of a file of claims, which was not run yet.
+
+    Attributes:
+        path: of the file.
+        text: its bytes.
+        sha256: hash of them.
+    """
+
+    path: pathlib.Path
+    text: bytes
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,40 +39,58 @@ class ClaimsFile:
         path: of the file.
         sha256: hash of its bytes.
         claims: what `get_claims` returned.
+        margin: its `MARGIN_NATS`, the largest difference that would not matter; None if
+            it has none.
     """
 
     path: pathlib.Path
     sha256: str
     claims: tuple[claim_lib.Claim, ...]
+    margin: float | None
 
 
-def load(path: str | os.PathLike[str]) -> ClaimsFile:
-    """Loads a file of claims.
+def read(path: str | os.PathLike[str]) -> Source:
+    """Reads a file of claims without running it.
 
     Args:
-        path: a Python file with a function `get_claims`, which returns a sequence of
-            claims with distinct names.
+        path: a Python file.
 
     Raises:
-        ClaimsError: the file cannot be read or run, or returns something else.
+        ClaimsError: the file cannot be read.
     """
     path = pathlib.Path(path)
+    if path.suffix != ".py":
+        raise errors.ClaimsError(f"{path}: is not a Python file")
     try:
         text = path.read_bytes()
     except OSError as error:
         raise errors.ClaimsError(f"{path}: {error.strerror or error}") from error
-    spec = importlib.util.spec_from_file_location("clinometer_claims", path)
-    if spec is None or spec.loader is None or path.suffix != ".py":
-        raise errors.ClaimsError(f"{path}: is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    return Source(path, text, hashlib.sha256(text).hexdigest())
+
+
+def run(source: Source) -> ClaimsFile:
+    """Runs a file of claims, which is Python code.
+
+    Args:
+        source: a file with a function `get_claims`, which returns a sequence of claims
+            with distinct names.
+
+    Raises:
+        ClaimsError: the file cannot be run, or returns something else.
+    """
+    path = source.path
+    module = types.ModuleType("clinometer_claims")
+    module.__file__ = str(path)
     try:
-        spec.loader.exec_module(module)
+        # The bytes that were hashed, not those that the file may have by now.
+        code = compile(source.text, str(path), "exec", dont_inherit=True)
+        exec(code, vars(module))
         claims = tuple(module.get_claims())
+        margin = getattr(module, "MARGIN_NATS", None)
+        if margin is not None:
+            outcomes.check_margin(margin)
     except Exception as error:
         raise errors.ClaimsError(f"{path}: {_in_one_line(error)}") from error
-    finally:
-        sys.dont_write_bytecode = writes
     names = []
     for claim in claims:
         if not isinstance(claim, claim_lib.Claim):
@@ -67,23 +100,27 @@ def load(path: str | os.PathLike[str]) -> ClaimsFile:
         if claim.name in names:
             raise errors.ClaimsError(f"{path}: two claims have the name {claim.name!r}")
         names.append(claim.name)
-    return ClaimsFile(path, hashlib.sha256(text).hexdigest(), claims)
+    return ClaimsFile(path, source.sha256, claims, margin)
 
 
-def check_runs(runs: Sequence[records.Run], claims: ClaimsFile | None) -> None:
+def check_runs(runs: Sequence[records.Run], claims: Source | None) -> bool:
     """Checks that final runs were made for these claims and no others.
 
     Args:
         runs: runs of a study; pilot and sweep runs hold no claims and are not checked.
         claims: the claims of the report, or None if it has none.
 
+    Returns:
+        Whether a final run was made for the claims, so that they may be run.
+
     Raises:
         ClaimsError: a final run has the hash of other claims; the message names it.
     """
     expected = None if claims is None else claims.sha256
-    for run in runs:
+    final = [r for r in runs if r.record.study.role == recorded_config.FINAL]
+    for run in final:
         study = run.record.study
-        if study.role == recorded_config.FINAL and study.claims != expected:
+        if study.claims != expected:
             there = "no claims" if study.claims is None else _short(study.claims)
             if claims is None:
                 here = "and this folder has no claims"
@@ -93,6 +130,7 @@ def check_runs(runs: Sequence[records.Run], claims: ClaimsFile | None) -> None:
                 f"{run.name}: was made for {there} (study.claims), {here}; claims are "
                 "written before the runs and decided by their own runs only"
             )
+    return claims is not None and bool(final)
 
 
 def _short(sha256: str) -> str:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from clinometer.kernels.options.errors import did_you_mean
+from clinometer.tools.inference import design as design_lib
 from clinometer.tools.study.claims import errors
 
 
@@ -20,20 +23,22 @@ class Run:
     Attributes:
         name: its name.
         architecture: its architecture.
-        width: d_model.
+        width: d_model; None if this version does not know the model.
         order: number of the order of the data, or None.
         seed: its seed.
         diverged: whether it was stopped because its loss was NaN or infinite.
         values: metric -> value: the numeric columns of runs.csv, None if missing.
+        inference: the run as inference needs it, or None.
     """
 
     name: str
     architecture: str
-    width: int
+    width: int | None
     order: int | None
     seed: int
     diverged: bool
     values: Mapping[str, Any]
+    inference: design_lib.Run | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Runs:
     @property
     def widths(self) -> list[int]:
         """The widths that occur, from small to large."""
-        return sorted({run.width for run in self.runs})
+        return sorted({run.width for run in self.runs if run.width is not None})
 
     def select(self, **fields: Any) -> "Runs":
         """Returns the runs with these values of `Run`'s fields.
@@ -69,6 +74,23 @@ class Runs:
                 if all(getattr(run, name) == value for name, value in fields.items())
             ]
         )
+
+    def without_diverged(self) -> "Runs":
+        """Returns the runs of the architectures none of whose runs diverged."""
+        lost = {run.architecture for run in self.runs if run.diverged}
+        return Runs([run for run in self.runs if run.architecture not in lost])
+
+    def design(self) -> tuple[design_lib.Design, np.ndarray]:
+        """Returns the runs as a design and its losses, for `tools/inference`.
+
+        Raises:
+            UndecidableError: there are no runs, or one diverged or lacks its loss,
+                width or training FLOPs.
+            InferenceError: see `inference.design.from_runs`.
+        """
+        for metric in ("validation_loss_nats", "training_flops", "d_model"):
+            self.column(metric)
+        return design_lib.from_runs([run.inference for run in self.runs])
 
     def column(self, metric: str) -> list[float]:
         """Returns a metric of all runs, in the order of `runs`.

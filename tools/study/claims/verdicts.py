@@ -6,9 +6,10 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from clinometer.tools.inference import errors as inference_errors
 from clinometer.tools.report import records
+from clinometer.tools.report import study_fit
 from clinometer.tools.study import passes
-from clinometer.tools.study import shapes
 from clinometer.tools.study.claims import claim as claim_lib
 from clinometer.tools.study.claims import errors
 from clinometer.tools.study.claims import file as file_lib
@@ -29,13 +30,37 @@ class Judged:
     verdict: claim_lib.Verdict
 
     @property
+    def supported(self) -> bool:
+        """Whether the runs support the claim."""
+        return self.verdict.outcome == claim_lib.Outcome.SUPPORTED
+
+    @property
+    def numbers(self) -> str:
+        """What the outcome was decided by, such as "gain 0.142"."""
+        return ", ".join(f"{k} {v:.4g}" for k, v in self.verdict.numbers.items())
+
+    @property
     def told(self) -> str:
         """One line: the outcome, the claim, its numbers and the reason."""
         verdict = self.verdict
-        numbers = ", ".join(f"{k} {v:.4g}" for k, v in verdict.numbers.items())
-        more = "; ".join(part for part in (numbers, verdict.reason) if part)
+        more = "; ".join(part for part in (self.numbers, verdict.reason) if part)
         told = f"{verdict.outcome}: {self.claim.statement}"
         return f"{told} ({more})" if more else told
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What a study's folder says about its claims.
+
+    Attributes:
+        claims: the claims with their verdicts; none if there are none.
+        margin: the margin that the file of claims commits to, nats, or None.
+        warnings: sentences.
+    """
+
+    claims: tuple[Judged, ...] = ()
+    margin: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def judge(claims: file_lib.ClaimsFile, runs: observed.Runs) -> list[Judged]:
@@ -54,7 +79,7 @@ def judge(claims: file_lib.ClaimsFile, runs: observed.Runs) -> list[Judged]:
         place = f"{claims.path}: claim {claim.name!r}"
         try:
             verdict = claim.judge(runs)
-        except observed.UndecidableError as reason:
+        except (observed.UndecidableError, inference_errors.InferenceError) as reason:
             verdict = claim_lib.Verdict(claim_lib.Outcome.UNDECIDED, reason=str(reason))
         except errors.ClaimsError as error:
             raise errors.ClaimsError(f"{place}: {error}") from error
@@ -73,10 +98,11 @@ def of_folder(
     directory: pathlib.Path,
     runs: Sequence[records.Run],
     rows: Sequence[Mapping[str, Any]],
-) -> list[Judged]:
-    """Returns the verdicts for the runs of a study's folder; none without claims.
+) -> Judgement:
+    """Judges the claims of a study's folder.
 
-    Claims use the final runs of the complete passes.
+    They use the final runs of the complete passes. The folder's file of claims is code:
+    it is run only if its hash is the one in the records of the final runs.
 
     Args:
         directory: the study's folder, with a copy of the claims if it has any.
@@ -84,13 +110,17 @@ def of_folder(
         rows: rows of the table of runs; `run` is the name.
 
     Raises:
-        ClaimsError: see `judge`, `file.load` and `file.check_runs`.
+        ClaimsError: see `judge`, `file.read`, `file.run` and `file.check_runs`.
+        StudyError: study.json, which has the passes, cannot be read.
     """
     path = directory / file_lib.FILE_NAME
-    claims = file_lib.load(path) if path.is_file() else None
-    file_lib.check_runs(runs, claims)
-    if claims is None:
-        return []
+    source = file_lib.read(path) if path.is_file() else None
+    if not file_lib.check_runs(runs, source):
+        if source is None:
+            return Judgement()
+        told = f"{file_lib.FILE_NAME} is not used: no final run was made for it"
+        return Judgement(warnings=(told,))
+    claims = file_lib.run(source)
     by_name = {row["run"]: row for row in rows}
     complete = passes.of_folder(directory).complete
     used = [
@@ -99,8 +129,9 @@ def of_folder(
         if run.record.study.role == recorded_config.FINAL
         and (run.record.finished or run.record.diverged)
         and (run.record.study.pass_number or 0) <= complete
+        and by_name[run.name]["copy_of"] is None
     ]
-    return judge(claims, observed.Runs(used))
+    return Judgement(tuple(judge(claims, observed.Runs(used))), claims.margin)
 
 
 def observe(run: records.Run, row: Mapping[str, Any]) -> observed.Run:
@@ -111,11 +142,10 @@ def observe(run: records.Run, row: Mapping[str, Any]) -> observed.Run:
         row: its row of the table of runs.
     """
     record = run.record
-    shape = shapes.of(record.model)
     return observed.Run(
         name=run.name,
-        architecture=shape.architecture,
-        width=shape.width,
+        architecture=row["architecture"],
+        width=row["d_model"],
         order=record.config.data.data_order,
         seed=record.seed,
         diverged=record.diverged,
@@ -123,4 +153,5 @@ def observe(run: records.Run, row: Mapping[str, Any]) -> observed.Run:
         values={
             k: v for k, v in row.items() if not isinstance(v, str | Mapping | bool)
         },
+        inference=study_fit.as_run(row),
     )

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from scipy import stats
 
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tests.tools.study.claims import example_claims
@@ -31,18 +32,21 @@ def _write(folder, size, seed, number, **changes):
     record["config"]["study"] = {
         "role": "final",
         "pass_number": number,
-        "claims": file.load(example_claims.PATH).sha256,
+        "claims": file.read(folder / "claims.py").sha256,
     }
     name = f"transformer-{size}-s{seed}"
     shutil.rmtree(folder / "runs" / name, ignore_errors=True)
     synthetic_study.write_run(folder / "runs" / name, record)
 
 
+def _judgement(folder):
+    return verdicts.of_folder(
+        folder, records.load_runs(folder), synthetic_study.rows(folder)
+    )
+
+
 def _judged(folder):
-    runs = records.load_runs(folder)
-    rows = [rows_lib.make_row(run) for run in runs]
-    found = verdicts.of_folder(folder, runs, rows)
-    return {judged.claim.name: judged for judged in found}
+    return {judged.claim.name: judged for judged in _judgement(folder).claims}
 
 
 def test_only_complete_passes_are_used(study):
@@ -78,7 +82,78 @@ def test_other_claims_are_refused(study):
 
 def test_a_study_without_claims_has_no_verdicts(tmp_path):
     synthetic_study.write_study(tmp_path)
-    assert _judged(tmp_path) == {}
+    assert _judgement(tmp_path) == verdicts.Judgement()
+
+
+_TOUCHES = """
+import pathlib
+pathlib.Path({mark!r}).touch()
+def get_claims():
+    return []
+"""
+
+
+@pytest.mark.parametrize("role", ["final", "pilot", None])
+def test_code_that_no_final_run_was_made_for_is_not_run(tmp_path, role):
+    mark = tmp_path / "touched"
+    (tmp_path / "claims.py").write_text(_TOUCHES.format(mark=str(mark)))
+    record = synthetic_study.record()
+    record["config"]["study"] = {"role": role, "claims": "0" * 64}
+    synthetic_study.write_run(tmp_path / "runs" / "a", record)
+    if role == "final":
+        with pytest.raises(errors.ClaimsError, match="a: was made for claims 000000"):
+            _judgement(tmp_path)
+    else:
+        (warning,) = _judgement(tmp_path).warnings
+        assert warning == "claims.py is not used: no final run was made for it"
+    assert not mark.exists()
+    # Mutation: with its hash in a final run's record it is run.
+    sha256 = file.read(tmp_path / "claims.py").sha256
+    record["config"]["study"] = {"role": "final", "claims": sha256}
+    shutil.rmtree(tmp_path / "runs")
+    synthetic_study.write_run(tmp_path / "runs" / "a", record)
+    assert _judgement(tmp_path) == verdicts.Judgement()
+    assert mark.exists()
+
+
+_INFERS = """
+from clinometer.tools.inference import contrasts
+from clinometer.tools.inference import linear_model
+from clinometer.tools.study.claims import claim
+MARGIN_NATS = 0.027
+def gains(runs):
+    fitted = linear_model.fit(*runs.design())
+    row = contrasts.own_gain(fitted.design, "transformer")
+    found = contrasts.estimate(fitted, row[None])
+    low, high = (float(end[0]) for end in found.interval())
+    return claim.Verdict(claim.Outcome.SUPPORTED, {"low": low, "high": high})
+def get_claims():
+    return [claim.Claim("gain", "vanilla gains", gains)]
+"""
+
+
+def test_a_claim_reaches_the_inference(study):
+    (study / "claims.py").write_text(_INFERS)
+    for size, seed, number in (("pico", 0, 1), ("milli", 0, 1), ("pico", 1, 2)):
+        _write(study, size, seed, number)
+    # The first pass has no replicates.
+    undecided = _judged(study)["gain"].verdict
+    assert undecided.outcome == "undecided" and "no replicates" in undecided.reason
+    _write(study, "milli", 1, 2)
+    losses = [
+        synthetic_study.record(size, seed)["metrics"]["validation/loss"]
+        for size in ("pico", "milli")
+        for seed in (0, 1)
+    ]
+    gain = (losses[0] + losses[1] - losses[2] - losses[3]) / 2
+    sd = abs(losses[0] - losses[1]) / 2**0.5  # The same for both sizes.
+    reach = stats.t.ppf(0.975, 2) * sd
+    judgement = _judgement(study)
+    assert judgement.claims[0].verdict.numbers == {
+        "low": pytest.approx(gain - reach),
+        "high": pytest.approx(gain + reach),
+    }
+    assert judgement.margin == 0.027
 
 
 @pytest.mark.parametrize(
@@ -101,5 +176,5 @@ def test_a_claim_that_is_wrong_is_one_line(tmp_path, study, body, words):
         [verdicts.observe(run, rows_lib.make_row(run)) for run in runs]
     )
     with pytest.raises(errors.ClaimsError) as caught:
-        verdicts.judge(file.load(path), used)
+        verdicts.judge(file.run(file.read(path)), used)
     assert words in str(caught.value) and "\n" not in str(caught.value)

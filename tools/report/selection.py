@@ -1,0 +1,35 @@
+"""Which runs fits of the loss may use, and why the others are left out."""
+
+from collections.abc import Sequence
+
+from clinometer.tools.report import copies
+from clinometer.tools.report import rows as rows_lib
+from clinometer.train.run import recorded_config
+
+
+def usable(rows: Sequence[rows_lib.Row]) -> list[rows_lib.Row]:
+    """Returns the rows of the runs that a fit of the loss may use.
+
+    They are finished, have a finite validation loss, repeat no other run and are no
+    pilot or sweep runs.
+    """
+    return [row for row in rows if why_left_out(row, rows) is None]
+
+
+def why_left_out(row: rows_lib.Row, rows: Sequence[rows_lib.Row]) -> str | None:
+    """Returns why a run stands in no fit of the loss; None if it may.
+
+    Args:
+        row: the run's row.
+        rows: all rows of the table of runs.
+    """
+    if row["role"] not in (None, recorded_config.FINAL):
+        return f"a {row['role']} run, which enters no fit"
+    if row["status"] != "finished":
+        return f"{row['status']} at step {row['step'] or 0} of {row['train_steps']}"
+    if row["validation_loss_nats"] is None:
+        return "no finite validation loss"
+    if row["copy_of"] is not None:
+        (kept,) = (other for other in rows if other["run"] == row["copy_of"])
+        return copies.describe(row, kept)
+    return None
