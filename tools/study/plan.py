@@ -102,6 +102,7 @@ def plan_orders(
     sizes: Sequence[str],
     orders: Sequence[int],
     initializations: int,
+    first: int = 1,
 ) -> list[PlannedRun]:
     """Returns the runs of one architecture with several orders of the data.
 
@@ -113,6 +114,7 @@ def plan_orders(
         sizes: from small to large, operators allowed.
         orders: number of orders of each size, or one number for all of them.
         initializations: number of runs in each order.
+        first: number of the first order, that of pass 1.
 
     Raises:
         ConfigError: an empty list, or the number of orders of some sizes only.
@@ -135,10 +137,10 @@ def plan_orders(
             f"{architecture}-{size}",
             order * _SEEDS_PER_ORDER + index,
             order=order,
-            pass_number=order,
+            pass_number=order - first + 1,
         )
         for size, count in zip(sizes, orders)
-        for order in range(1, count + 1)
+        for order in range(first, first + count)
         for index in range(initializations)
     ]
 

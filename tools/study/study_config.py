@@ -59,6 +59,7 @@ _FIELDS = {
     "design.replicate": _SEEDS,
     "design.replicate_largest": Field("", bool),
     "design.orders": _ORDERS,
+    "design.first_order": Field("", _AT_LEAST_ONE),
     "design.initializations": _INITIALIZATIONS,
     "protocol.learning_rate": Field("", _POSITIVE, optional=True),
     "protocol.rates": Field("", str, optional=True),
@@ -193,7 +194,9 @@ def _runs(
         if by_orders:
             counts = mine.get("orders", design.orders)
             number = mine.get("initializations", design.initializations)
-            runs += plan.plan_orders(architecture, sizes, counts, number)
+            runs += plan.plan_orders(
+                architecture, sizes, counts, number, first=design.first_order
+            )
         else:
             runs += plan.plan_runs(
                 [architecture],

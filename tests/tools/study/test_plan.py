@@ -73,6 +73,9 @@ def test_orders_share_no_initialization():
     ]
     assert [run.pass_number for run in runs] == [1, 1, 1, 2, 2, 2, 1, 1, 1]
     assert len({(run.model, run.seed) for run in runs}) == len(runs)
+    later = plan.plan_orders("a", ["x"], [2], 1, first=3)
+    assert [run.name for run in later] == ["a-x-o3-s300", "a-x-o4-s400"]
+    assert [run.pass_number for run in later] == [1, 2]
 
 
 def test_a_sweep_s_run_is_named_by_its_rate():
