@@ -268,6 +268,7 @@ def test_a_study_goes_on_on_another_machine(tmp_path, trained, capsys):
     assert (tmp_path / "b" / "rates.json").read_text() == table
     assert "12 runs restored from" in capsys.readouterr().out
     # The table is known wherever the records are.
+    argv += ["--replicate", "1"]
     assert main.main([*argv, "--out", str(tmp_path / "c"), "--seeds", "3"]) == 0
     assert trained[12:] == [
         f"transformer-{name}" for name in ("pico-s3", "pico-s1", "nano-s3", "milli-s3")

@@ -35,7 +35,6 @@ def get_config() -> config_dict.ConfigDict:
     config = study.get_config()
     config.architectures = ARCHITECTURES
     config.sizes = SIZES
-    config.design.seeds = config.design.replicate = ()
     config.design.orders = (6, 2, 1, 3)
     with config.unlocked():
         config.design.by_architecture.transformer = {"initializations": 3}
