@@ -47,7 +47,7 @@ setup-stats: $(STAMP) ## add statsmodels, which a test of tools/inference compar
 	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-stats.lock
 
 study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
-	@$(BIN)/clinometer study --learning-rate 0.006 $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
+	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
 	  $(if $(STEPS),--steps '$(STEPS)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
 
 test: $(STAMP) ## run the tests except the slow ones [ARGS=]
