@@ -87,6 +87,24 @@ def precision(
     Returns:
         Covariance [..., m, m] and degrees of freedom [..., m].
     """
+    covariance, change = with_change(variance, coefficients)
+    own = np.diagonal(covariance, axis1=-2, axis2=-1)
+    return covariance, satterthwaite(variance, own, change)
+
+
+def with_change(
+    variance: variance_lib.Variance, coefficients: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance of linear contrasts, and how it changes with the variance's slope.
+
+    Args:
+        variance: of a run.
+        coefficients: of the cells' means, [m, C].
+
+    Returns:
+        Covariance [..., m, m], and the derivative of its diagonal by the slope of
+        ln sigma^2, [..., m].
+    """
     design = variance.design
     of_mean = variance.of_cells() / design.counts  # [..., C]
     covariance = np.einsum("mc,...c,kc->...mk", coefficients, of_mean, coefficients)
@@ -96,20 +114,33 @@ def precision(
     )
     scale = np.exp(variance.level)[..., np.newaxis]
     covariance = covariance + scale[..., np.newaxis] * (offsets @ effects @ offsets.T)
-    if not variance.has_slope:
-        degrees = np.full(covariance.shape[:-1], float(design.residual_degrees))
-        return covariance, degrees
-    # The derivative of each contrast's variance by the slope, then the delta method.
     z = np.log(design.widths)[design.width_of_cell] - variance_lib.pivot(design)
     change = np.einsum("mc,...c->...m", coefficients**2, of_mean * z) + (
         scale * np.einsum("mr,...rs,ms->...m", offsets, effects_change, offsets)
     )
-    own = np.diagonal(covariance, axis1=-2, axis2=-1)
+    return covariance, change
+
+
+def satterthwaite(
+    variance: variance_lib.Variance, own: np.ndarray, change: np.ndarray
+) -> np.ndarray:
+    """Degrees of freedom of estimates, by the delta method.
+
+    Args:
+        variance: of a run, by which the estimates' own variances were computed.
+        own: their variances, [..., m].
+        change: derivative of `own` by the slope of ln sigma^2, [..., m].
+
+    Returns:
+        [..., m].
+    """
+    if not variance.has_slope:
+        return np.full(own.shape, float(variance.design.residual_degrees))
     gradient = np.stack([own, change], axis=-1)
     spread = np.einsum(
         "...mi,...ij,...mj->...m", gradient, variance.parameter_covariance(), gradient
     )
-    return covariance, 2 * own**2 / spread
+    return 2 * own**2 / spread
 
 
 def unit(design: design_lib.Design, cell: int) -> np.ndarray:

@@ -87,6 +87,27 @@ def equivalence_p(
     return stats.t.sf((margin - np.abs(value)) / standard_error, degrees)
 
 
+def equivalence_power(
+    standard_error: np.ndarray, degrees: np.ndarray, margin: float
+) -> np.ndarray:
+    """How often `equivalence_p` is at or below 0.05 where there is no difference.
+
+    Args:
+        standard_error: of the difference, taken as known, [...].
+        degrees: of freedom, [...].
+        margin: above 0, units of the standard error.
+
+    Returns:
+        Probability, [...].
+
+    Raises:
+        InferenceError: the margin is not a finite number above 0.
+    """
+    check_margin(margin)
+    reach = margin / np.asarray(standard_error) - stats.t.ppf(0.95, degrees)
+    return np.maximum(2 * stats.t.cdf(reach, degrees) - 1, 0)
+
+
 def check_margin(margin: float) -> None:
     """Raises InferenceError unless the margin is a finite number above 0."""
     if not (np.isfinite(margin) and margin > 0):

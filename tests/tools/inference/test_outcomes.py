@@ -69,3 +69,14 @@ def test_equivalence_is_a_90_percent_interval_inside_the_margin():
 def test_a_margin_is_a_finite_number_above_0(margin):
     with pytest.raises(errors.InferenceError, match="margin is .* above 0"):
         outcomes.classify(0, 1, margin, higher_is_better=True)
+
+
+def test_the_power_of_equivalence_is_that_of_simulated_tests():
+    rng = np.random.default_rng(0)
+    for error, degrees in ((0.01, 8), (0.02, 40)):
+        value = error * rng.standard_t(degrees, 400_000)
+        found = np.mean(outcomes.equivalence_p(value, error, degrees, 0.03) <= 0.05)
+        np.testing.assert_allclose(
+            outcomes.equivalence_power(error, degrees, 0.03), found, atol=0.003
+        )
+    assert outcomes.equivalence_power(0.05, 8, 0.03) == 0
