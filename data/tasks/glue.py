@@ -19,6 +19,7 @@ from clinometer.data.tasks import metrics
 from clinometer.data.tasks import readers
 from clinometer.data.tasks import scores
 from clinometer.data.tasks import task as task_lib
+from clinometer.data.tasks import terms
 from clinometer.data.tasks.task import Dropped
 from clinometer.data.tasks.task import Example
 from clinometer.data.tasks.task import Row
@@ -287,14 +288,8 @@ def _mnli_score(
         for part in parts:
             found[f"accuracy_{part}"] = scores.mean(right[group == part])
     member = (group[:, None] == parts).astype(float)
-
-    def finish(sums: np.ndarray) -> np.ndarray:
-        hits, sizes = np.split(sums, 2, axis=-1)
-        drawn = np.maximum((sizes > 0).sum(axis=-1), 1)
-        return 100 * (hits / np.maximum(sizes, 1)).sum(axis=-1) / drawn
-
     rows = np.concatenate([member * right[:, None], member], axis=1)
-    return {"accuracy": scores.of_sums(rows, finish), **found}
+    return {"accuracy": terms.mean_of_parts(rows), **found}
 
 
 _MULTI_NLI = ("multinli_1.0/multinli_1.0_", "multi_nli/**/multinli_1.0_")

@@ -1,8 +1,7 @@
 """Metrics of the downstream tasks, as T5 computes them (FORMATS.md#metrics).
 
 Every metric is in percent and is a `scores.Score`, a number with a standard error.
-Classes are given as indices; -1 is a prediction that is not a label. The terms of the
-sums in each formula are kept, so that resampling takes a single matrix product.
+Classes are given as indices; -1 is a prediction that is not a label.
 """
 
 import collections
@@ -13,10 +12,10 @@ import re
 import string
 
 import numpy as np
-from scipy import stats
 
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import scores
+from clinometer.data.tasks import terms
 from clinometer.data.tasks.scores import Score
 
 INVALID = -1
@@ -64,19 +63,7 @@ def matthews(answers: Sequence[int], predictions: Sequence[int]) -> Score:
     answers, predictions = _classes(answers, predictions)
     size = 1 + max(answers.max(initial=0), predictions.max(initial=0)) - INVALID
     cells = (answers - INVALID) * size + predictions - INVALID
-
-    def finish(sums: np.ndarray) -> np.ndarray:
-        confusion = sums.reshape(*sums.shape[:-1], size, size)
-        total = confusion.sum(axis=(-2, -1))
-        right = np.trace(confusion, axis1=-2, axis2=-1)
-        true, said = confusion.sum(axis=-1), confusion.sum(axis=-2)
-        covariance = right * total - (true * said).sum(axis=-1)
-        spread = np.sqrt(
-            (total**2 - (true**2).sum(axis=-1)) * (total**2 - (said**2).sum(axis=-1))
-        )
-        return 100 * _ratio(covariance, spread)
-
-    return scores.of_sums(np.eye(size * size)[cells], finish)
+    return terms.matthews(np.eye(size * size)[cells])
 
 
 def f1_binary(answers: Sequence[int], predictions: Sequence[int]) -> Score:
@@ -88,7 +75,7 @@ def f1_binary(answers: Sequence[int], predictions: Sequence[int]) -> Score:
             class.
     """
     answers, predictions = _binary(answers, predictions)
-    return scores.of_sums(_f1_counts(answers == 1, predictions == 1), _f1)
+    return terms.f1(_f1_counts(answers == 1, predictions == 1))
 
 
 def f1_macro(
@@ -105,11 +92,7 @@ def f1_macro(
     rows = np.stack(
         [_f1_counts(answers == k, predictions == k) for k in range(num_classes)], axis=1
     )
-
-    def finish(sums: np.ndarray) -> np.ndarray:
-        return _f1(sums.reshape(*sums.shape[:-1], num_classes, 3)).mean(axis=-1)
-
-    return scores.of_sums(rows.reshape(len(rows), -1), finish)
+    return terms.f1_macro(rows.reshape(len(rows), -1))
 
 
 def multirc(
@@ -133,7 +116,7 @@ def multirc(
     np.add.at(counts, question, _f1_counts(answers == 1, predictions == 1))
     right = np.ones(len(counts))
     np.minimum.at(right, question, (answers == predictions).astype(float))
-    return {"f1": scores.of_sums(counts, _f1), "em": scores.mean(right)}
+    return {"f1": terms.f1(counts), "em": scores.mean(right)}
 
 
 # Numbers.
@@ -150,8 +133,7 @@ def pearson(
         answers: numbers, or texts of numbers, [N].
         predictions: likewise; text that is not a number counts as -1, [N].
     """
-    x, y = _numbers(answers, predictions)
-    return scores.of_function(lambda drawn: _correlation(x[drawn], y[drawn]), len(x))
+    return terms.pearson(_numbers(answers, predictions))
 
 
 def spearman(
@@ -161,12 +143,7 @@ def spearman(
 
     Otherwise as `pearson`.
     """
-    x, y = _numbers(answers, predictions)
-
-    def value(drawn: np.ndarray) -> float:
-        return _correlation(stats.rankdata(x[drawn]), stats.rankdata(y[drawn]))
-
-    return scores.of_function(value, len(x))
+    return terms.spearman(_numbers(answers, predictions))
 
 
 def parse_number(text: float | str) -> float:
@@ -306,21 +283,6 @@ def _f1_counts(true: np.ndarray, said: np.ndarray) -> np.ndarray:
     return np.stack([true & said, true, said], axis=-1).astype(float)
 
 
-def _f1(counts: np.ndarray) -> np.ndarray:
-    return 100 * _ratio(2 * counts[..., 0], counts[..., 1] + counts[..., 2])
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Returns the quotient, or 0 where `below` is 0."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
-
-
-def _correlation(x: np.ndarray, y: np.ndarray) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    spread = math.sqrt((x @ x) * (y @ y))
-    return 100 * float(x @ y) / spread if spread else 0.0
-
-
 def _group_indices(groups: Sequence[Hashable]) -> np.ndarray:
     order: dict[Hashable, int] = {}
     return np.array([order.setdefault(group, len(order)) for group in groups], int)
@@ -328,12 +290,14 @@ def _group_indices(groups: Sequence[Hashable]) -> np.ndarray:
 
 def _numbers(
     answers: Sequence[float | str], predictions: Sequence[float | str]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
+    """Returns the pairs of numbers, [N, 2]."""
     _check_lengths("answers", answers, predictions)
-    return (
-        np.array([parse_number(answer) for answer in answers], float),
-        np.array([parse_number(prediction) for prediction in predictions], float),
-    )
+    pairs = [
+        (parse_number(answer), parse_number(prediction))
+        for answer, prediction in zip(answers, predictions)
+    ]
+    return np.array(pairs, float).reshape(len(pairs), 2)
 
 
 def _binary(

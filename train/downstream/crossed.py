@@ -22,6 +22,7 @@ two scatter ten times as much, they cover only 90 %.
 Shapes: S seeds, R resamples.
 """
 
+from collections.abc import Hashable
 from collections.abc import Sequence
 import dataclasses
 
@@ -43,11 +44,13 @@ class Cell:
             column are the same for all seeds, and in all cells that are compared. None
             if the items are unknown.
         num_items: number of items; the smallest, for an average over tasks.
+        items: identifies the items; cells are paired only where it is equal.
     """
 
     scores: np.ndarray
     replicates: np.ndarray | None = None
     num_items: int = 0
+    items: Hashable = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +90,12 @@ def difference(one: Cell, other: Cell) -> Estimate:
         other: a cell with other seeds, scored on the same items.
 
     Raises:
-        ValueError: only one of the cells has replicates, or their resamples differ in
-            number.
+        ValueError: the cells have different items.
     """
-    if _shape(one)[1:] != _shape(other)[1:]:
+    if one.items != other.items or _resamples(one) != _resamples(other):
         raise ValueError(
-            f"difference: replicates of shapes {_shape(one)} and {_shape(other)} are "
-            "not paired by item; both cells need the same items and resamples"
+            "difference: the cells are not paired by item; both need the same items "
+            "and number of resamples"
         )
     return _contrast([one, other], [1.0, -1.0])
 
@@ -115,7 +117,8 @@ def average(cells: Sequence[Cell]) -> Cell:
     replicates = None
     if all(cell.replicates is not None for cell in cells):
         replicates = np.mean([cell.replicates for cell in cells], axis=0)
-    return Cell(scores, replicates, min(cell.num_items for cell in cells))
+    num_items = min(cell.num_items for cell in cells)
+    return Cell(scores, replicates, num_items, tuple(cell.items for cell in cells))
 
 
 def _contrast(cells: Sequence[Cell], weights: Sequence[float]) -> Estimate:
@@ -185,5 +188,5 @@ def _quantile(degrees: float) -> float:
     return float(stats.t.ppf(0.5 + CONFIDENCE / 2, degrees))
 
 
-def _shape(cell: Cell) -> tuple[int, ...]:
-    return () if cell.replicates is None else cell.replicates.shape
+def _resamples(cell: Cell) -> int:
+    return 0 if cell.replicates is None else cell.replicates.shape[1]

@@ -26,6 +26,7 @@ from clinometer.train import fields
 from clinometer.train import initial
 from clinometer.train import sources
 from clinometer.train import state as state_lib
+from clinometer.train.downstream import crossed
 from clinometer.train.downstream import examples as downstream_examples
 from clinometer.train.downstream import options as downstream_options
 from clinometer.train.downstream import scorer as downstream
@@ -37,6 +38,7 @@ from clinometer.train.run import record as run_record
 from clinometer.train.run import store_search
 
 BEST = "best"
+_NORMAL = 1.96  # Quantile of a 95 % interval.
 
 _DESCRIPTION = """\
 Scores checkpoints of a run on downstream tasks, as T5 does. Prints the scores, adds
@@ -196,23 +198,34 @@ def table(added: run_record.Evaluation) -> str:
             (
                 name,
                 _text(found.score),
-                _text(found.standard_error),
+                _interval(found.low, found.high),
                 str(found.step),
                 str(found.examples),
                 metrics + cut,
             )
         )
     for name, average in added.averages.items():
-        mean, error = _text(average.value), _text(average.standard_error)
-        rows.append((f"{name} (mean)", mean, error, "", "", ""))
-    head = ("task", "score", "+-", "step", "examples", "metrics")
-    lines = terminal.table(rows, head, left=(0, 5), widths=(18, 6, 4, 7, 8))
+        low = high = None
+        if None not in (average.value, average.standard_error):
+            reach = _NORMAL * average.standard_error
+            low, high = average.value - reach, average.value + reach
+        mean = _text(average.value)
+        rows.append((f"{name} (mean)", mean, _interval(low, high), "", "", ""))
+    head = ("task", "score", "95 % interval", "step", "examples", "metrics")
+    lines = terminal.table(rows, head, left=(0, 5), widths=(18, 6, 13, 7, 8))
     lines.append(
-        "in percent; +- is one standard error; "
-        f"{added.sequences_per_second:,.1f} sequences/s, "
+        f"in percent; {added.sequences_per_second:,.1f} sequences/s, "
         f"{added.options['decoding']} decoding"
     )
+    lines.append(
+        "the interval is over other examples, for this trained model; "
+        f"{crossed.UNKNOWN_SEEDS}"
+    )
     return "\n".join(lines)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if None in (low, high) else f"{low:.2f} to {high:.2f}"
 
 
 def _text(value: float | None) -> str:

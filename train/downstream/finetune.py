@@ -39,7 +39,7 @@ command resumes a fine-tuning that was stopped or killed. Examples:
   clinometer finetune --from runs/base --mixture probes --from-scratch
 
 With several seeds, learning rates or pretraining steps, each combination is a separate
-run in its own folder, and a table compares the scores with their standard errors.
+run in its own folder, and a table compares the scores with their 95 % intervals.
 """
 
 

@@ -1,4 +1,4 @@
-"""Scores a model on downstream tasks by decoding, with standard errors."""
+"""Scores a model on downstream tasks by decoding, with sampling errors."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -24,6 +24,7 @@ from clinometer.kernels.options import outputs
 from clinometer.models import decoding
 from clinometer.train import errors
 from clinometer.train.downstream import examples as downstream_examples
+from clinometer.train.downstream import item_scores
 from clinometer.train.downstream import likelihood
 from clinometer.train.downstream import options as downstream_options
 from clinometer.train.run import record as run_record
@@ -74,6 +75,8 @@ class TaskScores:
             found[PREFIX + name] = float(result.number)
             error = scores.standard_error(result.number)
             found[f"{PREFIX}{name}/standard_error"] = error
+            low, high = scores.interval(result.number)
+            found |= {f"{PREFIX}{name}/low": low, f"{PREFIX}{name}/high": high}
             for metric, value in result.metrics.items():
                 found[f"{PREFIX}{name}/{metric}"] = float(value)
         for name, average in averages(numbers).items():
@@ -207,6 +210,8 @@ class Scorer:
     ) -> None:
         """Writes the inputs, targets and predictions to FOLDER/TASK.jsonl.
 
+        The scores of the items go to FOLDER/TASK.npz.
+
         Args:
             result: result of a call.
             folder: the folder; created if missing.
@@ -227,6 +232,12 @@ class Scorer:
                 for example, prediction in pairs
             ]
             outputs.write_text(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
+            item_scores.write(
+                folder / f"{name}.npz",
+                self._examples[name],
+                task_result.metrics,
+                self._tasks[name].averaged,
+            )
 
     def _ranks(self, task: task_lib.Task) -> bool:
         return self._options.decoding == "rank" and bool(task.labels)
@@ -316,11 +327,12 @@ def best(records: Sequence[Mapping[str, Any]]) -> run_record.Downstream | None:
             entry = tasks.setdefault(name, {"best": -math.inf})
             entry["last"] = value
             if value > entry["best"]:
-                error = record.get(f"{key}/standard_error")
                 entry |= {
                     "best": value,
                     "best_step": record["step"],
-                    "standard_error": error,
+                    "standard_error": record.get(f"{key}/standard_error"),
+                    "low": record.get(f"{key}/low"),
+                    "high": record.get(f"{key}/high"),
                     "likelihood": record.get(f"{key}/{likelihood.METRIC}"),
                 }
     if not tasks:

@@ -168,12 +168,20 @@ class Metrics(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskScore(Part):
-    """Best and last score of a task in percent; the other fields are of the best."""
+    """Best and last score of a task in percent; the other fields are of the best.
+
+    Attributes:
+        standard_error: sampling error of the evaluation, for this model only.
+        low: low end of the 95 % interval of the same error.
+        high: high end of this interval.
+    """
 
     best: Number
     last: Number | None = None
     best_step: int
     standard_error: Number | None = None
+    low: Number | None = optional()
+    high: Number | None = optional()
     likelihood: Number | None = optional()  # Of the right answers, in percent.
 
 
@@ -187,11 +195,16 @@ class Downstream(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluatedTask(Part):
-    """Score of a task in percent; `truncated` counts the inputs that were cut off."""
+    """Score of a task in percent; `truncated` counts the inputs that were cut off.
+
+    Its error is the sampling error of the evaluation; see `TaskScore`.
+    """
 
     step: Number | None = None
     score: Number | None = None
     standard_error: Number | None = None
+    low: Number | None = optional()
+    high: Number | None = optional()
     no_standard_error: str | None = optional()  # Why there is none.
     metrics: Mapping[str, Number | None] = dataclasses.field(default_factory=dict)
     examples: Number | None = None

@@ -9,6 +9,7 @@ import pytest
 
 from clinometer.data.errors import DataError
 from clinometer.data.tasks import scores
+from clinometer.data.tasks import terms
 
 # With 1,000 resamples, the relative error of a standard deviation is 1 / sqrt(2,000) =
 # 2.2 %, and that of an end of an interval a quarter of a standard error.
@@ -61,7 +62,8 @@ def test_the_mean_of_metrics_keeps_what_they_share():
     assert error == pytest.approx(same.standard_error)
     # The two are exactly anticorrelated, so their mean is always 50.
     assert scores.average([same, opposite]) == pytest.approx(50)
-    assert scores.average([same, opposite]).standard_error == pytest.approx(0, abs=1e-9)
+    found = scores.average([same, opposite]).bootstrap()
+    assert found.standard_error == pytest.approx(0, abs=1e-9)
 
 
 def test_a_mean_with_a_plain_number_has_no_error():
@@ -87,9 +89,39 @@ def test_stored_it_is_its_value():
 
 
 def test_a_record_says_why_a_score_has_no_error():
-    known = scores.describe_error(scores.mean([1.0, 0.0]))
-    assert known == {"standard_error": scores.mean([1.0, 0.0]).standard_error}
-    for score, reason in ((scores.mean([1.0]), "1 scored example"), (50.0, "plain")):
+    score = scores.mean([1.0, 0.0])
+    low, high = score.interval
+    error = score.standard_error
+    known = scores.describe_error(score)
+    assert known == {"standard_error": error, "low": low, "high": high}
+    constant = terms.matthews(np.eye(4)[[0, 2, 0, 2]])  # Always predicts class 0.
+    for score, reason in (
+        (scores.mean([1.0]), "1 scored example"),
+        (50.0, "plain"),
+        (constant, "have the same score"),
+    ):
         found = scores.describe_error(score)
-        assert found["standard_error"] is None
+        assert found["standard_error"] is found["low"] is found["high"] is None
         assert reason in found["no_standard_error"]
+
+
+def test_the_interval_of_a_proportion_is_wilson_s():
+    # By hand, for 166 of 277 with z = 1.96.
+    share, n, z2 = 166 / 277, 277, 1.959964**2
+    center = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    found = scores.mean(np.arange(277) < 166).interval
+    assert found == pytest.approx((100 * (center - reach), 100 * (center + reach)))
+    # A predictor that is never right is not certain to be so: z2 / (n + z2).
+    never = scores.mean(np.zeros(100))
+    assert never.interval == pytest.approx((0, 100 * z2 / (100 + z2)))
+    assert math.isnan(never.standard_error)
+
+
+def test_the_interval_of_another_score_is_bootstrapped():
+    values = np.random.default_rng(0).random(50)
+    score = scores.mean(values)
+    assert score.interval == score.bootstrap()[1:]
+    assert scores.interval(score) == score.interval
+    for unknown in (50.0, scores.mean([1.0]), scores.mean([0.5, 0.5])):
+        assert all(map(math.isnan, scores.interval(unknown)))

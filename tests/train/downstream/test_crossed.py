@@ -100,8 +100,12 @@ def test_a_difference_is_paired_by_item():
     assert half(crossed.mean(one)) > 5
     swapped = crossed.difference(one, other)
     assert swapped.interval == pytest.approx((-high, -low))
-    with pytest.raises(ValueError, match="not paired by item"):
-        crossed.difference(one, cell(tables[1][:, :40], counts(rng, 40, 100)))
+    for unpaired in (
+        cell(tables[1][:, :40], counts(rng, 40, 100)),
+        crossed.Cell(one.scores),
+    ):
+        with pytest.raises(ValueError, match="not paired by item"):
+            crossed.difference(one, unpaired)
 
 
 def test_one_seed_has_only_the_error_of_its_items():

@@ -3,12 +3,16 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from clinometer.tests.train import whole_runs
 from clinometer.train import main
 from clinometer.train.downstream import evaluation
 from clinometer.train.downstream import finetune
+from clinometer.train.downstream import item_scores
+from clinometer.train.run import directory as run_directory
 from clinometer.train.run import lease
 
 _SMALL = (
@@ -102,6 +106,19 @@ def test_a_run_is_scored_and_says_what_it_learned_from(finetuned, pretrained):
     first = json.loads(predictions[0])
     assert first["inputs"] == "rte sentence1: abc 0 def. sentence2: ghi 0 jkl."
     assert first["targets"] == "not_entailment"
+    # The scores of the same items, with a Wilson interval.
+    items = item_scores.of_run(
+        run_directory.RunDirectory(finetuned), "rte", 8, found["rte"]["last"]
+    )
+    right = [
+        json.loads(x)["prediction"] == json.loads(x)["targets"] for x in predictions
+    ]
+    np.testing.assert_array_equal(items.metrics["accuracy"].terms[:, 0], right)
+    wilson = stats.binomtest(round(found["rte"]["best"] * 6 / 100), 6).proportion_ci(
+        method="wilson"
+    )
+    assert found["rte"]["low"] == pytest.approx(100 * wilson.low)
+    assert found["rte"]["high"] == pytest.approx(100 * wilson.high)
 
 
 def test_each_task_s_best_is_kept_whatever_is_saved_when(finetuned):
@@ -151,7 +168,7 @@ def test_evaluation_gives_the_runs_own_scores(finetuned, folder, capsys):
         assert added["tasks"][name]["examples"] == 6
     assert record["evaluations"][-1]["tasks"] == added["tasks"]
     assert evaluation.main([str(finetuned), "--step", "best", "--batch-size=4"]) == 0
-    assert "+- is one standard error" in capsys.readouterr().out
+    assert "between-seed error unknown" in capsys.readouterr().out
 
 
 def test_ranking_takes_a_label(finetuned, capsys):
