@@ -80,6 +80,21 @@ def task_number(metrics: Mapping[str, float], averaged: Sequence[str]) -> float:
     return scores.average([metrics[name] for name in averaged])
 
 
+def weights(name: str) -> dict[str, float]:
+    """Returns task -> its weight in an average.
+
+    Args:
+        name: one of `AVERAGES`, or `OVERALL_NAME`.
+    """
+    if name != OVERALL_NAME:
+        return dict.fromkeys(AVERAGES[name], 1 / len(AVERAGES[name]))
+    return {
+        task: weight / len(OVERALL)
+        for part in OVERALL
+        for task, weight in weights(part).items()
+    }
+
+
 def average(numbers: Mapping[str, float], tasks: Sequence[str]) -> Average | None:
     """Returns the unweighted mean over tasks.
 

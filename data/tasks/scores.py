@@ -209,8 +209,11 @@ def average(scores: Sequence[float]) -> float:
 
     Returns:
         A `Score` if all metrics are Scores with the same number of units, which are
-        then resampled together; else a plain float.
+        then resampled together; else a plain float. A single metric is returned as
+        it is.
     """
+    if len(scores) == 1:
+        return scores[0]
     value = sum(scores) / len(scores)
     sizes = {getattr(score, "num_units", None) for score in scores}
     if None in sizes or len(sizes) > 1:

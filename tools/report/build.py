@@ -10,6 +10,7 @@ from clinometer.kernels.options import ranges
 from clinometer.tools.report import analysis
 from clinometer.tools.report import copies
 from clinometer.tools.report import downstream
+from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import downstream_figures
 from clinometer.tools.report import figures
 from clinometer.tools.report import findings as findings_lib
@@ -67,8 +68,11 @@ def build(
     """
     runs = records.load_runs(directory)
     scores = downstream.read(runs)
+    final = downstream.final(scores)
+    average = next(iter(downstream.shared_averages(final)), None)
     made = (
-        rows_lib.make_row(run, downstream.by_task(scores, run.name)) for run in runs
+        rows_lib.make_row(run, average and downstream.of_run(final, run.name, average))
+        for run in runs
     )
     rows = copies.mark(sorted(made, key=rows_lib.order))
     place = {row["run"]: index for index, row in enumerate(rows)}
@@ -93,6 +97,7 @@ def build(
         findings=findings,
         fits=fits,
         downstream=scores,
+        cells=downstream_cells.cells(scores, rows),
         figures={
             key: figures.inline(svg, html.escape(key.replace("_", " ")))
             for key, svg in drawn.items()

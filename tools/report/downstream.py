@@ -9,15 +9,32 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import csv
 import dataclasses
+import hashlib
 import io
+import json
 import math
 import statistics
+from typing import Any
 
+from clinometer.data.mixtures import aggregates
 from clinometer.tools.report import records
-from clinometer.train.downstream import standard_error
+from clinometer.train.downstream import crossed
+from clinometer.train.downstream import item_scores
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
 
+# Parts of a configuration, and their fields, that make no other fine-tuning of a run:
+# seeds, paths, the checkpoint to start from, and what is saved and logged when.
+_NOT_SETTINGS = {
+    *("seed", "initial", "checkpoint", "log", "profile", "study", "num_microbatches"),
+    *("data", "eval"),
+}
+_NOT_SETTINGS_OF = {
+    "data": {"store", "folder", "order", "seed"},
+    "eval": {"batch_size"},
+}
+# Fields of `data` that depend on whether an architecture can be trained on packed rows.
+_OF_ARCHITECTURE = {"packing", "batch_size"}
 _NEEDED = ("config.schedule.learning_rate", "config.data.mixture")
 
 
@@ -34,12 +51,17 @@ class FinetuningScore:
         task: name of the task.
         score: in percent.
         standard_error: in percent, from the sampling of the evaluation set.
+        low: low end of the 95 % interval of the same error.
+        high: high end of this interval.
         majority: majority-class baseline, in percent.
         best_step: fine-tuning step with the best score.
         pretraining_step: step of the checkpoint it started from; None if from scratch.
         learning_rate: of the fine-tuning.
         seed: of the fine-tuning.
+        settings: digest of all settings of the fine-tuning but its seeds.
+        protocol: likewise, without those that depend on the architecture.
         validation_loss_nats: of the pretrained run, in nats per token.
+        items: the items of the score, not in downstream.csv; None if unknown.
     """
 
     run: str
@@ -50,35 +72,65 @@ class FinetuningScore:
     task: str
     score: float
     standard_error: float | None
+    low: float | None
+    high: float | None
     majority: float | None
     best_step: int
     pretraining_step: int | None
     learning_rate: float
     seed: int
+    settings: str
+    protocol: str
     validation_loss_nats: float | None
+    items: item_scores.ItemScores | None = dataclasses.field(compare=False, repr=False)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the evaluation's sampling; None if unknown."""
+        return None if None in (self.low, self.high) else (self.low, self.high)
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(FinetuningScore))
+COLUMNS = tuple(
+    field.name for field in dataclasses.fields(FinetuningScore) if field.name != "items"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """A mean of scores.
+    """A mean of scores, in percent.
 
     Attributes:
-        score: in percent.
-        standard_error: in percent; None if unknown.
+        score: the mean.
+        interval: its 95 % interval; None if unknown.
     """
 
     score: float
-    standard_error: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunAverage:
+    """The average score of a run over the tasks of a benchmark, in percent.
+
+    Attributes:
+        name: name of the average.
+        score: the average.
+        sampling_error: standard error from the sampling of the evaluation sets, for
+            this trained model; None if unknown.
+        tasks: all tasks that the run was scored on.
+    """
+
+    name: str
+    score: float
+    sampling_error: float | None
+    tasks: tuple[str, ...]
 
 
 def read(runs: Iterable[records.Run]) -> list[FinetuningScore]:
     """Returns the scores of all finished fine-tunings of these runs.
 
     Raises:
-        RecordError: a run record cannot be read.
+        RecordError: a run record, or the items of a score, cannot be read.
     """
     scores = []
     for run in runs:
@@ -88,15 +140,19 @@ def read(runs: Iterable[records.Run]) -> list[FinetuningScore]:
             if record.finished and record.kind == run_record.FINETUNING:
                 record = records.read_record(directory, *_NEEDED)
                 name = directory.path.relative_to(folder).as_posix()
-                scores += _scores(run, name, record)
+                scores += _scores(run, name, record, directory)
     return scores
 
 
 def _scores(
-    run: records.Run, name: str, record: run_record.Record
+    run: records.Run,
+    name: str,
+    record: run_record.Record,
+    directory: run_directory.RunDirectory,
 ) -> list[FinetuningScore]:
     model = run.record.model
     tasks = record.data.tasks or {}
+    settings, protocol = _settings(record)
     scores = record.downstream.tasks if record.downstream else {}
     return [
         FinetuningScore(
@@ -108,15 +164,51 @@ def _scores(
             task=task,
             score=found.best,
             standard_error=found.standard_error,
+            low=found.low,
+            high=found.high,
             majority=tasks[task].majority if task in tasks else None,
             best_step=found.best_step,
             pretraining_step=record.initial.step if record.initial else None,
             learning_rate=record.config.schedule.learning_rate,
             seed=record.seed,
+            settings=settings,
+            protocol=protocol,
             validation_loss_nats=run.record.metrics.validation_loss,
+            items=records.checked(
+                lambda task=task, found=found: item_scores.of_run(
+                    directory, task, found.best_step, found.best
+                )
+            ),
         )
         for task, found in scores.items()
     ]
+
+
+def _settings(record: run_record.Record) -> tuple[str, str]:
+    """Returns the digests of the settings, all and those of no architecture."""
+    config = record.config.to_json()
+    kept: dict[str, Any] = {
+        key: value for key, value in config.items() if key not in _NOT_SETTINGS
+    }
+    for part, names in _NOT_SETTINGS_OF.items():
+        kept[part] = {
+            key: value
+            for key, value in config.get(part, {}).items()
+            if key not in names
+        }
+    kept["rates"] = {
+        name: task.rate for name, task in (record.data.tasks or {}).items()
+    }
+    protocol = {key: value for key, value in kept.items() if key != "model"}
+    protocol["data"] = {
+        key: value for key, value in kept["data"].items() if key not in _OF_ARCHITECTURE
+    }
+    return _digest(kept), _digest(protocol)
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def write_csv(scores: Sequence[FinetuningScore]) -> str:
@@ -125,7 +217,7 @@ def write_csv(scores: Sequence[FinetuningScore]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for score in scores:
-        values = dataclasses.astuple(score)
+        values = [getattr(score, column) for column in COLUMNS]
         writer.writerow(["" if value is None else value for value in values])
     return out.getvalue()
 
@@ -139,31 +231,90 @@ def final(scores: Iterable[FinetuningScore]) -> list[FinetuningScore]:
     return [score for score in scores if score.pretraining_step == last[score.run]]
 
 
-def mean(scores: Sequence[FinetuningScore]) -> Mean:
-    """Returns the mean score of one task and run, over seeds and learning rates."""
-    values = [score.score for score in scores]
-    error = standard_error.of_mean(values, [score.standard_error for score in scores])
-    return Mean(statistics.fmean(values), error.total)
+def groups(scores: Iterable[FinetuningScore]) -> list[list[FinetuningScore]]:
+    """Returns the scores of each task, run, checkpoint and setting, over seeds.
 
-
-def by_task(scores: Iterable[FinetuningScore], run: str) -> dict[str, Mean]:
-    """Returns task -> mean score of a run's last checkpoint; empty if there is none."""
-    groups: dict[str, list[FinetuningScore]] = {}
-    for score in final(scores):
-        if score.run == run:
-            groups.setdefault(score.task, []).append(score)
-    return {task: mean(group) for task, group in sorted(groups.items())}
-
-
-def over_tasks(tasks: Mapping[str, Mean]) -> Mean | None:
-    """Returns the unweighted mean over tasks; None if there are none.
-
-    The standard error assumes that the errors of the tasks are independent.
+    Fine-tunings with other mixtures, rates or settings are not seeds of each other.
     """
+    found: dict[tuple[Any, ...], list[FinetuningScore]] = {}
+    for score in scores:
+        key = (score.run, score.pretraining_step, score.settings, score.task)
+        found.setdefault(key, []).append(score)
+    return list(found.values())
+
+
+def mean(group: Sequence[FinetuningScore]) -> Mean:
+    """Returns the mean of one of `groups`.
+
+    Its interval is that of the evaluation's sampling for one fine-tuning, and over
+    other seeds of the fine-tuning, too, for several.
+    """
+    if len(group) == 1:
+        return Mean(group[0].score, group[0].interval)
+    found = crossed.mean(cell(group))
+    return Mean(found.value, found.interval)
+
+
+def cell(group: Sequence[FinetuningScore]) -> crossed.Cell:
+    """Returns the scores of one task for resampling, one seed per score."""
+    return item_scores.cell(
+        group[0].task,
+        [score.score for score in group],
+        [score.items for score in group],
+    )
+
+
+def shared_averages(scores: Iterable[FinetuningScore]) -> list[str]:
+    """Returns the names of the averages that all fine-tuned runs have.
+
+    They are the averages of the benchmarks, for which a run needs all of a benchmark's
+    tasks with one setting of the fine-tuning. If all runs have the same single task,
+    its name is the only one.
+
+    Args:
+        scores: of the runs that are compared, from `final`.
+    """
+    tasks: dict[tuple[str, str], set[str]] = {}
+    for score in scores:
+        tasks.setdefault((score.run, score.settings), set()).add(score.task)
     if not tasks:
+        return []
+    common = set.intersection(*tasks.values())
+    if len(common) == 1 and all(found == common for found in tasks.values()):
+        return list(common)
+    names = (aggregates.OVERALL_NAME, *aggregates.AVERAGES)
+    return [
+        name
+        for name in names
+        if len(weights := aggregates.weights(name)) > 1 and common.issuperset(weights)
+    ]
+
+
+def weights(name: str) -> dict[str, float]:
+    """Returns task -> weight of one of `shared_averages`."""
+    if name in aggregates.AVERAGES or name == aggregates.OVERALL_NAME:
+        return aggregates.weights(name)
+    return {name: 1.0}
+
+
+def of_run(scores: Iterable[FinetuningScore], run: str, name: str) -> RunAverage | None:
+    """Returns an average of a run; None if it has none, or several settings.
+
+    Args:
+        scores: from `final`.
+        run: name of the pretrained run.
+        name: one of `shared_averages`.
+    """
+    own = [score for score in scores if score.run == run]
+    if len({score.settings for score in own}) != 1:
         return None
-    errors = [task.standard_error for task in tasks.values()]
-    error = None
-    if all(value is not None for value in errors):
-        error = math.hypot(*errors) / len(errors)
-    return Mean(statistics.fmean(task.score for task in tasks.values()), error)
+    value, variance = 0.0, 0.0
+    of_task = {group[0].task: group for group in groups(own)}
+    for task, weight in weights(name).items():
+        value += weight * statistics.fmean(score.score for score in of_task[task])
+        errors = [score.standard_error for score in of_task[task]]
+        # Seeds share the items, so that their mean has the error of one of them.
+        known = None not in errors
+        variance += (weight * statistics.fmean(errors)) ** 2 if known else math.nan
+    error = None if math.isnan(variance) else math.sqrt(variance)
+    return RunAverage(name, value, error, tuple(sorted(of_task)))

@@ -40,8 +40,7 @@ def _against_loss(scores: Sequence[downstream.FinetuningScore]) -> str:
 
     def panel(axes: mpl_axes.Axes, mine: Sequence[downstream.FinetuningScore]) -> None:
         for name, look in looks.items():
-            runs = sorted({s.run for s in mine if s.architecture == name})
-            groups = [[s for s in mine if s.run == run] for run in runs]
+            groups = downstream.groups(s for s in mine if s.architecture == name)
             groups.sort(key=lambda group: group[0].validation_loss_nats)
             if not groups:
                 continue
@@ -74,11 +73,10 @@ def _against_step(scores: Sequence[downstream.FinetuningScore]) -> str:
     def panel(axes: mpl_axes.Axes, mine: Sequence[downstream.FinetuningScore]) -> None:
         for i, run in enumerate(runs):
             own = [score for score in mine if score.run == run]
-            steps = sorted({score.pretraining_step for score in own})
-            means = [
-                downstream.mean([s for s in own if s.pretraining_step == step])
-                for step in steps
-            ]
+            groups = downstream.groups(own)
+            groups.sort(key=lambda group: group[0].pretraining_step)
+            steps = [group[0].pretraining_step for group in groups]
+            means = [downstream.mean(group) for group in groups]
             colour = figures.PALETTE[i % len(figures.PALETTE)]
             _points(axes, steps, means, "o-", colour, run)
         axes.set_xlabel("pretraining step")
@@ -128,11 +126,12 @@ def _points(
     colour: str,
     label: str,
 ) -> None:
-    errors = [mean.standard_error or 0.0 for mean in means]
+    y = np.array([mean.score for mean in means], np.float64)
+    ends = np.array([mean.interval or (mean.score,) * 2 for mean in means])
     axes.errorbar(
         np.array(x, np.float64),
-        np.array([mean.score for mean in means], np.float64),
-        np.array(errors, np.float64),
+        y,
+        np.abs(ends.T - y),
         fmt=form,
         color=colour,
         label=label,

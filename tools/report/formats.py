@@ -51,11 +51,12 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def with_error(value: float | None, error: float | None) -> str:
-    """Formats as "53.3 ± 2.9", or only the value if its error is unknown."""
-    if value is None or error is None or not math.isfinite(error):
+def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    """Formats as "53.3 (50.4, 56.2)", or only the value if its interval is unknown."""
+    if value is None or interval is None:
         return fixed(value, 1)
-    return f"{value:.1f} ± {error:.1f}"
+    low, high = interval
+    return f"{value:.1f} ({low:.1f}, {high:.1f})"
 
 
 def interval(low: float | None, high: float | None, decimals: int = 3) -> str:

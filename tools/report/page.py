@@ -8,11 +8,13 @@ from typing import Any
 
 from clinometer.tools.report import analysis
 from clinometer.tools.report import downstream
+from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
 from clinometer.tools.report import page_assets
 from clinometer.tools.report import page_claims
 from clinometer.tools.report import page_conditions
+from clinometer.tools.report import page_downstream
 from clinometer.tools.report import page_findings
 from clinometer.tools.report import page_tables
 from clinometer.tools.report import rows as rows_lib
@@ -29,6 +31,7 @@ class Content:
         findings: what the study found.
         fits: straight lines against each cost.
         downstream: downstream scores.
+        cells: means of the downstream scores over seeds.
         figures: key -> inline SVG.
         lost: names of runs without a record.
         warnings: sentences to show at the top.
@@ -40,6 +43,7 @@ class Content:
     findings: findings_lib.Findings
     fits: Sequence[analysis.CostFit]
     downstream: Sequence[downstream.FinetuningScore]
+    cells: Sequence[downstream_cells.Cell]
     figures: Mapping[str, str]
     lost: Sequence[str]
     warnings: Sequence[str]
@@ -102,17 +106,6 @@ _CURVES = (
 _TIME = (
     "Compilation, input wait, training steps, evaluation, checkpoints and everything "
     "else, as measured by the trainer."
-)
-_DOWNSTREAM = (
-    "Score after fine-tuning, in percent, against the validation loss before "
-    "fine-tuning (lower losses to the right). Error bars: one standard error of the "
-    "evaluation set. Dashed lines: majority-class baseline, the score of always "
-    "predicting the most common target of the training set."
-)
-_BY_STEP = "The same scores, fine-tuned from several checkpoints of the pretraining."
-_DOWNSTREAM_NOTE = (
-    "Each task is scored at its best step. Two scores differ significantly only if "
-    "they are more than two standard errors of their difference apart."
 )
 _SPEED = (
     "Median and interquartile range over windows that end in a device sync, excluding "
@@ -243,11 +236,11 @@ def _downstream(content: Content) -> str:
             '<p class="note">No run was fine-tuned. To fine-tune one, use '
             "<code>clinometer finetune --from RUN</code>.</p>"
         )
-    parts = [_wide(content.figures.get("downstream"), _DOWNSTREAM)]
+    parts = [_wide(content.figures.get("downstream"), page_downstream.CAPTION)]
     if "downstream_by_step" in content.figures:
-        parts.append(_wide(content.figures["downstream_by_step"], _BY_STEP))
-    parts.append(f'<p class="note">{html.escape(_DOWNSTREAM_NOTE)}</p>')
-    parts.append(page_tables.downstream(content.downstream))
+        by_step = content.figures["downstream_by_step"]
+        parts.append(_wide(by_step, page_downstream.CAPTION_BY_STEP))
+    parts.append(page_downstream.render(content.downstream, content.cells))
     return "".join(parts)
 
 

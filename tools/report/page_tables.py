@@ -6,7 +6,6 @@ import math
 
 from clinometer.tools.fit import power_law
 from clinometer.tools.report import analysis
-from clinometer.tools.report import downstream as downstream_lib
 from clinometer.tools.report import formats
 from clinometer.tools.report import html_table
 from clinometer.tools.report import rows as rows_lib
@@ -46,9 +45,7 @@ def runs(rows: Sequence[rows_lib.Row]) -> str:
             _si(row["flops_forward"]),
             _si(row["flops_forward_non_embedding"]),
             Cell(
-                formats.with_error(
-                    row["downstream_score"], row["downstream_standard_error"]
-                ),
+                formats.fixed(row["downstream_score"], 1),
                 _key(row["downstream_score"]),
             ),
             _duration(row["wall_total_seconds"]),
@@ -112,38 +109,6 @@ def speed(rows: Sequence[rows_lib.Row]) -> str:
 
 def _percent(value: float | None) -> Cell:
     return Cell("–" if value is None else f"{100 * value:.1f} %", _key(value))
-
-
-def downstream(scores: Sequence[downstream_lib.FinetuningScore]) -> str:
-    """Renders the sortable table of scores, with a column per task."""
-    tasks = sorted({score.task for score in scores})
-    groups: dict[tuple[str, str], dict[str, downstream_lib.FinetuningScore]] = {}
-    for score in scores:
-        groups.setdefault((score.run, score.finetuning), {})[score.task] = score
-    heads = ("run", "fine-tuning", "from step", "learning rate", "seed", *tasks)
-    body = []
-    for (run, name), found in groups.items():
-        one = next(iter(found.values()))
-        step = one.pretraining_step
-        cells = [
-            html_table.text(run),
-            html_table.text(name),
-            Cell("scratch" if step is None else str(step), step or 0),
-            Cell(f"{one.learning_rate:g}", one.learning_rate),
-            Cell(str(one.seed), one.seed),
-        ]
-        for task in tasks:
-            if task not in found:
-                cells.append(Cell("–"))
-                continue
-            score, error = found[task].score, found[task].standard_error
-            cells.append(Cell(formats.with_error(score, error), score))
-        body.append(cells)
-    majority = {score.task: score.majority for score in scores}
-    if any(value is not None for value in majority.values()):
-        cells = [Cell(formats.fixed(majority[t], 1), _key(majority[t])) for t in tasks]
-        body.append([html_table.text("majority"), *[Cell("")] * 4, *cells])
-    return html_table.table(heads, body, text_columns=(0, 1), sortable=True)
 
 
 def slopes(fits: Sequence[analysis.CostFit]) -> str:

@@ -43,7 +43,7 @@ class Run:
             RecordError: the file cannot be read, or a line other than the last is
                 invalid. The message names the file and line.
         """
-        return _checked(self.directory.metrics.read)
+        return checked(self.directory.metrics.read)
 
 
 def read_record(
@@ -59,7 +59,7 @@ def read_record(
         RecordError: the record is missing, cannot be read, or lacks a needed field. The
             message names the file and field.
     """
-    return _checked(lambda: directory.record(*needed))
+    return checked(lambda: directory.record(*needed))
 
 
 def load_runs(directory: pathlib.Path) -> list[Run]:
@@ -125,7 +125,7 @@ def lost_runs(directory: pathlib.Path) -> list[str]:
     )
 
 
-def _checked(read_part: Callable[[], _T]) -> _T:
+def checked(read_part: Callable[[], _T]) -> _T:
     """Returns what `read_part` returns; a RunError becomes a RecordError."""
     try:
         return read_part()

@@ -8,8 +8,12 @@ true forward FLOPs without the logits' product. `flops_*` and `papers_macs_*` ar
 batch. `tokens_per_second_median` counts encoder and decoder positions, B * (S + T).
 `training_seconds` is the number of steps over their median rate. `matmul_drift` is the
 change of the rate of a reference benchmark, a large matrix product, from before the run
-to after it. Losses are in nats per token. `downstream_score` is the mean over the tasks
-that the run was fine-tuned on, in percent. Missing values are empty.
+to after it. Losses are in nats per token. `downstream_score`, in percent, is the
+benchmark's average named `downstream_average`, over tasks that all fine-tuned runs
+have; it is empty if they have no benchmark in common, or if fine-tunings of the run
+differ in their settings. `downstream_sampling_error` is its standard error from the
+sampling of the evaluation sets alone; the error between seeds is on the page. Missing
+values are empty.
 
 Runs may be compared if their `comparability_key` is equal; it is a hash of the columns
 that `fit/comparable.py` lists. `copy_of` names the run that a row repeats. Runs with a
@@ -83,7 +87,8 @@ _ATTRIBUTES = {
     "validation_accuracy": "metrics.validation_accuracy",
     "validation_tokens": "metrics.validation_tokens",
     "downstream_score": None,
-    "downstream_standard_error": None,
+    "downstream_sampling_error": None,
+    "downstream_average": None,
     "downstream_tasks": None,
     "training_seconds": None,
     "steps_per_second_median": "speed.steps_per_second_median",
@@ -138,13 +143,13 @@ Row = Mapping[str, Any]
 
 
 def make_row(
-    run: records.Run, tasks: Mapping[str, downstream.Mean] | None = None
+    run: records.Run, average: downstream.RunAverage | None = None
 ) -> dict[str, Any]:
     """Returns the row of a run, with None for values that its record doesn't have.
 
     Args:
         run: a pretraining run.
-        tasks: task -> downstream score of the run, if it has any.
+        average: its average downstream score, if it has one.
     """
     row: dict[str, Any] = {"run": run.name}
     for column, attribute in _ATTRIBUTES.items():
@@ -157,10 +162,11 @@ def make_row(
     row["training_seconds"] = steps / rate if steps and rate else None
     row["matmul_drift"] = _drift(row)
     row["comparability_key"] = comparable.key(row)
-    if mean := downstream.over_tasks(tasks or {}):
-        row["downstream_score"] = mean.score
-        row["downstream_standard_error"] = mean.standard_error
-        row["downstream_tasks"] = " ".join(tasks)
+    if average is not None:
+        row["downstream_score"] = average.score
+        row["downstream_sampling_error"] = average.sampling_error
+        row["downstream_average"] = average.name
+        row["downstream_tasks"] = " ".join(average.tasks)
     return row
 
 

@@ -116,7 +116,7 @@ def _result(run: pathlib.Path, code: int) -> str:
     total = formats.duration(record.wall_seconds.total)
     if record.downstream and record.downstream.tasks:
         listed = (
-            f"{task} {formats.with_error(found.best, found.standard_error)}"
+            f"{task} {formats.with_interval(found.best, found.interval)}"
             for task, found in sorted(record.downstream.tasks.items())
         )
         return f", {', '.join(listed)}, {total}"

@@ -52,9 +52,7 @@ def _runs(rows: Sequence[rows_lib.Row]) -> str:
             formats.fixed(row["validation_loss_nats"], 4)
             if row["status"] == "finished"
             else row["status"],
-            formats.with_error(
-                row["downstream_score"], row["downstream_standard_error"]
-            ),
+            formats.fixed(row["downstream_score"], 1),
             formats.duration(row["wall_total_seconds"]),
         )
         for row in rows

@@ -100,8 +100,8 @@ def difference(one: Cell, other: Cell) -> Estimate:
     return _contrast([one, other], [1.0, -1.0])
 
 
-def average(cells: Sequence[Cell]) -> Cell:
-    """Returns the unweighted average over tasks that share their models.
+def average(cells: Sequence[Cell], weights: Sequence[float]) -> Cell:
+    """Returns the weighted average over tasks that share their models.
 
     Seed s of the result is the average of seed s over the tasks, so that the seeds'
     variance holds the covariance between tasks of one model. The tasks' items must have
@@ -109,16 +109,21 @@ def average(cells: Sequence[Cell]) -> Cell:
 
     Args:
         cells: a cell of each task, with the same seeds in the same order.
+        weights: the weight of each task.
 
     Raises:
         ValueError: the cells have different numbers of seeds.
     """
-    scores = np.array([cell.scores for cell in cells], np.float64).mean(axis=0)
+    scores = _weighted([cell.scores for cell in cells], weights)
     replicates = None
     if all(cell.replicates is not None for cell in cells):
-        replicates = np.mean([cell.replicates for cell in cells], axis=0)
+        replicates = _weighted([cell.replicates for cell in cells], weights)
     num_items = min(cell.num_items for cell in cells)
     return Cell(scores, replicates, num_items, tuple(cell.items for cell in cells))
+
+
+def _weighted(arrays: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    return np.tensordot(weights, np.array(arrays, np.float64), axes=1)
 
 
 def _contrast(cells: Sequence[Cell], weights: Sequence[float]) -> Estimate:

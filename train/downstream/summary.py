@@ -137,12 +137,10 @@ def _entry(found: Sequence[run_record.TaskScore | None]) -> dict[str, Any]:
             "no_score": "no finite score at any step in "
             f"{len(found) - len(scored)} of {len(found)} runs",
         }
-    interval = None
-    if len(scored) == 1 and None not in (scored[0].low, scored[0].high):
-        interval = [scored[0].low, scored[0].high]
+    interval = scored[0].interval if len(scored) == 1 else None
     return {
         "score": math.fsum(entry.best for entry in scored) / len(scored),
-        "examples_interval": interval,
+        "examples_interval": interval and list(interval),
         "best_steps": [entry.best_step for entry in scored],
     }
 

@@ -184,6 +184,11 @@ class TaskScore(Part):
     high: Number | None = optional()
     likelihood: Number | None = optional()  # Of the right answers, in percent.
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval, in percent; None if unknown."""
+        return None if None in (self.low, self.high) else (self.low, self.high)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Downstream(Part):

@@ -93,6 +93,17 @@ def test_benchmarks_have_their_tasks():
     assert "wnli" not in aggregates.GLUE and "dpr" not in aggregates.SUPERGLUE
 
 
+@pytest.mark.parametrize("name", [*aggregates.AVERAGES, aggregates.OVERALL_NAME])
+def test_weights_give_the_averages(name):
+    rng = np.random.default_rng(0)
+    tasks = {task for part in aggregates.AVERAGES.values() for task in part}
+    numbers = {task: float(x) for task, x in zip(sorted(tasks), rng.random(len(tasks)))}
+    weights = aggregates.weights(name)
+    value = sum(weight * numbers[task] for task, weight in weights.items())
+    assert value == pytest.approx(aggregates.summary(numbers)[name].value)
+    assert set(weights) <= tasks
+
+
 def test_metrics_of_a_task_are_averaged_first():
     mrpc = {"f1": 90.0, "accuracy": 86.0, "other": 0.0}
     assert aggregates.task_number(mrpc, ("f1", "accuracy")) == 88

@@ -58,6 +58,7 @@ def test_the_mean_of_metrics_keeps_what_they_share():
     values = np.random.default_rng(0).random(300)
     same, opposite = scores.mean(values), scores.mean(1 - values)
     assert scores.average([same, same]) == same
+    assert scores.average([same]) is same
     error = scores.average([same, same]).standard_error
     assert error == pytest.approx(same.standard_error)
     # The two are exactly anticorrelated, so their mean is always 50.

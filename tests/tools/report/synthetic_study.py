@@ -5,9 +5,12 @@ import json
 import math
 import pathlib
 
+from clinometer.data.tasks import scores as task_scores
+from clinometer.data.tasks import task as task_lib
 from clinometer.tools.report import copies
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
+from clinometer.train.downstream import item_scores
 
 # Size -> d_model.
 SIZES = {"pico": 32, "nano": 48, "micro": 96, "milli": 128}
@@ -195,29 +198,64 @@ def write_study_with_claims(
 
 
 def write_finetuning(
-    run: pathlib.Path, scores: dict, name="study", step=600, seed=0, **changes
+    run: pathlib.Path,
+    scores: dict,
+    name="study",
+    step=600,
+    seed=0,
+    learning_rate=0.01,
+    items=None,
+    **changes,
 ) -> pathlib.Path:
-    """Writes a fine-tuning of a run; `scores` is task -> (best, standard error)."""
+    """Writes a fine-tuning of a run.
+
+    Args:
+        run: directory of the pretrained run.
+        scores: task -> its best score and its standard error, in percent.
+        name: folder of the fine-tuning.
+        step: step of the run's checkpoint; None if from scratch.
+        seed: of the fine-tuning.
+        learning_rate: of the fine-tuning.
+        items: task -> which of its items are right, [N]; replaces `scores`.
+        changes: fields of the record.
+    """
+    folder = run / "finetune" / name
+    scores, best_step = dict(scores), 80
+    for task, right in (items or {}).items():
+        number = task_scores.mean(right)
+        scores[task] = float(number), number.standard_error
+        place = folder / "predictions" / str(best_step)
+        place.mkdir(parents=True, exist_ok=True)
+        examples = [task_lib.Example(f"{task} {k}", "", 0) for k in range(len(right))]
+        item_scores.write(
+            place / f"{task}.npz", examples, {"accuracy": number}, ["accuracy"]
+        )
     contents = {
         "format_version": 1,
         "model": "transformer-pico",
         "status": "finished",
         "seed": seed,
         "config": {
-            "data": {"mixture": ",".join(scores)},
-            "schedule": {"learning_rate": 0.01},
+            "seed": seed,
+            "data": {"mixture": ",".join(scores), "order": seed},
+            "schedule": {"learning_rate": learning_rate},
         },
         "initial": None if step is None else {"run": str(run), "step": step},
         "data": {"tasks": {task: {"majority": 50.0} for task in scores}},
         "downstream": {
             "tasks": {
-                task: {"best": best, "best_step": 80, "standard_error": error}
+                task: {
+                    "best": best,
+                    "best_step": best_step,
+                    "standard_error": error,
+                    "low": best - 2 * error,
+                    "high": best + 2 * error,
+                }
                 for task, (best, error) in scores.items()
             }
         },
         **changes,
     }
-    folder = run / "finetune" / name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(contents))
     return folder

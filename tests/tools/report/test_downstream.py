@@ -1,4 +1,4 @@
-"""Tests that downstream scores are read, averaged with their errors, and shown."""
+"""Tests that downstream scores are read, and averaged as the benchmarks do."""
 
 import csv
 import math
@@ -18,35 +18,92 @@ def study(tmp_path):
     pico = folder / "runs" / "transformer-pico-s0"
     nano = folder / "runs" / "transformer-nano-s0"
     tune = synthetic_study.write_finetuning
-    tune(pico, {"rte": (60.0, 3.0), "boolq": (64.0, 1.0)})
-    tune(nano, {"rte": (62.0, 3.0), "boolq": (70.0, 1.0)}, "a")
-    tune(nano, {"rte": (66.0, 3.0), "boolq": (60.0, 1.0)}, "b", seed=1)
-    tune(nano, {"rte": (55.0, 3.0), "boolq": (62.0, 1.0)}, "early", step=300)
-    tune(nano, {"rte": (52.0, 3.0), "boolq": (61.0, 1.0)}, "scratch", step=None)
-    tune(nano, {"rte": (99.0, 3.0)}, "stopped", status="stopped")
+    probes = {"acceptability": (60.0, 3.0), "cloze": (64.0, 1.0)}
+    tune(pico, {**probes, "same_document": (50.0, 2.0)})
+    tune(nano, {**probes, "same_document": (52.0, 2.0)}, "a")
+    other = {"acceptability": (66.0, 3.0), "cloze": (60.0, 1.0)}
+    tune(nano, {**other, "same_document": (54.0, 2.0)}, "b", seed=1)
+    tune(nano, {**probes, "same_document": (1.0, 2.0)}, "early", step=300)
+    tune(nano, {**probes, "same_document": (2.0, 2.0)}, "scratch", step=None)
+    tune(nano, {"cloze": (99.0, 3.0)}, "stopped", status="stopped")
     return folder
 
 
-def test_the_last_checkpoint_counts_and_errors_are_those_of_the_mean(study):
-    scores = downstream.read(records.load_runs(study))
+def read(study):
+    return downstream.read(records.load_runs(study))
+
+
+def test_the_last_checkpoint_counts_and_seeds_are_averaged(study):
+    scores = read(study)
     assert {score.finetuning for score in scores} == {
-        "study",
-        "a",
-        "b",
-        "early",
-        "scratch",
+        *("study", "a", "b", "early", "scratch")
     }
-    found = downstream.by_task(scores, "transformer-nano-s0")
-    # The seeds of rte have an error of 2.8 / sqrt(2) = 2, below the examples' 3; those
-    # of boolq have 7.07 / sqrt(2) = 5, above 1.
-    assert found["rte"] == downstream.Mean(64.0, 3.0)
-    assert found["boolq"].score == 65.0
-    assert found["boolq"].standard_error == pytest.approx(5.0)
-    mean = downstream.over_tasks(found)
-    assert mean.score == 64.5
-    assert mean.standard_error == pytest.approx(math.sqrt(3**2 + 5**2) / 2)
-    assert downstream.by_task(scores, "transformer-milli-s0") == {}
-    assert downstream.over_tasks({}) is None
+    final = downstream.final(scores)
+    assert downstream.shared_averages(final) == ["probes"]
+    found = downstream.of_run(final, "transformer-nano-s0", "probes")
+    # Of each task, the mean over two seeds of the fine-tuning.
+    assert found.score == pytest.approx((63 + 62 + 53) / 3)
+    # The seeds share the items, and the tasks do not.
+    assert found.sampling_error == pytest.approx(math.sqrt(9 + 1 + 4) / 3)
+    assert found.tasks == ("acceptability", "cloze", "same_document")
+    assert downstream.of_run(final, "transformer-pico-s0", "probes").score == 58.0
+
+
+def test_rates_and_mixtures_are_no_seeds(study):
+    nano = study / "runs" / "transformer-nano-s0"
+    tasks = {"acceptability": (9.0, 1.0), "cloze": (9.0, 1.0)}
+    tasks["same_document"] = (9.0, 1.0)
+    synthetic_study.write_finetuning(nano, tasks, "rate", learning_rate=0.02)
+    scores = downstream.final(read(study))
+    sizes = sorted(len(group) for group in downstream.groups(scores))
+    assert sizes == [1] * 6 + [2] * 3
+    assert downstream.shared_averages(scores) == ["probes"]
+    # Which of the two rates counts is not for the report to choose.
+    assert downstream.of_run(scores, "transformer-nano-s0", "probes") is None
+    rows = {row["run"]: row for row in build.build(study).rows}
+    assert rows["transformer-nano-s0"]["downstream_score"] is None
+    assert rows["transformer-pico-s0"]["downstream_score"] == 58.0
+
+
+_OTHER = {"data": {"mixture": "rte=2"}, "schedule": {"learning_rate": 0.01}}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"seed": 7}, True),
+        ({"learning_rate": 0.02}, False),
+        # Rates of the mixture, and the mixture.
+        ({"data": {"tasks": {"rte": {"rate": 2.0}}}}, False),
+        ({"config": _OTHER}, False),
+    ],
+)
+def test_settings_are_all_but_the_seeds(tmp_path, change, same):
+    run = synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
+    for name, changes in (("one", {}), ("other", change)):
+        synthetic_study.write_finetuning(run, {"rte": (1.0, 1.0)}, name, **changes)
+    one, other = read(tmp_path)
+    assert (one.settings == other.settings) == same
+
+
+def test_an_average_needs_the_same_tasks_of_all(study):
+    micro = study / "runs" / "transformer-micro-s0"
+    synthetic_study.write_finetuning(micro, {"cloze": (60.0, 3.0)})
+    assert downstream.shared_averages(downstream.final(read(study))) == []
+    rows = build.build(study).rows
+    assert {row["downstream_score"] for row in rows} == {None}
+    assert downstream.shared_averages([]) == []
+
+
+def test_a_single_task_of_all_is_its_own_average(tmp_path):
+    for size in ("pico", "nano"):
+        run = tmp_path / f"transformer-{size}-s0"
+        synthetic_study.write_run(run, synthetic_study.record(size))
+        synthetic_study.write_finetuning(run, {"rte": (60.0, 3.0)})
+    final = downstream.final(read(tmp_path))
+    assert downstream.shared_averages(final) == ["rte"]
+    found = downstream.of_run(final, "transformer-pico-s0", "rte")
+    assert found == downstream.RunAverage("rte", 60.0, 3.0, ("rte",))
 
 
 def test_the_report_shows_them_and_no_fit_knows_them(study, tmp_path):
@@ -54,24 +111,23 @@ def test_the_report_shows_them_and_no_fit_knows_them(study, tmp_path):
     report, plain = build.build(study), build.build(without)
     assert [fit.line for fit in report.fits] == [fit.line for fit in plain.fits]
     rows = {row["run"]: row for row in report.rows}
-    assert rows["transformer-pico-s0"]["downstream_score"] == 62.0
-    assert rows["transformer-pico-s0"]["downstream_tasks"] == "boolq rte"
+    assert rows["transformer-pico-s0"]["downstream_score"] == 58.0
+    assert rows["transformer-pico-s0"]["downstream_average"] == "probes"
     assert rows["transformer-micro-s0"]["downstream_score"] is None
     with open(study / "downstream.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 10
+    assert len(lines) == 15
     # Sorted by cost, as in the other tables.
     runs = list(dict.fromkeys(line["run"] for line in lines))
     assert runs == ["transformer-pico-s0", "transformer-nano-s0"]
-    assert tuple(lines[0]) == downstream.COLUMNS
+    assert tuple(lines[0]) == downstream.COLUMNS and "items" not in lines[0]
     scratch = [line for line in lines if line["finetuning"] == "scratch"]
-    assert [line["pretraining_step"] for line in scratch] == ["", ""]
+    assert [line["pretraining_step"] for line in scratch] == [""] * 3
     page = report.page.read_text(encoding="utf-8")
-    assert "62.0 ± 1.6" in page  # of pico: sqrt(9 + 1) / 2
-    assert "55.0 ± 3.0" in page and "99.0 ±" not in page
+    assert "60.0 (54.0, 66.0)" in page and ">99.0" not in page
     for name in ("downstream", "downstream_by_step"):
         text = (study / "figures" / f"{name}.svg").read_text(encoding="utf-8")
-        assert "boolq" in text and "rte" in text
+        assert "cloze" in text and "acceptability" in text
     assert not (without / "downstream.csv").exists()
     assert not (without / "figures" / "downstream.svg").exists()
     assert "No run was fine-tuned" in plain.page.read_text(encoding="utf-8")
@@ -80,6 +136,6 @@ def test_the_report_shows_them_and_no_fit_knows_them(study, tmp_path):
 def test_a_report_of_one_run_leaves_its_fine_tunings_out_of_the_runs(study):
     report = build.build(study / "runs" / "transformer-nano-s0")
     assert [row["run"] for row in report.rows] == ["run"]
-    assert report.rows[0]["downstream_score"] == 64.5
+    assert report.rows[0]["downstream_score"] == pytest.approx((63 + 62 + 53) / 3)
     with pytest.raises(records.RecordError, match="only fine-tunings"):
         build.build(study / "runs" / "transformer-nano-s0" / "finetune")

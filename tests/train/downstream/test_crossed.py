@@ -144,7 +144,7 @@ def test_tasks_that_share_a_model_are_not_independent():
         cell(50 + effects[:, None] + np.zeros((3, n)), counts(rng, n, 200))
         for n in (100, 300)
     ]
-    both = crossed.average(tasks)
+    both = crossed.average(tasks, [0.5, 0.5])
     assert both.num_items == 100
     np.testing.assert_allclose(both.scores, 50 + effects)
     # As wide as each task's; independent tasks' would be narrower by sqrt(2).
