@@ -70,7 +70,7 @@ def render(content: Content) -> str:
         _section("All variants of the slope", _variants(content)),
         _section("Provenance", _provenance(content)),
     ]
-    title = f"Scaling slope of {', '.join(names)}"
+    title = f"Scaling of {', '.join(names)}"
     warnings = "".join(f"<li>{html.escape(text)}</li>" for text in content.warnings)
     return f"""<!DOCTYPE html>
 <html lang="en">

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import html
+import math
 
 from clinometer.tools.inference import spread
 from clinometer.tools.report import findings as findings_lib
@@ -95,7 +96,7 @@ def _gains(gains: Sequence[findings_lib.Gain]) -> str:
 
 
 def _ratio(ratio: spread.SpreadRatio | None) -> str:
-    if ratio is None or ratio.degrees <= 0 or ratio.ratio != ratio.ratio:
+    if ratio is None or math.isnan(ratio.ratio):
         return "–"
     return f"{ratio.ratio:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 

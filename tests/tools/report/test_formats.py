@@ -41,3 +41,15 @@ def test_signed_and_significant():
     assert formats.signed(0.3408) == "+0.341"
     assert formats.significant(9.999) == "10.0"
     assert formats.significant(float("inf")) == "inf"
+
+
+def test_intervals_and_p_values():
+    assert formats.interval(0.12, 0.164) == "+0.120 to +0.164"
+    assert formats.interval(-0.12345, 0.1, 4) == "−0.1235 to +0.1000"
+    assert formats.interval(None, None) == "–"
+    assert [formats.p_value(p) for p in (0.00099, 0.001, 0.25, None)] == [
+        "<0.001",
+        "0.001",
+        "0.250",
+        "–",
+    ]
