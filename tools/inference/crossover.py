@@ -65,17 +65,39 @@ def p_values(
     Raises:
         InferenceError: orders stand between the cells of a comparison.
     """
-    m = len(comparisons)
-    ends = [c.low for c in comparisons] + [c.high for c in comparisons]
-    estimates = contrasts.estimate(fitted, np.array(ends))
+    estimates = ends(fitted, comparisons)
+    return simultaneous.holm(p_of_ends(estimates)), estimates
+
+
+def ends(
+    fitted: linear_model.Fit, comparisons: Sequence[equal_compute.Comparison]
+) -> contrasts.Estimates:
+    """Estimates of D: the low ends of the m comparisons, then the high ends, [..., 2m].
+
+    Raises:
+        InferenceError: orders stand between the cells of a comparison.
+    """
+    rows = [c.low for c in comparisons] + [c.high for c in comparisons]
+    return contrasts.estimate(fitted, np.array(rows))
+
+
+def p_of_ends(estimates: contrasts.Estimates) -> np.ndarray:
+    """P-values of a crossover, one an architecture, before Holm's adjustment.
+
+    Args:
+        estimates: see `ends`.
+
+    Returns:
+        P-values [..., m].
+    """
+    m = estimates.value.shape[-1] // 2
     above = estimates.p_above()
     below = stats.t.cdf(estimates.value / estimates.standard_error, estimates.degrees)
     overtakes = np.maximum(above[..., :m], below[..., m:])
     falls_behind = np.maximum(below[..., :m], above[..., m:])
     raw = np.minimum(overtakes, falls_behind)
     between_ends = np.diagonal(estimates.correlation[..., :m, m:], axis1=-2, axis2=-1)
-    raw = np.where(between_ends < _DOUBLED_BELOW, np.minimum(2 * raw, 1), raw)
-    return simultaneous.holm(raw), estimates
+    return np.where(between_ends < _DOUBLED_BELOW, np.minimum(2 * raw, 1), raw)
 
 
 def crossovers(

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from clinometer.tools.inference import contrasts
+from clinometer.tools.inference import design as design_lib
 from clinometer.tools.inference import errors
 from clinometer.tools.inference import floor_law
 from clinometer.tools.inference import linear_model
@@ -106,12 +107,8 @@ def own_variance(
         raise errors.InferenceError(
             f"orders is {orders} for {runs} runs; accepted: 1 to the number of runs"
         )
+    check_orders(design)
     k = len(design.orders)
-    if k < 2 or design.blocks.max() > 0:
-        raise errors.InferenceError(
-            "order: a prediction needs the variance between orders; run the study in "
-            "two or more orders that share cells"
-        )
     noise = fitted.variance.of_widths(np.array([width]))[..., 0] / runs
     between, between_degrees = order_variance(fitted)
     between = between * (1 / orders + 1 / k)
@@ -120,6 +117,20 @@ def own_variance(
         noise**2 / fitted.variance.degrees(width) + between**2 / between_degrees
     )
     return OwnVariance(total, degrees)
+
+
+def check_orders(design: design_lib.Design) -> None:
+    """Raises InferenceError unless the variance between orders can be estimated."""
+    if len(design.orders) < 2 or design.blocks.max() > 0:
+        raise errors.InferenceError(
+            "order: a prediction needs the variance between orders; run the study in "
+            "two or more orders that share cells"
+        )
+
+
+def check_sizes(design: design_lib.Design, architecture: str) -> np.ndarray:
+    """Returns an architecture's cells; raises InferenceError if there are too few."""
+    return design.check_sizes(architecture, 4, "a power law with a floor")
 
 
 def order_variance(fitted: linear_model.Fit) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +168,7 @@ def predict(
             exactly), or a cost that is not above 0.
     """
     design = fitted.design
-    cells = design.check_sizes(architecture, 4, "a power law with a floor")
+    cells = check_sizes(design, architecture)
     if not (np.isfinite(flops) and flops > 0):
         raise errors.InferenceError(f"flops is {flops}; accepted: a number above 0")
     costs = design.flops_of(cells)

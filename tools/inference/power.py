@@ -1,35 +1,35 @@
 """What a design could detect, by simulating it before it runs.
 
 Losses are drawn around a curve that all architectures share, so that at equal FLOPs
-all are equal, and analysed exactly as a study's would be. Standard errors do not depend
-on the means, so one simulation serves every true difference: the intervals only move.
+all are equal, and analysed exactly as a study's would be, see `power_measures`.
 """
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
 
 from clinometer.tools.inference import contrasts
-from clinometer.tools.inference import crossover
 from clinometer.tools.inference import design as design_lib
-from clinometer.tools.inference import equal_compute
 from clinometer.tools.inference import errors
 from clinometer.tools.inference import held_out
 from clinometer.tools.inference import linear_model
 from clinometer.tools.inference import outcomes
-from clinometer.tools.inference import simultaneous
-from clinometer.tools.inference import steps as steps_lib
+from clinometer.tools.inference import power_measures
+from clinometer.tools.inference import variance
 
 Curve = Callable[[np.ndarray], np.ndarray]  # Training FLOPs to nats.
 
-# A difference counts as detectable if this share of studies finds it.
-_POWER = 0.8
+DETECTABLE = 0.8  # Share of studies that find a detectable effect.
 # An outcome is out of reach if no true difference up to twice the margin gives it in
 # this share of studies.
 _REACH = 0.01
 _TRUTHS = np.linspace(-2, 2, 81)  # In margins.
+_AT_ONCE = 1000  # Studies, which bounds memory; progress is told after each batch.
+
+Shares = Mapping[str, float]  # Outcome -> share of studies.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,54 +38,72 @@ class Comparable:
 
     Attributes:
         architecture: the architecture.
-        quantity: "level" or "difference of gain".
         half_width: median half-width of the simultaneous interval, nats.
         detectable: true difference found in 80 % of studies, nats.
-        found_at_margin: share of studies that find a difference of the margin.
-        equal: outcome -> share of studies, at no difference.
+        shares: outcomes for each of the effects.
         out_of_reach: outcomes that the design cannot reach.
     """
 
     architecture: str
-    quantity: str
     half_width: float
     detectable: float
-    found_at_margin: float
-    equal: dict[str, float]
+    shares: tuple[Shares, ...]
     out_of_reach: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Steps:
-    """One architecture's gain with size, on the curve.
+class Multiplier:
+    """One level as a factor of compute.
 
     Attributes:
         architecture: the architecture.
-        own_gain: share of studies whose interval of the own gain lies above 0.
-        clear: "d16 to d32" -> share of studies that find the step.
+        factors: true factor and the medians of both ends of its interval, for each of
+            the effects.
+        unbounded: share of studies whose interval is unbounded.
     """
 
     architecture: str
-    own_gain: float
-    clear: dict[str, float]
+    factors: tuple[tuple[float, float, float], ...]
+    unbounded: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """An architecture's gain over its range, or one of its steps.
+
+    Attributes:
+        architecture: the architecture.
+        sizes: "d16 to d32".
+        half_width: median half-width of its own 95 % interval, nats.
+        found: share of studies that find it, for each of the effects.
+        on_curve: gain on the curve, nats.
+        found_on_curve: share of studies that find this.
+    """
+
+    architecture: str
+    sizes: str
+    half_width: float
+    found: tuple[float, ...]
+    on_curve: float
+    found_on_curve: float
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """A size held out, on the curve and predicted from the reference.
+    """A size held out, predicted from the reference.
 
     Attributes:
-        flops: training FLOPs of the held-out size.
-        step: its true gain over the largest size, nats.
+        size: the size.
+        step: its gain over the largest size on the curve, nats.
         width: median width of the prediction's interval, nats.
-        verdicts: verdict -> share of studies, the law being true.
+        shares: verdicts where the loss is above the curve by each of the effects.
         out_of_reach: verdicts that the design cannot reach.
     """
 
-    flops: float
+    size: power_measures.HeldOutSize
     step: float
     width: float
-    verdicts: dict[str, float]
+    shares: tuple[Shares, ...]
     out_of_reach: tuple[str, ...]
 
 
@@ -96,19 +114,33 @@ class Power:
     Attributes:
         draws: number of simulated studies.
         margin: the margin, nats.
-        comparisons: one per architecture and quantity.
-        crossovers: architecture -> share of studies that find a difference of the
-            margin at one end and of minus the margin at the other.
-        steps: one per architecture.
-        held_out: the prediction of a larger size, if asked for.
+        effects: the true effects that were tried, nats.
+        reference: the architecture that the others are compared with, if any.
+        levels: one an architecture; an effect above 0 is a loss that is higher.
+        gains: differences of gain; an effect above 0 is a larger gain.
+        multipliers: one an architecture, for effects on the level.
+        crossovers: architecture -> share of studies that find D of the effect at one
+            end of the shared range and minus it at the other, for each of the effects.
+        own_gains: one an architecture.
+        steps: of all architectures; an effect is that of every step.
+        held_out: the prediction of a larger size, if asked for and possible.
+        has_slope: whether the design can tell how the variance depends on width.
+        unknown: what the design cannot know at all, and why.
     """
 
     draws: int
     margin: float
-    comparisons: tuple[Comparable, ...]
-    crossovers: dict[str, float]
-    steps: tuple[Steps, ...]
+    effects: tuple[float, ...]
+    reference: str | None
+    levels: tuple[Comparable, ...]
+    gains: tuple[Comparable, ...]
+    multipliers: tuple[Multiplier, ...]
+    crossovers: Mapping[str, tuple[float, ...]]
+    own_gains: tuple[Gain, ...]
+    steps: tuple[Gain, ...]
     held_out: HeldOut | None
+    has_slope: bool
+    unknown: tuple[str, ...]
 
 
 def bent_curve(
@@ -174,97 +206,83 @@ def draw_losses(
 def simulate(
     design: design_lib.Design,
     *,
-    reference: str,
+    reference: str | None,
     curve: Curve,
     sd: float | Mapping[int, float],
     margin: float,
+    effects: Sequence[float] = (0.0, 1.0),
     order_sd: float = 0.0,
-    held_out_size: tuple[int, float, int] | None = None,
+    held_out_size: power_measures.HeldOutSize | None = None,
     draws: int = 2000,
     seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Power:
     """Simulates a design.
 
     Args:
         design: which runs there are to be.
-        reference: the architecture that the others are compared with.
+        reference: the architecture that the others are compared with, if any.
         curve: true loss of all architectures, by training FLOPs.
         sd: of a run around its cell and order, nats: one, or by width.
         margin: the largest difference that would not matter, nats.
+        effects: true effects to try, in margins, 0 or above.
         order_sd: of the orders' effects, nats; matters for the size held out only.
-        held_out_size: d_model, training FLOPs and runs of a size to be predicted from
-            the reference, each of its runs in a new order.
+        held_out_size: a size to be predicted from the reference.
         draws: studies to simulate.
         seed: of the random numbers.
+        progress: called with the number of studies that are done.
 
     Raises:
-        InferenceError: an unknown reference, fewer than three sizes, no replicates, or
-            a margin or sd out of range.
+        InferenceError: an unknown reference, no replicates, or a margin or sd out of
+            range.
     """
     outcomes.check_margin(margin)
-    design.cells_of(reference)
+    variance.check_replicates(design)
+    asked = power_measures.questions(design, reference, held_out_size)
     means = curve(design.flops_of(range(len(design.cells))))
+    new = None
+    if asked.held_out is not None:
+        size = asked.held_out
+        noise = _sd_of_widths(design, sd, (size.width,))[-1]
+        loss = float(curve(np.array([size.flops]))[0])
+        new = loss, float(np.sqrt((noise**2 + order_sd**2) / size.runs))
+    truth = power_measures.Truth(means, margin * np.array(effects), new)
     losses = draw_losses(design, means, sd, order_sd=order_sd, draws=draws, seed=seed)
-    fitted = linear_model.fit(design, losses)
-    compared: list[Comparable] = []
-    crossings: dict[str, float] = {}
-    if len(design.architectures) > 1:
-        pairs = equal_compute.compare_all(design, reference)
-        for quantity, rows, good in (
-            ("level", [p.level for p in pairs], False),
-            ("difference of gain", [p.gain_difference for p in pairs], True),
-        ):
-            judged = simultaneous.family(fitted, np.array(rows))
-            compared += [
-                _comparable(judged, i, pair.architecture, quantity, margin, good)
-                for i, pair in enumerate(pairs)
-            ]
-        crossings = _crossings(fitted, pairs, margin)
-    held = None
-    if held_out_size is not None:
-        held = _held_out(fitted, reference, curve, sd, order_sd, held_out_size, seed)
+    rng = np.random.default_rng([seed, 1])
+    parts = []
+    for start in range(0, draws, _AT_ONCE):
+        fitted = linear_model.fit(design, losses[start : start + _AT_ONCE])
+        parts.append(power_measures.measure(fitted, asked, truth, rng))
+        progress(min(start + _AT_ONCE, draws))
+    found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    names = [pair.architecture for pair in asked.pairs]
     return Power(
         draws=draws,
         margin=margin,
-        comparisons=tuple(compared),
-        crossovers=crossings,
-        steps=tuple(_steps(fitted, name) for name in design.architectures),
-        held_out=held,
+        effects=tuple(map(float, truth.effects)),
+        reference=reference,
+        levels=_comparables(names, found.get("level"), truth, margin, False),
+        gains=_comparables(names, found.get("gain difference"), truth, margin, True),
+        multipliers=tuple(
+            _multiplier(pair, i, found, truth) for i, pair in enumerate(asked.pairs)
+        ),
+        crossovers={
+            name: tuple(map(float, found["crossover"][..., i].mean(axis=0)))
+            for i, name in enumerate(names)
+        },
+        own_gains=tuple(
+            _own_gain(design, name, found["own gain"][..., i], truth)
+            for i, name in enumerate(asked.gaining)
+        ),
+        steps=tuple(
+            step
+            for name in asked.gaining
+            for step in _steps(design, name, found, truth)
+        ),
+        held_out=_held_out(design, asked, found, truth),
+        has_slope=fitted.variance.has_slope,
+        unknown=asked.unknown,
     )
-
-
-def lines(power: Power) -> list[str]:
-    """The result as lines of plain text."""
-    text = [
-        f"{power.draws} simulated studies, all architectures equal at equal FLOPs; "
-        f"margin {power.margin:.3f} nats"
-    ]
-    for c in power.comparisons:
-        missing = ", ".join(c.out_of_reach) or "none"
-        text.append(
-            f"{c.architecture}, {c.quantity}: +-{c.half_width:.3f} nats; finds "
-            f"{c.detectable:.3f} nats in {_POWER:.0%} of studies and the margin in "
-            f"{c.found_at_margin:.0%}; calls equal ones equivalent in "
-            f"{c.equal[outcomes.Outcome.EQUIVALENT]:.0%}; out of reach: {missing}"
-        )
-    for name, share in power.crossovers.items():
-        text.append(
-            f"{name}, crossover from the margin above to the margin below: found in "
-            f"{share:.0%}"
-        )
-    for s in power.steps:
-        each = ", ".join(f"{step} in {share:.0%}" for step, share in s.clear.items())
-        text.append(
-            f"{s.architecture}: gain over its range found in {s.own_gain:.0%}; {each}"
-        )
-    if power.held_out is not None:
-        h = power.held_out
-        missing = ", ".join(h.out_of_reach) or "none"
-        text.append(
-            f"size held out at {h.flops:.3g} FLOPs: true step {h.step:.4f} nats, "
-            f"interval {h.width:.4f} nats wide; out of reach: {missing}"
-        )
-    return text
 
 
 def _sd_of_widths(design, sd: float | Mapping[int, float], extra=()) -> np.ndarray:
@@ -279,94 +297,107 @@ def _sd_of_widths(design, sd: float | Mapping[int, float], extra=()) -> np.ndarr
     return values
 
 
-def _comparable(judged, index, architecture, quantity, margin, higher_is_better):
-    """What one contrast of a family can reach."""
-    low, high = judged.low[:, index], judged.high[:, index]
-    shares = []
-    for truth in _TRUTHS * margin:
-        found = outcomes.classify(
-            low + truth, high + truth, margin, higher_is_better=higher_is_better
+def _comparables(names, intervals, truth, margin, good) -> tuple[Comparable, ...]:
+    """What each contrast of a family can reach; intervals are [draws, 2, m]."""
+    made = []
+    for i, name in enumerate(names):
+        low, high = intervals[:, 0, i], intervals[:, 1, i]
+
+        def shares(effect: float, low=low, high=high) -> dict[str, float]:
+            found = outcomes.classify(
+                low + effect, high + effect, margin, higher_is_better=good
+            )
+            return _shares(found, outcomes.Outcome)
+
+        reached = [shares(effect) for effect in _TRUTHS * margin]
+        made.append(
+            Comparable(
+                architecture=name,
+                half_width=float(np.median(high - low) / 2),
+                # An interval excludes 0 on the right side for a truth above its -low.
+                detectable=float(np.quantile(-low, DETECTABLE)),
+                shares=tuple(map(shares, truth.effects)),
+                out_of_reach=tuple(
+                    o.value
+                    for o in outcomes.Outcome
+                    if max(s[o] for s in reached) < _REACH
+                ),
+            )
         )
-        shares.append(
-            {o.value: float(np.mean(found == o.value)) for o in outcomes.Outcome}
-        )
-    # An interval excludes 0 on the right side for a truth above -low of its draw.
-    return Comparable(
-        architecture=architecture,
-        quantity=quantity,
+    return tuple(made)
+
+
+def _shares(found: np.ndarray, kinds) -> dict[str, float]:
+    return {kind.value: float(np.mean(found == kind.value)) for kind in kinds}
+
+
+def _multiplier(pair, index, found, truth) -> Multiplier:
+    """Medians; an unbounded interval is one from 0 to infinity."""
+    bounded = found["bounded"][:, index]
+    per_decade = pair.reference_gain @ truth.means / pair.decades
+    factors = []
+    for effect, ends in zip(truth.effects, found["factor"][..., index].swapaxes(0, 1)):
+        known = np.where(bounded[:, np.newaxis], ends, [0, np.inf])
+        low, high = np.median(known, axis=0)
+        factors.append((float(10 ** (effect / per_decade)), float(low), float(high)))
+    return Multiplier(pair.architecture, tuple(factors), float(1 - bounded.mean()))
+
+
+def _own_gain(design, name, intervals, truth) -> Gain:
+    """Intervals of one architecture, less the truth: [draws, 2]."""
+    cells = design.cells_of(name)
+    low, high = intervals.T
+    on_curve = float(contrasts.own_gain(design, name) @ truth.means)
+    return Gain(
+        architecture=name,
+        sizes=_named(design, cells[0], cells[-1]),
         half_width=float(np.median(high - low) / 2),
-        detectable=float(np.quantile(-low, _POWER)),
-        found_at_margin=float(np.mean(low + margin > 0)),
-        equal=shares[len(_TRUTHS) // 2],
-        out_of_reach=tuple(
-            o.value for o in outcomes.Outcome if max(s[o] for s in shares) < _REACH
-        ),
+        found=tuple(float(np.mean(low + effect > 0)) for effect in truth.effects),
+        on_curve=on_curve,
+        found_on_curve=float(np.mean(low + on_curve > 0)),
     )
 
 
-def _crossings(fitted, pairs, margin) -> dict[str, float]:
-    """How often D of margin at the low end and -margin at the high end is found.
-
-    One architecture crosses at a time, the others being equal, as Holm depends on all.
-    """
-    design, shares = fitted.design, {}
-    for i, pair in enumerate(pairs):
-        # Linear in C^(-1/2), which readings at equal FLOPs follow exactly.
-        cells = design.cells_of(pair.architecture)
-        ends = np.array([pair.low_flops, pair.high_flops]) ** -0.5
-        u = (design.flops_of(cells) ** -0.5 - ends[1]) / (ends[0] - ends[1])
-        shift = np.zeros(len(design.cells))
-        shift[cells] = margin * (2 * u - 1)
-        p, _ = crossover.p_values(
-            dataclasses.replace(fitted, means=fitted.means + shift), pairs
+def _steps(design, name, found, truth) -> list[Gain]:
+    """One architecture's steps by rising FLOPs."""
+    cells = design.cells_of(name)
+    shares = found[f"steps {name}"].mean(axis=0)  # [E + 1, steps]
+    widths = np.median(found[f"step {name}"], axis=0)
+    return [
+        Gain(
+            architecture=name,
+            sizes=_named(design, small, large),
+            half_width=float(width),
+            found=tuple(map(float, own[:-1])),
+            on_curve=float(truth.means[small] - truth.means[large]),
+            found_on_curve=float(own[-1]),
         )
-        shares[pair.architecture] = float(np.mean(p[:, i] <= 0.05))
-    return shares
+        for small, large, width, own in zip(cells, cells[1:], widths, shares.T)
+    ]
 
 
-def _steps(fitted, architecture) -> Steps:
-    """How often an architecture's gains are found on the curve."""
-    design = fitted.design
-    own = contrasts.estimate(
-        fitted, contrasts.own_gain(design, architecture)[np.newaxis]
-    )
-    clear = steps_lib.p_values(fitted, architecture) <= 0.05
-    widths = [design.cells[i].width for i in design.cells_of(architecture)]
-    return Steps(
-        architecture=architecture,
-        own_gain=float(np.mean(own.interval()[0] > 0)),
-        clear={
-            f"d{a} to d{b}": float(share)
-            for a, b, share in zip(widths, widths[1:], clear.mean(axis=0))
-        },
-    )
+def _named(design, smaller, larger) -> str:
+    return f"d{design.cells[smaller].width} to d{design.cells[larger].width}"
 
 
-def _held_out(fitted, reference, curve, sd, order_sd, size, seed) -> HeldOut:
-    """How often a size held out gets each verdict where the curve holds."""
-    width, flops, runs = size
-    own = held_out.own_variance(fitted, width, runs, runs)
-    predicted = held_out.predict(fitted, reference, flops, own)
-    noise = _sd_of_widths(fitted.design, sd, (width,))[-1]
-    largest = fitted.design.cells_of(reference)[-1:]
-    truth = float(curve(np.array([flops]))[0])
-    rng = np.random.default_rng([seed, 1])
-    spread = np.sqrt((noise**2 + order_sd**2) / runs)
-    new = truth + spread * rng.standard_normal(len(fitted.means))
-    verdicts = held_out.judge(predicted, new)
+def _held_out(design, asked, found, truth) -> HeldOut | None:
+    """How often a size held out gets each verdict."""
+    if asked.held_out is None:
+        return None
     # A new loss far off is always contradicted, so that is never out of reach.
-    can_support = np.mean(predicted.determined & predicted.narrow)
-    missing = []
-    if can_support < _REACH:
-        missing.append(held_out.Verdict.SUPPORTED)
-    if can_support > 1 - _REACH:
-        missing.append(held_out.Verdict.UNINFORMATIVE)
+    can_support = np.mean(found["can support"])
+    reached = {
+        held_out.Verdict.SUPPORTED: can_support,
+        held_out.Verdict.UNINFORMATIVE: 1 - can_support,
+    }
+    largest = design.cells_of(asked.reference)[-1]
     return HeldOut(
-        flops=float(flops),
-        step=float(curve(fitted.design.flops_of(largest))[0]) - truth,
-        width=float(np.median(predicted.high - predicted.low)),
-        verdicts={
-            v.value: float(np.mean(verdicts == v.value)) for v in held_out.Verdict
-        },
-        out_of_reach=tuple(v.value for v in missing),
+        size=asked.held_out,
+        step=float(truth.means[largest] - truth.new[0]),
+        width=float(np.median(found["width"])),
+        shares=tuple(
+            _shares(found["verdict"][:, e], held_out.Verdict)
+            for e in range(len(truth.effects))
+        ),
+        out_of_reach=tuple(v.value for v, share in reached.items() if share < _REACH),
     )

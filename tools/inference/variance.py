@@ -197,6 +197,23 @@ def estimate(design: design_lib.Design, losses: np.ndarray) -> Variance:
     )
 
 
+def pooled(design: design_lib.Design, losses: np.ndarray) -> np.ndarray:
+    """One variance for runs of all widths, nats^2, with `residual_degrees`: [...].
+
+    Args:
+        design: which runs there are.
+        losses: nats, [..., n].
+
+    Raises:
+        InferenceError: there are no replicates.
+    """
+    check_replicates(design)
+    losses = np.asarray(losses, np.float64)
+    slope = np.zeros(losses.shape[:-1])
+    residual, _ = _residual(design, slope, *sums(design, losses))
+    return residual / design.residual_degrees
+
+
 def sums(
     design: design_lib.Design, losses: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from clinometer.kernels import devices
 from clinometer.kernels.options.errors import OptionError
 from clinometer.models.architectures import registry
 from clinometer.tools.fit import errors as fit_errors
+from clinometer.tools.inference import errors as inference_errors
 from clinometer.tools.report import build
 from clinometer.tools.report import records
 from clinometer.tools.study import carrying
@@ -30,6 +31,7 @@ from clinometer.tools.study import summary
 from clinometer.tools.study import tune
 from clinometer.tools.study.claims import errors as claims_errors
 from clinometer.tools.study.claims import file as claims_file
+from clinometer.tools.study.power import command as power
 from clinometer.train import errors as train_errors
 from clinometer.train import exit_codes
 
@@ -41,6 +43,8 @@ def main(argv: list[str]) -> int:
     try:
         devices.check()
         runs = _plan(options)
+        if options.power:
+            return power.run(options, runs)
         if options.tune:
             with folder.locked(options.out) as lock:
                 return tune.tune(options, runs, _store(options), command, lock)
@@ -62,6 +66,7 @@ def main(argv: list[str]) -> int:
         claims_errors.ClaimsError,
         records.RecordError,
         fit_errors.FitError,
+        inference_errors.InferenceError,
         data_errors.DataError,
         train_errors.RunError,
         OptionError,
@@ -205,6 +210,7 @@ def _settings(
         "schedule.learning_rate": first.fixed_rate,
         "study.rate_table": first.rate_table,
         "study.claims": first.claims,
+        "design.margin": study.margin,
         # Folders of earlier versions don't say that they are not a pilot's.
         "study.role": None if study.role == plan.FINAL else study.role,
     }

@@ -142,6 +142,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "add them to OUT/rates.json, or to the file of --rates, and stop",
     )
     add(
+        "--power",
+        action="store_true",
+        help="simulate the study before it runs, print what it could detect, and stop; "
+        "the assumptions are the fields `power` and design.margin of the configuration",
+    )
+    add(
+        "--power-from",
+        type=_folder,
+        metavar="DIR",
+        help="with --power, folder of a finished pilot study that the spread of runs, "
+        "the curve and the margin are estimated from (default: config.power.pilot)",
+    )
+    add(
         "--store",
         type=_folder,
         metavar="DIR",
@@ -199,16 +212,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
         strange = [word for word in overrides if not word.startswith("--config.")]
         if strange and not overrides[0].startswith("--config."):
             raise OptionError(f"unrecognized arguments: {' '.join(strange)}")
-        if not options.dry_run:
+        if not (options.dry_run or options.power):
             outputs.check_folder("--out", options.out)
         options.study = _study(options, overrides)
         _check_records(options)
         if options.tune and options.study.learning_rate is not None:
             raise OptionError("--tune: must not be given with --learning-rate")
-        if options.tune and options.dry_run:
-            raise OptionError("--tune: must not be given with --dry-run")
-        if options.tune and options.max_hours is not None:
-            raise OptionError("--tune: must not be given with --max-hours")
+        for name in ("tune", "power"):
+            for other in ("dry_run", "max_hours"):
+                if getattr(options, name) and getattr(options, other):
+                    raise OptionError(
+                        f"--{name}: must not be given with --{other.replace('_', '-')}"
+                    )
+        if options.tune and options.power:
+            raise OptionError("--tune: must not be given with --power")
+        if options.power_from is not None and not options.power:
+            raise OptionError("--power-from: needs --power")
         if options.rates is not None and options.learning_rate is not None:
             raise OptionError("--rates: must not be given with --learning-rate")
     except (OptionError, errors.ConfigError) as error:
@@ -250,6 +269,7 @@ def _study(options: argparse.Namespace, overrides: list[str]) -> study_config.St
             ("downstream.mixture", options.downstream),
             ("downstream.train_steps", options.downstream_steps),
             ("downstream.data", options.data),
+            ("power.pilot", options.power_from),
         )
         if value is not None
     }

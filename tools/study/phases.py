@@ -10,6 +10,7 @@ from ml_collections import config_dict
 
 from clinometer.data import errors as data_errors
 from clinometer.data.mixtures import rates as mixtures
+from clinometer.data.pretraining import span_corruption
 from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
@@ -214,7 +215,7 @@ def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, floa
 def count(
     options: argparse.Namespace, model: str, *, trace: bool = False
 ) -> checked.TransformerCounts:
-    """Counts a model at the study's batch size and lengths.
+    """Counts a model at the batch size and lengths of the study's pretraining.
 
     Args:
         options: of the command.
@@ -223,12 +224,16 @@ def count(
 
     Raises:
         ValueError: there is no such model.
+        DataError: no row of text has inputs of the encoder's length.
     """
     shape = options.study.protocol
+    # The noise is the trainer's default, which no study changes.
+    lengths = span_corruption.raw_length(shape.encoder_length)
     return counts.count(
         model,
         batch_size=shape.batch_size,
-        encoder_length=shape.encoder_length,
+        encoder_length=lengths.inputs,
+        decoder_length=lengths.targets,
         trace=trace,
         vocab_size=protocol_lib.VOCAB_SIZE,
     )

@@ -9,8 +9,10 @@ from ml_collections import config_dict
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.kernels.options.errors import did_you_mean
+from clinometer.tools.inference import variance
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
+from clinometer.tools.study.power import settings as power_settings
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train.field import Field
@@ -21,6 +23,7 @@ _BY_ARCHITECTURE = "design.by_architecture."
 _AT_LEAST_ONE = ranges.Whole(1)
 _SHARE = ranges.Real(0, 1)
 _POSITIVE = ranges.Real(without_least=True)
+_STEEPEST = variance.STEEPEST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,8 @@ class _Listed:
 _NAMES = _Listed(Field("", str))
 _SEEDS = _Listed(Field("", ranges.SEED))
 _ORDERS = _Listed(Field("", _AT_LEAST_ONE))
+_LOSSES = _Listed(Field("", _POSITIVE))
+_EFFECTS = _Listed(Field("", ranges.Real()))
 _INITIALIZATIONS = Field("", _AT_LEAST_ONE)
 _ANY_ARCHITECTURE = {
     "sizes": _NAMES,
@@ -61,6 +66,7 @@ _FIELDS = {
     "design.orders": _ORDERS,
     "design.first_order": Field("", _AT_LEAST_ONE),
     "design.initializations": _INITIALIZATIONS,
+    "design.margin": Field("", _POSITIVE, optional=True),
     "protocol.learning_rate": Field("", _POSITIVE, optional=True),
     "protocol.rates": Field("", str, optional=True),
     "protocol.extrapolate": Field("", bool),
@@ -78,6 +84,17 @@ _FIELDS = {
     "downstream.rows": Field("", _AT_LEAST_ONE),
     "downstream.examples": Field("", _AT_LEAST_ONE),
     "downstream.decoder_length": Field("", _AT_LEAST_ONE),
+    "power.draws": Field("", ranges.Whole(100, 100_000)),
+    "power.seed": Field("", ranges.SEED),
+    "power.sd": Field("", _POSITIVE),
+    "power.sd_slope": Field("", ranges.Real(-_STEEPEST, _STEEPEST)),
+    "power.order_sd": Field("", ranges.Real()),
+    "power.models": _NAMES,
+    "power.losses": _LOSSES,
+    "power.effects": _EFFECTS,
+    "power.held_out": Field("", str, optional=True),
+    "power.held_out_runs": Field("", _AT_LEAST_ONE),
+    "power.pilot": Field("", str, optional=True),
 }
 
 
@@ -92,10 +109,12 @@ class Study:
         claims: path of the file of claims, or None.
         records: path of the folder of records, or None.
         role: role of the runs, one of `ROLES`.
+        margin: largest difference in nats that would not matter, or None.
         protocol: the settings that all runs share.
         learning_rate: the rate of all runs; None for the table's.
         rates: path of the table of rates; None for the default.
         extrapolate: whether widths beyond the swept ones have a rate.
+        power: what a simulation of the study assumes.
     """
 
     runs: tuple[plan.PlannedRun, ...]
@@ -104,10 +123,12 @@ class Study:
     claims: str | None
     records: str | None
     role: str
+    margin: float | None
     protocol: protocol_lib.Protocol
     learning_rate: float | None
     rates: str | None
     extrapolate: bool
+    power: power_settings.PowerSettings
 
 
 def read(config: config_dict.ConfigDict) -> Study:
@@ -138,10 +159,12 @@ def read(config: config_dict.ConfigDict) -> Study:
         claims=config.claims,
         records=config.records,
         role=role,
+        margin=config.design.margin,
         protocol=protocol,
         learning_rate=config.protocol.learning_rate,
         rates=config.protocol.rates,
         extrapolate=config.protocol.extrapolate,
+        power=power_settings.PowerSettings(**config.power),
     )
 
 

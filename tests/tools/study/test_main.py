@@ -145,6 +145,7 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
         "--downstream=rte",
         f"--data={_rte(tmp_path / 'data')}",
         "--downstream-steps=6",
+        "--config.design.margin=0.03",
         "--steps=2000",  # Long enough to be stopped midway.
     ]
     first = _python(*command, cwd=elsewhere)
@@ -179,6 +180,8 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     assert {row["downstream_score"] for row in rows} <= {
         str(100 * n / 6) for n in range(7)
     }
+    settings = json.loads((out / "study.json").read_text())["settings"]
+    assert settings["design.margin"] == 0.03
     page = (out / "report.html").read_bytes()
     records = [(log.parent / "run.json").read_bytes() for log in logs]
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from clinometer.models.counting import counts
 from clinometer.tests.data.store import empty_store
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.report import records
@@ -65,6 +66,22 @@ def test_finished_runs_are_fine_tuned_and_those_not_again(options, store, tmp_pa
     options = _parse(tmp_path, "--downstream-steps", "31")
     with pytest.raises(errors.StudyError, match="train_steps = 30; this study has 31"):
         phases.finetunings(options, [PICO], store)
+
+
+def test_costs_are_those_of_the_run_s_own_lengths(tmp_path):
+    options = _parse(tmp_path)
+    found = phases.count(options, "transformer-pico")
+    assert (found.encoder_length, found.decoder_length) == (128, 29)
+    work = [phases.pretraining(options, PICO, "somewhere")]
+    expected = counts.count(
+        "transformer-pico",
+        batch_size=4,
+        encoder_length=128,
+        decoder_length=29,
+        vocab_size=2048,
+    )
+    costs = phases.costs(options, work)
+    assert costs == {PICO.name: expected.flops_train_step}
 
 
 def test_without_tasks_there_is_nothing_to_tune(tmp_path):

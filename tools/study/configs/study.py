@@ -10,6 +10,7 @@ import dataclasses
 from ml_collections import config_dict
 
 from clinometer.tools.study import protocol as protocol_lib
+from clinometer.tools.study.power import settings
 
 
 def get_config() -> config_dict.ConfigDict:
@@ -39,6 +40,8 @@ def get_config() -> config_dict.ConfigDict:
     config.design.replicate_largest = False
     # Architecture -> its own sizes, orders or initializations.
     config.design.by_architecture = config_dict.ConfigDict()
+    # Largest difference in nats that would not matter, written before the runs.
+    config.design.margin = config_dict.placeholder(float)
 
     protocol = protocol_lib.Protocol()
     config.protocol = config_dict.ConfigDict()
@@ -50,10 +53,12 @@ def get_config() -> config_dict.ConfigDict:
     for field, value in _fields(protocol).items():
         if field != "downstream":
             config.protocol[field] = value
-    config.downstream = config_dict.ConfigDict()
-    for field, value in _fields(protocol.downstream).items():
-        empty = value is None
-        config.downstream[field] = config_dict.placeholder(str) if empty else value
+    groups = {"downstream": protocol.downstream, "power": settings.PowerSettings()}
+    for group, values in groups.items():
+        config[group] = config_dict.ConfigDict()
+        for field, value in _fields(values).items():
+            empty = value is None
+            config[group][field] = config_dict.placeholder(str) if empty else value
     return config
 
 
