@@ -377,7 +377,7 @@ def _steps(design, name, found, truth) -> list[Gain]:
 
 
 def _named(design, smaller, larger) -> str:
-    return f"d{design.cells[smaller].width} to d{design.cells[larger].width}"
+    return f"{design.cells[smaller].name} to {design.cells[larger].name}"
 
 
 def _held_out(design, asked, found, truth) -> HeldOut | None:

@@ -19,6 +19,7 @@ from clinometer.tools.report import page
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import study_fit
+from clinometer.tools.study import folder
 from clinometer.tools.study.claims import verdicts
 from clinometer.train.run import json_file
 
@@ -85,7 +86,10 @@ def build(
         )
     judgement = verdicts.of_folder(directory, runs, rows)
     study = study_fit.of_rows(rows, mixed)
-    findings = findings_lib.find(study, judgement.margin)
+    margin = judgement.margin
+    if margin is None:
+        margin = folder.margin(directory)
+    findings = findings_lib.find(study, margin)
     fits = analysis.fit_all(rows, study, mixed)
     lost = records.lost_runs(directory)
     by_name = {run.name: run for run in runs}

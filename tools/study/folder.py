@@ -9,6 +9,7 @@ import pathlib
 from typing import Any
 
 from clinometer.kernels.options import ranges
+from clinometer.tools.inference import outcomes
 from clinometer.tools.report import records
 from clinometer.tools.study import errors
 from clinometer.train import config as config_lib
@@ -114,6 +115,24 @@ def write_settings(
         "passes": {**planned(out), **passes},
     }
     json_file.write(out / SETTINGS, contents)
+
+
+def margin(out: pathlib.Path) -> float | None:
+    """Returns the margin in nats that a study's folder was made with, if any.
+
+    Raises:
+        StudyError: study.json cannot be read, or the margin is no number above 0.
+    """
+    path = out / SETTINGS
+    if not path.is_file():
+        return None
+    try:
+        value = json_file.read_object(path).get("settings", {}).get("design.margin")
+        if value is not None:
+            outcomes.check_margin(value)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise errors.StudyError(f"{path}: cannot be read ({error})") from error
+    return value
 
 
 def planned(out: pathlib.Path) -> dict[str, int]:

@@ -44,7 +44,8 @@ def main(argv: list[str]) -> int:
         devices.check()
         runs = _plan(options)
         if options.power:
-            return power.run(options, runs)
+            claims = _claims(options)
+            return power.run(options, runs, claims and claims.margin)
         if options.tune:
             with folder.locked(options.out) as lock:
                 return tune.tune(options, runs, _store(options), command, lock)
@@ -233,12 +234,19 @@ def _plan(options: argparse.Namespace) -> list[plan.PlannedRun]:
 
 
 def _claims(options: argparse.Namespace) -> claims_file.ClaimsFile | None:
-    if options.study.claims is None:
+    study = options.study
+    if study.claims is None:
         return None
     try:
-        return claims_file.run(claims_file.read(options.study.claims))
+        claims = claims_file.run(claims_file.read(study.claims))
     except claims_errors.ClaimsError as error:
         raise train_errors.ConfigError(f"config.claims: {error}") from error
+    if study.margin is not None and claims.margin not in (None, study.margin):
+        raise train_errors.ConfigError(
+            f"config.design.margin: got {study.margin}, but MARGIN_NATS in "
+            f"{study.claims} is {claims.margin}; accepted: one margin, or none here"
+        )
+    return claims
 
 
 def _copy_claims(claims: claims_file.ClaimsFile, out: pathlib.Path) -> None:

@@ -1,6 +1,7 @@
 """Tests that the report is reproducible byte for byte and that its HTML is valid."""
 
 import html.parser
+import json
 import os
 import pathlib
 import re
@@ -250,6 +251,10 @@ def test_several_architectures_in_common_orders(tmp_path, monkeypatch, names):
     assert text.count("change of sign between the ends</td>") == len(names) - 1
     # Gains over ranges of their own are not put side by side as headlines.
     assert 'class="headline"' not in text
+    settings = {"settings": {"design.margin": 0.027}}
+    (tmp_path / "study.json").write_text(json.dumps(settings))
+    text = _checked(tmp_path)
+    assert "Margin, committed before the runs: 0.0270 nats" in text
 
 
 def test_claims_lead_the_page(tmp_path):

@@ -53,6 +53,21 @@ def test_other_settings_are_refused_by_name(tmp_path):
         folder.planned(tmp_path)
 
 
+def test_the_margin_is_a_setting(tmp_path):
+    assert folder.margin(tmp_path) is None
+    for settings, expected in (({}, None), ({"design.margin": 0.03}, 0.03)):
+        folder.write_settings(tmp_path, "clinometer study", settings, {})
+        assert folder.margin(tmp_path) == expected
+    with pytest.raises(errors.StudyError, match="design.margin = 0.03; this one has 0"):
+        folder.check_settings(tmp_path, {"design.margin": 0.02})
+    for value in (-1, "wide"):
+        folder.write_settings(
+            tmp_path, "clinometer study", {"design.margin": value}, {}
+        )
+        with pytest.raises(errors.StudyError, match="study.json: cannot be read"):
+            folder.margin(tmp_path)
+
+
 @pytest.mark.parametrize("status", ["running", "finished", "stopped", "failed"])
 def test_finished_means_finished(tmp_path, status):
     run = tmp_path / "run"

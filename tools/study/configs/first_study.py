@@ -44,6 +44,7 @@ def get_config() -> config_dict.ConfigDict:
     config.protocol.batch_size = 4
     config.protocol.encoder_length = 128
     config.protocol.dtype = "float32"
+    config.power.held_out = "transformer-DM256-NH16-FF1024-PI"
     config.downstream.mixture = ""  # No probe is known to be precise at these sizes.
     return config
 

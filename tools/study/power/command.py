@@ -12,19 +12,24 @@ from clinometer.tools.study.power import text
 from clinometer.train import exit_codes
 
 
-def run(options: argparse.Namespace, runs: Sequence[plan.PlannedRun]) -> int:
+def run(
+    options: argparse.Namespace,
+    runs: Sequence[plan.PlannedRun],
+    margin: float | None,
+) -> int:
     """Simulates a study and prints what it could detect; returns the exit code.
 
     Args:
         options: of the command.
         runs: the planned runs, by canonical names.
+        margin: the margin of the file of claims, nats, if it has one.
 
     Raises:
         ConfigError, InferenceError, RecordError, FitError: see `inputs.make`.
     """
     settings = options.study.power
     try:
-        made = inputs_lib.make(options, runs)
+        made = inputs_lib.make(options, runs, margin)
         with progress_lib.Progress("power", settings.draws, "studies") as progress:
             progress.update(0, 0)
             found = power.simulate(

@@ -1,6 +1,7 @@
 """Makes the inputs of the simulation from a study's configuration, and says them."""
 
 import argparse
+import collections
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -13,14 +14,15 @@ from clinometer.tools.fit import power_law
 from clinometer.tools.inference import design as design_lib
 from clinometer.tools.inference import power
 from clinometer.tools.inference import power_measures
+from clinometer.tools.report import findings
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
 from clinometer.tools.study import shapes
 from clinometer.tools.study.power import pilot as pilot_lib
 from clinometer.train import errors
 
-VANILLA = "transformer"
 MARGIN_OF_GAIN = 0.1  # The margin, where none is given, as a share of the gain.
+_REFERENCE = findings.REFERENCE
 _LEAST_POINTS = 4  # Of a power law with a floor.
 
 
@@ -49,12 +51,17 @@ class Inputs:
     told: tuple[str, ...]
 
 
-def make(options: argparse.Namespace, runs: Sequence[plan.PlannedRun]) -> Inputs:
+def make(
+    options: argparse.Namespace,
+    runs: Sequence[plan.PlannedRun],
+    of_claims: float | None = None,
+) -> Inputs:
     """Makes the inputs.
 
     Args:
         options: of the command.
         runs: the planned runs, by canonical names.
+        of_claims: the margin of the file of claims, nats, if it has one.
 
     Raises:
         ConfigError: a field of the configuration cannot be used.
@@ -64,7 +71,7 @@ def make(options: argparse.Namespace, runs: Sequence[plan.PlannedRun]) -> Inputs
     """
     study, settings = options.study, options.study.power
     design = _design(options, runs)
-    reference = VANILLA if VANILLA in design.architectures else None
+    reference = _REFERENCE if _REFERENCE in design.architectures else None
     told = [
         f"design: {len(design.architectures)} architectures, {len(runs)} runs, "
         f"{len(design.orders)} orders of the data, "
@@ -72,7 +79,7 @@ def make(options: argparse.Namespace, runs: Sequence[plan.PlannedRun]) -> Inputs
     ]
     pilot = None
     if settings.pilot is not None:
-        pilot = pilot_lib.read(settings.pilot, VANILLA, study.protocol)
+        pilot = pilot_lib.read(settings.pilot, _REFERENCE, study.protocol)
         told.append(_told_pilot(settings.pilot, pilot))
     curve, words = _curve(options, pilot)
     spanned = design.flops_of(design.cells_of(reference or design.architectures[0]))
@@ -89,7 +96,7 @@ def make(options: argparse.Namespace, runs: Sequence[plan.PlannedRun]) -> Inputs
         f"ln(sd^2) changes by {settings.sd_slope:g} per unit of ln(d_model) "
         "(config.power.sd_slope)"
     )
-    margin, words = _margin(study.margin, pilot, at_sizes)
+    margin, words = _margin(study.margin or of_claims, pilot, at_sizes)
     told.append(f"margin: {margin:.4f} nats, {words}")
     return Inputs(
         design=design,
@@ -110,6 +117,12 @@ def _design(
     models = {run.model for run in runs}
     flops = {model: _training_flops(options, model) for model in models}
     found = {model: shapes.of(model) for model in models}
+    of_width = collections.Counter((s.architecture, s.width) for s in found.values())
+    ambiguous = {
+        model
+        for model, shape in found.items()
+        if of_width[shape.architecture, shape.width] > 1
+    }
     planned = [
         design_lib.Run(
             name=run.name,
@@ -119,6 +132,7 @@ def _design(
             initialisation=str(run.seed),
             flops=flops[run.model],
             loss=1.0,  # Of no meaning.
+            size=run.model.partition("-")[2] if run.model in ambiguous else "",
         )
         for run in runs
     ]
@@ -208,7 +222,7 @@ def _told_pilot(folder: str, pilot: pilot_lib.Pilot) -> str:
         by_width = f" (by width: {each})"
     left_out = f"; without {', '.join(pilot.left_out)}" if pilot.left_out else ""
     return (
-        f"pilot: {pilot.runs} runs of {folder}{left_out}; {VANILLA} gains "
+        f"pilot: {pilot.runs} runs of {folder}{left_out}; {_REFERENCE} gains "
         f"{pilot.gain:.4f} +- {pilot.gain_error:.4f} nats; sd {pilot.sd:.4f} "
         f"[{low:.4f}, {high:.4f}] with {pilot.degrees} degrees of freedom{by_width}"
     )
@@ -231,17 +245,17 @@ def _margin(
 ) -> tuple[float, str]:
     """Returns the margin and where it is from."""
     if given is not None:
-        return given, "config.design.margin"
+        return given, "committed beforehand"
     gain, whose = float(at_sizes[0] - at_sizes[-1]), "the curve's gain"
     if pilot is not None:
-        gain, whose = pilot.gain, f"{VANILLA}'s gain in the pilot"
+        gain, whose = pilot.gain, f"{_REFERENCE}'s gain in the pilot"
     if gain <= 0:
         raise errors.ConfigError(
             f"config.design.margin: must be given, since {whose} is {gain:.4f} nats"
         )
     return MARGIN_OF_GAIN * gain, (
-        f"{100 * MARGIN_OF_GAIN:.0f} % of {whose} (config.design.margin is none; set "
-        "it before the runs)"
+        f"{100 * MARGIN_OF_GAIN:.0f} % of {whose}; none is committed yet "
+        "(config.design.margin)"
     )
 
 
@@ -252,9 +266,9 @@ def _held_out(options: argparse.Namespace) -> power_measures.HeldOutSize | None:
         return None
     flops = _named_flops(options, "held_out", settings.held_out)
     shape = shapes.of(settings.held_out)
-    if shape.architecture != VANILLA:
+    if shape.architecture != _REFERENCE:
         raise errors.ConfigError(
             f"config.power.held_out: got {settings.held_out}, accepted: a size of "
-            f"{VANILLA}, from whose sizes it is predicted"
+            f"{_REFERENCE}, from whose sizes it is predicted"
         )
     return power_measures.HeldOutSize(shape.width, flops, settings.held_out_runs)

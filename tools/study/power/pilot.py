@@ -16,6 +16,7 @@ from clinometer.tools.inference import variance
 from clinometer.tools.report import copies
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import study_fit
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.train import errors
 from clinometer.train.run import recorded_config
@@ -94,7 +95,7 @@ def read(folder: str, reference: str, protocol: protocol_lib.Protocol) -> Pilot:
                 f"config.power.pilot: {folder} was trained with {field} = {theirs!r}; "
                 f"this study has {ours!r}. A pilot must have the study's protocol"
             )
-    design, losses = design_lib.from_runs([_inference_run(row) for row in finished])
+    design, losses = design_lib.from_runs([study_fit.as_run(row) for row in finished])
     cells = design.check_sizes(reference, 2, "the gain of a pilot")
     fitted = linear_model.fit(design, losses)
     gain = contrasts.estimate(fitted, contrasts.own_gain(design, reference)[np.newaxis])
@@ -124,16 +125,4 @@ def read(folder: str, reference: str, protocol: protocol_lib.Protocol) -> Pilot:
         losses=fitted.means[cells],
         gain=float(gain.value[0]),
         gain_error=float(gain.standard_error[0]),
-    )
-
-
-def _inference_run(row: rows_lib.Row) -> design_lib.Run:
-    return design_lib.Run(
-        name=row["run"],
-        architecture=row["architecture"],
-        width=row["d_model"],
-        order=str(row["data_order"]),
-        initialisation=str(row["seed"]),
-        flops=row["training_flops"],
-        loss=row["validation_loss_nats"],
     )

@@ -10,8 +10,6 @@ _SMALL = (
     "--power",
     "--archs=transformer glu",
     "--config.power.draws=100",
-    "--config.design.seeds=()",
-    "--config.design.replicate=()",
     "--config.design.orders=(2,1,1,2)",
 )
 
@@ -58,6 +56,16 @@ def test_what_cannot_be_simulated_is_said(capsys, argv, code, words):
     except SystemExit as stopped:
         assert stopped.code == code
     assert words in capsys.readouterr().err
+
+
+def test_the_margin_of_the_claims_is_used_and_no_other(tmp_path, capsys):
+    claims = tmp_path / "claims.py"
+    claims.write_text("MARGIN_NATS = 0.031\ndef get_claims():\n    return []\n")
+    given = (*_SMALL, f"--config.claims={claims}")
+    out = _said(capsys, *given).out
+    assert "margin: 0.0310 nats, committed beforehand" in out
+    assert main.main([*given, "--config.design.margin=0.02"]) == 2
+    assert "design.margin: got 0.02, but MARGIN_NATS" in capsys.readouterr().err
 
 
 def test_a_folder_without_pilot_runs_is_refused(tmp_path, capsys):

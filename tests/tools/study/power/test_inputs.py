@@ -7,15 +7,10 @@ from scipy import optimize
 from clinometer.tests.tools.inference import studies
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tests.tools.study.power import example_pilot
-from clinometer.tools.inference import errors as inference_errors
 from clinometer.tools.study import options as options_lib
 from clinometer.tools.study.power import inputs
 from clinometer.train import errors
 
-_ORDERS = (
-    "--config.design.seeds=()",
-    "--config.design.replicate=()",
-)
 _LADDER = "--sizes=DM16-NH1-FF64-PI pico DM64-NH4-FF256-PI milli"
 
 
@@ -25,9 +20,7 @@ def _make(*argv):
 
 
 def test_the_first_study_s_design_and_costs():
-    made = _make(
-        "--archs=transformer mos", _LADDER, *_ORDERS, "--config.design.orders=(6,2,1,3)"
-    )
+    made = _make("--archs=transformer mos", _LADDER, "--config.design.orders=(6,2,1,3)")
     assert made.reference == "transformer"
     assert made.design.orders == ("1", "2", "3", "4", "5", "6")
     np.testing.assert_array_equal(made.design.counts, [6, 2, 1, 3] * 2)
@@ -41,7 +34,8 @@ def test_the_first_study_s_design_and_costs():
 
 
 def test_seeds_are_initialisations_in_one_order():
-    made = _make("--archs=glu", "--seeds=0 1", "--replicate=2 3")
+    argv = ("--seeds=0 1", "--replicate=2 3")
+    made = _make("--archs=glu", "--config.design.orders=()", *argv)
     assert made.reference is None and len(made.design.orders) == 1
     np.testing.assert_array_equal(made.design.counts, [4, 2, 2, 2])
 
@@ -61,6 +55,8 @@ def test_the_curve_is_a_power_law_through_the_losses():
     assert f"it gains {gain:.3f} nats" in made.told[1]
     assert made.told[-1].startswith("margin: 0.0271 nats, 10 % of the curve's gain")
     assert _make("--config.design.margin=0.04").margin == 0.04
+    options = options_lib.parse(["--power"])
+    assert inputs.make(options, options.study.runs, 0.05).margin == 0.05
 
 
 def test_the_sd_is_that_of_the_middle():
@@ -136,6 +132,6 @@ def test_unusable_fields_are_named(argv, words):
         _make(*argv)
 
 
-def test_two_models_of_one_width_are_no_cell():
-    with pytest.raises(inference_errors.InferenceError, match="both transformer d32"):
-        _make("--sizes=pico NL4-pico")
+def test_two_models_of_one_width_are_cells_of_their_own():
+    made = _make("--sizes=pico NL4-pico milli")
+    assert [cell.name for cell in made.design.cells] == ["pico", "NL4-pico", "d128"]
