@@ -18,9 +18,9 @@ from clinometer.tools.study import options as options_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import record_folder
 from clinometer.tools.study import runner
+from clinometer.tools.study import summary
 from clinometer.tools.study import sweep
 from clinometer.tools.study.claims import file as claims_file
-from clinometer.tools.study.claims import verdicts
 from clinometer.train import config as config_lib
 
 _HOME = "/srv/someone/secret place"
@@ -38,7 +38,7 @@ def _record(*args, **changes):
     record["config"]["study"] = {
         "role": "final",
         "pass_number": 1,
-        "claims": claims_file.load(example_claims.PATH).sha256,
+        "claims": claims_file.read(example_claims.PATH).sha256,
     }
     record["config"]["data"] |= {"store": f"{_HOME}/store-1", "order": 1}
     record["config"]["initial"] = {"run": f"{_HOME}/runs/a", "step": None}
@@ -100,28 +100,32 @@ def test_only_numbers_are_kept(options, tmp_path):
 
 def _report(folder):
     report = build.build(folder, folder.parent / f"report of {folder.name}")
-    judged = verdicts.of_folder(folder, records.load_runs(folder), report.rows)
     tables = [report.page.with_name(f"{t}.csv") for t in ("runs", "downstream")]
     rows = [table.read_text() for table in tables]
-    return rows, report.fits, judged, report.page.read_text()
+    return rows, report, report.page.read_text()
 
 
 def test_the_report_over_the_records_is_the_same(options, tmp_path):
     record = _record("pico", 1, status="failed", error="DivergedError: step 3: nan")
     run = options.out / "runs" / "transformer-pico-s1"
     synthetic_study.write_run(run, record)
+    for size in ("nano", "milli"):
+        run = options.out / "runs" / f"transformer-{size}-s1"
+        synthetic_study.write_run(run, _record(size, 1))
+        synthetic_study.write_finetuning(run, {"cloze": (41.0, 2.0)})
     record_folder.keep_all(options)
-    rows, fits, judged, page = _report(options.out)
-    again, fits_again, judged_again, page_again = _report(tmp_path / "kept")
+    rows, report, page = _report(options.out)
+    again, report_again, page_again = _report(tmp_path / "kept")
     # Only the path in the flags differs.
     assert [r.replace("/srv/someone/dump", "dump") for r in rows] == again
-    assert [(fit.fit, fit.variants) for fit in fits] == [
-        (fit.fit, fit.variants) for fit in fits_again
-    ]
-    told = [(one.claim.name, one.verdict) for one in judged]
-    assert told == [(one.claim.name, one.verdict) for one in judged_again]
+    assert repr(report.findings) == repr(report_again.findings)
+    lines = [[repr(fit.line) for fit in one.fits] for one in (report, report_again)]
+    assert lines[0] == lines[1]
+    assert report.findings.gains and any(fit.line for fit in report.fits)
+    told = [(one.claim.name, one.verdict) for one in report.claims]
+    assert told == [(one.claim.name, one.verdict) for one in report_again.claims]
     assert {verdict.outcome for _, verdict in told} == {"undecided"}
-    lost = "4 of 4 finished runs have only a record, without a log"
+    lost = "6 of 6 finished runs have only a record, without a log"
     assert (page.count(lost), page_again.count(lost)) == (0, 1)
 
 
@@ -252,7 +256,8 @@ def trained(monkeypatch):
     corpus = {"corpus_hash": "0" * 64, "vocabulary_sha256": "beef"}
     monkeypatch.setattr(phases, "corpus_of", lambda store: corpus)
     monkeypatch.setattr(carrying, "carry_out", carry_out)
-    monkeypatch.setattr(build, "build", lambda out: build.Report(out, out, [], []))
+    monkeypatch.setattr(build, "build", lambda out: None)
+    monkeypatch.setattr(summary, "render", lambda report: "")
     return names
 
 

@@ -1,5 +1,6 @@
 """The runs that a claim is judged by."""
 
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -41,11 +42,17 @@ class Run:
     inference: design_lib.Run | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Runs:
-    """A list of runs."""
+    """A list of runs.
+
+    Attributes:
+        runs: the runs.
+        parts: name -> a part of the study, whose runs are not among `runs`.
+    """
 
     runs: Sequence[Run]
+    parts: Mapping[str, "Part"] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         """Returns the number of runs, those that diverged included."""
@@ -67,7 +74,7 @@ class Runs:
         Args:
             **fields: such as `architecture="transformer", width=16`.
         """
-        return Runs(
+        return self._with(
             [
                 run
                 for run in self.runs
@@ -78,7 +85,39 @@ class Runs:
     def without_diverged(self) -> "Runs":
         """Returns the runs of the architectures none of whose runs diverged."""
         lost = {run.architecture for run in self.runs if run.diverged}
-        return Runs([run for run in self.runs if run.architecture not in lost])
+        return self._with([run for run in self.runs if run.architecture not in lost])
+
+    def part(self, name: str, differs: Collection[str]) -> "Runs":
+        """Returns the runs of a part of the study.
+
+        Args:
+            name: its folder's name.
+            differs: the conditions, columns of `fit/comparable.py`, in which its runs
+                may differ from those of the study; in one at least they must, unless
+                it is empty.
+
+        Raises:
+            UndecidableError: no pass of the part is complete, or its runs differ from
+                those of the study in other conditions.
+        """
+        part = self.parts.get(name)
+        if part is None or not part.runs.runs:
+            raise UndecidableError(f"the part {name} has no complete pass")
+        wrong = sorted(part.differs - set(differs))
+        if wrong:
+            raise UndecidableError(
+                f"the runs of the part {name} differ from the study's in "
+                f"{', '.join(wrong)}"
+            )
+        if differs and not part.differs:
+            raise UndecidableError(
+                f"the runs of the part {name} do not differ from the study's in any of "
+                f"{', '.join(differs)}"
+            )
+        return part.runs
+
+    def _with(self, runs: Sequence[Run]) -> "Runs":
+        return dataclasses.replace(self, runs=runs)
 
     def design(self) -> tuple[design_lib.Design, np.ndarray]:
         """Returns the runs as a design and its losses, for `tools/inference`.
@@ -117,3 +156,16 @@ class Runs:
         if missing:
             raise UndecidableError(f"{', '.join(missing)}: no {metric}")
         return [float(run.values[metric]) for run in self.runs]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a study: some of its models under another condition.
+
+    Attributes:
+        runs: its final runs of its complete passes.
+        differs: columns of `fit/comparable.py` in which they differ from the study's.
+    """
+
+    runs: Runs
+    differs: frozenset[str]

@@ -6,15 +6,21 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from clinometer.tools.fit import comparable
 from clinometer.tools.inference import errors as inference_errors
+from clinometer.tools.report import copies
 from clinometer.tools.report import records
+from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import study_fit
 from clinometer.tools.study import passes
 from clinometer.tools.study.claims import claim as claim_lib
 from clinometer.tools.study.claims import errors
 from clinometer.tools.study.claims import file as file_lib
 from clinometer.tools.study.claims import observed
+from clinometer.train.run import record as run_record
 from clinometer.train.run import recorded_config
+
+PARTS = "parts"  # The folder of a study's parts, each a study's folder.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +108,8 @@ def of_folder(
     """Judges the claims of a study's folder.
 
     They use the final runs of the complete passes. The folder's file of claims is code:
-    it is run only if its hash is the one in the records of the final runs.
+    it is run only if its hash is the one in the records of the final runs. A folder in
+    `parts/` is a part of a study, which is judged in the study's folder.
 
     Args:
         directory: the study's folder, with a copy of the claims if it has any.
@@ -111,6 +118,7 @@ def of_folder(
 
     Raises:
         ClaimsError: see `judge`, `file.read`, `file.run` and `file.check_runs`.
+        RecordError: a record of a part cannot be read.
         StudyError: study.json, which has the passes, cannot be read.
     """
     path = directory / file_lib.FILE_NAME
@@ -120,10 +128,52 @@ def of_folder(
             return Judgement()
         told = f"{file_lib.FILE_NAME} is not used: no final run was made for it"
         return Judgement(warnings=(told,))
+    if directory.resolve().parent.name == PARTS:
+        told = (
+            "this is a part of a study; its runs decide no claims alone, but in the "
+            "report of the study's folder"
+        )
+        return Judgement(warnings=(told,))
     claims = file_lib.run(source)
+    used = _used(directory, runs, rows)
+    parts = {
+        path.name: _part(path, source, rows)
+        for path in sorted(directory.glob(f"{PARTS}/*"))
+        if any(path.glob(f"runs/*/{run_record.FILE_NAME}"))
+    }
+    judged = judge(claims, observed.Runs(used, parts))
+    return Judgement(tuple(judged), claims.margin)
+
+
+def _part(
+    directory: pathlib.Path,
+    source: file_lib.Source,
+    study_rows: Sequence[Mapping[str, Any]],
+) -> observed.Part:
+    """Reads a part of a study; `study_rows` is the table of the study's own runs."""
+    runs = records.load_runs(directory)
+    file_lib.check_runs(runs, source)
+    rows = copies.mark([rows_lib.make_row(run) for run in runs])
+    used = _used(directory, runs, rows)
+    names = {run.name for run in used}
+    compared = [*study_rows, *(row for row in rows if row["run"] in names)]
+    finished = [row for row in compared if row["status"] == "finished"]
+    scopes = (comparable.Scope.ALL, comparable.Scope.MODEL)
+    found = comparable.differences(finished, scopes)
+    return observed.Part(
+        observed.Runs(used), frozenset(one.field.column for one in found)
+    )
+
+
+def _used(
+    directory: pathlib.Path,
+    runs: Sequence[records.Run],
+    rows: Sequence[Mapping[str, Any]],
+) -> list[observed.Run]:
+    """Returns the final runs of the complete passes, each once."""
     by_name = {row["run"]: row for row in rows}
     complete = passes.of_folder(directory).complete
-    used = [
+    return [
         observe(run, by_name[run.name])
         for run in runs
         if run.record.study.role == recorded_config.FINAL
@@ -131,7 +181,6 @@ def of_folder(
         and (run.record.study.pass_number or 0) <= complete
         and by_name[run.name]["copy_of"] is None
     ]
-    return Judgement(tuple(judge(claims, observed.Runs(used))), claims.margin)
 
 
 def observe(run: records.Run, row: Mapping[str, Any]) -> observed.Run:

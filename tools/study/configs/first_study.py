@@ -1,13 +1,14 @@
 """The first published study: twelve architectures at four laptop sizes.
 
 Each architecture has its own tuned learning rates. The orders of the data are shared by
-all of them, and vanilla has three initializations in each. The other `first_study_*.py`
-are its pilot and its parts, which are studies of their own with some of its settings
-changed.
+all of them, and vanilla has three initializations in each. `first_study_claims.py` says
+what the study is to decide. The other `first_study_*.py` are its pilot and its parts,
+which are studies of their own with some of its settings changed.
 """
 
 from ml_collections import config_dict
 
+from clinometer.tools.study.configs import first_study_claims
 from clinometer.tools.study.configs import study
 
 ARCHITECTURES = (
@@ -35,6 +36,7 @@ def get_config() -> config_dict.ConfigDict:
     config = study.get_config()
     config.architectures = ARCHITECTURES
     config.sizes = SIZES
+    config.claims = first_study_claims.__file__
     config.design.orders = (6, 2, 1, 3)
     with config.unlocked():
         config.design.by_architecture.transformer = {"initializations": 3}

@@ -156,6 +156,51 @@ def test_a_claim_reaches_the_inference(study):
     assert judgement.margin == 0.027
 
 
+_READS_A_PART = """
+from clinometer.tools.study.claims import claim
+def loss(runs):
+    (loss,) = runs.part("long", ("train_steps",)).column("validation_loss_nats")
+    numbers = {"loss": loss, "runs of the study": len(runs)}
+    return claim.Verdict(claim.Outcome.SUPPORTED, numbers)
+def get_claims():
+    return [claim.Claim("loss", "a longer run", loss)]
+"""
+
+
+def test_a_claim_reads_the_parts_of_a_study(study):
+    (study / "claims.py").write_text(_READS_A_PART)
+    for size, seed, number in (("pico", 0, 1), ("milli", 0, 1), ("pico", 1, 2)):
+        _write(study, size, seed, number)
+    verdict = _judged(study)["loss"].verdict
+    assert verdict.reason == "the part long has no complete pass"
+    part = study / "parts" / "long"
+    part.mkdir(parents=True)
+    shutil.copy(study / "claims.py", part)
+    changes = {"config__train_steps": 900, "metrics__validation/loss": 3.25}
+    _write(part, "pico", 0, 1, **changes)
+    _write(part, "pico", 1, 2, **changes)
+    passes = {"transformer-pico-s0": 1, "transformer-pico-s1": 2}
+    passes["transformer-milli-s1"] = 2
+    (part / "study.json").write_text(json.dumps({"passes": passes}))
+    # Only its complete pass counts, and the study's runs stay apart.
+    verdict = _judged(study)["loss"].verdict
+    assert verdict.numbers == {"loss": 3.25, "runs of the study": 2}
+    # Alone, the part decides nothing.
+    judgement = _judgement(part)
+    assert not judgement.claims
+    assert "this is a part of a study" in judgement.warnings[0]
+    # It differs in the number of steps only, and must.
+    _write(part, "pico", 0, 1, **changes, config__data={"noise_density": 0.3})
+    assert "in noise_density" in _judged(study)["loss"].verdict.reason
+    _write(part, "pico", 0, 1)
+    assert "do not differ from the study's in" in _judged(study)["loss"].verdict.reason
+    # Its final runs are made for the same claims.
+    (part / "claims.py").write_text(f"{_READS_A_PART}# Changed.")
+    _write(part, "pico", 0, 1, **changes)
+    with pytest.raises(errors.ClaimsError, match="was made for claims"):
+        _judged(study)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
