@@ -1,9 +1,9 @@
 """Keeps the numbers of a study in a second folder, such as one under version control.
 
-The folder has the layout of OUT: `study.json`, `claims.py`, `rates.json` and the
-records of the runs that are over. It holds no checkpoints, texts or logs, and of each
-path only the last part, so it can be published. A study continues from it on another
-machine.
+The folder has the layout of OUT: `study.json`, `claims.py`, `rates.json`, and the
+records of the runs that are over with the losses of their validation rows and the
+scores of their items. It holds no checkpoints, texts or logs, and of each path only the
+last part, so it can be published. A study continues from it on another machine.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from clinometer.tools.study.claims import file as claims_file
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
 from clinometer.train.run import record as run_record
+from clinometer.train.run import validation_rows
 
 _RUNS = "runs"
 # A fine-tuning comes before its run, whose record says that all is there.
@@ -29,6 +30,8 @@ _RECORDS = (
     f"{run_directory.FINETUNINGS}/{phases.FINETUNING}/{run_record.FILE_NAME}",
     run_record.FILE_NAME,
 )
+# The numbers beside each record: validation losses by row, and scores by item.
+_NUMBERS = (validation_rows.FILE_NAME, "predictions/*/*.npz")
 _PATHS = {"data.store", "data.folder", "initial.run"} | {
     f"config.{field}" for field in ("data.store", "data.folder", "initial.run")
 }
@@ -56,6 +59,7 @@ def restore(options: argparse.Namespace) -> int:
     for run in _runs(kept):
         missing = [n for n in _RECORDS if _is_missing(kept / run / n, out / run / n)]
         for name in missing:
+            _copy_numbers((kept / run / name).parent, (out / run / name).parent)
             _write(out / run / name, _text(kept / run / name))
         restored += run_record.FILE_NAME in missing
     settings = kept / folder.SETTINGS
@@ -90,6 +94,7 @@ def keep_run(options: argparse.Namespace, work: pathlib.Path) -> None:
         return
     for name in _RECORDS if _is_over(tuning) else _RECORDS[1:]:
         contents = json_file.read_object(out / run / name, strict=False)
+        _copy_numbers((out / run / name).parent, (kept / run / name).parent)
         _write(kept / run / name, _json(stripped(contents)))
 
 
@@ -172,6 +177,16 @@ def _is_over(record: run_record.Record | None) -> bool:
 
 def _text(path: pathlib.Path) -> str:
     return path.read_bytes().decode("utf-8")  # The hash of the claims is of all bytes.
+
+
+def _copy_numbers(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copies the numbers beside a record, unless they are there already."""
+    for pattern in _NUMBERS:
+        for path in sorted(source.glob(pattern)):
+            place, content = target / path.relative_to(source), path.read_bytes()
+            if not place.is_file() or place.read_bytes() != content:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                outputs.write_bytes(place, content)
 
 
 def _json(contents: Mapping[str, Any]) -> str:

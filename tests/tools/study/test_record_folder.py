@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from clinometer.tests.tools.report import synthetic_study
@@ -22,6 +23,8 @@ from clinometer.tools.study import summary
 from clinometer.tools.study import sweep
 from clinometer.tools.study.claims import file as claims_file
 from clinometer.train import config as config_lib
+from clinometer.train.run import directory as run_directory
+from clinometer.train.run import validation_rows
 
 _HOME = "/srv/someone/secret place"
 _MIXTURE = "cloze"
@@ -127,6 +130,31 @@ def test_the_report_over_the_records_is_the_same(options, tmp_path):
     assert {verdict.outcome for _, verdict in told} == {"undecided"}
     lost = "6 of 6 finished runs have only a record, without a log"
     assert (page.count(lost), page_again.count(lost)) == (0, 1)
+
+
+def test_rows_and_items_are_kept_and_restored(options, tmp_path):
+    """Without them, the errors of downstream scores would be lost."""
+    run = options.out / "runs" / "transformer-pico-s0"
+    shutil.rmtree(run / "finetune")
+    right = np.arange(50) % 3 > 0
+    synthetic_study.write_finetuning(run, {}, items={"cloze": right})
+    run_directory.RunDirectory(run).write_validation_rows(
+        validation_rows.ValidationRows(
+            600, np.arange(3, dtype=np.uint64), np.ones(3), np.ones(3, np.int64)
+        )
+    )
+    record_folder.keep_all(options)
+    name = "runs/transformer-pico-s0"
+    files = (
+        f"{name}/validation_rows.npz",
+        f"{name}/finetune/study/predictions/80/cloze.npz",
+    )
+    other = _options(tmp_path, out="other")
+    record_folder.restore(other)
+    for file in files:
+        expected = (options.out / file).read_bytes()
+        assert (tmp_path / "kept" / file).read_bytes() == expected
+        assert (other.out / file).read_bytes() == expected
 
 
 def test_what_is_not_over_is_not_kept(options, tmp_path):
