@@ -12,9 +12,10 @@ from clinometer.train.downstream import crossed
 CAPTION = (
     "Score after fine-tuning, in percent, against the validation loss before "
     "fine-tuning (lower losses to the right). Error bars: 95 % interval of the "
-    "evaluation set’s sampling for each trained model, without the error between "
-    "seeds. Dashed lines: majority-class baseline, the score of always predicting the "
-    "most common target of the training set."
+    "evaluation set’s sampling for each trained model, and of the fine-tunings’ seeds "
+    "if there are several, without the error between pretrained runs. Dashed lines: "
+    "majority-class baseline, the score of always predicting the most common target "
+    "of the training set."
 )
 CAPTION_BY_STEP = (
     "The same scores, fine-tuned from several checkpoints of the pretraining."
@@ -29,7 +30,7 @@ _CELLS = (
 _DIFFERENCES = (
     "Differences are paired by example. Their 95 % intervals, over other seeds and "
     "other examples, are not adjusted for the number of comparisons; (a, b) is over "
-    f"other examples for two trained models only, {crossed.UNKNOWN_SEEDS}, and "
+    f"other examples for these trained models only, {crossed.UNKNOWN_SEEDS}, and "
     "compares no architectures."
 )
 _ONE = (
