@@ -6,6 +6,7 @@ difference is one of plain means.
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from clinometer.models.counting import counts
 from clinometer.tests.tools.inference import studies
@@ -239,6 +240,11 @@ def test_changes_of_a_level(shift, noise, fixed_rate, second_text):
         # level has the variance of a cell's mean, of three runs and again of two.
         known = noise * np.sqrt(32 / 30 * (1 / 3 + 1 / 2))
         np.testing.assert_allclose(verdict.numbers["standard error"], known, rtol=0.03)
+        # In 30 degrees, for the first of three architectures.
+        quantiles = stats.t.ppf([1 - 0.05 / 6, 0.8], 30).sum()
+        np.testing.assert_allclose(
+            verdict.numbers["detectable change"], quantiles * known, rtol=0.05
+        )
         # The part's 16 cells leave one square each, in 16 - 1 degrees.
         ratio = np.sqrt(16 / 15 / (32 / 30))
         np.testing.assert_allclose(verdict.numbers["ratio of sd"], ratio, rtol=0.03)
