@@ -7,6 +7,7 @@ from typing import Any
 from clinometer.tools.fit import comparable
 from clinometer.tools.report import copies
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import selection
 
 # A change of the reference benchmark by more than this fraction is a warning.
 _DRIFT = 0.1
@@ -30,7 +31,10 @@ def warnings(
     Returns:
         A sentence for each warning.
     """
-    found = [f"{name} left no record and is left out of all fits" for name in lost]
+    found = []
+    if selection.all_are_pilots(rows):
+        found.append("the runs are a pilot's: they choose a design and decide no claim")
+    found += [f"{name} left no record and is left out of all fits" for name in lost]
     for row in rows:
         if row["status"] != "finished":
             why = f": {row['error']}" if row["error"] else ""

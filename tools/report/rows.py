@@ -16,8 +16,8 @@ sampling of the evaluation sets alone; the error between seeds is on the page. M
 values are empty.
 
 Runs may be compared if their `comparability_key` is equal; it is a hash of the columns
-that `fit/comparable.py` lists. `copy_of` names the run that a row repeats. Runs with a
-`role` other than final enter no fit.
+that `fit/comparable.py` lists. `copy_of` names the run that a row repeats. Runs with
+the `role` of a sweep enter no fit, and a pilot's none of other runs.
 """
 
 from collections.abc import Mapping

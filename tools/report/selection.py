@@ -11,9 +11,14 @@ def usable(rows: Sequence[rows_lib.Row]) -> list[rows_lib.Row]:
     """Returns the rows of the runs that a fit of the loss may use.
 
     They are finished, have a finite validation loss, repeat no other run and are no
-    pilot or sweep runs.
+    sweep runs. Pilot runs are used only where there are no others.
     """
     return [row for row in rows if why_left_out(row, rows) is None]
+
+
+def all_are_pilots(rows: Sequence[rows_lib.Row]) -> bool:
+    """Returns whether all runs are pilot runs."""
+    return all(row["role"] == recorded_config.PILOT for row in rows)
 
 
 def why_left_out(row: rows_lib.Row, rows: Sequence[rows_lib.Row]) -> str | None:
@@ -23,8 +28,10 @@ def why_left_out(row: rows_lib.Row, rows: Sequence[rows_lib.Row]) -> str | None:
         row: the run's row.
         rows: all rows of the table of runs.
     """
-    if row["role"] not in (None, recorded_config.FINAL):
-        return f"a {row['role']} run, which enters no fit"
+    if row["role"] == recorded_config.SWEEP:
+        return "a run of a sweep of learning rates, which enters no fit"
+    if row["role"] == recorded_config.PILOT and not all_are_pilots(rows):
+        return "a pilot run, which enters no fit of other runs"
     if row["status"] != "finished":
         return f"{row['status']} at step {row['step'] or 0} of {row['train_steps']}"
     if row["validation_loss_nats"] is None:

@@ -75,3 +75,11 @@ def test_runs_without_a_log_are_told_once(tmp_path):
             (run / "metrics.jsonl").unlink()
     (told,) = _warnings(tmp_path)
     assert told.startswith("2 of 3 finished runs have only a record, without a log")
+
+
+def test_a_pilot_is_called_one(tmp_path):
+    pilot = {"config__study": {"role": "pilot"}}
+    record = synthetic_study.record
+    (warning,) = _warnings(tmp_path / "pilot", record(**pilot), record("nano", **pilot))
+    assert warning == "the runs are a pilot's: they choose a design and decide no claim"
+    assert _warnings(tmp_path / "both", record(**pilot), record("nano")) == []

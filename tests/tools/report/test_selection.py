@@ -1,7 +1,5 @@
 """Tests which runs fits leave out, and why."""
 
-import pytest
-
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.report import selection
 
@@ -31,16 +29,25 @@ def test_each_reason(tmp_path):
     assert found["run3"] == "no finite validation loss"
 
 
-@pytest.mark.parametrize(
-    ("role", "why"),
-    [
-        ("final", None),
-        (None, None),
-        ("pilot", "a pilot run, which enters no fit"),
-        ("sweep", "a sweep run, which enters no fit"),
-    ],
-)
-def test_pilot_and_sweep_runs_enter_no_fit(tmp_path, role, why):
-    assert _left_out(
-        tmp_path, synthetic_study.record(config__study={"role": role})
-    ) == {"run0": why}
+def _with_roles(*roles):
+    return [
+        synthetic_study.record(seed=seed, config__study={"role": role})
+        for seed, role in enumerate(roles)
+    ]
+
+
+def test_pilot_and_sweep_runs_enter_no_fit_of_others(tmp_path):
+    found = _left_out(tmp_path, *_with_roles("final", "pilot", "sweep", None))
+    assert found == {
+        "run0": None,
+        "run1": "a pilot run, which enters no fit of other runs",
+        "run2": "a run of a sweep of learning rates, which enters no fit",
+        "run3": None,
+    }
+
+
+def test_a_pilot_has_fits_of_its_own(tmp_path):
+    assert _left_out(tmp_path, *_with_roles("pilot", "pilot")) == {
+        "run0": None,
+        "run1": None,
+    }
