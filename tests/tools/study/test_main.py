@@ -22,17 +22,19 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     assert main.main([*given, "--sizes", "PI nl4-na"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
-        "transformer-pico-s0",
-        "transformer-pico-s0 fine-tuning",
-        "transformer-pico-s1",
-        "transformer-pico-s1 fine-tuning",
-        "transformer-NL4-NA-s0",
-        "transformer-NL4-NA-s0 fine-tuning",
+        "transformer-pico-o1-s100",
+        "transformer-pico-o1-s100 fine-tuning",
+        "transformer-pico-o2-s200",
+        "transformer-pico-o2-s200 fine-tuning",
+        "transformer-NL4-NA-o1-s100",
+        "transformer-NL4-NA-o1-s100 fine-tuning",
+        "transformer-NL4-NA-o2-s200",
+        "transformer-NL4-NA-o2-s200 fine-tuning",
     ]
     assert "-m clinometer.train.main" in lines[0]
     assert "--config.schedule.learning_rate=0.006" in lines[0]
     assert "-m clinometer.train.downstream.finetune" in lines[1]
-    assert f"--from={out}/runs/transformer-pico-s0" in lines[1]
+    assert f"--from={out}/runs/transformer-pico-o1-s100" in lines[1]
     assert main.main([*given, "--downstream", ""]) == 0
     assert "finetune" not in capsys.readouterr().out
     assert not out.exists()
@@ -47,7 +49,7 @@ def test_without_a_tuned_rate_the_study_says_what_to_do(tmp_path, capsys):
         assert main.main([*argv, *more]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "--tune" in line and "--learning-rate X" in line
-        assert "transformer-pico" in line and "3000 steps" in line
+        assert "transformer-DM16-NH1-FF64-PI" in line and "3000 steps" in line
     assert not out.exists()
 
 

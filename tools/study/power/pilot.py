@@ -16,6 +16,7 @@ from clinometer.tools.inference import variance
 from clinometer.tools.report import copies
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import selection
 from clinometer.tools.report import study_fit
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.train import errors
@@ -74,13 +75,7 @@ def read(folder: str, reference: str, protocol: protocol_lib.Protocol) -> Pilot:
     loaded = records.load_runs(pathlib.Path(folder))
     pilots = [r for r in loaded if r.record.config.study.role == recorded_config.PILOT]
     rows = copies.mark([rows_lib.make_row(run) for run in pilots])
-    finished = [
-        row
-        for row in rows
-        if row["status"] == "finished"
-        and row["validation_loss_nats"] is not None
-        and row["copy_of"] is None
-    ]
+    finished = selection.usable(rows)
     if not finished:
         raise errors.ConfigError(
             f"config.power.pilot: {folder} holds no finished pilot run, only "
