@@ -165,7 +165,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--downstream",
         metavar="MIXTURE",
         help="tasks to fine-tune each run on after pretraining, in the form of "
-        '`clinometer finetune --mixture`; "" for none (default: three probes generated '
+        '`clinometer finetune --mixture`; "" for none (default: a probe generated '
         f'from the embedded corpus, "{usual.downstream.mixture}")',
     )
     add(

@@ -68,7 +68,7 @@ def test_fine_tuning_reads_its_part(model, packing, batch_size):
     flat = config_lib.flatten(config_lib.to_dict(config))
     expected = {
         "seed": 1,
-        "train_steps": 900,
+        "train_steps": 300,
         "model.dropout_rate": 0.0,
         "schedule.name": "constant",
         "schedule.learning_rate": 0.006,

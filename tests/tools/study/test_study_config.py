@@ -22,7 +22,7 @@ def test_the_default_is_complete():
     read = study_config.read(study.get_config())
     assert read.architectures == ("transformer",)
     assert read.role == "final" and not read.extrapolate
-    assert read.protocol.downstream.train_steps == 900
+    assert read.protocol.downstream.train_steps == 300
     assert {run.pass_number for run in read.runs} == {1, 2}
 
 

@@ -47,7 +47,7 @@ def get_config() -> config_dict.ConfigDict:
     config.protocol.encoder_length = 128
     config.protocol.dtype = "float32"
     config.power.held_out = "transformer-DM256-NH16-FF1024-PI"
-    config.downstream.mixture = ""  # No probe is known to be precise at these sizes.
+    config.downstream.mixture = "cloze"
     return config
 
 
@@ -55,6 +55,7 @@ def get_controls() -> config_dict.ConfigDict:
     """Returns the study reduced to `CONTROLS`, once in each of the first two orders."""
     config = get_config()
     config.architectures = CONTROLS
+    config.downstream.mixture = ""
     config.design.orders = (2,) * len(SIZES)
     with config.unlocked():
         config.design.by_architecture = config_dict.ConfigDict()

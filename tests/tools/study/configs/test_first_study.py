@@ -70,7 +70,7 @@ def test_the_protocol_of_the_study():
     protocol = study.protocol
     assert (protocol.train_steps, protocol.batch_size) == (3000, 4)
     assert (protocol.encoder_length, protocol.dtype) == (128, "float32")
-    assert protocol.downstream.mixture == ""
+    assert protocol.downstream.mixture == "cloze"
     assert study.learning_rate is None and not study.extrapolate
     for model in {run.model for run in study.runs}:
         assert shapes.of(model).layers == (2, 2)
@@ -100,6 +100,11 @@ def test_the_runs_of_a_part(part):
 
 
 def test_the_conditions_of_the_parts():
+    mixtures = [
+        study_config.read(part.get_config()).protocol.downstream.mixture
+        for part in (first_study, *_PARTS)
+    ]
+    assert mixtures == ["cloze", "", "", ""]
     rates = [study_config.read(p.get_config()).learning_rate for p in _PARTS]
     assert rates == [None, 0.006, None]
     extrapolated = [study_config.read(p.get_config()).extrapolate for p in _PARTS]
@@ -125,8 +130,9 @@ def test_a_dry_run_prints_the_runs(tmp_path, capsys, module):
         given += ["--rates", str(rates)]
     assert main.main(given) == 0
     lines = capsys.readouterr().out.splitlines()
+    tuned = ("", " fine-tuning") if study.protocol.downstream.mixture else ("",)
     assert [line.partition(":")[0] for line in lines] == [
-        run.name for run in study.runs
+        run.name + work for run in study.runs for work in tuned
     ]
     rate = {"0.006": "learning_rate=0.006"}.get(str(study.learning_rate), "rate_table=")
     assert all(rate in line for line in lines)
