@@ -18,6 +18,7 @@ from typing import Any
 
 from clinometer.data.mixtures import aggregates
 from clinometer.tools.report import records
+from clinometer.train.downstream import best_scores
 from clinometer.train.downstream import crossed
 from clinometer.train.downstream import item_scores
 from clinometer.train.run import directory as run_directory
@@ -40,7 +41,7 @@ _NEEDED = ("config.schedule.learning_rate", "config.data.mixture")
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningScore:
-    """The score of one task in one fine-tuning, at its best step.
+    """A score of one task in one fine-tuning, at the task's best step.
 
     Attributes:
         run: name of the pretrained run.
@@ -49,11 +50,13 @@ class FinetuningScore:
         finetuning: path of the fine-tuning below RUN/finetune.
         mixture: mixture that it was trained on.
         task: name of the task.
+        metric: `score`, by which the best step is chosen, or `likelihood`, that of the
+            right answer.
         score: in percent.
         standard_error: in percent, from the sampling of the evaluation set.
         low: low end of the 95 % interval of the same error.
         high: high end of this interval.
-        majority: majority-class baseline, in percent.
+        majority: majority-class baseline, in percent; None for a likelihood.
         best_step: fine-tuning step with the best score.
         pretraining_step: step of the checkpoint it started from; None if from scratch.
         learning_rate: of the fine-tuning.
@@ -70,6 +73,7 @@ class FinetuningScore:
     finetuning: str
     mixture: str
     task: str
+    metric: str
     score: float
     standard_error: float | None
     low: float | None
@@ -83,6 +87,11 @@ class FinetuningScore:
     protocol: str
     validation_loss_nats: float | None
     items: item_scores.ItemScores | None = dataclasses.field(compare=False, repr=False)
+
+    @property
+    def name(self) -> best_scores.Name:
+        """The task and the metric."""
+        return best_scores.Name(self.task, self.metric)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -153,7 +162,7 @@ def _scores(
     model = run.record.model
     tasks = record.data.tasks or {}
     settings, protocol = _settings(record)
-    scores = record.downstream.tasks if record.downstream else {}
+    scores = records.checked(lambda: best_scores.read(directory, record))
     return [
         FinetuningScore(
             run=run.name,
@@ -162,25 +171,24 @@ def _scores(
             finetuning=name,
             mixture=record.config.data.mixture,
             task=task,
-            score=found.best,
+            metric=metric,
+            score=found.value,
             standard_error=found.standard_error,
-            low=found.low,
-            high=found.high,
-            majority=tasks[task].majority if task in tasks else None,
-            best_step=found.best_step,
+            low=found.interval and found.interval[0],
+            high=found.interval and found.interval[1],
+            majority=tasks[task].majority
+            if task in tasks and metric == best_scores.SCORE
+            else None,
+            best_step=found.step,
             pretraining_step=record.initial.step if record.initial else None,
             learning_rate=record.config.schedule.learning_rate,
             seed=record.seed,
             settings=settings,
             protocol=protocol,
             validation_loss_nats=run.record.metrics.validation_loss,
-            items=records.checked(
-                lambda task=task, found=found: item_scores.of_run(
-                    directory, task, found.best_step, found.best
-                )
-            ),
+            items=found.items,
         )
-        for task, found in scores.items()
+        for (task, metric), found in scores.items()
     ]
 
 
@@ -232,13 +240,13 @@ def final(scores: Iterable[FinetuningScore]) -> list[FinetuningScore]:
 
 
 def groups(scores: Iterable[FinetuningScore]) -> list[list[FinetuningScore]]:
-    """Returns the scores of each task, run, checkpoint and setting, over seeds.
+    """Returns the scores of each name, run, checkpoint and setting, over seeds.
 
     Fine-tunings with other mixtures, rates or settings are not seeds of each other.
     """
     found: dict[tuple[Any, ...], list[FinetuningScore]] = {}
     for score in scores:
-        key = (score.run, score.pretraining_step, score.settings, score.task)
+        key = (score.run, score.pretraining_step, score.settings, score.name)
         found.setdefault(key, []).append(score)
     return list(found.values())
 
@@ -256,7 +264,7 @@ def mean(group: Sequence[FinetuningScore]) -> Mean:
 
 
 def cell(group: Sequence[FinetuningScore]) -> crossed.Cell:
-    """Returns the scores of one task for resampling, one seed per score."""
+    """Returns the scores of one name for resampling, one seed per score."""
     return item_scores.cell(
         group[0].task,
         [score.score for score in group],
@@ -305,7 +313,11 @@ def of_run(scores: Iterable[FinetuningScore], run: str, name: str) -> RunAverage
         run: name of the pretrained run.
         name: one of `shared_averages`.
     """
-    own = [score for score in scores if score.run == run]
+    own = [
+        score
+        for score in scores
+        if score.run == run and score.metric == best_scores.SCORE
+    ]
     if len({score.settings for score in own}) != 1:
         return None
     value, variance = 0.0, 0.0

@@ -15,6 +15,7 @@ import numpy as np
 from clinometer.tools.fit import comparable
 from clinometer.tools.report import downstream
 from clinometer.tools.report import rows as rows_lib
+from clinometer.train.downstream import best_scores
 from clinometer.train.downstream import crossed
 
 REFERENCE = "transformer"
@@ -35,8 +36,8 @@ class Cell:
         runs: names of the pretrained runs.
         seeds: number of seeds.
         of_finetuning: whether the seeds are those of fine-tuning one run.
-        scores: task or average -> its scores.
-        one: task -> 95 % interval of the evaluation's sampling; of a single seed.
+        scores: of tasks and averages, by metric.
+        one: 95 % intervals of the evaluation's sampling; of a single seed.
     """
 
     model: str
@@ -49,10 +50,10 @@ class Cell:
     runs: tuple[str, ...]
     seeds: int
     of_finetuning: bool
-    scores: Mapping[str, crossed.Cell]
-    one: Mapping[str, tuple[float, float] | None]
+    scores: Mapping[best_scores.Name, crossed.Cell]
+    one: Mapping[best_scores.Name, tuple[float, float] | None]
 
-    def estimate(self, name: str) -> crossed.Estimate:
+    def estimate(self, name: best_scores.Name) -> crossed.Estimate:
         """Estimates the mean of a task or average over seeds.
 
         Args:
@@ -73,14 +74,14 @@ class Difference:
         reference: name of the model that is subtracted.
         mixture: mixture of the fine-tuning.
         learning_rate: of the fine-tuning.
-        estimates: task or average -> the difference; None if the examples differ.
+        estimates: the differences, as in `Cell.scores`; None if the examples differ.
     """
 
     model: str
     reference: str
     mixture: str
     learning_rate: float
-    estimates: Mapping[str, crossed.Estimate | None]
+    estimates: Mapping[best_scores.Name, crossed.Estimate | None]
 
 
 def cells(
@@ -93,7 +94,7 @@ def cells(
         rows: rows of the table of runs; unfinished runs and copies are left out.
     """
     scores = downstream.final(scores)
-    names = downstream.shared_averages(scores)
+    averages = downstream.shared_averages(scores)
     row_of = {
         row["run"]: row
         for row in rows
@@ -109,13 +110,13 @@ def cells(
     for group in groups.values():
         first, row = group[0], row_of[group[0].run]
         runs = tuple(dict.fromkeys(score.run for score in group))
-        by_task = {
-            task: [score for score in group if score.task == task]
-            for task in sorted({score.task for score in group})
+        by_name = {
+            name: [score for score in group if score.name == name]
+            for name in sorted({score.name for score in group})
         }
-        found = {task: _seeds(own, runs) for task, own in by_task.items()}
-        complete = [task for task, cell in found.items() if cell is not None]
-        seeds = max(len(found[task].scores) for task in complete) if complete else 0
+        found = {name: _seeds(own, runs) for name, own in by_name.items()}
+        complete = {name: cell for name, cell in found.items() if cell is not None}
+        seeds = max((len(cell.scores) for cell in complete.values()), default=0)
         made.append(
             Cell(
                 model=first.model,
@@ -128,8 +129,8 @@ def cells(
                 runs=runs,
                 seeds=seeds,
                 of_finetuning=len(runs) == 1 and seeds > 1,
-                scores=_with_averages({t: found[t] for t in complete}, names, seeds),
-                one={task: own[0].interval for task, own in by_task.items()},
+                scores=_with_averages(complete, averages, seeds),
+                one={name: own[0].interval for name, own in by_name.items()},
             )
         )
     return made
@@ -169,7 +170,7 @@ def _place(cell: Cell) -> tuple[str, ...]:
 def _seeds(
     own: Sequence[downstream.FinetuningScore], runs: Sequence[str]
 ) -> crossed.Cell | None:
-    """Returns the scores of one task, a seed per run; None if a run has no score.
+    """Returns the scores of one name, a seed per run; None if a run has no score.
 
     The seeds of a single run are its fine-tunings.
     """
@@ -188,13 +189,15 @@ def _seeds(
 
 
 def _with_averages(
-    tasks: Mapping[str, crossed.Cell], names: Sequence[str], seeds: int
-) -> dict[str, crossed.Cell]:
+    tasks: Mapping[best_scores.Name, crossed.Cell], averages: Sequence[str], seeds: int
+) -> dict[best_scores.Name, crossed.Cell]:
     """Adds the averages of benchmarks whose tasks all have these seeds."""
     found = dict(tasks)
-    for name in names:
-        weights = downstream.weights(name)
-        own = [tasks.get(task) for task in weights]
-        if all(cell is not None and len(cell.scores) == seeds for cell in own):
-            found[name] = crossed.average(own, list(weights.values()))
+    for average in averages:
+        weights = downstream.weights(average)
+        for metric in best_scores.METRICS:
+            own = [tasks.get(best_scores.Name(task, metric)) for task in weights]
+            if all(cell is not None and len(cell.scores) == seeds for cell in own):
+                name = best_scores.Name(average, metric)
+                found[name] = crossed.average(own, list(weights.values()))
     return found

@@ -10,6 +10,7 @@ import numpy as np
 
 from clinometer.tools.report import downstream
 from clinometer.tools.report import figures
+from clinometer.train.downstream import best_scores
 
 _MAX_COLUMNS = 3
 _DASHED = {"color": "#9aa5b1", "linewidth": 1.0, "linestyle": "--"}
@@ -87,28 +88,31 @@ def _against_step(scores: Sequence[downstream.FinetuningScore]) -> str:
 
 def _panels(
     scores: Sequence[downstream.FinetuningScore],
-    name: str,
+    figure_name: str,
     panel: Callable[[mpl_axes.Axes, Sequence[downstream.FinetuningScore]], None],
     labels: Sequence[str],
 ) -> str:
-    """Draws a panel for each task, with dashed lines at the majority baselines."""
-    tasks = sorted({score.task for score in scores})
-    columns = min(_MAX_COLUMNS, len(tasks))
-    rows = -(-len(tasks) // columns)
-    with figures.style(name):
+    """Draws a panel for each score, with dashed lines at the majority baselines."""
+    names = sorted(
+        {score.name for score in scores},
+        key=lambda name: (best_scores.METRICS.index(name.metric), name.task),
+    )
+    columns = min(_MAX_COLUMNS, len(names))
+    rows = -(-len(names) // columns)
+    with figures.style(figure_name):
         figure = mpl_figure.Figure(
             figsize=(3.3 * columns, 0.4 + 2.9 * rows), layout="constrained"
         )
         grid = figure.subplots(rows, columns, squeeze=False).flat
-        for axes, task in zip(grid, tasks, strict=False):
-            mine = [score for score in scores if score.task == task]
+        for axes, name in zip(grid, names, strict=False):
+            mine = [score for score in scores if score.name == name]
             panel(axes, mine)
             majority = [s.majority for s in mine if s.majority is not None]
             for value in sorted(set(majority)):
                 axes.axhline(value, **_DASHED)
-            axes.set_title(task.replace("_", " "), fontsize=10)
-            axes.set_ylabel("score, %")
-        for axes in list(grid)[len(tasks) :]:
+            axes.set_title(name.task.replace("_", " "), fontsize=10)
+            axes.set_ylabel(f"{name.metric}, %")
+        for axes in list(grid)[len(names) :]:
             axes.set_visible(False)
         handles, found = figure.axes[0].get_legend_handles_labels()
         if len(labels) > 1:

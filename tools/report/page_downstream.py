@@ -1,5 +1,6 @@
 """Renders the section of the report page about downstream scores."""
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 import html
 
@@ -7,10 +8,12 @@ from clinometer.tools.report import downstream as downstream_lib
 from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import formats
 from clinometer.tools.report import html_table
+from clinometer.train.downstream import best_scores
 from clinometer.train.downstream import crossed
+from clinometer.train.downstream import likelihood
 
 CAPTION = (
-    "Score after fine-tuning, in percent, against the validation loss before "
+    "Scores after fine-tuning, in percent, against the validation loss before "
     "fine-tuning (lower losses to the right). Error bars: 95 % interval of the "
     "evaluation set’s sampling for each trained model, and of the fine-tunings’ seeds "
     "if there are several, without the error between pretrained runs. Dashed lines: "
@@ -33,6 +36,10 @@ _DIFFERENCES = (
     f"other examples for these trained models only, {crossed.UNKNOWN_SEEDS}, and "
     "compares no architectures."
 )
+_LIKELIHOOD = (
+    f"{likelihood.EXPLANATION.capitalize()}; like the score, at the step with the best "
+    "score."
+)
 _ONE = (
     "Scores of each fine-tuning, with the 95 % interval of the sampling of the "
     "evaluation set (Wilson’s for a proportion) for this trained model."
@@ -52,6 +59,8 @@ def render(
         cells: from `downstream_cells.cells`.
     """
     parts = []
+    if any(score.metric == likelihood.METRIC for score in scores):
+        parts.append(_note(_LIKELIHOOD))
     if cells:
         parts += [_note(_CELLS), _cells(cells)]
     if differences := downstream_cells.differences(cells):
@@ -59,13 +68,18 @@ def render(
     return "".join([*parts, _note(_ONE), _finetunings(scores)])
 
 
+def _sorted(names: Iterable[best_scores.Name]) -> list[best_scores.Name]:
+    """Returns the distinct names by task, each likelihood after the task's score."""
+    return sorted(set(names), key=str)
+
+
 def _note(text: str) -> str:
     return f'<p class="note">{html.escape(text)}</p>'
 
 
 def _cells(cells: Sequence[downstream_cells.Cell]) -> str:
-    names = sorted({name for cell in cells for name in cell.scores})
-    heads = ("model", "mixture", "learning rate", "seeds", *names)
+    names = _sorted(name for cell in cells for name in cell.scores)
+    heads = ("model", "mixture", "learning rate", "seeds", *map(str, names))
     body = []
     for cell in cells:
         kind = " of fine-tuning one run" if cell.of_finetuning else ""
@@ -86,8 +100,8 @@ def _cells(cells: Sequence[downstream_cells.Cell]) -> str:
 
 
 def _differences(found: Sequence[downstream_cells.Difference]) -> str:
-    names = sorted({name for difference in found for name in difference.estimates})
-    heads = ("model", "less", "mixture", "learning rate", *names)
+    names = _sorted(name for difference in found for name in difference.estimates)
+    heads = ("model", "less", "mixture", "learning rate", *map(str, names))
     body = [
         [
             html_table.text(one.model),
@@ -116,38 +130,43 @@ def _estimate(found: crossed.Estimate | None, signed: bool = False) -> Cell:
 
 
 def _finetunings(scores: Sequence[downstream_lib.FinetuningScore]) -> str:
-    """Renders the sortable table of scores, with a column per task."""
-    tasks = sorted({score.task for score in scores})
-    groups: dict[tuple[str, str], dict[str, downstream_lib.FinetuningScore]] = {}
+    """Renders the sortable table of scores, with a column per task and metric."""
+    names = _sorted(score.name for score in scores)
+    groups: dict[
+        tuple[str, str], dict[best_scores.Name, downstream_lib.FinetuningScore]
+    ] = {}
     for score in scores:
-        groups.setdefault((score.run, score.finetuning), {})[score.task] = score
-    heads = ("run", "fine-tuning", "from step", "learning rate", "seed", *tasks)
+        groups.setdefault((score.run, score.finetuning), {})[score.name] = score
+    heads = (
+        *("run", "fine-tuning", "from step", "learning rate", "seed"),
+        *map(str, names),
+    )
     body = []
-    for (run, name), found in groups.items():
+    for (run, finetuning), found in groups.items():
         one = next(iter(found.values()))
         step = one.pretraining_step
         cells = [
             html_table.text(run),
-            html_table.text(name),
+            html_table.text(finetuning),
             Cell("scratch" if step is None else str(step), step or 0),
             Cell(f"{one.learning_rate:g}", one.learning_rate),
             Cell(str(one.seed), one.seed),
         ]
-        for task in tasks:
-            if task not in found:
+        for name in names:
+            if name not in found:
                 cells.append(Cell("–"))
                 continue
-            score, interval = found[task].score, found[task].interval
+            score, interval = found[name].score, found[name].interval
             cells.append(Cell(formats.with_interval(score, interval), score))
         body.append(cells)
-    majority = {score.task: score.majority for score in scores}
+    majority = {score.name: score.majority for score in scores}
     if any(value is not None for value in majority.values()):
         cells = [
             Cell(
-                formats.fixed(majority[task], 1),
-                "" if majority[task] is None else majority[task],
+                formats.fixed(majority[name], 1),
+                "" if majority[name] is None else majority[name],
             )
-            for task in tasks
+            for name in names
         ]
         body.append([html_table.text("majority"), *[Cell("")] * 4, *cells])
     return html_table.table(heads, body, text_columns=(0, 1), sortable=True)

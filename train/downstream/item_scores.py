@@ -28,6 +28,7 @@ from clinometer.train.downstream import crossed
 from clinometer.train.run import directory as run_directory
 
 RESAMPLES = 2000
+TOLERANCE = 1e-6  # Percentage points between a recorded score and its items'.
 # What NumPy raises for a file that is cut off, damaged or something else.
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
@@ -40,7 +41,7 @@ class ItemScores:
     """Scores of the items of one task.
 
     Attributes:
-        number: the task's score in percent.
+        number: the score whose items they are, in percent; as read, the task's.
         metrics: the metrics whose items are known, by name, in percent.
         digests: of the N examples, in order, uint64 [N].
     """
@@ -124,7 +125,7 @@ def of_run(
         RunError: the file cannot be read, or its content is invalid.
     """
     found = read(directory.predictions.of_step(step) / f"{task}.npz")
-    return found if found and abs(found.number - score) < 1e-6 else None
+    return found if found and abs(found.number - score) < TOLERANCE else None
 
 
 def cell(

@@ -12,6 +12,10 @@ from clinometer.data.tasks import scores
 from clinometer.data.tasks import task as task_lib
 
 METRIC = "likelihood"
+EXPLANATION = (
+    "likelihood: 100 (1 + log p / log n) %, where p is the probability of the right "
+    "answer among the task's n possible answers; 100 is certainty and 0 a uniform guess"
+)
 
 
 def answers(

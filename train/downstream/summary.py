@@ -8,8 +8,10 @@ import pathlib
 from typing import Any
 
 from clinometer.kernels import terminal
+from clinometer.train.downstream import best_scores
 from clinometer.train.downstream import crossed
 from clinometer.train.downstream import item_scores
+from clinometer.train.downstream import likelihood
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
 from clinometer.train.run import record as run_record
@@ -20,22 +22,15 @@ _NEEDED = ("initial", "config.schedule.learning_rate", "data.tasks", "downstream
 
 @dataclasses.dataclass(frozen=True)
 class Finetuning:
-    """A fine-tuning with the items of its scores.
+    """A fine-tuning with its scores.
 
     Attributes:
         record: its record.
-        items: task -> the items of its best score; None if unknown.
+        scores: its scores, without tasks that have no finite score.
     """
 
     record: run_record.Record
-    items: Mapping[str, item_scores.ItemScores | None] = dataclasses.field(
-        default_factory=dict
-    )
-
-    @property
-    def tasks(self) -> Mapping[str, run_record.TaskScore]:
-        """The scores by task, without tasks that have no finite score."""
-        return self.record.downstream.tasks if self.record.downstream else {}
+    scores: Mapping[best_scores.Name, best_scores.BestScore]
 
 
 def read(folder: pathlib.Path) -> Finetuning:
@@ -48,12 +43,8 @@ def read(folder: pathlib.Path) -> Finetuning:
         RunError: the record or the items cannot be read, or it has no scores.
     """
     directory = run_directory.RunDirectory(folder)
-    run = Finetuning(directory.record(*_NEEDED))
-    items = {
-        name: item_scores.of_run(directory, name, found.best_step, found.best)
-        for name, found in run.tasks.items()
-    }
-    return dataclasses.replace(run, items=items)
+    record = directory.record(*_NEEDED)
+    return Finetuning(record, best_scores.read(directory, record))
 
 
 def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
@@ -89,20 +80,23 @@ def summarise(runs: Sequence[Finetuning]) -> list[dict[str, Any]]:
         models only; `unknown`, what of its error is unknown, if anything; and
         `below_best`, whether the 95 % interval of its difference from the task's best
         group lies below 0, or None if that is unknown. If a run of the group has no
-        score for the task, `score` is None and `no_score` gives the reason.
+        score for the task, `score` is None and `no_score` gives the reason. The task's
+        `likelihood` has the same fields for the likelihood of the right answer at the
+        same steps; it is None unless all runs of the group have it.
     """
     groups: dict[tuple[Any, ...], list[Finetuning]] = {}
     for run in runs:
         step = run.record.initial.step if run.record.initial else None
         key = (step, run.record.config.schedule.learning_rate)
         groups.setdefault(key, []).append(run)
-    names = {
+    tasks = {
         key: list(members[0].record.data.tasks or {}) for key, members in groups.items()
     }
     entries = {
-        (key, name): _entry([run.tasks.get(name) for run in members])
+        (key, name): _entry([run.scores.get(name) for run in members])
         for key, members in groups.items()
-        for name in names[key]
+        for task in tasks[key]
+        for name in (best_scores.Name(task, metric) for metric in best_scores.METRICS)
     }
     for name in dict.fromkeys(name for _, name in entries):
         cells = {
@@ -123,13 +117,25 @@ def summarise(runs: Sequence[Finetuning]) -> list[dict[str, Any]]:
             "pretraining_step": key[0],
             "learning_rate": key[1],
             "seeds": [run.record.seed for run in members],
-            "tasks": {name: entries[key, name] for name in names[key]},
+            "tasks": {
+                task: {
+                    **entries[key, best_scores.Name(task)],
+                    likelihood.METRIC: _scored(
+                        entries[key, best_scores.Name(task, likelihood.METRIC)]
+                    ),
+                }
+                for task in tasks[key]
+            },
         }
         for key, members in groups.items()
     ]
 
 
-def _entry(found: Sequence[run_record.TaskScore | None]) -> dict[str, Any]:
+def _scored(entry: dict[str, Any]) -> dict[str, Any] | None:
+    return None if entry["score"] is None else entry
+
+
+def _entry(found: Sequence[best_scores.BestScore | None]) -> dict[str, Any]:
     scored = [entry for entry in found if entry is not None]
     if len(scored) < len(found):
         return {
@@ -139,17 +145,16 @@ def _entry(found: Sequence[run_record.TaskScore | None]) -> dict[str, Any]:
         }
     interval = scored[0].interval if len(scored) == 1 else None
     return {
-        "score": math.fsum(entry.best for entry in scored) / len(scored),
+        "score": math.fsum(entry.value for entry in scored) / len(scored),
         "examples_interval": interval and list(interval),
-        "best_steps": [entry.best_step for entry in scored],
+        "best_steps": [entry.step for entry in scored],
     }
 
 
-def _cell(name: str, members: Sequence[Finetuning]) -> crossed.Cell:
+def _cell(name: best_scores.Name, members: Sequence[Finetuning]) -> crossed.Cell:
+    found = [run.scores[name] for run in members]
     return item_scores.cell(
-        name,
-        [run.tasks[name].best for run in members],
-        [run.items.get(name) for run in members],
+        name.task, [score.value for score in found], [score.items for score in found]
     )
 
 
@@ -186,16 +191,22 @@ def table(summary: Sequence[Mapping[str, Any]]) -> str:
         + (f", {len(entry['seeds'])} seeds" if len(entry["seeds"]) > 1 else "")
         for entry in summary
     ]
+    columns = [_by_name(entry["tasks"]) for entry in summary]
     rows = [
-        [name, *(f"{_text(entry['tasks'][name]):>24}" for entry in summary)]
-        for name in summary[0]["tasks"]
+        [str(name), *(f"{_text(column.get(name)):>24}" for column in columns)]
+        for task in summary[0]["tasks"]
+        for name in (best_scores.Name(task, metric) for metric in best_scores.METRICS)
+        if any(name in column for column in columns)
     ]
     lines = terminal.table(
         rows,
         ["", *(f"{head:>24}" for head in heads)],
         left=range(len(heads) + 1),
     )
+    found = [(name, entry) for column in columns for name, entry in column.items()]
     notes = ["in percent, at each task's best step"]
+    if any(name.metric == likelihood.METRIC for name, _ in found):
+        notes.append(likelihood.EXPLANATION)
     if any(len(entry["seeds"]) > 1 for entry in summary):
         notes.append("[a, b]: 95 % interval over other seeds and other examples")
     if any(len(entry["seeds"]) == 1 for entry in summary):
@@ -203,25 +214,33 @@ def table(summary: Sequence[Mapping[str, Any]]) -> str:
             "(a, b): 95 % interval over other examples for one trained model; "
             f"{crossed.UNKNOWN_SEEDS}"
         )
-    if any(
-        found.get("below_best")
-        for entry in summary
-        for found in entry["tasks"].values()
-    ):
+    if any(entry.get("below_best") for _, entry in found):
         notes.append(
             "<: below the best score in the row, by the 95 % interval of the "
             "difference, paired by example and not adjusted for the number of columns"
         )
-    for head, entry in zip(heads, summary, strict=True):
-        for name, found in entry["tasks"].items():
-            reason = found.get("no_score") or found.get("unknown")
+    for head, column in zip(heads, columns, strict=True):
+        for name, entry in column.items():
+            reason = entry.get("no_score") or entry.get("unknown")
             if reason and reason != crossed.UNKNOWN_SEEDS:
                 notes.append(f"{name}, {head}: {reason}")
     return "\n".join([*lines, *notes])
 
 
-def _text(entry: Mapping[str, Any]) -> str:
-    if entry["score"] is None:
+def _by_name(
+    tasks: Mapping[str, Mapping[str, Any]],
+) -> dict[best_scores.Name, Mapping[str, Any]]:
+    """Returns the entries of scores and likelihoods, each beside its task's other."""
+    found = {}
+    for task, entry in tasks.items():
+        found[best_scores.Name(task)] = entry
+        if entry[likelihood.METRIC] is not None:
+            found[best_scores.Name(task, likelihood.METRIC)] = entry[likelihood.METRIC]
+    return found
+
+
+def _text(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or entry["score"] is None:
         return "-  "
     shown = f"{entry['score']:.1f}"
     if entry["interval"] is not None:

@@ -205,6 +205,7 @@ def write_finetuning(
     seed=0,
     learning_rate=0.01,
     items=None,
+    likelihoods=None,
     **changes,
 ) -> pathlib.Path:
     """Writes a fine-tuning of a run.
@@ -217,19 +218,22 @@ def write_finetuning(
         seed: of the fine-tuning.
         learning_rate: of the fine-tuning.
         items: task -> which of its items are right, [N]; replaces `scores`.
+        likelihoods: task -> those of its `items`, where 1 is 100 %, [N].
         changes: fields of the record.
     """
     folder = run / "finetune" / name
-    scores, best_step = dict(scores), 80
+    scores, best_step, recorded = dict(scores), 80, {}
     for task, right in (items or {}).items():
         number = task_scores.mean(right)
         scores[task] = float(number), number.standard_error
         place = folder / "predictions" / str(best_step)
         place.mkdir(parents=True, exist_ok=True)
         examples = [task_lib.Example(f"{task} {k}", "", 0) for k in range(len(right))]
-        item_scores.write(
-            place / f"{task}.npz", examples, {"accuracy": number}, ["accuracy"]
-        )
+        metrics = {"accuracy": number}
+        if task in (likelihoods or {}):
+            metrics["likelihood"] = task_scores.mean(likelihoods[task])
+            recorded[task] = {"likelihood": float(metrics["likelihood"])}
+        item_scores.write(place / f"{task}.npz", examples, metrics, ["accuracy"])
     contents = {
         "format_version": 1,
         "model": "transformer-pico",
@@ -250,6 +254,7 @@ def write_finetuning(
                     "standard_error": error,
                     "low": best - 2 * error,
                     "high": best + 2 * error,
+                    **recorded.get(task, {}),
                 }
                 for task, (best, error) in scores.items()
             }

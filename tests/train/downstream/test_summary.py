@@ -7,23 +7,32 @@ import pytest
 from scipy import stats
 
 from clinometer.data.tasks import scores
+from clinometer.train.downstream import best_scores
 from clinometer.train.downstream import item_scores
 from clinometer.train.downstream import summary as finetune_summary
 from clinometer.train.run import record as run_record
 
 _ITEMS = 400
+_RTE = best_scores.Name("rte")
 
 
-def run(seed, learning_rate, score, right=None, **changes):
+def best(values):
+    """The best score of items with these values, where 1 is 100 %."""
+    number = scores.mean(values)
+    digests = np.arange(len(values), dtype=np.uint64)
+    items = item_scores.ItemScores(number, {}, digests)
+    return best_scores.BestScore(
+        float(number), 5, number.standard_error, number.interval, items
+    )
+
+
+def run(seed, learning_rate, score, right=None, likelihoods=None, **changes):
     """A fine-tuning; `right` are the items that it has right, if they are known."""
-    entry = {"best": score, "best_step": 5, "last": score}
-    items = {}
-    if right is not None:
-        number = scores.mean(right)
-        low, high = number.interval
-        entry |= {"best": float(number), "low": low, "high": high}
-        digests = np.arange(len(right), dtype=np.uint64)
-        items["rte"] = item_scores.ItemScores(number, {"accuracy": number}, digests)
+    found = {_RTE: best_scores.BestScore(score, 5) if right is None else best(right)}
+    if likelihoods is not None:
+        found[best_scores.Name("rte", "likelihood")] = best(likelihoods)
+    if score is None:
+        found = {}
     record = run_record.from_json(
         {
             "format_version": 1,
@@ -33,11 +42,10 @@ def run(seed, learning_rate, score, right=None, **changes):
             "initial": {"step": 8},
             "config": {"schedule": {"learning_rate": learning_rate}},
             "data": {"tasks": {"rte": {}}},
-            "downstream": {"tasks": {"rte": entry}},
             **changes,
         }
     )
-    return finetune_summary.Finetuning(record, items)
+    return finetune_summary.Finetuning(record, found)
 
 
 def tasks(summary):
@@ -114,9 +122,7 @@ def test_what_is_below_the_best_is_judged_by_seeds_and_items():
 
 def test_a_task_without_any_finite_score_is_null_with_its_reason():
     scored = run(0, 1e-3, 60.0)
-    # As returned by `best` if no step had a finite score.
-    nowhere = run(1, 5e-4, 0.0, downstream=None)
-    half = run(1, 1e-3, 0.0, downstream={"tasks": {}})
+    nowhere, half = run(1, 5e-4, None), run(1, 1e-3, None)
     for runs, ways in (([nowhere], 1), ([scored, nowhere], 1), ([scored, half], 2)):
         summary = finetune_summary.summarise(runs)
         entry = tasks(summary)[-1]
@@ -127,3 +133,24 @@ def test_a_task_without_any_finite_score_is_null_with_its_reason():
         text = finetune_summary.table(summary)
         assert reason in text
         assert ("60.0" in text) == (len(summary) == 2)
+
+
+def test_a_likelihood_is_summarised_beside_its_score():
+    """Of four examples, by hand; the runs of the second rate have none."""
+    right, values = [1, 1, 0, 0], ([0.4, 0.2, -0.2, 0.4], [0.8, 0.4, 0.0, 0.4])
+    runs = [run(s, 1e-3, 0.0, right, v) for s, v in enumerate(values)]
+    summary = finetune_summary.summarise([*runs, run(0, 5e-4, 0.0, right)])
+    with_it, without = tasks(summary)
+    assert with_it["score"] == without["score"] == 50
+    found = with_it["likelihood"]
+    assert found["score"] == pytest.approx((20 + 40) / 2)
+    assert found["interval"][0] < 30 < found["interval"][1]
+    assert found["best_steps"] == [5, 5] and found["below_best"] is False
+    assert without["likelihood"] is None
+    text = finetune_summary.table(summary)
+    (row,) = [t for t in text.splitlines() if t.startswith("rte, likelihood")]
+    assert "30.0 [" in row and row.rstrip().endswith("-")
+    assert "likelihood: 100 (1 + log p / log n) %" in text
+    json.dumps(summary, allow_nan=False)
+    plain = finetune_summary.table(finetune_summary.summarise([run(0, 5e-4, 60.0)]))
+    assert "likelihood" not in plain
