@@ -1,6 +1,6 @@
 """Combines a forward and a backward kernel into one differentiable function.
 
-This is the only module that defines a custom VJP. Arrays are matched by the names in
+No other module of `kernels` defines a custom VJP. Arrays are matched by the names in
 the two signatures: the backward kernel takes operands and results of the forward kernel
 under the same names, and the cotangent of an output NAME as NAME_grad. It returns the
 gradient of an operand NAME as NAME_grad. Other operands have zero gradients.

@@ -51,11 +51,13 @@ def make(config: Mapping[str, Any]) -> Optimizer:
     """
     name = config["name"]
     if name == "adafactor":
-        transformation = optax.adafactor(
-            learning_rate=None,
-            min_dim_size_to_factor=config["min_dim_size_to_factor"],
-            decay_rate=config["decay_rate"],
-            clipping_threshold=config["clipping_threshold"],
+        transformation = optax.chain(
+            _scale_by_factored_rms(
+                config["decay_rate"], config["min_dim_size_to_factor"]
+            ),
+            optax.clip_by_block_rms(config["clipping_threshold"]),
+            optax.scale_by_param_block_rms(),
+            optax.scale(-1.0),
         )
     elif name == "adamw":
         transformation = optax.chain(
@@ -100,6 +102,34 @@ def per_leaf(transformation: optax.GradientTransformation) -> Optimizer:
         return updates, next_state
 
     return Optimizer(init, update)
+
+
+def _scale_by_factored_rms(
+    decay_rate: float, min_dim_size_to_factor: int
+) -> optax.GradientTransformation:
+    """Returns `optax.scale_by_factored_rms` for one leaf, with a faster square root.
+
+    For second moments v that are not factored, optax computes `v ** -0.5`. XLA for CPUs
+    calls `pow` for each element, which is several times slower than `rsqrt`.
+
+    Args:
+        decay_rate: exponent of the decay of the second moments.
+        min_dim_size_to_factor: smallest size that two dimensions must have for the
+            second moments to be factored.
+    """
+    inner = optax.scale_by_factored_rms(
+        decay_rate=decay_rate, min_dim_size_to_factor=min_dim_size_to_factor
+    )
+
+    def update(
+        gradient: jax.Array, state: optax.FactoredState, parameter: jax.Array
+    ) -> tuple[jax.Array, optax.FactoredState]:
+        scaled, state = inner.update(gradient, state, parameter)
+        if state.v.shape == gradient.shape:  # Not factored.
+            scaled = gradient * jax.lax.rsqrt(state.v)
+        return scaled, state
+
+    return optax.GradientTransformation(inner.init, update)
 
 
 def _over_layers(module: str, function: Callable[..., Any]) -> Callable[..., Any]:

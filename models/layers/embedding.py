@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.models.layers import parameters
+from clinometer.models.layers import products
 
 
 class TokenEmbedding(hk.Module):
@@ -60,12 +61,13 @@ class Logits(hk.Module):
         d_model = h.shape[-1]
         if tied_table is not None:
             h = h * jnp.asarray(d_model**-0.5, h.dtype)
-            equation, kernel = "btd,vd->btv", tied_table
-        else:
-            init = parameters.truncated_normal(d_model)
-            shape = (d_model, self.vocab_size)
-            kernel = parameters.make("kernel", shape, ("embed", "vocab"), init)
-            equation = "btd,dv->btv"
+            return products.tied_logits(h, tied_table.astype(h.dtype))
+        init = parameters.truncated_normal(d_model)
+        shape = (d_model, self.vocab_size)
+        kernel = parameters.make("kernel", shape, ("embed", "vocab"), init)
         return jnp.einsum(
-            equation, h, kernel.astype(h.dtype), preferred_element_type=jnp.float32
+            "btd,dv->btv",
+            h,
+            kernel.astype(h.dtype),
+            preferred_element_type=jnp.float32,
         )

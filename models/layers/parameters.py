@@ -19,6 +19,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.models.layers import products
+
 Axes = tuple[str, ...]
 Initialiser = Callable[[Sequence[int], Any], jax.Array]  # (shape, dtype) -> array
 
@@ -162,7 +164,7 @@ def dense(
     num_inputs = x.shape[-1]
     init = init or truncated_normal(num_inputs)
     kernel = make(name, (num_inputs, num_outputs), axes, init)
-    y = x @ kernel.astype(x.dtype)
+    y = products.dense(x, kernel.astype(x.dtype))
     return add_bias(f"{name}_bias", y, axes[1]) if with_bias else y
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from clinometer.train import errors
@@ -124,6 +125,33 @@ def test_a_leaf_with_a_leading_axis_is_no_stack():
         moved[module] = np.asarray(params[module]["w"])
     first, second = moved.values()
     assert np.abs(first - second).max() > 1e-2
+
+
+@pytest.mark.parametrize("shape", [(160, 128), (16, 24), (1,), ()])
+def test_adafactor_is_that_of_optax(shape):
+    """The state has the same structure, so that older checkpoints can be resumed."""
+    ours = optimizer.make(_ADAFACTOR)
+    theirs = optimizer.per_leaf(
+        optax.adafactor(
+            learning_rate=None,
+            min_dim_size_to_factor=128,
+            decay_rate=0.8,
+            clipping_threshold=1.0,
+        )
+    )
+    parameter, gradients = _data(shape, seed=5)
+    params = {"module": {"w": jnp.asarray(parameter)}}
+    trees = [{"module": {"w": jnp.asarray(g)}} for g in gradients]
+    state, other = ours.init(params), theirs.init(params)
+    assert jax.tree.structure(state) == jax.tree.structure(other)
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, other)
+    # The square roots differ by some units of 2^-24, in each of 20 steps.
+    np.testing.assert_allclose(
+        _run(ours, params, trees)["module"]["w"],
+        _run(theirs, params, trees)["module"]["w"],
+        rtol=1e-5,
+        atol=1e-7,
+    )
 
 
 def test_adamw_equals_the_reference():

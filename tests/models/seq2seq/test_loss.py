@@ -52,3 +52,10 @@ def test_padding_weighs_nothing():
 def test_large_logits_stay_finite():
     got = loss.cross_entropy(jnp.array([[[1e4, 0.0]]]), jnp.array([[1]]))
     assert got.loss_sum == 1e4
+
+
+def test_the_first_of_equal_logits_is_the_prediction():
+    logits = np.array([[[1, 3, 3, 2], [1, 3, 3, 2], [0, 0, 0, 0], [0, 0, 0, 0]]])
+    targets = np.array([[1, 2, 1, 3]])
+    got = loss.cross_entropy(jnp.float32(logits), jnp.asarray(targets))
+    assert got.correct_sum == (logits.argmax(-1) == targets).sum() == 1
