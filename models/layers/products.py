@@ -47,13 +47,25 @@ def _tied_logits_backward(operands: _Operands, logits_grad: jax.Array) -> _Opera
     h_grad = jnp.einsum(
         "...v,vd->...d", logits_grad, table, preferred_element_type=jnp.float32
     )
-    table_grad = jnp.einsum(
+    table_grad = jax.lax.platform_dependent(
+        h, logits_grad, cpu=_table_gradient_on_cpu, default=_table_gradient
+    )
+    return h_grad.astype(h.dtype), table_grad.astype(table.dtype)
+
+
+def _table_gradient(h: jax.Array, logits_grad: jax.Array) -> jax.Array:
+    return jnp.einsum(
+        "...v,...d->vd", logits_grad, h, preferred_element_type=jnp.float32
+    )
+
+
+def _table_gradient_on_cpu(h: jax.Array, logits_grad: jax.Array) -> jax.Array:
+    transposed = jnp.einsum(
         "...d,...v->dv", h, logits_grad, preferred_element_type=jnp.float32
     )
-    # Without the barrier, XLA folds this transposition into the product, and for that
-    # transposes the larger `logits_grad`.
-    table_grad = jax.lax.optimization_barrier(table_grad).T
-    return h_grad.astype(h.dtype), table_grad.astype(table.dtype)
+    # Without the barrier, XLA folds the transposition into the product, and for that
+    # transposes the larger `logits_grad`. On TPUs it only adds copies.
+    return jax.lax.optimization_barrier(transposed).T
 
 
 tied_logits.defvjp(_tied_logits_forward, _tied_logits_backward)
