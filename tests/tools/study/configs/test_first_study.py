@@ -135,5 +135,5 @@ def test_a_dry_run_prints_the_runs(tmp_path, capsys, module):
         run.name + work for run in study.runs for work in tuned
     ]
     rate = {"0.006": "learning_rate=0.006"}.get(str(study.learning_rate), "rate_table=")
-    assert all(rate in line for line in lines)
+    assert all(rate in line for line in lines[:: len(tuned)])
     assert not (tmp_path / "out").exists()
