@@ -13,6 +13,7 @@ _ALLOWED = {
     ("train/downstream/evaluation.py", "'run.json'"),  # The text of --help.
     ("train/initial.py", "record.FILE_NAME"),  # An error's message.
     ("tools/report/records.py", "record.FILE_NAME"),  # Likewise.
+    ("tools/study/record_folder.py", "record.FILE_NAME"),  # It copies records.
 }
 
 

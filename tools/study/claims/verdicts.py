@@ -17,7 +17,7 @@ from clinometer.tools.study.claims import claim as claim_lib
 from clinometer.tools.study.claims import errors
 from clinometer.tools.study.claims import file as file_lib
 from clinometer.tools.study.claims import observed
-from clinometer.train.run import record as run_record
+from clinometer.train.run import directory as run_directory
 from clinometer.train.run import recorded_config
 
 PARTS = "parts"  # The folder of a study's parts, each a study's folder.
@@ -139,7 +139,9 @@ def of_folder(
     parts = {
         path.name: _part(path, source, rows)
         for path in sorted(directory.glob(f"{PARTS}/*"))
-        if any(path.glob(f"runs/*/{run_record.FILE_NAME}"))
+        if any(
+            run_directory.RunDirectory(run).has_record for run in path.glob("runs/*")
+        )
     }
     judged = judge(claims, observed.Runs(used, parts))
     return Judgement(tuple(judged), claims.margin)
