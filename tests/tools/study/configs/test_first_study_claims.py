@@ -271,9 +271,9 @@ def test_changes_of_a_gain(shift, noise, fixed_rate, second_text):
 
 
 def test_a_change_that_is_significant_within_the_margin_is_no_contradiction():
-    # With a standard error near 0.009, 0.026 is significant and not negligible.
+    # With a standard error near 0.008, 0.0235 is significant and not negligible.
     prefix, name, differs = _PARTS[1]
-    runs, _ = _with_part(name, differs, (0.0235, 0.0235), 0.01)
+    runs, _ = _with_part(name, differs, (0.0235, 0.0235), 0.009)
     numbers = _verdict(runs, f"{prefix} level").numbers
     assert numbers["p"] <= 0.05 < numbers["p of equivalence"]
     assert abs(numbers["change"]) < _MARGIN
