@@ -12,6 +12,11 @@ ALLOWED = {
     "train/configs/pretrain.py": "default of a configuration",
     "train/configs/finetune.py": "default of a configuration",
     "tools/study/configs/study.py": "default of a configuration",
+    "tools/study/configs/first_study.py": "a study of these architectures",
+    "tools/study/configs/first_study_claims.py": "claims about them",
+    "tools/study/configs/first_study_d256.py": "a part of this study",
+    "tools/study/configs/first_study_pilot.py": "its pilot",
+    "tools/study/power/settings.py": "default of a configuration",
 }
 
 

@@ -189,6 +189,9 @@ _COMMON = {
     "study.rate_table": Field(
         "SHA-256 of the table that the learning rate is from.", str, optional=True
     ),
+    "study.rate_corpus": Field(
+        "Hash of the corpus on which that learning rate was tuned.", str, optional=True
+    ),
     "study.fixed_rate": Field(
         "The learning rate, if it is one for all runs of the study.",
         _POSITIVE,

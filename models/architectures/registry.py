@@ -27,6 +27,7 @@ from clinometer.models.architectures import universal
 from clinometer.models.counting import closed_form
 from clinometer.models.seq2seq import model as seq2seq
 
+REFERENCE = "transformer"  # Studies compare the other architectures with it.
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
     "transformer": transformer.ARCHITECTURE,
     "evolved": evolved.ARCHITECTURE,

@@ -11,6 +11,7 @@ from clinometer import models
 from clinometer.data.pretraining import batches
 from clinometer.train.run import record as run_record
 
+FIXED = "fixed at"
 # Fields of `config.model` that are no settings of the single model.
 _SHARED = ("vocab_size", "dtype", "dropout_rate", "scan_layers", "remat")
 
@@ -45,13 +46,13 @@ def columns(record: run_record.Record) -> dict[str, Any]:
 def rate_protocol(record: run_record.Record) -> str | None:
     """Returns how the learning rate was chosen.
 
-    It is "fixed at X", one rate for all runs, unless the run's study took the rates of
-    its sizes from a table; then it is "table HASH".
+    It is "fixed at X", see `FIXED`, one rate for all runs, unless the run's study took
+    the rates of its sizes from a table; then it is "table HASH".
     """
     if record.study.rate_table:
         return f"table {record.study.rate_table}"
     rate = record.config.schedule.learning_rate
-    return None if rate is None else f"fixed at {rate:g}"
+    return None if rate is None else f"{FIXED} {rate:g}"
 
 
 def listed(values: Mapping[str, Any]) -> str:

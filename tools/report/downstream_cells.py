@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from clinometer.models.architectures import registry
 from clinometer.tools.fit import comparable
 from clinometer.tools.report import downstream
 from clinometer.tools.report import rows as rows_lib
 from clinometer.train.downstream import best_scores
 from clinometer.train.downstream import crossed
-
-REFERENCE = "transformer"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,11 +141,13 @@ def differences(found: Sequence[Cell]) -> list[Difference]:
     Args:
         found: from `cells`.
     """
-    base = {_place(cell): cell for cell in found if cell.architecture == REFERENCE}
+    base = {
+        _place(cell): cell for cell in found if cell.architecture == registry.REFERENCE
+    }
     made = []
     for cell in found:
         other = base.get(_place(cell))
-        if other is None or cell.architecture == REFERENCE:
+        if other is None or cell.architecture == registry.REFERENCE:
             continue
         estimates = {}
         for name in cell.scores:

@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from clinometer.models.architectures import registry
 from clinometer.tools.inference import contrasts
 from clinometer.tools.inference import crossover
 from clinometer.tools.inference import design as design_lib
@@ -20,8 +21,6 @@ from clinometer.tools.inference import simultaneous
 from clinometer.tools.inference import spread as spread_lib
 from clinometer.tools.inference import steps as steps_lib
 from clinometer.tools.report import study_fit
-
-REFERENCE = "transformer"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,10 +287,10 @@ def _compared(study: study_fit.StudyFit, margin: float | None) -> tuple[Compared
     design = study.design
     found: dict[str, equal_compute.Comparison | str] = {}
     for name in design.architectures:
-        if name == REFERENCE:
+        if name == registry.REFERENCE:
             continue
         try:
-            one = equal_compute.compare(design, name, REFERENCE)
+            one = equal_compute.compare(design, name, registry.REFERENCE)
             design.check_estimable(np.stack([one.low, one.high]))
             found[name] = one
         except errors.InferenceError as error:

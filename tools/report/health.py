@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clinometer.tools.fit import comparable
+from clinometer.tools.report import conditions
 from clinometer.tools.report import copies
 from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import selection
@@ -52,13 +53,12 @@ def warnings(
         if row["copy_of"] is not None:
             what = copies.describe(row, by_name[row["copy_of"]])
             found.append(f"{row['run']} is {what}; it is left out of all fits")
-    for row in rows:
-        if row["speed_noisy"]:
-            found.append(
-                f"{row['run']}: speed is noisy (standard error of the median above 2 % "
-                "or measured beside other work); the run is left out of fits against "
-                "time"
-            )
+    noisy = [row["run"] for row in rows if row["speed_noisy"]]
+    if noisy:
+        found.append(
+            f"{_which(noisy, len(rows))}: speed is noisy (standard error of the median "
+            "above 2 % or measured beside other work); left out of fits against time"
+        )
     for row in rows:
         drift = row["matmul_drift"]
         if drift is not None and abs(drift) > _DRIFT:
@@ -79,6 +79,7 @@ def warnings(
             found.append(f"{row['run']}: {_counted(infinite, *what)}")
     scopes = (comparable.Scope.ALL, comparable.Scope.MODEL)
     done = [row for row in rows if row["status"] == "finished"]
+    found += _about_rates(done)
     silent = sum(not metrics[row["run"]] for row in done)
     if silent:
         found.append(
@@ -89,6 +90,37 @@ def warnings(
         if one.field.column in mixed:
             found.append(f"as asked for, fits mix runs that differ in {one}")
     return found
+
+
+def _about_rates(rows: Sequence[rows_lib.Row]) -> list[str]:
+    """Says what the reader must know about the learning rates of finished runs."""
+    found = []
+    protocols = {row["rate_protocol"] for row in rows}
+    models = {row["model"] for row in rows}
+    if len(protocols) == 1 and len(models) > 1 and not protocols & {None}:
+        (protocol,) = protocols
+        if protocol.startswith(conditions.FIXED):
+            found.append(
+                f"the learning rate is {protocol} for all models and not tuned: "
+                "differences between sizes and architectures may come from it"
+            )
+    other = [
+        row["run"]
+        for row in rows
+        if row["rate_corpus_hash"] not in (None, row["corpus_hash"])
+    ]
+    if other:
+        found.append(
+            f"{_which(other, len(rows))}: the learning rates were tuned on another "
+            "corpus than the runs were trained on"
+        )
+    return found
+
+
+def _which(names: Sequence[str], total: int) -> str:
+    if len(names) == total > 1:
+        return f"all {total} runs"
+    return ", ".join(names)
 
 
 def _counted(steps: Sequence[int], one: str, several: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import html
 import math
 
+from clinometer.models.architectures import registry
 from clinometer.tools.inference import spread
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
@@ -57,7 +58,7 @@ def sections(findings: findings_lib.Findings) -> list[tuple[str, str]]:
 
 
 def _note(text: str) -> str:
-    named = text.format(reference=findings_lib.REFERENCE)
+    named = text.format(reference=registry.REFERENCE)
     return f'<p class="note">{html.escape(named)}</p>'
 
 
@@ -193,13 +194,13 @@ def margin_note(findings: findings_lib.Findings) -> str:
     last = [
         step
         for step in findings.steps
-        if step.smaller.architecture == findings_lib.REFERENCE
+        if step.smaller.architecture == registry.REFERENCE
     ]
     beside = ""
     if last:
         step = last[-1]
         beside = (
-            f"; the last step of {findings_lib.REFERENCE}, from {step.smaller.name} to "
+            f"; the last step of {registry.REFERENCE}, from {step.smaller.name} to "
             f"{step.larger.name}, is {formats.signed(step.gain, 4)}"
         )
     return (

@@ -47,6 +47,7 @@ _ATTRIBUTES = {
     "copy_of": None,
     "comparability_key": None,
     "rate_protocol": None,
+    "rate_corpus_hash": "study.rate_corpus",
     "learning_rate": None,
     "d_model": None,
     "model_overrides": None,

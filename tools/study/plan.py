@@ -26,6 +26,7 @@ class PlannedRun:
         learning_rate: the peak rate; None until it has been looked up.
         fixed_rate: the rate, if it is one for all runs.
         rate_table: hash of the table that the rate is from, or None.
+        rate_corpus: hash of the corpus on which it was tuned, or None.
         claims: hash of the claims that the run is to decide, or None.
     """
 
@@ -37,6 +38,7 @@ class PlannedRun:
     learning_rate: float | None = None
     fixed_rate: float | None = None
     rate_table: str | None = None
+    rate_corpus: str | None = None
     claims: str | None = None
 
     @property
@@ -53,6 +55,7 @@ class PlannedRun:
             "pass_number": self.pass_number,
             "claims": self.claims,
             "rate_table": self.rate_table,
+            "rate_corpus": self.rate_corpus,
             "fixed_rate": self.fixed_rate,
         }
 

@@ -87,7 +87,12 @@ def rate(
                 "learning rate; final runs need others"
             )
         rated.append(
-            dataclasses.replace(run, learning_rate=found.rate, rate_table=table.sha256)
+            dataclasses.replace(
+                run,
+                learning_rate=found.rate,
+                rate_table=table.sha256,
+                rate_corpus=found.entry.corpus_hash,
+            )
         )
         remarks += found.remarks
     return Rated(tuple(rated), tuple(dict.fromkeys(remarks)))

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from clinometer.kernels import terminal
+from clinometer.models.architectures import registry
 from clinometer.tools.report import build
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
+from clinometer.tools.report import page_claims
 from clinometer.tools.report import rows as rows_lib
 
 
@@ -17,13 +19,14 @@ def render(report: build.Report) -> str:
     the report.
     """
     found = report.findings
+    notes = [*found.notes, *([] if report.claims else [page_claims.DEMONSTRATION])]
     lines = [
         _runs(report.rows),
         *(judged.told for judged in report.claims),
         *map(_gain, found.gains),
         *map(_step, found.steps),
         *map(_compared, found.compared),
-        *(f"Note: {note}" for note in found.notes),
+        *(f"Note: {note}" for note in notes),
         f"report: {report.page}",
         f"table:  {report.table}",
     ]
@@ -85,7 +88,7 @@ def _step(step: findings_lib.SizeStep) -> str:
 
 
 def _compared(one: findings_lib.Compared) -> str:
-    where = f"{one.architecture} vs. {findings_lib.REFERENCE} at equal training FLOPs"
+    where = f"{one.architecture} vs. {registry.REFERENCE} at equal training FLOPs"
     if one.level is None:
         return f"{where}: not compared: {one.reason}"
     told = f"{where}: loss higher by {_estimate(one.level.estimate)} nats"

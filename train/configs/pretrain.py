@@ -94,6 +94,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.study.pass_number = config_dict.placeholder(int)
     config.study.claims = config_dict.placeholder(str)
     config.study.rate_table = config_dict.placeholder(str)
+    config.study.rate_corpus = config_dict.placeholder(str)
     config.study.fixed_rate = config_dict.placeholder(float)
     return config
 

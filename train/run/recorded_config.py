@@ -76,6 +76,7 @@ class Study(Part):
         pass_number: pass of the study, from 1.
         claims: SHA-256 of the file of claims, of final runs.
         rate_table: SHA-256 of the table of tuned rates, or None.
+        rate_corpus: hash of the corpus on which the rate was tuned, or None.
         fixed_rate: the rate that all runs of the study have, or None.
     """
 
@@ -83,6 +84,7 @@ class Study(Part):
     pass_number: int | None = optional()
     claims: str | None = optional()
     rate_table: str | None = optional()
+    rate_corpus: str | None = optional()
     fixed_rate: Number | None = optional()
 
 

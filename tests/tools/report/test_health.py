@@ -46,6 +46,19 @@ def test_each_finding_is_told(tmp_path):
     assert mixed in text
 
 
+def test_rates_that_are_not_tuned_for_these_runs_are_said(tmp_path):
+    record = synthetic_study.record
+    fixed = {"config__schedule": {"learning_rate": 0.006}}
+    (found,) = _warnings(tmp_path / "fixed", record(**fixed), record("nano", **fixed))
+    assert found.startswith("the learning rate is fixed at 0.006 for all models")
+    for name, corpus, expected in (("same", "c0ffee", 0), ("other", "dead", 1)):
+        tuned = {**fixed, "config__study": {"rate_table": "ab", "rate_corpus": corpus}}
+        runs = record(**tuned), record("nano", **tuned)
+        found = _warnings(tmp_path / name, *runs)
+        assert len(found) == expected
+        assert all(one.startswith("all 2 runs: the learning ") for one in found)
+
+
 def test_losses_that_are_not_finite_are_counted(tmp_path):
     run = synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
     # Earlier versions wrote NaN and infinity as Python does.

@@ -39,6 +39,7 @@ def test_each_width_gets_its_own_rate(tmp_path):
         0.036 ** (2 / 3) * 0.018 ** (1 / 3), 1e-4
     )
     assert {run.rate_table for run in rated.runs} == {made.sha256}
+    assert {run.rate_corpus for run in rated.runs} == {made.entries[0].corpus_hash}
     assert {run.fixed_rate for run in rated.runs} == {None}
     assert rated.remarks == ()
     (remark,) = run_rates.rate(study, _RUNS, tmp_path, "another").remarks

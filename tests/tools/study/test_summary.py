@@ -27,6 +27,7 @@ def test_says_what_there_is_to_say(tmp_path):
     assert f"transformer: +{gain:.4f} (" in text
     assert " nats from pico to milli, +" in text
     assert "Note: All runs share one order of the data" in text
+    assert "Note: No claims were written down before the runs" in text
     assert str(tmp_path / "report.html") in lines[-2]
 
 

@@ -14,7 +14,6 @@ from clinometer.tools.fit import power_law
 from clinometer.tools.inference import design as design_lib
 from clinometer.tools.inference import power
 from clinometer.tools.inference import power_measures
-from clinometer.tools.report import findings
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
 from clinometer.tools.study import shapes
@@ -22,7 +21,6 @@ from clinometer.tools.study.power import pilot as pilot_lib
 from clinometer.train import errors
 
 MARGIN_OF_GAIN = 0.1  # The margin, where none is given, as a share of the gain.
-_REFERENCE = findings.REFERENCE
 _LEAST_POINTS = 4  # Of a power law with a floor.
 
 
@@ -71,7 +69,9 @@ def make(
     """
     study, settings = options.study, options.study.power
     design = _design(options, runs)
-    reference = _REFERENCE if _REFERENCE in design.architectures else None
+    reference = (
+        registry.REFERENCE if registry.REFERENCE in design.architectures else None
+    )
     told = [
         f"design: {len(design.architectures)} architectures, {len(runs)} runs, "
         f"{len(design.orders)} orders of the data, "
@@ -79,7 +79,7 @@ def make(
     ]
     pilot = None
     if settings.pilot is not None:
-        pilot = pilot_lib.read(settings.pilot, _REFERENCE, study.protocol)
+        pilot = pilot_lib.read(settings.pilot, registry.REFERENCE, study.protocol)
         told.append(_told_pilot(settings.pilot, pilot))
     curve, words = _curve(options, pilot)
     spanned = design.flops_of(design.cells_of(reference or design.architectures[0]))
@@ -222,7 +222,7 @@ def _told_pilot(folder: str, pilot: pilot_lib.Pilot) -> str:
         by_width = f" (by width: {each})"
     left_out = f"; without {', '.join(pilot.left_out)}" if pilot.left_out else ""
     return (
-        f"pilot: {pilot.runs} runs of {folder}{left_out}; {_REFERENCE} gains "
+        f"pilot: {pilot.runs} runs of {folder}{left_out}; {registry.REFERENCE} gains "
         f"{pilot.gain:.4f} +- {pilot.gain_error:.4f} nats; sd {pilot.sd:.4f} "
         f"[{low:.4f}, {high:.4f}] with {pilot.degrees} degrees of freedom{by_width}"
     )
@@ -248,7 +248,7 @@ def _margin(
         return given, "committed beforehand"
     gain, whose = float(at_sizes[0] - at_sizes[-1]), "the curve's gain"
     if pilot is not None:
-        gain, whose = pilot.gain, f"{_REFERENCE}'s gain in the pilot"
+        gain, whose = pilot.gain, f"{registry.REFERENCE}'s gain in the pilot"
     if gain <= 0:
         raise errors.ConfigError(
             f"config.design.margin: must be given, since {whose} is {gain:.4f} nats"
@@ -266,9 +266,9 @@ def _held_out(options: argparse.Namespace) -> power_measures.HeldOutSize | None:
         return None
     flops = _named_flops(options, "held_out", settings.held_out)
     shape = shapes.of(settings.held_out)
-    if shape.architecture != _REFERENCE:
+    if shape.architecture != registry.REFERENCE:
         raise errors.ConfigError(
             f"config.power.held_out: got {settings.held_out}, accepted: a size of "
-            f"{_REFERENCE}, from whose sizes it is predicted"
+            f"{registry.REFERENCE}, from whose sizes it is predicted"
         )
     return power_measures.HeldOutSize(shape.width, flops, settings.held_out_runs)

@@ -6,10 +6,10 @@ import math
 import textwrap
 
 from clinometer.kernels import terminal
+from clinometer.models.architectures import registry
 from clinometer.tools.inference import held_out
 from clinometer.tools.inference import outcomes
 from clinometer.tools.inference import power as power_lib
-from clinometer.tools.report import findings
 from clinometer.tools.study.power import inputs as inputs_lib
 
 _COLUMNS = 96
@@ -47,7 +47,7 @@ def _unknown(power) -> Iterator[str]:
     messages = list(power.unknown)
     if power.reference is None:
         messages.append(
-            f"architecture: {findings.REFERENCE} is not among them, and the others are "
+            f"architecture: {registry.REFERENCE} is not among them, and the others are "
             "compared with it only"
         )
     if not power.has_slope:
