@@ -4,6 +4,7 @@ The margin is committed before the runs: the largest difference that would not m
 """
 
 import enum
+import numbers
 
 import numpy as np
 from scipy import stats
@@ -110,7 +111,8 @@ def equivalence_power(
 
 def check_margin(margin: float) -> None:
     """Raises InferenceError unless the margin is a finite number above 0."""
-    if not (np.isfinite(margin) and margin > 0):
+    is_number = isinstance(margin, numbers.Real) and not isinstance(margin, bool)
+    if not (is_number and np.isfinite(margin) and margin > 0):
         raise errors.InferenceError(
             f"margin is {margin}; accepted: a finite number of nats above 0"
         )

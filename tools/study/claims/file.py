@@ -85,11 +85,17 @@ def run(source: Source) -> ClaimsFile:
         # The bytes that were hashed, not those that the file may have by now.
         code = compile(source.text, str(path), "exec", dont_inherit=True)
         exec(code, vars(module))
+        if not callable(getattr(module, "get_claims", None)):
+            raise errors.ClaimsError(
+                "has no function get_claims; accepted: one that returns a list of Claim"
+            )
         claims = tuple(module.get_claims())
         margin = getattr(module, "MARGIN_NATS", None)
         if margin is not None:
             outcomes.check_margin(margin)
-    except Exception as error:
+    except errors.ClaimsError as error:
+        raise errors.ClaimsError(f"{path}: {error}") from error
+    except (Exception, SystemExit) as error:
         raise errors.ClaimsError(f"{path}: {_in_one_line(error)}") from error
     names = []
     for claim in claims:

@@ -12,6 +12,7 @@ from clinometer.tools.report import copies
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import study_fit
+from clinometer.tools.study import folder
 from clinometer.tools.study import passes
 from clinometer.tools.study.claims import claim as claim_lib
 from clinometer.tools.study.claims import errors
@@ -72,32 +73,36 @@ class Judgement:
 def judge(claims: file_lib.ClaimsFile, runs: observed.Runs) -> list[Judged]:
     """Returns the verdict of each claim.
 
+    A claim that names an unknown metric, raises an error or returns something else than
+    a verdict is undecided, and its reason says so: the file cannot be mended after the
+    runs, and the other claims should not be lost.
+
     Args:
         claims: the claims.
         runs: the final runs of the complete passes.
-
-    Raises:
-        ClaimsError: a claim names an unknown metric, raises an error or returns
-            something else than a verdict; the message names the claim.
     """
     judged = []
     for claim in claims.claims:
-        place = f"{claims.path}: claim {claim.name!r}"
         try:
             verdict = claim.judge(runs)
+            if not isinstance(verdict, claim_lib.Verdict):
+                raise errors.ClaimsError(
+                    f"returned {type(verdict).__name__}; accepted: Verdict"
+                )
         except (observed.UndecidableError, inference_errors.InferenceError) as reason:
-            verdict = claim_lib.Verdict(claim_lib.Outcome.UNDECIDED, reason=str(reason))
+            verdict = _undecided(str(reason))
         except errors.ClaimsError as error:
-            raise errors.ClaimsError(f"{place}: {error}") from error
-        except Exception as error:
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise errors.ClaimsError(f"{place}: {said}") from error
-        if not isinstance(verdict, claim_lib.Verdict):
-            raise errors.ClaimsError(
-                f"{place}: returned {type(verdict).__name__}; accepted: Verdict"
-            )
+            verdict = _undecided(f"the claim failed: {error}")
+        except (Exception, SystemExit) as error:
+            verdict = _undecided(f"the claim failed: {type(error).__name__}: {error}")
         judged.append(Judged(claim, verdict))
     return judged
+
+
+def _undecided(reason: str) -> claim_lib.Verdict:
+    return claim_lib.Verdict(
+        claim_lib.Outcome.UNDECIDED, reason=" ".join(reason.split())
+    )
 
 
 def of_folder(
@@ -117,7 +122,7 @@ def of_folder(
         rows: rows of the table of runs; `run` is the name.
 
     Raises:
-        ClaimsError: see `judge`, `file.read`, `file.run` and `file.check_runs`.
+        ClaimsError: see `file.read`, `file.run` and `file.check_runs`.
         RecordError: a record of a part cannot be read.
         StudyError: study.json, which has the passes, cannot be read.
     """
@@ -143,8 +148,12 @@ def of_folder(
             run_directory.RunDirectory(run).has_record for run in path.glob("runs/*")
         )
     }
-    judged = judge(claims, observed.Runs(used, parts))
-    return Judgement(tuple(judged), claims.margin)
+    if used:
+        judged = judge(claims, observed.Runs(used, parts))
+        return Judgement(tuple(judged), claims.margin)
+    reason = f"no pass of {folder.SETTINGS} is complete, or it lists other runs"
+    undecided = [Judged(claim, _undecided(reason)) for claim in claims.claims]
+    return Judgement(tuple(undecided), claims.margin)
 
 
 def _part(

@@ -204,22 +204,39 @@ def test_a_claim_reads_the_parts_of_a_study(study):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("runs.column('speed')", "claim 'a': unknown metric 'speed'"),
-        ("1 / 0", "claim 'a': ZeroDivisionError"),
-        ("None", "claim 'a': returned NoneType; accepted: Verdict"),
+        ("runs.column('speed')", "the claim failed: unknown metric 'speed'"),
+        ("1 / 0", "the claim failed: ZeroDivisionError"),
+        ("exit('two\\nlines')", "the claim failed: SystemExit: two lines"),
+        ("None", "the claim failed: returned NoneType; accepted: Verdict"),
+        ("claim.Verdict('supported')", "outcome: got str; accepted: an Outcome"),
+        ("claim.Verdict(claim.Outcome.SUPPORTED, [1])", "numbers: got list; acc"),
+        ("claim.Verdict(claim.Outcome.SUPPORTED, {'x': '1'})", "numbers['x']: got str"),
+        ("claim.Verdict(claim.Outcome.SUPPORTED, {1: 1})", "numbers: got int; acc"),
+        ("claim.Verdict(claim.Outcome.SUPPORTED, {}, None)", "reason: got NoneType"),
     ],
 )
-def test_a_claim_that_is_wrong_is_one_line(tmp_path, study, body, words):
+def test_a_claim_that_is_wrong_is_undecided_and_says_so(tmp_path, study, body, words):
     path = tmp_path / "mine.py"
     path.write_text(
         "from clinometer.tools.study.claims import claim\n"
         "def get_claims():\n"
-        f"    return [claim.Claim('a', 'b', lambda runs: {body})]\n"
+        f"    wrong = claim.Claim('a', 'b', lambda runs: {body})\n"
+        "    fine = claim.Verdict(claim.Outcome.SUPPORTED)\n"
+        "    return [wrong, claim.Claim('c', 'd', lambda runs: fine)]\n"
     )
     runs = records.load_runs(study)
     used = verdicts.observed.Runs(
         [verdicts.observe(run, rows_lib.make_row(run)) for run in runs]
     )
-    with pytest.raises(errors.ClaimsError) as caught:
-        verdicts.judge(file.run(file.read(path)), used)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    wrong, fine = verdicts.judge(file.run(file.read(path)), used)
+    assert wrong.verdict.outcome == "undecided" and words in wrong.verdict.reason
+    assert "\n" not in wrong.told and fine.supported
+
+
+def test_no_claim_is_judged_where_no_pass_is_known(study):
+    for size, seed, number in (("pico", 0, 1), ("milli", 0, 1), ("pico", 1, 2)):
+        _write(study, size, seed, number)
+    (study / "study.json").unlink()
+    for judged in _judgement(study).claims:
+        assert judged.verdict.outcome == "undecided"
+        assert "no pass of study.json is complete" in judged.verdict.reason
