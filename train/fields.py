@@ -270,7 +270,7 @@ _FINETUNING = {
     ),
     "eval.likelihood": Field(
         "Whether to score the likelihood of the right answer, too, in tasks whose "
-        "possible answers are known: 100 (1 + log p / log n) %, where p is its "
+        "possible answers are known: 100 (1 + log p / log n) percent, where p is its "
         "probability among n answers.",
         bool,
     ),
