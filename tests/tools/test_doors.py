@@ -168,7 +168,9 @@ def test_help_in_ascii_and_without_docstrings(settings):
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     found = dict(re.findall(r"^([a-z-]+) (\d)$", done.stdout, re.MULTILINE))
     assert set(found) == set(cli.SUBCOMMANDS)
-    without_models = {"bench", "overlap", "report", "tokenize", "tpu-cost", "version"}
+    without_models = {
+        *("bench", "compare", "overlap", "report", "tokenize", "tpu-cost", "version")
+    }
     for name, code in found.items():
         helps = "PYTHONOPTIMIZE" not in settings or name in without_models
         assert code == ("0" if helps else "2"), (name, done.stderr)
