@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import hashlib
-import io
 import json
 import os
-import zipfile
 import zlib
 
 import numpy as np
@@ -22,18 +20,12 @@ from clinometer.data.mixtures import aggregates
 from clinometer.data.tasks import scores
 from clinometer.data.tasks import task as task_lib
 from clinometer.data.tasks import terms
-from clinometer.kernels.options import outputs
-from clinometer.train import errors
 from clinometer.train.downstream import crossed
 from clinometer.train.run import directory as run_directory
+from clinometer.train.run import npz_file
 
 RESAMPLES = 2000
 TOLERANCE = 1e-6  # Percentage points between a recorded score and its items'.
-# What NumPy raises for a file that is cut off, damaged or something else.
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError),
-    *(data_errors.DataError, zipfile.BadZipFile, zlib.error),
-)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,14 +68,12 @@ def write(
         "averaged": list(averaged),
         "statistics": {name: score.statistic for name, score in known.items()},
     }
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
+    npz_file.write(
+        path,
         description=json.dumps(described),
         digests=_digests(examples),
         **{f"terms/{name}": score.terms for name, score in known.items()},
     )
-    outputs.write_bytes(path, content.getvalue())
 
 
 def read(path: str | os.PathLike[str]) -> ItemScores | None:
@@ -95,19 +85,17 @@ def read(path: str | os.PathLike[str]) -> ItemScores | None:
     Raises:
         RunError: the file cannot be read, or its content is invalid.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            described = json.loads(str(file["description"]))
-            metrics = {
-                name: terms.rebuild(statistic, file[f"terms/{name}"])
-                for name, statistic in described["statistics"].items()
-            }
-            number = aggregates.task_number(metrics, described["averaged"])
-            return ItemScores(number, metrics, file["digests"])
-    except FileNotFoundError:
-        return None
-    except _UNREADABLE as error:
-        raise errors.RunError(f"{path}: cannot be read ({error})") from error
+    return npz_file.read(path, _parse, data_errors.DataError)
+
+
+def _parse(file: Mapping[str, np.ndarray]) -> ItemScores:
+    described = json.loads(str(file["description"]))
+    metrics = {
+        name: terms.rebuild(statistic, file[f"terms/{name}"])
+        for name, statistic in described["statistics"].items()
+    }
+    number = aggregates.task_number(metrics, described["averaged"])
+    return ItemScores(number, metrics, file["digests"])
 
 
 def of_run(

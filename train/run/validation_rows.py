@@ -6,22 +6,14 @@ They compare two trained models on the same rows. Rows of padding are not stored
 from collections.abc import Mapping
 import dataclasses
 import hashlib
-import io
 import os
-import zipfile
-import zlib
 
 import numpy as np
 
-from clinometer.kernels.options import outputs
 from clinometer.train import errors
+from clinometer.train.run import npz_file
 
 FILE_NAME = "validation_rows.npz"
-# What NumPy raises for a file that is cut off, damaged or something else.
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 _FIELDS = {"digests": np.uint64, "losses": np.float64, "targets": np.int64}
 
 
@@ -65,10 +57,8 @@ def write(path: str | os.PathLike[str], rows: ValidationRows) -> None:
         path: path of the file.
         rows: the losses.
     """
-    content = io.BytesIO()
     arrays = {name: getattr(rows, name) for name in _FIELDS}
-    np.savez_compressed(content, step=np.int64(rows.step), **arrays)
-    outputs.write_bytes(path, content.getvalue())
+    npz_file.write(path, step=np.int64(rows.step), **arrays)
 
 
 def read(path: str | os.PathLike[str]) -> ValidationRows | None:
@@ -80,18 +70,9 @@ def read(path: str | os.PathLike[str]) -> ValidationRows | None:
     Raises:
         RunError: the file cannot be read, or its content is invalid.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            rows = ValidationRows(
-                int(file["step"]),
-                **{
-                    name: np.asarray(file[name], kind) for name, kind in _FIELDS.items()
-                },
-            )
-    except FileNotFoundError:
+    rows = npz_file.read(path, _parse)
+    if rows is None:
         return None
-    except _UNREADABLE as error:
-        raise errors.RunError(f"{path}: cannot be read ({error})") from error
     sizes = {getattr(rows, name).shape for name in _FIELDS}
     if len(sizes) != 1 or len(rows.digests.shape) != 1 or not rows.digests.size:
         raise errors.RunError(
@@ -99,3 +80,8 @@ def read(path: str | os.PathLike[str]) -> ValidationRows | None:
             "per row in each, for at least one row"
         )
     return rows
+
+
+def _parse(file: Mapping[str, np.ndarray]) -> ValidationRows:
+    arrays = {name: np.asarray(file[name], kind) for name, kind in _FIELDS.items()}
+    return ValidationRows(int(file["step"]), **arrays)
