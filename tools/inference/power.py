@@ -143,33 +143,6 @@ class Power:
     unknown: tuple[str, ...]
 
 
-def bent_curve(
-    low_flops: float, high_flops: float, loss: float, gain: float, bend: float
-) -> Curve:
-    """A power law with a floor, by what can be seen of it.
-
-    Args:
-        low_flops: training FLOPs of the smallest size.
-        high_flops: of the largest.
-        loss: at the smallest size, nats.
-        gain: from the smallest size to the largest, nats.
-        bend: by which factor the gain per decade falls over that range, above 1.
-
-    Raises:
-        InferenceError: an empty range, or a bend that is not above 1.
-    """
-    span = contrasts.decades(low_flops, high_flops) * np.log(10)
-    if not bend > 1:
-        raise errors.InferenceError(f"bend is {bend}; accepted: a factor above 1")
-    exponent = np.log(bend) / span
-
-    def curve(flops: np.ndarray) -> np.ndarray:
-        fallen = 1 - (np.asarray(flops, np.float64) / low_flops) ** -exponent
-        return loss - gain * fallen / (1 - 1 / bend)
-
-    return curve
-
-
 def draw_losses(
     design: design_lib.Design,
     means: np.ndarray,

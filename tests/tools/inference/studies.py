@@ -94,7 +94,28 @@ def first_study(
 def bent() -> power.Curve:
     """A ladder that gains 0.142 nats and bends 2.3-fold over vanilla's range."""
     costs = FLOPS["transformer"]
-    return power.bent_curve(costs[0], costs[-1], 4.43, 0.142, 2.3)
+    return bent_curve(costs[0], costs[-1], 4.43, 0.142, 2.3)
+
+
+def bent_curve(
+    low_flops: float, high_flops: float, loss: float, gain: float, bend: float
+) -> power.Curve:
+    """Returns a power law with a floor, by what can be seen of it.
+
+    Args:
+        low_flops: training FLOPs of the smallest size.
+        high_flops: of the largest.
+        loss: at the smallest size, nats.
+        gain: from the smallest size to the largest, nats.
+        bend: by which factor the gain per decade falls over that range, above 1.
+    """
+    exponent = np.log(bend) / np.log(high_flops / low_flops)
+
+    def curve(flops: np.ndarray) -> np.ndarray:
+        fallen = 1 - (np.asarray(flops, np.float64) / low_flops) ** -exponent
+        return loss - gain * fallen / (1 - 1 / bend)
+
+    return curve
 
 
 def true_means(design: design_lib.Design, curve: power.Curve) -> np.ndarray:

@@ -117,7 +117,7 @@ _COVERED = {
 def coverage(design, power_of_width, draws=2000, seed=1, bend=2.3):
     """Share of 95 % intervals that hold the truth: gains, levels, ends."""
     costs = design.flops_of(design.cells_of(design.architectures[0]))
-    curve = power.bent_curve(costs[0], costs[-1], 4.43, 0.25, bend)
+    curve = studies.bent_curve(costs[0], costs[-1], 4.43, 0.25, bend)
     means = studies.true_means(design, curve)
     fitted = linear_model.fit(
         design, _losses(design, power_of_width, curve, draws, seed)

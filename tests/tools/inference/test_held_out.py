@@ -26,7 +26,7 @@ def _study(sd, curve=None, draws=1, seed=0, order_sd=0.006):
 
 
 def test_without_noise_the_law_is_found():
-    curve = power.bent_curve(_COSTS[0], _COSTS[-1], 4.43, 0.25, 5.0)
+    curve = studies.bent_curve(_COSTS[0], _COSTS[-1], 4.43, 0.25, 5.0)
     fitted = _study(1e-4, curve, order_sd=0.0)
     own = held_out.OwnVariance(np.array(1e-10), np.array(50.0))
     found = held_out.predict(fitted, "transformer", _NEW, own)
@@ -143,8 +143,10 @@ def test_what_cannot_be_predicted_is_refused():
 
 _CURVES = {
     "bent 2.3-fold, 0.142 nats": studies.bent(),
-    "bent 6-fold, 0.142 nats": power.bent_curve(_COSTS[0], _COSTS[-1], 4.43, 0.142, 6),
-    "the tuned ladder": power.bent_curve(_COSTS[0], _COSTS[-1], 4.43, 0.268, 24),
+    "bent 6-fold, 0.142 nats": studies.bent_curve(
+        _COSTS[0], _COSTS[-1], 4.43, 0.142, 6
+    ),
+    "the tuned ladder": studies.bent_curve(_COSTS[0], _COSTS[-1], 4.43, 0.268, 24),
 }
 
 
