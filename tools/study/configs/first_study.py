@@ -11,24 +11,11 @@ from ml_collections import config_dict
 from clinometer.tools.study.configs import first_study_claims
 from clinometer.tools.study.configs import study
 
-ARCHITECTURES = (
-    "transformer",
-    "evolved",
-    "universal",
-    "switch",
-    "performer",
-    "funnel",
-    "albert",
-    "mos",
-    "glu",
-    "lconv",
-    "dconv",
-    "mixer",
-)
+ARCHITECTURES = (first_study_claims.VANILLA, *first_study_claims.OTHERS)
 # d16, d32, d64 and d128, with two layers.
 SIZES = ("DM16-NH1-FF64-PI", "pico", "DM64-NH4-FF256-PI", "milli")
 # Those that are also trained with one fixed rate, and on a second text.
-CONTROLS = ("transformer", "switch", "performer", "glu")
+CONTROLS = (first_study_claims.VANILLA, *first_study_claims.CONTROLS)
 
 
 def get_config() -> config_dict.ConfigDict:

@@ -30,8 +30,8 @@ from clinometer.tools.study.claims.claim import Outcome
 MARGIN_NATS = 0.0243
 _ERROR_RATE = 0.05
 
-_VANILLA = "transformer"
-_OTHERS = (
+VANILLA = "transformer"
+OTHERS = (
     "evolved",
     "universal",
     "switch",
@@ -45,7 +45,7 @@ _OTHERS = (
     "mixer",
 )
 # Those that are also trained with one fixed rate, and on a second text.
-_CONTROLS = ("switch", "performer", "glu")
+CONTROLS = ("switch", "performer", "glu")
 _RATE = ("rate_protocol", "learning_rate")
 _TEXT = (
     "corpus_hash",
@@ -80,9 +80,9 @@ class _Analysis:
 
 @functools.lru_cache(maxsize=1)
 def _analysis(runs: observed.Runs) -> _Analysis:
-    runs.select(architecture=_VANILLA).column(_LOSS)  # None may have diverged.
+    runs.select(architecture=VANILLA).column(_LOSS)  # None may have diverged.
     fitted = linear_model.fit(*runs.without_diverged().design())
-    pairs = equal_compute.compare_all(fitted.design, _VANILLA)
+    pairs = equal_compute.compare_all(fitted.design, VANILLA)
     families = {
         quantity: simultaneous.family(fitted, _rows(pairs, quantity), 1 - _ERROR_RATE)
         for quantity in (_LEVEL, _GAIN)
@@ -99,8 +99,8 @@ def _rows(pairs: list[equal_compute.Comparison], quantity: str) -> np.ndarray:
 def _vanilla_gains(runs: observed.Runs) -> claim.Verdict:
     fitted = _analysis(runs).fitted
     rows = [
-        contrasts.own_gain(fitted.design, _VANILLA),
-        contrasts.own_gain_per_decade(fitted.design, _VANILLA),
+        contrasts.own_gain(fitted.design, VANILLA),
+        contrasts.own_gain_per_decade(fitted.design, VANILLA),
     ]
     found = contrasts.estimate(fitted, np.array(rows))
     low, high = (float(end[0]) for end in found.interval())
@@ -187,7 +187,7 @@ def _change(
 ) -> _Change:
     other = runs.part(part, differs)
     for each in (runs, other):
-        for architecture in (name, _VANILLA):
+        for architecture in (name, VANILLA):
             each.select(architecture=architecture).column(_LOSS)
     found = _changes(runs, other, quantity)
     return found[name]
@@ -202,11 +202,11 @@ def _changes(
     design, losses = other.without_diverged().design()
     names = [
         name
-        for name in _CONTROLS
+        for name in CONTROLS
         if {name} <= {*fitted.design.architectures} & {*design.architectures}
     ]
     rows, other_rows = (
-        _rows([equal_compute.compare(each, n, _VANILLA) for n in names], quantity)
+        _rows([equal_compute.compare(each, n, VANILLA) for n in names], quantity)
         for each in (fitted.design, design)
     )
     found = changes.changes(fitted, rows, design, losses, other_rows)
@@ -258,7 +258,7 @@ def _d256_is_predicted(runs: observed.Runs) -> claim.Verdict:
     fitted = _analysis(runs).fitted
     width, flops, count, orders = D256
     own = held_out.own_variance(fitted, width, count, orders)
-    prediction = held_out.predict(fitted, _VANILLA, flops, own, 1 - _ERROR_RATE)
+    prediction = held_out.predict(fitted, VANILLA, flops, own, 1 - _ERROR_RATE)
     numbers = {
         "predicted": float(prediction.value),
         "low": float(prediction.low),
@@ -290,17 +290,17 @@ def get_claims() -> list[claim.Claim]:
     """Returns the claims."""
     what = {_LEVEL: "loss at equal FLOPs", _GAIN: "gain with size at equal FLOPs"}
     kinds = (
-        (_differs, _OTHERS, "", "{0}'s {1} differs from vanilla's, not negligibly"),
+        (_differs, OTHERS, "", "{0}'s {1} differs from vanilla's, not negligibly"),
         (
             _fixed_rate_changes,
-            _CONTROLS,
+            CONTROLS,
             "fixed rate, ",
             "a fixed learning rate changes how {0}'s {1} differs from vanilla's, "
             "not negligibly",
         ),
         (
             _second_text_does_not_change,
-            _CONTROLS,
+            CONTROLS,
             "second text, ",
             "a second text does not change how {0}'s {1} differs from vanilla's, or "
             "negligibly",
@@ -324,7 +324,7 @@ def get_claims() -> list[claim.Claim]:
             f"{name} and vanilla change places between the ends of their range",
             functools.partial(_crosses, name=name),
         )
-        for name in _OTHERS
+        for name in OTHERS
     ]
     return [
         claim.Claim(
