@@ -38,7 +38,7 @@ def test_the_difference_and_what_it_is_not(runs, capsys):
     assert found["runs"] == runs and found["steps"] == [600, 600]
     low, high = found["interval"]
     assert low < found["difference"] < high
-    # 0.5 sqrt(2) / 10 / sqrt(40) = 0.011 is the standard error.
+    # Within 4 standard errors, each 0.5 sqrt(2) / 10 / sqrt(40) = 0.011.
     assert found["difference"] == pytest.approx(0.5, abs=0.04)
     assert 0.03 < high - low < 0.06
     assert cli.main(["compare", *runs]) == 0

@@ -45,6 +45,7 @@ def test_agrees_with_linregress(logx, function):
     u = x if function is None else function(x)
     theirs = stats.linregress(u, y)
     ours = slopes.fit_slope(x, y, logx=logx)
+    # The same formulas in float64: 1e-10 leaves room for their rounding only.
     np.testing.assert_allclose(
         [ours.slope, ours.intercept], [theirs.slope, theirs.intercept], rtol=1e-10
     )
