@@ -191,10 +191,9 @@ _LINES = (
     '<p class="note">A straight line through the mean losses of the sizes, for '
     "comparison with the papers: by how many nats per token the loss decreases if the "
     "cost increases tenfold, by generalized least squares with the errors of the "
-    "means. It licenses nothing: its interval holds only if the relation is straight, "
-    "and the test of its lack of fit rarely finds that it is not. Beside the p-value "
-    "is the power of this test, the chance to find a slope that falls two- or "
-    "threefold over the range. Without an error between runs the slope is that of "
+    "means. It licenses nothing: its interval holds only if the relation is straight. "
+    "Beside the p-value of the test of lack of fit is its power, the chance to find a "
+    "slope that falls two- or threefold over the range. Without an error between runs the slope is that of "
     "ordinary least squares. Slopes against different costs are different quantities "
     "and cannot be compared. RMSE is that of the means around the line. Theil-Sen is "
     "the median slope over pairs of sizes.</p>"
