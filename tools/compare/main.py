@@ -26,7 +26,8 @@ _EPILOG = f"""\
 Use several seeds of each and `clinometer report` for that.
 
 example:
-  clinometer compare runs/study/runs/transformer-nano-s0 runs/study/runs/glu-nano-s0
+  clinometer compare runs/study/runs/transformer-pico-o1-s100 \\
+      runs/study/runs/transformer-milli-o1-s100
 
 {exit_codes.described()}
 """

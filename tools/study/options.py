@@ -38,10 +38,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="clinometer study",
         usage="%(prog)s [options] [--config.KEY=VALUE ...]",
-        description="Trains a list of runs (architecture x size x seed), measures and "
-        "fine-tunes each, and writes OUT/runs.csv and OUT/report.html. Give the same "
-        "command again to resume a study: finished runs are skipped, interrupted runs "
-        "are resumed. Ctrl-C lets the runs save and stops; a second Ctrl-C kills them. "
+        description="Trains a list of runs (architecture x size x order of the data), "
+        "measures and fine-tunes each, and writes OUT/runs.csv and OUT/report.html. "
+        "Give the same command again to resume a study: finished runs are skipped, "
+        "interrupted runs are resumed. Ctrl-C lets the runs save and stops; a second "
+        "Ctrl-C kills them. "
         "By default the study trains the vanilla Transformer at four laptop sizes on "
         "the embedded corpus. Each run's learning rate is that of a table of tuned "
         "rates, or one for all with --learning-rate.",
