@@ -195,8 +195,8 @@ _LINES = (
     "Beside the p-value of the test of lack of fit is its power, the chance to find a "
     "slope that falls two- or threefold over the range. Without an error between runs "
     "the slope is that of ordinary least squares. Slopes against different costs are "
-    "different quantities and cannot be compared. RMSE is that of the means around the line. Theil-Sen is "
-    "the median slope over pairs of sizes.</p>"
+    "different quantities and cannot be compared. RMSE is that of the means around the "
+    "line. Theil-Sen is the median slope over pairs of sizes.</p>"
 )
 
 
