@@ -23,6 +23,7 @@ from clinometer.models.architectures.grammar import ModelNameError
 from clinometer.models.architectures.registry import ARCHITECTURES
 from clinometer.models.architectures.registry import architecture_of
 from clinometer.models.architectures.registry import build
+from clinometer.models.architectures.registry import size_of
 from clinometer.models.architectures.sizes import SIZES
 from clinometer.models.config import ConfigError
 from clinometer.models.config import TransformerConfig
@@ -83,6 +84,7 @@ __all__ = [
     "decoding",
     "is_stacked",
     "loss",
+    "size_of",
     "stack_axes",
     "stack_params",
     "unstack_params",

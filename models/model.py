@@ -88,6 +88,12 @@ class Model(Protocol):
     def init(self, key: jax.Array) -> Params:
         """Initialises parameters in canonical form, the form of checkpoints."""
 
+    def param_axes(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """Returns the axis names of all parameters in canonical form.
+
+        The rules of `train/sharding/rules.py` divide the parameters by these names.
+        """
+
     def from_canonical(self, params: Params) -> Params:
         """Converts canonical parameters to the form that `loss` takes; traceable."""
 

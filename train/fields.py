@@ -53,6 +53,36 @@ _COMMON = {
         _AT_LEAST_ONE,
         optional=True,
     ),
+    "mesh.data": Field(
+        "Number of parts of the batch, each with a copy of the parameters. None takes "
+        "the devices that the other axes of the mesh leave.",
+        _AT_LEAST_ONE,
+        optional=True,
+    ),
+    "mesh.fsdp": Field(
+        "Number of parts that the parameters' embed axes are divided into, and the "
+        "batch further divided.",
+        _AT_LEAST_ONE,
+    ),
+    "mesh.expert": Field(
+        "Number of parts that the experts are divided into, and the batch further "
+        "divided.",
+        _AT_LEAST_ONE,
+    ),
+    "mesh.model": Field(
+        "Number of parts that heads, feed-forward layers and the vocabulary are "
+        "divided into (model parallelism). None takes that of the papers for the "
+        "model's size (2 for large, 8 for xl, 32 for xxl, otherwise 1), or its "
+        "greatest common divisor with the number of devices.",
+        _AT_LEAST_ONE,
+        optional=True,
+    ),
+    "mesh.rules": Field(
+        "Partition rules that replace those of train/sharding/rules.py: AXIS=MESH_AXIS "
+        "for the axes of a name, AXIS*AXIS=MESH_AXIS*MESH_AXIS for whole parameters, "
+        "separated by commas, such as vocab=none.",
+        str,
+    ),
     "num_microbatches": Field(
         "Number of microbatches that each batch is split into to save memory; their "
         "gradients are accumulated. Must divide data.batch_size.",

@@ -9,6 +9,7 @@ import os
 import pathlib
 from typing import Any
 
+import jax
 from ml_collections import config_dict
 
 from clinometer import models
@@ -20,10 +21,14 @@ from clinometer.train import initial as initial_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
 from clinometer.train import sources
+from clinometer.train import state as state_lib
 from clinometer.train.host import environment
 from clinometer.train.run import checkpoint_meta
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
+from clinometer.train.sharding import mesh as mesh_lib
+from clinometer.train.sharding import placement as placement_lib
+from clinometer.train.sharding import rules
 
 # Model options that change how the result is computed, but not the result.
 _FORM_FIELDS = ("scan_layers", "remat")
@@ -42,6 +47,7 @@ class Job:
         initial: the checkpoint of another run to start from, or None.
         optimizer: pure functions over the parameters.
         schedule: function from the 0-based step to the learning rate.
+        placement: where the training state and the batches are.
         identity: flat fields that must be unchanged when the run is resumed.
         earlier_identity: other accepted values of these fields, as written by earlier
             versions of the code.
@@ -53,16 +59,16 @@ class Job:
     initial: initial_lib.Initial | None
     optimizer: optimizer_lib.Optimizer
     schedule: schedules.Schedule
+    placement: placement_lib.Placement
     identity: Mapping[str, Any]
     earlier_identity: Mapping[str, Any]
 
 
-def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
+def prepare(config: config_dict.ConfigDict) -> Job:
     """Checks a configuration and builds its parts; writes and compiles nothing.
 
     Args:
         config: the configuration of the run.
-        num_processes: number of processes that share each batch.
 
     Returns:
         The parts of the run.
@@ -71,13 +77,6 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
         RunError: a field is wrong; the message names it and says what is accepted.
     """
     fields_lib.check(config)
-    parts = config.num_microbatches * num_processes
-    if config.data.batch_size % parts:
-        raise errors.ConfigError(
-            f"config.data.batch_size: {config.data.batch_size} is not a multiple of "
-            f"num_microbatches x processes = {config.num_microbatches} x "
-            f"{num_processes}"
-        )
     schedule = schedules.make(config.schedule, config.train_steps)
     optimizer = optimizer_lib.make(config.optimizer)
     overrides = {k: v for k, v in config.model.items() if k != "name" and v is not None}
@@ -98,6 +97,7 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
     else:
         source = sources.pretraining(config)
     _check_lengths(config, model, source)
+    placement = place(config, model, optimizer)
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
     full.model.vocab_size = model.config.vocab_size
@@ -112,9 +112,43 @@ def prepare(config: config_dict.ConfigDict, num_processes: int = 1) -> Job:
         initial=initial,
         optimizer=optimizer,
         schedule=schedule,
+        placement=placement,
         identity=_identity(config, model, source)
         | (initial.identity if initial else {}),
         earlier_identity=initial.earlier_identity if initial else {},
+    )
+
+
+def place(
+    config: config_dict.ConfigDict,
+    model: models.Model,
+    optimizer: optimizer_lib.Optimizer,
+) -> placement_lib.Placement:
+    """Places a run on all devices; allocates nothing.
+
+    Args:
+        config: the configuration, of which `mesh`, `data.batch_size` and
+            `num_microbatches` are read.
+        model: the model.
+        optimizer: the optimizer.
+
+    Raises:
+        ConfigError: the mesh does not fit the devices, the model or the batch.
+    """
+    sizes = mesh_lib.sizes(config.mesh, model, jax.device_count())
+    parts = config.num_microbatches * sizes.batch_parts
+    if config.data.batch_size % parts:
+        raise errors.ConfigError(
+            f"config.data.batch_size: {config.data.batch_size} is not a multiple of "
+            f"{parts}, num_microbatches ({config.num_microbatches}) times the parts of "
+            f"the batch on the mesh ({sizes})"
+        )
+    return placement_lib.make(
+        model,
+        jax.eval_shape(lambda: state_lib.initialise(model, optimizer, config.seed)),
+        mesh_lib.make(sizes),
+        config.data.batch_size,
+        rules.with_overrides(config.mesh.rules),
     )
 
 

@@ -8,14 +8,13 @@ import errno
 import math
 import os
 import pathlib
-from typing import Any
 
 import jax
 
+from clinometer.train import compiled
 from clinometer.train import errors
 from clinometer.train import initial as initial_lib
 from clinometer.train import job as job_lib
-from clinometer.train import state as state_lib
 from clinometer.train import validation as evaluate
 from clinometer.train.host import bookkeeping
 from clinometer.train.host import display
@@ -49,8 +48,7 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
     directory = run_directory.RunDirectory(workdir)
     try:
         with stopwatch.charge("compile"):
-            abstract_state = jax.eval_shape(_initialise(job))
-            _check_space(job, abstract_state, directory.checkpoints_path)
+            _check_space(job, directory.checkpoints_path)
             workdir.mkdir(parents=True, exist_ok=True)
         with (
             directory.lease(),
@@ -59,7 +57,7 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
         ):
             pause_watch.start()
             stack.callback(pause_watch.stop)
-            run = bookkeeping.Bookkeeping(job, directory, stopwatch, abstract_state)
+            run = bookkeeping.Bookkeeping(job, directory, stopwatch)
             try:
                 return _train(job, directory, run, stop, stack)
             except BaseException as error:
@@ -101,7 +99,7 @@ def _train(
         )
         stack.callback(checkpoints.close)
         restored = checkpoints.restore(
-            run.abstract_state, job.identity, job.earlier_identity
+            job.placement.state, job.identity, job.earlier_identity
         )
     if restored is not None and int(restored[0].step) == config.train_steps:
         run.resume(config.train_steps, restored[1], checkpoints)
@@ -113,44 +111,22 @@ def _train(
 
     with stopwatch.charge("compile"):
         run.start()
-        abstract_state = run.abstract_state
-        abstract_batch = job.model.abstract_batch(
-            config.data.batch_size, job.source.shape
-        )
-        train_step = state_lib.make_train_step(
-            job.model,
-            job.optimizer,
-            job.schedule,
-            seed=config.seed,
-            z_loss=config.z_loss,
-            num_microbatches=config.num_microbatches,
-            health_every_steps=config.log.health_every_steps,
-        )
-        train_step = (
-            jax.jit(train_step, donate_argnums=0)
-            .lower(abstract_state, abstract_batch)
-            .compile()
-        )
-        eval_step = (
-            jax.jit(job.model.row_losses)
-            .lower(abstract_state.params, abstract_batch)
-            .compile()
-        )
+        programs = compiled.compile_programs(job)
+        run.compiled(programs.train_step)
 
     with stopwatch.charge("compile"):
         if restored is not None:
             state, progress = restored
         elif job.initial is not None:
             state = initial_lib.load(job.initial, job.model, job.optimizer)
+            state = jax.device_put(state, job.placement.state_shardings)
             progress = {}
         else:
-            state, progress = jax.jit(_initialise(job))(), {}
+            state, progress = programs.initialise(), {}
         start_step = int(state.step)
         run.resume(start_step, progress, checkpoints)
         stack.callback(run.close)
-        batches = job.source.batches.iterate(
-            start_step, shard=jax.process_index(), num_shards=jax.process_count()
-        )
+        batches = job.source.batches.iterate(start_step, job.placement.local_rows)
         stack.callback(batches.close)
         if config.log.tensorboard:
             tensorboard = display.TensorBoard(directory.tensorboard_path, start_step)
@@ -171,7 +147,7 @@ def _train(
         with stopwatch.charge("input_wait"):
             batch = next(batches)
         with stopwatch.charge("step"), jax.transfer_guard("disallow"):
-            state, metrics = train_step(state, jax.device_put(batch))
+            state, metrics = programs.train_step(state, job.placement.put(batch))
             step += 1
             # Fetch the previous step's metrics while this step runs on the device.
             done, pending = pending, (step, metrics)
@@ -200,7 +176,11 @@ def _train(
         if evaluates:
             with stopwatch.charge("evaluation"):
                 measured, rows = evaluate.evaluate(
-                    eval_step, state.params, job.source.eval_batches, step
+                    programs.eval_step,
+                    state.params,
+                    job.source.eval_batches,
+                    step,
+                    job.placement.put_whole,
                 )
                 if not math.isfinite(measured["validation/loss"]):
                     run.refuse(
@@ -235,13 +215,7 @@ def _train(
     return status
 
 
-def _initialise(job: job_lib.Job) -> Any:
-    return lambda: state_lib.initialise(job.model, job.optimizer, job.config.seed)
-
-
-def _check_space(
-    job: job_lib.Job, abstract_state: state_lib.TrainState, folder: pathlib.Path
-) -> None:
+def _check_space(job: job_lib.Job, folder: pathlib.Path) -> None:
     """Raises RunError if the kept checkpoints and one more do not fit on the disk."""
     config = job.config.checkpoint
     stored = 0
@@ -257,6 +231,6 @@ def _check_space(
     # No more checkpoints are kept than are saved.
     saved = job.config.train_steps // config.every_steps + 2
     missing = max(1, min(sum(kept.values()), saved) + 1 - stored)
-    size = checkpoints_lib.num_bytes(abstract_state)
+    size = checkpoints_lib.num_bytes(job.placement.state)
     most = max(kept, key=kept.__getitem__)
     checkpoints_lib.check_space(folder, missing * size, f"checkpoint.{most}")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import hashlib
 import os
@@ -35,14 +36,13 @@ class TrainingBatches(Protocol):
     """An infinite sequence of batches; each batch is a function of its step."""
 
     def iterate(
-        self, start_step: int = 0, shard: int = 0, num_shards: int = 1
+        self, start_step: int = 0, rows: Sequence[int] | None = None
     ) -> Iterator[Batch]:
-        """Yields one shard of each batch.
+        """Yields each batch, or some of its rows.
 
         Args:
             start_step: step of the first batch.
-            shard: index of the shard.
-            num_shards: number of shards that each batch is split into.
+            rows: indices of rows of each batch; None for all.
         """
 
 

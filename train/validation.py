@@ -17,6 +17,7 @@ def evaluate(
     params: Any,
     batches: Iterable[Mapping[str, np.ndarray]],
     step: int,
+    put: Callable[[Mapping[str, np.ndarray]], models.Batch] = jax.device_put,
 ) -> tuple[dict[str, float], validation_rows.ValidationRows]:
     """Computes the validation metrics, as means over all tokens of all batches.
 
@@ -25,6 +26,7 @@ def evaluate(
         params: the parameters.
         batches: the validation batches, on the host.
         step: number of completed training steps.
+        put: puts a batch on the devices.
 
     Returns:
         The metrics `validation/loss` (nats per token that is not padding), its negative
@@ -37,7 +39,7 @@ def evaluate(
     # Fetch the losses one batch late, so that the device need not wait for the host.
     pending, fetched, digests = None, [], []
     for batch in batches:
-        losses = eval_step(params, jax.device_put(dict(batch)))
+        losses = eval_step(params, put(dict(batch)))
         digests.append(validation_rows.digests(batch))
         if pending is not None:
             fetched.append(_fetch(pending))

@@ -1,7 +1,7 @@
 """Batches of a mixture of text-to-text tasks, a pure function of (seed, step).
 
 Shapes: B rows of a global batch; S encoder and T decoder positions. Row i of batch
-`step` is item step * B + i of the mixture, for any number of hosts, as in
+`step` is item step * B + i of the mixture, whichever rows a process asks for, as in
 `pretraining.batches`. An item is an example or, with packing, a row of examples of one
 task. Examples are packed into rows once; the rows are reshuffled in each epoch.
 """
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import fractions
 import math
 
-import grain
 import numpy as np
 
 from clinometer.data.errors import DataError
@@ -23,14 +22,12 @@ from clinometer.data.pretraining import batches
 from clinometer.data.pretraining.batches import Batch
 from clinometer.data.pretraining.span_corruption import Lengths
 
-_ENDLESS = 1 << 40
-
 
 class FinetuneBatches:
     """An infinite sequence of training batches of a mixture.
 
     Attributes:
-        batch_size: B, over all shards.
+        batch_size: B, over all processes.
         lengths: S and T; `raw` is their sum, the number of positions in a row.
         num_rows: number of items of all tasks.
         interleaving: the order of the items.
@@ -97,45 +94,30 @@ class FinetuneBatches:
         """Returns the epochs of each task seen before batch `step`."""
         return self.interleaving.epochs(step * self.batch_size)
 
-    def batch(self, step: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """Returns a shard of batch `step`, with B / num_shards rows.
+    def batch(self, step: int, rows: Sequence[int] | None = None) -> Batch:
+        """Returns batch `step`, or some of its rows.
 
         Args:
             step: index of the batch, 0 or more.
-            shard: index of the shard.
-            num_shards: number of shards, a divisor of B.
+            rows: indices of rows of the batch; None for all.
 
         Raises:
             DataError: an argument is out of range.
         """
         if step < 0:
             raise DataError(f"Step {step} is negative.")
-        rows = batches.shard_rows(self.batch_size, shard, num_shards)
+        rows = batches.rows_of(self.batch_size, rows)
         first = step * self.batch_size
         places = [self.interleaving.locate(first + row) for row in rows]
         return self._rows.batch(places, len(rows))
 
     def iterate(
-        self, start_step: int = 0, shard: int = 0, num_shards: int = 1
+        self, start_step: int = 0, rows: Sequence[int] | None = None
     ) -> Iterator[Batch]:
-        """Returns an iterator over the batches from `start_step` on.
-
-        The batches equal `batch(step, shard, num_shards)` and are prefetched in a
-        background thread. Call the iterator's `close()` when it is no longer needed.
-
-        Args:
-            start_step: index of the first batch.
-            shard: index of the shard.
-            num_shards: number of shards, a divisor of B.
-        """
-        batches.shard_rows(self.batch_size, shard, num_shards)
-        made = grain.MapDataset.range(start_step, _ENDLESS).map(
-            lambda step: self.batch(int(step), shard, num_shards)
+        """Returns an iterator; see `pretraining.batches.PretrainBatches.iterate`."""
+        return batches.prefetched(
+            self.batch, start_step, batches.rows_of(self.batch_size, rows)
         )
-        options = grain.ReadOptions(
-            num_threads=1, prefetch_buffer_size=batches.PREFETCH_BATCHES
-        )
-        return iter(made.to_iter_dataset(options))
 
 
 class FinetuneEvalBatches:
@@ -164,7 +146,7 @@ class FinetuneEvalBatches:
         Args:
             tasks: as in `FinetuneBatches`.
             make_batch: as in `FinetuneBatches`.
-            batch_size: B, over all shards.
+            batch_size: B, over all processes.
             encoder_length: S.
             decoder_length: T.
             packing: as in `FinetuneBatches`.
@@ -200,14 +182,13 @@ class FinetuneEvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         return (self.batch(index) for index in range(len(self)))
 
-    def batch(self, index: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """Returns a shard of batch `index`; see `FinetuneBatches.batch`."""
+    def batch(self, index: int) -> Batch:
+        """Returns batch `index`."""
         if not 0 <= index < len(self):
             raise DataError(f"Evaluation batch {index} is not in [0, {len(self)}).")
-        rows = batches.shard_rows(self.batch_size, shard, num_shards)
         first = index * self.batch_size
         return self._rows.batch(
-            self._places[first + rows.start : first + rows.stop], len(rows)
+            self._places[first : first + self.batch_size], self.batch_size
         )
 
 

@@ -1,10 +1,11 @@
 """Batches of span-corrupted rows, a pure function of (seed, step).
 
 Shapes: B rows of a global batch; S encoder and T decoder positions. Row i of batch
-`step` is example step * B + i, for any number of shards: shard h of n gets rows
-[h * B / n, (h + 1) * B / n). Resuming therefore needs only the step.
+`step` is example step * B + i, whichever rows a process asks for. Resuming therefore
+needs only the step.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Protocol
@@ -43,7 +44,8 @@ class MakeBatch(Protocol):
 
 # Seed of the evaluation set's corruption, fixed so that all runs use the same rows.
 _EVAL_SEED = 20211104
-PREFETCH_BATCHES = 4
+_PREFETCH_BATCHES = 4
+_ENDLESS = 1 << 40
 # How `PretrainBatches` draws the order of the data from its seed. Runs of different
 # protocols do not share orders, even where their seeds are equal.
 ORDER_PROTOCOL = "shuffled epochs"
@@ -56,7 +58,7 @@ class PretrainBatches:
     spans. An incomplete row at the end of the split is dropped.
 
     Attributes:
-        batch_size: B, over all shards.
+        batch_size: B, over all processes.
         lengths: raw length, S and T.
         num_rows: number of rows in the split, which is an epoch.
     """
@@ -79,7 +81,7 @@ class PretrainBatches:
             store: the token store.
             make_batch: makes a batch of arrays from rows of tokens.
             split: the split of the store.
-            batch_size: B, over all shards.
+            batch_size: B, over all processes.
             encoder_length: S.
             noise_density: see `span_corruption.raw_length`.
             mean_noise_span_length: see `span_corruption.raw_length`.
@@ -118,48 +120,39 @@ class PretrainBatches:
         """Returns the number of epochs seen before batch `step`."""
         return step * self.batch_size / self.num_rows
 
-    def batch(self, step: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """Returns a shard of batch `step`, with B / num_shards rows.
+    def batch(self, step: int, rows: Sequence[int] | None = None) -> Batch:
+        """Returns batch `step`, or some of its rows.
 
         Args:
             step: index of the batch, 0 or more.
-            shard: index of the shard.
-            num_shards: number of shards, a divisor of B.
+            rows: indices of rows of the batch; None for all.
 
         Raises:
             DataError: an argument is out of range.
         """
         if step < 0:
             raise DataError(f"Step {step} is negative.")
-        return self._shard(shard, num_shards)[step]
+        first = step * self.batch_size
+        return self._corrupt(
+            [self._examples[first + row] for row in rows_of(self.batch_size, rows)]
+        )
 
     def iterate(
-        self, start_step: int = 0, shard: int = 0, num_shards: int = 1
+        self, start_step: int = 0, rows: Sequence[int] | None = None
     ) -> Iterator[Batch]:
         """Returns an iterator over the batches from `start_step` on.
 
-        The batches equal `batch(step, shard, num_shards)` and are prefetched in a
-        background thread. Call the iterator's `close()` when it is no longer needed.
+        The batches equal `batch(step, rows)` and are prefetched in a background thread.
+        Call the iterator's `close()` when it is no longer needed.
 
         Args:
             start_step: index of the first batch.
-            shard: index of the shard.
-            num_shards: number of shards, a divisor of B.
-        """
-        batches = self._shard(shard, num_shards)[start_step:]
-        # More reading threads are slower, as the work holds Python's interpreter lock.
-        options = grain.ReadOptions(
-            num_threads=1, prefetch_buffer_size=PREFETCH_BATCHES
-        )
-        return iter(batches.to_iter_dataset(options))
+            rows: indices of rows of each batch; None for all.
 
-    def _shard(self, shard: int, num_shards: int) -> grain.MapDataset:
-        """Returns the batches of a shard, indexed by step."""
-        rows = len(shard_rows(self.batch_size, shard, num_shards))
-        batches = self._examples.batch(
-            rows, drop_remainder=True, batch_fn=self._corrupt
-        )
-        return batches[shard::num_shards]
+        Raises:
+            DataError: an argument is out of range.
+        """
+        return prefetched(self.batch, start_step, rows_of(self.batch_size, rows))
 
     def _example(
         self, row: int, rng: np.random.Generator
@@ -205,7 +198,7 @@ class EvalBatches:
             store: the token store.
             make_batch: makes a batch of arrays from rows of tokens.
             split: the split of the store.
-            batch_size: B, over all shards.
+            batch_size: B, over all processes.
             encoder_length: S.
             noise_density: see `span_corruption.raw_length`.
             mean_noise_span_length: see `span_corruption.raw_length`.
@@ -240,15 +233,14 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         return (self.batch(index) for index in range(len(self)))
 
-    def batch(self, index: int, shard: int = 0, num_shards: int = 1) -> Batch:
-        """Returns a shard of batch `index`; see `PretrainBatches.batch`."""
+    def batch(self, index: int) -> Batch:
+        """Returns batch `index`."""
         if not 0 <= index < len(self):
             raise DataError(f"Evaluation batch {index} is not in [0, {len(self)}).")
-        rows = shard_rows(self.batch_size, shard, num_shards)
         first = index * self.batch_size
-        wanted = self._rows[first + rows.start : first + rows.stop]
-        inputs = np.full((len(rows), self.lengths.inputs), PAD_ID, np.int32)
-        targets = np.full((len(rows), self.lengths.targets), PAD_ID, np.int32)
+        wanted = self._rows[first : first + self.batch_size]
+        inputs = np.full((self.batch_size, self.lengths.inputs), PAD_ID, np.int32)
+        targets = np.full((self.batch_size, self.lengths.targets), PAD_ID, np.int32)
         for place, row in enumerate(wanted):
             row_inputs, row_targets = self._example(row)
             inputs[place, : len(row_inputs)] = row_inputs
@@ -274,23 +266,41 @@ def check_batch_size(batch_size: int) -> None:
         raise DataError(f"batch_size is {batch_size}; accepted is 1 or more.")
 
 
-def shard_rows(batch_size: int, shard: int, num_shards: int) -> range:
-    """Returns the indices of a shard's rows in a batch.
+def rows_of(batch_size: int, rows: Sequence[int] | None) -> Sequence[int]:
+    """Returns the given rows of a batch, or all.
 
     Args:
-        batch_size: rows of the batch, over all shards.
-        shard: index of the shard.
-        num_shards: number of shards.
+        batch_size: B, over all processes.
+        rows: indices of rows; None for all.
 
     Raises:
-        DataError: the batch cannot be divided evenly, or `shard` is out of range.
+        DataError: there are no rows, or one is not in the batch.
     """
-    if num_shards < 1 or batch_size % num_shards:
+    if rows is None:
+        return range(batch_size)
+    if not len(rows) or min(rows) < 0 or max(rows) >= batch_size:
         raise DataError(
-            f"A batch of {batch_size} rows cannot be divided among {num_shards} "
-            "shards; batch_size must be a multiple of the number of shards."
+            f"Rows {list(rows)} of a batch of {batch_size}; accepted are one or more "
+            f"of 0 to {batch_size - 1}."
         )
-    if not 0 <= shard < num_shards:
-        raise DataError(f"Shard {shard} is not in [0, {num_shards}).")
-    rows = batch_size // num_shards
-    return range(shard * rows, (shard + 1) * rows)
+    return rows
+
+
+def prefetched(
+    make_batch: Callable[[int, Sequence[int]], Batch],
+    start_step: int,
+    rows: Sequence[int],
+) -> Iterator[Batch]:
+    """Returns an iterator over batches that a background thread makes in advance.
+
+    Args:
+        make_batch: function of the step and the rows.
+        start_step: index of the first batch.
+        rows: indices of rows of each batch.
+    """
+    made = grain.MapDataset.range(start_step, _ENDLESS).map(
+        lambda step: make_batch(int(step), rows)
+    )
+    # More reading threads are slower, as the work holds Python's interpreter lock.
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCH_BATCHES)
+    return iter(made.to_iter_dataset(options))

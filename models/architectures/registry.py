@@ -54,6 +54,11 @@ def architecture_of(name: str) -> architecture_lib.Architecture:
     return ARCHITECTURES[parse(name).architecture]
 
 
+def size_of(name: str) -> str:
+    """Returns the size of a model name, a key of `SIZES`; raises `ModelNameError`."""
+    return parse(name).size
+
+
 def build(
     name: str, *, paper_literal_kv32: bool = False, **overrides: Any
 ) -> seq2seq.EncoderDecoder:

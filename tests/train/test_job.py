@@ -32,7 +32,7 @@ from clinometer.train.run import checkpoints
         ("data.store=nowhere", "'nowhere' is not a token store"),
         ("data.encoder_length=1", "config.data: "),
         ("data.batch_size=60000", "config.data: .*a batch of 60000"),
-        ("num_microbatches=3", "data.batch_size: 4 is not a multiple.*3 x 1"),
+        ("num_microbatches=3", "data.batch_size: 4 is not a multiple of 3"),
         ("train_steps=0", "train_steps: must be at least 1"),
         ("checkpoint.keep_best=-1", "keep_best: must not be negative"),
         ("optimizer.name=sgd", "optimizer.name: unknown 'sgd'"),

@@ -85,11 +85,13 @@ def test_run_json(finished, store):
 
 
 @pytest.mark.slow
-def test_devices_that_do_not_train_do_not_count(arguments, tmp_path):
+def test_all_devices_train(arguments, tmp_path):
     subprocess.run(
         [
             *python_child.module("clinometer.train.main"),
-            *arguments("log.peak_flops_per_second=1e12", "train_steps=4"),
+            *arguments(
+                "log.peak_flops_per_second=1e12", "train_steps=4", "data.batch_size=8"
+            ),
             f"--workdir={tmp_path}",
         ],
         env=python_child.environment(os.environ)
@@ -97,11 +99,11 @@ def test_devices_that_do_not_train_do_not_count(arguments, tmp_path):
         check=True,
     )
     record = whole_runs.record(tmp_path)
-    assert (record["device"]["count"], record["device"]["training"]) == (8, 1)
+    assert (record["device"]["count"], record["device"]["training"]) == (8, 8)
     speed = record["speed"]
-    assert speed["peak_flops_per_second"] == 1e12
+    assert speed["peak_flops_per_second"] == 8e12
     flops = record["counts"]["flops_train_step"]
-    expected = flops * speed["steps_per_second_median"] / 1e12
+    expected = flops * speed["steps_per_second_median"] / 8e12
     assert speed["mfu"] == pytest.approx(expected)
 
 

@@ -204,7 +204,7 @@ def test_a_resume_that_skips_a_batch_is_seen(
     monkeypatch.setattr(
         batches_lib.PretrainBatches,
         "iterate",
-        lambda self, start, **shards: iterate(self, start + 1, **shards),
+        lambda self, start, rows: iterate(self, start + 1, rows),
     )
     assert main.main([*arguments(), f"--workdir={workdir}"]) == 0
     assert whole_runs.records(workdir)[:3] == whole_runs.records(finished)[:3]

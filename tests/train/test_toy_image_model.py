@@ -4,6 +4,7 @@ Shapes: B batch, H x W pixels of C channels, K classes.
 """
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 import dataclasses
 import json
 import math
@@ -79,6 +80,9 @@ class LinearClassifier:
         )
         return {"head": {"w": kernel, "b": jnp.zeros(self.config.num_classes)}}
 
+    def param_axes(self):
+        return {"head": {"w": ("embed", "vocab"), "b": ("vocab",)}}
+
     def from_canonical(self, params):
         return params
 
@@ -142,9 +146,9 @@ class Batches:
     """Training batches that are a function of the step."""
 
     def iterate(
-        self, start_step: int = 0, shard: int = 0, num_shards: int = 1
+        self, start_step: int = 0, rows: Sequence[int] | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
-        assert (shard, num_shards) == (0, 1)
+        assert list(rows) == list(range(_BATCH_SIZE))
         step = start_step
         while True:
             rng = np.random.default_rng([1, step])
@@ -169,6 +173,7 @@ def make_job(train_steps: int) -> job_lib.Job:
     config.log.every_steps, config.log.health_every_steps = 3, 4
     config.log.tensorboard = False
     model = LinearClassifier()
+    optimizer = optimizer_lib.make(config.optimizer)
     source = sources.Source(
         shape=model.config.shape,
         tokens_per_row=1,
@@ -182,8 +187,9 @@ def make_job(train_steps: int) -> job_lib.Job:
         model=model,
         source=source,
         initial=None,
-        optimizer=optimizer_lib.make(config.optimizer),
+        optimizer=optimizer,
         schedule=schedules.make(config.schedule, train_steps),
+        placement=job_lib.place(config, model, optimizer),
         identity={"model.name": model.name, "seed": config.seed},
         earlier_identity={},
     )

@@ -58,6 +58,13 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.schedule.decay_fraction = 0.3
     config.schedule.final_fraction = 0.0
 
+    config.mesh = config_dict.ConfigDict()
+    config.mesh.data = config_dict.placeholder(int)
+    config.mesh.fsdp = 1
+    config.mesh.expert = 1
+    config.mesh.model = config_dict.placeholder(int)
+    config.mesh.rules = ""
+
     config.num_microbatches = 1
     config.z_loss = 1e-4
 

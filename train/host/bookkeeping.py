@@ -4,7 +4,10 @@ It delegates to `throughput` (speed), `history` (log), `record_writer` (record) 
 `display` (progress line).
 """
 
+import dataclasses
 from typing import Any
+
+import jax
 
 from clinometer.train import errors
 from clinometer.train import job as job_lib
@@ -18,6 +21,7 @@ from clinometer.train.host import speed
 from clinometer.train.host import throughput as throughput_lib
 from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
+from clinometer.train.sharding import summary
 
 
 class Bookkeeping:
@@ -25,7 +29,6 @@ class Bookkeeping:
 
     Attributes:
         stopwatch: the wall clock of the process, by category.
-        abstract_state: shapes and dtypes of the training state.
         history: the run's log.
         throughput: the run's speed.
     """
@@ -35,7 +38,6 @@ class Bookkeeping:
         job: job_lib.Job,
         directory: run_directory.RunDirectory,
         stopwatch: speed.Stopwatch,
-        abstract_state: state_lib.TrainState,
     ):
         """Reads the earlier record of the run, if there is one; writes nothing.
 
@@ -43,16 +45,17 @@ class Bookkeeping:
             job: the run.
             directory: the run directory.
             stopwatch: the wall clock of the process.
-            abstract_state: shapes and dtypes of the training state.
         """
         config = job.config
-        self.stopwatch, self.abstract_state = stopwatch, abstract_state
+        self.stopwatch = stopwatch
         self._job, self._directory = job, directory
         self._step = 0
         self._told_pauses = 0
         self._validation_loss: float | None = None
         self._progress_line = display.ProgressLine(job.model.name, config.train_steps)
-        self.history = history_lib.History(config, directory.metrics, abstract_state)
+        self.history = history_lib.History(
+            config, directory.metrics, job.placement.state
+        )
         with stopwatch.charge("compile"):
             self._counts = job.model.count(config.data.batch_size, job.source.shape)
             self._record = record_writer.RecordWriter(job, directory, self._counts)
@@ -66,6 +69,19 @@ class Bookkeeping:
             f"{self._counts.params_total:,} parameters; results in "
             f"{self._directory.path}"
         )
+
+    def compiled(self, train_step: jax.stages.Compiled) -> None:
+        """Says what each device holds and adds it to the record.
+
+        Args:
+            train_step: the compiled train step.
+        """
+        placement = self._job.placement
+        self._record.mesh = dataclasses.replace(
+            self._record.mesh,
+            activation_bytes_per_device=summary.activation_bytes(train_step),
+        )
+        self._progress_line.note(f"on {summary.table(placement, train_step)}")
 
     def resume(
         self,

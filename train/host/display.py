@@ -94,6 +94,10 @@ class ProgressLine:
         """Shows a message in place of the step, loss and speed."""
         self._line.draw(f"{self._name} {text}")
 
+    def note(self, text: str) -> None:
+        """Writes permanent lines above the progress line."""
+        self._line.note(f"{self._name} {text}")
+
     def close(self) -> None:
         """Ends the line, if the stream is a terminal."""
         self._line.close()

@@ -10,6 +10,7 @@ from clinometer.train.downstream import scorer as downstream
 from clinometer.train.host import environment
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
+from clinometer.train.sharding import summary
 
 _RECORDED = ("train/", "validation/", downstream.PREFIX)
 
@@ -20,6 +21,7 @@ class RecordWriter:
     Attributes:
         earlier: the record written by an earlier process; None if there is no usable
             one.
+        mesh: description of the mesh.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class RecordWriter:
         self._job, self._directory, self._counts = job, directory, counts
         self._environment = environment.describe()
         self.earlier = directory.record_or_none()
+        self.mesh = summary.describe(job.placement)
         began = self.earlier.started_at if self.earlier else None
         self._started_at = began or run_record.now()
         # `clinometer evaluate` adds these while no process trains the run.
@@ -110,6 +113,7 @@ class RecordWriter:
                 versions=found["versions"],
                 flags=found["flags"],
                 device=run_record.Device(**found["device"], training=devices),
+                mesh=self.mesh,
                 numerics=found["numerics"],
                 counts=run_record.Counts(**self._counts.to_dict()),
                 initial=job.initial and job.initial.describe(),

@@ -47,6 +47,20 @@ class Device(Part):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Mesh(Part):
+    """The mesh of devices that train; see `sharding/mesh.py` for its axes."""
+
+    data: int | None = None
+    fsdp: int | None = None
+    expert: int | None = None
+    model: int | None = None
+    processes: int | None = None
+    params_bytes_per_device: Number | None = None
+    slots_bytes_per_device: Number | None = None
+    activation_bytes_per_device: Number | None = optional()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts(Part):
     """Parameter and FLOP counts, from `models.Model.count`."""
 
@@ -244,6 +258,7 @@ class Record(Part):
         kind: one of `KINDS`.
         status: one of `STATUSES`.
         error: message of the error that ended the run, or None.
+        mesh: None in the records of earlier versions, which had one device.
         initial: None if the parameters were initialised at random.
         downstream: None if no tasks were scored during training.
     """
@@ -260,6 +275,7 @@ class Record(Part):
     versions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     device: Device = Device()
+    mesh: Mesh | None = optional()
     numerics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     counts: Counts = Counts()
     initial: Initial | None = None

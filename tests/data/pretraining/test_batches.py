@@ -67,23 +67,21 @@ def test_same_seed_and_step_give_the_same_batch_and_others_another(store):
     assert not _equal(made.batch(5), _make(store, seed=4).batch(5))
 
 
-@pytest.mark.parametrize("num_shards", [1, 2, 4, 8])
-def test_shards_put_together_are_the_batch(store, num_shards):
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [4, 5, 6, 7], [1, 6], [7]])
+def test_rows_are_those_of_the_batch(store, rows):
     made = _make(store)
-    parts = [made.batch(7, shard, num_shards) for shard in range(num_shards)]
-    whole = {key: np.concatenate([part[key] for part in parts]) for key in KEYS}
-    assert _equal(whole, made.batch(7))
-    if num_shards > 1:
-        assert not np.array_equal(parts[0][KEYS[0]], parts[1][KEYS[0]])
+    whole = made.batch(7)
+    assert _equal(made.batch(7, rows), {key: whole[key][rows] for key in KEYS})
+    assert not _equal(made.batch(7, [0]), {key: whole[key][[1]] for key in KEYS})
 
 
-@pytest.mark.parametrize(("shard", "num_shards"), [(0, 1), (1, 2)])
-def test_iterating_from_any_step_equals_batches(store, shard, num_shards):
+@pytest.mark.parametrize("rows", [None, [4, 5, 7]])
+def test_iterating_from_any_step_equals_batches(store, rows):
     made = _make(store)
     for start in (0, 11):
-        iterator = made.iterate(start, shard, num_shards)
+        iterator = made.iterate(start, rows)
         for step in range(start, start + 9):
-            assert _equal(next(iterator), made.batch(step, shard, num_shards))
+            assert _equal(next(iterator), made.batch(step, rows))
         iterator.close()
 
 
@@ -148,14 +146,6 @@ def test_evaluation_max_rows_are_spread_over_the_split(store):
     assert rows[6:] == [(), ()]
 
 
-def test_evaluation_shards(store):
-    made = _make_eval(store, batch_size=16)
-    last = len(made) - 1
-    parts = [made.batch(last, shard, 4) for shard in range(4)]
-    whole = {key: np.concatenate([part[key] for part in parts]) for key in KEYS}
-    assert _equal(whole, made.batch(last))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -171,12 +161,11 @@ def test_bad_settings(store, changes, message):
         _make(store, **changes)
 
 
-def test_bad_shards(store):
-    with pytest.raises(DataError, match="8 rows cannot be divided among 3"):
-        _make(store).batch(0, 0, 3)
-    with pytest.raises(DataError, match="8 rows cannot be divided among 3"):
-        _make(store).iterate(0, 0, 3)
-    with pytest.raises(DataError, match="Shard 2 is not in"):
-        _make(store).batch(0, 2, 2)
+def test_bad_rows(store):
+    for rows in ([], [0, 8], [-1]):
+        with pytest.raises(DataError, match="of a batch of 8; accepted .* 0 to 7"):
+            _make(store).batch(0, rows)
+        with pytest.raises(DataError, match="of a batch of 8; accepted .* 0 to 7"):
+            _make(store).iterate(0, rows)
     with pytest.raises(DataError, match="Step -1"):
         _make(store).batch(-1)

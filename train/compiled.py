@@ -1,0 +1,83 @@
+"""Compiles the functions of a run for its mesh."""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+import jax
+
+from clinometer.train import job as job_lib
+from clinometer.train import state as state_lib
+from clinometer.train.sharding import mesh as mesh_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The compiled functions of a run.
+
+    Attributes:
+        initialise: () -> the training state at step 0; compiled when it is called.
+        train_step: (state, batch) -> (state, metrics); takes over the state's memory.
+        eval_step: (params, batch) -> losses of the rows.
+    """
+
+    initialise: Callable[[], state_lib.TrainState]
+    train_step: jax.stages.Compiled
+    eval_step: jax.stages.Compiled
+
+
+def compile_programs(job: job_lib.Job) -> Programs:
+    """Compiles the functions of a run.
+
+    Args:
+        job: the run.
+    """
+    config, placement = job.config, job.placement
+    batch = placement.abstract_batch(job.model, job.source.shape)
+    return Programs(
+        initialise=jax.jit(
+            lambda: state_lib.initialise(job.model, job.optimizer, config.seed),
+            out_shardings=placement.state_shardings,
+        ),
+        train_step=lower_train_step(job).compile(),
+        eval_step=_lower(
+            job,
+            job.model.row_losses,
+            placement.state.params,
+            batch,
+            out_shardings=placement.whole,
+        ).compile(),
+    )
+
+
+def lower_train_step(job: job_lib.Job) -> jax.stages.Lowered:
+    """Lowers the train step of a run.
+
+    Args:
+        job: the run.
+    """
+    config, placement = job.config, job.placement
+    return _lower(
+        job,
+        state_lib.make_train_step(
+            job.model,
+            job.optimizer,
+            job.schedule,
+            seed=config.seed,
+            z_loss=config.z_loss,
+            num_microbatches=config.num_microbatches,
+            health_every_steps=config.log.health_every_steps,
+        ),
+        placement.state,
+        placement.abstract_batch(job.model, job.source.shape),
+        out_shardings=(placement.state_shardings, placement.whole),
+        donate_argnums=0,
+    )
+
+
+def _lower(
+    job: job_lib.Job, function: Callable[..., Any], *arguments: Any, **options: Any
+) -> jax.stages.Lowered:
+    """Lowers a function for arguments whose shardings are given by their shapes."""
+    with mesh_lib.shard_over(job.placement.mesh):
+        return jax.jit(function, **options).lower(*arguments)

@@ -1,0 +1,1 @@
+"""Division of parameters, optimizer state and batches over the devices of a mesh."""
