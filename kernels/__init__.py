@@ -1,5 +1,6 @@
 """Fast operations behind one API, independent of the rest of Clinometer."""
 
+from clinometer.kernels.constraint import constrain
 from clinometer.kernels.context import block_sizes
 from clinometer.kernels.context import interpret
 from clinometer.kernels.context import target
@@ -19,7 +20,7 @@ from clinometer.kernels.performer_attention import performer_sums
 from clinometer.kernels.relative_attention import AttentionBlocks
 from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
-from clinometer.kernels.sharded import shard_over
+from clinometer.kernels.shard_context import shard_over
 from clinometer.kernels.switch import Route
 from clinometer.kernels.switch import RouteBlocks
 from clinometer.kernels.switch import expert_capacity
@@ -44,6 +45,7 @@ __all__ = [
     "RouteBlocks",
     "block_sizes",
     "choices",
+    "constrain",
     "dynamic_conv",
     "expert_capacity",
     "expert_feed_forward",

@@ -91,7 +91,7 @@ def call(
     settings: declaration.Settings,
     implementation: str | Sequence[str],
 ) -> tuple[jax.Array, ...]:
-    """Calls a kernel, sharded over devices within `sharded.shard_over`.
+    """Calls a kernel, sharded over devices within `shard_context.shard_over`.
 
     Differentiable only through the operation's custom VJP in `gradient.py`.
 

@@ -6,81 +6,21 @@ and inside the custom VJP, so that nothing is differentiated through `shard_map`
 """
 
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-import contextlib
-import dataclasses
-import math
 from typing import Any
 
 import jax
 
+from clinometer.kernels import shard_context
 from clinometer.kernels.signature import Signature
 
-AxisNames = tuple[str, ...]
-# What the letter of a signature's independent axis stands for.
-_KINDS = {"h": "heads", "e": "experts"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sharding:
-    mesh: jax.sharding.Mesh
-    batch: AxisNames
-    heads: AxisNames
-    experts: AxisNames
-
-    def check_divides(self, op: str, what: str, size: int, names: AxisNames) -> None:
-        parts = math.prod(self.mesh.shape[name] for name in names)
-        if size % parts:
-            raise ValueError(
-                f"{op}: {what} of {size} cannot be divided over the {parts} parts of "
-                f"the mesh axes {', '.join(names)} given to `shard_over`"
-            )
-
-
-# Part of jit's cache key.
-_sharding = jax.make_user_context(default_value=None)
-
-
-@contextlib.contextmanager
-def shard_over(
-    mesh: jax.sharding.Mesh,
-    *,
-    batch: str | Sequence[str] = (),
-    heads: str | Sequence[str] = (),
-    experts: str | Sequence[str] = (),
-) -> Iterator[None]:
-    """Shards the kernel calls traced inside over axes of a mesh.
-
-    Each device runs its shard of the batch, of the heads (for a convolution, the
-    channels of those heads) and, in the experts' products, of the experts. Operations
-    without heads or experts are sharded by batch only. Gradients of operands that all
-    examples share are summed over the devices. Along the other axes of the mesh all
-    devices compute the same, because the compiler cannot partition a kernel. Axes that
-    are already manual, inside the caller's own `jax.shard_map`, are left alone.
-
-    Args:
-        mesh: a mesh whose axes are of type Auto.
-        batch: axes that shard the batch (in Switch operations, the groups).
-        heads: axes that shard the heads.
-        experts: axes that shard the experts; may be the same as those of the heads.
-
-    Raises:
-        ValueError: if the mesh has no such axis, or an axis is repeated; inside, if a
-            batch or a number of heads or experts does not divide evenly.
-    """
-    names = [(x,) if isinstance(x, str) else tuple(x) for x in (batch, heads, experts)]
-    for other in names[1:]:
-        named = [*names[0], *other]
-        if len(set(named)) < len(named) or not set(named) <= set(mesh.axis_names):
-            raise ValueError(
-                f"shard_over: batch={batch!r}, heads={heads!r} and experts={experts!r} "
-                "must be distinct axes of the mesh (heads and experts may share some); "
-                f"the mesh has {', '.join(map(repr, mesh.axis_names))}"
-            )
-    with _sharding(_Sharding(mesh, *names)):
-        yield
+# What the letter of a signature's divisible axis stands for, and whose axes shard it.
+_KINDS = {
+    "h": ("heads", shard_context.HEADS),
+    "e": ("experts", shard_context.EXPERTS),
+    "m": ("a hidden width", shard_context.HEADS),
+}
 
 
 def divided(
@@ -106,52 +46,64 @@ def divided(
     Raises:
         ValueError: if a batch or a number of heads or experts does not divide evenly.
     """
-    sharding = _sharding.value
+    sharding = shard_context.here()
     if sharding is None:
         return function
-    context = jax.sharding.get_abstract_mesh()
-
-    shape = sharding.mesh.shape
-    free = {x for x in sharding.mesh.axis_names if x not in context.manual_axes}
-    if all(shape[x] == 1 for x in free):
-        return function
-
-    def dividing(names: AxisNames) -> AxisNames:
-        return tuple(x for x in names if shape[x] > 1 and x in free)
-
-    batch_names = dividing(sharding.batch)
-    kind = _KINDS.get(signature.independent)
-    part_names = dividing(getattr(sharding, kind)) if kind else ()
+    kinds = {axis: _KINDS[axis][1] for axis in signature.divisible}
+    names_of = {x: sharding.names(kind, kinds.values()) for x, kind in kinds.items()}
+    batch_names = sharding.names(shard_context.BATCH, kinds.values())
     batch = max(x.shape[0] for x in operands)
-    sharding.check_divides(op, "a batch", batch, batch_names)
 
-    def specs(arrays: Sequence[Any], places: Sequence[int | None]) -> tuple[Any, ...]:
+    def check_divides(what: str, size: int, names: shard_context.AxisNames) -> None:
+        parts = sharding.parts(names)
+        if size % parts:
+            raise ValueError(
+                f"{op}: {what} of {size} cannot be divided over the {parts} parts of "
+                f"the mesh axes {', '.join(names)} given to `shard_over`"
+            )
+
+    check_divides("a batch", batch, batch_names)
+
+    def specs(
+        arrays: Sequence[Any], places: Sequence[Mapping[str, int]]
+    ) -> tuple[Any, ...]:
         made = []
-        for x, place in zip(arrays, places, strict=True):
-            names: list[AxisNames | None] = [None] * x.ndim
+        for x, places_of_x in zip(arrays, places, strict=True):
+            names: list[shard_context.AxisNames | None] = [None] * x.ndim
             if batch_names and x.shape[0] == batch:
                 names[0] = batch_names
-            if part_names and place is not None and x.shape[place]:
-                sharding.check_divides(op, kind, x.shape[place], part_names)
-                names[place] = part_names
+            for axis, place in places_of_x.items():
+                if names_of[axis] and x.shape[place]:
+                    check_divides(_KINDS[axis][0], x.shape[place], names_of[axis])
+                    names[place] = names_of[axis]
             made.append(jax.sharding.PartitionSpec(*names))
         return tuple(made)
 
     results = signature.result_shapes(signature.named(operands), settings)
-    result_specs = specs(results, signature.result_places())
+    result_places = signature.result_places()
+    result_specs = specs(results, result_places)
+
+    def summed(spec: Any, places: Mapping[str, int]) -> shard_context.AxisNames:
+        """Returns the axes over which a result is summed."""
+        of_batch = () if spec[0] else batch_names
+        return of_batch + sum(
+            (names for axis, names in names_of.items() if axis not in places), ()
+        )
 
     def local(*parts: jax.Array) -> tuple[jax.Array, ...]:
+        made = zip(function(*parts), result_specs, result_places, strict=True)
         return tuple(
-            x if not batch_names or spec[0] else jax.lax.psum(x, batch_names)
-            for x, spec in zip(function(*parts), result_specs, strict=True)
+            jax.lax.psum(x, names) if (names := summed(spec, places)) else x
+            for x, spec, places in made
         )
 
     shard_map = jax.shard_map(
         local,
-        mesh=sharding.mesh if context.empty else context,
+        mesh=sharding.mesh,
         in_specs=specs(operands, signature.operand_places()),
         out_specs=result_specs,
-        axis_names=free,  # All of them: compilers refuse kernels under their own axes.
+        # All of them: compilers refuse kernels under their own axes.
+        axis_names=sharding.free,
         check_vma=False,  # Stacked layers need it off with Auto axes.
     )
     # Under jit, since eager shard_map refuses axes that are left to the compiler.

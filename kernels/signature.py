@@ -47,15 +47,16 @@ class Signature:
         operands: the axes of each operand, by name.
         results: the results, by name.
         settings: the names of the hashable values that the kernel needs as well.
-        independent: the axis, besides the batch, along which a call splits into
-            independent parts: "h" for heads or "e" for experts; None if there is none.
-            Any axis that is this one, or begins with it as "(h d)", may be sharded.
+        divisible: the axes, besides the batch, along which a call may be divided into
+            parts: "h" for heads, "e" for experts, "m" for a hidden width. Any axis that
+            is one of these, or begins with it as "(h d)", may be sharded; a result
+            without such an axis is the sum over the parts.
     """
 
     operands: Mapping[str, str]
     results: Mapping[str, ResultSpec]
     settings: tuple[str, ...] = ()
-    independent: str | None = None
+    divisible: tuple[str, ...] = ()
 
     def named(self, arrays: Iterable[Any]) -> dict[str, Any]:
         """Returns operands by name, given the arrays in the declared order."""
@@ -95,13 +96,13 @@ class Signature:
         """Returns whether all examples may share an operand (leading axis 1)."""
         return _split(self.operands[name])[0] == _SHARED
 
-    def operand_places(self) -> list[int | None]:
-        """Returns the index of the independent axis in each operand, or None."""
-        return [_place(axes, self.independent) for axes in self.operands.values()]
+    def operand_places(self) -> list[dict[str, int]]:
+        """Returns the index of each divisible axis that an operand has, by its name."""
+        return [_places(axes, self.divisible) for axes in self.operands.values()]
 
-    def result_places(self) -> list[int | None]:
-        """Returns the index of the independent axis in each result, or None."""
-        return [_place(x.axes, self.independent) for x in self.results.values()]
+    def result_places(self) -> list[dict[str, int]]:
+        """Returns the index of each divisible axis that a result has, by its name."""
+        return [_places(x.axes, self.divisible) for x in self.results.values()]
 
     def result_shapes(
         self, operands: Mapping[str, Any], settings: Mapping[str, Any]
@@ -167,11 +168,9 @@ def _split(axes: str) -> tuple[str, ...]:
     return tuple(re.findall(r"\([^)]*\)|\S+", axes))
 
 
-def _place(axes: str, wanted: str | None) -> int | None:
-    for place, axis in enumerate(_split(axes)):
-        if axis.strip("()").split()[0] == wanted:
-            return place
-    return None
+def _places(axes: str, wanted: Collection[str]) -> dict[str, int]:
+    leading = [axis.strip("()").split()[0] for axis in _split(axes)]
+    return {axis: place for place, axis in enumerate(leading) if axis in wanted}
 
 
 def _check_names(

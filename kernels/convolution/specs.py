@@ -14,7 +14,7 @@ _OUTPUT = {"output": ResultSpec(_X, "x")}
 _LIGHT_SETTINGS = ("causal", "groups")
 
 LIGHT_FORWARD = Signature(
-    {"x": _X, "weights": _LIGHT_WEIGHTS}, _OUTPUT, _LIGHT_SETTINGS, independent="h"
+    {"x": _X, "weights": _LIGHT_WEIGHTS}, _OUTPUT, _LIGHT_SETTINGS, divisible=("h",)
 )
 LIGHT_BACKWARD = Signature(
     {"x": _X, "weights": _LIGHT_WEIGHTS, "output_grad": _X},
@@ -23,10 +23,10 @@ LIGHT_BACKWARD = Signature(
         "weights_grad": ResultSpec("groups h k", "weights"),
     },
     _LIGHT_SETTINGS,
-    independent="h",
+    divisible=("h",),
 )
 DYNAMIC_FORWARD = Signature(
-    {"x": _X, "weights": _DYNAMIC_WEIGHTS}, _OUTPUT, ("causal",), independent="h"
+    {"x": _X, "weights": _DYNAMIC_WEIGHTS}, _OUTPUT, ("causal",), divisible=("h",)
 )
 DYNAMIC_BACKWARD = Signature(
     {"x": _X, "weights": _DYNAMIC_WEIGHTS, "output_grad": _X},
@@ -35,7 +35,7 @@ DYNAMIC_BACKWARD = Signature(
         "weights_grad": ResultSpec(_DYNAMIC_WEIGHTS, "weights"),
     },
     ("causal",),
-    independent="h",
+    divisible=("h",),
 )
 
 

@@ -23,7 +23,7 @@ FORWARD = Signature(
         "denominator": ResultSpec("b h t", "float32"),
     },
     _SETTINGS,
-    independent="h",
+    divisible=("h",),
 )
 BACKWARD = Signature(
     {
@@ -38,7 +38,7 @@ BACKWARD = Signature(
         "value_grad": ResultSpec("b s h d", "value"),
     },
     _SETTINGS,
-    independent="h",
+    divisible=("h",),
 )
 
 

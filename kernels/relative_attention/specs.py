@@ -27,7 +27,7 @@ FORWARD = Signature(
         "log_sum_exp": ResultSpec("b h t", "float32"),
     },
     _SETTINGS,
-    independent="h",
+    divisible=("h",),
 )
 BACKWARD = Signature(
     {
@@ -43,7 +43,7 @@ BACKWARD = Signature(
         "bias_grad": ResultSpec("groups h r", "float32"),
     },
     _SETTINGS,
-    independent="h",
+    divisible=("h",),
 )
 
 # Forward: the products for logits and outputs. Backward: the gradients with respect to

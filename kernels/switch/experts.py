@@ -23,29 +23,49 @@ _LEFT_TO_XLA = tpu_wrap.left_to_xla(
     "XLA's own batched matmul keeps the matrix units 90% busy"
 )
 
-FORWARD = declaration.Kernel(
-    _OP,
-    "forward",
-    specs.EXPERT_MATMUL_FORWARD,
-    specs.expert_matmul_forward_flops,
-    {
-        "reference": declaration.Implementation(reference.expert_matmul_forward),
-        "cpu": cpu.EXPERT_MATMUL_FORWARD,
-        "tpu": _LEFT_TO_XLA,
-    },
-)
-BACKWARD = declaration.Kernel(
-    _OP,
-    "backward",
-    specs.EXPERT_MATMUL_BACKWARD,
-    specs.expert_matmul_backward_flops,
-    {
-        "reference": declaration.Implementation(reference.expert_matmul_backward),
-        "cpu": cpu.EXPERT_MATMUL_BACKWARD,
-        "tpu": _LEFT_TO_XLA,
-    },
-)
-_matmul = gradient.Differentiable(FORWARD, BACKWARD, outputs=("y",))
+
+def _kernels(hidden: str | None) -> tuple[declaration.Kernel, declaration.Kernel]:
+    """Returns both passes, given the name of the hidden width in `specs`, or None."""
+    forward, backward = specs.expert_matmul(hidden)
+    return (
+        declaration.Kernel(
+            _OP,
+            "forward",
+            forward,
+            specs.expert_matmul_forward_flops,
+            {
+                "reference": declaration.Implementation(
+                    reference.expert_matmul_forward
+                ),
+                "cpu": cpu.EXPERT_MATMUL_FORWARD,
+                "tpu": _LEFT_TO_XLA,
+            },
+        ),
+        declaration.Kernel(
+            _OP,
+            "backward",
+            backward,
+            specs.expert_matmul_backward_flops,
+            {
+                "reference": declaration.Implementation(
+                    reference.expert_matmul_backward
+                ),
+                "cpu": cpu.EXPERT_MATMUL_BACKWARD,
+                "tpu": _LEFT_TO_XLA,
+            },
+        ),
+    )
+
+
+FORWARD, BACKWARD = _kernels(None)
+_matmul = {
+    hidden: gradient.Differentiable(*kernels, outputs=("y",))
+    for hidden, kernels in (
+        (None, (FORWARD, BACKWARD)),
+        ("input", _kernels("d")),
+        ("output", _kernels("f")),
+    )
+}
 
 
 def expert_matmul(
@@ -54,6 +74,7 @@ def expert_matmul(
     counts: jax.Array,
     *,
     num_tokens: int,
+    hidden: str | None = None,
     implementation: str | Sequence[str] = "auto",
 ) -> jax.Array:
     """Multiplies each expert's filled slots by the expert's matrix.
@@ -68,6 +89,9 @@ def expert_matmul(
         w: [E, d, f], of x's dtype.
         counts: int32 [G, E] of a `Route`; rows from counts[g, e] on are taken as zero.
         num_tokens: N, tokens per group, used for the declared FLOPs.
+        hidden: the width that is the hidden one of a feed-forward layer, "input" or
+            "output"; the axes of `shard_over` that shard heads shard it too. None for
+            neither.
         implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
@@ -87,6 +111,10 @@ def expert_matmul(
     checks.exactly(_OP, "counts", counts, (groups, num_experts), jnp.int32)
     if num_tokens < 1:
         raise ValueError(f"{_OP}: num_tokens: must be at least 1, got {num_tokens}")
+    if hidden not in _matmul:
+        raise ValueError(
+            f"{_OP}: hidden: must be 'input', 'output' or None, got {hidden!r}"
+        )
     if num_experts == 1:
         filled = (jnp.arange(capacity, dtype=jnp.int32)[None] < counts)[..., None]
         rows = jnp.where(filled, x[:, 0], 0)
@@ -94,7 +122,7 @@ def expert_matmul(
     operands = {"x": x, "w": w[None], "counts": counts}
     # Of all experts: a device may have a shard of them, and so of the tokens.
     settings = {"num_tokens": num_tokens, "num_experts": num_experts, "groups": 1}
-    (y,) = _matmul(operands, settings, name)
+    (y,) = _matmul[hidden](operands, settings, name)
     return y
 
 
@@ -137,7 +165,7 @@ def expert_feed_forward(
         num_tokens=num_tokens,
         implementation=implementation,
     )
-    hidden = activation(matmul(x, wi))
+    hidden = activation(matmul(x, wi, hidden="output"))
     if hidden_dropout is not None:
         hidden = hidden_dropout(hidden)
-    return matmul(hidden, wo)
+    return matmul(hidden, wo, hidden="input")

@@ -56,18 +56,45 @@ COMBINE_BACKWARD = Signature(
 
 _MATMUL_SETTINGS = ("num_tokens", "num_experts", "groups")
 
-EXPERT_MATMUL_FORWARD = Signature(
-    {"x": "b e c d", "w": "b? e d f", "counts": "b e"},
-    {"y": ResultSpec("b e c f", "x")},
-    _MATMUL_SETTINGS,
-    independent="e",
-)
-EXPERT_MATMUL_BACKWARD = Signature(
-    {"x": "b e c d", "w": "b? e d f", "counts": "b e", "y_grad": "b e c f"},
-    {"x_grad": ResultSpec("b e c d", "x"), "w_grad": ResultSpec("groups e d f", "w")},
-    _MATMUL_SETTINGS,
-    independent="e",
-)
+
+def expert_matmul(hidden: str | None) -> tuple[Signature, Signature]:
+    """Returns the signatures of both passes of a product with the experts' matrices.
+
+    Args:
+        hidden: the width that is the hidden one of a feed-forward layer, "d" or "f".
+            Its name in the signatures is "m", and the axes of `shard_over` that shard
+            heads shard it too. None for neither.
+    """
+
+    def axes(text: str) -> str:
+        return text.replace(hidden, "m") if hidden else text
+
+    forward = {
+        "x": axes("b e c d"),
+        "w": "b? e " + axes("d f"),
+        "counts": "b e",
+    }
+    divisible = ("e", "m") if hidden else ("e",)
+    return (
+        Signature(
+            forward,
+            {"y": ResultSpec(axes("b e c f"), "x")},
+            _MATMUL_SETTINGS,
+            divisible=divisible,
+        ),
+        Signature(
+            {**forward, "y_grad": axes("b e c f")},
+            {
+                "x_grad": ResultSpec(axes("b e c d"), "x"),
+                "w_grad": ResultSpec("groups e " + axes("d f"), "w"),
+            },
+            _MATMUL_SETTINGS,
+            divisible=divisible,
+        ),
+    )
+
+
+EXPERT_MATMUL_FORWARD, EXPERT_MATMUL_BACKWARD = expert_matmul(None)
 
 
 def no_flops(**_: Any) -> int:

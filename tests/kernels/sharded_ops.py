@@ -22,15 +22,21 @@ SHARED = {"light_conv": 1, "switch": 2} | dict.fromkeys(
 )
 
 
-def mesh(*sizes: int) -> jax.sharding.Mesh:
-    """Returns a mesh of axes "data" and "model"."""
+def mesh(*sizes: int, names: Sequence[str] = ("data", "model")) -> jax.sharding.Mesh:
+    """Returns a mesh of axes "data" and "model", or of others."""
     count = int(np.prod(sizes))
     return jax.make_mesh(
         sizes,
-        ("data", "model"),
+        tuple(names),
         axis_types=(jax.sharding.AxisType.Auto,) * 2,
         devices=jax.devices()[:count],
     )
+
+
+def abstract_mesh(*sizes: int) -> jax.sharding.AbstractMesh:
+    """Returns a mesh of axes "data" and "model" without devices, to trace over."""
+    axis_types = (jax.sharding.AxisType.Auto,) * 2
+    return jax.sharding.AbstractMesh(sizes, ("data", "model"), axis_types)
 
 
 LAYOUTS = {"batch": (2, 1), "heads": (1, 2), "both": (2, 2)}
@@ -60,12 +66,12 @@ def compare(
     operands: Sequence[Any],
     placed: Sequence[Any],
     mesh: Any,
-    **over: str,
+    **over: str | Sequence[str],
 ) -> dict[str, Any]:
     """Returns the largest error on several devices, and facts about their program."""
-    over = over or {"heads": "model"}
+    over = {"batch": "data"} | (over or {"heads": "model"})
     want = jax.tree.leaves(jax.jit(step)(*operands))
-    with kernels.shard_over(mesh, batch="data", **over):
+    with kernels.shard_over(mesh, **over):
         compiled = jax.jit(step).lower(*placed).compile()
         got = jax.tree.leaves(compiled(*placed))
         flops = cost.count_flops(step, *operands)
@@ -77,6 +83,7 @@ def compare(
         ),
         "gathers": text.count(" all-gather"),
         "sums": text.count(" all-reduce("),
+        "exchanges": text.count(" all-to-all("),
         "same_flops": flops == cost.count_flops(step, *operands),
     }
 
@@ -173,6 +180,39 @@ def experts() -> dict[str, Any]:
     return compare(step, operands, placed, axes, experts="model")
 
 
+def feed_forward(**over: str | Sequence[str]) -> dict[str, Any]:
+    """Compares routed experts and all gradients, with parameters where they belong.
+
+    The mesh is 2 x 2; its second axis shards the experts, or the hidden width if it is
+    that of the heads.
+    """
+    capacity, num_experts, tokens, width, hidden = 5, 4, 12, 8, 6
+    rng = np.random.default_rng(0)
+    shapes = (4, tokens, num_experts), (4, tokens, width)
+    shapes += (num_experts, width, hidden), (num_experts, hidden, width)
+    operands = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+    def layer(
+        logits: jax.Array, x: jax.Array, wi: jax.Array, wo: jax.Array
+    ) -> jax.Array:
+        route = kernels.switch_route(logits, capacity=capacity)
+        rows = kernels.switch_dispatch(
+            x, route.slot, num_experts=num_experts, capacity=capacity
+        )
+        y = kernels.expert_feed_forward(rows, wi, wo, route.counts, num_tokens=tokens)
+        return kernels.switch_combine(y, route.slot, route.gate)
+
+    def step(*operands: jax.Array) -> Any:
+        output, vjp = jax.vjp(layer, *operands)
+        return output, *vjp(jnp.cos(output))
+
+    axes = mesh(2, 2, names=("data", "second"))
+    groups = P(over.get("batch", "data"))
+    by_expert, by_hidden = over.get("experts"), over.get("heads")
+    where = [groups, groups, P(by_expert, None, by_hidden), P(by_expert, by_hidden)]
+    return compare(step, operands, place(axes, where, operands), axes, **over)
+
+
 def undivided_gathers() -> int:
     """Returns how often XLA gathers without `shard_over`."""
     function, operands = every_op.calls("auto")["dynamic_conv"]
@@ -204,5 +244,9 @@ def main() -> None:
     }
     results |= {"layer_stack": layer_stack(), "vmap": vmapped(), "experts": experts()}
     results["key_value_heads"] = key_value_heads()
+    results["experts of the batch"] = feed_forward(
+        batch=("data", "second"), experts="second"
+    )
+    results["hidden width"] = feed_forward(heads="second")
     others = {"undivided": undivided_gathers(), "inside": inside_shard_map()}
     print(json.dumps({"compared": results} | others))

@@ -1,5 +1,7 @@
 """Tests of signatures: sizes, shared operands, positions of heads."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -14,7 +16,7 @@ SIGNATURE = Signature(
         "table_grad": ResultSpec("groups h k", "float32"),
     },
     ("groups",),
-    independent="h",
+    divisible=("h",),
 )
 X = jax.ShapeDtypeStruct((4, 5, 6), jnp.bfloat16)
 
@@ -34,10 +36,13 @@ def test_results_follow_from_operands_and_settings():
 
 def test_sharing_and_places_follow_from_axes():
     assert [SIGNATURE.shared(name) for name in SIGNATURE.operands] == [0, 1, 1]
-    assert SIGNATURE.operand_places() == [2, 1, None]
-    assert SIGNATURE.result_places() == [2, 1]
+    assert SIGNATURE.operand_places() == [{"h": 2}, {"h": 1}, {}]
+    assert SIGNATURE.result_places() == [{"h": 2}, {"h": 1}]
     plain = Signature(SIGNATURE.operands, SIGNATURE.results, ("groups",))
-    assert plain.operand_places() == [None] * 3
+    assert plain.operand_places() == [{}] * 3
+    two = dataclasses.replace(SIGNATURE, divisible=("k", "h"))
+    assert two.operand_places() == [{"h": 2}, {"h": 1, "k": 2}, {}]
+    assert two.result_places() == [{"k": 1, "h": 2}, {"h": 1, "k": 2}]
 
 
 @pytest.mark.parametrize("mask", [(1, 5), (4, 5), (1, 0)])
