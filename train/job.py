@@ -135,20 +135,24 @@ def place(
     Raises:
         ConfigError: the mesh does not fit the devices, the model or the batch.
     """
-    sizes = mesh_lib.sizes(config.mesh, model, jax.device_count())
-    parts = config.num_microbatches * sizes.batch_parts
-    if config.data.batch_size % parts:
-        raise errors.ConfigError(
-            f"config.data.batch_size: {config.data.batch_size} is not a multiple of "
-            f"{parts}, num_microbatches ({config.num_microbatches}) times the parts of "
-            f"the batch on the mesh ({sizes})"
-        )
+
+    def sizes_for(greatest: Mapping[str, int]) -> mesh_lib.Sizes:
+        sizes = mesh_lib.sizes(config.mesh, model.name, jax.device_count(), greatest)
+        parts = config.num_microbatches * sizes.batch_parts
+        if config.data.batch_size % parts:
+            raise errors.ConfigError(
+                f"config.data.batch_size: {config.data.batch_size} is not a multiple "
+                f"of {parts}, num_microbatches ({config.num_microbatches}) times the "
+                f"parts of the batch on the mesh ({sizes})"
+            )
+        return sizes
+
     return placement_lib.make(
         model,
         jax.eval_shape(lambda: state_lib.initialise(model, optimizer, config.seed)),
-        mesh_lib.make(sizes),
-        config.data.batch_size,
         rules.with_overrides(config.mesh.rules),
+        sizes_for,
+        config.data.batch_size,
     )
 
 

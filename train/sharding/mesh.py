@@ -56,21 +56,30 @@ class Sizes:
         return " x ".join(f"{axis} {getattr(self, axis)}" for axis in AXES)
 
 
-def sizes(config: Mapping[str, Any], model: models.Model, num_devices: int) -> Sizes:
+def sizes(
+    config: Mapping[str, Any],
+    name: str,
+    num_devices: int,
+    greatest: Mapping[str, int],
+) -> Sizes:
     """Returns the sizes of the mesh's axes.
 
     Args:
         config: `config.mesh`; `data` is None for all devices that the other axes leave,
-            `model` is None for `published_model_parallelism`.
-        model: the model that is trained.
+            `model` is None for the published model parallelism of the model's size, or
+            its greatest divisor that divides the devices and the model.
+        name: name of the model.
         num_devices: number of devices, over all processes.
+        greatest: for each axis, the greatest number of parts that it can divide the
+            model into; 0 for any number.
 
     Raises:
         ConfigError: the axes do not multiply to the number of devices.
     """
     given = {axis: config[axis] for axis in AXES}
     if given["model"] is None:
-        given["model"] = published_model_parallelism(model.name, num_devices)
+        published = published_model_parallelism(name)
+        given["model"] = math.gcd(published, num_devices, greatest["model"])
     rest = math.prod(given[axis] for axis in AXES if axis != "data")
     if given["data"] is None:
         given["data"] = max(1, num_devices // rest)
@@ -84,19 +93,17 @@ def sizes(config: Mapping[str, Any], model: models.Model, num_devices: int) -> S
     return found
 
 
-def published_model_parallelism(name: str, num_devices: int) -> int:
-    """Returns the model parallelism with which a model's size was published.
+def published_model_parallelism(name: str) -> int:
+    """Returns the model parallelism with which a model's size was published, or 1.
 
     Args:
         name: name of the model.
-        num_devices: number of devices. If they are no multiple of the published number,
-            the result is the greatest common divisor.
     """
     try:
         size = models.size_of(name)
     except models.ModelNameError:  # Of a model that is not built by name.
         return 1
-    return math.gcd(PUBLISHED_MODEL_PARALLELISM.get(size, 1), num_devices)
+    return PUBLISHED_MODEL_PARALLELISM.get(size, 1)
 
 
 def make(
@@ -118,9 +125,4 @@ def make(
 
 def shard_over(mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[None]:
     """Returns the context in which the functions of a model are traced for a mesh."""
-    return kernels.shard_over(
-        mesh,
-        batch=BATCH_AXES,
-        heads="model",
-        experts="expert" if mesh.shape["expert"] > 1 else (),
-    )
+    return kernels.shard_over(mesh, batch=BATCH_AXES, heads="model", experts="expert")

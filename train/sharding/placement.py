@@ -120,9 +120,10 @@ class Placement:
 def make(
     model: models.Model,
     abstract_state: state_lib.TrainState,
-    mesh: jax.sharding.Mesh,
+    rules: rules_lib.Rules,
+    sizes_for: Callable[[Mapping[str, int]], mesh_lib.Sizes],
     batch_size: int,
-    rules: rules_lib.Rules = rules_lib.DEFAULT,
+    make_mesh: Callable[[mesh_lib.Sizes], jax.sharding.Mesh] = mesh_lib.make,
 ) -> Placement:
     """Places the training state of a model on a mesh; allocates nothing.
 
@@ -132,9 +133,12 @@ def make(
     Args:
         model: the model.
         abstract_state: shapes and dtypes of the training state.
-        mesh: from `mesh.make`.
-        batch_size: B, over all processes.
         rules: the partition rules.
+        sizes_for: returns the sizes of the mesh, given for each mesh axis the greatest
+            number of parts that it can divide this model into, whose divisors are
+            possible as well; 0 for any number.
+        batch_size: B, over all processes.
+        make_mesh: makes a mesh of given sizes.
 
     Raises:
         ConfigError: the rules do not fit a parameter, or a mesh axis does not divide an
@@ -143,8 +147,10 @@ def make(
     axes = model.param_axes()
     if any(models.is_stacked(module) for module in abstract_state.params):
         axes = models.stack_axes(axes)
-    sizes = mesh_lib.Sizes(**{axis: mesh.shape[axis] for axis in mesh_lib.AXES})
-    _check_divides(model, abstract_state.params, axes, rules, sizes)
+    divided = _divided(model, abstract_state.params, axes, rules)
+    sizes = sizes_for({place: math.gcd(*found) for place, found in divided.items()})
+    _check_divides(divided, sizes)
+    mesh = make_mesh(sizes)
 
     def placed(leaf: Any, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(
@@ -196,16 +202,15 @@ def slot_spec(
     return PartitionSpec(*spec[:axis], *spec[axis + 1 :])
 
 
-def _check_divides(
+def _divided(
     model: models.Model,
     params: Any,
     axes: Mapping[str, Mapping[str, rules_lib.Axes]],
     rules: rules_lib.Rules,
-    sizes: mesh_lib.Sizes,
-) -> None:
-    """Raises ConfigError unless each mesh axis divides the axes that it is given."""
-    heads = getattr(model.config, "num_heads", None)
+) -> dict[str, dict[int, str]]:
+    """Returns {mesh axis: {size that it must divide: where this size occurs}}."""
     divided: dict[str, dict[int, str]] = {axis: {} for axis in mesh_lib.AXES}
+    heads = getattr(model.config, "num_heads", None)
     if heads:
         divided["model"][heads] = "num_heads"
     for module, leaves in params.items():
@@ -216,6 +221,13 @@ def _check_divides(
                 if place is not None:
                     where = f"axis {axis} ({parameters.AXES[axis]}) of {module}/{name}"
                     divided[place].setdefault(size, where)
+    return divided
+
+
+def _check_divides(
+    divided: Mapping[str, Mapping[int, str]], sizes: mesh_lib.Sizes
+) -> None:
+    """Raises ConfigError unless each mesh axis divides the sizes that it must."""
     for place, found in divided.items():
         parts = getattr(sizes, place)
         for size, where in found.items():
