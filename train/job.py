@@ -145,6 +145,12 @@ def place(
                 f"of {parts}, num_microbatches ({config.num_microbatches}) times the "
                 f"parts of the batch on the mesh ({sizes})"
             )
+        decoded = config.eval.get("batch_size")  # Fine-tuning only.
+        if decoded and decoded % sizes.batch_parts:
+            raise errors.ConfigError(
+                f"config.eval.batch_size: {decoded} is not a multiple of the "
+                f"{sizes.batch_parts} parts of the batch on the mesh ({sizes})"
+            )
         return sizes
 
     return placement_lib.make(

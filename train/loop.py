@@ -23,6 +23,7 @@ from clinometer.train.host import preemption
 from clinometer.train.host import speed
 from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
+from clinometer.train.sharding import mesh as mesh_lib
 
 
 def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
@@ -190,7 +191,8 @@ def _train(
                     )
                 directory.write_validation_rows(rows)
                 if job.source.scorer is not None:
-                    measured |= run.score(job.source.scorer, step, state.params)
+                    with mesh_lib.shard_over(job.placement.mesh):
+                        measured |= run.score(job.source.scorer, step, state.params)
             run.write(step, measured)
             saves = saves or run.is_best_of_a_task(step)
         if saves:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from clinometer import kernels
 from clinometer.models import config as config_lib
 from clinometer.models.seq2seq import batch as batch_lib
 from clinometer.models.seq2seq import model as seq2seq
@@ -53,7 +54,8 @@ class Runner:
     Inputs are padded to the shortest bucket that holds them, and batches to
     `batch_size` with rows of padding, for which nothing is decoded. A bucket is
     compiled when it is first needed, for parameters of fixed shapes, dtypes and
-    sharding.
+    sharding. Parameters on a mesh are used there: within `kernels.shard_over`, its
+    devices share each batch, and every process gets all results.
 
         function = lambda params, inputs, rows: decoding.sample(
             model, params, inputs, 64, jax.random.key(0), rows, top_p=0.9
@@ -207,9 +209,17 @@ class Runner:
         return self._is_taken[length]
 
     def _compile(self, params: seq2seq.Params, length: int) -> Any:
-        tokens = jax.ShapeDtypeStruct((self._batch_size, length), jnp.int32)
-        rows = jax.ShapeDtypeStruct((self._batch_size,), jnp.int32)
-        return jax.jit(self._function).lower(params, tokens, rows).compile()
+        whole = _whole(params)
+
+        def function(params: seq2seq.Params, tokens: jax.Array, rows: jax.Array) -> Any:
+            tokens = kernels.constrain(tokens, ("batch", None))
+            return self._function(params, tokens, kernels.constrain(rows, ("batch",)))
+
+        inputs = [
+            jax.ShapeDtypeStruct(shape, jnp.int32, sharding=whole)
+            for shape in ((self._batch_size, length), (self._batch_size,))
+        ]
+        return jax.jit(function, out_shardings=whole).lower(params, *inputs).compile()
 
     def _batch(
         self, examples: list[np.ndarray], length: int, rows: list[int]
@@ -221,6 +231,14 @@ class Runner:
         row_ids = np.zeros(self._batch_size, np.int32)
         row_ids[: len(rows)] = rows
         return tokens, row_ids
+
+
+def _whole(params: seq2seq.Params) -> jax.sharding.NamedSharding | None:
+    """Returns the sharding of arrays that all devices of the parameters' mesh hold."""
+    sharding = getattr(jax.tree.leaves(params)[0], "sharding", None)
+    if not isinstance(sharding, jax.sharding.NamedSharding):
+        return None
+    return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
 
 
 class _Results:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import logging
@@ -24,9 +25,10 @@ from clinometer.train import errors
 from clinometer.train import exit_codes
 from clinometer.train import fields
 from clinometer.train import initial
+from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import sources
 from clinometer.train import state as state_lib
-from clinometer.train.downstream import crossed
+from clinometer.train.downstream import evaluation_table
 from clinometer.train.downstream import examples as downstream_examples
 from clinometer.train.downstream import options as downstream_options
 from clinometer.train.downstream import scorer as downstream
@@ -36,9 +38,11 @@ from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
 from clinometer.train.run import record as run_record
 from clinometer.train.run import store_search
+from clinometer.train.sharding import mesh as mesh_lib
+from clinometer.train.sharding import placement as placement_lib
+from clinometer.train.sharding import rules
 
 BEST = "best"
-_NORMAL = 1.96  # Quantile of a 95 % interval.
 
 _DESCRIPTION = """\
 Scores checkpoints of a run on downstream tasks, as T5 does. Prints the scores, adds
@@ -71,6 +75,8 @@ class Request:
         encoder_length: S; None for that of the run.
         decoder_length: T; None for that of the run.
         options: options for making predictions.
+        mesh: sizes of axes of the mesh; the others are those of the run if it had as
+            many devices, else the defaults of training.
     """
 
     run: pathlib.Path
@@ -81,6 +87,7 @@ class Request:
     encoder_length: int | None
     decoder_length: int | None
     options: downstream_options.PredictionOptions
+    mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -97,7 +104,8 @@ def evaluate(
 
     Raises:
         RunError: there is no such run, checkpoint, task or file.
-        ConfigError: an option is out of range.
+        ConfigError: an option is out of range, or the mesh does not fit the devices or
+            the model.
     """
     directory = run_directory.RunDirectory(request.run)
     record = initial.read_record(request.run)
@@ -116,7 +124,7 @@ def evaluate(
         names = list(mixtures.expand(mixture, registry.names()))
     except data_errors.DataError as error:
         raise errors.ConfigError(f"--mixture: {error}") from error
-    abstract = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
+    placed = _place(request, record, model, optimizer)
     encoder_length = request.encoder_length or data.encoder_length
     decoder_length = (
         request.decoder_length or data.decoder_length or record.counts.decoder_length
@@ -138,7 +146,9 @@ def evaluate(
     sequences_per_second = None  # Of the last step.
     for step in sorted(set(steps.values())):
         chosen = [name for name in scorer.names if steps[name] == step]
-        result = scorer(reader.read(step, abstract).params, say, chosen)
+        with mesh_lib.shard_over(placed.mesh):
+            params = reader.read(step, placed.state).params
+            result = scorer(params, say, chosen)
         place = directory.evaluation_path(request.options.decoding, step)
         try:
             scorer.write_predictions(result, place)
@@ -164,6 +174,40 @@ def evaluate(
     )
 
 
+def _place(
+    request: Request,
+    record: run_record.Record,
+    model: models.EncoderDecoder,
+    optimizer: optimizer_lib.Optimizer,
+) -> placement_lib.Placement:
+    """Places the state of a run on all devices; raises ConfigError if it cannot be."""
+    count = jax.device_count()
+    earlier = record.mesh or run_record.Mesh()
+    recorded = {axis: getattr(earlier, axis) for axis in mesh_lib.AXES}
+    config = {"data": None, "fsdp": 1, "expert": 1, "model": None}
+    if math.prod(size or 0 for size in recorded.values()) == count:
+        config |= recorded
+    config |= request.mesh
+
+    def sizes_for(greatest: Mapping[str, int]) -> mesh_lib.Sizes:
+        sizes = mesh_lib.sizes(config, model.name, count, greatest)
+        batch_size = request.options.batch_size
+        if batch_size % sizes.batch_parts:
+            raise errors.ConfigError(
+                f"--batch-size: {batch_size} is not a multiple of the "
+                f"{sizes.batch_parts} parts of the batch on the mesh ({sizes})"
+            )
+        return sizes
+
+    return placement_lib.make(
+        model,
+        jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0)),
+        rules.with_overrides(record.config.rest.get("mesh", {}).get("rules", "")),
+        sizes_for,
+        request.options.batch_size,
+    )
+
+
 def record(run: pathlib.Path, added: run_record.Evaluation) -> None:
     """Adds an evaluation to a run's record, or warns if it cannot be written.
 
@@ -182,54 +226,6 @@ def record(run: pathlib.Path, added: run_record.Evaluation) -> None:
             directory.write_record(dataclasses.replace(found, evaluations=evaluations))
     except OSError as error:
         logging.warning("%s: scores could not be recorded: %s", run, error)
-
-
-def table(added: run_record.Evaluation) -> str:
-    """Formats the scores as a table with one line per task.
-
-    Args:
-        added: the evaluation.
-    """
-    rows = []
-    for name, found in added.tasks.items():
-        metrics = ", ".join(f"{k} {_text(v)}" for k, v in found.metrics.items())
-        cut = f"; {found.truncated} inputs truncated" if found.truncated else ""
-        rows.append(
-            (
-                name,
-                _text(found.score),
-                _interval(found.low, found.high),
-                str(found.step),
-                str(found.examples),
-                metrics + cut,
-            )
-        )
-    for name, average in added.averages.items():
-        low = high = None
-        if None not in (average.value, average.standard_error):
-            reach = _NORMAL * average.standard_error
-            low, high = average.value - reach, average.value + reach
-        mean = _text(average.value)
-        rows.append((f"{name} (mean)", mean, _interval(low, high), "", "", ""))
-    head = ("task", "score", "95 % interval", "step", "examples", "metrics")
-    lines = terminal.table(rows, head, left=(0, 5), widths=(18, 6, 13, 7, 8))
-    lines.append(
-        f"in percent; {added.sequences_per_second:,.1f} sequences/s, "
-        f"{added.options['decoding']} decoding"
-    )
-    lines.append(
-        "the interval is over other examples, for this trained model; "
-        f"{crossed.UNKNOWN_SEEDS}"
-    )
-    return "\n".join(lines)
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "-" if None in (low, high) else f"{low:.2f} to {high:.2f}"
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _check_takes(model: models.EncoderDecoder, shape: models.TextShape) -> None:
@@ -358,6 +354,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--likelihood", action="store_true", help=described["eval.likelihood"].meaning
     )
+    parser.add_argument(
+        "--mesh",
+        type=mesh_lib.parsed,
+        default={},
+        metavar="AXIS=N,...",
+        help="sizes of axes of the mesh of devices (see --config.mesh.* of `clinometer "
+        "train`), such as model=4; default that of the run, if it had as many devices",
+    )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     arguments = parser.parse_args(argv)
     library_noise.log_warnings()
@@ -376,6 +380,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.encoder_length,
             arguments.decoder_length,
             options,
+            arguments.mesh,
         )
         with terminal.Line(seconds=math.inf) as line:  # Only on a terminal.
             added = evaluate(request, line.say)
@@ -385,7 +390,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json:
         print(json_file.dumps(added.to_json(), indent=1))
     else:
-        print(table(added))
+        print(evaluation_table.table(added))
     try:
         record(run, added)
     except errors.RunHeldError as error:

@@ -17,6 +17,8 @@ import numpy as np
 
 from clinometer import kernels
 from clinometer import models
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.train import errors
 
 AXES = ("data", "fsdp", "expert", "model")
@@ -90,6 +92,28 @@ def sizes(
             f"{num_devices}; the axes must multiply to that number (config.mesh.data="
             "none takes what the others leave)"
         )
+    return found
+
+
+def parsed(text: str) -> dict[str, int]:
+    """Parses the option `--mesh`.
+
+    Args:
+        text: sizes of axes, such as "fsdp=2,model=4".
+
+    Raises:
+        OptionError: an axis is unknown, given twice or no whole number from 1.
+    """
+    found: dict[str, int] = {}
+    for part in text.split(","):
+        axis, equals, size = part.partition("=")
+        axis = axis.strip()
+        if not equals or axis not in AXES or axis in found:
+            raise OptionError(
+                f"got {ranges.shown(part)}; accepted: AXIS=N, separated by commas, "
+                f"each once, where AXIS is one of {', '.join(AXES)}"
+            )
+        found[axis] = ranges.Whole(1)(size)
     return found
 
 
