@@ -4,6 +4,7 @@ Text is stored as text, so that it is searchable and small. Colors and sizes mat
 page's style.
 """
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -209,7 +210,8 @@ def loss_curves(
         SVG text.
     """
     with style("curves"):
-        figure = mpl_figure.Figure(figsize=(6.2, 4.1), layout="constrained")
+        columns, height = _legend_shape(curves)
+        figure = mpl_figure.Figure(figsize=(6.2, 4.1 + height), layout="constrained")
         axes = figure.subplots()
         ends = []
         for i, name in enumerate(curves):
@@ -227,9 +229,22 @@ def loss_curves(
         if ends and max(values) - min(values) > 0:
             high = float(np.quantile(values, 0.97))
             axes.set_ylim(min(values) - 0.05 * (high - min(values)), high)
-        if len(curves) <= 14:
-            axes.legend(loc="upper right", ncols=1 + (len(curves) > 7))
+        if columns:
+            figure.legend(loc="outside lower center", ncols=columns)
         return svg(figure)
+
+
+def _legend_shape(names: Collection[str]) -> tuple[int, float]:
+    """Returns the columns and the height in inches of a legend below a figure.
+
+    Args:
+        names: the entries; with more than 14 there is no legend.
+    """
+    if not 0 < len(names) <= 14:
+        return 0, 0.0
+    width = 0.6 + 0.064 * max(map(len, names))  # Of an entry in 9 pt.
+    columns = max(1, int(6.2 / width))
+    return columns, 0.2 * -(-len(names) // columns)
 
 
 def time_breakdown(rows: Sequence[rows_lib.Row]) -> str:
