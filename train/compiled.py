@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 import dataclasses
-from typing import Any
 
 import jax
 
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
-from clinometer.train.sharding import mesh as mesh_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +38,7 @@ def compile_programs(job: job_lib.Job) -> Programs:
             out_shardings=placement.state_shardings,
         ),
         train_step=lower_train_step(job).compile(),
-        eval_step=_lower(
-            job,
+        eval_step=placement.lower(
             job.model.row_losses,
             placement.state.params,
             batch,
@@ -56,9 +53,8 @@ def lower_train_step(job: job_lib.Job) -> jax.stages.Lowered:
     Args:
         job: the run.
     """
-    config, placement = job.config, job.placement
-    return _lower(
-        job,
+    config = job.config
+    return job.placement.lower_train_step(
         state_lib.make_train_step(
             job.model,
             job.optimizer,
@@ -68,16 +64,5 @@ def lower_train_step(job: job_lib.Job) -> jax.stages.Lowered:
             num_microbatches=config.num_microbatches,
             health_every_steps=config.log.health_every_steps,
         ),
-        placement.state,
-        placement.abstract_batch(job.model, job.source.shape),
-        out_shardings=(placement.state_shardings, placement.whole),
-        donate_argnums=0,
+        job.placement.abstract_batch(job.model, job.source.shape),
     )
-
-
-def _lower(
-    job: job_lib.Job, function: Callable[..., Any], *arguments: Any, **options: Any
-) -> jax.stages.Lowered:
-    """Lowers a function for arguments whose shardings are given by their shapes."""
-    with mesh_lib.shard_over(job.placement.mesh):
-        return jax.jit(function, **options).lower(*arguments)

@@ -4,6 +4,7 @@ All checks of the input happen here, before anything is compiled or written.
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import os
 import pathlib
@@ -123,21 +124,24 @@ def place(
     config: config_dict.ConfigDict,
     model: models.Model,
     optimizer: optimizer_lib.Optimizer,
+    devices: Sequence[jax.Device] | None = None,
 ) -> placement_lib.Placement:
-    """Places a run on all devices; allocates nothing.
+    """Places a run on devices; allocates nothing.
 
     Args:
         config: the configuration, of which `mesh`, `data.batch_size` and
             `num_microbatches` are read.
         model: the model.
         optimizer: the optimizer.
+        devices: the devices; None for all of JAX.
 
     Raises:
         ConfigError: the mesh does not fit the devices, the model or the batch.
     """
 
     def sizes_for(greatest: Mapping[str, int]) -> mesh_lib.Sizes:
-        sizes = mesh_lib.sizes(config.mesh, model.name, jax.device_count(), greatest)
+        count = jax.device_count() if devices is None else len(devices)
+        sizes = mesh_lib.sizes(config.mesh, model.name, count, greatest)
         parts = config.num_microbatches * sizes.batch_parts
         if config.data.batch_size % parts:
             raise errors.ConfigError(
@@ -159,6 +163,7 @@ def place(
         rules.with_overrides(config.mesh.rules),
         sizes_for,
         config.data.batch_size,
+        lambda sizes: mesh_lib.make(sizes, devices),
     )
 
 

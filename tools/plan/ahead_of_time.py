@@ -2,34 +2,48 @@
 
 `python -m clinometer.tools.plan.ahead_of_time transformer-base --topology v5e:4x4`
 reports memory and kernel choices of the compiled step, with the Pallas kernels and with
-the reference implementations. It needs libtpu (`pip install 'clinometer[tpu]'`), but no
-TPU.
+the reference implementations. The step is that of training, divided over all chips by
+the same partition rules. It needs libtpu (`pip install 'clinometer[tpu]'`), but no TPU.
 """
 
 import argparse
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import json
 import os
+import re
 import sys
 import time
 from typing import Any
 
 import jax
 from jax.experimental import topologies
-import numpy as np
 
 from clinometer import kernels
 from clinometer import models
 from clinometer.kernels.bench import environment
 from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.plan import compiler
 from clinometer.tools.plan import topologies as tpu_topologies
 from clinometer.train import batch_options
+from clinometer.train import errors
 from clinometer.train import exit_codes
+from clinometer.train import job as job_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
+from clinometer.train.sharding import mesh as mesh_lib
+
+_COLLECTIVES = (
+    "all-gather",
+    "all-reduce",
+    "all-to-all",
+    "collective-permute",
+    "reduce-scatter",
+)
+_KINDS = [(kind, re.compile(rf" {kind}(?:-start)?\(")) for kind in _COLLECTIVES]
 
 
 def compile_step(
@@ -39,14 +53,11 @@ def compile_step(
     *,
     batch_size: int,
     shape: models.Shape,
-    head_parts: int = 1,
+    mesh: Mapping[str, int] | None = None,
+    num_microbatches: int = 1,
     **overrides: Any,
 ) -> dict[str, Any]:
     """Compiles a train step for all chips of a topology.
-
-    The mesh has a "data" axis that divides the batch and a "model" axis, of size
-    `head_parts`, that divides the heads. Parameters and the optimizer's state are
-    replicated on all chips.
 
     Args:
         name: the model's name.
@@ -54,52 +65,47 @@ def compile_step(
         implementation: "auto" for the Pallas kernels, "reference" for plain jnp.
         batch_size: B, over all chips.
         shape: shape of an example, as the model takes it.
-        head_parts: size of the "model" axis, a divisor of the number of chips.
+        mesh: sizes of axes of the mesh; the others are the defaults of training.
+        num_microbatches: number of microbatches.
         **overrides: fields of the model's config.
 
     Returns:
-        A record. `hbm_*_bytes` and `pallas_calls` are for the program of one chip.
-        `choices` are the implementations that were chosen, with the reasons why others
-        were not.
+        A record. `hbm_*_bytes`, `pallas_calls` and `collectives` (number by kind) are
+        for the program of one chip. `choices` are the implementations that were chosen,
+        with the reasons why others were not.
 
     Raises:
         ModelNameError, ConfigError: as for `models.build`.
-        ValueError: there is no such topology, or head_parts or the batch size does not
-            divide evenly.
+        RunError: the mesh does not fit the chips, the model or the batch.
+        ValueError: there is no such topology.
         RuntimeError: the compiler rejects the program.
     """
     _, topology = tpu_topologies.resolve(topology)
     devices = topologies.get_topology_desc(
         platform="tpu", topology_name=topology
     ).devices
-    if head_parts < 1 or len(devices) % head_parts:
-        raise ValueError(
-            f"head_parts: must divide the {len(devices)} chips of {topology}, "
-            f"got {head_parts}"
-        )
-    mesh = jax.sharding.Mesh(
-        np.array(devices).reshape(-1, head_parts),
-        ("data", "model"),
-        axis_types=(jax.sharding.AxisType.Auto,) * 2,
-    )
     model = models.build(name, **overrides, implementation=implementation)
-    optimizer = optimizer_lib.make(pretrain.get_config().optimizer)
+    config = pretrain.get_config()
+    config.mesh.update(mesh or {})
+    config.data.batch_size = batch_size
+    config.num_microbatches = num_microbatches
+    optimizer = optimizer_lib.make(config.optimizer)
+    placed = job_lib.place(config, model, optimizer, devices)
     step = state_lib.make_train_step(
-        model, optimizer, lambda _: 0.01, seed=0, z_loss=1e-4
+        model,
+        optimizer,
+        lambda _: 0.01,
+        seed=0,
+        z_loss=config.z_loss,
+        num_microbatches=num_microbatches,
     )
-    state = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
-    batch = model.abstract_batch(batch_size, shape)
-    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    divided = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    batch = placed.abstract_batch(model, shape)
     start = time.perf_counter()
-    with kernels.shard_over(mesh, batch="data", heads="model"):
-        with kernels.target(devices[0].device_kind):
-            choices = kernels.choices(step, state, batch, platform="tpu")
-        lowered = jax.jit(
-            step, in_shardings=(whole, divided), out_shardings=whole, donate_argnums=0
-        ).lower(state, batch)
-    compiled = lowered.compile()
+    with mesh_lib.shard_over(placed.mesh), kernels.target(devices[0].device_kind):
+        choices = kernels.choices(step, placed.state, batch, platform="tpu")
+    compiled = placed.lower_train_step(step, batch).compile()
     memory = compiled.memory_analysis()
+    text = compiled.as_text()
     return {
         "model": model.name,
         "topology": topology,
@@ -107,11 +113,13 @@ def compile_step(
         "implementation": implementation,
         "batch_size": batch_size,
         **dataclasses.asdict(shape),
-        "head_parts": head_parts,
+        "mesh": dataclasses.asdict(placed.sizes),
+        "num_microbatches": num_microbatches,
         "dtype": str(model.config.dtype),
         "hbm_temp_bytes": memory.temp_size_in_bytes,
         "hbm_argument_bytes": memory.argument_size_in_bytes,
-        "pallas_calls": compiled.as_text().count('"tpu_custom_call"'),
+        "pallas_calls": text.count('"tpu_custom_call"'),
+        "collectives": {kind: len(found.findall(text)) for kind, found in _KINDS},
         "choices": sorted({_choice_text(choice) for choice in choices}),
         "compile_seconds": time.perf_counter() - start,
         "versions": environment.versions(("jax", "jaxlib", "libtpu")),
@@ -121,6 +129,14 @@ def compile_step(
 def _choice_text(choice: Any) -> str:
     reasons = "".join(f"; not {reason}" for reason in choice.passed_over)
     return f"{choice.op} ({choice.pass_name}): {choice.implementation}{reasons}"
+
+
+def _field(text: str) -> tuple[str, Any]:
+    """Parses --model-field; raises OptionError if it is wrong."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise OptionError(f"got {ranges.shown(text)}; accepted: KEY=VALUE")
+    return key, ranges.literal(value)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -142,10 +158,27 @@ def main(argv: Sequence[str]) -> int:
     )
     batch_options.add(parser)
     parser.add_argument(
-        "--head-parts",
+        "--mesh",
+        type=mesh_lib.parsed,
+        default={},
+        metavar="AXIS=N,...",
+        help="sizes of axes of the mesh, such as model=8; the defaults are those of "
+        "--config.mesh.* of `clinometer train`",
+    )
+    parser.add_argument(
+        "--num-microbatches",
         type=ranges.Whole(1),
         default=1,
-        help="number of chips to divide the heads over (default: %(default)s)",
+        help="number of microbatches (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model-field",
+        action="append",
+        type=_field,
+        default=[],
+        metavar="KEY=VALUE",
+        help="field of the model's config, such as remat=layer; may be repeated "
+        "(default: dtype=bfloat16 scan_layers=true)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print the records as a JSON list"
@@ -172,13 +205,14 @@ def main(argv: Sequence[str]) -> int:
                 shape=models.TextShape(
                     arguments.encoder_length, arguments.decoder_length
                 ),
-                head_parts=arguments.head_parts,
-                dtype="bfloat16",
-                scan_layers=True,
+                mesh=arguments.mesh,
+                num_microbatches=arguments.num_microbatches,
+                **{"dtype": "bfloat16", "scan_layers": True}
+                | dict(arguments.model_field),
             )
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, errors.RunError) as error:
             print(f"ahead_of_time: {implementation}: {error}", file=sys.stderr)
-            refused = isinstance(error, ValueError)
+            refused = isinstance(error, ValueError | errors.RunError)
             return exit_codes.USAGE if refused else exit_codes.FAILED
         records.append(record)
         out = sys.stderr if arguments.json else sys.stdout
@@ -186,6 +220,7 @@ def main(argv: Sequence[str]) -> int:
             f"{record['model']} on {record['topology']}, {implementation}: "
             f"{record['hbm_temp_bytes'] / 2**20:,.1f} MiB of temporary HBM and "
             f"{record['hbm_argument_bytes'] / 2**20:,.1f} MiB of arguments per chip, "
+            f"mesh {mesh_lib.Sizes(**record['mesh'])}, "
             f"{record['pallas_calls']} Pallas calls, compiled in "
             f"{record['compile_seconds']:.0f} s",
             *record["choices"],

@@ -13,7 +13,6 @@ import math
 from typing import Any
 
 import jax
-import numpy as np
 
 from clinometer import kernels
 from clinometer import models
@@ -137,14 +136,15 @@ def make(
 
     Args:
         sizes: numbers of devices along the axes.
-        devices: the devices; None for all of JAX, in the order that JAX recommends for
-            their interconnect.
+        devices: the devices; None for all of JAX. JAX orders them for their
+            interconnect.
     """
-    shape = dataclasses.astuple(sizes)
-    types = (jax.sharding.AxisType.Auto,) * len(AXES)
-    if devices is None:
-        return jax.make_mesh(shape, AXES, axis_types=types)
-    return jax.sharding.Mesh(np.array(devices).reshape(shape), AXES, axis_types=types)
+    return jax.make_mesh(
+        dataclasses.astuple(sizes),
+        AXES,
+        axis_types=(jax.sharding.AxisType.Auto,) * len(AXES),
+        devices=devices,
+    )
 
 
 def shard_over(mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[None]:

@@ -116,6 +116,36 @@ class Placement:
             dict(model.abstract_batch(self.batch_size, shape)),
         )
 
+    def lower(
+        self, function: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> jax.stages.Lowered:
+        """Lowers a function of a model for the mesh.
+
+        Args:
+            function: the function.
+            *arguments: shapes, dtypes and shardings of its arguments.
+            **options: options of `jax.jit`.
+        """
+        with mesh_lib.shard_over(self.mesh):
+            return jax.jit(function, **options).lower(*arguments)
+
+    def lower_train_step(
+        self, step: Callable[..., Any], batch: Mapping[str, jax.ShapeDtypeStruct]
+    ) -> jax.stages.Lowered:
+        """Lowers a train step, which takes over the memory of the state.
+
+        Args:
+            step: from `state.make_train_step`.
+            batch: from `abstract_batch`.
+        """
+        return self.lower(
+            step,
+            self.state,
+            batch,
+            out_shardings=(self.state_shardings, self.whole),
+            donate_argnums=0,
+        )
+
 
 def make(
     model: models.Model,
