@@ -1,4 +1,4 @@
-"""Atomic file writes, lock files, and errors of full or read-only disks."""
+"""Lock files, and errors of full or read-only disks."""
 
 from collections.abc import Iterator
 import contextlib
@@ -27,20 +27,6 @@ _REFUSED = (
     errno.ENAMETOOLONG,
     errno.ENOTDIR,
 )
-
-
-def write_whole(path: str, data: bytes) -> None:
-    """Writes a file atomically: under a temporary name, which is renamed to `path`."""
-    temporary = f"{path}.tmp-{os.getpid()}"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
 
 
 @contextlib.contextmanager

@@ -63,6 +63,22 @@ def _room_for_programs() -> Iterator[None]:
         jax.clear_caches()
 
 
+@pytest.fixture
+def objects(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> pathlib.Path:
+    """Makes `s3://` and `gs://` an empty stand-in; returns the folder of its objects.
+
+    Child processes call `object_store.register(os.environ[object_store.FOLDER])`.
+    """
+    from clinometer.tests import object_store
+
+    folder = tmp_path_factory.mktemp("objects")
+    monkeypatch.setenv(object_store.FOLDER, str(folder))
+    object_store.register(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared_dir() -> pathlib.Path:
     """Returns the folder `shared` next to the checkout, or skips the test."""

@@ -17,6 +17,7 @@ import tempfile
 from typing import TextIO
 
 from clinometer.data import files
+from clinometer.data import paths
 from clinometer.data.corpus import docstrings
 from clinometer.data.errors import DataError
 from clinometer.data.progress import Progress
@@ -99,8 +100,8 @@ def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) 
             lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
             data = lines.encode()
             digest = hashlib.sha256(data).hexdigest()
-            files.write_whole(path, data)
-            files.write_whole(path + _DIGEST, digest.encode())
+            paths.write_bytes(path, data)
+            paths.write_bytes(path + _DIGEST, digest.encode())
             size = sum(map(len, texts))
             line.finish(f"{len(texts):,} docstrings, {size:,} characters")
     return path

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 
-from clinometer.data import files
+from clinometer.data import paths
 from clinometer.data.errors import DataError
 from clinometer.data.store import token_store
 
@@ -88,7 +88,7 @@ class Folder:
         if os.path.isdir(self.work):
             shutil.rmtree(self.work)
         os.makedirs(self.units)
-        files.write_whole(file, job.encode())
+        paths.write_bytes(file, job.encode())
         return False
 
     def finish(self) -> None:

@@ -14,6 +14,7 @@ import os
 from typing import TextIO
 
 from clinometer.data import files
+from clinometer.data import paths
 from clinometer.data.corpus import documents as corpus
 from clinometer.data.corpus import files as corpus_files
 from clinometer.data.errors import DataError
@@ -257,7 +258,7 @@ def _vocabulary(
         skipped = "; ".join(corpus_files.reasons(found.broken))
         raise DataError(f"{error} Skipped: {skipped}.") from error
     file = os.path.join(folder.work, _model_name(trained.model))
-    files.write_whole(file, trained.model)
+    paths.write_bytes(file, trained.model)
     progress.finish(f"{trained.size} ids, sha256 {trained.sha256[:12]}")
     return trained
 

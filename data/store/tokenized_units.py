@@ -17,7 +17,7 @@ import os
 
 import numpy as np
 
-from clinometer.data import files
+from clinometer.data import paths
 from clinometer.data.corpus import documents as corpus
 from clinometer.data.errors import DataError
 from clinometer.data.store.vocabulary import UNK_ID
@@ -106,7 +106,7 @@ class Unit:
         buffer = io.BytesIO()
         np.savez(buffer, meta=np.array(json.dumps(values)), **arrays)
         data = buffer.getvalue()
-        files.write_whole(path, hashlib.sha256(data).digest() + data)
+        paths.write_bytes(path, hashlib.sha256(data).digest() + data)
 
     @classmethod
     def load(cls, path: str) -> "Unit":

@@ -10,7 +10,7 @@ import platform
 from array_record.python import array_record_module
 import numpy as np
 
-from clinometer.data import files
+from clinometer.data import paths
 from clinometer.data.corpus.documents import BrokenRecord
 from clinometer.data.errors import DataError
 from clinometer.data.store import token_store
@@ -90,7 +90,7 @@ def write_store(
             f"The sources have no text for the train split{broken}; nothing was "
             "written."
         )
-    files.write_whole(os.path.join(folder, token_store.VOCABULARY), vocabulary.model)
+    paths.write_bytes(os.path.join(folder, token_store.VOCABULARY), vocabulary.model)
     manifest = token_store.Manifest(
         format_version=token_store.FORMAT_VERSION,
         name=name,
@@ -121,7 +121,7 @@ def write_store(
             "first": totals.first_broken[:_KEPT_BROKEN],
         },
     )
-    files.write_whole(
+    paths.write_bytes(
         os.path.join(folder, token_store.MANIFEST), manifest.to_json().encode()
     )
     return manifest

@@ -16,6 +16,7 @@ import shutil
 from typing import TextIO
 
 from clinometer.data import files
+from clinometer.data import paths
 from clinometer.data.corpus import embedded
 from clinometer.data.tasks import classes
 from clinometer.data.tasks import docstring_probes
@@ -65,7 +66,7 @@ def ensure_folder(
                 os.makedirs(os.path.join(partial, name), exist_ok=True)
                 text = "".join(json.dumps(row) + "\n" for row in rows)
                 path = os.path.join(partial, name, f"{split}.jsonl")
-                files.write_whole(path, text.encode())
+                paths.write_bytes(path, text.encode())
             os.rename(partial, folder)
     return pathlib.Path(folder)
 

@@ -23,11 +23,11 @@ from clinometer.tests.data import damage
 # Tokenises in small units and kills itself at the given call of one function.
 _KILLED = """
 import os, signal, sys
-from clinometer.data import files
+from clinometer.data import paths
 from clinometer.data.store import folder, tokenization, tokenized_units, writer
 tokenized_units.UNIT_CHARACTERS = 20000
 source, output, module, function, call = sys.argv[1:]
-owner = {"files": files, "store_writer": writer, "os": os,
+owner = {"paths": paths, "store_writer": writer, "os": os,
          "Folder": folder.Folder}[module]
 original, calls = getattr(owner, function), 0
 def counted(*args, **kwargs):
@@ -78,7 +78,7 @@ def uninterrupted(corpus_file, tmp_path_factory):
     [
         ("os", "replace", 1),  # at the job's description
         ("os", "replace", 2),  # at the vocabulary
-        ("files", "write_whole", 5),  # between units
+        ("paths", "write_bytes", 5),  # between units
         ("os", "replace", 8),  # in the midst of saving a unit
         ("store_writer", "_describe", 1),  # tokens written, no manifest yet
         ("Folder", "finish", 1),  # whole, in the wrong place
@@ -148,7 +148,7 @@ def test_damaged_work_is_done_again(work, go_on, uninterrupted, file, change, sa
 
 def test_another_job_does_not_continue(corpus_file, uninterrupted, tmp_path):
     output = tmp_path / "news"
-    _run(corpus_file, output, "files", "write_whole", 5)
+    _run(corpus_file, output, "paths", "write_bytes", 5)
     log = io.StringIO()
     options = tokenization.TokenizationOptions(vocab_size=350, validation_fraction=0.1)
     tokenization.tokenize_corpus(
