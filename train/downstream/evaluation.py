@@ -202,7 +202,7 @@ def _place(
     return placement_lib.make(
         model,
         jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0)),
-        rules.with_overrides(record.config.rest.get("mesh", {}).get("rules", "")),
+        rules.with_overrides(record.config.mesh.rules or ""),
         sizes_for,
         request.options.batch_size,
     )

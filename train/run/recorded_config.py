@@ -68,6 +68,13 @@ class EvalConfig(Part):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig(Part):
+    """`config.mesh`, which runs of earlier versions lack."""
+
+    rules: str | None = optional()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Study(Part):
     """`config.study`: what the run is for in a study; all None for other runs.
 
@@ -100,4 +107,5 @@ class Config(Part):
     eval: EvalConfig = EvalConfig()
     num_microbatches: int | None = optional()
     z_loss: Number | None = optional()
+    mesh: MeshConfig = MeshConfig()
     study: Study = Study()
