@@ -1,0 +1,235 @@
+"""Trains models on meshes of eight devices and on one, in a process with eight.
+
+`run` starts the process. Shapes: B batch, S and T lengths of 64 and 29.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import json
+import re
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from clinometer import models
+from clinometer.tests.kernels import child
+from clinometer.train import optimizer as optimizer_lib
+from clinometer.train import state as state_lib
+from clinometer.train.configs import pretrain
+from clinometer.train.sharding import mesh as mesh_lib
+from clinometer.train.sharding import placement as placement_lib
+from clinometer.train.sharding import rules
+
+_FLAGS = "--xla_force_host_platform_device_count=8"
+_SHAPE = models.TextShape(64, 29)
+_STEPS = 8
+_COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
+# Adafactor divides by the root mean square of gradients, so that its steps are large
+# from the start; this rate is that of warm-up in training.
+_RATE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model to compare.
+
+    Attributes:
+        name: name of the model.
+        meshes: sizes of the axes data, fsdp, expert and model of each mesh.
+        overrides: fields of the model's config.
+        num_microbatches: number of microbatches.
+        batch_size: B.
+        steps: number of steps to compare, after the first.
+    """
+
+    name: str
+    meshes: Sequence[Sequence[int]]
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    num_microbatches: int = 1
+    batch_size: int = 8
+    steps: int = _STEPS
+
+
+def run(cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """Compares cases in a new process; returns the result of each.
+
+    A result has `own`, the relative change of the last parameters of one device when
+    all parameters change by one unit in the last place before the first step; `drawn`,
+    the number of dropout masks; and for each mesh in `meshes`: `loss` and `gradients`,
+    relative errors of the first step; `last`, that of the parameters after all steps;
+    `flops`, those of a device as a multiple of its share; `parts`, into how many the
+    largest parameter is divided; the number of each collective; and `masks`, whether
+    the dropout masks are those of one device.
+    """
+    code = "from clinometer.tests.train.sharding import eight_devices as e; e.main()"
+    described = json.dumps([dataclasses.asdict(case) for case in cases])
+    return child.printed(
+        child.run(
+            f"import sys; sys.argv[1:] = [{described!r}]; {code}", XLA_FLAGS=_FLAGS
+        )
+    )
+
+
+def main() -> None:
+    """Runs the cases in the argument and prints their results as JSON."""
+    cases = [Case(**case) for case in json.loads(sys.argv[1])]
+    print(json.dumps([_compare(case) for case in cases]))
+
+
+def _compare(case: Case) -> dict[str, Any]:
+    one = _train(case, (1, 1, 1, 1))
+    nudged = _train(case, (1, 1, 1, 1), nudge=True)
+    result: dict[str, Any] = {
+        "own": _distance([nudged.params], [one.params]),
+        "drawn": len(one.masks),
+        "meshes": [],
+    }
+    for sizes in case.meshes:
+        many = _train(case, sizes)
+        result["meshes"].append(
+            {
+                "loss": abs(many.loss - one.loss) / one.loss,
+                "gradients": _distance(many.gradients, one.gradients),
+                "last": _distance([many.params], [one.params]),
+                "flops": many.flops * int(np.prod(sizes)) / one.flops,
+                "masks": many.masks == one.masks,
+                "parts": many.parts,
+                **many.collectives,
+            }
+        )
+    return result
+
+
+def _distance(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
+    """Returns the largest relative distance of arrays, in the Euclidean norm."""
+    return max(
+        float(np.linalg.norm(a - b) / (np.linalg.norm(b) or 1.0))
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    loss: float  # Of the first step.
+    gradients: list[np.ndarray]  # Of the first step.
+    params: np.ndarray  # After the last step.
+    masks: list[int]  # Hashes of all dropout masks of the first step.
+    flops: float
+    collectives: dict[str, int]
+    parts: int  # Of the largest parameter.
+
+
+def _train(case: Case, sizes: Sequence[int], nudge: bool = False) -> _Run:
+    model = models.build(case.name, vocab_size=512, **case.overrides)
+    config = pretrain.get_config().optimizer
+    config.min_dim_size_to_factor = 16  # Factored slots, as of larger models.
+    optimizer = _keeping_gradients(optimizer_lib.make(config))
+    found = mesh_lib.Sizes(*sizes)
+    placed = placement_lib.make(
+        model,
+        jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0)),
+        rules.DEFAULT,
+        lambda greatest: found,
+        case.batch_size,
+        lambda sizes: mesh_lib.make(sizes, jax.devices()[: sizes.devices]),
+    )
+    step = state_lib.make_train_step(
+        model,
+        optimizer,
+        lambda _: _RATE,
+        seed=0,
+        z_loss=1e-4,
+        num_microbatches=case.num_microbatches,
+    )
+    with _Masks() as masks:
+        compiled = placed.lower_train_step(
+            step, placed.abstract_batch(model, _SHAPE)
+        ).compile()
+        state = jax.jit(
+            lambda: state_lib.initialise(model, optimizer, seed=0),
+            out_shardings=placed.state_shardings,
+        )()
+        if nudge:
+            up = jax.tree.map(lambda x: jnp.nextafter(x, jnp.inf), state.params)
+            state = state._replace(params=up)
+        loss, gradients, drawn = 0.0, [], []
+        for index in range(1 + case.steps):
+            state, metrics = compiled(state, placed.put(_batch(case, index)))
+            if index == 0:
+                loss = float(metrics.loss.loss_sum / metrics.loss.weight_sum)
+                gradients = [np.asarray(x, np.float64) for x in _gradients(state)]
+                jax.effects_barrier()
+                drawn = sorted(set(masks))
+    text = compiled.as_text()
+    largest = max(jax.tree.leaves(state.params), key=lambda leaf: leaf.size)
+    shard = largest.sharding.shard_shape(largest.shape)
+    return _Run(
+        loss,
+        gradients,
+        np.concatenate([np.ravel(x) for x in jax.tree.leaves(state.params)], None),
+        drawn,
+        compiled.cost_analysis()["flops"],
+        {
+            kind: len(re.findall(rf" {kind}(?:-start)?\(", text))
+            for kind in _COLLECTIVES
+        },
+        largest.size // int(np.prod(shard)),
+    )
+
+
+def _batch(case: Case, index: int) -> dict[str, np.ndarray]:
+    """Returns a batch of random tokens, with padding at the end of one row."""
+    rng = np.random.default_rng(index)
+    inputs = rng.integers(1, 512, (case.batch_size, _SHAPE.encoder_length))
+    targets = rng.integers(1, 512, (case.batch_size, _SHAPE.decoder_length))
+    inputs[1, 40:], targets[1, 20:] = 0, 0
+    return models.batch.make(inputs.astype(np.int32), targets.astype(np.int32))
+
+
+def _keeping_gradients(inner: optimizer_lib.Optimizer) -> optimizer_lib.Optimizer:
+    """Returns an optimizer whose state also holds the latest gradients."""
+
+    def init(params: Any) -> Any:
+        return {
+            module: {name: (slots, params[module][name]) for name, slots in of.items()}
+            for module, of in inner.init(params).items()
+        }
+
+    def update(gradients: Any, state: Any, params: Any, rate: Any) -> Any:
+        slots = {m: {n: pair[0] for n, pair in of.items()} for m, of in state.items()}
+        updates, slots = inner.update(gradients, slots, params, rate)
+        kept = {
+            module: {name: (of[name], gradients[module][name]) for name in of}
+            for module, of in slots.items()
+        }
+        return updates, kept
+
+    return optimizer_lib.Optimizer(init, update)
+
+
+def _gradients(state: state_lib.TrainState) -> list[jax.Array]:
+    return [pair[1] for leaves in state.optimizer.values() for pair in leaves.values()]
+
+
+class _Masks(list):
+    """A context in which the hash of each mask that is drawn is added to the list."""
+
+    def __enter__(self) -> "_Masks":
+        self._draw = jax.random.bernoulli
+
+        def draw(key: jax.Array, p: Any, shape: Any) -> jax.Array:
+            mask = self._draw(key, p, shape)
+            place = jnp.arange(mask.size, dtype=jnp.uint32).reshape(mask.shape)
+            hashed = jnp.sum(mask * (place * jnp.uint32(2654435761)), dtype=jnp.uint32)
+            jax.debug.callback(lambda value: self.append(int(value)), hashed)
+            return mask
+
+        jax.random.bernoulli = draw
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        jax.random.bernoulli = self._draw
