@@ -110,6 +110,31 @@ class TransformerConfig:
                 f"{field}: unknown {value!r}; accepted: {', '.join(accepted)}"
             )
 
+    def check_parts(
+        self, batch_size: int, encoder_length: int, decoder_length: int, parts: int
+    ) -> None:
+        """Checks that batches can be divided evenly over devices.
+
+        An architecture whose rows depend on each other, in groups that no device may
+        share, checks the groups too.
+
+        Args:
+            batch_size: number of rows that are processed at once: those of a
+                microbatch.
+            encoder_length: S.
+            decoder_length: T.
+            parts: number of parts into which the devices divide a batch.
+
+        Raises:
+            ConfigError: a batch does not divide; says what does.
+        """
+        del encoder_length, decoder_length
+        if batch_size % parts:
+            raise ConfigError(
+                f"a batch of {batch_size} rows cannot be divided over {parts} parts of "
+                f"the devices; accepted: multiples of {parts}"
+            )
+
     @property
     def compute_dtype(self) -> jnp.dtype:
         """The dtype of activations."""

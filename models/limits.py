@@ -25,6 +25,6 @@ _MOST = {
 
 def whole(field: str) -> ranges.Whole:
     """Returns the range that an integer field of a model's config accepts."""
-    least = 0 if field == "num_kv_heads" else 1
+    least = 0 if field in ("num_kv_heads", "sequences_per_group") else 1
     most = LAYERS if field.endswith(("_layers", "_blocks")) else _WHOLE
     return ranges.Whole(least, _MOST.get(field, most))

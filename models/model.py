@@ -139,6 +139,20 @@ class Model(Protocol):
     def check(self, shape: Shape) -> None:
         """Raises `ConfigError` unless the model accepts examples of this shape."""
 
+    def check_parts(self, batch_size: int, shape: Shape, parts: int) -> None:
+        """Checks that batches can be divided evenly over devices.
+
+        Args:
+            batch_size: number of examples that are processed at once: those of a
+                microbatch.
+            shape: shape of one example.
+            parts: number of parts into which the devices divide a batch; 1 checks what
+                one device needs.
+
+        Raises:
+            ConfigError: the batch cannot be divided; says which sizes or options can.
+        """
+
     def count(self, batch_size: int, shape: Shape) -> Counts:
         """Counts parameters and FLOPs without allocating or compiling anything.
 

@@ -15,7 +15,8 @@ Where public code disagrees: Mesh TensorFlow initialises router and experts with
 variance 1 / fan_in (`expert_init_scale` 1), the paper and T5X with a tenth of it (0.1).
 Capacity applies to groups of at most `group_size` tokens: 1024 in Mesh TensorFlow, in
 T5X 8192 at base and 4096 at large. A dropped token gets 0; some implementations return
-its normalised input instead.
+its normalised input instead. Groups are not divided over devices; many devices need
+small ones, which `sequences_per_group` sets.
 
 Decoding has capacity for every token, because its groups consist of different rows of
 the batch, which must not depend on each other. In evaluation, and in the encoder while
@@ -53,7 +54,10 @@ class Config(config_lib.TransformerConfig):
             of a group divided by E.
         eval_capacity_factor: the same in evaluation; with E no token is dropped.
         min_capacity: minimum capacity of an expert, in tokens.
-        group_size: maximum number of tokens per group.
+        group_size: maximum number of tokens per group, if sequences_per_group is 0.
+        sequences_per_group: number of sequences per group, which must divide the rows
+            of a microbatch. 0 for the largest number that fits into group_size tokens
+            and divides them. The groups must divide evenly over the devices.
         router_jitter: noise e; in training the router's input is multiplied by
             U(1 - e, 1 + e).
         aux_loss_weight: weight of the load-balancing loss of each sparse layer.
@@ -69,6 +73,7 @@ class Config(config_lib.TransformerConfig):
     eval_capacity_factor: float = 2.0
     min_capacity: int = 4
     group_size: int = 1024
+    sequences_per_group: int = 0
     router_jitter: float = 0.01
     aux_loss_weight: float = 0.01
     router_z_loss_weight: float = 0.0
@@ -103,6 +108,16 @@ class Config(config_lib.TransformerConfig):
                 "expert_dropout_rate: must lie in [0, 1), or be -1 for dropout_rate; "
                 f"got {self.expert_dropout_rate}"
             )
+
+    def check_parts(
+        self, batch_size: int, encoder_length: int, decoder_length: int, parts: int
+    ) -> None:
+        """See `TransformerConfig.check_parts`; groups are not divided either."""
+        super().check_parts(batch_size, encoder_length, decoder_length, parts)
+        lengths = {"encoder": encoder_length, "decoder": decoder_length}
+        switch_ffn.check_parts(
+            batch_size, lengths, self.group_size, self.sequences_per_group, parts
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,6 +240,7 @@ def _experts(config: Config) -> SwitchFeedForward:
         config.eval_capacity_factor,
         config.min_capacity,
         config.group_size,
+        config.sequences_per_group,
         config.router_jitter,
         config.dropout_rate if dropout_rate == -1 else dropout_rate,
         config.aux_loss_weight,

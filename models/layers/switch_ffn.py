@@ -6,6 +6,7 @@ Shapes: B batch, T length, d model width, f hidden width, E experts, G groups of
 tokens, in which each expert has capacity for C tokens.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import functools
 from typing import NamedTuple
@@ -21,9 +22,105 @@ from clinometer.kernels.switch import load_balance_loss
 from clinometer.kernels.switch import switch_combine
 from clinometer.kernels.switch import switch_dispatch
 from clinometer.kernels.switch import switch_route
+from clinometer.models import config as config_lib
 from clinometer.models import keys
 from clinometer.models.layers import dropout
 from clinometer.models.layers import parameters
+
+
+class Groups(NamedTuple):
+    """How the tokens of a batch are divided into groups.
+
+    Attributes:
+        count: number of groups, G.
+        num_tokens: tokens per group, N.
+        padding: tokens to add to each sequence.
+    """
+
+    count: int
+    num_tokens: int
+    padding: int
+
+
+def groups(
+    batch: int, length: int, group_size: int, sequences_per_group: int = 0
+) -> Groups:
+    """Divides a batch into groups.
+
+    The groups do not depend on the devices: how many tokens an expert accepts, and so
+    the result, depends on them.
+
+    Args:
+        batch: B, number of sequences.
+        length: T.
+        group_size: maximum number of tokens per group if `sequences_per_group` is 0.
+        sequences_per_group: number of sequences per group. 0 for the largest number
+            that fits into `group_size` tokens and divides the batch; longer sequences
+            are divided into equal groups.
+
+    Raises:
+        ConfigError: a value is out of range, or `sequences_per_group` does not divide
+            the batch.
+    """
+    if group_size < 1:
+        raise config_lib.ConfigError(
+            f"group_size: must be at least 1, got {group_size}"
+        )
+    if sequences_per_group < 0 or (sequences_per_group and batch % sequences_per_group):
+        raise config_lib.ConfigError(
+            f"sequences_per_group: {sequences_per_group} does not divide a batch of "
+            f"{batch} sequences; accepted: {_listed([0, *_divisors(batch)])}"
+        )
+    if sequences_per_group:
+        return Groups(batch // sequences_per_group, sequences_per_group * length, 0)
+    if length > group_size:
+        parts = -(-length // group_size)
+        num_tokens = -(-length // parts)
+        return Groups(batch * parts, num_tokens, parts * num_tokens - length)
+    most = group_size // length
+    rows = max(n for n in range(1, min(batch, most) + 1) if batch % n == 0)
+    return Groups(batch // rows, rows * length, 0)
+
+
+def check_parts(
+    batch: int,
+    lengths: Mapping[str, int],
+    group_size: int,
+    sequences_per_group: int,
+    parts: int,
+) -> None:
+    """Checks that the groups of a batch can be divided evenly over devices.
+
+    Args:
+        batch: B, a multiple of `parts`.
+        lengths: T of each stack, by its name.
+        group_size: see `groups`.
+        sequences_per_group: see `groups`.
+        parts: number of parts into which the devices divide a batch.
+
+    Raises:
+        ConfigError: `sequences_per_group` does not divide the batch, or `parts` does
+            not divide the groups of a stack.
+    """
+    counts = {
+        place: groups(batch, length, group_size, sequences_per_group).count
+        for place, length in lengths.items()
+    }
+    if any(count % parts for count in counts.values()):
+        formed = ", ".join(f"{count} in the {place}" for place, count in counts.items())
+        raise config_lib.ConfigError(
+            f"sequences_per_group: {sequences_per_group} makes groups of a batch of "
+            f"{batch} sequences that cannot be divided over {parts} parts of the "
+            f"devices: {formed}; accepted: {_listed(_divisors(batch // parts))}"
+        )
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 class SwitchMetrics(NamedTuple):
@@ -54,8 +151,7 @@ class SwitchFFN(hk.Module):
     a capacity factor of at least 1, the layer equals `FeedForward`. The router computes
     in float32.
 
-    Capacity applies to groups: the largest number of whole sequences that fits into
-    `group_size` tokens and divides the batch, or equal parts of a longer sequence.
+    Capacity applies to groups of tokens; see `groups`.
 
     Source: Fedus et al. 2021; ARCHITECTURES.md#switch-routing. Where public code
     disagrees: groups of Mesh TensorFlow cross sequences where that divides better; the
@@ -68,7 +164,8 @@ class SwitchFFN(hk.Module):
         capacity_factor: capacity factor in training; see `kernels.expert_capacity`.
         eval_capacity_factor: capacity factor in evaluation.
         min_capacity: minimum C.
-        group_size: maximum number of tokens per group.
+        group_size: see `groups`.
+        sequences_per_group: see `groups`.
         jitter: noise e; in training the router's input is multiplied by
             U(1 - e, 1 + e).
         dropout_rate: dropout rate on the hidden layer, drawn for each element.
@@ -86,6 +183,7 @@ class SwitchFFN(hk.Module):
         eval_capacity_factor: float = 2.0,
         min_capacity: int = 4,
         group_size: int = 1024,
+        sequences_per_group: int = 0,
         jitter: float = 0.01,
         dropout_rate: float = 0.0,
         aux_loss_weight: float = 0.01,
@@ -101,6 +199,7 @@ class SwitchFFN(hk.Module):
         self.eval_capacity_factor = eval_capacity_factor
         self.min_capacity = min_capacity
         self.group_size = group_size
+        self.sequences_per_group = sequences_per_group
         self.jitter = jitter
         self.dropout_rate = dropout_rate
         self.aux_loss_weight = aux_loss_weight
@@ -130,9 +229,14 @@ class SwitchFFN(hk.Module):
 
         Returns:
             [B, T, d] and the router's losses and statistics.
+
+        Raises:
+            ConfigError: `sequences_per_group` does not divide the batch.
         """
         batch, length, d_model = x.shape
-        num_tokens, padding = _grouping(batch, length, self.group_size)
+        # Where no token is dropped, and for initial parameters, groups do not matter.
+        fixed = 0 if exact or hk.running_init() else self.sequences_per_group
+        _, num_tokens, padding = groups(batch, length, self.group_size, fixed)
         if mask is None:
             mask = jnp.ones((batch, length), jnp.bool_)
         elif mask.shape != (batch, length) or mask.dtype != jnp.bool_:
@@ -220,16 +324,3 @@ class SwitchFFN(hk.Module):
             load=share * jnp.mean(route.load, axis=0),
             dropped=dropped,
         )
-
-
-def _grouping(batch: int, length: int, group_size: int) -> tuple[int, int]:
-    """Returns the tokens per group and the padding to add to each sequence."""
-    if group_size < 1:
-        raise ValueError(f"SwitchFFN: group_size: must be at least 1, got {group_size}")
-    if length > group_size:
-        parts = -(-length // group_size)
-        num_tokens = -(-length // parts)
-        return num_tokens, parts * num_tokens - length
-    most = group_size // length
-    rows = max(n for n in range(1, min(batch, most) + 1) if batch % n == 0)
-    return rows * length, 0

@@ -238,6 +238,14 @@ class EncoderDecoder:
         """Raises ConfigError unless the model accepts texts of these lengths."""
         self.count(1, shape, trace=False)
 
+    def check_parts(
+        self, batch_size: int, shape: batch_lib.TextShape, parts: int
+    ) -> None:
+        """Raises ConfigError unless batches divide; see `models.Model.check_parts`."""
+        self.config.check_parts(
+            batch_size, shape.encoder_length, shape.decoder_length, parts
+        )
+
     def count(
         self,
         batch_size: int,

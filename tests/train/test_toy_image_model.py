@@ -127,6 +127,10 @@ class LinearClassifier:
         if shape != self.config.shape:
             raise models.ConfigError(f"images of {self.config.shape}, got {shape}")
 
+    def check_parts(self, batch_size, shape, parts):
+        if batch_size % parts:
+            raise models.ConfigError(f"{parts} parts do not divide {batch_size} images")
+
     def count(self, batch_size, shape):
         self.check(shape)
         products = self._num_pixels * self.config.num_classes

@@ -185,6 +185,25 @@ def test_experts_of_the_sizes():
     }
 
 
+def test_groups_that_devices_cannot_share_are_refused():
+    shape = models.TextShape(512, 114)
+    model = models.build("switch-base")
+    for parts in (1, 2, 16):
+        model.check_parts(128, shape, parts)
+    with pytest.raises(
+        models.ConfigError, match="16 in the decoder; accepted: 1, 2, 4"
+    ):
+        model.check_parts(128, shape, 32)
+    with pytest.raises(models.ConfigError, match="a batch of 128 rows cannot be div"):
+        model.check_parts(128, shape, 12)
+    fixed = models.build("switch-base", sequences_per_group=4)
+    fixed.check_parts(128, shape, 32)
+    with pytest.raises(models.ConfigError, match="accepted: 1, 2$"):
+        fixed.check_parts(64, shape, 32)  # Two microbatches.
+    # Other architectures have no groups.
+    models.build("transformer-base").check_parts(64, shape, 32)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -192,6 +211,11 @@ def test_experts_of_the_sizes():
         ("switch-DL1-PI", {}, "num_decoder_layers: must be even.*got 1"),
         ("switch-pico", {"ffn_activation": "gated-gelu"}, "accepted: relu"),
         ("switch-pico", {"num_experts": 0}, "num_experts: must be at least 1"),
+        (
+            "switch-pico",
+            {"sequences_per_group": -1},
+            "sequences_per_group: must not",
+        ),
         ("switch-pico", {"capacity_factor": 0.0}, "capacity_factor: must be positive"),
         ("switch-pico", {"aux_loss_weight": -1.0}, "aux_loss_weight: must not be"),
         ("switch-pico", {"router_jitter": 1.0}, "router_jitter: must lie in"),

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from clinometer.models import config
 from clinometer.models.layers import feed_forward
 from clinometer.models.layers import switch_ffn
 from clinometer.tests.kernels.switch import truth
@@ -187,18 +188,67 @@ def test_exact_routing_takes_each_token_alone(x, params):
 
 
 @pytest.mark.parametrize(
-    ("batch", "length", "group_size", "want"),
+    ("batch", "length", "group_size", "sequences", "want"),
     [
-        (128, 512, 1024, (1024, 0)),
-        (128, 114, 1024, (8 * 114, 0)),
-        (7, 512, 1024, (512, 0)),  # 2 sequences do not divide 7.
-        (2, 4096, 1024, (1024, 0)),
-        (2, 1025, 1024, (513, 1)),
-        (8, 1, 1024, (8, 0)),
+        (128, 512, 1024, 0, (64, 1024, 0)),
+        (128, 114, 1024, 0, (16, 8 * 114, 0)),
+        (7, 512, 1024, 0, (7, 512, 0)),  # 2 sequences do not divide 7.
+        (2, 4096, 1024, 0, (8, 1024, 0)),
+        (2, 1025, 1024, 0, (4, 513, 1)),
+        (8, 1, 1024, 0, (1, 8, 0)),
+        (128, 512, 1024, 4, (32, 4 * 512, 0)),
+        (128, 114, 1024, 4, (32, 4 * 114, 0)),
+        (3, 2000, 1024, 3, (1, 6000, 0)),
     ],
 )
-def test_groups(batch, length, group_size, want):
-    assert switch_ffn._grouping(batch, length, group_size) == want
+def test_groups(batch, length, group_size, sequences, want):
+    assert switch_ffn.groups(batch, length, group_size, sequences) == want
+
+
+def test_sequences_per_group_are_routed_together(x, params):
+    """The same as groups of that many tokens, and unlike groups of one sequence."""
+    x, settings = x[[0, 1, 2, 0]], {"eval_capacity_factor": 1.0, "jitter": 0.0}
+    got = run(params, x, group_size=LENGTH, sequences_per_group=2, **settings)
+    want = run(params, x, group_size=2 * LENGTH, **settings)
+    other = run(params, x, group_size=LENGTH, **settings)
+    np.testing.assert_array_equal(got[0], want[0])
+    assert got[1].dropped == want[1].dropped > 0
+    assert (np.asarray(other[0]) != np.asarray(got[0])).any()
+
+
+def test_sequences_per_group_must_divide_the_batch(x, params):
+    message = r"sequences_per_group: 2 does not divide a batch of 3.*: 0, 1, 3\b"
+    with pytest.raises(config.ConfigError, match=message):
+        run(params, x, sequences_per_group=2)
+    # No token depends on another in decoding, and none is routed to initialise.
+    exact = run(params, x, exact=True, sequences_per_group=2)[0]
+    np.testing.assert_array_equal(exact, run(params, x, exact=True)[0])
+    shapes = jax.eval_shape(transform(sequences_per_group=2).init, jax.random.key(0), x)
+    assert shapes["ffn"]["wi"].shape == (EXPERTS, WIDTH, D_FF)
+
+
+@pytest.mark.parametrize(
+    ("batch", "sequences", "parts", "accepted"),
+    [
+        (128, 0, 16, None),
+        (128, 0, 32, "64 in the encoder, 16 in the decoder; accepted: 1, 2, 4$"),
+        (128, 4, 32, None),
+        (128, 8, 32, "16 in the encoder, 16 in the decoder; accepted: 1, 2, 4$"),
+        (48, 2, 8, None),
+        (48, 4, 8, "12 in the encoder, 12 in the decoder; accepted: 1, 2, 3, 6$"),
+        (128, 3, 1, "3 does not divide a batch of 128 .*: 0, 1, 2, 4, 8, 16, 32, 64"),
+    ],
+)
+def test_groups_must_divide_over_devices(batch, sequences, parts, accepted):
+    lengths = {"encoder": 512, "decoder": 114}
+    if accepted is None:
+        switch_ffn.check_parts(batch, lengths, 1024, sequences, parts)
+        return
+    with pytest.raises(config.ConfigError, match=accepted):
+        switch_ffn.check_parts(batch, lengths, 1024, sequences, parts)
+    # The values that the error lists are accepted.
+    for fitting in accepted.rpartition(": ")[2].rstrip("$").split(", "):
+        switch_ffn.check_parts(batch, lengths, 1024, int(fitting), parts)
 
 
 def test_padding_is_not_routed(x, params):
