@@ -47,7 +47,8 @@ def rms(tree: Any) -> jax.Array:
     """Returns the root mean square over all elements of a tree, float32 scalar."""
     leaves = jax.tree.leaves(tree)
     total = sum(jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in leaves)
-    return jnp.sqrt(total / sum(leaf.size for leaf in leaves))
+    # A float, as JAX would read an int as int32, which large models exceed.
+    return jnp.sqrt(total / float(sum(leaf.size for leaf in leaves)))
 
 
 def measure(params: Tree, gradients: Tree, updates: Tree) -> jax.Array:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from clinometer import kernels
 from clinometer import models
 from clinometer.models import keys
 from clinometer.train import health
@@ -176,7 +177,15 @@ def make_train_step(
 
 
 def _parts(batch: models.Batch, num_microbatches: int) -> dict[str, jax.Array]:
-    """Splits a batch into microbatches: [B, ...] -> [M, B / M, ...]."""
-    return {
-        name: x.reshape(num_microbatches, -1, *x.shape[1:]) for name, x in batch.items()
-    }
+    """Splits a batch into microbatches of adjacent rows: [B, ...] -> [M, B / M, ...].
+
+    On a mesh, each microbatch is divided over all devices. The rows that a microbatch
+    holds don't depend on the mesh; rows move between devices instead.
+    """
+
+    def split(x: jax.Array) -> jax.Array:
+        parts = x.reshape(num_microbatches, -1, *x.shape[1:])
+        # Otherwise the compiler divides the microbatches, of which one is used at once.
+        return kernels.constrain(parts, (None, "batch") + (None,) * (x.ndim - 1))
+
+    return {name: split(x) for name, x in batch.items()}

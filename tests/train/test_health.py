@@ -1,6 +1,7 @@
 """Tests of the health metrics against NumPy."""
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 
@@ -45,6 +46,23 @@ def test_measure():
             named["health/gradient_rms/decoder/norms"], 10 * norms
         )
         assert len(named) == 6
+
+
+def test_elements_are_counted_beyond_int32():
+    """Traces without allocating: 3 x 2^30 elements, more than an int32 can count."""
+    leaf = jax.ShapeDtypeStruct((1 << 10, 1 << 20), jnp.float32)
+    tree = {"decoder/logits": dict.fromkeys(("a", "b", "c"), leaf)}
+    assert sum(x.size for x in jax.tree.leaves(tree)) > 2**31
+    jaxpr = jax.make_jaxpr(health.measure)(tree, tree, tree)
+    assert jaxpr.out_avals[0].shape == (1, 3)
+    counts = [
+        value.val
+        for equation in jaxpr.eqns
+        if equation.primitive.name == "div"
+        for value in equation.invars
+        if isinstance(value, jax.extend.core.Literal)
+    ]
+    assert counts[:3] == [3 * 2.0**30] * 3  # Exact in float32: gradient, parameter, ..
 
 
 def _run(seed, noise=0.03):
