@@ -11,6 +11,7 @@ FAILED = 1
 USAGE = 2
 STOPPED = 42  # Stopped by a signal after saving; the same command resumes the run.
 HELD = 43  # Another process holds the run's lease.
+LOST = 44  # Another process of the run was lost, or no step ended in time.
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it.
 READER_LEFT = 141  # 128 + SIGPIPE, as shells report it.
 

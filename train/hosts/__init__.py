@@ -1,0 +1,1 @@
+"""Several processes that train one run: start, agreement, lost and stuck processes."""
