@@ -35,6 +35,9 @@ from clinometer.train.sharding import rules
 _FORM_FIELDS = ("scan_layers", "remat")
 # Paths of the data, which may change; its content is identified by fingerprints.
 _PLACES = ("store", "folder")
+# Fields of models' configs that checkpoints of earlier versions lack, and their values
+# in these versions.
+_LATER = {"model.sequences_per_group": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,10 +101,11 @@ def prepare(config: config_dict.ConfigDict) -> Job:
     else:
         source = sources.pretraining(config)
     _check_lengths(config, model, source)
-    placement = place(config, model, optimizer)
+    placement = place(config, model, optimizer, source.shape)
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
     full.model.vocab_size = model.config.vocab_size
+    identity = _identity(config, model, source)
     # Record absolute paths, which hold in any working directory.
     for group, field in (("data", "store"), ("data", "folder"), ("initial", "run")):
         if full[group].get(field):
@@ -114,9 +118,13 @@ def prepare(config: config_dict.ConfigDict) -> Job:
         optimizer=optimizer,
         schedule=schedule,
         placement=placement,
-        identity=_identity(config, model, source)
-        | (initial.identity if initial else {}),
-        earlier_identity=initial.earlier_identity if initial else {},
+        identity=identity | (initial.identity if initial else {}),
+        earlier_identity={
+            field: checkpoint_meta.ABSENT
+            for field, value in _LATER.items()
+            if identity.get(field) == value
+        }
+        | (initial.earlier_identity if initial else {}),
     )
 
 
@@ -124,6 +132,7 @@ def place(
     config: config_dict.ConfigDict,
     model: models.Model,
     optimizer: optimizer_lib.Optimizer,
+    shape: models.Shape,
     devices: Sequence[jax.Device] | None = None,
 ) -> placement_lib.Placement:
     """Places a run on devices; allocates nothing.
@@ -133,6 +142,7 @@ def place(
             `num_microbatches` are read.
         model: the model.
         optimizer: the optimizer.
+        shape: shape of an example.
         devices: the devices; None for all of JAX.
 
     Raises:
@@ -149,6 +159,13 @@ def place(
                 f"of {parts}, num_microbatches ({config.num_microbatches}) times the "
                 f"parts of the batch on the mesh ({sizes})"
             )
+        # Of training and of validation.
+        for divisor in {config.num_microbatches, 1}:
+            size = config.data.batch_size // divisor
+            try:
+                model.check_parts(size, shape, sizes.batch_parts)
+            except models.ConfigError as error:
+                raise errors.ConfigError(f"config.model: {error}") from error
         decoded = config.eval.get("batch_size")  # Fine-tuning only.
         if decoded and decoded % sizes.batch_parts:
             raise errors.ConfigError(

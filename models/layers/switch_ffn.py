@@ -235,7 +235,9 @@ class SwitchFFN(hk.Module):
         """
         batch, length, d_model = x.shape
         # Where no token is dropped, and for initial parameters, groups do not matter.
-        fixed = 0 if exact or hk.running_init() else self.sequences_per_group
+        fixed = 0 if hk.running_init() else self.sequences_per_group
+        if exact:  # Groups are then without effect, and the smallest divide best.
+            fixed = 1
         _, num_tokens, padding = groups(batch, length, self.group_size, fixed)
         if mask is None:
             mask = jnp.ones((batch, length), jnp.bool_)

@@ -193,7 +193,7 @@ def make_job(train_steps: int) -> job_lib.Job:
         initial=None,
         optimizer=optimizer,
         schedule=schedules.make(config.schedule, train_steps),
-        placement=job_lib.place(config, model, optimizer),
+        placement=job_lib.place(config, model, optimizer, source.shape),
         identity={"model.name": model.name, "seed": config.seed},
         earlier_identity={},
     )

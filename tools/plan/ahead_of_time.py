@@ -90,7 +90,7 @@ def compile_step(
     config.data.batch_size = batch_size
     config.num_microbatches = num_microbatches
     optimizer = optimizer_lib.make(config.optimizer)
-    placed = job_lib.place(config, model, optimizer, devices)
+    placed = job_lib.place(config, model, optimizer, shape, devices)
     step = state_lib.make_train_step(
         model,
         optimizer,

@@ -17,6 +17,7 @@ from clinometer.train import errors
 from clinometer.train.run import json_file
 
 ITEM = "meta"
+ABSENT = "(absent)"  # Value of a field that an identity lacks.
 NUMERICS = "numerics."  # Prefix of the identity fields that are JAX settings.
 # Orbax and tensorstore raise one of these for a broken file, or a plain Exception with
 # one of these as its cause.
@@ -179,19 +180,18 @@ def check_identity(
     # Other versions of JAX, and earlier versions of the code, lack some JAX settings.
     settings = {f for f in saved.keys() ^ own.keys() if f.startswith(NUMERICS)}
     fields = sorted((saved.keys() | own.keys()) - settings)
-    missing = "(absent)"
     formerly = {**own, **(earlier or {})}
     different = [
         field
         for field in fields
-        if saved.get(field, missing)
-        not in (own.get(field, missing), formerly.get(field, missing))
+        if saved.get(field, ABSENT)
+        not in (own.get(field, ABSENT), formerly.get(field, ABSENT))
     ]
     if not different:
         return
     listed = "; ".join(
-        f"{field} is {own.get(field, missing)!r} here, "
-        f"{saved.get(field, missing)!r} there"
+        f"{field} is {own.get(field, ABSENT)!r} here, "
+        f"{saved.get(field, ABSENT)!r} there"
         for field in different
     )
     raise errors.RunError(
