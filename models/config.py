@@ -11,6 +11,7 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.models import limits
 from clinometer.models.layers import feed_forward
 from clinometer.models.layers import norm
+from clinometer.models.layers import remat
 
 DTYPES = ("float32", "bfloat16")
 _FINITE = ranges.Real(-ranges.MOST_REAL)
@@ -44,7 +45,9 @@ class TransformerConfig:
         dtype: dtype of activations, "float32" or "bfloat16"; parameters, norms, softmax
             and loss are always float32.
         scan_layers: scan over stacked layers, which compiles faster for deep models.
-        remat: recompute each layer's activations in the backward pass.
+        remat: what the backward pass recomputes, to save memory: "none", "layer"
+            (everything within a layer) or "dots" (everything within a layer but the
+            products with its parameters).
         implementation: kernels to use: "auto", "reference", "cpu" or "tpu".
 
     Raises:
@@ -67,10 +70,12 @@ class TransformerConfig:
     broadcast_dropout: bool = True
     dtype: str = "float32"
     scan_layers: bool = False
-    remat: bool = False
+    remat: str = "none"
     implementation: str = "auto"
 
     def __post_init__(self):
+        if isinstance(self.remat, bool):  # In records of earlier versions.
+            object.__setattr__(self, "remat", "layer" if self.remat else "none")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             # In Python a bool is an int; an int is accepted for a float.
@@ -96,6 +101,7 @@ class TransformerConfig:
         self._check_choice("ffn_activation", feed_forward.ACTIVATIONS)
         self._check_choice("norm", tuple(norm.NORMS))
         self._check_choice("dtype", DTYPES)
+        self._check_choice("remat", remat.POLICIES)
         self._check_choice("implementation", ("auto", *kernels.IMPLEMENTATIONS))
         if not 0 <= self.dropout_rate < 1:
             raise ConfigError(

@@ -35,6 +35,7 @@ from clinometer.models.architectures import architecture
 from clinometer.models.architectures import transformer
 from clinometer.models.counting import closed_form
 from clinometer.models.layers import layer as layer_lib
+from clinometer.models.layers import remat
 from clinometer.models.layers import residual
 from clinometer.models.layers import stack
 from clinometer.models.layers import sublayers
@@ -131,8 +132,7 @@ class _Block(hk.Module):
                     {**attention.health, **feed_forward.health},
                 )
 
-            run = hk.remat(pool_within) if config.remat else pool_within
-            x, extras = run(x)
+            x, extras = remat.wrap(pool_within, config.remat)(x)
             parts.append(jax.tree.map(lambda leaf: leaf[None], extras))
             num_layers, first_layer = num_layers - 1, first_layer + 1
 

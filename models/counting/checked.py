@@ -59,7 +59,8 @@ class TransformerCounts:
         flops_forward_executed: FLOPs of the forward pass, counted on the jaxpr with the
             platform's kernels; like the next two, None if nothing was traced.
         flops_train_step_executed: the same for a training step without recomputation.
-        flops_train_step_remat_executed: the same with every layer recomputed.
+        flops_train_step_remat_executed: the same with every layer recomputed, as by
+            the policy "layer".
     """
 
     model: str
@@ -107,7 +108,7 @@ def count(
     except OptionError as error:
         raise OptionError(f"batch_size: {error}") from None
     # The time to trace scanned layers does not grow with the depth.
-    model = with_form(scan_layers=True, remat=False)
+    model = with_form(scan_layers=True, remat="none")
     params = closed_form.param_counts(model.config)
     if params.total > limits.PARAMETERS:
         raise config_lib.ConfigError(
@@ -128,7 +129,7 @@ def count(
         _check("parameters", params.total, sum(sizes))
         forward = jax.make_jaxpr(model.loss)(abstract_params, batch)
         _check("forward FLOPs", flops_forward, cost.count_jaxpr(forward))
-        remat_model = with_form(scan_layers=True, remat=True)
+        remat_model = with_form(scan_layers=True, remat="layer")
         executed = (
             cost.count_jaxpr(forward, platform),
             train_step_flops(model, batch, platform),

@@ -21,7 +21,8 @@ def dense(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _dense_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, _Operands]:
-    return dense(x, kernel), (x, kernel)
+    # Not `dense` itself: rematerialization sees a product here, and can keep it.
+    return x @ kernel, (x, kernel)
 
 
 def _dense_backward(operands: _Operands, y_grad: jax.Array) -> _Operands:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from clinometer.models.layers import parameters
+from clinometer.models.layers import remat as remat_lib
 
 Params = Mapping[str, Mapping[str, Any]]
 Axes = Mapping[str, Mapping[str, parameters.Axes]]
@@ -33,7 +34,7 @@ def run_layers(
     per_layer_inputs: Tree = None,
     *,
     scan: bool = False,
-    remat: bool = False,
+    remat: str = "none",
     shared: bool = False,
 ) -> tuple[Tree, Tree]:
     """Applies layers 0, ..., num_layers - 1 to `x`, inside a Haiku module.
@@ -46,7 +47,7 @@ def run_layers(
         per_layer_inputs: a tree of leaves [num_layers, ...], sliced for each layer.
         scan: trace one layer under `hk.layer_stack` on stacked parameters, which
             compiles faster for deep stacks, instead of a Python loop.
-        remat: recompute each layer's activations in the backward pass.
+        remat: what the backward pass recomputes; one of `remat.POLICIES`.
         shared: apply a single layer, named "layer", num_layers times; its parameters
             have no layer axis.
 
@@ -56,7 +57,7 @@ def run_layers(
 
     def layer_function(name: str) -> LayerFunction:
         layer = make_layer(name)
-        return hk.remat(layer) if remat else layer
+        return remat_lib.wrap(layer, remat)
 
     if shared:
         layer = layer_function("layer")

@@ -122,7 +122,7 @@ class EncoderDecoder:
         self._make_network = make_network
         self._closed_form = closed_form
         # Canonical parameters have a name per layer, even if layers are scanned.
-        canonical = dataclasses.replace(config, scan_layers=False, remat=False)
+        canonical = dataclasses.replace(config, scan_layers=False, remat="none")
 
         def initialise() -> jax.Array:
             base_key = hk.next_rng_key()
@@ -273,7 +273,7 @@ class EncoderDecoder:
             self._with_form, self._closed_form, batch_size, shape, platform, trace
         )
 
-    def _with_form(self, **fields: bool) -> "EncoderDecoder":
+    def _with_form(self, **fields: Any) -> "EncoderDecoder":
         """Returns this model with `scan_layers` or `remat` replaced."""
         config = dataclasses.replace(self.config, **fields)
         return EncoderDecoder(self.name, config, self._make_network, self._closed_form)

@@ -73,7 +73,7 @@ def loss_and_gradients(example, dropout_rate):
 @all_examples_slowly
 def test_scanned_and_recomputed_layers_equal_the_loop(example):
     want_loss, want = loss_and_gradients(example, dropout_rate=0.1)
-    model = example.build(dropout_rate=0.1, scan_layers=True, remat=True)
+    model = example.build(dropout_rate=0.1, scan_layers=True, remat="layer")
     loss, gradients = jax.jit(jax.value_and_grad(every.objective(model)))(
         models.stack_params(example.params()), KEY
     )

@@ -35,7 +35,7 @@ def test_overrides_take_the_fields_type():
             "--config.profile.start_step=none",
             "--config.model.dropout_rate=0.0",
             "--config.model.dtype=bfloat16",
-            "--config.model.remat=true",
+            "--config.model.remat=dots",
         ],
     )
     assert loaded.model.name == "transformer-EL4-TI"
@@ -48,7 +48,7 @@ def test_overrides_take_the_fields_type():
     assert loaded.profile.start_step is None
     assert loaded.model.dropout_rate == 0.0
     assert loaded.model.dtype == "bfloat16"
-    assert loaded.model.remat is True
+    assert loaded.model.remat == "dots"
 
 
 def test_values_may_stand_apart_and_have_exponents():

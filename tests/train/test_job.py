@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_run(make_config, tmp_path):
         "log.every_steps=2",
         "train_steps=100",
         "model.scan_layers=true",
-        "model.remat=true",
+        "model.remat=layer",
     )
     job_lib.check_workdir(job_lib.prepare(cadence), tmp_path)
     for override, field in {

@@ -22,6 +22,13 @@ def test_printed_d_kv_is_a_switch():
     assert models.build("transformer-small").config.d_kv == 64
 
 
+def test_rematerialization_of_earlier_versions():
+    """Records hold a bool where there are now several policies."""
+    for recorded, policy in ((False, "none"), (True, "layer"), ("dots", "dots")):
+        config = models.build("transformer-pico", remat=recorded).config
+        assert config.remat == policy
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -35,7 +42,8 @@ def test_printed_d_kv_is_a_switch():
         ({"num_kv_heads": 3}, "num_kv_heads: 3 does not divide num_heads, 8"),
         ({"ffn_activation": "tanh"}, "ffn_activation: unknown 'tanh'; accepted: relu"),
         ({"dtype": "float16"}, "dtype: unknown 'float16'"),
-        ({"remat": 1}, "remat: expected bool"),
+        ({"remat": 1}, "remat: expected str"),
+        ({"remat": "all"}, "remat: unknown 'all'; accepted: none, layer, dots"),
         ({"num_encoder_layers": 1025}, "num_encoder_layers: must be at most 1024"),
         ({"vocab_size": 2**64}, "vocab_size: must be at most 16777216"),
         ({"dropout_rate": float("nan")}, "dropout_rate: must be a finite number"),

@@ -259,7 +259,7 @@ def test_every_form_gives_one_loss_and_gradient(options):
             assert np.isfinite(leaf).all(), (module, name)
             assert np.abs(leaf).max() > 0, (module, name)
     scanned = models.build(
-        "universal-EL2-DL3-PI", **fields, scan_layers=True, remat=True
+        "universal-EL2-DL3-PI", **fields, scan_layers=True, remat="layer"
     )
     loss, gradients = jax.jit(jax.value_and_grad(every.objective(scanned)))(
         models.stack_params(params), key
@@ -278,7 +278,7 @@ def test_every_form_gives_one_loss_and_gradient(options):
 def test_bfloat16_scans(options):
     """The carry keeps its dtype, also in decoding; the programs are only traced."""
     fields = {**PLAIN, **options, "dtype": "bfloat16", "scan_layers": True}
-    model = models.build("universal-EL1-DL2-PI", **fields, remat=True)
+    model = models.build("universal-EL1-DL2-PI", **fields, remat="layer")
     params = jax.eval_shape(model.init, jax.random.key(0))
     inputs = every.encoder_tokens(), every.decoder_tokens()
     outputs = jax.eval_shape(model.forward, params, *inputs)

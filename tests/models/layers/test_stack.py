@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from clinometer.models.layers import remat as remat_lib
 from clinometer.models.layers import stack
 
 
@@ -33,7 +34,7 @@ def layers(scan, remat):
     return hk.without_apply_rng(hk.transform(forward))
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("remat", remat_lib.POLICIES)
 @pytest.mark.parametrize("scan", [False, True])
 def test_equals_a_loop_written_out(scan, remat):
     rng = np.random.default_rng(0)
