@@ -176,7 +176,7 @@ def _readers(workdir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "lease.json"])
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "lease/1.json"])
 def test_every_damage_of_a_record(
     run, arguments, restore, expected, tmp_path, capsys, caplog, name
 ):

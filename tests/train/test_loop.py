@@ -259,15 +259,13 @@ def test_a_pause_is_told_and_marked(finished, arguments, tmp_path, capsys, monke
     assert 0 < record["wall_seconds"]["paused"] <= 0.001
 
 
-@pytest.mark.parametrize(
-    "name", ["run.json", "metrics.jsonl", "lease.json", "checkpoints"]
-)
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "lease", "checkpoints"])
 def test_what_is_no_file_or_no_folder_is_named(
     finished, arguments, tmp_path, capsys, monkeypatch, name
 ):
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
-    if name == "checkpoints":
+    if name in ("checkpoints", "lease"):
         shutil.rmtree(workdir / name)
         (workdir / name).write_text("")
     else:

@@ -14,7 +14,7 @@ from clinometer.train.run import record as run_record
 
 _DEPTH = 2  # How many levels below a study's folder are searched for runs.
 # Files that a run writes before its record; `log.txt` is written by a study.
-_TRACES = ("log.txt", lease.FILE_NAME, metrics_log.FILE_NAME)
+_TRACES = ("log.txt", lease.FOLDER, metrics_log.FILE_NAME)
 _T = TypeVar("_T")
 
 

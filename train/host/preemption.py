@@ -24,6 +24,10 @@ class StopRequest:
         """Whether a stop was requested."""
         return self._event.is_set()
 
+    def set(self) -> None:
+        """Requests a stop, as the signals do."""
+        self._event.set()
+
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:

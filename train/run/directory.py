@@ -3,7 +3,7 @@
 - `run.json`: configuration, status, speed and results of the run (`record`);
 - `metrics.jsonl`: the log (`metrics`);
 - `validation_rows.npz`: the validation losses of each row (`validation_rows`);
-- `lease.json`: the process that is training the run (`lease`);
+- `lease/`: the process that is training the run (`lease`);
 - `checkpoints/`: the saved states, one folder per step (`checkpoints`);
 - `predictions/`: predictions for downstream tasks, one folder per step (`predictions`);
 - `evaluation-*/`: predictions from `clinometer evaluate` (`evaluation_path`);

@@ -1,40 +1,53 @@
-"""A lease on a run directory, which ensures that only one process trains a run.
+"""A lease on a run directory, which ensures that only one process writes a run.
 
-On one machine, a file lock decides; the kernel releases it when the process ends for
-any reason. Containers on one machine are recognised by the kernel's boot id, because
-their host names may differ. Machines that share a file system without such locks write
-heartbeats to the lease file and take over from a holder whose heartbeat is too old.
+Each acquisition creates the next of the files `lease/1.json`, `lease/2.json` and so on,
+which only one process can do, on a local disk and in an object store alike. The newest
+one names the holder, who changes it with each heartbeat and looks, before it writes
+anything else, whether there is a newer one: a holder that was stopped for so long that
+another process took over does not write any more.
+
+Whether a holder on another machine is alive is seen by watching its file for a while;
+no clocks are compared. On one machine, a lock on `lease/lock` decides at once, since
+the kernel releases it when the process ends for any reason. Containers on one machine
+are recognised by the kernel's boot id, because their host names may differ.
 """
 
 import contextlib
 import datetime
 import fcntl
-import json
+import logging
 import os
 import pathlib
+import re
 import socket
 import threading
 import time
 from typing import Any
+import uuid
 
+from clinometer.data import paths
 from clinometer.train import errors
 from clinometer.train.run import json_file
 
 HEARTBEAT_SECONDS = 10.0
 TIMEOUT_SECONDS = 60.0
-FILE_NAME = "lease.json"
+FOLDER = "lease"
 
+_LOCK = "lock"
+_LOOKS_PER_TIMEOUT = 60
+_NAME = re.compile(r"(?P<number>[1-9]\d{0,17})\.json")
 _TYPES = {
+    "owner": (str,),
     "host": (str,),
     "boot_id": (str,),
     "pid": (int,),
     "since": (int, float),
-    "heartbeat": (int, float),
+    "beats": (int,),
     "released": (bool,),
 }
 
 
-def _boot_id() -> str | None:
+def boot_id() -> str | None:
     """Returns the kernel's boot id, equal in all containers; None if not on Linux."""
     try:
         path = pathlib.Path("/proc/sys/kernel/random/boot_id")
@@ -48,7 +61,7 @@ class Lease:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: paths.PathLike,
         *,
         host: str | None = None,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
@@ -57,118 +70,233 @@ class Lease:
         """Prepares the lease; entering the context takes it.
 
         Args:
-            directory: the run directory, which must exist.
+            directory: the run directory, which must exist if it is local.
             host: name of this machine; None to ask the system.
             heartbeat_seconds: seconds between heartbeats.
-            timeout_seconds: age in seconds at which the heartbeat of another machine
-                counts as lost.
+            timeout_seconds: silence of a holder on another machine, as measured by this
+                process, after which it counts as dead.
         """
-        self._path = pathlib.Path(directory) / FILE_NAME
+        self._directory = paths.parse(directory)
+        self._folder = self._directory / FOLDER
         self._host = host or socket.gethostname()
-        self._boot_id = _boot_id()
+        self._boot_id = boot_id()
         self._heartbeat_seconds = heartbeat_seconds
         self._timeout_seconds = timeout_seconds
-        self._since = time.time()
-        self._file: int | None = None
+        self._owner = uuid.uuid4().hex
+        self._number = 0
+        self._since = 0.0
+        self._beats = 0
+        self._lock: int | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Lease":
-        """Takes the lease.
+        """Takes the lease; may watch the last holder for a while.
 
         Raises:
             RunHeldError: another process holds it; the message says which and since
                 when.
         """
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        paths.make_folder(self._folder)
+        locked = self._take_lock()
         try:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._held(self._read()) from None
-            holder = self._read()
-            # A dead process on this machine has lost its lock. For another machine, the
-            # heartbeat decides.
-            here = holder.get("host", self._host) == self._host or (
-                self._boot_id is not None and holder.get("boot_id") == self._boot_id
-            )
-            silent = time.time() - holder.get("heartbeat", 0.0)
-            if (
-                not here
-                and not holder.get("released")
-                and silent < self._timeout_seconds
-            ):
-                if silent < -self._timeout_seconds:
-                    raise errors.RunHeldError(
-                        f"{self._path}: the heartbeat of {holder['host']} is "
-                        f"{-silent:,.0f} s ahead of this machine's clock; correct the "
-                        "clocks, or remove the file if no process is training this run"
-                    )
-                raise self._held(holder)
-        except errors.RunHeldError:
-            os.close(self._file)
-            self._file = None
+            while not self._acquired(locked):
+                pass
+        except BaseException:
+            self._drop_lock()
             raise
-        self._since = time.time()
-        self._write(released=False)
+        for number in self._numbers():
+            if number < self._number:
+                with contextlib.suppress(FileNotFoundError):
+                    paths.remove(self._file(number))
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *unused: object) -> None:
         """Releases the lease."""
+        self.release()
+
+    def release(self) -> None:
+        """Lets other processes take the lease; may be called twice."""
         self._stop.set()
         self._thread.join()
-        self._write(released=True)
-        os.close(self._file)  # Drops the lock.
-        self._file = None
+        # A failure, as on a full disk, only makes processes on other machines wait.
+        with contextlib.suppress(errors.RunHeldError, OSError):
+            self.check()
+            self._write(released=True)
+        self._drop_lock()
+
+    def check(self) -> None:
+        """Checks that this process still holds the lease; call it before each write.
+
+        Raises:
+            RunHeldError: another process has taken over; nothing may be written.
+        """
+        newest = max(self._numbers(), default=0)
+        content = self._content(newest) if newest else b""
+        if newest < self._number or not content:
+            raise errors.RunHeldError(
+                f"{self._file(self._number)} was removed, so that another process may "
+                "train this run; this one wrote nothing more"
+            )
+        holder = _parsed(content)
+        if newest > self._number or holder.get("owner") != self._owner:
+            raise errors.RunHeldError(
+                f"{self._directory} was taken over by {_described(holder)}, because "
+                f"this process was silent for more than {self._timeout_seconds:g} s; "
+                "it wrote nothing more"
+            )
+
+    def _acquired(self, locked: bool) -> bool:
+        """Tries to create the next file; returns False to look again."""
+        newest = max(self._numbers(), default=0)
+        if newest:
+            content = self._content(newest)
+            holder = _parsed(content)
+            free = holder.get("released") or self._is_dead(holder, locked)
+            # What no process writes holds nobody up.
+            free = free or "beats" not in holder
+            if not free and not self._falls_silent(newest, content):
+                return False
+        self._number, self._since, self._beats = newest + 1, time.time(), 0
+        try:
+            paths.create_bytes(self._file(self._number), self._text(released=False))
+        except FileExistsError:
+            return False
+        # A process that looked long ago may create a file whose successors are removed.
+        return max(self._numbers()) == self._number
+
+    def _is_dead(self, holder: dict[str, Any], locked: bool) -> bool:
+        """Returns whether the holder was on this machine, whose lock it has lost."""
+        if not locked:
+            return False
+        if self._boot_id is not None and "boot_id" in holder:
+            return holder["boot_id"] == self._boot_id
+        return holder.get("host") == self._host
+
+    def _falls_silent(self, number: int, content: bytes) -> bool:
+        """Watches the holder's file; returns False if the lease was released.
+
+        Raises:
+            RunHeldError: the holder gave a sign of life.
+        """
+        logging.warning(
+            "%s: last held by %s; waiting up to %g s for a sign of life",
+            self._directory,
+            _described(_parsed(content)),
+            self._timeout_seconds,
+        )
+        end = time.monotonic() + self._timeout_seconds
+        while time.monotonic() < end:
+            time.sleep(self._timeout_seconds / _LOOKS_PER_TIMEOUT)
+            newest = max(self._numbers(), default=0)
+            now = self._content(newest)
+            if _parsed(now).get("released") or not newest:
+                return False
+            if (newest, now) != (number, content):
+                raise self._held(_parsed(now))
+        return True
 
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat_seconds):
-            with contextlib.suppress(OSError):  # The next beat may succeed.
+            try:
+                self.check()
+                self._beats += 1
                 self._write(released=False)
+            except errors.RunHeldError:
+                return  # The next check says so.
+            except OSError:
+                continue  # The next beat may succeed.
 
     def _write(self, released: bool) -> None:
-        # Written in place, since after a rename the lock would be on the old file. A
-        # single short write of constant length shows readers the old or the new text.
-        text = json.dumps(
-            {
-                "host": self._host,
-                "boot_id": self._boot_id,
-                "pid": os.getpid(),
-                "since": self._since,
-                "heartbeat": time.time(),
-                "released": released,
-            }
-        )
-        line = text.ljust(255).encode() + b"\n"
-        os.pwrite(self._file, line, 0)
-        if os.fstat(self._file).st_size > len(line):  # Remove any other content.
-            os.ftruncate(self._file, len(line))
+        paths.write_bytes(self._file(self._number), self._text(released))
 
-    def _read(self) -> dict[str, Any]:
-        """Returns the fields of the file, without those of an unexpected type."""
-        try:
-            holder = json_file.loads_object(os.pread(self._file, 4096, 0))
-        except ValueError:
-            return {}
-        return {
-            field: value
-            for field, value in holder.items()
-            if type(value) in _TYPES.get(field, ())
+    def _text(self, released: bool) -> bytes:
+        holder = {
+            "owner": self._owner,
+            "host": self._host,
+            "boot_id": self._boot_id,
+            "pid": os.getpid(),
+            "since": self._since,
+            "beats": self._beats,
+            "released": released,
         }
+        return (json_file.dumps(holder) + "\n").encode()
+
+    def _numbers(self) -> list[int]:
+        """Returns the numbers of the files."""
+        try:
+            names = paths.names(self._folder)
+        except FileNotFoundError:
+            return []
+        return [int(found["number"]) for found in map(_NAME.fullmatch, names) if found]
+
+    def _file(self, number: int) -> paths.AnyPath:
+        return self._folder / f"{number}.json"
+
+    def _content(self, number: int) -> bytes:
+        """Returns the content of a file; empty if there is none."""
+        try:
+            return paths.read_bytes(self._file(number))
+        except FileNotFoundError:
+            return b""
+
+    def _take_lock(self) -> bool:
+        """Locks the folder; returns False if it is not on a disk with locks.
+
+        Raises:
+            RunHeldError: another process has locked it.
+        """
+        if paths.is_remote(self._folder):
+            return False
+        path = self._folder / _LOCK
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._drop_lock()
+            newest = max(self._numbers(), default=0)
+            raise self._held(_parsed(self._content(newest))) from None
+        except OSError:  # Some network file systems have no locks.
+            self._drop_lock()
+            return False
+        return True
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _held(self, holder: dict[str, Any]) -> errors.RunHeldError:
-        since = holder.get("since")
-        when = "an unknown time"
-        if since is not None:
-            # In a damaged file, the time may be out of range.
-            with contextlib.suppress(ValueError, OverflowError, OSError):
-                moment = datetime.datetime.fromtimestamp(since, datetime.UTC)
-                when = moment.isoformat(timespec="seconds")
         return errors.RunHeldError(
-            f"{self._path.parent} is being trained by process "
-            f"{holder.get('pid', '?')} on {holder.get('host', 'an unknown host')} "
-            f"since {when}; only one process may train a run (wait for it, stop it, or "
-            "use another --workdir)"
+            f"{self._directory} is being trained by {_described(holder)}; only one "
+            "process may train a run (wait for it, stop it, or use another --workdir)"
         )
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """Returns the fields of a file, without those of an unexpected type."""
+    try:
+        holder = json_file.loads_object(content)
+    except ValueError:
+        return {}
+    return {
+        field: value
+        for field, value in holder.items()
+        if type(value) in _TYPES.get(field, ())
+    }
+
+
+def _described(holder: dict[str, Any]) -> str:
+    since = holder.get("since")
+    when = "an unknown time"
+    if since is not None:
+        # In a damaged file, the time may be out of range.
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            moment = datetime.datetime.fromtimestamp(since, datetime.UTC)
+            when = moment.isoformat(timespec="seconds")
+    return (
+        f"process {holder.get('pid', '?')} on {holder.get('host', 'an unknown host')} "
+        f"since {when}"
+    )

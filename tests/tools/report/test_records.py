@@ -61,9 +61,9 @@ def test_only_a_last_line_may_be_broken(tmp_path):
 
 def test_runs_without_a_record_are_found(tmp_path):
     synthetic_study.write_run(tmp_path / "runs" / "a", synthetic_study.record())
-    for folder in ("runs/killed", "runs/a/finetune/x", "runs/empty", "report/figures"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "runs" / "killed" / "lease.json").write_text("{}")
+    for folder in ("killed/lease", "a/finetune/x", "empty"):
+        (tmp_path / "runs" / folder).mkdir(parents=True)
+    (tmp_path / "report" / "figures").mkdir(parents=True)
     (tmp_path / "runs" / "a" / "log.txt").write_text("")
     (tmp_path / "runs" / "a" / "finetune" / "x" / "log.txt").write_text("")
     assert records.lost_runs(tmp_path) == ["killed"]

@@ -238,7 +238,7 @@ def test_what_cannot_be_recorded_is_printed(finetuned, tmp_path, capsys, caplog)
     for name in ("run.json", "checkpoints"):
         (run / name).symlink_to(finetuned / name)
     (run / "evaluation-sample-8").touch()
-    (run / "lease.json").mkdir()
+    (run / "lease").touch()
     before = whole_runs.record(finetuned)
     argv = [str(run), "--decoding=sample", "--json", "--batch-size=4", "--step=8"]
     assert evaluation.main(argv) == 0
