@@ -137,6 +137,29 @@ def files_below(folder: PathLike) -> list[str]:
         return sorted(e.removeprefix(prefix) for e in found if e.startswith(prefix))
 
 
+def find(folder: PathLike, name: str, depth: int | None = None) -> list[AnyPath]:
+    """Returns the sorted paths of the files of a name in and below a folder.
+
+    Args:
+        folder: the folder to search; links to folders below it are not followed.
+        name: the name of the files.
+        depth: maximum number of levels below the folder; None for no limit.
+    """
+    if not is_remote(folder):
+        patterns = [f"**/{name}"]
+        if depth is not None:
+            patterns = ["*/" * levels + name for levels in range(depth + 1)]
+        place = pathlib.Path(folder)
+        return sorted(path for pattern in patterns for path in place.glob(pattern))
+    with _reported(folder):
+        files, prefix = _filesystem(folder)
+        maxdepth = None if depth is None else depth + 1
+        found = files.find(prefix, maxdepth=maxdepth)
+        place = parse(folder)
+        parts = (each[len(prefix) :].strip("/") for each in found)
+        return sorted(place / part for part in parts if part.split("/")[-1] == name)
+
+
 def read_bytes(path: PathLike) -> bytes:
     """Returns the content of a file; FileNotFoundError if there is none."""
     if not is_remote(path):
@@ -144,6 +167,15 @@ def read_bytes(path: PathLike) -> bytes:
     with _reported(path):
         files, name = _filesystem(path)
         return files.cat_file(name)
+
+
+def read_end(path: PathLike, most: int) -> bytes:
+    """Returns the last bytes of a file, at most `most`."""
+    if is_remote(path):
+        return read_bytes(path)[-most:]
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+        return file.read()
 
 
 def write_bytes(path: PathLike, content: bytes) -> None:

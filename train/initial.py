@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
-import pathlib
 from typing import Any
 
 import jax
@@ -12,6 +10,7 @@ import jax.numpy as jnp
 from ml_collections import config_dict
 
 from clinometer import models
+from clinometer.data import paths
 from clinometer.train import errors
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
@@ -43,7 +42,7 @@ class Initial:
             hash of the other run's configuration and vocabulary.
     """
 
-    run: pathlib.Path
+    run: paths.AnyPath
     step: int
     slots: str
     fingerprint: str
@@ -70,7 +69,7 @@ class Initial:
         )
 
 
-def read_record(run: str | os.PathLike[str]) -> run_record.Record:
+def read_record(run: paths.PathLike) -> run_record.Record:
     """Returns the record of another run.
 
     Args:
@@ -130,7 +129,7 @@ def find(
         if config.step is not None:
             raise errors.ConfigError("config.initial.step: requires config.initial.run")
         return None
-    run = pathlib.Path(config.run).resolve()
+    run = paths.resolved(config.run)
     record = read_record(run)
     reader = _open(run)
     steps = reader.steps
@@ -191,9 +190,9 @@ def load(
     return checkpoints_lib.from_canonical(canonical, like)
 
 
-def _open(run: pathlib.Path) -> checkpoints_lib.Checkpoints:
+def _open(run: paths.AnyPath) -> checkpoints_lib.Checkpoints:
     directory = run_directory.RunDirectory(run)
-    if not directory.checkpoints_path.is_dir():
+    if not paths.is_folder(directory.checkpoints_path):
         raise errors.ConfigError(f"config.initial.run: {run} has no checkpoints")
     return directory.checkpoints(read_only=True)
 
@@ -212,7 +211,7 @@ def _canonical(
     )
 
 
-def _check_shapes(run: pathlib.Path, part: str, own: Any, other: Any) -> None:
+def _check_shapes(run: paths.AnyPath, part: str, own: Any, other: Any) -> None:
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
         return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}

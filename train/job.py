@@ -6,15 +6,13 @@ All checks of the input happen here, before anything is compiled or written.
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import os
-import pathlib
 from typing import Any
 
 import jax
 from ml_collections import config_dict
 
 from clinometer import models
-from clinometer.kernels.options import outputs
+from clinometer.data import paths
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
@@ -109,7 +107,7 @@ def prepare(config: config_dict.ConfigDict) -> Job:
     # Record absolute paths, which hold in any working directory.
     for group, field in (("data", "store"), ("data", "folder"), ("initial", "run")):
         if full[group].get(field):
-            full[group][field] = os.path.abspath(full[group][field])
+            full[group][field] = paths.absolute(full[group][field])
     return Job(
         config=config_dict.FrozenConfigDict(full),
         model=model,
@@ -184,7 +182,7 @@ def place(
     )
 
 
-def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
+def check_workdir(job: Job, workdir: paths.PathLike) -> None:
     """Checks that a run can be started or resumed in a folder; writes nothing.
 
     Args:
@@ -198,8 +196,8 @@ def check_workdir(job: Job, workdir: str | os.PathLike[str]) -> None:
     """
     if job.source.scorer is not None:
         predictions = run_directory.RunDirectory(workdir).predictions.path
-        outputs.check_folder("--workdir", str(predictions))
-    directory = run_directory.RunDirectory(pathlib.Path(workdir).resolve())
+        run_directory.check("--workdir", predictions)
+    directory = run_directory.RunDirectory(paths.resolved(workdir))
     reader = directory.checkpoints(read_only=True)
     latest = reader.latest_meta()
     reader.close()

@@ -6,11 +6,11 @@
 import contextlib
 import errno
 import math
-import os
 import pathlib
 
 import jax
 
+from clinometer.data import paths
 from clinometer.train import compiled
 from clinometer.train import errors
 from clinometer.train import initial as initial_lib
@@ -20,13 +20,14 @@ from clinometer.train.host import bookkeeping
 from clinometer.train.host import display
 from clinometer.train.host import pauses
 from clinometer.train.host import preemption
+from clinometer.train.host import profile as profile_lib
 from clinometer.train.host import speed
 from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.sharding import mesh as mesh_lib
 
 
-def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
+def train(job: job_lib.Job, workdir: paths.PathLike) -> str:
     """Trains a run to its last step, or until SIGTERM or Ctrl-C.
 
     Resumes from the newest intact checkpoint in `workdir`, if there is one.
@@ -45,12 +46,12 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
     """
     pause_watch = pauses.PauseWatch()
     stopwatch = speed.Stopwatch(pause_watch=pause_watch)
-    workdir = pathlib.Path(workdir).resolve()
+    workdir = paths.resolved(workdir)
     directory = run_directory.RunDirectory(workdir)
     try:
         with stopwatch.charge("compile"):
             _check_space(job, directory.checkpoints_path)
-            workdir.mkdir(parents=True, exist_ok=True)
+            paths.make_folder(workdir)
         with (
             directory.lease(),
             preemption.StopRequest() as stop,
@@ -71,7 +72,7 @@ def train(job: job_lib.Job, workdir: str | os.PathLike[str]) -> str:
                 f"no space left on the disk of {workdir}; free some space and run the "
                 "same command again to resume from the last checkpoint"
             ) from error
-        if pathlib.Path(str(error.filename)).is_relative_to(workdir):
+        if f"{error.filename}/".startswith(f"{workdir}/"):
             raise errors.RunError(f"{error.filename}: {error.strerror}") from error
         raise
 
@@ -139,11 +140,11 @@ def _train(
     ################################### The loop ##################################
 
     run.throughput.meter.step_done(start_step)
-    step, pending, profiling = start_step, None, False
+    step, pending = start_step, None
+    profile = profile_lib.Profile(directory.profile_path)
     while step < config.train_steps and not stop.is_set:
         if step == config.profile.start_step:
-            jax.profiler.start_trace(str(directory.profile_path))
-            profiling = True
+            profile.start()
 
         with stopwatch.charge("input_wait"):
             batch = next(batches)
@@ -159,7 +160,7 @@ def _train(
         is_last = step == config.train_steps
         evaluates = is_last or step % config.eval.every_steps == 0
         saves = is_last or stop.is_set or step % config.checkpoint.every_steps == 0
-        profile_ends = profiling and (
+        profile_ends = profile.running and (
             is_last or step == config.profile.start_step + config.profile.num_steps
         )
         if not (evaluates or saves or profile_ends or stop.is_set):
@@ -171,8 +172,7 @@ def _train(
         run.step_done(pending[0], values, checkpoints)
         pending = None
         if profile_ends:
-            jax.profiler.stop_trace()
-            profiling = False
+            profile.stop()
         measured = None
         if evaluates:
             with stopwatch.charge("evaluation"):
@@ -202,8 +202,7 @@ def _train(
 
     ################################### The end ###################################
 
-    if profiling:
-        jax.profiler.stop_trace()
+    profile.stop()
     if pending is not None:  # The loop condition saw the stop request first.
         with stopwatch.charge("step"):
             values = jax.device_get(pending[1])

@@ -16,6 +16,7 @@ from clinometer.train import job as job_lib
 from clinometer.train import loop
 from clinometer.train.configs import pretrain
 from clinometer.train.host import library_noise
+from clinometer.train.run import directory as run_directory
 from clinometer.train.run import store_search
 
 # Keyed by the return value of `loop.train`.
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     library_noise.log_warnings()
     try:
         devices.check()
-        outputs.check_folder("--workdir", arguments.workdir)
+        run_directory.check("--workdir", arguments.workdir)
         specification = arguments.config or f"{_CONFIG}:{arguments.model}"
         config = config_lib.load(specification, overrides)
         job = job_lib.prepare(store_search.located(config, arguments.workdir))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import hashlib
-import os
 from typing import Any
 from typing import Protocol
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from clinometer import models
 from clinometer.data import errors as data_errors
+from clinometer.data import paths
 from clinometer.data.mixtures import batches as finetune_batches
 from clinometer.data.mixtures import rates as mixtures
 from clinometer.data.mixtures import tokenized_examples
@@ -129,7 +129,7 @@ def pretraining(config: config_dict.ConfigDict) -> Source:
     def describe(step: int) -> run_record.Data:
         seen = step * config.data.batch_size * batches.lengths.raw
         return run_record.Data(
-            store=os.path.abspath(config.data.store),
+            store=paths.absolute(config.data.store),
             corpus_hash=store.manifest.corpus_hash,
             python_version=store.manifest.python_version,
             vocabulary_sha256=store.vocabulary.sha256,
@@ -237,8 +237,8 @@ def finetuning(config: config_dict.ConfigDict, model: models.EncoderDecoder) -> 
 
     def describe(step: int) -> run_record.Data:
         return run_record.Data(
-            store=os.path.abspath(data.store),
-            folder=data.folder and os.path.abspath(data.folder),
+            store=paths.absolute(data.store),
+            folder=data.folder and paths.absolute(data.folder),
             vocabulary_sha256=vocabulary.sha256,
             epochs=batches.epoch(step),
             tasks={

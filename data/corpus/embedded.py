@@ -1,21 +1,18 @@
 """The embedded corpus of docstrings, which needs no download, and its cache.
 
-The cache folder is the first that is available of `$CLINOMETER_CACHE`,
-`$XDG_CACHE_HOME/clinometer`, `~/.cache/clinometer` and, without a home folder, a folder
-for the user in the system's temporary folder. The cache key depends on the versions of
-Python and of the packages, so that each set of installed versions has its own corpus.
+The cache key depends on the versions of Python and of the packages, so that each set of
+installed versions has its own corpus.
 """
 
-import functools
 import hashlib
 import inspect
 import json
 import os
 import platform
 import shutil
-import tempfile
 from typing import TextIO
 
+from clinometer.data import cache
 from clinometer.data import files
 from clinometer.data import paths
 from clinometer.data.corpus import docstrings
@@ -28,29 +25,6 @@ VALIDATION_FRACTION = 0.05
 _VOCABULARY_BYTES = 4 << 20  # text that the vocabulary is trained on
 _DIGEST = ".sha256"
 _FORMAT = 1
-
-
-def cache_directory() -> str:
-    """Returns the folder in which corpora and stores are cached."""
-    own = os.path.expanduser(os.environ.get("CLINOMETER_CACHE", ""))
-    if own and not own.startswith("~"):
-        return os.path.abspath(own)
-    # The XDG specification says to ignore a relative XDG_CACHE_HOME.
-    for name in (os.environ.get("XDG_CACHE_HOME", ""), "~/.cache"):
-        home = os.path.expanduser(name)
-        if os.path.isabs(home):
-            return os.path.join(home, "clinometer")
-    folder = os.path.join(tempfile.gettempdir(), f"clinometer-{os.getuid()}")
-    _say_once(
-        f"clinometer: no home folder found, so the cache folder is {folder}; set HOME "
-        "or CLINOMETER_CACHE to choose another"
-    )
-    return folder
-
-
-@functools.cache
-def _say_once(text: str) -> None:
-    Progress("cache").message(text)
 
 
 def corpus_key() -> str:
@@ -75,7 +49,7 @@ def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) 
     """Extracts the corpus to a file of JSON lines unless it is cached intact.
 
     Args:
-        directory: the cache folder; None => `cache_directory()`.
+        directory: the cache folder; None => `cache.folder()`.
         progress: where progress is written; None => standard error.
 
     Returns:
@@ -84,7 +58,7 @@ def ensure_corpus(directory: str | None = None, progress: TextIO | None = None) 
     Raises:
         DataError: a package is missing, or the cache cannot be written.
     """
-    directory = directory or cache_directory()
+    directory = directory or cache.folder()
     path = os.path.join(directory, f"docstrings-{corpus_key()}.jsonl")
     if _is_as_written(path):
         return path
@@ -125,7 +99,7 @@ def ensure_store(
     """Tokenises the embedded corpus into a token store unless it is cached.
 
     Args:
-        directory: the cache folder; None => `cache_directory()`.
+        directory: the cache folder; None => `cache.folder()`.
         vocab_size: number of ids of the vocabulary, sentinels included.
         progress: where progress is written; None => standard error.
 
@@ -135,7 +109,7 @@ def ensure_store(
     Raises:
         DataError: a package is missing, or the cache cannot be written.
     """
-    directory = directory or cache_directory()
+    directory = directory or cache.folder()
     store = os.path.join(directory, f"store-{corpus_key()}-v{vocab_size}")
     if _is_whole(store):
         return store

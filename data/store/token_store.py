@@ -1,6 +1,6 @@
 """Random access to a tokenised corpus on disk.
 
-A store is a folder:
+A store is a folder, on a local disk or in an object store (see `staging`):
   manifest.json                    counts, hashes, source and vocabulary
   vocabulary.model                 the SentencePiece model
   SPLIT/tokens-00000.array_record  the stream of token ids, in blocks
@@ -20,7 +20,9 @@ import os
 from array_record.python import array_record_data_source
 import numpy as np
 
+from clinometer.data import paths
 from clinometer.data.errors import DataError
+from clinometer.data.store import staging
 from clinometer.data.store.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -50,8 +52,8 @@ class Manifest:
         vocabulary: sha256, bytes, size, padded_size and special ids of the vocabulary.
         dtype: type of the tokens, uint16 or uint32, little-endian.
         block_tokens: tokens per block.
-        splits: split -> its documents, tokens, text_bytes, unknown_tokens and files
-            (path -> bytes).
+        splits: split -> its documents, tokens, text_bytes, unknown_tokens, files
+            (path -> bytes) and sha256 (path -> hash; missing in older stores).
         empty_documents: number of documents dropped because they have no tokens.
         broken_records: number of broken records (`count`) and the first few (`first`).
     """
@@ -201,17 +203,22 @@ class TokenStore:
     """An open token store.
 
     Attributes:
-        path: the store's folder.
+        path: the store's folder, as given to `open`.
         manifest: the store's description.
         vocabulary: the vocabulary that the store was tokenised with.
     """
 
-    def __init__(self, path: str, manifest: Manifest, vocabulary: Vocabulary):
+    def __init__(
+        self, path: str, folder: str, manifest: Manifest, vocabulary: Vocabulary
+    ):
         self.path, self.manifest, self.vocabulary = path, manifest, vocabulary
+        self._folder = folder
 
     @classmethod
     def open(cls, path: str, vocabulary: Vocabulary | None = None) -> "TokenStore":
         """Opens a store and checks its files against its manifest.
+
+        A store in an object store is copied to the cache folder, unless it is there.
 
         Args:
             path: the store's folder.
@@ -222,16 +229,19 @@ class TokenStore:
 
         Raises:
             DataError: the folder is not a store or has another format version, a file
-                is missing or has the wrong size, or `vocabulary` is not the one that
-                the store was tokenised with.
+                is missing or has the wrong size, `vocabulary` is not the one that the
+                store was tokenised with, or the store cannot be copied.
         """
         path = str(path)
         manifest = read_manifest(path)
-        for entry in manifest.splits.values():
-            for file, size in entry["files"].items():
-                _check_file(path, file, size)
-        _check_file(path, VOCABULARY, manifest.vocabulary["bytes"])
-        own = Vocabulary.load(os.path.join(path, VOCABULARY))
+        contents = _contents(manifest)
+        folder = path
+        if paths.is_remote(path):
+            described = manifest.to_json().encode()
+            folder = staging.local_copy(path, contents, described)
+        for name, file in contents.items():
+            _check_file(folder, name, file.size)
+        own = Vocabulary.load(os.path.join(folder, VOCABULARY))
         described = (manifest.vocabulary["sha256"], manifest.vocabulary["size"])
         if (own.sha256, own.size) != described:
             raise DataError(
@@ -243,7 +253,7 @@ class TokenStore:
                 f"{own.sha256[:12]} ({own.size} ids), not with the given "
                 f"{vocabulary.sha256[:12]} ({vocabulary.size} ids)."
             )
-        return cls(path, manifest, own)
+        return cls(path, folder, manifest, own)
 
     def split(self, name: str) -> Split:
         """Returns the token stream of a split.
@@ -259,7 +269,7 @@ class TokenStore:
                 f"Token store {self.path!r} has no split {name!r}; "
                 f"it has {', '.join(sorted(self.manifest.splits))}."
             )
-        return Split(self.path, self.manifest, name)
+        return Split(self._folder, self.manifest, name)
 
 
 def read_manifest(path: str) -> Manifest:
@@ -271,16 +281,15 @@ def read_manifest(path: str) -> Manifest:
     Raises:
         DataError: the manifest is missing, invalid or of another format version.
     """
-    file = os.path.join(path, MANIFEST)
-    if not os.path.isfile(file):
+    bad = f"Token store {path!r}: bad {MANIFEST}"
+    try:
+        content = paths.read_bytes(paths.parse(path) / MANIFEST)
+        values = json.loads(content.decode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
             f"{path!r} is not a token store (it has no {MANIFEST}); create one with "
             "`clinometer tokenize`."
-        )
-    bad = f"Token store {path!r}: bad {MANIFEST}"
-    try:
-        with open(file, encoding="utf-8") as opened:
-            values = json.load(opened)
+        ) from error
     except RecursionError as error:
         raise DataError(f"{bad}: nested too deeply") from error
     except ValueError as error:
@@ -301,6 +310,17 @@ def read_manifest(path: str) -> Manifest:
     if problem:
         raise DataError(f"{bad}: {problem}. Recreate the store.")
     return manifest
+
+
+def _contents(manifest: Manifest) -> dict[str, staging.File]:
+    """Returns the files of a store, except its manifest."""
+    vocabulary = manifest.vocabulary
+    contents = {VOCABULARY: staging.File(vocabulary["bytes"], vocabulary["sha256"])}
+    for entry in manifest.splits.values():
+        hashes = entry.get("sha256", {})
+        for name, size in entry["files"].items():
+            contents[name] = staging.File(size, hashes.get(name))
+    return contents
 
 
 def _problem(manifest: Manifest) -> str | None:
@@ -329,6 +349,11 @@ def _problem(manifest: Manifest) -> str | None:
             return f"splits.{split}.files is not an object of file sizes"
         if len(files) < 2 or f"{split}/{DOCUMENTS}" not in files:
             return f"splits.{split}.files lacks token files or {DOCUMENTS}"
+        hashes = entry.get("sha256", {})
+        if not isinstance(hashes, dict) or not all(
+            type(sha256) is str for sha256 in hashes.values()
+        ):
+            return f"splits.{split}.sha256 is not an object of hashes"
     return None
 
 

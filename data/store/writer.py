@@ -111,6 +111,11 @@ def write_store(
                     for kind in ("documents", "tokens")
                     for file in writers[split, kind].files
                 },
+                "sha256": {
+                    file: sha256
+                    for kind in ("documents", "tokens")
+                    for file, sha256 in writers[split, kind].hashes.items()
+                },
             }
             for split in SPLITS
             if writers[split, "tokens"].count
@@ -155,6 +160,7 @@ class _FileSeries:
         self._writer = None
         self._blocks = 0
         self.files, self.count = [], 0
+        self.hashes = {}  # File -> SHA-256.
 
     def write(self, array: np.ndarray) -> None:
         self.count += len(array)
@@ -196,5 +202,7 @@ class _FileSeries:
         self._writer.close()
         with open(path + ".tmp", "rb") as written:
             os.fsync(written.fileno())
+            digest = hashlib.file_digest(written, "sha256")
+        self.hashes[self.files[-1]] = digest.hexdigest()
         os.replace(path + ".tmp", path)
         self._writer = None

@@ -15,6 +15,7 @@ import pathlib
 import shutil
 from typing import TextIO
 
+from clinometer.data import cache
 from clinometer.data import files
 from clinometer.data import paths
 from clinometer.data.corpus import embedded
@@ -40,7 +41,7 @@ def ensure_folder(
     """Generates the data of the probes from the embedded corpus unless it is cached.
 
     Args:
-        directory: the cache folder; None => `embedded.cache_directory()`.
+        directory: the cache folder; None => `cache.folder()`.
         progress: where progress is written; None => standard error.
 
     Returns:
@@ -49,7 +50,7 @@ def ensure_folder(
     Raises:
         DataError: a package of the corpus is missing, or the cache cannot be written.
     """
-    directory = directory or embedded.cache_directory()
+    directory = directory or cache.folder()
     corpus = embedded.ensure_corpus(directory, progress)
     code = hashlib.sha256(inspect.getsource(docstring_probes).encode()).hexdigest()
     folder = os.path.join(directory, f"probes-{embedded.corpus_key()}-{code[:8]}")

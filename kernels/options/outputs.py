@@ -17,6 +17,13 @@ def given(text: str) -> str:
     return text
 
 
+def given_local(text: str) -> str:
+    """Parses an option for a path on a disk; raises OptionError for "" and URLs."""
+    if "://" in given(text):
+        raise OptionError(f"got {text!r}, accepted: a path on a disk of this machine")
+    return text
+
+
 def check_folder(option: str, path: str | os.PathLike[str]) -> None:
     """Raises OptionError if a folder cannot be created or written; names the option.
 
@@ -24,6 +31,7 @@ def check_folder(option: str, path: str | os.PathLike[str]) -> None:
         option: the name of the option in error messages.
         path: the path of the folder.
     """
+    _check_local(option, path)
     path = os.path.abspath(path)
     _check_name(option, path)
     existing = path
@@ -42,6 +50,7 @@ def check_file(option: str, path: str | os.PathLike[str]) -> None:
         option: the name of the option in error messages.
         path: the path of the file.
     """
+    _check_local(option, path)
     folder = os.path.dirname(path) or "."
     path = os.path.abspath(path)
     _check_name(option, path)
@@ -82,6 +91,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         # The file is left only by an error, which is the one to be raised.
         with contextlib.suppress(OSError):
             os.remove(temporary)
+
+
+def _check_local(option: str, path: str | os.PathLike[str]) -> None:
+    try:
+        given_local(os.fspath(path))
+    except OptionError as error:
+        raise OptionError(f"{option}: {error}") from None
 
 
 def _check_name(option: str, path: str) -> None:

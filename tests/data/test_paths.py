@@ -73,6 +73,31 @@ def test_a_move_takes_all_files_along(folder):
     assert paths.read_bytes(folder / "old") == b"2"
 
 
+def test_files_are_found_by_name_and_depth(folder):
+    for name in ("run.json", "a/run.json", "a/b/run.json", "a/other", "a/xrun.json"):
+        paths.make_folder((folder / name).parent)
+        paths.write_bytes(folder / name, b"")
+    for depth, expected in (
+        (None, ["a/b/run.json", "a/run.json", "run.json"]),
+        (0, ["run.json"]),
+        (1, ["a/run.json", "run.json"]),
+        (2, ["a/b/run.json", "a/run.json", "run.json"]),
+    ):
+        found = paths.find(folder, "run.json", depth)
+        assert [path.relative_to(folder).as_posix() for path in found] == expected
+        assert all(type(path) is type(folder) for path in found)
+    assert paths.find(folder / "none", "run.json") == []
+
+
+def test_the_end_of_a_file(folder):
+    paths.make_folder(folder)
+    paths.write_bytes(folder / "log", b"0123456789")
+    assert paths.read_end(folder / "log", 4) == b"6789"
+    assert paths.read_end(folder / "log", 11) == b"0123456789"
+    with pytest.raises(FileNotFoundError):
+        paths.read_end(folder / "none", 4)
+
+
 def test_one_of_many_creates_a_file(folder):
     paths.make_folder(folder)
     gate, won, lost = threading.Barrier(8), [], []

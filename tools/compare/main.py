@@ -3,11 +3,13 @@
 import argparse
 import dataclasses
 import json
-import pathlib
 import sys
 from typing import Any
 
+from clinometer.data import paths
+from clinometer.data.errors import DataError
 from clinometer.kernels import terminal
+from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.tools.inference import errors as inference_errors
 from clinometer.tools.inference import paired_losses
@@ -38,7 +40,7 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         found = _found(arguments)
-    except (errors.RunError, inference_errors.InferenceError) as error:
+    except (errors.RunError, inference_errors.InferenceError, DataError) as error:
         print(f"clinometer compare: {error}", file=sys.stderr)
         return exit_codes.of_error(error)
     print(json.dumps(found, indent=1) if arguments.json else _text(found))
@@ -47,25 +49,25 @@ def main(argv: list[str]) -> int:
 
 def _found(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns what `--json` prints."""
-    paths = [arguments.run, arguments.other]
-    if paths[0].resolve() == paths[1].resolve():
-        raise errors.ConfigError(f"RUN and OTHER are the same run, {paths[0]}")
-    read = [_rows(path) for path in paths]
+    runs = [paths.parse(arguments.run), paths.parse(arguments.other)]
+    if paths.resolved(runs[0]) == paths.resolved(runs[1]):
+        raise errors.ConfigError(f"RUN and OTHER are the same run, {runs[0]}")
+    read = [_rows(run) for run in runs]
     try:
         compared = paired_losses.compare(*read, resamples=arguments.resamples)
     except inference_errors.InferenceError as error:
         raise inference_errors.InferenceError(
-            f"{paths[0]} and {paths[1]}: {error}"
+            f"{runs[0]} and {runs[1]}: {error}"
         ) from error
     return {
-        "runs": [str(path) for path in paths],
+        "runs": [str(run) for run in runs],
         "steps": [rows.step for rows in read],
         **dataclasses.asdict(compared),
         "scope": paired_losses.SCOPE,
     }
 
 
-def _rows(path: pathlib.Path) -> validation_rows.ValidationRows:
+def _rows(path: paths.AnyPath) -> validation_rows.ValidationRows:
     """Returns the losses of a run; raises RunError if there are none."""
     directory = run_directory.RunDirectory(path)
     directory.record()  # Says whether this is a run directory.
@@ -102,11 +104,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", type=pathlib.Path, help="run directory")
+    parser.add_argument("run", metavar="RUN", type=outputs.given, help="run directory")
     parser.add_argument(
         "other",
         metavar="OTHER",
-        type=pathlib.Path,
+        type=outputs.given,
         help="run directory; its loss is subtracted from that of RUN",
     )
     parser.add_argument(

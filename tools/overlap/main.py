@@ -11,6 +11,7 @@ import pathlib
 import sys
 from typing import Any
 
+from clinometer.data import paths
 from clinometer.data.corpus import documents as corpus
 from clinometer.data.corpus import files as corpus_files
 from clinometer.data.errors import DataError
@@ -68,11 +69,11 @@ def _find(arguments: argparse.Namespace) -> dict[str, Any]:
         for split in arguments.splits.split(","):
             name = f"{task.name}/{split}"
             try:
-                paths = load.find(task, _folder(task, arguments.data), split)
+                files = load.find(task, _folder(task, arguments.data), split)
             except DataError as error:
                 missing[name] = str(error)
             else:
-                sets.append((name, _rows(task, paths, split)))
+                sets.append((name, _rows(task, files, split)))
     if not sets:
         raise DataError("\n".join(missing.values()))
     with Progress("overlap", unit="words") as line:
@@ -128,7 +129,8 @@ def _texts(record: Any) -> Iterator[str]:
 def _documents(arguments: argparse.Namespace, line: Progress) -> Iterator[str]:
     """Returns the corpus's documents; raises DataError at once if there are none."""
     (first, *rest) = arguments.corpus
-    if os.path.isfile(os.path.join(first, token_store.MANIFEST)):
+    manifest = os.path.join(first, token_store.MANIFEST)
+    if paths.is_remote(first) or os.path.isfile(manifest):
         if rest:
             raise DataError(
                 f"{first!r} is a token store and must be the only corpus given."

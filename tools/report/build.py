@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 import dataclasses
 import html
-import pathlib
 
-from clinometer.kernels.options import outputs
+from clinometer.data import paths
 from clinometer.kernels.options import ranges
 from clinometer.tools.report import analysis
 from clinometer.tools.report import copies
@@ -37,8 +36,8 @@ class Report:
         fits: straight lines against each cost.
     """
 
-    page: pathlib.Path
-    table: pathlib.Path
+    page: paths.AnyPath
+    table: paths.AnyPath
     rows: Sequence[rows_lib.Row]
     claims: Sequence[verdicts.Judged]
     findings: findings_lib.Findings
@@ -46,8 +45,8 @@ class Report:
 
 
 def build(
-    directory: pathlib.Path,
-    out: pathlib.Path | None = None,
+    directory: paths.AnyPath,
+    out: paths.AnyPath | None = None,
     mixed: Sequence[str] = (),
 ) -> Report:
     """Reads the runs in `directory` and writes their report to `out`.
@@ -111,13 +110,13 @@ def build(
         command=_command(directory),
     )
     out = directory if out is None else out
-    (out / "figures").mkdir(parents=True, exist_ok=True)
+    paths.make_folder(out / "figures")
     for key, svg in drawn.items():
-        outputs.write_text(out / "figures" / f"{key}.svg", svg)
-    outputs.write_text(out / "runs.csv", rows_lib.write_csv(rows))
+        paths.write_text(out / "figures" / f"{key}.svg", svg)
+    paths.write_text(out / "runs.csv", rows_lib.write_csv(rows))
     if scores:
-        outputs.write_text(out / "downstream.csv", downstream.write_csv(scores))
-    outputs.write_text(out / "report.html", page.render(content))
+        paths.write_text(out / "downstream.csv", downstream.write_csv(scores))
+    paths.write_text(out / "report.html", page.render(content))
     return Report(
         page=out / "report.html",
         table=out / "runs.csv",
@@ -158,10 +157,10 @@ def _curve(lines: Sequence[dict], key: str) -> list[tuple[int, float]]:
     ]
 
 
-def _command(directory: pathlib.Path) -> str | None:
+def _command(directory: paths.AnyPath) -> str | None:
     """Returns the command that started the study, from its study.json."""
     path = directory / "study.json"
-    if not path.is_file():
+    if not paths.is_file(path):
         return None
     try:
         command = json_file.read_object(path).get("command")

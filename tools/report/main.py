@@ -1,9 +1,10 @@
 """Implements `clinometer report`: writes the report of a folder of runs."""
 
 import argparse
-import pathlib
 import sys
 
+from clinometer.data import paths
+from clinometer.data.errors import DataError
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.fit import comparable
@@ -12,6 +13,7 @@ from clinometer.tools.report import records
 from clinometer.tools.study import errors as study_errors
 from clinometer.tools.study.claims import errors as claims_errors
 from clinometer.train import exit_codes
+from clinometer.train.run import directory as run_directory
 
 
 def main(argv: list[str]) -> int:
@@ -29,7 +31,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument(
         "directory",
-        type=pathlib.Path,
+        type=outputs.given,
         metavar="DIR",
         help="a study (with a folder runs/), any folder of run directories, or one run",
     )
@@ -51,19 +53,17 @@ def main(argv: list[str]) -> int:
         # Imported here because it loads the models, which --help does not need.
         from clinometer.tools.report import build
 
-        outputs.check_folder(
-            "--out" if options.out else "DIR", options.out or options.directory
-        )
+        out = options.out or options.directory
+        run_directory.check("--out" if options.out else "DIR", out)
         report = build.build(
-            options.directory,
-            options.out and pathlib.Path(options.out),
-            options.mixed,
+            paths.parse(options.directory), paths.parse(out), options.mixed
         )
     except (
         records.RecordError,
         errors.FitError,
         claims_errors.ClaimsError,
         study_errors.StudyError,
+        DataError,
         OptionError,
         OSError,
     ) as error:

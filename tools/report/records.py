@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 import dataclasses
-import pathlib
 from typing import Any
 from typing import TypeVar
 
+from clinometer.data import paths
 from clinometer.train import errors
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import lease
@@ -62,7 +62,7 @@ def read_record(
     return checked(lambda: directory.record(*needed))
 
 
-def load_runs(directory: pathlib.Path) -> list[Run]:
+def load_runs(directory: paths.AnyPath) -> list[Run]:
     """Loads all pretraining runs in a folder.
 
     Args:
@@ -76,7 +76,7 @@ def load_runs(directory: pathlib.Path) -> list[Run]:
         RecordError: the folder doesn't exist or has no pretraining run, or a record
             cannot be read.
     """
-    if not directory.is_dir():
+    if not paths.is_folder(directory):
         raise RecordError(f"{directory}: no such folder")
     found = run_directory.find(directory, _DEPTH)
     if not found:
@@ -99,7 +99,7 @@ def load_runs(directory: pathlib.Path) -> list[Run]:
     return sorted(pretrained, key=lambda run: run.name)
 
 
-def lost_runs(directory: pathlib.Path) -> list[str]:
+def lost_runs(directory: paths.AnyPath) -> list[str]:
     """Returns the names of runs that ended before they wrote a record.
 
     Their folders hold a log or a lease, but no `run.json`.
@@ -110,8 +110,8 @@ def lost_runs(directory: pathlib.Path) -> list[str]:
     folders = {
         path.parent
         for name in _TRACES
-        for levels in range(1, _DEPTH + 1)
-        for path in directory.glob("*/" * levels + name)
+        for path in paths.find(directory, name, _DEPTH)
+        if path.parent != directory
     }
     names = (
         folder.relative_to(directory)

@@ -8,6 +8,7 @@ import json
 import pathlib
 from typing import Any
 
+from clinometer.data import paths
 from clinometer.kernels.options import ranges
 from clinometer.tools.inference import outcomes
 from clinometer.tools.report import records
@@ -124,7 +125,7 @@ def margin(out: pathlib.Path) -> float | None:
         StudyError: study.json cannot be read, or the margin is no number above 0.
     """
     path = out / SETTINGS
-    if not path.is_file():
+    if not paths.is_file(path):
         return None
     try:
         value = json_file.read_object(path).get("settings", {}).get("design.margin")
@@ -145,7 +146,7 @@ def planned(out: pathlib.Path) -> dict[str, int]:
         StudyError: study.json cannot be read.
     """
     path = out / SETTINGS
-    if not path.is_file():
+    if not paths.is_file(path):
         return {}
     try:
         passes = json_file.read_object(path).get("passes", {})

@@ -9,6 +9,8 @@ from typing import Any
 from ml_collections import config_dict
 
 from clinometer import models
+from clinometer.data import paths
+from clinometer.data.errors import DataError
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
@@ -157,7 +159,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--store",
-        type=_folder,
+        type=_store,
         metavar="DIR",
         help="token store to train on, from `clinometer tokenize` (default: the "
         "embedded corpus, tokenized into the cache on first use)",
@@ -289,7 +291,14 @@ def _plain(value: Any) -> Any:
 
 def _folder(text: str) -> pathlib.Path:
     # Made absolute because it is recorded and passed to other processes.
-    return pathlib.Path(os.path.abspath(outputs.given(text)))
+    return pathlib.Path(os.path.abspath(outputs.given_local(text)))
+
+
+def _store(text: str) -> str:
+    try:
+        return paths.absolute(outputs.given(text))
+    except DataError as error:
+        raise OptionError(str(error)) from error
 
 
 def _names(text: str) -> list[str]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import dataclasses
 import logging
 import math
-import pathlib
 import sys
 
 import jax
 
 from clinometer import models
 from clinometer.data import errors as data_errors
+from clinometer.data import paths
 from clinometer.data.mixtures import rates as mixtures
 from clinometer.data.tasks import registry
 from clinometer.data.tasks import scores
@@ -79,7 +79,7 @@ class Request:
             many devices, else the defaults of training.
     """
 
-    run: pathlib.Path
+    run: paths.AnyPath
     mixture: str | None
     folder: str | None
     store: str | None
@@ -208,7 +208,7 @@ def _place(
     )
 
 
-def record(run: pathlib.Path, added: run_record.Evaluation) -> None:
+def record(run: paths.AnyPath, added: run_record.Evaluation) -> None:
     """Adds an evaluation to a run's record, or warns if it cannot be written.
 
     Args:
@@ -368,8 +368,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = downstream_options.PredictionOptions(
         **{f.name: getattr(arguments, f.name) for f in dataclasses.fields(defaults)}
     )
-    run = pathlib.Path(arguments.run).resolve()
     try:
+        run = paths.resolved(arguments.run)
         devices.check()
         request = Request(
             run,

@@ -3,11 +3,11 @@
 import argparse
 from collections.abc import Sequence
 import itertools
-import pathlib
 import sys
 from typing import Any
 
 from clinometer.data import errors as data_errors
+from clinometer.data import paths
 from clinometer.kernels import devices
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
@@ -63,13 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
-    source = pathlib.Path(arguments.source)
+    source = paths.parse(arguments.source)
     if arguments.from_scratch and arguments.steps:
         raise OptionError("--steps: must not be given with --from-scratch")
     name = _folder_name(arguments.mixture) + "-scratch" * arguments.from_scratch
     finetunings = run_directory.RunDirectory(source).finetunings_path
-    workdir = pathlib.Path(arguments.workdir or finetunings / name)
-    outputs.check_folder("--workdir", workdir)
+    workdir = paths.parse(arguments.workdir or finetunings / name)
+    run_directory.check("--workdir", workdir)
     grid = list(
         itertools.product(
             _numbers("--steps", arguments.steps, ranges.Whole()) or [None],
@@ -78,7 +78,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
         )
     )
     # Check all runs before training the first.
-    jobs: list[tuple[job_lib.Job, pathlib.Path]] = []
+    jobs: list[tuple[job_lib.Job, paths.AnyPath]] = []
     for step, learning_rate, seed in grid:
         config = make_config(
             str(source),

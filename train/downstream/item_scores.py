@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import dataclasses
 import hashlib
 import json
-import os
 import zlib
 
 import numpy as np
 
 from clinometer.data import errors as data_errors
+from clinometer.data import paths
 from clinometer.data.mixtures import aggregates
 from clinometer.data.tasks import scores
 from clinometer.data.tasks import task as task_lib
@@ -44,7 +44,7 @@ class ItemScores:
 
 
 def write(
-    path: str | os.PathLike[str],
+    path: paths.PathLike,
     examples: Sequence[task_lib.Example],
     metrics: Mapping[str, float],
     averaged: Sequence[str],
@@ -76,7 +76,7 @@ def write(
     )
 
 
-def read(path: str | os.PathLike[str]) -> ItemScores | None:
+def read(path: paths.PathLike) -> ItemScores | None:
     """Reads a file; returns None if there is none, as of runs of earlier versions.
 
     Args:

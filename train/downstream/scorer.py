@@ -6,21 +6,19 @@ from collections.abc import Sequence
 import dataclasses
 import json
 import math
-import os
-import pathlib
 from typing import Any
 
 import jax
 import numpy as np
 
 from clinometer import models
+from clinometer.data import paths
 from clinometer.data.mixtures import aggregates
 from clinometer.data.mixtures import tokenized_examples
 from clinometer.data.store import vocabulary as vocabulary_lib
 from clinometer.data.tasks import registry
 from clinometer.data.tasks import scores
 from clinometer.data.tasks import task as task_lib
-from clinometer.kernels.options import outputs
 from clinometer.models import decoding
 from clinometer.train import errors
 from clinometer.train.downstream import examples as downstream_examples
@@ -205,9 +203,7 @@ class Scorer:
             )
         return TaskScores(results, count / seconds, compilations)
 
-    def write_predictions(
-        self, result: TaskScores, folder: str | os.PathLike[str]
-    ) -> None:
+    def write_predictions(self, result: TaskScores, folder: paths.PathLike) -> None:
         """Writes the inputs, targets and predictions to FOLDER/TASK.jsonl.
 
         The scores of the items go to FOLDER/TASK.npz.
@@ -216,8 +212,8 @@ class Scorer:
             result: result of a call.
             folder: the folder; created if missing.
         """
-        folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = paths.parse(folder)
+        paths.make_folder(folder)
         for name, task_result in result.tasks.items():
             pairs = zip(self._examples[name], task_result.predictions, strict=True)
             lines = [
@@ -231,7 +227,7 @@ class Scorer:
                 )
                 for example, prediction in pairs
             ]
-            outputs.write_text(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
+            paths.write_text(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
             item_scores.write(
                 folder / f"{name}.npz",
                 self._examples[name],

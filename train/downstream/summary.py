@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import math
-import pathlib
 from typing import Any
 
+from clinometer.data import paths
 from clinometer.kernels import terminal
 from clinometer.train.downstream import best_scores
 from clinometer.train.downstream import crossed
@@ -33,7 +33,7 @@ class Finetuning:
     scores: Mapping[best_scores.Name, best_scores.BestScore]
 
 
-def read(folder: pathlib.Path) -> Finetuning:
+def read(folder: paths.AnyPath) -> Finetuning:
     """Reads a fine-tuning.
 
     Args:
@@ -47,7 +47,7 @@ def read(folder: pathlib.Path) -> Finetuning:
     return Finetuning(record, best_scores.read(directory, record))
 
 
-def write(workdir: pathlib.Path, folders: Sequence[pathlib.Path]) -> str:
+def write(workdir: paths.AnyPath, folders: Sequence[paths.AnyPath]) -> str:
     """Writes the summary of fine-tunings to WORKDIR/summary.json.
 
     Args:

@@ -124,6 +124,8 @@ class History:
     def sync(self) -> None:
         """Flushes the log to disk, so that no checkpoint is ahead of it."""
         self._log.sync()
+        if self.tensorboard is not None:
+            self.tensorboard.sync()
 
     def close(self) -> None:
         """Closes the file."""

@@ -12,11 +12,12 @@
 - `profile/`: a profiler trace, if requested (`profile_path`).
 """
 
-import os
-import pathlib
 import typing
 from typing import Any
 
+from clinometer.data import paths
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options.errors import OptionError
 from clinometer.train import errors
 from clinometer.train.run import lease as lease_lib
 from clinometer.train.run import metrics_log
@@ -37,14 +38,14 @@ class RunDirectory:
         path: path of the directory.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: paths.PathLike):
         """Stores the path; accesses no files."""
-        self.path = pathlib.Path(path)
+        self.path = paths.parse(path)
 
     @property
     def has_record(self) -> bool:
         """Whether there is a `run.json`."""
-        return (self.path / record_lib.FILE_NAME).is_file()
+        return paths.is_file(self.path / record_lib.FILE_NAME)
 
     def record(self, *needed: str) -> record_lib.Record:
         """Returns the run's record.
@@ -99,7 +100,7 @@ class RunDirectory:
         return lease_lib.Lease(self.path)
 
     @property
-    def checkpoints_path(self) -> pathlib.Path:
+    def checkpoints_path(self) -> paths.AnyPath:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
@@ -119,7 +120,7 @@ class RunDirectory:
         """Predictions for downstream tasks made during training."""
         return predictions_lib.Predictions(self.path / "predictions")
 
-    def evaluation_path(self, decoding: str, step: int) -> pathlib.Path:
+    def evaluation_path(self, decoding: str, step: int) -> paths.AnyPath:
         """Returns the folder for the predictions of `clinometer evaluate`.
 
         Args:
@@ -129,22 +130,40 @@ class RunDirectory:
         return self.path / f"evaluation-{decoding}-{step}"
 
     @property
-    def finetunings_path(self) -> pathlib.Path:
+    def finetunings_path(self) -> paths.AnyPath:
         """The folder of fine-tunings of this run."""
         return self.path / FINETUNINGS
 
     @property
-    def tensorboard_path(self) -> pathlib.Path:
+    def tensorboard_path(self) -> paths.AnyPath:
         """The folder of TensorBoard event files."""
         return self.path / "tensorboard"
 
     @property
-    def profile_path(self) -> pathlib.Path:
+    def profile_path(self) -> paths.AnyPath:
         """The folder of the profiler's trace."""
         return self.path / "profile"
 
 
-def find(folder: pathlib.Path, depth: int | None = None) -> list[RunDirectory]:
+def check(option: str, path: paths.PathLike) -> None:
+    """Raises OptionError if a run directory cannot be created or read.
+
+    Args:
+        option: the name of the option in error messages.
+        path: the path of the run directory. Whether objects can be written in a store
+            shows at the first write, which is before anything is compiled.
+    """
+    if not paths.is_remote(path):
+        outputs.check_folder(option, path)
+        return
+    try:
+        if paths.is_file(path):
+            raise OptionError(f"{option}: {path} is an object, not a folder")
+    except OSError as error:
+        raise OptionError(f"{option}: {path}: {error.strerror}") from error
+
+
+def find(folder: paths.PathLike, depth: int | None = None) -> list[RunDirectory]:
     """Finds the run directories in a folder, including the folder itself.
 
     Args:
@@ -154,10 +173,5 @@ def find(folder: pathlib.Path, depth: int | None = None) -> list[RunDirectory]:
     Returns:
         The run directories, sorted by path.
     """
-    name = record_lib.FILE_NAME
-    if depth is None:
-        patterns = [f"**/{name}"]
-    else:
-        patterns = ["*/" * levels + name for levels in range(depth + 1)]
-    found = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    found = paths.find(folder, record_lib.FILE_NAME, depth)
     return [RunDirectory(path.parent) for path in found]

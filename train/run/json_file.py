@@ -8,11 +8,9 @@ gets a field `not_finite` with the original values, e.g. {"score": null, "not_fi
 from collections.abc import Mapping
 import json
 import math
-import os
-import pathlib
 from typing import Any
 
-from clinometer.kernels.options import outputs
+from clinometer.data import paths
 
 NOT_FINITE = "not_finite"
 
@@ -27,14 +25,14 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
-def write(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes a value to a file atomically, by renaming a temporary file.
+def write(path: paths.PathLike, value: Any) -> None:
+    """Writes a value to a file atomically.
 
     Args:
         path: path of the file.
         value: see `dumps`.
     """
-    outputs.write_text(path, dumps(value, indent=1) + "\n")
+    paths.write_text(path, dumps(value, indent=1) + "\n")
 
 
 def loads(text: str | bytes, *, strict: bool = True) -> Any:
@@ -81,7 +79,7 @@ def loads_object(text: str | bytes, *, strict: bool = True) -> dict[str, Any]:
     return value
 
 
-def read_object(path: str | os.PathLike[str], *, strict: bool = True) -> dict[str, Any]:
+def read_object(path: paths.PathLike, *, strict: bool = True) -> dict[str, Any]:
     """Reads a JSON object from a file.
 
     Args:
@@ -92,7 +90,7 @@ def read_object(path: str | os.PathLike[str], *, strict: bool = True) -> dict[st
         OSError: the file cannot be read.
         ValueError: see `loads_object`.
     """
-    return loads_object(pathlib.Path(path).read_bytes(), strict=strict)
+    return loads_object(paths.read_bytes(path), strict=strict)
 
 
 def _finite(value: Any) -> Any:

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import logging
-import os
-import pathlib
 from typing import Any
 
-from clinometer.kernels.options import outputs
+from clinometer.data import paths
 from clinometer.kernels.options import ranges
 from clinometer.train import errors
+from clinometer.train.run import appended_file
 from clinometer.train.run import json_file
 
 FILE_NAME = "metrics.jsonl"
@@ -98,7 +97,7 @@ class MetricsFile:
         path: path of the file, which need not exist.
     """
 
-    path: pathlib.Path
+    path: paths.AnyPath
 
     def read(self) -> list[dict[str, Any]]:
         """Reads all records; returns an empty list if there is no file.
@@ -128,11 +127,8 @@ class MetricsFile:
     def read_end(self) -> list[dict[str, Any]]:
         """Returns the last records, ignoring errors and invalid lines."""
         try:
-            with open(self.path, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _END_BYTES))
-                # The first line may be cut off, and the last may be incomplete.
-                return parse(file.read())[0]
+            # The first line may be cut off, and the last may be incomplete.
+            return parse(paths.read_end(self.path, _END_BYTES))[0]
         except OSError:
             return []
 
@@ -148,7 +144,7 @@ class MetricsLog:
         records: all records so far, including those of earlier processes.
     """
 
-    def __init__(self, path: str | os.PathLike[str], resume_step: int):
+    def __init__(self, path: paths.PathLike, resume_step: int):
         """Opens the log and deletes the records after `resume_step`.
 
         Invalid lines are moved to PATH.corrupt with a warning.
@@ -157,20 +153,18 @@ class MetricsLog:
             path: path of the file, which need not exist.
             resume_step: last step to keep.
         """
-        self._path = pathlib.Path(path)
+        self._path = paths.parse(path)
         records, bad = parse(_bytes(self._path))
         if bad:
             self._keep_aside(bad, len(records))
         self.records = [r for r in records if r["step"] <= resume_step]
-        outputs.write_text(self._path, "".join(map(_line, self.records)))
-        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
+        kept = "".join(map(_line, self.records))
+        self._file = appended_file.AppendedFile(self._path, kept.encode())
 
     def _keep_aside(self, bad: Sequence[BadLine], num_good: int) -> None:
         aside = self._path.with_name(self._path.name + ".corrupt")
-        with open(aside, "ab") as file:
-            file.writelines(line.text + b"\n" for line in bad)
-            file.flush()
-            os.fsync(file.fileno())
+        added = b"".join(line.text + b"\n" for line in bad)
+        paths.write_bytes(aside, _bytes(aside) + added)
         listed = "; ".join(f"line {line.number}: {line.reason}" for line in bad[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         logging.warning(
@@ -191,13 +185,12 @@ class MetricsLog:
             values: the other fields.
         """
         record = {"step": step, **values}
-        self._file.write(_line(record))
-        self._file.flush()
+        self._file.append(_line(record).encode())
         self.records.append(record)
 
     def sync(self) -> None:
         """Flushes the log to disk, so that no checkpoint is ahead of it."""
-        os.fsync(self._file.fileno())
+        self._file.sync()
 
     def has(self, step: int, names: Iterable[str]) -> bool:
         """Returns whether one record of a step has all fields outside `wall/`.
@@ -226,9 +219,9 @@ class MetricsLog:
         self._file.close()
 
 
-def _bytes(path: str | os.PathLike[str]) -> bytes:
+def _bytes(path: paths.PathLike) -> bytes:
     try:
-        return pathlib.Path(path).read_bytes()
+        return paths.read_bytes(path)
     except FileNotFoundError:
         return b""
 

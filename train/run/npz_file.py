@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import io
-import os
 from typing import Any
 from typing import TypeVar
 import zipfile
@@ -10,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from clinometer.kernels.options import outputs
+from clinometer.data import paths
 from clinometer.train import errors
 
 _T = TypeVar("_T")
@@ -21,8 +20,8 @@ _UNREADABLE = (
 )
 
 
-def write(path: str | os.PathLike[str], **arrays: Any) -> None:
-    """Writes a compressed archive by renaming a temporary file.
+def write(path: paths.PathLike, **arrays: Any) -> None:
+    """Writes a compressed archive atomically.
 
     Args:
         path: path of the file.
@@ -30,11 +29,11 @@ def write(path: str | os.PathLike[str], **arrays: Any) -> None:
     """
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
-    outputs.write_bytes(path, content.getvalue())
+    paths.write_bytes(path, content.getvalue())
 
 
 def read(
-    path: str | os.PathLike[str], parse: Callable[[Any], _T], *own: type[Exception]
+    path: paths.PathLike, parse: Callable[[Any], _T], *own: type[Exception]
 ) -> _T | None:
     """Reads an archive; returns None if there is none, as of runs of earlier versions.
 
@@ -48,7 +47,8 @@ def read(
         RunError: the file cannot be read, or its content is invalid.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(paths.read_bytes(path))
+        with np.load(content, allow_pickle=False) as file:
             return parse(file)
     except FileNotFoundError:
         return None

@@ -1,8 +1,9 @@
 """Predictions for the downstream tasks of a run, in one folder per kept step."""
 
 from collections.abc import Iterable
-import pathlib
-import shutil
+import contextlib
+
+from clinometer.data import paths
 
 
 class Predictions:
@@ -12,11 +13,11 @@ class Predictions:
         path: path of the folder, which need not exist.
     """
 
-    def __init__(self, path: pathlib.Path):
+    def __init__(self, path: paths.AnyPath):
         """Stores the path; accesses no files."""
         self.path = path
 
-    def of_step(self, step: int) -> pathlib.Path:
+    def of_step(self, step: int) -> paths.AnyPath:
         """Returns the folder of a step, which need not exist."""
         return self.path / str(step)
 
@@ -27,6 +28,7 @@ class Predictions:
             steps: the steps to keep.
         """
         kept = {str(step) for step in steps}
-        for folder in self.path.glob("[0-9]*"):
-            if folder.name not in kept and str.isdecimal(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
+        for name in paths.names(self.path) if paths.is_folder(self.path) else ():
+            if name not in kept and name.isdecimal():
+                with contextlib.suppress(OSError):
+                    paths.remove_tree(self.path / name)

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import dataclasses
 import datetime
 import logging
-import os
-import pathlib
 from typing import Any
 
+from clinometer.data import paths
 from clinometer.kernels.options import ranges
 from clinometer.train import errors
 from clinometer.train.run import json_file
@@ -323,7 +322,7 @@ def from_json(contents: Mapping[str, Any]) -> Record:
     return record
 
 
-def read(directory: str | os.PathLike[str], *needed: str) -> Record | None:
+def read(directory: paths.PathLike, *needed: str) -> Record | None:
     """Reads the record of a run directory; returns None if there is none.
 
     Args:
@@ -334,7 +333,7 @@ def read(directory: str | os.PathLike[str], *needed: str) -> Record | None:
         RunError: the record cannot be read, or a field is invalid or missing; the
             message names the file and the field.
     """
-    path = pathlib.Path(directory) / FILE_NAME
+    path = paths.parse(directory) / FILE_NAME
     try:
         # Earlier versions wrote NaN, which is read as null.
         contents = json_file.read_object(path, strict=False)
@@ -350,7 +349,7 @@ def read(directory: str | os.PathLike[str], *needed: str) -> Record | None:
     return record
 
 
-def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
+def read_or_set_aside(directory: paths.PathLike) -> Record | None:
     """Reads the record of a run to resume; returns None if there is no usable one.
 
     A corrupt record is renamed to run.json.corrupt with a warning. Nearly all of it can
@@ -362,7 +361,7 @@ def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
     Raises:
         RunError: there is no permission to read the record.
     """
-    path = pathlib.Path(directory) / FILE_NAME
+    path = paths.parse(directory) / FILE_NAME
     rest = (
         "recreated from the checkpoint and the log, without any results that "
         "`clinometer evaluate` added after that checkpoint"
@@ -373,15 +372,15 @@ def read_or_set_aside(directory: str | os.PathLike[str]) -> Record | None:
         if isinstance(error.__cause__, OSError):
             raise
         aside = path.with_name(path.name + ".corrupt")
-        os.replace(path, aside)
+        paths.move(path, aside)
         logging.warning("%s; renamed to %s and %s", error, aside.name, rest)
         return None
-    if record is None and path.with_name(metrics_log.FILE_NAME).exists():
+    if record is None and paths.exists(path.with_name(metrics_log.FILE_NAME)):
         logging.warning("%s is missing; %s", path, rest)
     return record
 
 
-def write(directory: str | os.PathLike[str], record: Record) -> None:
+def write(directory: paths.PathLike, record: Record) -> None:
     """Writes a record atomically, with the current time as `updated_at`.
 
     Args:
@@ -393,7 +392,7 @@ def write(directory: str | os.PathLike[str], record: Record) -> None:
     """
     _check(record)
     record = dataclasses.replace(record, updated_at=now())
-    json_file.write(pathlib.Path(directory) / FILE_NAME, record.to_json())
+    json_file.write(paths.parse(directory) / FILE_NAME, record.to_json())
 
 
 def now() -> str:

@@ -6,13 +6,13 @@ not by its path.
 
 from collections.abc import Iterator
 import logging
-import os
 import pathlib
 
 from ml_collections import config_dict
 
+from clinometer.data import cache
 from clinometer.data import errors as data_errors
-from clinometer.data.corpus import embedded
+from clinometer.data import paths
 from clinometer.data.store import token_store
 from clinometer.train import errors
 from clinometer.train.run import record as run_record
@@ -21,13 +21,14 @@ NEEDED = ("data.store", "data.vocabulary_sha256")  # Fields of a run's record.
 
 
 def of_run(
-    record: run_record.Record, run: str | os.PathLike[str], given: str | None = None
+    record: run_record.Record, run: paths.PathLike, given: str | None = None
 ) -> str:
     """Returns the absolute path of the token store that a run was trained on.
 
     If the store is not at its recorded path, all suffixes of that path are tried below
     all parent folders of the run, which finds a store that was moved together with the
-    run. Last, the cache of the embedded corpus is tried.
+    run; not in object stores, where each trial takes a request. Last, the cache of the
+    embedded corpus is tried.
 
     Args:
         record: the run's record, with the fields `NEEDED`.
@@ -40,13 +41,13 @@ def of_run(
     """
     recorded, sha256 = record.data.store, record.data.vocabulary_sha256
     if given is not None:
-        if _vocabulary(pathlib.Path(given)) != sha256:
+        if _vocabulary(given) != sha256:
             raise errors.ConfigError(
                 f"--store: {given} {_problem(given)}; {run} was trained with the "
                 f"vocabulary {sha256[:12]}..."
             )
-        return os.path.abspath(given)
-    for path in _candidates(pathlib.Path(recorded), pathlib.Path(run).resolve()):
+        return paths.absolute(given)
+    for path in _candidates(paths.parse(recorded), paths.resolved(run)):
         if _vocabulary(path) == sha256:
             return str(path)
     raise errors.RunError(
@@ -57,7 +58,7 @@ def of_run(
 
 
 def located(
-    config: config_dict.FrozenConfigDict, workdir: str | os.PathLike[str]
+    config: config_dict.FrozenConfigDict, workdir: paths.PathLike
 ) -> config_dict.FrozenConfigDict:
     """Returns the configuration of a run, with `data.store` corrected if it was moved.
 
@@ -71,7 +72,7 @@ def located(
         RunError: the store was not found.
     """
     path = config.data.store
-    if not path or _vocabulary(pathlib.Path(path)):
+    if not path or _vocabulary(path):
         return config
     record = run_record.read(workdir, *NEEDED)
     if record is None:
@@ -82,16 +83,17 @@ def located(
     return config_dict.FrozenConfigDict(found)
 
 
-def _candidates(recorded: pathlib.Path, run: pathlib.Path) -> Iterator[pathlib.Path]:
+def _candidates(recorded: paths.AnyPath, run: paths.AnyPath) -> Iterator[paths.AnyPath]:
     yield recorded
     parts = recorded.parts[1:]
-    for folder in run.parents:
+    remote = paths.is_remote(recorded) or paths.is_remote(run)
+    for folder in () if remote else run.parents:
         for first in range(len(parts)):
             yield folder.joinpath(*parts[first:])
-    yield pathlib.Path(embedded.cache_directory(), recorded.name)
+    yield pathlib.Path(cache.folder(), recorded.name)
 
 
-def _vocabulary(path: pathlib.Path) -> str | None:
+def _vocabulary(path: paths.PathLike) -> str | None:
     """Returns the hash of a store's vocabulary, or None if there is no store."""
     try:
         return token_store.read_manifest(str(path)).vocabulary.get("sha256")
@@ -100,7 +102,7 @@ def _vocabulary(path: pathlib.Path) -> str | None:
 
 
 def _problem(path: str) -> str:
-    found = _vocabulary(pathlib.Path(path))
+    found = _vocabulary(path)
     if found is None:
         return "is not a token store"
     return f"has another vocabulary ({found[:12]}...)"

@@ -6,10 +6,10 @@ They compare two trained models on the same rows. Rows of padding are not stored
 from collections.abc import Mapping
 import dataclasses
 import hashlib
-import os
 
 import numpy as np
 
+from clinometer.data import paths
 from clinometer.train import errors
 from clinometer.train.run import npz_file
 
@@ -50,7 +50,7 @@ def digests(batch: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.array(found, np.uint64)
 
 
-def write(path: str | os.PathLike[str], rows: ValidationRows) -> None:
+def write(path: paths.PathLike, rows: ValidationRows) -> None:
     """Writes a file atomically.
 
     Args:
@@ -61,7 +61,7 @@ def write(path: str | os.PathLike[str], rows: ValidationRows) -> None:
     npz_file.write(path, step=np.int64(rows.step), **arrays)
 
 
-def read(path: str | os.PathLike[str]) -> ValidationRows | None:
+def read(path: paths.PathLike) -> ValidationRows | None:
     """Reads a file; returns None if there is none, as of runs of earlier versions.
 
     Args:

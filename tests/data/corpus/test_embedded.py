@@ -3,9 +3,7 @@
 import hashlib
 import io
 import json
-import os
 import pathlib
-import tempfile
 
 import pytest
 
@@ -114,29 +112,6 @@ def test_corpus_file_holds_the_documents(few_sources, tmp_path, texts):
     assert sorted(found) == sorted({text.strip() for text in texts})
 
 
-@pytest.mark.parametrize("named", [{}, {"XDG_CACHE_HOME": "relative"}])
-def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch, capsys, named):
-    for name in ("CLINOMETER_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in named.items():
-        monkeypatch.setenv(name, value)
-    # So os.path has it without HOME, where the user's number has no name.
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    embedded._say_once.cache_clear()
-    expected = f"{tempfile.gettempdir()}/clinometer-{os.getuid()}"
-    assert [embedded.cache_directory() for _ in range(2)] == [expected] * 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and expected in said and "set HOME" in said
-    monkeypatch.setenv("CLINOMETER_CACHE", "~/own")
-    assert embedded.cache_directory() == expected
-
-
-def test_a_home_is_found_in_what_names_the_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("CLINOMETER_CACHE", "~/own")
-    assert embedded.cache_directory() == f"{tmp_path}/own"
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -156,14 +131,6 @@ def test_a_damaged_corpus_is_scanned_again(few_sources, tmp_path, damage):
     log = io.StringIO()
     embedded.ensure_corpus(str(tmp_path / "cache"), log)
     assert not log.getvalue()
-
-
-def test_cache_directory(monkeypatch, tmp_path):
-    monkeypatch.delenv("CLINOMETER_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert embedded.cache_directory() == str(tmp_path / "xdg/clinometer")
-    monkeypatch.setenv("CLINOMETER_CACHE", str(tmp_path / "own"))
-    assert embedded.cache_directory() == str(tmp_path / "own")
 
 
 def test_key_changes_with_a_version(monkeypatch):

@@ -40,6 +40,13 @@ def test_what_cannot_is_refused(check, number, tmp_path):
         assert words in str(caught.value)
 
 
+def test_no_url_becomes_a_folder_of_its_name():
+    assert outputs.given_local("a:/b") == "a:/b"
+    for check in (outputs.check_folder, outputs.check_file):
+        with pytest.raises(OptionError, match="--out: got 'gs://a/b', accepted"):
+            check("--out", "gs://a/b")
+
+
 def test_no_file_takes_the_place_of_a_device(tmp_path):
     for path in (os.devnull, tmp_path):
         with pytest.raises(OptionError, match="is not a file"):

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from clinometer.data import paths
 from clinometer.tests.data.store import empty_store
 from clinometer.tests.train import whole_runs
 from clinometer.train import errors
@@ -38,6 +39,21 @@ def test_a_store_is_found(tmp_path, recorded, now, run):
     (tmp_path / run).mkdir(parents=True, exist_ok=True)
     found = store_search.of_run(_record(tmp_path / recorded), tmp_path / run)
     assert found == str(store)
+
+
+def test_a_store_in_an_object_store_is_found_where_it_is_recorded(objects, tmp_path):
+    local = empty_store.write(tmp_path / "mine", "1" * 64)
+    url = "s3://bucket/stores/mine"
+    for name in paths.files_below(local):
+        paths.upload(local / name, f"{url}/{name}")
+    record = _record(url)
+    assert store_search.of_run(record, "s3://bucket/runs/a") == url
+    assert store_search.of_run(record, tmp_path, given=f"{url}/") == url
+    paths.remove_tree(url)
+    with pytest.raises(errors.RunError, match=f"the store {url} .* is not a token"):
+        store_search.of_run(record, "s3://bucket/runs/a")
+    with pytest.raises(errors.ConfigError, match=f"--store: {url} is not a token"):
+        store_search.of_run(record, "s3://bucket/runs/a", given=url)
 
 
 def test_the_embedded_corpus_is_in_another_cache(tmp_path, monkeypatch):

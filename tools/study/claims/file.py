@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 import dataclasses
 import hashlib
-import os
-import pathlib
 import types
 
+from clinometer.data import paths
+from clinometer.data.errors import DataError
 from clinometer.tools.inference import outcomes
 from clinometer.tools.report import records
 from clinometer.tools.study.claims import claim as claim_lib
@@ -26,7 +26,7 @@ class Source:
         sha256: hash of them.
     """
 
-    path: pathlib.Path
+    path: paths.AnyPath
     text: bytes
     sha256: str
 
@@ -43,13 +43,13 @@ class ClaimsFile:
             it has none.
     """
 
-    path: pathlib.Path
+    path: paths.AnyPath
     sha256: str
     claims: tuple[claim_lib.Claim, ...]
     margin: float | None
 
 
-def read(path: str | os.PathLike[str]) -> Source:
+def read(path: paths.PathLike) -> Source:
     """Reads a file of claims without running it.
 
     Args:
@@ -58,11 +58,14 @@ def read(path: str | os.PathLike[str]) -> Source:
     Raises:
         ClaimsError: the file cannot be read.
     """
-    path = pathlib.Path(path)
+    try:
+        path = paths.parse(path)
+    except DataError as error:
+        raise errors.ClaimsError(str(error)) from error
     if path.suffix != ".py":
         raise errors.ClaimsError(f"{path}: is not a Python file")
     try:
-        text = path.read_bytes()
+        text = paths.read_bytes(path)
     except OSError as error:
         raise errors.ClaimsError(f"{path}: {error.strerror or error}") from error
     return Source(path, text, hashlib.sha256(text).hexdigest())

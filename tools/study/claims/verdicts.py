@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import pathlib
 from typing import Any
 
+from clinometer.data import paths
 from clinometer.tools.fit import comparable
 from clinometer.tools.inference import errors as inference_errors
 from clinometer.tools.report import copies
@@ -106,7 +106,7 @@ def _undecided(reason: str) -> claim_lib.Verdict:
 
 
 def of_folder(
-    directory: pathlib.Path,
+    directory: paths.AnyPath,
     runs: Sequence[records.Run],
     rows: Sequence[Mapping[str, Any]],
 ) -> Judgement:
@@ -127,13 +127,13 @@ def of_folder(
         StudyError: study.json, which has the passes, cannot be read.
     """
     path = directory / file_lib.FILE_NAME
-    source = file_lib.read(path) if path.is_file() else None
+    source = file_lib.read(path) if paths.is_file(path) else None
     if not file_lib.check_runs(runs, source):
         if source is None:
             return Judgement()
         told = f"{file_lib.FILE_NAME} is not used: no final run was made for it"
         return Judgement(warnings=(told,))
-    if directory.resolve().parent.name == PARTS:
+    if paths.resolved(directory).parent.name == PARTS:
         told = (
             "this is a part of a study; its runs decide no claims alone, but in the "
             "report of the study's folder"
@@ -157,7 +157,7 @@ def of_folder(
 
 
 def _part(
-    directory: pathlib.Path,
+    directory: paths.AnyPath,
     source: file_lib.Source,
     study_rows: Sequence[Mapping[str, Any]],
 ) -> observed.Part:
@@ -177,7 +177,7 @@ def _part(
 
 
 def _used(
-    directory: pathlib.Path,
+    directory: paths.AnyPath,
     runs: Sequence[records.Run],
     rows: Sequence[Mapping[str, Any]],
 ) -> list[observed.Run]:
