@@ -20,7 +20,7 @@ from clinometer.train.host import bookkeeping
 from clinometer.train.host import display
 from clinometer.train.host import pauses
 from clinometer.train.host import preemption
-from clinometer.train.host import profile as profile_lib
+from clinometer.train.host import profiling
 from clinometer.train.host import speed
 from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
@@ -141,7 +141,7 @@ def _train(
 
     run.throughput.meter.step_done(start_step)
     step, pending = start_step, None
-    profile = profile_lib.Profile(directory.profile_path)
+    profile = profiling.Profile(directory.profile_path)
     while step < config.train_steps and not stop.is_set:
         if step == config.profile.start_step:
             profile.start()
