@@ -161,6 +161,13 @@ _COMMON = {
         _AT_LEAST_ONE,
         optional=True,
     ),
+    "compilation_cache": Field(
+        "Folder in which compiled programs are kept, so that a run that is resumed "
+        "starts sooner; hosts must share it, and it may be in an object store. None "
+        "keeps none, unless JAX_COMPILATION_CACHE_DIR is set.",
+        str,
+        optional=True,
+    ),
     "initial.run": Field(
         "Directory of a run to load the initial parameters from. None draws them at "
         "random.",

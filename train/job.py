@@ -103,6 +103,9 @@ def prepare(config: config_dict.ConfigDict) -> Job:
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
     full = config_dict.ConfigDict(config).unlock()
     full.model.vocab_size = model.config.vocab_size
+    if config.compilation_cache:
+        run_directory.check("config.compilation_cache", config.compilation_cache)
+        full.compilation_cache = paths.absolute(config.compilation_cache)
     identity = _identity(config, model, source)
     # Record absolute paths, which hold in any working directory.
     for group, field in (("data", "store"), ("data", "folder"), ("initial", "run")):

@@ -11,6 +11,7 @@ import pathlib
 import jax
 
 from clinometer.data import paths
+from clinometer.train import compilation_cache
 from clinometer.train import compiled
 from clinometer.train import errors
 from clinometer.train import initial as initial_lib
@@ -44,6 +45,7 @@ def train(job: job_lib.Job, workdir: paths.PathLike) -> str:
         RunError: the loss or the gradient is NaN or infinite, the disk is full, a file
             cannot be written, or a checkpoint belongs to another run.
     """
+    compilation_cache.enable(job.config.compilation_cache)
     pause_watch = pauses.PauseWatch()
     stopwatch = speed.Stopwatch(pause_watch=pause_watch)
     workdir = paths.resolved(workdir)

@@ -20,7 +20,7 @@ from clinometer.train.run import json_file
 # Fields for logging and saving, which don't affect what a run computes.
 _FREE_PREFIXES = ("log.", "checkpoint.", "profile.")
 # These are paths. Their contents are compared by hash, since they may have moved.
-_FREE_FIELDS = ("data.store", "data.folder", "initial.run")
+_FREE_FIELDS = ("data.store", "data.folder", "initial.run", "compilation_cache")
 SETTINGS = "study.json"
 _MARKS = ("study.role", "study.pass_number", "study.fixed_rate")
 

@@ -33,7 +33,8 @@ _RECORDS = (
 # The numbers beside each record: validation losses by row, and scores by item.
 _NUMBERS = (validation_rows.FILE_NAME, "predictions/*/*.npz")
 _PATHS = {"data.store", "data.folder", "initial.run"} | {
-    f"config.{field}" for field in ("data.store", "data.folder", "initial.run")
+    f"config.{field}"
+    for field in ("data.store", "data.folder", "initial.run", "compilation_cache")
 }
 _FOLDERS = re.compile(r"(?<![\w.])~?/(?:[^\s/'\"]+/)*")
 

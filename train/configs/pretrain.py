@@ -83,6 +83,8 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.initial.step = config_dict.placeholder(int)
     config.initial.optimizer_slots = "reset"
 
+    config.compilation_cache = config_dict.placeholder(str)
+
     config.log = config_dict.ConfigDict()
     config.log.every_steps = 100
     config.log.health_every_steps = 1_000
