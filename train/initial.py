@@ -14,6 +14,7 @@ from clinometer.data import paths
 from clinometer.train import errors
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
+from clinometer.train.run import canonical
 from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
@@ -162,32 +163,31 @@ def find(
 
 
 def load(
-    initial: Initial, model: models.Model, optimizer: optimizer_lib.Optimizer
+    initial: Initial,
+    abstract_state: state_lib.TrainState,
+    optimizer: optimizer_lib.Optimizer,
 ) -> state_lib.TrainState:
     """Loads the other run's parameters into a state at step 0.
 
     Args:
         initial: the checkpoint, from `find`.
-        model: the model to be trained.
+        abstract_state: shapes, dtypes and optionally shardings of this run's state.
         optimizer: the optimizer to train it with.
 
     Raises:
         RunError: the checkpoint cannot be read.
     """
-    their_model, their_optimizer = built(read_record(initial.run))
-    abstract = jax.eval_shape(
-        lambda: state_lib.initialise(their_model, their_optimizer, seed=0)
-    )
-    canonical = checkpoints_lib.to_canonical(
-        _open(initial.run).read(initial.step, abstract)
-    )
-    like = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
-    canonical["step"] = jnp.zeros_like(canonical["step"])
-    if initial.slots == "reset":
-        fresh = jax.jit(optimizer.init)(canonical["params"])
-        kept = state_lib.TrainState(canonical["step"], canonical["params"], fresh)
-        canonical = checkpoints_lib.to_canonical(kept)
-    return checkpoints_lib.from_canonical(canonical, like)
+    keep = initial.slots == "keep"
+    wanted = abstract_state if keep else abstract_state._replace(optimizer={})
+    state = _open(initial.run).read(initial.step, wanted)
+
+    def begin(step: jax.Array, params: Any) -> tuple[jax.Array, Any]:
+        return jnp.zeros_like(step), {} if keep else optimizer.init(params)
+
+    like = wanted.step, {} if keep else abstract_state.optimizer
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
+    step, fresh = jax.jit(begin, out_shardings=shardings)(state.step, state.params)
+    return state._replace(step=step, optimizer=state.optimizer if keep else fresh)
 
 
 def _open(run: paths.AnyPath) -> checkpoints_lib.Checkpoints:
@@ -205,9 +205,7 @@ def _canonical(
     model: models.Model, optimizer: optimizer_lib.Optimizer
 ) -> dict[str, Any]:
     return jax.eval_shape(
-        lambda: checkpoints_lib.to_canonical(
-            state_lib.initialise(model, optimizer, seed=0)
-        )
+        lambda: canonical.to_canonical(state_lib.initialise(model, optimizer, seed=0))
     )
 
 

@@ -23,8 +23,8 @@ from clinometer.train.host import pauses
 from clinometer.train.host import preemption
 from clinometer.train.host import profiling
 from clinometer.train.host import speed
-from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
+from clinometer.train.run import disk_space
 from clinometer.train.sharding import mesh as mesh_lib
 
 
@@ -122,8 +122,7 @@ def _train(
         if restored is not None:
             state, progress = restored
         elif job.initial is not None:
-            state = initial_lib.load(job.initial, job.model, job.optimizer)
-            state = jax.device_put(state, job.placement.state_shardings)
+            state = initial_lib.load(job.initial, job.placement.state, job.optimizer)
             progress = {}
         else:
             state, progress = programs.initialise(), {}
@@ -234,6 +233,6 @@ def _check_space(job: job_lib.Job, folder: pathlib.Path) -> None:
     # No more checkpoints are kept than are saved.
     saved = job.config.train_steps // config.every_steps + 2
     missing = max(1, min(sum(kept.values()), saved) + 1 - stored)
-    size = checkpoints_lib.num_bytes(job.placement.state)
+    size = disk_space.num_bytes(job.placement.state)
     most = max(kept, key=kept.__getitem__)
-    checkpoints_lib.check_space(folder, missing * size, f"checkpoint.{most}")
+    disk_space.check(folder, missing * size, f"checkpoint.{most}")

@@ -86,17 +86,20 @@ def is_stacked(module_name: str) -> bool:
     return _STACKED.match(module_name) is not None
 
 
-def stack_params(params: Params) -> dict[str, dict[str, Any]]:
+def stack_params(
+    params: Params, join: Callable[[list[Any]], Any] = jnp.stack
+) -> dict[str, dict[str, Any]]:
     """Converts canonical parameters to the stacked form of scanned layers; traceable.
 
     Args:
         params: canonical parameters, or any `{module: {name: leaf}}` tree with the same
             module names.
+        join: makes the stacked leaf of the leaves of all layers.
 
     Raises:
         ValueError: a stack lacks a layer.
     """
-    return _join_layers(params, jnp.stack)
+    return _join_layers(params, join)
 
 
 def stack_axes(axes: Axes) -> dict[str, dict[str, parameters.Axes]]:

@@ -33,13 +33,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def connect() -> int:
-    """Connects this child with the others by `jax.distributed`; returns its index."""
-    import jax
-
+def connect() -> None:
+    """Connects this child with the others, if there are any, by `jax.distributed`."""
     index, count, port = map(int, os.environ[_PLACE].split())
-    jax.distributed.initialize(f"127.0.0.1:{port}", count, index)
-    return index
+    if count > 1:
+        import jax
+
+        jax.distributed.initialize(f"127.0.0.1:{port}", count, index)
 
 
 class Group:

@@ -15,6 +15,7 @@ from clinometer.train import initial
 from clinometer.train import job as job_lib
 from clinometer.train import main
 from clinometer.train import state as state_lib
+from clinometer.train.run import canonical
 from clinometer.train.run import checkpoints
 
 
@@ -46,18 +47,21 @@ def test_parameters_and_slots_are_taken(pretrained, make_config, slots):
         "model.dropout_rate=0.3",
     )
     job = job_lib.prepare(config)
-    state = initial.load(job.initial, job.model, job.optimizer)
+    abstract = jax.eval_shape(
+        lambda: state_lib.initialise(job.model, job.optimizer, seed=0)
+    )
+    state = initial.load(job.initial, abstract, job.optimizer)
     theirs = saved(pretrained, 4, make_config())
-    canonical = checkpoints.to_canonical(state)
-    expected = checkpoints.to_canonical(theirs)
+    found = canonical.to_canonical(state)
+    expected = canonical.to_canonical(theirs)
     assert int(state.step) == 0
-    jax.tree.map(np.testing.assert_array_equal, canonical["params"], expected["params"])
+    jax.tree.map(np.testing.assert_array_equal, found["params"], expected["params"])
     if slots == "reset":
         fresh = jax.jit(job.optimizer.init)(theirs.params)
         fresh = state_lib.TrainState(theirs.step, theirs.params, fresh)
-        expected = checkpoints.to_canonical(fresh)
+        expected = canonical.to_canonical(fresh)
     jax.tree.map(
-        np.testing.assert_array_equal, canonical["optimizer"], expected["optimizer"]
+        np.testing.assert_array_equal, found["optimizer"], expected["optimizer"]
     )
 
 

@@ -15,6 +15,7 @@ from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import job as job_lib
 from clinometer.train import main
+from clinometer.train import state as state_lib
 from clinometer.train.configs import finetune
 from clinometer.train.configs import pretrain
 from clinometer.train.run import checkpoints
@@ -108,7 +109,7 @@ def test_bad_workdir(arguments, tmp_path, capsys):
 def _save(workdir, identity, step=4):
     manager = checkpoints.Checkpoints(workdir / "checkpoints")
     abstract = {"token_embedding": {"table": jax.numpy.zeros(2)}}
-    state = checkpoints.state_lib.TrainState(jax.numpy.int32(step), abstract, abstract)
+    state = state_lib.TrainState(jax.numpy.int32(step), abstract, abstract)
     manager.save(step, state, identity=identity, progress={})
     manager.close()
 

@@ -282,13 +282,14 @@ def test_nan_stops_the_run(finished, arguments, tmp_path, capsys, monkeypatch):
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
     shutil.rmtree(workdir / "checkpoints" / "8")
-    from_canonical = checkpoints.from_canonical
+    restore = checkpoints.Checkpoints.restore
 
-    def poisoned(tree, like):
-        tree["params"]["decoder/final_norm"]["scale"] *= np.nan
-        return from_canonical(tree, like)
+    def poisoned(*arguments):
+        state, progress = restore(*arguments)
+        state.params["decoder/final_norm"]["scale"] *= np.nan
+        return state, progress
 
-    monkeypatch.setattr(checkpoints, "from_canonical", poisoned)
+    monkeypatch.setattr(checkpoints.Checkpoints, "restore", poisoned)
     command = [*arguments("checkpoint.every_steps=1"), f"--workdir={workdir}"]
     assert main.main(command) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]

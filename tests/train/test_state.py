@@ -9,7 +9,7 @@ from clinometer import models
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
-from clinometer.train.run import checkpoints
+from clinometer.train.run import canonical
 
 _SIZE = {
     "vocab_size": 64,
@@ -165,10 +165,10 @@ def test_stacked_layers_train_as_a_loop():
     _, stack, stack_metrics = _run(
         _model(**_DEEP, scan_layers=True), optimizer, **options
     )
-    canonical = checkpoints.to_canonical(stack)
-    expected = checkpoints.to_canonical(loop)
-    assert jax.tree.structure(canonical) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(canonical), jax.tree.leaves(expected)):
+    found = canonical.to_canonical(stack)
+    expected = canonical.to_canonical(loop)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
     np.testing.assert_allclose(loop_metrics.health, stack_metrics.health, rtol=2e-3)
     # Mutation: the changes of three steps exceed the tolerance.
@@ -184,6 +184,6 @@ def test_forms_convert_without_loss():
     )
     for source in (stacked, loop):
         for target in (stacked, loop):
-            tree = checkpoints.to_canonical(source)
-            converted = checkpoints.from_canonical(tree, target)
+            tree = canonical.to_canonical(source)
+            converted = canonical.from_canonical(tree, target)
             jax.tree.map(np.testing.assert_array_equal, converted, target)

@@ -1,8 +1,8 @@
 """JSON metadata of a checkpoint, protected by a digest.
 
 `identity` identifies the run, `progress` holds the host's own values, `metrics` the
-results of an evaluation at this step, and `digests` the CRC-32 of every leaf of the
-state.
+results of an evaluation at this step, and `digests` the digest of every leaf of the
+state: those of `digests.compute`, or with `format_version` 1 the CRC-32.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,8 @@ BROKEN = (
     ArithmeticError,
     RecursionError,
 )
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
+_CRC32_VERSION = 1
 _FIELDS = {"format_version", "identity", "progress", "digests"}
 # Earlier name of an identity field -> its name.
 _RENAMED = {"data.seed": "data.order"}
@@ -46,7 +47,7 @@ def make(
     identity: Mapping[str, Any],
     progress: Mapping[str, Any],
     metrics: Mapping[str, Any] | None,
-    digests: Mapping[str, int],
+    digests: Mapping[str, str],
 ) -> dict[str, Any]:
     """Builds the metadata of a checkpoint.
 
@@ -54,7 +55,7 @@ def make(
         identity: flat fields that identify the run.
         progress: the host's own values, ready for JSON.
         metrics: results of an evaluation at this step, or None.
-        digests: CRC-32 of each leaf of the state, by its path.
+        digests: digest of each leaf of the state, by its path.
 
     Returns:
         The metadata, including its own digest.
@@ -117,6 +118,12 @@ def read(checkpoint: pathlib.Path) -> dict[str, Any]:
         if not isinstance(meta[field], dict):
             raise BrokenError(f"{name}: {field} is not a JSON object")
     return meta
+
+
+def has_crc32(meta: Mapping[str, Any]) -> bool:
+    """Returns whether the digests in the metadata of a checkpoint are CRC-32."""
+    # Before metadata had a digest of its own, the version was not protected.
+    return "digest" not in meta or meta["format_version"] == _CRC32_VERSION
 
 
 def measured(checkpoint: pathlib.Path) -> dict[str, Any] | None:

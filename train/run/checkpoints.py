@@ -1,114 +1,40 @@
 """Saves and restores checkpoints with Orbax.
 
-A checkpoint holds the state in canonical form (one module name per layer) and JSON
-metadata (see `checkpoint_meta`). Orbax saves asynchronously under a temporary name and
-then renames, so that a crash does not affect earlier checkpoints.
+A checkpoint holds the state in canonical form (see `canonical`) and JSON metadata (see
+`checkpoint_meta`). Orbax saves asynchronously under a temporary name and then renames,
+so that a crash does not affect earlier checkpoints.
+
+In a run of several processes, all of them open the folder, which they share, and call
+the same methods in the same order. Each writes and reads its part of the state. Process
+0 alone writes the metadata and decides which checkpoints are intact.
 """
 
 from collections.abc import Mapping
 import errno
+import functools
 import logging
 import os
 import pathlib
 import shutil
 from typing import Any
-import zlib
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import args as orbax_args
 from orbax.checkpoint import checkpoint_managers
 
-from clinometer import models
 from clinometer.train import errors
 from clinometer.train import state as state_lib
 from clinometer.train.host import library_noise
+from clinometer.train.run import array_files
+from clinometer.train.run import canonical
 from clinometer.train.run import checkpoint_meta
+from clinometer.train.run import consensus
+from clinometer.train.run import digests
+from clinometer.train.run import host_copy
 from clinometer.train.run import preservation
 
 VALIDATION_LOSS = {"validation/loss": "min"}
 _STATE = "state"
-
-
-def to_canonical(state: state_lib.TrainState) -> dict[str, Any]:
-    """Converts a state, stacked or not, to canonical form; traceable.
-
-    Returns:
-        A dict with "step", "params" as `{module: {name: array}}` and "optimizer" as
-        `{slot: {module: {name: array}}}`. A slot is one array of the optimizer state of
-        a leaf, named by its path in that state.
-    """
-    slots: dict[str, dict[str, dict[str, Any]]] = {}
-    for module, leaves in state.optimizer.items():
-        for name, leaf_state in leaves.items():
-            for path, array in jax.tree_util.tree_flatten_with_path(leaf_state)[0]:
-                slot = slots.setdefault(jax.tree_util.keystr(path), {})
-                slot.setdefault(module, {})[name] = array
-    return {
-        "step": state.step,
-        "params": models.unstack_params(state.params),
-        "optimizer": {slot: models.unstack_params(t) for slot, t in slots.items()},
-    }
-
-
-def from_canonical(
-    tree: Mapping[str, Any], like: state_lib.TrainState
-) -> state_lib.TrainState:
-    """Inverts `to_canonical`; `like` is a state in the form (stacked or not) wanted."""
-    stacked = any(models.is_stacked(module) for module in like.params)
-    form = models.stack_params if stacked else dict
-    slots = {slot: form(slot_tree) for slot, slot_tree in tree["optimizer"].items()}
-    optimizer = {}
-    for module, leaves in like.optimizer.items():
-        optimizer[module] = {}
-        for name, leaf_state in leaves.items():
-            paths, treedef = jax.tree_util.tree_flatten_with_path(leaf_state)
-            optimizer[module][name] = treedef.unflatten(
-                slots[jax.tree_util.keystr(path)][module][name] for path, _ in paths
-            )
-    return state_lib.TrainState(tree["step"], form(tree["params"]), optimizer)
-
-
-def digests(tree: Any) -> dict[str, int]:
-    """Returns the CRC-32 of the bytes of each leaf, by its path in the tree.
-
-    Leaves that are sharded over several processes are skipped.
-    """
-    return {
-        jax.tree_util.keystr(path): zlib.crc32(np.ascontiguousarray(leaf))
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
-    }
-
-
-def num_bytes(abstract_state: state_lib.TrainState) -> int:
-    """Returns the size of a state in bytes; the leaves may be abstract."""
-    leaves = jax.tree.leaves(abstract_state)
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
-
-def check_space(
-    directory: pathlib.Path, needed: int, field: str = "checkpoint.keep_last"
-) -> None:
-    """Checks that a disk has enough free space.
-
-    Args:
-        directory: folder of the checkpoints; it need not exist.
-        needed: number of bytes needed.
-        field: configuration field to reduce, for the message.
-
-    Raises:
-        RunError: fewer bytes are free.
-    """
-    existing = next(p for p in [directory, *directory.parents] if p.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise errors.RunError(
-            f"{directory}: the checkpoints need {needed / 1e6:,.0f} MB more, but the "
-            f"disk has {free / 1e6:,.0f} MB free; free some space or keep fewer "
-            f"(--config.{field})"
-        )
 
 
 class _Manager(ocp.CheckpointManager):
@@ -162,18 +88,24 @@ class Checkpoints:
         )
         if read_only:
             return
+        consensus.from_first(self._set_broken_aside)
+        self._manager = self._open()
+
+    def _set_broken_aside(self) -> None:
         for step in self.steps:
             try:
                 checkpoint_meta.check(self.directory / str(step))
             except checkpoint_meta.BrokenError as error:
                 self._set_aside(step, error)
-        self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
         return _Manager(
             self.directory,
             options=self._options,
-            item_names=(_STATE, checkpoint_meta.ITEM),
+            item_handlers={
+                _STATE: array_files.handler(),
+                checkpoint_meta.ITEM: ocp.JsonCheckpointHandler(),
+            },
         )
 
     @property
@@ -201,8 +133,11 @@ class Checkpoints:
         Args:
             step: number of completed steps.
             state: the state; copied before this returns, so its buffers may be donated.
+                The copies are the only memory that a save needs: those of all processes
+                together are as large as one copy of the state.
             identity: flat fields that must be unchanged when the run is resumed.
-            progress: the host's own values, ready for JSON.
+            progress: the host's own values, ready for JSON; those of process 0 are
+                saved.
             metrics: metrics of an evaluation at this step, including those of
                 `best_by`; None without one.
 
@@ -212,13 +147,13 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         self.wait()
-        tree = jax.tree.map(_to_host, to_canonical(state))
         meta = checkpoint_meta.make(
             identity=identity,
             progress=progress,
             metrics=metrics,
-            digests=digests(tree),
+            digests=digests.compute(state),
         )
+        arrays = canonical.to_canonical(host_copy.take(state))
         self._in_flight = step
         try:
             with library_noise.muted():
@@ -226,7 +161,7 @@ class Checkpoints:
                     step,
                     args=orbax_args.Composite(
                         **{
-                            _STATE: orbax_args.StandardSave(tree),
+                            _STATE: orbax_args.PyTreeSave(arrays),
                             checkpoint_meta.ITEM: orbax_args.JsonSave(meta),
                         }
                     ),
@@ -258,7 +193,7 @@ class Checkpoints:
         """Returns (step, metadata) of the newest checkpoint with readable metadata."""
         for step in reversed(self.steps):
             try:
-                return step, self._read_meta(step)
+                return step, checkpoint_meta.read(self.directory / str(step))
             except checkpoint_meta.BrokenError:
                 continue
         return None
@@ -275,34 +210,37 @@ class Checkpoints:
         and the previous one is tried.
 
         Args:
-            abstract_state: shapes, dtypes and optionally shardings to restore to.
+            abstract_state: shapes, dtypes and optionally shardings to restore to, which
+                may be those of another mesh than it was saved from.
             identity: see `save`.
             earlier_identity: other accepted values of these fields, as written by
                 earlier versions of the code.
 
         Returns:
-            (state, progress), or None if there is no intact checkpoint.
+            (state, progress), or None if there is no intact checkpoint. The buffers of
+            the state may be donated.
 
         Raises:
             RunError: the checkpoint belongs to another run; names what differs.
         """
         if self._manager is not None:
             self.wait()
-        for step in reversed(self.steps):
+        for step in reversed(consensus.from_first(lambda: self.steps)):
             try:
                 meta = self._read_meta(step)
                 place = f"the checkpoint {self.directory / str(step)}"
                 checkpoint_meta.check_identity(
                     meta["identity"], identity, place, earlier_identity
                 )
-                tree = self._read_state(step, abstract_state, meta["digests"])
+                state = self._read_state(step, abstract_state, meta)
             except checkpoint_meta.BrokenError as error:
-                self._set_aside(step, error)
+                set_aside = functools.partial(self._set_aside, step, error)
+                consensus.from_first(set_aside)
                 with library_noise.muted():
                     self._manager.close()
                 self._manager = self._open()
                 continue
-            return from_canonical(tree, abstract_state), meta["progress"]
+            return state, meta["progress"]
         return None
 
     def read(
@@ -312,22 +250,21 @@ class Checkpoints:
 
         Args:
             step: one of `steps`.
-            abstract_state: shapes and dtypes of the saved state.
+            abstract_state: shapes, dtypes and optionally shardings of the state; with
+                `optimizer={}`, only the step and the parameters are read.
 
         Raises:
             RunError: the checkpoint is corrupt.
         """
         try:
-            digests_there = self._read_meta(step)["digests"]
-            tree = self._read_state(step, abstract_state, digests_there)
+            return self._read_state(step, abstract_state, self._read_meta(step))
         except checkpoint_meta.BrokenError as error:
             raise self._unreadable(step, error) from error
-        return from_canonical(tree, abstract_state)
 
-    def saved_digests(self, step: int) -> dict[str, int]:
-        """Returns the saved `digests` of a checkpoint; raises as `read`."""
+    def saved_digests(self, step: int) -> dict[str, Any]:
+        """Returns the saved digests of a checkpoint; raises as `read`."""
         try:
-            return self._read_meta(step)["digests"]
+            return checkpoint_meta.read(self.directory / str(step))["digests"]
         except checkpoint_meta.BrokenError as error:
             raise self._unreadable(step, error) from error
 
@@ -346,34 +283,42 @@ class Checkpoints:
         )
 
     def _read_meta(self, step: int) -> dict[str, Any]:
-        return checkpoint_meta.read(self.directory / str(step))
+        """Returns the metadata that process 0 reads."""
+
+        def read() -> tuple[dict[str, Any] | None, str]:
+            try:
+                return checkpoint_meta.read(self.directory / str(step)), ""
+            except checkpoint_meta.BrokenError as error:
+                return None, str(error)
+
+        meta, problem = consensus.from_first(read)
+        if meta is None:
+            raise checkpoint_meta.BrokenError(problem)
+        return meta
 
     def _read_state(
-        self, step: int, abstract_state: state_lib.TrainState, expected: Any
-    ) -> dict[str, Any]:
-        default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(
-                leaf.shape, leaf.dtype, sharding=leaf.sharding or default
-            ),
-            jax.eval_shape(to_canonical, abstract_state),
-        )
-        with library_noise.muted(), ocp.StandardCheckpointer() as reader:
-            try:
-                tree = reader.restore(self.directory / str(step) / _STATE, target)
-            except Exception as error:
-                # Orbax wraps errors from reads in a plain Exception.
-                cause = error.__cause__ if type(error) is Exception else error
-                if not isinstance(cause, checkpoint_meta.BROKEN):
-                    raise
-                reason = str(cause).split("\n")[0][:300]
-                raise checkpoint_meta.BrokenError(reason) from error
-        for place, digest in digests(tree).items():
-            if place in expected and expected[place] != digest:
+        self, step: int, abstract_state: state_lib.TrainState, meta: Mapping[str, Any]
+    ) -> state_lib.TrainState:
+        """Reads a state and compares its digests; BrokenError for all processes."""
+        target = canonical.abstract(abstract_state)
+        partial = not abstract_state.optimizer
+        if partial:
+            del target["optimizer"]
+        folder = self.directory / str(step) / _STATE
+        tree = array_files.read(folder, target, partial=partial)
+        state = canonical.assemble({"optimizer": {}, **tree}, abstract_state)
+        old = checkpoint_meta.has_crc32(meta)
+        found = digests.compute_crc32(state) if old else digests.compute(state)
+        saved = meta["digests"]
+        if not old and not partial and found.keys() != saved.keys():
+            raise checkpoint_meta.BrokenError("the digests are those of other arrays")
+        for place, digest in found.items():
+            # Earlier versions had no digests of leaves of several processes.
+            if (place in saved or not old) and saved.get(place) != digest:
                 raise checkpoint_meta.BrokenError(
                     f"the digest of {place} differs from the saved one"
                 )
-        return tree
+        return state
 
     def _set_aside(self, step: int, error: checkpoint_meta.BrokenError) -> None:
         path = self.directory / str(step)
@@ -393,8 +338,3 @@ class Checkpoints:
         if self._manager is not None:
             self.wait()
             self._manager.close()
-
-
-def _to_host(leaf: jax.Array) -> np.ndarray | jax.Array:
-    """Copies a leaf to the host, since the next step overwrites the donated buffer."""
-    return np.array(leaf, copy=True) if leaf.is_fully_addressable else leaf

@@ -5,15 +5,19 @@ import gc
 import json
 import logging
 import shutil
+import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from clinometer.train import errors
 from clinometer.train import state as state_lib
+from clinometer.train.run import canonical
 from clinometer.train.run import checkpoints
+from clinometer.train.run import digests
 
 _IDENTITY = {"seed": 0, "model.name": "transformer-pico", "optimizer.b1": 0.9}
 
@@ -96,16 +100,16 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path, damage, caplog, monkeypatch
         (newest / "meta" / "metadata").write_text('{"identity": {"se')
     manager = _open(tmp_path / "c")
     if damage == "flipped":  # A bit that the file format itself does not protect.
-        read_meta = manager._read_meta
+        compute = digests.compute
 
-        def flipped(step):
-            meta = read_meta(step)
-            if step == 2:
-                place = next(iter(meta["digests"]))
-                meta["digests"][place] ^= 1
-            return meta
+        def flipped(state):
+            found = compute(state)
+            if int(state.step) == 2:
+                place = next(iter(found))
+                found[place] = f"{int(found[place], 16) ^ 1:016x}"
+            return found
 
-        monkeypatch.setattr(manager, "_read_meta", flipped)
+        monkeypatch.setattr(digests, "compute", flipped)
     with caplog.at_level(logging.WARNING):
         state, _ = manager.restore(_ABSTRACT, _IDENTITY)
     manager.close()
@@ -146,32 +150,53 @@ def test_a_full_disk_leaves_the_earlier_ones(tmp_path, monkeypatch):
     manager.close()
 
 
-def test_space_is_checked_beforehand(tmp_path):
-    checkpoints.check_space(tmp_path / "not" / "yet", 1)
-    with pytest.raises(errors.RunError, match=r"need 1,000,000,000,000 MB more"):
-        checkpoints.check_space(tmp_path, 10**18)
-    assert checkpoints.num_bytes(_ABSTRACT) == 4 + 4 * 12 + 4 + 4 * 3
-
-
 def _meta(checkpoint):
     return checkpoint / "meta/metadata"
 
 
-def _make_older(checkpoint):
-    """Converts a checkpoint to the format from before metadata had a digest."""
-    meta = json.loads(_meta(checkpoint).read_text())
-    del meta["digest"]
-    metrics = meta.pop("metrics")
-    _meta(checkpoint).write_text(json.dumps(meta))
-    if metrics is not None:
-        (checkpoint / "metrics").mkdir()
-        (checkpoint / "metrics/metrics").write_text(json.dumps(metrics))
+def _write_earlier(folder, step, *, loss=None, saved=None, guarded=True):
+    """Writes a checkpoint as earlier versions did: by Orbax alone, with CRC-32.
+
+    Args:
+        folder: folder of the checkpoints.
+        step: step of the checkpoint.
+        loss: validation loss, or None.
+        saved: the state in the file, if it is not that of the digests.
+        guarded: whether the metadata has a digest of its own, which the earliest
+            versions did not write.
+    """
+
+    def canonical_of(state):
+        return jax.tree.map(np.array, canonical.to_canonical(state))
+
+    expected = canonical_of(_state(step))
+    metrics = None if loss is None else {"validation/loss": loss}
+    meta = {
+        "format_version": 1,
+        "identity": _IDENTITY,
+        "progress": {"x": 0.1 * step},
+        "digests": {
+            jax.tree_util.keystr(path): zlib.crc32(leaf.tobytes())
+            for path, leaf in jax.tree_util.tree_flatten_with_path(expected)[0]
+        },
+    }
+    arrays = canonical_of(saved) if saved is not None else expected
+    items = {"state": ocp.args.StandardSave(arrays)}
+    if guarded:
+        meta["metrics"] = metrics
+        meta["digest"] = zlib.crc32(json.dumps(meta, sort_keys=True).encode())
+    items["meta"] = ocp.args.JsonSave(meta)
+    with ocp.CheckpointManager(folder.resolve(), item_names=tuple(items)) as manager:
+        manager.save(step, args=ocp.args.Composite(**items))
+    if metrics is not None and not guarded:
+        (folder / str(step) / "metrics").mkdir()
+        (folder / str(step) / "metrics/metrics").write_text(json.dumps(metrics))
 
 
-def test_older_checkpoints_are_restored_and_compared(tmp_path):
-    _fill(tmp_path / "c", [5.0, 1.0, 4.0, 3.0], keep_last=1, keep_best=1)
-    for step in (2, 4):
-        _make_older(tmp_path / "c" / str(step))
+@pytest.mark.parametrize("guarded", [True, False])
+def test_older_checkpoints_are_restored_and_compared(tmp_path, guarded):
+    _write_earlier(tmp_path / "c", 2, loss=1.0, guarded=False)
+    _write_earlier(tmp_path / "c", 4, loss=3.0, guarded=guarded)
     manager = _open(tmp_path / "c", keep_last=1, keep_best=1)
     state, progress = manager.restore(_ABSTRACT, _IDENTITY)
     assert (int(state.step), progress) == (4, {"x": 0.1 * 4})
@@ -179,6 +204,17 @@ def test_older_checkpoints_are_restored_and_compared(tmp_path):
     manager.save(5, _state(5), identity=_IDENTITY, progress={}, metrics=metrics)
     manager.close()
     assert manager.steps == [2, 5]
+
+
+def test_the_crc32_of_older_checkpoints_is_compared(tmp_path, caplog):
+    params = {"token_embedding": {"table": jnp.full((4, 3), 2.0).at[3, 2].set(2.5)}}
+    _write_earlier(tmp_path / "c", 1)
+    _write_earlier(tmp_path / "c", 2, saved=_state(2)._replace(params=params))
+    manager = _open(tmp_path / "c")
+    state, _ = manager.restore(_ABSTRACT, _IDENTITY)
+    manager.close()
+    assert int(state.step) == 1
+    assert "the digest of ['params']['token_embedding']['table'] differs" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -189,7 +225,7 @@ def test_older_checkpoints_are_restored_and_compared(tmp_path):
         ('"seed": 0', '"seed": 1'),
         ('"digest": ', '"digests2": '),
         ('"metrics"', '"metrocs"'),
-        ('"format_version": 1', '"format_version": 9'),
+        ('"format_version": 2', '"format_version": 9'),
     ],
 )
 def test_one_wrong_byte_beside_the_state_is_seen(tmp_path, caplog, old, new):
@@ -206,18 +242,18 @@ def test_one_wrong_byte_beside_the_state_is_seen(tmp_path, caplog, old, new):
 
 def test_a_later_format_is_refused_not_set_aside(tmp_path):
     _fill(tmp_path / "c", [None])
-    meta = {**json.loads(_meta(tmp_path / "c/1").read_text()), "format_version": 2}
+    meta = {**json.loads(_meta(tmp_path / "c/1").read_text()), "format_version": 3}
     del meta["digest"]
     _meta(tmp_path / "c/1").write_text(json.dumps({**meta, "more": 0}))
-    with pytest.raises(errors.RunError, match="format_version is 2; this version"):
+    with pytest.raises(errors.RunError, match="format_version is 3; this version"):
         _open(tmp_path / "c")
     assert (tmp_path / "c/1").is_dir()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "7", '{"validation/loss": '])
 def test_an_older_record_of_metrics_that_is_broken(tmp_path, caplog, text):
-    _fill(tmp_path / "c", [5.0, 4.0])
-    _make_older(tmp_path / "c/2")
+    for step in (1, 2):
+        _write_earlier(tmp_path / "c", step, loss=4.0, guarded=False)
     (tmp_path / "c/2/metrics/metrics").write_text(text)
     manager = _open(tmp_path / "c")
     state, _ = manager.restore(_ABSTRACT, _IDENTITY)
@@ -272,7 +308,7 @@ def test_an_error_of_ours_keeps_its_traceback(tmp_path, monkeypatch):
     def mistaken(*unused, **also_unused):
         raise AssertionError("a mistake")
 
-    monkeypatch.setattr(checkpoints.ocp.StandardCheckpointer, "restore", mistaken)
+    monkeypatch.setattr(checkpoints.ocp.PyTreeCheckpointHandler, "restore", mistaken)
     with pytest.raises(AssertionError, match="a mistake"):
         manager.restore(_ABSTRACT, _IDENTITY)
     manager.close()
