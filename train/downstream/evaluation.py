@@ -147,7 +147,7 @@ def evaluate(
     for step in sorted(set(steps.values())):
         chosen = [name for name in scorer.names if steps[name] == step]
         with mesh_lib.shard_over(placed.mesh):
-            params = reader.read(step, placed.state).params
+            params = reader.read(step, placed.state._replace(optimizer={})).params
             result = scorer(params, say, chosen)
         place = directory.evaluation_path(request.options.decoding, step)
         try:
