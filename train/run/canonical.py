@@ -149,18 +149,21 @@ def assemble(
     """
 
     def build(leaf: Any, parts: Any) -> jax.Array:
-        arrays = parts if isinstance(parts, list) else [parts]
-        made = _join(leaf.sharding, isinstance(parts, list))(*arrays)
-        for array in arrays:
+        made = _join(parts, leaf.sharding)
+        for array in jax.tree.leaves(parts):
             array.delete()
-        return made
+        # The same sharding in other words, without a copy.
+        return made if leaf.sharding is None else jax.device_put(made, leaf.sharding)
 
     return jax.tree.map(build, like, from_canonical(tree, like, join=list))
 
 
-@functools.cache
-def _join(sharding: Any, stacked: bool) -> Callable[..., jax.Array]:
-    def join(*arrays: jax.Array) -> jax.Array:
-        return jnp.stack(arrays) if stacked else jnp.copy(arrays[0])
-
-    return jax.jit(join, out_shardings=sharding)
+@functools.partial(jax.jit, static_argnums=1)
+def _join(
+    parts: jax.Array | list[jax.Array], sharding: jax.sharding.Sharding | None
+) -> jax.Array:
+    """Copies an array, or stacks those of all layers."""
+    made = jnp.stack(parts) if isinstance(parts, list) else jnp.copy(parts)
+    if isinstance(sharding, jax.sharding.NamedSharding):
+        made = jax.lax.with_sharding_constraint(made, sharding)
+    return made
