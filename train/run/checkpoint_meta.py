@@ -7,16 +7,17 @@ state: those of `digests.compute`, or with `format_version` 1 the CRC-32.
 
 from collections.abc import Mapping
 import json
-import pathlib
 from typing import Any
 import zlib
 
 import orbax.checkpoint as ocp
 
+from clinometer.data import paths
 from clinometer.train import errors
 from clinometer.train.run import json_file
 
 ITEM = "meta"
+FILE = f"{ITEM}/metadata"  # Orbax's name for the file that JsonSave writes.
 ABSENT = "(absent)"  # Value of a field that an identity lacks.
 NUMERICS = "numerics."  # Prefix of the identity fields that are JAX settings.
 # Orbax and tensorstore raise one of these for a broken file, or a plain Exception with
@@ -71,24 +72,28 @@ def make(
     return {**meta, "digest": _digest(meta)}
 
 
-def _read_object(checkpoint: pathlib.Path, name: str) -> dict[str, Any]:
+def _read_object(checkpoint: paths.AnyPath, name: str) -> dict[str, Any]:
     """Reads a JSON object from a file of a checkpoint.
 
     Raises:
         BrokenError: the file is missing or does not hold a JSON object.
-        RunError: there is no permission to read the file.
+        RunError: there is no permission to read the file, or the object store cannot
+            be read.
     """
     try:
         return json_file.read_object(checkpoint / name)
-    except PermissionError as error:
-        raise errors.RunError(f"cannot read {checkpoint / name}: {error}") from error
     except OSError as error:
+        lost = paths.is_remote(checkpoint) and not isinstance(error, FileNotFoundError)
+        if lost or isinstance(error, PermissionError):
+            raise errors.RunError(
+                f"cannot read {checkpoint / name}: {error}"
+            ) from error
         raise BrokenError(f"{name}: {error.strerror}") from error
     except ValueError as error:
         raise BrokenError(f"{name}: {error}") from error
 
 
-def read(checkpoint: pathlib.Path) -> dict[str, Any]:
+def read(checkpoint: paths.AnyPath) -> dict[str, Any]:
     """Reads the metadata of a checkpoint.
 
     Args:
@@ -99,7 +104,7 @@ def read(checkpoint: pathlib.Path) -> dict[str, Any]:
         RunError: there is no permission to read it, or a later version of the code
             wrote it.
     """
-    name = f"{ITEM}/metadata"  # Orbax's name for the file that JsonSave writes.
+    name = FILE
     meta = _read_object(checkpoint, name)
     guarded = "digest" in meta
     if guarded and meta["digest"] != _digest(meta):
@@ -126,7 +131,7 @@ def has_crc32(meta: Mapping[str, Any]) -> bool:
     return "digest" not in meta or meta["format_version"] == _CRC32_VERSION
 
 
-def measured(checkpoint: pathlib.Path) -> dict[str, Any] | None:
+def measured(checkpoint: paths.AnyPath) -> dict[str, Any] | None:
     """Returns the metrics of the evaluation at a checkpoint, or None without one.
 
     Args:
@@ -140,10 +145,10 @@ def measured(checkpoint: pathlib.Path) -> dict[str, Any] | None:
     if "metrics" in meta:
         return meta["metrics"]
     name = "metrics/metrics"  # Older checkpoints store them in a separate file.
-    return _read_object(checkpoint, name) if (checkpoint / name).exists() else None
+    return _read_object(checkpoint, name) if paths.exists(checkpoint / name) else None
 
 
-def check(checkpoint: pathlib.Path) -> None:
+def check(checkpoint: paths.AnyPath) -> None:
     """Checks that this module and Orbax can list a checkpoint.
 
     Args:
@@ -155,8 +160,10 @@ def check(checkpoint: pathlib.Path) -> None:
     """
     measured(checkpoint)
     name = "_CHECKPOINT_METADATA"
-    if (checkpoint / name).exists():  # Optional for Orbax, but not if it is corrupt.
+    if paths.exists(checkpoint / name):  # Optional for Orbax, but not if it is corrupt.
         _read_object(checkpoint, name)
+    if paths.is_remote(checkpoint):  # Which Orbax does not list.
+        return
     layout = ocp.path.step.standard_name_format()
     try:
         step = layout.find_step(str(checkpoint.parent), int(checkpoint.name))

@@ -1,12 +1,12 @@
-"""Saves and restores checkpoints with Orbax.
+"""Saves and restores the checkpoints of a run, on a disk or in an object store.
 
 A checkpoint holds the state in canonical form (see `canonical`) and JSON metadata (see
-`checkpoint_meta`). Orbax saves asynchronously under a temporary name and then renames,
-so that a crash does not affect earlier checkpoints.
+`checkpoint_meta`). It is written in the background, by `disk_writer` or `store_writer`,
+and appears when it is complete, so that a crash does not affect earlier checkpoints.
 
-In a run of several processes, all of them open the folder, which they share, and call
-the same methods in the same order. Each writes and reads its part of the state. Process
-0 alone writes the metadata and decides which checkpoints are intact.
+In a run of several processes, all of them open the folder and call the same methods in
+the same order. Each writes and reads its part of the state. Process 0 alone writes the
+metadata and decides which checkpoints are intact.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,12 @@ import errno
 import functools
 import logging
 import os
-import pathlib
-import shutil
+import tempfile
 from typing import Any
 
-import orbax.checkpoint as ocp
-from orbax.checkpoint import args as orbax_args
 from orbax.checkpoint import checkpoint_managers
 
+from clinometer.data import paths
 from clinometer.train import errors
 from clinometer.train import state as state_lib
 from clinometer.train.host import library_noise
@@ -30,22 +28,12 @@ from clinometer.train.run import canonical
 from clinometer.train.run import checkpoint_meta
 from clinometer.train.run import consensus
 from clinometer.train.run import digests
+from clinometer.train.run import disk_writer
 from clinometer.train.run import host_copy
 from clinometer.train.run import preservation
+from clinometer.train.run import store_writer
 
 VALIDATION_LOSS = {"validation/loss": "min"}
-_STATE = "state"
-
-
-class _Manager(ocp.CheckpointManager):
-    """Orbax's manager, with the metrics read from our metadata."""
-
-    def metrics(self, step: int) -> dict[str, Any] | None:
-        """Returns the metrics of a checkpoint, by which Orbax selects the best."""
-        try:
-            return checkpoint_meta.measured(pathlib.Path(self.directory) / str(step))
-        except checkpoint_meta.BrokenError:  # Damaged after the folder was opened.
-            return None
 
 
 class Checkpoints:
@@ -64,7 +52,8 @@ class Checkpoints:
         """Opens the folder and renames checkpoints with corrupt metadata.
 
         Args:
-            directory: the folder; created if missing, unless `read_only`.
+            directory: the folder, created if missing, unless `read_only`; or a path in
+                an object store, such as `gs://bucket/run/checkpoints`.
             keep_last: number of newest checkpoints to keep.
             keep_best: number of best checkpoints to keep for each metric.
             best_by: the metrics, and whether the "min" or the "max" is best.
@@ -74,22 +63,19 @@ class Checkpoints:
         Raises:
             RunError: the folder cannot be read.
         """
-        self.directory = pathlib.Path(directory).resolve()
-        self._manager: ocp.CheckpointManager | None = None
+        self.directory = paths.resolved(directory)
+        self._writer: disk_writer.DiskWriter | store_writer.StoreWriter | None = None
         self._in_flight: int | None = None
         policies: list[Any] = [checkpoint_managers.LatestN(keep_last)]
         for name, mode in best_by.items():
             policies.append(preservation.Best(name, mode, keep_best))
         if keep_every_steps:
             policies.append(checkpoint_managers.EveryNStepsClosest(keep_every_steps))
-        policy = checkpoint_managers.AnyPreservationPolicy(policies)
-        self._options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy, cleanup_tmp_directories=True, create=True
-        )
+        self._policy = checkpoint_managers.AnyPreservationPolicy(policies)
         if read_only:
             return
         consensus.from_first(self._set_broken_aside)
-        self._manager = self._open()
+        self._writer = self._open()
 
     def _set_broken_aside(self) -> None:
         for step in self.steps:
@@ -98,21 +84,18 @@ class Checkpoints:
             except checkpoint_meta.BrokenError as error:
                 self._set_aside(step, error)
 
-    def _open(self) -> ocp.CheckpointManager:
-        return _Manager(
-            self.directory,
-            options=self._options,
-            item_handlers={
-                _STATE: array_files.handler(),
-                checkpoint_meta.ITEM: ocp.JsonCheckpointHandler(),
-            },
-        )
+    def _open(self) -> disk_writer.DiskWriter | store_writer.StoreWriter:
+        if paths.is_remote(self.directory):
+            return store_writer.StoreWriter(self.directory, self._policy)
+        return disk_writer.DiskWriter(self.directory, self._policy)
 
     @property
     def steps(self) -> list[int]:
         """Steps of the checkpoints, ascending; RunError if the folder is unreadable."""
         try:
-            names = [path.name for path in self.directory.iterdir()]
+            if paths.is_remote(self.directory):
+                return store_writer.complete_steps(self.directory)
+            names = paths.names(self.directory)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -144,7 +127,7 @@ class Checkpoints:
         Raises:
             RunError: this checkpoint or the previous one could not be written.
         """
-        if step in self._manager.all_steps():
+        if step in self._writer.steps():
             return
         self.wait()
         meta = checkpoint_meta.make(
@@ -157,16 +140,7 @@ class Checkpoints:
         self._in_flight = step
         try:
             with library_noise.muted():
-                self._manager.save(
-                    step,
-                    args=orbax_args.Composite(
-                        **{
-                            _STATE: orbax_args.PyTreeSave(arrays),
-                            checkpoint_meta.ITEM: orbax_args.JsonSave(meta),
-                        }
-                    ),
-                    metrics=meta["metrics"],
-                )
+                self._writer.start(step, arrays, meta)
         except (OSError, ValueError, RuntimeError) as error:
             raise self._failure(error) from error
 
@@ -174,7 +148,7 @@ class Checkpoints:
         """Waits for the save in flight; raises RunError if it failed."""
         try:
             with library_noise.muted():
-                self._manager.wait_until_finished()
+                self._writer.wait()
         except (OSError, ValueError, RuntimeError) as error:
             raise self._failure(error) from error
         self._in_flight = None
@@ -182,7 +156,10 @@ class Checkpoints:
     def _failure(self, error: Exception) -> errors.RunError:
         text = str(error)
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text
-        reason = f"no space left on the disk of {self.directory}" if full else text
+        disk = self.directory
+        if paths.is_remote(disk):
+            disk = f"{tempfile.gettempdir()}, where it is written first"
+        reason = f"no space left on the disk of {disk}" if full else text
         return errors.RunError(
             f"the checkpoint of step {self._in_flight} could not be written: {reason}. "
             f"Intact checkpoints: steps {self.steps or 'none'}; run the same command "
@@ -223,7 +200,7 @@ class Checkpoints:
         Raises:
             RunError: the checkpoint belongs to another run; names what differs.
         """
-        if self._manager is not None:
+        if self._writer is not None:
             self.wait()
         for step in reversed(consensus.from_first(lambda: self.steps)):
             try:
@@ -237,8 +214,8 @@ class Checkpoints:
                 set_aside = functools.partial(self._set_aside, step, error)
                 consensus.from_first(set_aside)
                 with library_noise.muted():
-                    self._manager.close()
-                self._manager = self._open()
+                    self._writer.close()
+                self._writer = self._open()
                 continue
             return state, meta["progress"]
         return None
@@ -304,7 +281,7 @@ class Checkpoints:
         partial = not abstract_state.optimizer
         if partial:
             del target["optimizer"]
-        folder = self.directory / str(step) / _STATE
+        folder = self.directory / str(step) / array_files.ITEM
         tree = array_files.read(folder, target, partial=partial)
         state = canonical.assemble({"optimizer": {}, **tree}, abstract_state)
         old = checkpoint_meta.has_crc32(meta)
@@ -323,9 +300,8 @@ class Checkpoints:
     def _set_aside(self, step: int, error: checkpoint_meta.BrokenError) -> None:
         path = self.directory / str(step)
         aside = self.directory / f"{step}.corrupt"
-        if aside.exists():
-            shutil.rmtree(aside)
-        os.replace(path, aside)
+        paths.remove_tree(aside)
+        paths.move(path, aside)
         logging.warning(
             "checkpoint %s is corrupt (%s); renamed to %s, trying the previous one",
             path,
@@ -335,6 +311,6 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for the save in flight and closes the folder."""
-        if self._manager is not None:
+        if self._writer is not None:
             self.wait()
-            self._manager.close()
+            self._writer.close()

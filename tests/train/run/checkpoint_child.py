@@ -9,6 +9,7 @@ JSON. The values of a state follow from its step.
 
 import ctypes
 import json
+import os
 import pathlib
 import sys
 from typing import Any
@@ -21,11 +22,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
+from clinometer.data import paths
+from clinometer.tests import object_store
 from clinometer.tests.train import processes
+from clinometer.train import errors
 from clinometer.train import state as state_lib
 from clinometer.train.run import canonical
 from clinometer.train.run import checkpoints
 from clinometer.train.run import digests
+from clinometer.train.run import disk_writer
 from clinometer.train.run import host_copy
 
 IDENTITY = {"seed": 0}
@@ -144,7 +149,7 @@ def shares(state: state_lib.TrainState) -> list[float]:
     return [held[device] / total for device in sorted(held)]
 
 
-def save(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
+def save(folder: paths.AnyPath, sizes: str) -> dict[str, Any]:
     """Saves step 1 on a mesh, and step 2, while steps overwrite the state."""
     manager = checkpoints.Checkpoints(folder, keep_last=2)
     for step in (1, 2):
@@ -164,7 +169,7 @@ def save(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
     return {"steps": manager.steps, "copied": copied / whole}
 
 
-def restore(folder: pathlib.Path, *meshes: str) -> dict[str, Any]:
+def restore(folder: paths.AnyPath, *meshes: str) -> dict[str, Any]:
     """Restores the newest step on each mesh, and continues with it."""
     result = {}
     for sizes in meshes:
@@ -192,7 +197,7 @@ def restore(folder: pathlib.Path, *meshes: str) -> dict[str, Any]:
     return result
 
 
-def restore_loop(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
+def restore_loop(folder: paths.AnyPath, sizes: str) -> dict[str, Any]:
     """Restores the state of a model that does not scan its layers."""
     stacked = values(2)
     layers = canonical.to_canonical(stacked)
@@ -223,7 +228,7 @@ def restore_loop(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
     }
 
 
-def memory(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
+def memory(folder: paths.AnyPath, sizes: str) -> dict[str, Any]:
     """Measures the peak of the memory of a save, in parts of this process's state."""
     state = placed(values(0, width=2**17, stacks=8), sizes, stacks=8)
     manager = checkpoints.Checkpoints(folder, keep_last=1)
@@ -267,7 +272,7 @@ def _bytes_read() -> int:
     return sum(metric["values"][0]["value"] for metric in found)
 
 
-def newest(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
+def newest(folder: paths.AnyPath, sizes: str) -> dict[str, Any]:
     """Restores the newest intact step, and saves the next."""
     manager = checkpoints.Checkpoints(folder, keep_last=2)
     state, _ = manager.restore(abstract(placed(values(0), sizes)), IDENTITY)
@@ -278,7 +283,7 @@ def newest(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
     return {**result, "steps": manager.steps}
 
 
-def newest_but_one(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
+def newest_but_one(folder: paths.AnyPath, sizes: str) -> dict[str, Any]:
     """Does as `newest`, while the last process alone cannot read step 2."""
     restore = ocp.PyTreeCheckpointHandler.restore
 
@@ -292,18 +297,29 @@ def newest_but_one(folder: pathlib.Path, sizes: str) -> dict[str, Any]:
         return newest(folder, sizes)
 
 
-COMMANDS = {
-    f.__name__: f for f in (save, restore, restore_loop, newest, newest_but_one, memory)
-}
+def apart(folder: paths.AnyPath, sizes: str) -> str:
+    """Opens a folder that no other process sees."""
+    del sizes
+    with mock.patch.object(disk_writer, "_SHOWN_WITHIN_SECONDS", 1.0):
+        try:
+            checkpoints.Checkpoints(folder / str(jax.process_index()))
+        except errors.RunError as error:
+            return str(error)
+    return ""
+
+
+_COMMANDS = (save, restore, restore_loop, newest, newest_but_one, apart, memory)
 
 
 def main() -> None:
     """Runs the commands and prints their results."""
     processes.connect()
-    results = []
+    if object_store.FOLDER in os.environ:
+        object_store.register(os.environ[object_store.FOLDER])
+    results, commands = [], {f.__name__: f for f in _COMMANDS}
     for command in " ".join(sys.argv[1:]).split(" + "):
         name, folder, *meshes = command.split()
-        results.append(COMMANDS[name](pathlib.Path(folder), *meshes))
+        results.append(commands[name](paths.parse(folder), *meshes))
     print(json.dumps(results), flush=True)
 
 

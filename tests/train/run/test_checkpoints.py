@@ -18,6 +18,7 @@ from clinometer.train import state as state_lib
 from clinometer.train.run import canonical
 from clinometer.train.run import checkpoints
 from clinometer.train.run import digests
+from clinometer.train.run import disk_writer
 
 _IDENTITY = {"seed": 0, "model.name": "transformer-pico", "optimizer.b1": 0.9}
 
@@ -140,7 +141,7 @@ def test_a_full_disk_leaves_the_earlier_ones(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(manager._manager, "save", full)
+        patch.setattr(disk_writer.DiskWriter, "start", full)
         with pytest.raises(
             errors.RunError, match=r"step 2 .*no space left.*steps \[1\]"
         ):
@@ -308,7 +309,7 @@ def test_an_error_of_ours_keeps_its_traceback(tmp_path, monkeypatch):
     def mistaken(*unused, **also_unused):
         raise AssertionError("a mistake")
 
-    monkeypatch.setattr(checkpoints.ocp.PyTreeCheckpointHandler, "restore", mistaken)
+    monkeypatch.setattr(ocp.PyTreeCheckpointHandler, "restore", mistaken)
     with pytest.raises(AssertionError, match="a mistake"):
         manager.restore(_ABSTRACT, _IDENTITY)
     manager.close()

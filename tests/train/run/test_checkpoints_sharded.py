@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from clinometer.data import paths
 from clinometer.tests.train import processes
 
 _MODULE = "clinometer.tests.train.run.checkpoint_child"
@@ -97,6 +98,37 @@ def test_two_processes_and_one(tmp_path):
         assert result[1:] == [{"step": 1, "wrong": [], "steps": [1, 2]}] * 4
     for folder in damaged:
         assert (folder / "2.corrupt").is_dir()
+
+
+@pytest.mark.slow
+def test_two_processes_and_an_object_store(tmp_path, objects):
+    url = "s3://bucket/run/checkpoints"
+    for saved, restored in _run(
+        tmp_path / "logs-1",
+        f"save {url} 1,2,1 + restore {url} 1,1,2",
+        num_processes=2,
+    ):
+        assert saved["steps"] == [1, 2]
+        _check_restored(restored["1,1,2"], 0.6)
+    # The files are whole: on a disk, they are a checkpoint as well.
+    local = tmp_path / "local"
+    names = paths.files_below(url)
+    assert any(name.startswith("2/state/ocdbt.process_1/d/") for name in names)
+    for name in names:
+        (local / name).parent.mkdir(parents=True, exist_ok=True)
+        paths.download(f"{url}/{name}", local / name)
+    ((remote, copied),) = _run(
+        tmp_path / "logs-2", f"restore {url} 1,1,1 + restore {local} 1,1,1"
+    )
+    for result in (remote, copied):
+        _check_restored(result["1,1,1"], 1.1)
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_not_shared(tmp_path):
+    for (said,) in _run(tmp_path / "logs", f"apart {tmp_path} 1,1,1", num_processes=2):
+        assert said.startswith("process 1 does not see the files of process 0 in ")
+        assert "a file system that they share or in an object store" in said
 
 
 @pytest.mark.slow
