@@ -7,6 +7,7 @@ import jax
 
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
+from clinometer.train.hosts import stop
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Programs:
 
     Attributes:
         initialise: () -> the training state at step 0; compiled when it is called.
-        train_step: (state, batch) -> (state, metrics); takes over the state's memory.
+        train_step: (state, batch) -> (state, (metrics, stop)), with `stop.with_flag`;
+            takes over the state's memory.
         eval_step: (params, batch) -> losses of the rows.
     """
 
@@ -53,16 +55,16 @@ def lower_train_step(job: job_lib.Job) -> jax.stages.Lowered:
     Args:
         job: the run.
     """
-    config = job.config
-    return job.placement.lower_train_step(
-        state_lib.make_train_step(
-            job.model,
-            job.optimizer,
-            job.schedule,
-            seed=config.seed,
-            z_loss=config.z_loss,
-            num_microbatches=config.num_microbatches,
-            health_every_steps=config.log.health_every_steps,
-        ),
-        job.placement.abstract_batch(job.model, job.source.shape),
+    config, placement = job.config, job.placement
+    step = state_lib.make_train_step(
+        job.model,
+        job.optimizer,
+        job.schedule,
+        seed=config.seed,
+        z_loss=config.z_loss,
+        num_microbatches=config.num_microbatches,
+        health_every_steps=config.log.health_every_steps,
     )
+    batch = placement.abstract_batch(job.model, job.source.shape)
+    flag = stop.abstract_flag(placement.mesh)
+    return placement.lower_train_step(stop.with_flag(step), batch | flag)

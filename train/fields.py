@@ -20,6 +20,7 @@ from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import errors
+from clinometer.train import exit_codes
 from clinometer.train import initial
 from clinometer.train import optimizer
 from clinometer.train import schedules
@@ -211,6 +212,17 @@ _COMMON = {
         optional=True,
     ),
     "profile.num_steps": Field("Number of steps to profile.", _AT_LEAST_ONE),
+    "hosts.watchdog_seconds": Field(
+        "Seconds after which a train step counts as stuck, unless 20 times the median "
+        "of the last steps is longer. The process then prints the stacks of its "
+        f"threads and exits with code {exit_codes.LOST}.",
+        _POSITIVE,
+    ),
+    "hosts.watchdog_other_seconds": Field(
+        "The same for everything else, such as compilation, the first step, an "
+        "evaluation or a checkpoint.",
+        _POSITIVE,
+    ),
     "study.role": Field(
         "What the run is for in a study; set, like all of study.*, by `clinometer "
         "study` and only recorded. None outside of studies.",

@@ -185,6 +185,25 @@ def place(
     )
 
 
+def agreed_fields(job: Job, workdir: paths.PathLike) -> dict[str, Any]:
+    """Returns what must be the same in all processes of a run.
+
+    The data are compared by their content, so that their paths may differ.
+
+    Args:
+        job: the run.
+        workdir: the run directory.
+    """
+    flat = config_lib.flatten(config_lib.to_dict(job.config))
+    places = {f"data.{place}" for place in _PLACES}
+    return {
+        **{f"config.{k}": v for k, v in flat.items() if k not in places},
+        **job.identity,
+        **{f"versions.{k}": v for k, v in environment.versions().items()},
+        "--workdir": str(paths.resolved(workdir)),
+    }
+
+
 def check_workdir(job: Job, workdir: paths.PathLike) -> None:
     """Checks that a run can be started or resumed in a folder; writes nothing.
 

@@ -18,33 +18,41 @@ from clinometer.train import initial as initial_lib
 from clinometer.train import job as job_lib
 from clinometer.train import validation as evaluate
 from clinometer.train.host import bookkeeping
-from clinometer.train.host import display
+from clinometer.train.host import bystander
 from clinometer.train.host import pauses
-from clinometer.train.host import preemption
 from clinometer.train.host import profiling
 from clinometer.train.host import speed
+from clinometer.train.hosts import running
+from clinometer.train.hosts import session as session_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import disk_space
 from clinometer.train.sharding import mesh as mesh_lib
 
 
-def train(job: job_lib.Job, workdir: paths.PathLike) -> str:
-    """Trains a run to its last step, or until SIGTERM or Ctrl-C.
+def train(
+    job: job_lib.Job,
+    workdir: paths.PathLike,
+    session: session_lib.Session | None = None,
+) -> str:
+    """Trains a run to its last step, or until it is requested to stop.
 
-    Resumes from the newest intact checkpoint in `workdir`, if there is one.
+    SIGTERM, Ctrl-C and a file `stop` in the run directory request it. Resumes from the
+    newest intact checkpoint in `workdir`, if there is one.
 
     Args:
         job: from `job.prepare`, checked against `workdir` by `job.check_workdir`.
         workdir: the run directory; created if missing.
+        session: the processes that train the run together; None for this one alone.
 
     Returns:
-        "finished", or "stopped" after a signal.
+        "finished", or "stopped" after a request.
 
     Raises:
         RunHeldError: another process is training this run; nothing was changed.
         RunError: the loss or the gradient is NaN or infinite, the disk is full, a file
             cannot be written, or a checkpoint belongs to another run.
     """
+    session = session or session_lib.alone()
     compilation_cache.enable(job.config.compilation_cache)
     pause_watch = pauses.PauseWatch()
     stopwatch = speed.Stopwatch(pause_watch=pause_watch)
@@ -53,19 +61,23 @@ def train(job: job_lib.Job, workdir: paths.PathLike) -> str:
     try:
         with stopwatch.charge("compile"):
             _check_space(job, directory.checkpoints_path)
-            paths.make_folder(workdir)
+        mesh = job.placement.mesh
         with (
-            directory.lease(),
-            preemption.StopRequest() as stop,
+            running.entered(session, directory, job.config, mesh) as hosts,
             contextlib.ExitStack() as stack,
         ):
             pause_watch.start()
             stack.callback(pause_watch.stop)
-            run = bookkeeping.Bookkeeping(job, directory, stopwatch)
+            if session.is_first:
+                run = bookkeeping.Bookkeeping(job, directory, stopwatch, hosts.lease)
+            else:
+                run = bystander.Bystander(job, stopwatch)
             try:
-                return _train(job, directory, run, stop, stack)
+                return _train(job, directory, run, hosts, stack)
             except BaseException as error:
-                with contextlib.suppress(OSError):  # The disk may be full.
+                hosts.await_news(error)
+                # The disk may be full, or another process may train the run.
+                with contextlib.suppress(OSError, errors.RunHeldError):
                     run.write_record("failed", f"{type(error).__name__}: {error}")
                 raise
     except OSError as error:
@@ -82,8 +94,8 @@ def train(job: job_lib.Job, workdir: paths.PathLike) -> str:
 def _train(
     job: job_lib.Job,
     directory: run_directory.RunDirectory,
-    run: bookkeeping.Bookkeeping,
-    stop: preemption.StopRequest,
+    run: bystander.Bystander,
+    hosts: running.Running,
     stack: contextlib.ExitStack,
 ) -> str:
     config, stopwatch = job.config, run.stopwatch
@@ -131,52 +143,51 @@ def _train(
         stack.callback(run.close)
         batches = job.source.batches.iterate(start_step, job.placement.local_rows)
         stack.callback(batches.close)
-        if config.log.tensorboard:
-            tensorboard = display.TensorBoard(directory.tensorboard_path, start_step)
-            stack.callback(tensorboard.close)
-            run.history.tensorboard = tensorboard
         jax.block_until_ready(state)
-    run.throughput.calibrate(state)
 
     ################################### The loop ##################################
 
-    run.throughput.meter.step_done(start_step)
+    run.began(start_step, state)
     step, pending = start_step, None
-    profile = profiling.Profile(directory.profile_path)
-    while step < config.train_steps and not stop.is_set:
+    writes = hosts.group.index == 0
+    profile = profiling.Profile(directory.profile_path, writes=writes)
+    while step < config.train_steps and not hosts.stop.agreed:
         if step == config.profile.start_step:
             profile.start()
 
         with stopwatch.charge("input_wait"):
             batch = next(batches)
-        with stopwatch.charge("step"), jax.transfer_guard("disallow"):
-            state, metrics = programs.train_step(state, job.placement.put(batch))
+        with stopwatch.charge("step"):
+            batch = job.placement.put(batch) | hosts.stop.flag
+            with jax.transfer_guard("disallow"):
+                state, outputs = programs.train_step(state, batch)
             step += 1
             # Fetch the previous step's metrics while this step runs on the device.
-            done, pending = pending, (step, metrics)
-            values = jax.device_get(done[1]) if done else None
+            done, pending = pending, (step, outputs)
+            values = hosts.fetched(done[1]) if done else None
         if done:
             run.step_done(done[0], values, checkpoints)
 
         is_last = step == config.train_steps
         evaluates = is_last or step % config.eval.every_steps == 0
-        saves = is_last or stop.is_set or step % config.checkpoint.every_steps == 0
+        stops = hosts.stop.agreed
+        saves = is_last or stops or step % config.checkpoint.every_steps == 0
         profile_ends = profile.running and (
             is_last or step == config.profile.start_step + config.profile.num_steps
         )
-        if not (evaluates or saves or profile_ends or stop.is_set):
+        if not (evaluates or saves or profile_ends):
             continue
 
         # No step is in flight from here to the end of the loop body.
         with stopwatch.charge("step"):
-            values = jax.device_get(pending[1])
+            values = hosts.fetched(pending[1])
         run.step_done(pending[0], values, checkpoints)
         pending = None
         if profile_ends:
             profile.stop()
         measured = None
         if evaluates:
-            with stopwatch.charge("evaluation"):
+            with stopwatch.charge("evaluation"), hosts.other("the evaluation"):
                 measured, rows = evaluate.evaluate(
                     programs.eval_step,
                     state.params,
@@ -190,14 +201,16 @@ def _train(
                         f"step {step}: the validation loss is "
                         f"{measured['validation/loss']}",
                     )
-                directory.write_validation_rows(rows)
+                run.write_validation_rows(rows)
                 if job.source.scorer is not None:
                     with mesh_lib.shard_over(job.placement.mesh):
                         measured |= run.score(job.source.scorer, step, state.params)
             run.write(step, measured)
-            saves = saves or run.is_best_of_a_task(step)
+            best = hosts.group.broadcast(run.is_best_of_a_task(step))
+            saves = saves or best
         if saves:
-            with stopwatch.charge("checkpoint"):
+            with stopwatch.charge("checkpoint"), hosts.other("the checkpoint"):
+                hosts.check_lease()
                 run.save(checkpoints, step, state, measured)
         run.write_record("running")
 
@@ -206,9 +219,10 @@ def _train(
     profile.stop()
     if pending is not None:  # The loop condition saw the stop request first.
         with stopwatch.charge("step"):
-            values = jax.device_get(pending[1])
+            values = hosts.fetched(pending[1])
         run.step_done(pending[0], values, checkpoints)
-    with stopwatch.charge("checkpoint"):
+    with stopwatch.charge("checkpoint"), hosts.other("the checkpoint"):
+        hosts.check_lease()
         if step > start_step:
             run.save(checkpoints, step, state, None)
         checkpoints.wait()

@@ -4,18 +4,18 @@ import argparse
 from collections.abc import Sequence
 import sys
 
-from clinometer.data import errors as data_errors
 from clinometer.kernels import devices
 from clinometer.kernels.options import outputs
-from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
-from clinometer.train import errors
 from clinometer.train import exit_codes
 from clinometer.train import fields
 from clinometer.train import job as job_lib
 from clinometer.train import loop
 from clinometer.train.configs import pretrain
 from clinometer.train.host import library_noise
+from clinometer.train.hosts import agreement
+from clinometer.train.hosts import options
+from clinometer.train.hosts import session as session_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import store_search
 
@@ -24,8 +24,11 @@ EXIT_CODES = {"finished": exit_codes.DONE, "stopped": exit_codes.STOPPED}
 EXIT_CODES_TEXT = exit_codes.described(
     {
         exit_codes.DONE: "finished",
-        exit_codes.STOPPED: "stopped by SIGTERM or Ctrl-C after saving a checkpoint",
+        exit_codes.STOPPED: "stopped by SIGTERM, Ctrl-C or a file named stop in the "
+        "run directory, after saving a checkpoint",
         exit_codes.HELD: "another process is training this run",
+        exit_codes.LOST: "another process of the run was lost, or no step ended in "
+        "time; the same command resumes the run",
     }
 )
 _CONFIG = "train/configs/pretrain.py"
@@ -73,19 +76,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         required=True,
         help="run directory; created if missing",
     )
+    options.add_to(parser)
     arguments, overrides = parser.parse_known_args(argv)
     library_noise.log_warnings()
-    try:
+
+    def prepare() -> job_lib.Job:
         devices.check()
         run_directory.check("--workdir", arguments.workdir)
         specification = arguments.config or f"{_CONFIG}:{arguments.model}"
         config = config_lib.load(specification, overrides)
         job = job_lib.prepare(store_search.located(config, arguments.workdir))
         job_lib.check_workdir(job, arguments.workdir)
-        return EXIT_CODES[loop.train(job, arguments.workdir)]
-    except (errors.RunError, data_errors.DataError, OptionError) as error:
-        print(f"clinometer train: error: {error}", file=sys.stderr)
-        return exit_codes.of_error(error)
+        return job
+
+    def work(session: session_lib.Session) -> int:
+        job = agreement.prepared(
+            session.group,
+            prepare,
+            lambda job: job_lib.agreed_fields(job, arguments.workdir),
+        )
+        return EXIT_CODES[loop.train(job, arguments.workdir, session)]
+
+    return session_lib.run("clinometer train", arguments, work)
 
 
 if __name__ == "__main__":

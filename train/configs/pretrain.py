@@ -97,6 +97,10 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.profile.start_step = config_dict.placeholder(int)
     config.profile.num_steps = 3
 
+    config.hosts = config_dict.ConfigDict()
+    config.hosts.watchdog_seconds = 300.0
+    config.hosts.watchdog_other_seconds = 3_600.0
+
     # Set by `clinometer study`; only recorded.
     config.study = config_dict.ConfigDict()
     config.study.role = config_dict.placeholder(str)

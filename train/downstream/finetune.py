@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import itertools
 import sys
 from typing import Any
+from typing import TypeAlias
 
-from clinometer.data import errors as data_errors
 from clinometer.data import paths
 from clinometer.kernels import devices
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
-from clinometer.train import errors
-from clinometer.train import exit_codes
 from clinometer.train import fields
 from clinometer.train import initial
 from clinometer.train import job as job_lib
@@ -24,6 +22,9 @@ from clinometer.train.configs import finetune as finetune_config
 from clinometer.train.configs import pretrain as pretrain_config
 from clinometer.train.downstream import summary as finetune_summary
 from clinometer.train.host import library_noise
+from clinometer.train.hosts import agreement
+from clinometer.train.hosts import options
+from clinometer.train.hosts import session as session_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import store_search
 
@@ -43,6 +44,9 @@ run in its own folder, and a table compares the scores with their 95 % intervals
 """
 
 
+_Planned: TypeAlias = tuple[job_lib.Job, paths.AnyPath]  # And its run directory.
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
@@ -54,15 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments, overrides = _parser().parse_known_args(argv)
     library_noise.log_warnings()
-    try:
-        devices.check()
-        return _run(arguments, overrides)
-    except (errors.RunError, data_errors.DataError, OptionError) as error:
-        print(f"clinometer finetune: error: {error}", file=sys.stderr)
-        return exit_codes.of_error(error)
+
+    def work(session: session_lib.Session) -> int:
+        workdir, jobs = agreement.prepared(
+            session.group, lambda: _prepare(arguments, overrides), _agreed_fields
+        )
+        return _train(workdir, jobs, session)
+
+    return session_lib.run("clinometer finetune", arguments, work)
 
 
-def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+def _prepare(
+    arguments: argparse.Namespace, overrides: Sequence[str]
+) -> tuple[paths.AnyPath, list[_Planned]]:
+    """Returns the folder of all runs, and the runs, which are all checked."""
+    devices.check()
     source = paths.parse(arguments.source)
     if arguments.from_scratch and arguments.steps:
         raise OptionError("--steps: must not be given with --from-scratch")
@@ -77,8 +87,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
             _numbers("--seeds", arguments.seeds, ranges.SEED) or [None],
         )
     )
-    # Check all runs before training the first.
-    jobs: list[tuple[job_lib.Job, paths.AnyPath]] = []
+    jobs: list[_Planned] = []
     for step, learning_rate, seed in grid:
         config = make_config(
             str(source),
@@ -97,14 +106,30 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
         job = job_lib.prepare(config)
         job_lib.check_workdir(job, folder)
         jobs.append((job, folder))
+    return workdir, jobs
+
+
+def _agreed_fields(prepared: tuple[paths.AnyPath, list[_Planned]]) -> dict[str, Any]:
+    """Returns what must be the same in all processes."""
+    return {
+        f"run {number}: {name}": value
+        for number, (job, folder) in enumerate(prepared[1], 1)
+        for name, value in job_lib.agreed_fields(job, folder).items()
+    }
+
+
+def _train(
+    workdir: paths.AnyPath, jobs: Sequence[_Planned], session: session_lib.Session
+) -> int:
+    """Trains the runs one after the other; returns the exit code."""
     for number, (job, folder) in enumerate(jobs, 1):
-        if len(jobs) > 1:
+        if len(jobs) > 1 and session.is_first:
             print(f"run {number} of {len(jobs)}: {folder}", file=sys.stderr)
-        status = loop.train(job, folder)
+        status = loop.train(job, folder, session)
         if status != "finished":
             return train_main.EXIT_CODES[status]
-    folders = [folder for _, folder in jobs]
-    print(finetune_summary.write(workdir, folders))
+    if session.is_first:
+        print(finetune_summary.write(workdir, [folder for _, folder in jobs]))
     return train_main.EXIT_CODES["finished"]
 
 
@@ -200,6 +225,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run directory, or its parent with several runs; default "
         "RUN/finetune/MIXTURE",
     )
+    options.add_to(parser)
     parser.add_argument("--seeds", help='seeds to train with, e.g. "0 1 2"')
     parser.add_argument(
         "--learning-rates", help='peak learning rates, e.g. "1e-3 5e-4"'

@@ -9,11 +9,10 @@ from typing import Any
 
 import jax
 
-from clinometer.train import errors
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
-from clinometer.train import step_log
 from clinometer.train.downstream import scorer as downstream
+from clinometer.train.host import bystander
 from clinometer.train.host import display
 from clinometer.train.host import history as history_lib
 from clinometer.train.host import record_writer
@@ -21,14 +20,15 @@ from clinometer.train.host import speed
 from clinometer.train.host import throughput as throughput_lib
 from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
+from clinometer.train.run import lease as lease_lib
+from clinometer.train.run import validation_rows
 from clinometer.train.sharding import summary
 
 
-class Bookkeeping:
+class Bookkeeping(bystander.Bystander):
     """Updates the log, the record, the speed and the progress line of a run.
 
     Attributes:
-        stopwatch: the wall clock of the process, by category.
         history: the run's log.
         throughput: the run's speed.
     """
@@ -38,6 +38,7 @@ class Bookkeeping:
         job: job_lib.Job,
         directory: run_directory.RunDirectory,
         stopwatch: speed.Stopwatch,
+        lease: lease_lib.Lease,
     ):
         """Reads the earlier record of the run, if there is one; writes nothing.
 
@@ -45,10 +46,11 @@ class Bookkeeping:
             job: the run.
             directory: the run directory.
             stopwatch: the wall clock of the process.
+            lease: the lease of the run, which is checked before each write.
         """
+        super().__init__(job, stopwatch)
         config = job.config
-        self.stopwatch = stopwatch
-        self._job, self._directory = job, directory
+        self._directory, self._lease = directory, lease
         self._step = 0
         self._told_pauses = 0
         self._validation_loss: float | None = None
@@ -104,6 +106,20 @@ class Bookkeeping:
         self.stopwatch.add_earlier(progress.get("wall_seconds", {}))
         self.throughput.resume(progress)
 
+    def began(self, step: int, state: state_lib.TrainState) -> None:
+        """Opens TensorBoard, and measures what the speed of the steps is compared with.
+
+        Args:
+            step: number of completed steps.
+            state: the training state, on the devices.
+        """
+        if self._job.config.log.tensorboard:
+            self.history.tensorboard = display.TensorBoard(
+                self._directory.tensorboard_path, step
+            )
+        self.throughput.calibrate(state)
+        self.throughput.meter.step_done(step)
+
     def step_done(
         self,
         step: int,
@@ -120,14 +136,7 @@ class Bookkeeping:
         Raises:
             DivergedError: the loss or the gradient is NaN or infinite.
         """
-        problem = step_log.nonfinite(values)
-        if problem is not None:
-            first_row = (step - 1) * self._job.config.data.batch_size
-            self.refuse(
-                checkpoints,
-                f"step {step}: {problem}; batch index {step - 1} (starting at example "
-                f"{first_row})",
-            )
+        super().step_done(step, values, checkpoints)
         self._step = step
         self.throughput.meter.step_done(step)
         if self.stopwatch.pauses > self._told_pauses:
@@ -144,29 +153,17 @@ class Bookkeeping:
         loss = float(values.loss.loss_sum) / tokens
         self._progress_line.update(step, loss, self._validation_loss)
 
-    def refuse(self, checkpoints: checkpoints_lib.Checkpoints, problem: str) -> None:
-        """Ends the run because of a value that is NaN or infinite.
-
-        Args:
-            checkpoints: the checkpoints of the run; a save in flight is completed.
-            problem: description of the value, for the message.
-
-        Raises:
-            DivergedError: always.
-        """
-        checkpoints.wait()
-        good = checkpoints.steps[-1] if checkpoints.steps else "none"
-        raise errors.DivergedError(
-            f"{problem}. Last good checkpoint: {good}; no later one was saved"
-        )
-
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Appends a record to the log, with the `wall/` fields added.
 
         Args:
             step: number of completed steps.
             values: the other fields of the record.
+
+        Raises:
+            RunHeldError: another process has taken over the run.
         """
+        self._lease.check()
         self._validation_loss = values.get("validation/loss", self._validation_loss)
         windows = self.throughput.meter.windows
         clock = {
@@ -174,6 +171,15 @@ class Bookkeeping:
             "wall/steps_per_second": windows[-1] if windows else None,
         }
         self.history.write(step, {**values, **clock})
+
+    def write_validation_rows(self, rows: validation_rows.ValidationRows) -> None:
+        """Writes the validation losses of each row.
+
+        Args:
+            rows: the losses.
+        """
+        self._lease.check()
+        self._directory.write_validation_rows(rows)
 
     def score(
         self, scorer: downstream.Scorer, step: int, params: Any
@@ -189,6 +195,7 @@ class Bookkeeping:
             Metrics for the log, in percent.
         """
         result = scorer(params, self._progress_line.say)
+        self._lease.check()
         scorer.write_predictions(result, self._directory.predictions.of_step(step))
         return result.flat()
 
@@ -220,21 +227,8 @@ class Bookkeeping:
             state: the training state.
             measured: the metrics of an evaluation at this step, or None.
         """
-        if step == self._job.config.train_steps:
-            self.throughput.calibrate_again()
-        self.history.sync()
-        checkpoints.save(
-            step,
-            state,
-            identity=self._job.identity,
-            progress={
-                "wall_seconds": self.stopwatch.snapshot(),
-                "step_log": self.history.pending,
-                **self.throughput.progress,
-                **self._record.progress,
-            },
-            metrics=measured,
-        )
+        self._lease.check()
+        super().save(checkpoints, step, state, measured)
         # Delete the predictions of deleted checkpoints.
         self._directory.predictions.keep((*checkpoints.steps, step))
 
@@ -244,7 +238,11 @@ class Bookkeeping:
         Args:
             status: one of `record.STATUSES`.
             error: message of the error that ended the run, or None.
+
+        Raises:
+            RunHeldError: another process has taken over the run.
         """
+        self._lease.check()
         self._record.write(
             status,
             error,
@@ -283,3 +281,15 @@ class Bookkeeping:
         """Closes the log and the progress line."""
         self._progress_line.close()
         self.history.close()
+
+    def _progress(self, step: int) -> dict[str, Any]:
+        """Returns the host's own values for a checkpoint."""
+        if step == self._job.config.train_steps:
+            self.throughput.calibrate_again()
+        self.history.sync()
+        return {
+            "wall_seconds": self.stopwatch.snapshot(),
+            "step_log": self.history.pending,
+            **self.throughput.progress,
+            **self._record.progress,
+        }

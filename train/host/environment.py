@@ -52,12 +52,17 @@ def identity() -> dict[str, Any]:
     }
 
 
+def versions() -> dict[str, str | None]:
+    """Returns the versions of the packages that a run depends on."""
+    return machine.versions(_PACKAGES)
+
+
 def describe() -> dict[str, Any]:
     """Returns the git revision, versions, flags, device and settings for the record."""
     first = jax.devices()[0]
     return {
         **machine.git_revision(_ROOT),
-        "versions": machine.versions(_PACKAGES),
+        "versions": versions(),
         "flags": {name: os.environ[name] for name in _FLAGS if name in os.environ},
         "device": {
             "platform": first.platform,

@@ -128,5 +128,7 @@ class History:
             self.tensorboard.sync()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the files."""
         self._log.close()
+        if self.tensorboard is not None:
+            self.tensorboard.close()

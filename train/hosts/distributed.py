@@ -1,5 +1,6 @@
 """Connects the processes of a run, before JAX touches a device."""
 
+import collections
 import dataclasses
 import os
 import socket
@@ -43,11 +44,9 @@ def start(
 
     Raises:
         RunError: the others were not found in time, or were started otherwise.
-        OptionError: an option does not suit this machine.
     """
     if options is None:
         return group_lib.Group()
-    chosen_ids = options.local_device_ids
     options = options if options.coordinator else _detected(options)
     index, size = options.process_id, options.num_processes
     name = socket.gethostname()
@@ -83,8 +82,35 @@ def start(
         service = None
     group.meet(MEET_SECONDS)
     _initialize(options, address, service)
-    _check_devices(chosen_ids)
     return group
+
+
+def check_devices(group: group_lib.Group, chosen_ids: tuple[int, ...] | None) -> None:
+    """Checks the devices of all processes.
+
+    Args:
+        group: the processes.
+        chosen_ids: `local_device_ids`, if they were given.
+
+    Raises:
+        OptionError: this process has no GPUs to choose from.
+        RunError: the processes have different numbers of devices.
+    """
+    if group.size == 1:
+        return
+    platform = jax.local_devices()[0].platform
+    if chosen_ids is not None and platform != "gpu":
+        raise OptionError(
+            "--local-device-ids: chooses GPUs, but this process has devices of type "
+            f"{platform}"
+        )
+    counts = collections.Counter(device.process_index for device in jax.devices())
+    odd = [index for index, count in counts.items() if count != counts[0]]
+    if odd:
+        raise errors.RunError(
+            f"process {odd[0]} has {counts[odd[0]]} devices and process 0 has "
+            f"{counts[0]}; all processes need the same number"
+        )
 
 
 def finish(group: group_lib.Group, code: int) -> int:
@@ -166,21 +192,3 @@ def _initialize(
         )
     except RuntimeError as error:
         raise errors.RunError(f"JAX did not connect the processes: {error}") from error
-
-
-def _check_devices(chosen_ids: tuple[int, ...] | None) -> None:
-    local = jax.local_devices()
-    if chosen_ids is not None and local[0].platform != "gpu":
-        raise OptionError(
-            "--local-device-ids: chooses GPUs, but this process has devices of type "
-            f"{local[0].platform}"
-        )
-    counts = {}
-    for device in jax.devices():
-        counts[device.process_index] = counts.get(device.process_index, 0) + 1
-    odd = [i for i, count in counts.items() if count != counts[0]]
-    if odd:
-        raise errors.RunError(
-            f"process {odd[0]} has {counts[odd[0]]} devices and process 0 has "
-            f"{counts[0]}; all processes need the same number"
-        )

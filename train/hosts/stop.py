@@ -1,9 +1,11 @@
 """A request to stop that all processes of a run see after the same step.
 
-The request of each process is an input of the train step, which returns the largest.
+The request of each process is an input of the train step, a further array of the batch.
+The step returns the largest.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import contextlib
 import threading
 from typing import Any
@@ -16,51 +18,85 @@ from clinometer.data import paths
 from clinometer.train.host import preemption
 
 FILE_NAME = "stop"
+_KEY = "stop"  # In a batch.
 POLL_SECONDS = 5.0
 
 
-def abstract_flag(mesh: jax.sharding.Mesh) -> jax.ShapeDtypeStruct:
-    """Returns the shape, dtype and sharding of `flag`.
+def abstract_flag(mesh: jax.sharding.Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the array to add to a batch: its shape, dtype and sharding.
 
     Args:
         mesh: the devices that train.
     """
     spec = jax.sharding.PartitionSpec(mesh.axis_names)
     sharding = jax.sharding.NamedSharding(mesh, spec)
-    return jax.ShapeDtypeStruct((mesh.size,), jnp.int32, sharding=sharding)
-
-
-def flag(abstract: jax.ShapeDtypeStruct, requested: bool) -> jax.Array:
-    """Returns the request of this process, as an input of the step.
-
-    Args:
-        abstract: from `abstract_flag`.
-        requested: whether this process should stop.
-
-    Returns:
-        int32 [devices], with this process's request on each of its devices.
-    """
-    local = len(abstract.sharding.addressable_devices)
-    return jax.make_array_from_process_local_data(
-        abstract.sharding, np.full([local], requested, np.int32), abstract.shape
-    )
+    return {_KEY: jax.ShapeDtypeStruct((mesh.size,), jnp.int32, sharding=sharding)}
 
 
 def with_flag(step: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
-    """Adds the request to a step.
+    """Returns a step that takes a batch with the array of `abstract_flag`.
 
     Args:
         step: (state, batch) -> (state, metrics).
 
     Returns:
-        (state, batch, flag) -> (state, (metrics, int32 scalar: 1 to stop)).
+        (state, batch) -> (state, (metrics, int32 scalar, 1 to stop)).
     """
 
-    def stepped(state: Any, batch: Any, flag: jax.Array) -> tuple[Any, Any]:
-        state, metrics = step(state, batch)
+    def stepped(state: Any, batch: Mapping[str, jax.Array]) -> tuple[Any, Any]:
+        rest = dict(batch)
+        flag = rest.pop(_KEY)
+        state, metrics = step(state, rest)
         return state, (metrics, jnp.max(flag))
 
     return stepped
+
+
+class Vote:
+    """Whether the processes of a run stop."""
+
+    def __init__(
+        self,
+        request: preemption.StopRequest,
+        mesh: jax.sharding.Mesh,
+        *,
+        alone: bool,
+    ):
+        """Puts both possible requests on the devices.
+
+        Args:
+            request: the request of this process.
+            mesh: the devices that train.
+            alone: whether there are no other processes.
+        """
+        self._request, self._alone = request, alone
+        self._agreed = False
+        (abstract,) = abstract_flag(mesh).values()
+        local = len(abstract.sharding.addressable_devices)
+        self._flags = [
+            jax.make_array_from_process_local_data(
+                abstract.sharding, np.full([local], value, np.int32), abstract.shape
+            )
+            for value in (0, 1)
+        ]
+
+    @property
+    def flag(self) -> dict[str, jax.Array]:
+        """The array to add to the batch of the next step."""
+        return {_KEY: self._flags[self._request.is_set]}
+
+    def fetched(self, value: Any) -> None:
+        """Takes what a step has returned.
+
+        Args:
+            value: the second of its outputs beside the state, on the host.
+        """
+        self._agreed = bool(value)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether all processes stop; changes only in `fetched` if there are others."""
+        return self._request.is_set if self._alone else self._agreed
 
 
 class StopFile:
