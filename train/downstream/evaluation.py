@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import math
 import sys
+from typing import Any
 
 import jax
 
@@ -33,6 +34,9 @@ from clinometer.train.downstream import examples as downstream_examples
 from clinometer.train.downstream import options as downstream_options
 from clinometer.train.downstream import scorer as downstream
 from clinometer.train.host import library_noise
+from clinometer.train.hosts import agreement
+from clinometer.train.hosts import options as hosts_options
+from clinometer.train.hosts import session as session_lib
 from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
@@ -56,7 +60,8 @@ run directory. If the files cannot be written, the scores are still printed. Exa
 _EXIT_CODES = exit_codes.described(
     {
         exit_codes.HELD: "scores printed but not recorded, because another process is "
-        "training this run"
+        "training this run",
+        exit_codes.LOST: "another process of the evaluation was lost",
     }
 )
 
@@ -91,13 +96,17 @@ class Request:
 
 
 def evaluate(
-    request: Request, say: Callable[[str], None] = lambda text: None
+    request: Request,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    writes: bool = True,
 ) -> run_record.Evaluation:
     """Scores a run and writes its predictions.
 
     Args:
         request: what to score.
         say: called with progress messages.
+        writes: whether to write the predictions, as one of several processes does.
 
     Returns:
         The results, for `record`.
@@ -149,11 +158,14 @@ def evaluate(
         with mesh_lib.shard_over(placed.mesh):
             params = reader.read(step, placed.state._replace(optimizer={})).params
             result = scorer(params, say, chosen)
-        place = directory.evaluation_path(request.options.decoding, step)
-        try:
-            scorer.write_predictions(result, place)
-        except OSError as error:
-            logging.warning("%s: predictions could not be written: %s", place, error)
+        if writes:
+            place = directory.evaluation_path(request.options.decoding, step)
+            try:
+                scorer.write_predictions(result, place)
+            except OSError as error:
+                logging.warning(
+                    "%s: predictions could not be written: %s", place, error
+                )
         sequences_per_second = result.sequences_per_second
         for name, found in result.tasks.items():
             numbers[name] = found.number
@@ -363,16 +375,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train`), such as model=4; default that of the run, if it had as many devices",
     )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    hosts_options.add_to(parser)
     arguments = parser.parse_args(argv)
     library_noise.log_warnings()
     options = downstream_options.PredictionOptions(
         **{f.name: getattr(arguments, f.name) for f in dataclasses.fields(defaults)}
     )
-    try:
-        run = paths.resolved(arguments.run)
+
+    def prepare() -> Request:
         devices.check()
-        request = Request(
-            run,
+        return Request(
+            paths.resolved(arguments.run),
             arguments.mixture,
             arguments.data,
             arguments.store,
@@ -382,12 +395,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             options,
             arguments.mesh,
         )
+
+    def work(session: session_lib.Session) -> int:
+        request = agreement.prepared(session.group, prepare, _agreed_fields)
+        if not session.is_first:
+            evaluate(request, writes=False)
+            return session.group.broadcast()
         with terminal.Line(seconds=math.inf) as line:  # Only on a terminal.
             added = evaluate(request, line.say)
-    except (errors.RunError, data_errors.DataError, OptionError) as error:
-        print(f"clinometer evaluate: error: {error}", file=sys.stderr)
-        return exit_codes.of_error(error)
-    if arguments.json:
+        return session.group.broadcast(_report(request.run, added, arguments.json))
+
+    return session_lib.run("clinometer evaluate", arguments, work)
+
+
+def _agreed_fields(request: Request) -> dict[str, Any]:
+    """Returns what must be the same in all processes; the places of data may differ."""
+    fields = dataclasses.asdict(request)
+    return {k: v for k, v in fields.items() if k not in ("folder", "store")}
+
+
+def _report(run: paths.AnyPath, added: run_record.Evaluation, as_json: bool) -> int:
+    """Prints and records an evaluation; returns the exit code."""
+    if as_json:
         print(json_file.dumps(added.to_json(), indent=1))
     else:
         print(evaluation_table.table(added))

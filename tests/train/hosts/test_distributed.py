@@ -5,15 +5,18 @@ import json
 import os
 import signal
 import time
+import types
 
 import jax
 import pytest
 
+from clinometer.kernels.options.errors import OptionError
 from clinometer.tests.train import processes
 from clinometer.train import errors
 from clinometer.train.hosts import channel
 from clinometer.train.hosts import departure
 from clinometer.train.hosts import distributed
+from clinometer.train.hosts import group as group_lib
 from clinometer.train.hosts import options
 
 _CHILD = "clinometer.tests.train.hosts.connected_child"
@@ -159,3 +162,26 @@ def test_a_process_that_fails_ends_the_others(tmp_path):
     with _children(tmp_path, 2, "fail") as children:
         assert children.wait(_LOST_SECONDS) == [44, 3], children.tails()
         assert "is lost: it ended with exit code 3" in children.output(0)
+
+
+def _devices(*processes_of):
+    return [
+        types.SimpleNamespace(process_index=i, platform="cpu") for i in processes_of
+    ]
+
+
+def test_different_numbers_of_devices_are_refused(monkeypatch):
+    two = group_lib.Group(0, 2)
+    monkeypatch.setattr(jax, "local_devices", lambda: _devices(0))
+    monkeypatch.setattr(jax, "devices", lambda: _devices(0, 0, 1, 1))
+    distributed.check_devices(two, None)
+    monkeypatch.setattr(jax, "devices", lambda: _devices(0, 0, 1))
+    problem = "process 1 has 1 devices and process 0 has 2; all processes need the same"
+    with pytest.raises(errors.RunError, match=problem):
+        distributed.check_devices(two, None)
+
+
+def test_device_ids_are_refused_where_there_are_no_gpus(monkeypatch):
+    monkeypatch.setattr(jax, "local_devices", lambda: _devices(0))
+    with pytest.raises(OptionError, match="--local-device-ids: chooses GPUs, but this"):
+        distributed.check_devices(group_lib.Group(0, 2), (0, 1))

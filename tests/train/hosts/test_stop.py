@@ -16,42 +16,72 @@ _SHARDED = """
 import json
 import jax
 import numpy as np
+from clinometer.train.host import preemption
 from clinometer.train.hosts import stop
 auto = (jax.sharding.AxisType.Auto,) * 2
 mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=auto)
-abstract = stop.abstract_flag(mesh)
-step = jax.jit(stop.with_flag(lambda state, batch: (state + batch, state)))
-given = [stop.flag(abstract, requested) for requested in (False, True)]
+step = jax.jit(stop.with_flag(lambda state, batch: (state + batch["x"], state)))
+request = preemption.StopRequest()
+vote = stop.Vote(request, mesh, alone=False)
+flags = [vote.flag]
+request.set()
+flags.append(vote.flag)
+((name, abstract),) = stop.abstract_flag(mesh).items()
 one = jax.device_put(np.int32([0, 0, 1, 0]), abstract.sharding)  # Of one process.
+flags.append({name: one})
+arrays = [flag[name] for flag in flags]
 print(json.dumps([
-    [int(step(1, 2, flag)[1][1]) for flag in (*given, one)],
-    [len({s.device for s in flag.addressable_shards}) for flag in given],
-    [s.data.tolist() for s in given[1].addressable_shards],
+    [int(step(1, {"x": 2} | flag)[1][1]) for flag in flags],
+    [[s.data.tolist() for s in array.addressable_shards] for array in arrays],
+    [a.sharding == abstract.sharding and a.dtype == abstract.dtype for a in arrays],
 ]))
 """
 
 
 def test_the_largest_request_of_all_devices_is_returned():
     flags = "--xla_force_host_platform_device_count=4"
-    values, devices, parts = child.printed(child.run(_SHARDED, XLA_FLAGS=flags))
+    values, parts, alike = child.printed(child.run(_SHARDED, XLA_FLAGS=flags))
     assert values == [0, 1, 1]
-    assert devices == [4, 4]
-    assert parts == [[1]] * 4
+    assert parts == [[[0]] * 4, [[1]] * 4, [[0], [0], [1], [0]]]
+    assert alike == [True] * 3
 
 
-def test_the_step_itself_is_unchanged():
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    abstract = stop.abstract_flag(mesh)
+@pytest.fixture(scope="module")
+def mesh():
+    """A mesh of one device."""
+    return jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 
+
+def test_the_step_itself_is_unchanged(mesh):
     def step(state, batch):
-        return state * batch, {"sum": jnp.sum(state)}
+        assert set(batch) == {"x"}
+        return state * batch["x"], {"sum": jnp.sum(state)}
 
-    flag = stop.flag(abstract, False)
-    assert (flag.shape, flag.dtype) == (abstract.shape, abstract.dtype)
+    vote = stop.Vote(preemption.StopRequest(), mesh, alone=True)
     x = np.float32([1, 2, 3])
-    state, (metrics, stopping) = jax.jit(stop.with_flag(step))(x, x, flag)
+    state, (metrics, stopping) = jax.jit(stop.with_flag(step))(x, {"x": x} | vote.flag)
     np.testing.assert_array_equal(state, [1, 4, 9])
     assert (int(metrics["sum"]), int(stopping)) == (6, 0)
+
+
+def test_a_process_alone_stops_at_once(mesh):
+    request = preemption.StopRequest()
+    vote = stop.Vote(request, mesh, alone=True)
+    assert not vote.agreed
+    request.set()
+    assert vote.agreed
+
+
+def test_a_process_of_several_stops_only_when_the_step_says_so(mesh):
+    """The others may not have seen the request when their last step began."""
+    request = preemption.StopRequest()
+    vote = stop.Vote(request, mesh, alone=False)
+    request.set()
+    assert not vote.agreed
+    vote.fetched(np.int32(0))
+    assert not vote.agreed
+    vote.fetched(np.int32(1))
+    assert vote.agreed
 
 
 @pytest.mark.parametrize("place", ["disk", "objects"])
