@@ -25,6 +25,12 @@ _FORMS = {
 }
 
 
+def _case(name, meshes, overrides=None, **options):
+    """Returns a case; Switch has a group for each sequence, which any mesh divides."""
+    groups = {"sequences_per_group": 1} if name.startswith("switch") else {}
+    return eight_devices.Case(name, meshes, groups | (overrides or {}), **options)
+
+
 def _check(case, record=lambda name, value: None):
     """Runs a case and checks each of its meshes."""
     (result,) = eight_devices.run([case])
@@ -40,12 +46,12 @@ def _check(case, record=lambda name, value: None):
 
 @pytest.mark.parametrize("name", ["transformer-pico", "switch-pico", "lconv-pico"])
 def test_two_by_two_by_two(name):
-    _check(eight_devices.Case(name, [(2, 2, 1, 2)], steps=2))
+    _check(_case(name, [(2, 2, 1, 2)], steps=2))
 
 
 @pytest.mark.slow
 def test_experts_over_axes_of_the_batch():
-    _check(eight_devices.Case("switch-pico", [_EXPERTS, (1, 2, 2, 2)]))
+    _check(_case("switch-pico", [_EXPERTS, (1, 2, 2, 2)]))
 
 
 @pytest.mark.matrix
@@ -53,14 +59,14 @@ def test_experts_over_axes_of_the_batch():
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
 def test_every_architecture_on_every_mesh(name, form, record_property):
     meshes = [*_MESHES.values(), *([_EXPERTS] if name == "switch" else [])]
-    _check(eight_devices.Case(f"{name}-pico", meshes, _FORMS[form]), record_property)
+    _check(_case(f"{name}-pico", meshes, _FORMS[form]), record_property)
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
 def test_microbatches_with_dropout(name, record_property):
     """Masks depend on the microbatch, not on the mesh."""
-    case = eight_devices.Case(
+    case = _case(
         f"{name}-pico",
         [(8, 1, 1, 1), (2, 2, 1, 2)],
         {"dropout_rate": 0.1},
