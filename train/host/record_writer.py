@@ -1,6 +1,7 @@
 """Writes the record (`run.json`) of a run."""
 
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 from clinometer.models import model as model_lib
@@ -56,6 +57,11 @@ class RecordWriter:
         self._evaluations = self._evaluations or tuple(
             map(run_record.Evaluation.from_json, progress.get("evaluations", ()))
         )
+        if self.mesh.activation_bytes_per_device is None:  # Nothing was compiled.
+            self.mesh = dataclasses.replace(
+                self.mesh,
+                activation_bytes_per_device=progress.get("activation_bytes_per_device"),
+            )
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -63,6 +69,7 @@ class RecordWriter:
         return {
             "started_at": self._started_at,
             "evaluations": [each.to_json() for each in self._evaluations],
+            "activation_bytes_per_device": self.mesh.activation_bytes_per_device,
         }
 
     def write(

@@ -29,6 +29,6 @@ class Predictions:
         """
         kept = {str(step) for step in steps}
         for name in paths.names(self.path) if paths.is_folder(self.path) else ():
-            if name not in kept and name.isdecimal():
+            if name not in kept and name.isascii() and name.isdecimal():
                 with contextlib.suppress(OSError):
                     paths.remove_tree(self.path / name)
