@@ -184,6 +184,13 @@ _COMMON = {
         "Whether to reset the optimizer state or keep the one saved by initial.run.",
         initial.SLOTS,
     ),
+    "initial.branch": Field(
+        "Whether to go on at the step of the checkpoint, with the order of the data of "
+        "initial.run. initial.optimizer_slots must be keep, and only the schedule and "
+        "train_steps may differ. A schedule wsd decays from step S to the last step T "
+        "with decay_fraction (T - S) / T.",
+        bool,
+    ),
     "log.every_steps": Field(
         "Number of steps between training records in metrics.jsonl.", _AT_LEAST_ONE
     ),

@@ -1,5 +1,10 @@
-"""Initialises a run with the parameters of another run, given by `config.initial`."""
+"""Initialises a run with the state of another run, given by `config.initial`.
 
+Only the parameters are taken, and by choice the optimizer state, unless the run is a
+branch of the other one (see `branch`).
+"""
+
+from collections.abc import Mapping
 import dataclasses
 import hashlib
 import json
@@ -31,6 +36,19 @@ _NEEDED = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Trunk:
+    """The run from which a branch starts.
+
+    Attributes:
+        record: its record.
+        identity: the fields that affected its results, from the checkpoint.
+    """
+
+    record: run_record.Record
+    identity: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
 class Initial:
     """A compatible checkpoint of another run, not loaded yet.
 
@@ -41,6 +59,9 @@ class Initial:
         fingerprint: hash of the digests of the checkpoint's arrays.
         earlier_fingerprint: the fingerprint that earlier versions of the code used, a
             hash of the other run's configuration and vocabulary.
+        trunk: the other run, if this one is a branch of it; otherwise None.
+        same_rates: whether a branch's schedule gives the trunk's learning rates before
+            `step`; None if unknown or no branch.
     """
 
     run: paths.AnyPath
@@ -48,15 +69,24 @@ class Initial:
     slots: str
     fingerprint: str
     earlier_fingerprint: str
+    trunk: Trunk | None = None
+    same_rates: bool | None = None
+
+    @property
+    def first_step(self) -> int:
+        """Number of steps that count as completed when the run starts."""
+        return 0 if self.trunk is None else self.step
 
     @property
     def identity(self) -> dict[str, Any]:
         """Flat fields that must be unchanged on resuming; the other run may move."""
-        return {
+        identity = {
             "initial.fingerprint": self.fingerprint,
             "initial.step": self.step,
             "initial.optimizer_slots": self.slots,
         }
+        # Absent in checkpoints of earlier versions, which had no branches.
+        return identity if self.trunk is None else identity | {"initial.branch": True}
 
     @property
     def earlier_identity(self) -> dict[str, Any]:
@@ -65,8 +95,16 @@ class Initial:
 
     def describe(self) -> run_record.Initial:
         """Returns the entry `initial` of the run's record."""
-        return run_record.Initial(
+        described = run_record.Initial(
             run=str(self.run), step=self.step, optimizer_slots=self.slots
+        )
+        if self.trunk is None:
+            return described
+        return dataclasses.replace(
+            described,
+            branch=True,
+            same_rates=self.same_rates,
+            before=self.trunk.record.initial,
         )
 
 
@@ -127,9 +165,17 @@ def find(
             differ.
     """
     if config.run is None:
-        if config.step is not None:
-            raise errors.ConfigError("config.initial.step: requires config.initial.run")
+        for field in ("step", "branch"):
+            if config[field]:
+                raise errors.ConfigError(
+                    f"config.initial.{field}: requires config.initial.run"
+                )
         return None
+    if config.branch and config.optimizer_slots != "keep":
+        raise errors.ConfigError(
+            f"config.initial.optimizer_slots: {config.optimizer_slots!r}; accepted "
+            "with config.initial.branch: 'keep'"
+        )
     run = paths.resolved(config.run)
     record = read_record(run)
     reader = _open(run)
@@ -159,6 +205,7 @@ def find(
         config.optimizer_slots,
         _short_hash(json.dumps(reader.saved_digests(step), sort_keys=True)),
         _short_hash(json.dumps(record.config.to_json(), sort_keys=True) + theirs),
+        Trunk(record, reader.saved_identity(step)) if config.branch else None,
     )
 
 
@@ -167,7 +214,7 @@ def load(
     abstract_state: state_lib.TrainState,
     optimizer: optimizer_lib.Optimizer,
 ) -> state_lib.TrainState:
-    """Loads the other run's parameters into a state at step 0.
+    """Loads the other run's parameters into a state at step 0, or a branch's state.
 
     Args:
         initial: the checkpoint, from `find`.
@@ -180,6 +227,8 @@ def load(
     keep = initial.slots == "keep"
     wanted = abstract_state if keep else abstract_state._replace(optimizer={})
     state = _open(initial.run).read(initial.step, wanted)
+    if initial.trunk is not None:
+        return state
 
     def begin(step: jax.Array, params: Any) -> tuple[jax.Array, Any]:
         return jnp.zeros_like(step), {} if keep else optimizer.init(params)

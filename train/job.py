@@ -13,6 +13,7 @@ from ml_collections import config_dict
 
 from clinometer import models
 from clinometer.data import paths
+from clinometer.train import branch
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
@@ -107,6 +108,15 @@ def prepare(config: config_dict.ConfigDict) -> Job:
         run_directory.check("config.compilation_cache", config.compilation_cache)
         full.compilation_cache = paths.absolute(config.compilation_cache)
     identity = _identity(config, model, source)
+    earlier_identity = {
+        field: checkpoint_meta.ABSENT
+        for field, value in _LATER.items()
+        if identity.get(field) == value
+    }
+    if initial is not None and initial.trunk is not None:
+        initial = branch.checked(
+            initial, identity, earlier_identity, schedule, config.train_steps
+        )
     # Record absolute paths, which hold in any working directory.
     for group, field in (("data", "store"), ("data", "folder"), ("initial", "run")):
         if full[group].get(field):
@@ -120,11 +130,7 @@ def prepare(config: config_dict.ConfigDict) -> Job:
         schedule=schedule,
         placement=placement,
         identity=identity | (initial.identity if initial else {}),
-        earlier_identity={
-            field: checkpoint_meta.ABSENT
-            for field, value in _LATER.items()
-            if identity.get(field) == value
-        }
+        earlier_identity=earlier_identity
         | (initial.earlier_identity if initial else {}),
     )
 

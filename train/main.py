@@ -6,6 +6,7 @@ import sys
 
 from clinometer.kernels import devices
 from clinometer.kernels.options import outputs
+from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
 from clinometer.train import exit_codes
 from clinometer.train import fields
@@ -77,6 +78,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="run directory; created if missing",
     )
     options.add_to(parser)
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=_run_and_step,
+        metavar="RUN@STEP",
+        help="start with the parameters of a checkpoint of another run, the newest "
+        "without @STEP; short for --config.initial.run=RUN --config.initial.step=STEP",
+    )
+    parser.add_argument(
+        "--branch",
+        action="store_true",
+        help="with --from, go on at that step instead of 0, with the optimizer state "
+        "and the order of the data, for example to let the learning rate decay; short "
+        "for --config.initial.branch=true --config.initial.optimizer_slots=keep",
+    )
     arguments, overrides = parser.parse_known_args(argv)
     library_noise.log_warnings()
 
@@ -84,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         devices.check()
         run_directory.check("--workdir", arguments.workdir)
         specification = arguments.config or f"{_CONFIG}:{arguments.model}"
-        config = config_lib.load(specification, overrides)
+        fields_given = [*_initial(arguments, overrides), *overrides]
+        config = config_lib.load(specification, fields_given)
         job = job_lib.prepare(store_search.located(config, arguments.workdir))
         job_lib.check_workdir(job, arguments.workdir)
         return job
@@ -98,6 +115,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CODES[loop.train(job, arguments.workdir, session)]
 
     return session_lib.run("clinometer train", arguments, work)
+
+
+def _run_and_step(text: str) -> tuple[str, str | None]:
+    run, at, step = outputs.given(text).rpartition("@")
+    if not at:
+        return text, None
+    if not (run and step.isdecimal()):
+        raise OptionError(
+            f"got {text!r}, accepted: RUN or RUN@STEP, such as runs/a@500"
+        )
+    return run, step
+
+
+def _initial(arguments: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+    """Returns the fields for `--from` and `--branch`; OptionError if they conflict."""
+    if arguments.start is None:
+        if arguments.branch:
+            raise OptionError("--branch: requires --from RUN@STEP")
+        return []
+    run, step = arguments.start
+    fields = {"run": run}
+    if step is not None:
+        fields["step"] = step
+    if arguments.branch:
+        fields |= {"branch": "true", "optimizer_slots": "keep"}
+    for name in fields:
+        if any(each.startswith(f"--config.initial.{name}") for each in overrides):
+            raise OptionError(f"--from: must not be given with --config.initial.{name}")
+    return [f"--config.initial.{name}={value}" for name, value in fields.items()]
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
       (ARCHITECTURES.md#training-schedule).
     - wsd (warmup, stable, decay): linear warmup over warmup_fraction of the run,
       constant, then linear decay over the last decay_fraction of the run to
-      final_fraction of the peak, reached at train_steps.
+      final_fraction of the peak, reached at train_steps. With decay_fraction 0, the
+      trunk of branches (see `branch`), whose decay begins where they start.
     - cosine: the same warmup, then half a cosine down to final_fraction of the peak.
     - constant: learning_rate.
 

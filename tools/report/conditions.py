@@ -39,7 +39,7 @@ def columns(record: run_record.Record) -> dict[str, Any]:
         "schedule": listed(config.schedule.settings),
         "learning_rate": config.schedule.learning_rate,
         "rate_protocol": rate_protocol(record),
-        "initial": "random" if record.initial is None else _start(record.initial),
+        "initial": _start(record.initial),
     }
 
 
@@ -63,8 +63,13 @@ def listed(values: Mapping[str, Any]) -> str:
     return " ".join(shown)
 
 
-def _start(initial: run_record.Initial) -> str:
-    return f"{initial.run} at step {initial.step}, optimizer {initial.optimizer_slots}"
+def _start(initial: run_record.Initial | None) -> str:
+    if initial is None:
+        return "random"
+    if initial.branch and initial.same_rates:  # As trained from the start.
+        return _start(initial.before)
+    slots = f"optimizer {initial.optimizer_slots}" + ", branch" * bool(initial.branch)
+    return f"{initial.run} at step {initial.step}, {slots}"
 
 
 def _width(record: run_record.Record) -> int | None:

@@ -82,6 +82,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.initial.run = config_dict.placeholder(str)
     config.initial.step = config_dict.placeholder(int)
     config.initial.optimizer_slots = "reset"
+    config.initial.branch = False
 
     config.compilation_cache = config_dict.placeholder(str)
 

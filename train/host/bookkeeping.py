@@ -56,7 +56,10 @@ class Bookkeeping(bystander.Bystander):
         self._validation_loss: float | None = None
         self._progress_line = display.ProgressLine(job.model.name, config.train_steps)
         self.history = history_lib.History(
-            config, directory.metrics, job.placement.state
+            config,
+            directory.metrics,
+            job.placement.state,
+            job.initial.first_step if job.initial else 0,
         )
         with stopwatch.charge("compile"):
             self._counts = job.model.count(config.data.batch_size, job.source.shape)
@@ -100,7 +103,7 @@ class Bookkeeping(bystander.Bystander):
         """
         self._step = step
         self._record.resume(progress)
-        measured = checkpoints.measured(step) if step else None
+        measured = checkpoints.measured(step) if step in checkpoints.steps else None
         self.history.resume(step, measured, progress.get("step_log"))
         self._validation_loss = self.history.latest.get("validation/loss")
         self.stopwatch.add_earlier(progress.get("wall_seconds", {}))

@@ -28,6 +28,7 @@ class History:
         config: config_dict.FrozenConfigDict,
         file: metrics_log.MetricsFile,
         abstract_state: state_lib.TrainState,
+        first_step: int = 0,
     ):
         """Prepares the log; `resume` opens it.
 
@@ -35,9 +36,10 @@ class History:
             config: the configuration of the run.
             file: the file of the log.
             abstract_state: shapes and dtypes of the training state.
+            first_step: step at which the run starts, after 0 for a branch.
         """
         self.tensorboard: display.TensorBoard | None = None
-        self._config, self._file = config, file
+        self._config, self._file, self._first_step = config, file, first_step
         self._health_groups = health.groups(abstract_state.params)
         self._log: metrics_log.MetricsLog | None = None
 
@@ -57,9 +59,11 @@ class History:
         """
         path, config = self._file.path, self._config
         self._log = self._file.append_after(step)
-        if step and not self._log.records:
+        if step > self._first_step and not self._log.records:
             logging.warning(
-                "%s: the records of the first %d steps are missing", path, step
+                "%s: the records of the first %d steps are missing",
+                path,
+                step - self._first_step,
             )
         if measured and not self._log.has(step, measured):
             logging.warning(

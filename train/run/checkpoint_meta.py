@@ -190,6 +190,26 @@ def check_identity(
     Raises:
         RunError: the identities differ; the message names every field that differs.
     """
+    different = differences(saved, own, earlier)
+    if different:
+        raise errors.RunError(
+            f"{place} belongs to another run: {different}. Use the same values or "
+            "another --workdir"
+        )
+
+
+def differences(
+    saved: Mapping[str, Any],
+    own: Mapping[str, Any],
+    earlier: Mapping[str, Any] | None = None,
+) -> str:
+    """Returns the fields in which two identities differ, or "".
+
+    Args:
+        saved: identity stored in a checkpoint.
+        own: identity of this run.
+        earlier: see `check_identity`.
+    """
     saved = {_RENAMED.get(field, field): value for field, value in saved.items()}
     # Other versions of JAX, and earlier versions of the code, lack some JAX settings.
     settings = {f for f in saved.keys() ^ own.keys() if f.startswith(NUMERICS)}
@@ -201,16 +221,10 @@ def check_identity(
         if saved.get(field, ABSENT)
         not in (own.get(field, ABSENT), formerly.get(field, ABSENT))
     ]
-    if not different:
-        return
-    listed = "; ".join(
+    return "; ".join(
         f"{field} is {own.get(field, ABSENT)!r} here, "
         f"{saved.get(field, ABSENT)!r} there"
         for field in different
-    )
-    raise errors.RunError(
-        f"{place} belongs to another run: {listed}. Use the same values or another "
-        "--workdir"
     )
 
 

@@ -245,6 +245,13 @@ class Checkpoints:
         except checkpoint_meta.BrokenError as error:
             raise self._unreadable(step, error) from error
 
+    def saved_identity(self, step: int) -> dict[str, Any]:
+        """Returns the `identity` of a checkpoint's run; raises as `read`."""
+        try:
+            return checkpoint_meta.read(self.directory / str(step))["identity"]
+        except checkpoint_meta.BrokenError as error:
+            raise self._unreadable(step, error) from error
+
     def measured(self, step: int) -> dict[str, Any] | None:
         """Returns the metrics of a checkpoint, or None; raises as `read`."""
         try:

@@ -83,11 +83,22 @@ class Counts(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Initial(Part):
-    """The checkpoint of another run that this one started from."""
+    """The checkpoint of another run that this one started from.
+
+    Attributes:
+        branch: whether this run goes on at its step, with its order of the data.
+        same_rates: of a branch, whether its schedule gives the learning rates of the
+            other run up to there, so that it is the run that its configuration would
+            give from the start.
+        before: of a branch, what the other run started from.
+    """
 
     run: str | None = None
     step: int | None = None
     optimizer_slots: str | None = None
+    branch: bool | None = optional()
+    same_rates: bool | None = optional()
+    before: "Initial | None" = optional()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
