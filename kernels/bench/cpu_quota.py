@@ -2,6 +2,8 @@
 
 import pathlib
 
+from clinometer.kernels.bench import cgroups
+
 
 def cpu_quota(root: pathlib.Path = pathlib.Path("/")) -> float | None:
     """Returns the number of CPUs whose time this process may use; None if unlimited.
@@ -9,38 +11,19 @@ def cpu_quota(root: pathlib.Path = pathlib.Path("/")) -> float | None:
     Args:
         root: the root of the file system to read.
     """
-    limits = []
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        # Format: number:controllers:path; cgroup v2 has no controllers.
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            mounts = (root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified")
-            read = _version_2
-        elif "cpu" in controllers.split(","):
-            mounts = (root / "sys/fs/cgroup" / controllers, root / "sys/fs/cgroup/cpu")
-            read = _version_1
-        else:
-            continue
-        # Any parent group may have the limit. In a container, the path is often the
-        # host's, and the container's own group is the root of the mount.
-        place = pathlib.PurePosixPath(path.lstrip("/"))
-        for mount in mounts:
-            limits += [read(mount / group) for group in (place, *place.parents)]
+    read = {1: _version_1, 2: _version_2}
+    limits = (read[version](group) for version, group in cgroups.folders("cpu", root))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _version_2(group: pathlib.Path) -> float | None:
-    words = _words(group / "cpu.max")  # "max 100000" or "150000 100000"
+    words = cgroups.words(group / "cpu.max")  # "max 100000" or "150000 100000"
     return _ratio(*words) if len(words) == 2 else None
 
 
 def _version_1(group: pathlib.Path) -> float | None:
-    quota = _words(group / "cpu.cfs_quota_us")  # -1 without a limit
-    period = _words(group / "cpu.cfs_period_us")
+    quota = cgroups.words(group / "cpu.cfs_quota_us")  # -1 without a limit
+    period = cgroups.words(group / "cpu.cfs_period_us")
     return _ratio(*quota, *period) if len(quota) == len(period) == 1 else None
 
 
@@ -50,10 +33,3 @@ def _ratio(quota: str, period: str) -> float | None:
     except ValueError:
         return None
     return microseconds / each if microseconds > 0 and each > 0 else None
-
-
-def _words(path: pathlib.Path) -> list[str]:
-    try:
-        return path.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return []
