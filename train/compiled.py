@@ -7,6 +7,7 @@ import jax
 
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
+from clinometer.train import validation
 from clinometer.train.hosts import stop
 
 
@@ -26,11 +27,14 @@ class Programs:
     eval_step: jax.stages.Compiled
 
 
-def compile_programs(job: job_lib.Job) -> Programs:
+def compile_programs(
+    job: job_lib.Job, train_step: jax.stages.Compiled | None = None
+) -> Programs:
     """Compiles the functions of a run.
 
     Args:
         job: the run.
+        train_step: the train step, if it is compiled already.
     """
     config, placement = job.config, job.placement
     batch = placement.abstract_batch(job.model, job.source.shape)
@@ -39,9 +43,9 @@ def compile_programs(job: job_lib.Job) -> Programs:
             lambda: state_lib.initialise(job.model, job.optimizer, config.seed),
             out_shardings=placement.state_shardings,
         ),
-        train_step=lower_train_step(job).compile(),
+        train_step=train_step or lower_train_step(job).compile(),
         eval_step=placement.lower(
-            job.model.row_losses,
+            validation.row_losses(job.model, config.num_microbatches),
             placement.state.params,
             batch,
             out_shardings=placement.whole,

@@ -84,10 +84,24 @@ _COMMON = {
         "separated by commas, such as vocab=none.",
         str,
     ),
+    "microbatch": Field(
+        "fixed splits each batch into num_microbatches. auto takes the least number, "
+        "from num_microbatches on, with which the run fits in the memory of a device, "
+        "by compiling it ahead of time; a run that is resumed keeps its number.",
+        ("fixed", "auto"),
+    ),
     "num_microbatches": Field(
-        "Number of microbatches that each batch is split into to save memory; their "
-        "gradients are accumulated. Must divide data.batch_size.",
+        "Number of microbatches that each batch is split into to save memory, in "
+        "training, where their gradients are accumulated, and evaluation. Must divide "
+        "data.batch_size.",
         _AT_LEAST_ONE,
+    ),
+    "device_memory_bytes": Field(
+        "Bytes of memory of one device, for microbatch=auto and for advice when memory "
+        "runs out. None asks the devices; CPU devices share the available memory of "
+        "the host.",
+        ranges.Whole(1, 1 << 60),
+        optional=True,
     ),
     "z_loss": Field(
         "Weight of the z-loss, the squared log-partition function.", _NOT_NEGATIVE

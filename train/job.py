@@ -82,7 +82,7 @@ def prepare(config: config_dict.ConfigDict) -> Job:
     fields_lib.check(config)
     schedule = schedules.make(config.schedule, config.train_steps)
     optimizer = optimizer_lib.make(config.optimizer)
-    overrides = {k: v for k, v in config.model.items() if k != "name" and v is not None}
+    overrides = _overrides(config)
     model = _build(config.model.name, overrides)
     vocabulary = sources.open_store(config.data.store).vocabulary
     if "vocab_size" not in overrides:
@@ -159,20 +159,7 @@ def place(
     def sizes_for(greatest: Mapping[str, int]) -> mesh_lib.Sizes:
         count = jax.device_count() if devices is None else len(devices)
         sizes = mesh_lib.sizes(config.mesh, model.name, count, greatest)
-        parts = config.num_microbatches * sizes.batch_parts
-        if config.data.batch_size % parts:
-            raise errors.ConfigError(
-                f"config.data.batch_size: {config.data.batch_size} is not a multiple "
-                f"of {parts}, num_microbatches ({config.num_microbatches}) times the "
-                f"parts of the batch on the mesh ({sizes})"
-            )
-        # Of training and of validation.
-        for divisor in {config.num_microbatches, 1}:
-            size = config.data.batch_size // divisor
-            try:
-                model.check_parts(size, shape, sizes.batch_parts)
-            except models.ConfigError as error:
-                raise errors.ConfigError(f"config.model: {error}") from error
+        _check_microbatches(config, model, shape, sizes)
         decoded = config.eval.get("batch_size")  # Fine-tuning only.
         if decoded and decoded % sizes.batch_parts:
             raise errors.ConfigError(
@@ -210,6 +197,54 @@ def agreed_fields(job: Job, workdir: paths.PathLike) -> dict[str, Any]:
     }
 
 
+def with_microbatches(job: Job, number: int) -> Job:
+    """Returns a run with another number of microbatches.
+
+    Args:
+        job: the run.
+        number: number of microbatches.
+    """
+    config = config_dict.ConfigDict(job.config)
+    config.num_microbatches = number
+    return dataclasses.replace(
+        job,
+        config=config_dict.FrozenConfigDict(config),
+        identity={**job.identity, "num_microbatches": number},
+    )
+
+
+def resuming(job: Job, identity: Mapping[str, Any]) -> Job:
+    """Returns a run with what its configuration leaves to its checkpoint.
+
+    Args:
+        job: the run.
+        identity: identity stored in the checkpoint.
+    """
+    if job.config.microbatch == "auto" and "num_microbatches" in identity:
+        return with_microbatches(job, identity["num_microbatches"])
+    return job
+
+
+def with_model(job: Job, **fields: Any) -> Job:
+    """Returns a run whose model has other fields, with parameters of the same shapes.
+
+    Only its programs are of use: `identity` and the data are those of the run.
+
+    Args:
+        job: the run.
+        **fields: fields of the model's config.
+
+    Raises:
+        ConfigError: the model does not accept them.
+    """
+    config = config_dict.ConfigDict(job.config).unlock()
+    config.model.update(fields)
+    model = _build(config.model.name, _overrides(config))
+    return dataclasses.replace(
+        job, config=config_dict.FrozenConfigDict(config), model=model
+    )
+
+
 def check_workdir(job: Job, workdir: paths.PathLike) -> None:
     """Checks that a run can be started or resumed in a folder; writes nothing.
 
@@ -233,14 +268,42 @@ def check_workdir(job: Job, workdir: paths.PathLike) -> None:
         return
     step, meta = latest
     place = f"the checkpoint {directory.checkpoints_path / str(step)}"
+    job = resuming(job, meta["identity"])
     checkpoint_meta.check_identity(
         meta["identity"], job.identity, place, job.earlier_identity
     )
+    _check_microbatches(job.config, job.model, job.source.shape, job.placement.sizes)
     if step > job.config.train_steps:
         raise errors.ConfigError(
             f"config.train_steps: {job.config.train_steps} is less than the {step} "
             f"steps of {place}"
         )
+
+
+def _check_microbatches(
+    config: config_dict.ConfigDict,
+    model: models.Model,
+    shape: models.Shape,
+    sizes: mesh_lib.Sizes,
+) -> None:
+    """Raises ConfigError unless the batch divides into microbatches on the mesh."""
+    parts = config.num_microbatches * sizes.batch_parts
+    if config.data.batch_size % parts:
+        raise errors.ConfigError(
+            f"config.data.batch_size: {config.data.batch_size} is not a multiple "
+            f"of {parts}, num_microbatches ({config.num_microbatches}) times the "
+            f"parts of the batch on the mesh ({sizes})"
+        )
+    size = config.data.batch_size // config.num_microbatches
+    try:
+        model.check_parts(size, shape, sizes.batch_parts)
+    except models.ConfigError as error:
+        raise errors.ConfigError(f"config.model: {error}") from error
+
+
+def _overrides(config: config_dict.ConfigDict) -> dict[str, Any]:
+    """Returns the fields of the model's config that are given."""
+    return {k: v for k, v in config.model.items() if k != "name" and v is not None}
 
 
 def _build(name: str, overrides: Mapping[str, Any]) -> models.EncoderDecoder:

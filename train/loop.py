@@ -19,11 +19,14 @@ from clinometer.train import job as job_lib
 from clinometer.train import validation as evaluate
 from clinometer.train.host import bookkeeping
 from clinometer.train.host import bystander
+from clinometer.train.host import display
 from clinometer.train.host import pauses
 from clinometer.train.host import profiling
 from clinometer.train.host import speed
 from clinometer.train.hosts import running
 from clinometer.train.hosts import session as session_lib
+from clinometer.train.memory import advice
+from clinometer.train.memory import microbatch
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import disk_space
 from clinometer.train.sharding import mesh as mesh_lib
@@ -49,8 +52,9 @@ def train(
 
     Raises:
         RunHeldError: another process is training this run; nothing was changed.
-        RunError: the loss or the gradient is NaN or infinite, the disk is full, a file
-            cannot be written, or a checkpoint belongs to another run.
+        RunError: the loss or the gradient is NaN or infinite, the memory of a device
+            or the disk does not suffice, a file cannot be written, or a checkpoint
+            belongs to another run.
     """
     session = session or session_lib.alone()
     compilation_cache.enable(job.config.compilation_cache)
@@ -68,12 +72,17 @@ def train(
         ):
             pause_watch.start()
             stack.callback(pause_watch.stop)
+            line = display.ProgressLine(job.model.name, job.config.train_steps)
+            tell = line.note if session.is_first else lambda text: None
+            with stopwatch.charge("compile"):
+                job, programs = microbatch.settle(job, directory, hosts, tell)
             if session.is_first:
                 run = bookkeeping.Bookkeeping(job, directory, stopwatch, hosts.lease)
             else:
                 run = bystander.Bystander(job, stopwatch)
             try:
-                return _train(job, directory, run, hosts, stack)
+                with advice.explained(job, directory, hosts, tell):
+                    return _train(job, directory, run, hosts, stack, programs)
             except BaseException as error:
                 hosts.await_news(error)
                 # The disk may be full, or another process may train the run.
@@ -97,6 +106,7 @@ def _train(
     run: bystander.Bystander,
     hosts: running.Running,
     stack: contextlib.ExitStack,
+    programs: compiled.Programs | None,
 ) -> str:
     config, stopwatch = job.config, run.stopwatch
 
@@ -126,8 +136,8 @@ def _train(
     ################################ The functions ################################
 
     with stopwatch.charge("compile"):
-        run.start()
-        programs = compiled.compile_programs(job)
+        run.start(compiles=programs is None)
+        programs = programs or compiled.compile_programs(job)
         run.compiled(programs.train_step)
 
     with stopwatch.charge("compile"):

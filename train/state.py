@@ -120,7 +120,7 @@ def make_train_step(
     ) -> tuple[Any, tuple[models.Loss, jax.Array]]:
         if num_microbatches == 1:
             return gradient_of(params, batch, dropout_key)
-        parts = _parts(batch, num_microbatches)
+        parts = parts_of(batch, num_microbatches)
 
         def add(total: Any, numbered_part: Any) -> tuple[Any, None]:
             index, part = numbered_part
@@ -152,7 +152,7 @@ def make_train_step(
             def measure() -> tuple[jax.Array, dict[str, jax.Array]]:
                 part, key = batch, dropout_key
                 if num_microbatches > 1:
-                    parts = _parts(batch, num_microbatches)
+                    parts = parts_of(batch, num_microbatches)
                     part = jax.tree.map(lambda x: x[0], parts)
                     key = keys.fold(dropout_key, 0)
                 outputs = model.loss(state.params, part, key, collect_health=True)
@@ -176,11 +176,15 @@ def make_train_step(
     return train_step
 
 
-def _parts(batch: models.Batch, num_microbatches: int) -> dict[str, jax.Array]:
+def parts_of(batch: models.Batch, num_microbatches: int) -> dict[str, jax.Array]:
     """Splits a batch into microbatches of adjacent rows: [B, ...] -> [M, B / M, ...].
 
     On a mesh, each microbatch is divided over all devices. The rows that a microbatch
     holds don't depend on the mesh; rows move between devices instead.
+
+    Args:
+        batch: arrays [B, ...].
+        num_microbatches: M, which divides B.
     """
 
     def split(x: jax.Array) -> jax.Array:

@@ -9,7 +9,30 @@ import jax
 import numpy as np
 
 from clinometer import models
+from clinometer.train import state as state_lib
 from clinometer.train.run import validation_rows
+
+
+def row_losses(
+    model: models.Model, num_microbatches: int
+) -> Callable[[Any, models.Batch], models.Loss]:
+    """Returns the evaluation step (params, batch) -> losses of the rows.
+
+    The batch is evaluated in the same parts in which it is trained on.
+
+    Args:
+        model: the model.
+        num_microbatches: number of microbatches.
+    """
+    if num_microbatches == 1:
+        return model.row_losses
+
+    def in_parts(params: Any, batch: models.Batch) -> models.Loss:
+        parts = state_lib.parts_of(batch, num_microbatches)
+        losses = jax.lax.map(lambda part: model.row_losses(params, part), parts)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), losses)
+
+    return in_parts
 
 
 def evaluate(

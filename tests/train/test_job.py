@@ -19,6 +19,7 @@ from clinometer.train import state as state_lib
 from clinometer.train.configs import finetune
 from clinometer.train.configs import pretrain
 from clinometer.train.run import checkpoints
+from clinometer.train.sharding import mesh
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,22 @@ def _save(workdir, identity, step=4):
     state = state_lib.TrainState(jax.numpy.int32(step), abstract, abstract)
     manager.save(step, state, identity=identity, progress={})
     manager.close()
+
+
+def test_a_checkpoint_settles_the_number_of_microbatches(make_config, tmp_path):
+    open_, fixed = (
+        job_lib.prepare(make_config(f"microbatch={how}")) for how in ("auto", "fixed")
+    )
+    two = job_lib.with_microbatches(open_, 2)
+    _save(tmp_path, two.identity)
+    job_lib.check_workdir(open_, tmp_path)
+    assert job_lib.resuming(open_, two.identity).identity == two.identity
+    assert job_lib.resuming(fixed, two.identity) is fixed
+    with pytest.raises(errors.RunError, match="num_microbatches is 1 here, 2 there"):
+        job_lib.check_workdir(fixed, tmp_path)
+    placement = dataclasses.replace(open_.placement, sizes=mesh.Sizes(data=4))
+    with pytest.raises(errors.ConfigError, match="data.batch_size: 4 is not .* of 8"):
+        job_lib.check_workdir(dataclasses.replace(open_, placement=placement), tmp_path)
 
 
 def test_a_checkpoint_of_another_run(make_config, tmp_path):

@@ -25,10 +25,11 @@ from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
 
 # Parts of a configuration, and their fields, that make no other fine-tuning of a run:
-# seeds, paths, the checkpoint to start from, and what is saved and logged when.
+# seeds, paths, the checkpoint to start from, what is saved and logged when, and how the
+# run is divided over devices and into microbatches.
 _NOT_SETTINGS = {
-    *("seed", "initial", "checkpoint", "log", "profile", "study", "num_microbatches"),
-    *("data", "eval"),
+    *("seed", "initial", "checkpoint", "log", "profile", "study", "data", "eval"),
+    *("mesh", "microbatch", "num_microbatches", "device_memory_bytes"),
 }
 _NOT_SETTINGS_OF = {
     "data": {"store", "folder", "order", "seed"},

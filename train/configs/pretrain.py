@@ -65,7 +65,9 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.mesh.model = config_dict.placeholder(int)
     config.mesh.rules = ""
 
+    config.microbatch = "fixed"
     config.num_microbatches = 1
+    config.device_memory_bytes = config_dict.placeholder(int)
     config.z_loss = 1e-4
 
     config.eval = config_dict.ConfigDict()

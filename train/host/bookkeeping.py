@@ -66,12 +66,16 @@ class Bookkeeping(bystander.Bystander):
             self._record = record_writer.RecordWriter(job, directory, self._counts)
         self.throughput = throughput_lib.Throughput(job, self._counts, stopwatch)
 
-    def start(self) -> None:
-        """Writes the record and reports that compilation starts."""
+    def start(self, compiles: bool) -> None:
+        """Writes the record and reports that the run starts.
+
+        Args:
+            compiles: whether the train and evaluation steps are compiled next.
+        """
         self.write_record("running")
+        doing = "compiling the train and evaluation steps for " if compiles else ""
         self._progress_line.say(
-            "compiling the train and evaluation steps for "
-            f"{self._counts.params_total:,} parameters; results in "
+            f"{doing}{self._counts.params_total:,} parameters; results in "
             f"{self._directory.path}"
         )
 

@@ -30,8 +30,12 @@ class Bystander:
         """
         self._job, self.stopwatch = job, stopwatch
 
-    def start(self) -> None:
-        """Reports that compilation starts."""
+    def start(self, compiles: bool) -> None:
+        """Reports that the run starts.
+
+        Args:
+            compiles: whether the train and evaluation steps are compiled next.
+        """
 
     def compiled(self, train_step: jax.stages.Compiled) -> None:
         """Says what each device holds.

@@ -60,14 +60,14 @@ def table(placement: placement_lib.Placement, compiled: jax.stages.Compiled) -> 
     activations = activation_bytes(compiled)
     if activations is not None:
         parts["activations and other temporaries"] = activations
-    held = ", ".join(f"{_size(size)} of {name}" for name, size in parts.items())
+    held = ", ".join(f"{size(part)} of {name}" for name, part in parts.items())
     count = placement.sizes.devices
     processes = "1 process" if mesh.processes == 1 else f"{mesh.processes} processes"
     if count == 1:
         return f"1 device: {held}"
     lines = terminal.table(
         [
-            (rule, str(leaves), _size(whole), _size(part))
+            (rule, str(leaves), size(whole), size(part))
             for rule, (leaves, whole, part) in _by_rule(placement).items()
         ],
         ("rule", "parameters", "size", "a device"),
@@ -106,7 +106,11 @@ def _by_rule(
     return dict(sorted(found.items(), key=lambda item: -item[1][1]))
 
 
-def _size(size: int) -> str:
-    """Formats a number of bytes, such as "1.5 MB"."""
-    power = max(1, min(4, (len(str(size)) - 1) // 3))
-    return f"{size / 1000**power:,.1f} {'kMGT'[power - 1]}B"
+def size(number: int) -> str:
+    """Formats a number of bytes, such as "1.5 MB".
+
+    Args:
+        number: number of bytes.
+    """
+    power = max(1, min(4, (len(str(number)) - 1) // 3))
+    return f"{number / 1000**power:,.1f} {'kMGT'[power - 1]}B"
