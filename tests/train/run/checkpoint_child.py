@@ -278,7 +278,7 @@ def newest(folder: paths.AnyPath, sizes: str) -> dict[str, Any]:
     state, _ = manager.restore(abstract(placed(values(0), sizes)), IDENTITY)
     step = int(state.step)
     result = {"step": step, "wrong": wrong(state, values(step))}
-    manager.save(step + 1, state, identity=IDENTITY, progress={})
+    manager.save(manager.steps[-1] + 1, state, identity=IDENTITY, progress={})
     manager.close()
     return {**result, "steps": manager.steps}
 

@@ -45,10 +45,10 @@ def _check_restored(result, largest_share):
 @pytest.mark.slow
 def test_restored_on_other_meshes_and_in_the_other_form(tmp_path):
     path = tmp_path / "c"
-    ((saved, restored, loop),) = _run(
+    ((saved, restored, loop, *chain),) = _run(
         tmp_path / "logs",
         f"save {path} 2,2,2 + restore {path} 1,2,1 1,2,2 1,1,1 + "
-        f"restore_loop {path} 1,2,1",
+        f"restore_loop {path} 1,2,1 + newest {path} 1,2,1 + newest {path} 1,2,2",
         num_devices=8,
     )
     assert saved == {"steps": [1, 2], "copied": 1.0}
@@ -57,6 +57,9 @@ def test_restored_on_other_meshes_and_in_the_other_form(tmp_path):
         _check_restored(restored[mesh], share)
     assert restored["1,1,1"]["shares"] == [1.0]
     assert loop == {"wrong": [], "params wrong": [], "optimizer": 0}
+    # From 8 to 2, whose state is saved as step 3, to 4 devices.
+    assert [found["wrong"] for found in chain] == [[], []]
+    assert [found["steps"] for found in chain] == [[2, 3], [3, 4]]
 
 
 @pytest.mark.slow
