@@ -238,7 +238,7 @@ def make_folder(path: PathLike) -> None:
 
 
 def remove(path: PathLike) -> None:
-    """Removes a file; FileNotFoundError if there is none."""
+    """Removes a file; if there is none, FileNotFoundError, except in some stores."""
     if not is_remote(path):
         os.remove(path)
         return

@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--workdir",
         type=outputs.given,
         required=True,
-        help="run directory; created if missing",
+        help="run directory, which may be in an object store; created if missing",
     )
     options.add_to(parser)
     parser.add_argument(

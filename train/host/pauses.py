@@ -51,7 +51,9 @@ class PauseWatch:
         self._thread = threading.Thread(target=self._run, name="pauses", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread; waiting before this, as for a lease, is no pause."""
+        with self._lock:
+            self._last = (self._elapsed(), self._processor())
         self._thread.start()
 
     def stop(self) -> None:

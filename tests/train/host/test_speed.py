@@ -105,6 +105,18 @@ def test_a_pause_is_marked_and_is_no_training():
     assert watch.training_seconds() == seconds["total"] - seconds["paused"]
 
 
+def test_what_is_before_the_start_is_no_pause():
+    clock, processor = _Clock(), _Clock()
+    watch = pauses.PauseWatch(clock, processor)
+    clock.now += 60.0  # As when the lease of a dead process is awaited.
+    watch.start()
+    watch.stop()
+    assert (watch.count, watch.seconds) == (0, 0.0)
+    clock.now += 60.0
+    watch.look()
+    assert watch.count == 1
+
+
 @pytest.mark.slow
 def test_a_stopped_process_sees_its_pause(tmp_path):
     code = """
