@@ -27,7 +27,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-tpu setup-stats study test test-slow test-matrix test-tpu lint format build-files lock bazel clean
+.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats study test test-slow test-matrix test-tpu lint format build-files lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -39,6 +39,9 @@ setup: $(STAMP) ## create .venv with the locked packages and this checkout
 $(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(CXX_FILES)
 	@tools/setup.sh '$(PYTHON)' '$(VENV)'
 	@touch $@
+
+setup-cuda: $(STAMP) ## add JAX's libraries for NVIDIA GPUs (2.5 GB, 4.4 GB on disk)
+	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-cuda.lock
 
 setup-tpu: $(STAMP) ## add the TPU compiler (130 MB), for `clinometer tpu-cost`
 	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-tpu.lock

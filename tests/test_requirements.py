@@ -1,4 +1,4 @@
-"""Tests that requirements.lock agrees with pyproject.toml on all versions of Python."""
+"""Tests that the locks agree with pyproject.toml on all versions of Python."""
 
 import re
 import tomllib
@@ -11,6 +11,7 @@ import pytest
 # Extras that `make setup` installs, and packages that it must not install.
 LOCKED = ("train", "downstream", "study", "dev")
 UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "pandas")
+FOR_GPUS = ("jax-cuda", "nvidia-")  # Prefixes of packages that only GPUs need.
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -48,6 +49,11 @@ def version(pin: requirements.Requirement) -> str:
 @pytest.fixture
 def lock(repo_root):
     return (repo_root / "requirements.lock").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def cuda_lock(repo_root):
+    return (repo_root / "requirements-cuda.lock").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -101,12 +107,39 @@ def test_each_python_has_its_newest_jax(lock, python, jax):
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_heavy_packages_stay_out(lock, python):
-    assert set(pins(lock, python)) & set(UNLOCKED) == set()
+    locked = set(pins(lock, python))
+    assert locked & set(UNLOCKED) == set()
+    assert not [name for name in locked if name.startswith(FOR_GPUS)]
 
 
-def test_every_pin_has_hashes(lock):
-    blocks = re.split(r"\n(?=\w)", lock)[1:]
-    assert len(blocks) > 40
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_libraries_for_gpus_are_those_of_the_locked_jax(
+    lock, cuda_lock, project, python
+):
+    (extra,) = project["project"]["optional-dependencies"]["cuda"]
+    (cuda,) = requirements.Requirement(extra).extras
+    locked, added = pins(lock, python), pins(cuda_lock, python)
+    for part in ("plugin", "pjrt"):
+        assert version(added[f"jax-{cuda}-{part}"]) == version(locked["jaxlib"])
+    for name in added.keys() & locked.keys():  # Installing both changes neither.
+        assert version(added[name]) == version(locked[name]), name
+    others = added.keys() - locked.keys()
+    assert len(others) > 10
+    assert all(name.startswith(FOR_GPUS) for name in others)
+
+
+def test_libraries_for_gpus_of_another_jax_are_seen(lock, cuda_lock, project):
+    plugin = re.compile(r"^(jax-cuda\d+-plugin)==[\d.]+", re.MULTILINE)
+    with pytest.raises(AssertionError):
+        test_the_libraries_for_gpus_are_those_of_the_locked_jax(
+            lock, plugin.sub(r"\1==0.9.9", cuda_lock), project, "3.11"
+        )
+
+
+@pytest.mark.parametrize(("name", "least"), [("lock", 40), ("cuda_lock", 20)])
+def test_every_pin_has_hashes(name, least, request):
+    blocks = re.split(r"\n(?=\w)", request.getfixturevalue(name))[1:]
+    assert len(blocks) > least
     for block in blocks:
         assert "--hash=sha256:" in block, block.splitlines()[0]
 

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Writes three lock files with hashes. Run by `make lock`.
+# Writes four lock files with hashes. Run by `make lock`.
 #
 # requirements.lock is resolved from pyproject.toml for all supported versions of Python,
-# with markers where package versions differ. requirements-tpu.lock holds the TPU
+# with markers where package versions differ. requirements-cuda.lock adds JAX's libraries
+# for NVIDIA GPUs, in the versions of its JAX; requirements-tpu.lock holds the TPU
 # compiler, which few users need and which would double the size of the set-up;
 # requirements-stats.lock holds statsmodels, which one test compares with.
 # `tools/lock.sh optax` upgrades only the named packages; without arguments, all of them.
@@ -31,6 +32,11 @@ fi
   --custom-compile-command "make lock" "${upgrade[@]}" \
   --output-file requirements.lock
 grep -c '==' requirements.lock | sed 's/$/ packages in requirements.lock/'
+"${VENV}/bin/uv" pip compile - --quiet --universal --python-version 3.11 \
+  --constraint requirements.lock \
+  --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" \
+  --output-file requirements-cuda.lock <<<"jax[cuda13]"
 "${VENV}/bin/uv" pip compile - --quiet --no-deps --universal --python-version 3.11 \
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" \
