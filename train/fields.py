@@ -87,7 +87,8 @@ _COMMON = {
     "microbatch": Field(
         "fixed splits each batch into num_microbatches. auto takes the least number, "
         "from num_microbatches on, with which the run fits in the memory of a device, "
-        "by compiling it ahead of time; a run that is resumed keeps its number.",
+        "by compiling it ahead of time; a run that is resumed keeps its number, and "
+        "a branch that of its trunk.",
         ("fixed", "auto"),
     ),
     "num_microbatches": Field(

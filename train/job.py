@@ -107,13 +107,17 @@ def prepare(config: config_dict.ConfigDict) -> Job:
     if config.compilation_cache:
         run_directory.check("config.compilation_cache", config.compilation_cache)
         full.compilation_cache = paths.absolute(config.compilation_cache)
-    identity = _identity(config, model, source)
+    trunk = initial.trunk if initial is not None else None
+    if trunk is not None and config.microbatch == "auto":
+        full.num_microbatches = trunk.identity["num_microbatches"]
+        _check_microbatches(full, model, source.shape, placement.sizes)
+    identity = _identity(full, model, source)
     earlier_identity = {
         field: checkpoint_meta.ABSENT
         for field, value in _LATER.items()
         if identity.get(field) == value
     }
-    if initial is not None and initial.trunk is not None:
+    if trunk is not None:
         initial = branch.checked(
             initial, identity, earlier_identity, schedule, config.train_steps
         )

@@ -14,6 +14,8 @@ from clinometer.train import errors
 from clinometer.train import initial
 from clinometer.train import job as job_lib
 from clinometer.train import main
+from clinometer.train.memory import microbatch
+from clinometer.train.run import checkpoints
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
 
@@ -90,6 +92,26 @@ def test_a_branch_equals_the_continuation_of_its_trunk(
     assert main.main([*command, f"--workdir={branch}"]) == 0
     assert_equal(state, state_of(branch, 8, job))
     assert whole_runs.records(branch) == later
+
+
+def test_a_branch_keeps_the_microbatches_of_its_trunk(
+    trunk, make_config, monkeypatch, tmp_path
+):
+    """If they are left open: a fixed number must be the trunk's."""
+    saved = checkpoints.Checkpoints.saved_identity
+    monkeypatch.setattr(
+        checkpoints.Checkpoints,
+        "saved_identity",
+        lambda self, step: saved(self, step) | {"num_microbatches": 2},
+    )
+    job = job_lib.prepare(make_config(*branched(trunk, "microbatch=auto")))
+    assert job.config.num_microbatches == job.identity["num_microbatches"] == 2
+    said = []
+    directory = run_directory.RunDirectory(tmp_path)
+    assert microbatch.settle(job, directory, None, said.append) == (job, None)
+    assert said == [f"num_microbatches 2, as in {trunk}"]
+    with pytest.raises(errors.ConfigError, match="num_microbatches is 1 here, 2 there"):
+        job_lib.prepare(make_config(*branched(trunk)))
 
 
 @pytest.mark.slow

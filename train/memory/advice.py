@@ -56,10 +56,15 @@ def explained(
         tell(f"{problem}; compiling ahead of time to find what fits")
         smaller = search.numbers(job, number + 1)
         reader = directory.checkpoints(read_only=True)
-        resumes = bool(reader.steps)
+        branch = job.initial is not None and job.initial.trunk is not None
+        bound = branch or bool(reader.steps)
         reader.close()
+        if bound:
+            problem += " (all but remat are those of its checkpoint or trunk)"
         with hosts.other("the search for options that fit"):
-            advice = options(job, smaller, limit, tell, resumes=resumes)
+            advice = options(job, smaller, limit, tell, bound=bound)
+        if job.source.scorer is not None:
+            advice += ". A smaller --config.eval.batch_size needs less for decoding"
         raise errors.RunError(f"{problem}. {advice}") from error
 
 
@@ -70,7 +75,7 @@ def options(
     tell: search.Tell,
     *,
     failed: search.Trial | None = None,
-    resumes: bool = False,
+    bound: bool = False,
 ) -> str:
     """Finds options with which a run fits, by compiling it ahead of time.
 
@@ -80,37 +85,37 @@ def options(
         limit: bytes of memory of a device.
         tell: shows a line for each program that is compiled.
         failed: a trial of the run as it is.
-        resumes: whether the run has a checkpoint, with which it must keep its number of
-            microbatches and its dtype.
+        bound: whether the run must keep its number of microbatches and its dtype, since
+            it has a checkpoint or is a branch.
 
     Returns:
         A sentence: the largest microbatch, the remat policy and the dtype that fit,
         with the options to give; or what is needed at least.
     """
     trials = [] if failed is None else [(failed, _settings(job, failed.number))]
-    for plan, numbers, fields in _plans(job, smaller, resumes):
+    for plan, numbers, fields in _plans(job, smaller, bound):
         if fields:
             tell(f"with {' '.join(fields)}:")
         trial = search.largest(plan, numbers, limit, tell)
         settings = _settings(plan, trial.number)
         if trial.programs is not None:
-            return _fits(settings, trial, limit, fields, resumes)
+            return _fits(settings, trial, limit, fields, bound)
         trials.append((trial, settings))
     return _nothing_fits(job, trials, limit)
 
 
 def _plans(
-    job: job_lib.Job, smaller: Sequence[int], resumes: bool
+    job: job_lib.Job, smaller: Sequence[int], bound: bool
 ) -> Iterator[tuple[job_lib.Job, Sequence[int], list[str]]]:
     """Yields runs, their numbers of microbatches to try, and options of the model."""
-    if smaller and not resumes:
+    if smaller and not bound:
         yield job, smaller, []
     own = job.config.num_microbatches
-    numbers = [own] if resumes else search.numbers(job, own)
+    numbers = [own] if bound else search.numbers(job, own)
     options = []
     for field, value in _SPARING.items():
         before = getattr(job.model.config, field, value)
-        if before == value or (resumes and field == "dtype"):
+        if before == value or (bound and field == "dtype"):
             continue
         job = job_lib.with_model(job, **{field: value})
         options.append(f"--config.model.{field}={value}")
@@ -122,10 +127,10 @@ def _fits(
     trial: search.Trial,
     limit: int,
     fields: Sequence[str],
-    resumes: bool,
+    bound: bool,
 ) -> str:
     given = [*fields]
-    if not resumes:
+    if not bound:
         given.insert(0, f"--config.num_microbatches={trial.number}")
     warning = ""
     if any("dtype" in field for field in fields):

@@ -18,8 +18,9 @@ def settle(
 ) -> tuple[job_lib.Job, compiled.Programs | None]:
     """Chooses the number of microbatches if `config.microbatch` is "auto".
 
-    A run that is resumed keeps the number of its checkpoint. Otherwise it is the least
-    number, from `config.num_microbatches` on, with which the compiled programs fit.
+    A run that is resumed keeps the number of its checkpoint, and a branch that of its
+    trunk. Otherwise it is the least number, from `config.num_microbatches` on, with
+    which the compiled programs fit.
 
     Args:
         job: the run.
@@ -44,13 +45,17 @@ def settle(
         number = job.config.num_microbatches
         tell(f"num_microbatches {number}, as in the checkpoint of step {step}")
         return job, None
+    number = job.config.num_microbatches
+    if job.initial is not None and job.initial.trunk is not None:
+        tell(f"num_microbatches {number}, as in {job.initial.run}")
+        return job, None
     limit = need_lib.of_any_device(job.config, hosts.group)
     if limit is None:
         raise errors.ConfigError(
             "config.device_memory_bytes: the devices do not say how much memory they "
             "have; give it, or config.microbatch=fixed"
         )
-    candidates = search.numbers(job, job.config.num_microbatches)
+    candidates = search.numbers(job, number)
     with hosts.other("the choice of microbatches"):
         trial = search.largest(job, candidates, limit, tell)
         if trial.programs is None:

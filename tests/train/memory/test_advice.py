@@ -95,11 +95,11 @@ def test_what_the_run_already_has_is_not_proposed(make_job, tried):
 
 def test_a_run_with_checkpoints_can_only_change_remat(make_job, tried):
     job = make_job("num_microbatches=2")
-    text = _options(job, 1_210, resumes=True)
+    text = _options(job, 1_210, bound=True)
     assert text.startswith("It fits with microbatches of 4 rows, remat layer, dtype fl")
     assert text.endswith("a device: give --config.model.remat=layer")
     assert tried == [(2, "layer", "float32")]
-    assert _options(job, 1_110, resumes=True).startswith("Nothing fits")
+    assert _options(job, 1_110, bound=True).startswith("Nothing fits")
 
 
 @contextlib.contextmanager
@@ -126,6 +126,13 @@ def test_out_of_memory_is_explained(make_job, tmp_path):
     assert text.startswith(
         "out of memory with microbatches of 8 rows, remat none, dtype float32. It fits"
     )
+    # In a folder with a checkpoint, the number of microbatches stays.
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    with pytest.raises(errors.RunError) as caught:
+        _explain(job, tmp_path, full)
+    text = str(caught.value)
+    assert "float32 (all but remat are those of its checkpoint or trunk). It" in text
+    assert text.endswith("give --config.model.remat=layer")
     other = jax.errors.JaxRuntimeError("INTERNAL: a bug")
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         _explain(job, tmp_path, other)
