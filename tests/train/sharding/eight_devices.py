@@ -81,15 +81,14 @@ def main() -> None:
 
 
 def _compare(case: Case) -> dict[str, Any]:
-    one = _train(case, (1, 1, 1, 1))
-    nudged = _train(case, (1, 1, 1, 1), nudge=True)
+    one, nudged = _train(case, (1, 1, 1, 1), nudges=(False, True))
     result: dict[str, Any] = {
         "own": _distance([nudged.params], [one.params]),
         "drawn": len(one.masks),
         "meshes": [],
     }
     for sizes in case.meshes:
-        many = _train(case, sizes)
+        (many,) = _train(case, sizes)
         result["meshes"].append(
             {
                 "loss": abs(many.loss - one.loss) / one.loss,
@@ -123,7 +122,10 @@ class _Run:
     parts: int  # Of the largest parameter.
 
 
-def _train(case: Case, sizes: Sequence[int], nudge: bool = False) -> _Run:
+def _train(
+    case: Case, sizes: Sequence[int], nudges: Sequence[bool] = (False,)
+) -> list[_Run]:
+    """Trains once for each of `nudges`, which changes the initial parameters."""
     model = models.build(case.name, vocab_size=512, **case.overrides)
     config = pretrain.get_config().optimizer
     config.min_dim_size_to_factor = 16  # Factored slots, as of larger models.
@@ -149,21 +151,34 @@ def _train(case: Case, sizes: Sequence[int], nudge: bool = False) -> _Run:
         compiled = placed.lower_train_step(
             step, placed.abstract_batch(model, _SHAPE)
         ).compile()
-        state = jax.jit(
+        initialise = jax.jit(
             lambda: state_lib.initialise(model, optimizer, seed=0),
             out_shardings=placed.state_shardings,
-        )()
-        if nudge:
-            up = jax.tree.map(lambda x: jnp.nextafter(x, jnp.inf), state.params)
-            state = state._replace(params=up)
-        loss, gradients, drawn = 0.0, [], []
-        for index in range(1 + case.steps):
-            state, metrics = compiled(state, placed.put(_batch(case, index)))
-            if index == 0:
-                loss = float(metrics.loss.loss_sum / metrics.loss.weight_sum)
-                gradients = [np.asarray(x, np.float64) for x in _gradients(state)]
-                jax.effects_barrier()
-                drawn = sorted(set(masks))
+        )
+        runs = [_run(case, placed, compiled, initialise(), n, masks) for n in nudges]
+    return runs
+
+
+def _run(
+    case: Case,
+    placed: placement_lib.Placement,
+    compiled: jax.stages.Compiled,
+    state: state_lib.TrainState,
+    nudge: bool,
+    masks: list[int],
+) -> _Run:
+    if nudge:
+        up = jax.tree.map(lambda x: jnp.nextafter(x, jnp.inf), state.params)
+        state = state._replace(params=up)
+    masks.clear()
+    loss, gradients, drawn = 0.0, [], []
+    for index in range(1 + case.steps):
+        state, metrics = compiled(state, placed.put(_batch(case, index)))
+        if index == 0:
+            loss = float(metrics.loss.loss_sum / metrics.loss.weight_sum)
+            gradients = [np.asarray(x, np.float64) for x in _gradients(state)]
+            jax.effects_barrier()
+            drawn = sorted(set(masks))
     text = compiled.as_text()
     largest = max(jax.tree.leaves(state.params), key=lambda leaf: leaf.size)
     shard = largest.sharding.shard_shape(largest.shape)

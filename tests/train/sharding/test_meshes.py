@@ -44,7 +44,7 @@ def _check(case, record=lambda name, value: None):
         assert found["parts"] >= sizes[1] * sizes[3] > 0
 
 
-@pytest.mark.parametrize("name", ["transformer-pico", "switch-pico", "lconv-pico"])
+@pytest.mark.parametrize("name", ["transformer-NL1-PI", "switch-pico", "lconv-NL1-PI"])
 def test_two_by_two_by_two(name):
     _check(_case(name, [(2, 2, 1, 2)], steps=2))
 
