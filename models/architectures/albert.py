@@ -21,6 +21,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels.constraint import constrain
 from clinometer.models import config as config_lib
 from clinometer.models.architectures import architecture
 from clinometer.models.architectures import transformer
@@ -105,6 +106,8 @@ class FactorisedEmbedding(hk.Module):
         projection = parameters.make(
             "projection", (factor, config.d_model), ("factor", "embed"), init
         )
+        # Rows are looked up whole; see `embedding.TokenEmbedding`.
+        table = constrain(table, ("heads", None))
         return table.astype(dtype), projection.astype(dtype)
 
 

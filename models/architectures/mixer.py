@@ -26,6 +26,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels.constraint import constrain
 from clinometer.models import config as config_lib
 from clinometer.models.architectures import architecture
 from clinometer.models.architectures import transformer
@@ -87,6 +88,7 @@ class TokenMixing(hk.Module):
     def __call__(self, x: jax.Array) -> jax.Array:  # [B, S, d] -> [B, S, d]
         """Mixes the positions of x, which must be zero at padding."""
         hidden = self._project("wi", x, self.mixing_width, ("length", "mixing"))
+        hidden = constrain(hidden, ("batch", "heads", None))
         hidden = jax.nn.gelu(hidden, approximate=True)
         return self._project("wo", hidden, x.shape[1], ("mixing", "length"))
 

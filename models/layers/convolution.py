@@ -11,6 +11,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels.constraint import constrain
 from clinometer.kernels.convolution import dynamic_conv
 from clinometer.kernels.convolution import light_conv
 from clinometer.models import keys
@@ -120,7 +121,7 @@ class _Convolution(hk.Module):
             self._dense(name, x, ("embed", "channels"), fan_outs=2)
             for name in ("value", "gate")
         )
-        return value * jax.nn.sigmoid(gate)
+        return constrain(value * jax.nn.sigmoid(gate), ("batch", None, "heads"))
 
     @abc.abstractmethod
     def _weights(self, gated: jax.Array, key: jax.Array | None) -> jax.Array:
@@ -263,6 +264,8 @@ class DynamicConv(_Convolution):
         logits = parameters.dense(
             "filter", gated, shape[1], ("channels", "joined_taps"), init
         )
+        # All heads, as each depends on all channels, and the gradient on all heads.
+        logits = constrain(logits, ("batch", None, None))
         logits = logits.reshape(*gated.shape[:2], self.num_heads, self.kernel_size)
         # In the compute dtype, as they are K H / d times as large as x.
         return self._dropconnect(logits, key).astype(gated.dtype)

@@ -4,6 +4,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels.constraint import constrain
 from clinometer.models.layers import parameters
 from clinometer.models.layers import products
 
@@ -26,7 +27,9 @@ class TokenEmbedding(hk.Module):
     def table(self) -> jax.Array:
         """Returns the table, float32 [V, d]."""
         init = parameters.normal(1.0)
-        return parameters.make("table", self.shape, ("vocab", "embed"), init)
+        table = parameters.make("table", self.shape, ("vocab", "embed"), init)
+        # Rows are looked up whole; else the compiler looks them up for all devices.
+        return constrain(table, ("heads", None))
 
     def __call__(self, tokens: jax.Array, dtype: jnp.dtype) -> jax.Array:
         """Looks up int tokens [B, T]; returns [B, T, d] of `dtype`."""

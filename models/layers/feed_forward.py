@@ -5,6 +5,7 @@ from collections.abc import Callable
 import haiku as hk
 import jax
 
+from clinometer.kernels.constraint import constrain
 from clinometer.models import keys
 from clinometer.models.layers import dropout
 from clinometer.models.layers import parameters
@@ -55,6 +56,7 @@ class FeedForward(hk.Module):
             hidden = act(self._expand("wi_0", x)) * self._expand("wi_1", x)
         else:
             hidden = act(self._expand("wi", x))
+        hidden = constrain(hidden, ("batch", None, "heads"))
         key = keys.fold(dropout_key, "hidden")
         hidden = dropout.dropout(hidden, self.dropout_rate, key, self.shared_axes)
         return parameters.dense("wo", hidden, x.shape[-1], ("mlp", "embed"))

@@ -7,6 +7,7 @@ heads (H, or 1 when heads are shared), k width of a head.
 import haiku as hk
 import jax
 
+from clinometer.kernels.constraint import constrain
 from clinometer.models.layers import parameters
 
 
@@ -76,4 +77,5 @@ class AttentionProjections(hk.Module):
         y = parameters.dense(
             name, x, heads * self.d_kv, ("embed", axis), parameters.normal(stddev)
         )
-        return y.reshape(*x.shape[:2], heads, self.d_kv)
+        y = y.reshape(*x.shape[:2], heads, self.d_kv)
+        return constrain(y, ("batch", None, "heads", None))

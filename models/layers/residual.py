@@ -9,6 +9,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels.constraint import constrain
 from clinometer.models import config as config_lib
 from clinometer.models import keys
 from clinometer.models.layers import dropout
@@ -17,6 +18,9 @@ from clinometer.models.layers import stack
 from clinometer.models.layers import sublayers
 
 Other = TypeVar("Other")
+
+# Of x [B, T, d]: devices that share a part of the batch all hold its whole width.
+STREAM = ("batch", None, None)
 
 
 def sublayer(
@@ -42,8 +46,9 @@ def sublayer(
     """
     key = keys.fold(dropout_key, name)
     y = mask_padding(norm.make(config.norm, f"{name}_norm")(x), segments)
-    update, other = function(y, key)
-    return x + drop(config, update, keys.fold(key, "output")), other
+    update, other = function(constrain(y, STREAM), key)
+    x += drop(config, update, keys.fold(key, "output"))
+    return constrain(x, STREAM), other
 
 
 def run_stack(

@@ -15,6 +15,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels.constraint import constrain
 from clinometer.kernels.switch import Route
 from clinometer.kernels.switch import expert_capacity
 from clinometer.kernels.switch import expert_feed_forward
@@ -252,6 +253,7 @@ class SwitchFFN(hk.Module):
             dropout_key = None
         tokens = jnp.pad(x, ((0, 0), (0, padding), (0, 0)))
         tokens = tokens.reshape(-1, num_tokens, d_model)
+        tokens = constrain(tokens, ("batch", None, None))
         mask = jnp.pad(mask, ((0, 0), (0, padding))).reshape(-1, num_tokens)
         factor = self.capacity_factor if is_training else self.eval_capacity_factor
         capacity = num_tokens
@@ -306,7 +308,8 @@ class SwitchFFN(hk.Module):
             tokens *= jax.random.uniform(key, tokens.shape, minval=low, maxval=high)
         shape = (tokens.shape[-1], self.num_experts)
         router = self._kernel("router", shape, ("embed", "expert"))
-        return jnp.dot(tokens, router, precision=jax.lax.Precision.HIGHEST)
+        logits = jnp.dot(tokens, router, precision=jax.lax.Precision.HIGHEST)
+        return constrain(logits, ("batch", None, None))
 
     def _kernel(
         self, name: str, shape: tuple[int, ...], axes: parameters.Axes

@@ -12,6 +12,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from clinometer.kernels.constraint import constrain
 from clinometer.models import config as config_lib
 from clinometer.models import keys
 from clinometer.models.layers import attention
@@ -288,10 +289,16 @@ def make_network(
         def logits(h: jax.Array) -> jax.Array:
             return head(h, token_embedding.table() if config.tie_embeddings else None)
 
+    def stream(tokens: jax.Array, start: jax.Array | int) -> jax.Array:
+        return constrain(embed(tokens, start), residual.STREAM)
+
+    def logits_of(h: jax.Array) -> jax.Array:
+        return constrain(logits(h), ("batch", None, "heads"))
+
     def encode(
         tokens: jax.Array, segments: jax.Array, mode: seq2seq.ForwardOptions
     ) -> tuple[seq2seq.Encoded, sublayers.Extras]:
-        return encoder(embed(tokens, 0), segments, mode)
+        return encoder(stream(tokens, 0), segments, mode)
 
     def decode(
         encoded: seq2seq.Encoded,
@@ -299,13 +306,13 @@ def make_network(
         segments: jax.Array,
         mode: seq2seq.ForwardOptions,
     ) -> tuple[jax.Array, sublayers.Extras]:
-        h, extras = decoder(embed(tokens, 0), segments, encoded, mode)
-        return logits(h), extras
+        h, extras = decoder(stream(tokens, 0), segments, encoded, mode)
+        return logits_of(h), extras
 
     def decode_step(
         cache: seq2seq.Cache, tokens: jax.Array
     ) -> tuple[jax.Array, seq2seq.Cache]:
-        h, cache = decoder.step(embed(tokens[:, None], cache["index"]), cache)
-        return logits(h)[:, 0], cache
+        h, cache = decoder.step(stream(tokens[:, None], cache["index"]), cache)
+        return logits_of(h)[:, 0], cache
 
     return seq2seq.Network(encode, decode, decoder.init_cache, decode_step)
