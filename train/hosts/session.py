@@ -65,10 +65,14 @@ def run(
     except (errors.RunError, data_errors.DataError, OptionError) as error:
         print(f"{command}: error: {error}", file=sys.stderr, flush=True)
         code = exit_codes.of_error(error)
-    except BaseException:
+    except BaseException as error:
         if session.group.size == 1:
             raise
         # Python would wait for the other processes before it says so.
-        traceback.print_exc()
-        code = exit_codes.FAILED
+        if isinstance(error, KeyboardInterrupt):
+            print(f"\n{command}: interrupted", file=sys.stderr)
+            code = exit_codes.INTERRUPTED
+        else:
+            traceback.print_exc()
+            code = exit_codes.FAILED
     return distributed.finish(session.group, code)

@@ -58,7 +58,16 @@ def test_another_error_of_one_process_is_raised():
         _run(work)
 
 
-def test_another_error_of_several_processes_ends_this_one(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyError("a bug"), 1, "KeyError: 'a bug'\n"),
+        (KeyboardInterrupt(), 130, "\nclinometer x: interrupted\n"),
+    ],
+)
+def test_another_error_of_several_processes_ends_this_one(
+    monkeypatch, capsys, error, code, said
+):
     """Python's own end would first wait for the others."""
     ended = []
     group = group_lib.Group(1, 2)
@@ -68,8 +77,8 @@ def test_another_error_of_several_processes_ends_this_one(monkeypatch, capsys):
 
     def work(session):
         assert not session.is_first
-        raise KeyError("a bug")
+        raise error
 
     _run(work)
-    assert ended == [1]
-    assert "KeyError: 'a bug'" in capsys.readouterr().err
+    assert ended == [code]
+    assert capsys.readouterr().err.endswith(said)
