@@ -98,13 +98,13 @@ def test_two_processes_stop_together_and_one_goes_on(start, arguments, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [2, 4])
-def test_processes_equal_devices_to_the_bit(start, tmp_path, number):
-    fields = ("train_steps=40", "log.every_steps=1", "data.batch_size=8")
+def test_two_processes_equal_two_devices_to_the_bit(start, tmp_path):
+    """The sum of two numbers does not depend on their order; that of four does."""
+    fields = ("train_steps=40", "log.every_steps=1")
     for name, count, devices, more in [
-        ("processes", number, 1, ()),
-        ("devices", 1, number, ()),
-        ("other", 1, number, ("data.order=1",)),
+        ("processes", 2, 1, ()),
+        ("devices", 1, 2, ()),
+        ("other", 1, 2, ("data.order=1",)),
     ]:
         with start(tmp_path / name, count, *fields, *more, devices=devices) as group:
             assert group.wait(_ENOUGH_SECONDS) == [0] * count, group.tails()
