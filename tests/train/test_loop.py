@@ -259,6 +259,35 @@ def test_a_pause_is_told_and_marked(finished, arguments, tmp_path, capsys, monke
     assert 0 < record["wall_seconds"]["paused"] <= 0.001
 
 
+def test_a_run_that_was_taken_over_writes_nothing_more(
+    arguments, tmp_path, capsys, monkeypatch
+):
+    """As if this process had been stopped for long after a line of the log."""
+    workdir = tmp_path / "run"
+    write = metrics_log.MetricsLog.write
+    after = {}
+
+    def write_and_lose(self, step, values):
+        write(self, step, values)
+        if step == 5:
+            (workdir / "lease" / "2.json").write_text('{"owner": "x", "pid": 7}')
+            after.update(_contents(workdir))
+
+    monkeypatch.setattr(metrics_log.MetricsLog, "write", write_and_lose)
+    often = ("log.every_steps=1", "train_steps=6", "checkpoint.every_steps=6")
+    assert main.main([*arguments(*often), f"--workdir={workdir}"]) == 43
+    assert f"{workdir} was taken over by process 7" in capsys.readouterr().err
+    assert _contents(workdir) == after
+    assert whole_runs.record(workdir)["metrics"]["step"] == 4
+    assert list((workdir / "checkpoints").iterdir()) == []
+
+
+def _contents(workdir):
+    """Returns the content of each file, by path."""
+    files = (path for path in workdir.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files}
+
+
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "lease", "checkpoints"])
 def test_what_is_no_file_or_no_folder_is_named(
     finished, arguments, tmp_path, capsys, monkeypatch, name
