@@ -21,14 +21,19 @@ _DROPPED = (
 )
 
 
+def command(*arguments: str) -> tuple[str, ...]:
+    """Returns the command that runs Python with arguments, such as `-m NAME`."""
+    return (sys.executable, "-P", *arguments)
+
+
 def module(name: str, *arguments: str) -> tuple[str, ...]:
     """Returns the command that runs one of our modules as a program."""
-    return (sys.executable, "-P", "-m", name, *arguments)
+    return command("-m", name, *arguments)
 
 
 def script(file: str, *arguments: str) -> tuple[str, ...]:
     """Returns the command that runs one of our files as a program."""
-    return (sys.executable, "-P", file, *arguments)
+    return command(file, *arguments)
 
 
 def environment(base: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from clinometer.models.architectures import own
-from clinometer.tools.study import executor
+from clinometer.tools.study.engines import environment
 
 _SETTINGS = (
     "--config.train_steps=4",
@@ -26,7 +26,7 @@ class Shell:
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
-        self._environment = executor.one_core_environment(os.environ)
+        self._environment = environment.of_run(os.environ)
         self._environment[own.VARIABLE] = "averaging.py"
 
     def __call__(self, *command: str) -> str:

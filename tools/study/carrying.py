@@ -5,6 +5,7 @@ import contextlib
 import pathlib
 import sys
 import time
+import uuid
 
 from clinometer.tools.report import formats
 from clinometer.tools.report import records
@@ -13,14 +14,12 @@ from clinometer.tools.study import phases
 from clinometer.tools.study import progress as progress_lib
 from clinometer.tools.study import record_folder
 from clinometer.tools.study import runner
-from clinometer.train import exit_codes
+from clinometer.tools.study.engines import choice
+from clinometer.tools.study.engines import policy
+from clinometer.tools.study.engines import stop_files
+from clinometer.tools.study.engines import tries
 from clinometer.train.run import directory as run_directory
 
-_ENDINGS = {
-    exit_codes.DONE: "finished",
-    exit_codes.STOPPED: "stopped and saved",
-    exit_codes.HELD: "in use by another process",
-}
 _TAIL_LINES = 15
 
 
@@ -33,6 +32,8 @@ def carry_out(
 ) -> runner.State:
     """Runs the pending work, the longest first, and prints its progress.
 
+    Runs that were stopped or lost are started again, see `engines.policy`.
+
     Args:
         options: of the command.
         pending: the work.
@@ -43,33 +44,41 @@ def carry_out(
 
     Returns:
         The final state.
+
+    Raises:
+        ConfigError: there is no such cluster, or it refuses the runs.
     """
     costs = phases.costs(options, pending)
     folders = {one.name: one.folder for one in pending}
     for path in folders.values():
         path.mkdir(parents=True, exist_ok=True)
+        stop_files.remove(path)
     order = sorted(pending, key=lambda one: (-costs[one.name], one.name))
+    submission = uuid.uuid4().hex
     tasks = [
-        runner.Command(one.name, one.command, one.folder / "log.txt") for one in order
+        executor_lib.Task(one.name, one.folder, one.arguments, submission)
+        for one in order
     ]
     progress = progress_lib.StudyProgress(
-        folders, costs, steps=steps, jobs=options.jobs, out=sys.stdout
+        folders, costs, steps=steps, jobs=options.jobs or len(tasks), out=sys.stdout
     )
+    held = set()
 
-    def on_start(task: runner.Command) -> None:
-        step = progress_lib.read_standing(folders[task.name]).step
+    def on_start(task: executor_lib.Task) -> None:
+        if task.name in held:
+            return
+        step = progress_lib.read_standing(task.folder).step
         started = f"resuming at step {step}" if step else "starting"
         progress.say(f"{task.name}: {started}")
 
-    def on_end(task: runner.Command, code: int) -> None:
-        words = _ENDINGS.get(code)
-        if words is None and has_diverged(folders[task.name]):
-            words = "DIVERGED; it is counted, and its size's claims are undecided"
-        elif words is None:
-            ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-            words = f"FAILED ({ended}); last lines of {task.log}:\n{_tail(task.log)}"
-        progress.say(f"{task.name}: {words}{_result(folders[task.name], code)}")
-        record_folder.keep_run(options, folders[task.name])
+    def on_end(task: executor_lib.Task, code: int, follows: policy.Next) -> None:
+        if follows is not policy.Next.WAIT or task.name not in held:
+            progress.say(f"{task.name}: {_ending(task, code, follows)}")
+        if follows is policy.Next.WAIT:
+            held.add(task.name)
+        else:
+            held.discard(task.name)
+        record_folder.keep_run(options, task.folder)
 
     interrupts = runner.Interrupts()
     told = []
@@ -78,12 +87,12 @@ def carry_out(
         if state.stopping and state.running and not told:
             told.append(True)
             progress.say("Stopping; the runs are saving. Press Ctrl-C to kill them.")
-        progress.tick(list(state.running), [task.name for task in state.waiting])
+        running = [n for n in state.running if tries.is_running(folders[n], submission)]
+        others = [n for n in folders if n not in {*running, *state.exit_codes}]
+        progress.tick(running, others)
 
     with interrupts.catch(), contextlib.closing(progress):
-        executor = executor_lib.LocalExecutor(
-            options.jobs, warn=progress.say, keep_open=(lock,)
-        )
+        executor = choice.make(options, warn=progress.say, lock=lock)
         return runner.run_all(
             tasks,
             executor,
@@ -108,10 +117,26 @@ def has_diverged(run: pathlib.Path) -> bool:
     return directory.has_record and records.read_record(directory).diverged
 
 
-def _result(run: pathlib.Path, code: int) -> str:
+def _ending(task: executor_lib.Task, code: int, follows: policy.Next) -> str:
+    """Returns how a run has ended and what follows, for a line of the output."""
+    ended = policy.described(code)
+    if follows is policy.Next.DONE:
+        return f"finished{_result(task.folder)}"
+    if follows is policy.Next.AGAIN:
+        return f"{ended}; it will be started again"
+    if follows is policy.Next.WAIT:
+        return f"{ended}; waiting for it"
+    if follows is policy.Next.STOP:
+        return ended
+    if has_diverged(task.folder):
+        return "DIVERGED; it is counted, and its size's claims are undecided"
+    if tries.without_progress(task.folder, task.submission) >= policy.TRIES:
+        ended += f", {policy.TRIES} tries without progress"
+    return f"FAILED ({ended}); last lines of {task.log}:\n{_tail(task.log)}"
+
+
+def _result(run: pathlib.Path) -> str:
     """Returns the loss or scores, and the wall time, of a run that finished."""
-    if code != 0:
-        return ""
     record = records.read_record(run_directory.RunDirectory(run))
     total = formats.duration(record.wall_seconds.total)
     if record.downstream and record.downstream.tasks:
@@ -125,5 +150,7 @@ def _result(run: pathlib.Path, code: int) -> str:
 
 
 def _tail(log: pathlib.Path) -> str:
+    if not log.is_file():  # The engine could not start the process.
+        return "    (there is no log)"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(f"    {line}" for line in lines[-_TAIL_LINES:])

@@ -3,7 +3,7 @@
 Usage: `child.py PARENT CORE CMD`. It is a separate script that replaces itself by the
 command, because running code between fork and exec is unsafe in a process with threads.
 The kernel sends SIGTERM when the parent ends for any reason, and the trainer saves on
-SIGTERM.
+SIGTERM. SIGUSR2, by which Slurm warns all processes of a job, is left to the parent.
 """
 
 import ctypes
@@ -21,6 +21,7 @@ def main(argv: list[str]) -> None:
         argv: the parent's process id, a core number or "-", and the command.
     """
     parent, core, *command = argv
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Inherited by the command.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if core != "-":

@@ -17,6 +17,7 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.study import cores
 from clinometer.tools.study import study_config
 from clinometer.tools.study.configs import study as default
+from clinometer.tools.study.engines import settings as engine_settings
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import exit_codes
@@ -111,11 +112,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add(
         "--jobs",
         type=ranges.Whole(1),
-        default=min(2, cores.count()),
         metavar="N",
         help="number of runs at a time, each on its own core unless other studies use "
         "them all (default: 2, or 1 if there is only one CPU or the container's quota "
-        "is one; here %(default)s)",
+        f"is one; here {_local_jobs()}); on a Ray cluster or in Slurm, the number of "
+        "runs that are submitted at a time (default: all)",
+    )
+    add(
+        "--executor",
+        choices=engine_settings.NAMES,
+        help="where to train the runs: on this machine, on a Ray cluster that runs, or "
+        "as jobs of Slurm; the fields `executor` of the configuration say what a run "
+        f"gets (default: {usual.executor.name})",
     )
     add(
         "--steps",
@@ -218,6 +226,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         if not (options.dry_run or options.power):
             outputs.check_folder("--out", options.out)
         options.study = _study(options, overrides)
+        if options.jobs is None and options.study.engine.name == engine_settings.LOCAL:
+            options.jobs = _local_jobs()
         _check_records(options)
         if options.tune and options.study.learning_rate is not None:
             raise OptionError("--tune: must not be given with --learning-rate")
@@ -236,6 +246,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     except (OptionError, errors.ConfigError) as error:
         parser.error(str(error))
     return options
+
+
+def _local_jobs() -> int:
+    return min(2, cores.count())
 
 
 def _check_records(options: argparse.Namespace) -> None:
@@ -269,6 +283,7 @@ def _study(options: argparse.Namespace, overrides: list[str]) -> study_config.St
             ("protocol.rates", options.rates),
             ("store", options.store),
             ("records", options.records),
+            ("executor.name", options.executor),
             ("downstream.mixture", options.downstream),
             ("downstream.train_steps", options.downstream_steps),
             ("downstream.data", options.data),

@@ -39,7 +39,7 @@ class RunCommand:
     Attributes:
         name: for messages.
         folder: the run directory that the command writes.
-        command: the command and its arguments.
+        arguments: of Python; each executor has its own interpreter.
         model: the model's name.
         finished: whether the run was over before this command of the study: finished or
             diverged.
@@ -47,9 +47,14 @@ class RunCommand:
 
     name: str
     folder: pathlib.Path
-    command: tuple[str, ...]
+    arguments: tuple[str, ...]
     model: str
     finished: bool = False
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command with the interpreter of this process."""
+        return python_child.command(*self.arguments)
 
 
 def pretraining(
@@ -62,13 +67,14 @@ def pretraining(
         run: the planned run, whose learning rate is known.
         store: path of the token store.
     """
-    command = python_child.module(
+    arguments = (
+        "-m",
         "clinometer.train.main",
         f"--config={protocol_lib.config_argument(run)}",
         f"--workdir={run_folder(options, run)}",
         *protocol_lib.overrides(options.study.protocol, run, store),
     )
-    return RunCommand(run.name, run_folder(options, run), command, run.model)
+    return RunCommand(run.name, run_folder(options, run), arguments, run.model)
 
 
 def finetuning(
@@ -84,7 +90,8 @@ def finetuning(
     settings = options.study.protocol.downstream
     source = run_folder(options, run)
     workdir = run_directory.RunDirectory(source).finetunings_path / FINETUNING
-    command = python_child.module(
+    arguments = (
+        "-m",
         "clinometer.train.downstream.finetune",
         f"--from={source}",
         f"--mixture={settings.mixture}",
@@ -93,7 +100,7 @@ def finetuning(
         f"--workdir={workdir}",
         *protocol_lib.downstream_overrides(options.study.protocol, run),
     )
-    return RunCommand(f"{run.name} fine-tuning", workdir, command, run.model)
+    return RunCommand(f"{run.name} fine-tuning", workdir, arguments, run.model)
 
 
 def pretrainings(

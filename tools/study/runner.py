@@ -1,33 +1,17 @@
-"""Runs commands, a few at a time, and stops them gracefully when interrupted."""
+"""Runs tasks by an executor, again where `engines.policy` says so, or until stopped."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import dataclasses
-import pathlib
 import signal
 import time
 from typing import Any
 
 from clinometer.tools.study import executor as executor_lib
-
-_POLL_SECONDS = 0.2
-
-
-@dataclasses.dataclass(frozen=True)
-class Command:
-    """A command to run.
-
-    Attributes:
-        name: a unique name.
-        command: the command and its arguments.
-        log: the file that its output is appended to.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    log: pathlib.Path
+from clinometer.tools.study.engines import policy
+from clinometer.tools.study.engines import tries
 
 
 @dataclasses.dataclass
@@ -35,15 +19,15 @@ class State:
     """The state of all tasks.
 
     Attributes:
-        waiting: tasks that have not started.
-        running: name -> the executor's handle, of running tasks.
-        exit_codes: name -> exit code, of tasks that have ended.
+        waiting: tasks that are to be started, or started again.
+        running: name -> the executor's handle, of tasks that it runs or has queued.
+        exit_codes: name -> exit code, of tasks that have ended for good.
         stopping: whether no more tasks are started.
         interrupted: whether that is because of a signal.
         over_time: whether that is because the time was over.
     """
 
-    waiting: list[Command]
+    waiting: list[executor_lib.Task]
     running: dict[str, Any] = dataclasses.field(default_factory=dict)
     exit_codes: dict[str, int] = dataclasses.field(default_factory=dict)
     stopping: bool = False
@@ -78,42 +62,49 @@ class Interrupts:
 
 
 def run_all(
-    tasks: Sequence[Command],
+    tasks: Sequence[executor_lib.Task],
     executor: executor_lib.Executor,
     *,
-    jobs: int,
+    jobs: int | None,
     interrupts: Interrupts,
-    on_start: Callable[[Command], None] = lambda task: None,
-    on_end: Callable[[Command, int], None] = lambda task, code: None,
+    on_start: Callable[[executor_lib.Task], None] = lambda task: None,
+    on_end: Callable[[executor_lib.Task, int, policy.Next], None] = lambda *_: None,
     on_tick: Callable[[State], None] = lambda state: None,
     keep_going: bool = True,
-    is_failure: Callable[[Command], bool] = lambda task: True,
+    is_failure: Callable[[executor_lib.Task], bool] = lambda task: True,
     is_over_time: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> State:
-    """Runs tasks in the given order, `jobs` at a time, without retries.
+    """Runs tasks in the given order, `jobs` at a time, by the rules of `policy`.
 
     After the first interrupt no more tasks are started and the running ones are asked
     to save and stop; a second interrupt kills them. Returns only when all have ended.
 
     Args:
         tasks: the tasks, with distinct names.
-        executor: runs the commands.
-        jobs: the maximum number of tasks that run at the same time.
+        executor: runs the tasks.
+        jobs: the maximum number of tasks that the executor has at the same time; None
+            for no limit.
         interrupts: counts the interrupts.
         on_start: called with each task before it starts.
-        on_end: called with each task and its exit code when it has ended.
-        on_tick: called with the state a few times per second.
+        on_end: called with each task when it has ended, its exit code and what follows.
+        on_tick: called with the state at each look at the tasks.
         keep_going: whether to continue with the other tasks after a failure, rather
             than to stop them.
         is_failure: whether a task with an exit code other than 0 counts as failed.
         is_over_time: whether the time is over: the running tasks are then asked to save
             and stop, and no more are started.
+        clock: returns the time in seconds.
 
     Returns:
         The final state.
+
+    Raises:
+        ConfigError: the executor refuses tasks. Those that run are asked to stop.
     """
     state = State(waiting=list(tasks))
     by_name = {task.name: task for task in tasks}
+    held_until: dict[str, float] = {}
     killed = False
     try:
         while True:
@@ -121,8 +112,19 @@ def run_all(
                 code = executor.poll(handle)
                 if code is not None:
                     del state.running[name]
-                    state.exit_codes[name] = code
-                    on_end(by_name[name], code)
+                    task = by_name[name]
+                    follows = policy.after(
+                        code,
+                        tries.without_progress(task.folder, task.submission),
+                        stopping=state.stopping,
+                    )
+                    if follows in (policy.Next.AGAIN, policy.Next.WAIT):
+                        state.waiting.append(task)
+                    else:
+                        state.exit_codes[name] = code
+                    if follows is policy.Next.WAIT:
+                        held_until[name] = clock() + policy.HELD_SECONDS
+                    on_end(task, code, follows)
             failed = any(
                 code != 0 and is_failure(by_name[name])
                 for name, code in state.exit_codes.items()
@@ -137,14 +139,20 @@ def run_all(
                 killed = True
                 for handle in state.running.values():
                     executor.cancel(handle, force=True)
-            while state.waiting and len(state.running) < jobs and not state.stopping:
-                task = state.waiting.pop(0)
-                on_start(task)
-                state.running[task.name] = executor.submit(task.command, task.log)
+            if not state.stopping:
+                now = clock()
+                ready = [t for t in state.waiting if held_until.get(t.name, now) <= now]
+                free = None if jobs is None else max(0, jobs - len(state.running))
+                for task in ready[:free]:
+                    on_start(task)
+                    state.waiting.remove(task)
+                handles = executor.submit(ready[:free]) if ready[:free] else ()
+                for task, handle in zip(ready[:free], handles):
+                    state.running[task.name] = handle
             on_tick(state)
             if not state.running and (state.stopping or not state.waiting):
                 return state
-            time.sleep(_POLL_SECONDS)
+            time.sleep(executor.poll_seconds)
     finally:
         # Tasks are still running here only if something above raised an error.
         for handle in state.running.values():

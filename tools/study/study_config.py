@@ -12,6 +12,7 @@ from clinometer.kernels.options.errors import did_you_mean
 from clinometer.tools.inference import variance
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
+from clinometer.tools.study.engines import settings as engine_settings
 from clinometer.tools.study.power import settings as power_settings
 from clinometer.train import config as config_lib
 from clinometer.train import errors
@@ -20,6 +21,9 @@ from clinometer.train.run import recorded_config
 
 ROLES = (recorded_config.FINAL, recorded_config.PILOT)
 _BY_ARCHITECTURE = "design.by_architecture."
+_EXECUTOR = "executor."
+# Fields whose own fields have any names.
+_OPEN = (_BY_ARCHITECTURE, *(f"{_EXECUTOR}{name}" for name in engine_settings.OPEN))
 _AT_LEAST_ONE = ranges.Whole(1)
 _SHARE = ranges.Real(0, 1)
 _POSITIVE = ranges.Real(without_least=True)
@@ -95,6 +99,7 @@ _FIELDS = {
     "power.held_out": Field("", str, optional=True),
     "power.held_out_runs": Field("", _AT_LEAST_ONE),
     "power.pilot": Field("", str, optional=True),
+    **{f"{_EXECUTOR}{name}": f for name, f in engine_settings.FIELDS.items()},
 }
 
 
@@ -115,6 +120,7 @@ class Study:
         rates: path of the table of rates; None for the default.
         extrapolate: whether widths beyond the swept ones have a rate.
         power: what a simulation of the study assumes.
+        engine: the executor, and what a run gets from it.
     """
 
     runs: tuple[plan.PlannedRun, ...]
@@ -129,6 +135,7 @@ class Study:
     rates: str | None
     extrapolate: bool
     power: power_settings.PowerSettings
+    engine: engine_settings.EngineSettings
 
 
 def read(config: config_dict.ConfigDict) -> Study:
@@ -165,6 +172,7 @@ def read(config: config_dict.ConfigDict) -> Study:
         rates=config.protocol.rates,
         extrapolate=config.protocol.extrapolate,
         power=power_settings.PowerSettings(**config.power),
+        engine=engine_settings.read(config.executor),
     )
 
 
@@ -176,7 +184,7 @@ def check_names(config: config_dict.ConfigDict) -> dict[str, Any]:
     """
     flat = config_lib.flatten(config_lib.to_dict(config))
     for name in flat:
-        if name not in _FIELDS and not name.startswith(_BY_ARCHITECTURE):
+        if name not in _FIELDS and not name.startswith(_OPEN):
             raise errors.ConfigError(
                 f"config.{name}: unknown key{did_you_mean(name, _FIELDS)}; see "
                 "tools/study/configs/study.py for all fields"

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from clinometer.tools.study import executor
 from clinometer.tools.study import main
+from clinometer.tools.study.engines import environment
 from clinometer.tools.study.tuning import table
 
 
@@ -109,7 +109,7 @@ def _rte(folder):
 def _python(*arguments, **kwargs):
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
-        env=executor.one_core_environment(os.environ),
+        env=environment.of_run(os.environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -5,21 +5,30 @@ import signal
 
 import pytest
 
+from clinometer.tools.study import executor as executor_lib
 from clinometer.tools.study import runner
+from clinometer.tools.study.engines import policy
 
 
 class _Executor:
-    """Each command runs for a given number of polls, then ends with a given code."""
+    """Each task runs for a given number of polls, then ends with its next code."""
+
+    poll_seconds = 0
 
     def __init__(self):
-        self.events, self.running, self.most = [], 0, 0
+        self.events, self.running, self.most, self.batches = [], 0, 0, []
 
-    def submit(self, command, log):
-        name, polls, code = command
-        self.events.append(f"start {name}")
+    def submit(self, tasks):
+        self.batches.append(len(tasks))
+        return list(map(self._start, tasks))
+
+    def _start(self, task):
+        polls, codes = task.arguments
+        self.events.append(f"start {task.name}")
         self.running += 1
         self.most = max(self.most, self.running)
-        return {"name": name, "polls": polls, "code": code}
+        code = codes.pop(0) if len(codes) > 1 else codes[0]
+        return {"name": task.name, "polls": polls, "code": code}
 
     def poll(self, handle):
         handle["polls"] -= 1
@@ -35,12 +44,10 @@ class _Executor:
 
 
 def _tasks(tmp_path, *commands):
-    return [runner.Command(c[0], c, tmp_path / "log") for c in commands]
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
-    monkeypatch.setattr(runner, "_POLL_SECONDS", 0)
+    return [
+        executor_lib.Task(name, tmp_path / name, (polls, list(codes)))
+        for name, polls, *codes in commands
+    ]
 
 
 def test_in_order_at_most_so_many_and_failures_do_not_stop_others(tmp_path):
@@ -147,3 +154,59 @@ def test_a_failure_that_is_none_stops_nothing(tmp_path):
         is_failure=lambda task: task.name != "diverges",
     )
     assert state.exit_codes == {"diverges": 1, "b": 0} and not state.stopping
+
+
+@pytest.mark.parametrize("code", [42, 44, -9, policy.WORKER_LOST])
+def test_stopped_and_lost_tasks_are_started_again_behind_the_others(tmp_path, code):
+    executor, said = _Executor(), []
+    tasks = _tasks(tmp_path, ("a", 1, code, 0), ("b", 1, 0))
+    state = runner.run_all(
+        tasks,
+        executor,
+        jobs=1,
+        interrupts=runner.Interrupts(),
+        on_end=lambda *ending: said.append(ending[1:]),
+        keep_going=False,
+    )
+    assert executor.events == ["start a", "start b", "start a"]
+    assert state.exit_codes == {"a": 0, "b": 0}
+    done = (0, policy.Next.DONE)
+    assert said == [(code, policy.Next.AGAIN), done, done]
+
+
+def test_a_held_task_waits_while_others_run(tmp_path):
+    executor, now = _Executor(), [0.0]
+
+    def clock():
+        now[0] += 1.0
+        return now[0]
+
+    tasks = _tasks(tmp_path, ("a", 1, 43, 0), ("b", 1, 0), ("c", 1, 0))
+    runner.run_all(tasks, executor, jobs=1, interrupts=runner.Interrupts(), clock=clock)
+    assert executor.events == ["start a", "start b", "start c", "start a"]
+    assert now[0] > policy.HELD_SECONDS
+
+
+def test_without_a_limit_all_are_submitted_together(tmp_path):
+    executor = _Executor()
+    tasks = _tasks(tmp_path, *((f"t{i}", 2, 0) for i in range(7)))
+    state = runner.run_all(tasks, executor, jobs=None, interrupts=runner.Interrupts())
+    assert executor.batches == [7] and len(state.exit_codes) == 7
+
+
+def test_nothing_is_started_again_while_stopping(tmp_path):
+    executor, interrupts, said = _Executor(), runner.Interrupts(), []
+
+    def tick(state):
+        interrupts.count = 1
+
+    state = runner.run_all(
+        _tasks(tmp_path, ("a", 9, 0), ("b", 9, 0)),
+        executor,
+        jobs=1,
+        interrupts=interrupts,
+        on_end=lambda *ending: said.append(ending[1:]),
+        on_tick=tick,
+    )
+    assert executor.events == ["start a", "stop a"]
+    assert said == [(42, policy.Next.STOP)] and state.exit_codes == {"a": 42}

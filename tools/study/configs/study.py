@@ -10,6 +10,7 @@ import dataclasses
 from ml_collections import config_dict
 
 from clinometer.tools.study import protocol as protocol_lib
+from clinometer.tools.study.engines import settings as engine_settings
 from clinometer.tools.study.power import settings
 
 
@@ -42,6 +43,9 @@ def get_config() -> config_dict.ConfigDict:
     config.design.by_architecture = config_dict.ConfigDict()
     # Largest difference in nats that would not matter, written before the runs.
     config.design.margin = config_dict.placeholder(float)
+
+    # Where the runs are trained; it changes no result.
+    config.executor = engine_settings.default()
 
     protocol = protocol_lib.Protocol()
     config.protocol = config_dict.ConfigDict()

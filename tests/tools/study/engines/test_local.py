@@ -13,6 +13,9 @@ import pytest
 
 from clinometer.tools.study import cores
 from clinometer.tools.study import executor
+from clinometer.tools.study.engines import environment
+from clinometer.tools.study.engines import local as local_lib
+from clinometer.tools.study.engines import tries
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -33,13 +36,20 @@ def _wait(condition, seconds=20):
     raise AssertionError("timed out")
 
 
-def _python(code, *arguments):
-    return [sys.executable, "-c", textwrap.dedent(code), *arguments]
+def _task(folder, code, *arguments):
+    folder.mkdir(exist_ok=True)
+    given = ("-c", textwrap.dedent(code), *arguments)
+    return executor.Task(folder.name, folder, given)
+
+
+def _submit(local, *task):
+    (handle,) = local.submit([_task(*task)])
+    return handle
 
 
 def test_one_core_log_and_exit_code(tmp_path):
-    local = executor.LocalExecutor(1)
-    log = tmp_path / "log.txt"
+    local = local_lib.LocalExecutor(1)
+    run = tmp_path / "run"
     code = """
         import os, sys
         print(len(os.sched_getaffinity(0)), os.environ["OMP_NUM_THREADS"])
@@ -47,19 +57,23 @@ def test_one_core_log_and_exit_code(tmp_path):
         sys.exit(7)
     """
     for _ in range(2):  # The slot comes back, the log is continued.
-        handle = local.submit(_python(code), log)
+        handle = _submit(local, run, code)
         assert _wait(lambda handle=handle: local.poll(handle)) == 7
-    assert log.read_text().splitlines() == ["1 1", "to stderr"] * 2
+        assert local.poll(handle) == 7
+    assert (run / "log.txt").read_text().splitlines() == ["1 1", "to stderr"] * 2
+    first, second = tries.read(run)
+    assert first.pid != second.pid == handle.process.pid
+    assert first.code == second.code == 7 and first.engine == "local"
 
 
 def test_more_jobs_than_cores_are_not_pinned(tmp_path):
     usable = len(cores.usable())
     said = []
-    local = executor.LocalExecutor(usable + 1, warn=said.append)
+    local = local_lib.LocalExecutor(usable + 1, warn=said.append)
     code = "import os; print(len(os.sched_getaffinity(0)))"
-    handle = local.submit(_python(code), tmp_path / "log")
+    handle = _submit(local, tmp_path / "run", code)
     assert _wait(lambda: local.poll(handle) == 0)
-    assert (tmp_path / "log").read_text() == f"{usable}\n"
+    assert (tmp_path / "run" / "log.txt").read_text() == f"{usable}\n"
     assert said == ["Not every run has its own core; speeds will be noisy."]
 
 
@@ -70,18 +84,17 @@ def test_two_studies_take_different_cores(tmp_path):
         print(*os.sched_getaffinity(0), flush=True)
         time.sleep(60)
     """
-    studies = [executor.LocalExecutor(1, warn=print) for _ in usable]
+    studies = [local_lib.LocalExecutor(1, warn=print) for _ in usable]
     handles = [
-        study.submit(_python(code), tmp_path / f"{i}.txt")
-        for i, study in enumerate(studies)
+        _submit(study, tmp_path / str(i), code) for i, study in enumerate(studies)
     ]
-    logs = [tmp_path / f"{i}.txt" for i in range(len(studies))]
+    logs = [handle.task.log for handle in handles]
     _wait(lambda: all(log.read_text() for log in logs))
     assert sorted(int(log.read_text()) for log in logs) == sorted(usable)
     # Another run finds no core and warns. A run that ends releases its core.
     said = []
-    more = executor.LocalExecutor(1, warn=said.append)
-    handle = more.submit(_python("pass"), tmp_path / "more.txt")
+    more = local_lib.LocalExecutor(1, warn=said.append)
+    handle = _submit(more, tmp_path / "more", "pass")
     _wait(lambda: more.poll(handle) == 0)
     assert len(said) == 1
     studies[0].cancel(handles[0], force=True)
@@ -101,11 +114,11 @@ def test_cancel_asks_then_kills(tmp_path):
         pathlib.Path(sys.argv[1]).touch()
         while True: time.sleep(0.05)
     """
-    local = executor.LocalExecutor(1)
-    handle = local.submit(_python(code, str(tmp_path / "up")), tmp_path / "log")
+    local = local_lib.LocalExecutor(1)
+    handle = _submit(local, tmp_path / "run", code, str(tmp_path / "up"))
     _wait((tmp_path / "up").exists)
     local.cancel(handle)
-    _wait(lambda: "saving" in (tmp_path / "log").read_text())
+    _wait(lambda: "saving" in handle.task.log.read_text())
     assert local.poll(handle) is None
     local.cancel(handle, force=True)
     assert _wait(lambda: local.poll(handle)) == -signal.SIGKILL
@@ -115,13 +128,17 @@ def test_runs_die_with_a_killed_study(tmp_path):
     study = """
         import pathlib, sys, time
         from clinometer.tools.study import executor
+        from clinometer.tools.study.engines import local
         run = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid()));"
-        command = [sys.executable, "-c", run + "time.sleep(60)", sys.argv[1] + "/pid"]
-        executor.LocalExecutor(1).submit(command, pathlib.Path(sys.argv[1]) / "log")
+        arguments = ("-c", run + "time.sleep(60)", sys.argv[1] + "/pid")
+        task = executor.Task("run", pathlib.Path(sys.argv[1]), arguments)
+        local.LocalExecutor(1).submit([task])
         time.sleep(60)
     """
-    paths = executor.one_core_environment(os.environ)
-    parent = subprocess.Popen(_python(study, str(tmp_path)), env=paths)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(study), str(tmp_path)],
+        env=environment.of_run(os.environ),
+    )
     pid_file = tmp_path / "pid"
     # The file exists before its text is written.
     pid = int(_wait(lambda: (pid_file.exists() and pid_file.read_text()) or None))
@@ -133,9 +150,3 @@ def test_runs_die_with_a_killed_study(tmp_path):
         return not status.exists() or "State:\tZ" in status.read_text()
 
     _wait(gone)
-
-
-def test_environment_keeps_other_flags():
-    env = executor.one_core_environment({"XLA_FLAGS": "--xla_dump_to=x", "HOME": "/h"})
-    assert env["XLA_FLAGS"] == "--xla_dump_to=x --xla_cpu_multi_thread_eigen=false"
-    assert env["HOME"] == "/h"

@@ -1,0 +1,1 @@
+"""The executors of a study, and what they share: endings, tries, resources."""
