@@ -27,7 +27,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats study test test-slow test-matrix test-tpu lint format build-files lock bazel clean
+.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-ray study test test-slow test-matrix test-tpu lint format build-files lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -48,6 +48,10 @@ setup-tpu: $(STAMP) ## add the TPU compiler (130 MB), for `clinometer tpu-cost`
 
 setup-stats: $(STAMP) ## add statsmodels, which a test of tools/inference compares with
 	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-stats.lock
+
+setup-ray: ## create .venv-ray, an environment with Ray (270 MB more), for studies on its clusters
+	@tools/setup.sh '$(PYTHON)' .venv-ray
+	@.venv-ray/bin/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-ray.lock
 
 study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
 	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
@@ -87,6 +91,6 @@ bazel: $(STAMP) ## set up Bazel, build everything and run the smoke tests with i
 	@bazel build //...
 	@bazel test //tests:smoke
 
-clean: ## remove .venv and all build outputs, but not runs and cached data
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .bazel
+clean: ## remove the environments and all build outputs, but not runs and cached data
+	rm -rf $(VENV) .venv-ray build dist *.egg-info .pytest_cache .ruff_cache .bazel
 	find kernels -name '_native*.so' -delete

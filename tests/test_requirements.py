@@ -9,8 +9,8 @@ from packaging import utils
 import pytest
 
 # Extras that `make setup` installs, and packages that it must not install.
-LOCKED = ("train", "downstream", "study", "dev")
-UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "pandas")
+LOCKED = ("train", "downstream", "study", "slurm", "dev")
+UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "pandas", "ray")
 FOR_GPUS = ("jax-cuda", "nvidia-")  # Prefixes of packages that only GPUs need.
 PYTHONS = ("3.11", "3.12", "3.13")
 
@@ -54,6 +54,11 @@ def lock(repo_root):
 @pytest.fixture
 def cuda_lock(repo_root):
     return (repo_root / "requirements-cuda.lock").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def ray_lock(repo_root):
+    return (repo_root / "requirements-ray.lock").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -136,7 +141,22 @@ def test_libraries_for_gpus_of_another_jax_are_seen(lock, cuda_lock, project):
         )
 
 
-@pytest.mark.parametrize(("name", "least"), [("lock", 40), ("cuda_lock", 20)])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_ray_is_added_to_the_locked_packages(lock, ray_lock, project, python):
+    (wanted,) = (
+        asked
+        for text in project["project"]["optional-dependencies"]["ray"]
+        if (asked := requirements.Requirement(text)).name == "ray"
+    )
+    locked, added = pins(lock, python), pins(ray_lock, python)
+    assert wanted.specifier.contains(version(added["ray"]))
+    for name in added.keys() & locked.keys():  # Installing both changes neither.
+        assert version(added[name]) == version(locked[name]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("lock", 40), ("cuda_lock", 20), ("ray_lock", 10)]
+)
 def test_every_pin_has_hashes(name, least, request):
     blocks = re.split(r"\n(?=\w)", request.getfixturevalue(name))[1:]
     assert len(blocks) > least

@@ -1,11 +1,12 @@
 #!/bin/bash
-# Writes four lock files with hashes. Run by `make lock`.
+# Writes five lock files with hashes. Run by `make lock`.
 #
 # requirements.lock is resolved from pyproject.toml for all supported versions of Python,
 # with markers where package versions differ. requirements-cuda.lock adds JAX's libraries
 # for NVIDIA GPUs, in the versions of its JAX; requirements-tpu.lock holds the TPU
 # compiler, which few users need and which would double the size of the set-up;
-# requirements-stats.lock holds statsmodels, which one test compares with.
+# requirements-stats.lock holds statsmodels, which one test compares with;
+# requirements-ray.lock adds Ray, of 270 MB, in an environment of its own.
 # `tools/lock.sh optax` upgrades only the named packages; without arguments, all of them.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/.."
@@ -27,7 +28,7 @@ if (($# > 0)); then
   done
 fi
 "${VENV}/bin/uv" pip compile pyproject.toml --quiet \
-  --universal --python-version 3.11 --extra study --extra dev \
+  --universal --python-version 3.11 --extra study --extra slurm --extra dev \
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" "${upgrade[@]}" \
   --output-file requirements.lock
@@ -46,3 +47,8 @@ grep -c '==' requirements.lock | sed 's/$/ packages in requirements.lock/'
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" \
   --output-file requirements-stats.lock <<<"statsmodels>=0.15,<0.16"
+"${VENV}/bin/uv" pip compile - --quiet --universal --python-version 3.11 \
+  --constraint requirements.lock \
+  --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" \
+  --output-file requirements-ray.lock <<<"ray>=2.50,<3"

@@ -31,6 +31,7 @@ from clinometer.tools.study import summary
 from clinometer.tools.study import tune
 from clinometer.tools.study.claims import errors as claims_errors
 from clinometer.tools.study.claims import file as claims_file
+from clinometer.tools.study.engines import choice
 from clinometer.tools.study.power import command as power
 from clinometer.train import errors as train_errors
 from clinometer.train import exit_codes
@@ -46,6 +47,8 @@ def main(argv: list[str]) -> int:
         if options.power:
             claims = _claims(options)
             return power.run(options, runs, claims and claims.margin)
+        if not options.dry_run:
+            choice.check(options)
         if options.tune:
             with folder.locked(options.out) as lock:
                 return tune.tune(options, runs, _store(options), command, lock)

@@ -25,6 +25,7 @@ FIELDS = {
     "ray.address": Field("", str),
     "slurm.partition": Field("", str, optional=True),
     "slurm.minutes": Field("", ranges.Whole(1)),
+    "slurm.save_seconds": Field("", ranges.Whole(1)),
 }
 
 
@@ -41,6 +42,7 @@ class EngineSettings:
         ray_resources: name -> amount, of further resources of a run.
         slurm_partition: the partition; None for the cluster's default.
         slurm_minutes: limit of a job's time, after which it is queued again.
+        slurm_save_seconds: how long before this limit a run is asked to save.
         slurm_options: name -> value, of further options of `sbatch`.
     """
 
@@ -52,6 +54,7 @@ class EngineSettings:
     ray_resources: Mapping[str, float] = dataclasses.field(default_factory=dict)
     slurm_partition: str | None = None
     slurm_minutes: int = 60
+    slurm_save_seconds: int = 120
     slurm_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -69,6 +72,7 @@ def default() -> config_dict.ConfigDict:
     config.slurm = config_dict.ConfigDict()
     config.slurm.partition = config_dict.placeholder(str)
     config.slurm.minutes = usual.slurm_minutes  # Then the job is queued again.
+    config.slurm.save_seconds = usual.slurm_save_seconds  # Before that, to save.
     config.slurm.options = config_dict.ConfigDict()  # Of sbatch: name -> value.
     return config
 
@@ -89,6 +93,7 @@ def read(config: config_dict.ConfigDict) -> EngineSettings:
         ray_resources=dict(config.ray.resources),
         slurm_partition=config.slurm.partition,
         slurm_minutes=config.slurm.minutes,
+        slurm_save_seconds=config.slurm.save_seconds,
         slurm_options=dict(config.slurm.options),
     )
     for name, amount in settings.ray_resources.items():

@@ -1,0 +1,208 @@
+"""Runs the tasks of a study as jobs of Slurm, by submitit: an array of jobs, one a run.
+
+Slurm decides which job runs where and when. A job whose time is over is queued again by
+itself, also after the study has ended. All nodes need this Python environment and the
+study's folders, at the same paths.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import pathlib
+import shlex
+import shutil
+import subprocess
+import time
+from typing import Any
+
+from clinometer.kernels import python_child
+from clinometer.tools.study import executor
+from clinometer.tools.study.engines import policy
+from clinometer.tools.study.engines import settings as settings_lib
+from clinometer.tools.study.engines import stop_files
+from clinometer.tools.study.engines import tries
+from clinometer.train import errors
+from clinometer.train import exit_codes
+
+FOLDER = "slurm"
+_UNLIMITED = 1_000_000_000  # Time-outs: the jobs apply the rule of progress.
+# How long a job's result may take to be seen here after the job has left the queue.
+_RESULT_SECONDS = 15.0
+_COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
+
+
+@dataclasses.dataclass
+class Submitted:
+    """A job; the handle of `SlurmExecutor`.
+
+    Attributes:
+        task: the run.
+        job: the job, of submitit.
+        cancelled: whether it was taken out of the queue.
+        gone_since: time at which it was first seen not to be in the queue, or None.
+    """
+
+    task: executor.Task
+    job: Any
+    cancelled: bool = False
+    gone_since: float | None = None
+
+
+class SlurmExecutor:
+    """Runs tasks as jobs of Slurm.
+
+    Attributes:
+        poll_seconds: time between two looks at all tasks.
+    """
+
+    poll_seconds = 2.0
+
+    def __init__(self, settings: settings_lib.EngineSettings, out: pathlib.Path):
+        """Initializes the executor; submits nothing.
+
+        Args:
+            settings: what a job gets.
+            out: the study's folder; submitit's files are in its folder "slurm".
+
+        Raises:
+            ConfigError: submitit or a command of Slurm is missing, or Slurm refuses
+                jobs like these.
+        """
+        submitit = _submitit()
+        for command in _COMMANDS:
+            if shutil.which(command) is None:
+                raise errors.ConfigError(
+                    f"--executor slurm: no command `{command}` on PATH; start the "
+                    "study on a machine from which jobs are submitted"
+                )
+        self._settings = settings
+        self._flags = {
+            "time": settings.slurm_minutes,
+            "nodes": settings.hosts,
+            "ntasks-per-node": 1,
+            "cpus-per-task": settings.cpus,
+            **({"gpus-per-node": settings.gpus} if settings.gpus else {}),
+            **({"partition": p} if (p := settings.slurm_partition) else {}),
+            "requeue": True,
+            **settings.slurm_options,
+        }
+        self._refused_by_slurm()
+        self._engine = submitit.SlurmExecutor(out / FOLDER, max_num_timeout=_UNLIMITED)
+        own = {"time", "nodes", "ntasks-per-node"}
+        self._engine.update_parameters(
+            job_name="clinometer",
+            time=settings.slurm_minutes,
+            nodes=settings.hosts,
+            ntasks_per_node=1,
+            array_parallelism=_UNLIMITED,
+            signal_delay_s=settings.slurm_save_seconds,
+            stderr_to_stdout=True,
+            setup=[
+                f"export {name}={shlex.quote(value)}"
+                for name, value in python_child.environment({}).items()
+            ],
+            additional_parameters={
+                name: value for name, value in self._flags.items() if name not in own
+            },
+        )
+        self._queued: frozenset[str] | None = None
+        self._looked_at = 0.0
+
+    def submit(self, tasks: Sequence[executor.Task]) -> list[Submitted]:
+        """Adds the tasks to the queue, as one array of jobs.
+
+        Raises:
+            ConfigError: Slurm refuses the jobs.
+        """
+        # Imported here because it needs submitit.
+        from clinometer.tools.study.engines import slurm_job
+
+        jobs = [
+            slurm_job.SlurmJob(task, self._settings.cpus, self._settings.hosts)
+            for task in tasks
+        ]
+        core = _submitit().core
+        try:
+            submitted = self._engine.submit_array(jobs)
+        except (core.utils.FailedJobError, core.utils.FailedSubmissionError) as error:
+            raise _refused(str(error)) from error
+        self._queued = None
+        return [Submitted(task, job) for task, job in zip(tasks, submitted)]
+
+    def poll(self, handle: Submitted) -> int | None:
+        """Returns the exit code of process 0; None while the job is queued or runs."""
+        job = handle.job
+        parts = [job.task(index) for index in range(job.num_tasks)]
+        if not all(part.paths.result_pickle.exists() for part in parts):
+            queue = self._queue()
+            if queue is None or job.job_id in queue:
+                handle.gone_since = None
+                return None
+            handle.gone_since = handle.gone_since or time.monotonic()
+            waits = time.monotonic() - handle.gone_since < _RESULT_SECONDS
+            if waits and not handle.cancelled:
+                return None
+        if not parts[0].paths.result_pickle.exists():
+            return exit_codes.STOPPED if handle.cancelled else policy.WORKER_LOST
+        failure = parts[0].exception()
+        if failure is None:
+            return parts[0].result()
+        # The job was asked to save, and not to be queued again.
+        if "UncompletedJobError" in str(failure):
+            return policy.WORKER_LOST
+        with open(handle.task.log, "a", encoding="utf-8") as log:
+            log.write(f"{failure}\n")
+        return exit_codes.FAILED
+
+    def cancel(self, handle: Submitted, *, force: bool = False) -> None:
+        """Writes a stop file, or takes the job out of the queue; `force` kills it."""
+        task = handle.task
+        stop_files.write(task.folder)
+        if force or not tries.is_running(task.folder, task.submission):
+            handle.cancelled = True
+            handle.job.cancel(check=False)
+
+    def _queue(self) -> frozenset[str] | None:
+        """Returns the numbers of the user's jobs in the queue; None if unknown."""
+        fresh = time.monotonic() - self._looked_at < self.poll_seconds
+        if self._queued is not None and fresh:
+            return self._queued
+        command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        self._looked_at = time.monotonic()
+        if done.returncode == 0:
+            self._queued = frozenset(done.stdout.split())
+        return self._queued
+
+    def _refused_by_slurm(self) -> None:
+        """Asks Slurm whether it would take such a job.
+
+        Raises:
+            ConfigError: it would not.
+        """
+        flags = [
+            f"--{name}" if value is True else f"--{name}={value}"
+            for name, value in self._flags.items()
+        ]
+        command = ["sbatch", "--test-only", *flags, "--wrap=true"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise _refused(done.stderr or done.stdout)
+
+
+def _refused(text: str) -> errors.ConfigError:
+    told = " ".join(text.split())
+    return errors.ConfigError(
+        f"config.executor: Slurm refuses the jobs: {told}; see the fields "
+        "executor.slurm.* in tools/README.md"
+    )
+
+
+def _submitit() -> Any:
+    try:
+        import submitit
+    except ModuleNotFoundError as error:
+        raise errors.ConfigError(
+            f"--executor slurm: the Python package '{error.name}' is not installed; "
+            "pip install 'clinometer[slurm]'"
+        ) from error
+    return submitit
