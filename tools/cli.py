@@ -57,6 +57,18 @@ SUBCOMMANDS = {
         "fit the scaling slopes of a study's runs and write the report",
         only_prints=True,
     ),
+    "status": Subcommand(
+        "clinometer.tools.runs.status",
+        "study",
+        "show how far the runs of a study are, live with --watch",
+        only_prints=True,
+    ),
+    "runs": Subcommand(
+        "clinometer.tools.runs.main",
+        "study",
+        "list runs: configurations that differ, losses, speed",
+        only_prints=True,
+    ),
     "compare": Subcommand(
         "clinometer.tools.compare.main",
         "study",

@@ -10,7 +10,6 @@ from typing import Any
 
 from clinometer.data import paths
 from clinometer.kernels.options import ranges
-from clinometer.tools.inference import outcomes
 from clinometer.tools.report import records
 from clinometer.tools.study import errors
 from clinometer.train import config as config_lib
@@ -124,6 +123,9 @@ def margin(out: pathlib.Path) -> float | None:
     Raises:
         StudyError: study.json cannot be read, or the margin is no number above 0.
     """
+    # Imported here because it loads SciPy, which `clinometer status` does not need.
+    from clinometer.tools.inference import outcomes
+
     path = out / SETTINGS
     if not paths.is_file(path):
         return None

@@ -13,6 +13,7 @@ are recognised by the kernel's boot id, because their host names may differ.
 """
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import logging
@@ -54,6 +55,50 @@ def boot_id() -> str | None:
         return path.read_text(encoding="ascii").strip()
     except OSError:
         return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """The process that last took a lease, for display only.
+
+    Attributes:
+        host: name of its machine, or None.
+        pid: its process id, or None.
+        released: whether it has released the lease.
+        silent_seconds: time since its last heartbeat, by the clocks of both machines.
+    """
+
+    host: str | None
+    pid: int | None
+    released: bool
+    silent_seconds: float
+
+    @property
+    def seems_alive(self) -> bool:
+        """Whether it holds the lease and has given a sign of life in time."""
+        return not self.released and self.silent_seconds < TIMEOUT_SECONDS
+
+
+def last_holder(directory: pathlib.Path) -> Holder | None:
+    """Returns the process that last took the lease of a run; None if there is none.
+
+    Args:
+        directory: the run directory, on a disk.
+    """
+    folder = directory / FOLDER
+    try:
+        numbers = map(_NAME.fullmatch, os.listdir(folder))
+        path = folder / f"{max(int(n['number']) for n in numbers if n)}.json"
+        content, changed = path.read_bytes(), path.stat().st_mtime
+    except (OSError, ValueError):  # Not there, or just replaced by the next.
+        return None
+    found = _parsed(content)
+    return Holder(
+        found.get("host"),
+        found.get("pid"),
+        bool(found.get("released")),
+        max(0.0, time.time() - changed),
+    )
 
 
 class Lease:

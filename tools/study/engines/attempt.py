@@ -37,8 +37,9 @@ class Attempt:
         task: executor.Task,
         *,
         engine: str,
-        job: str | None,
+        job: str,
         cpus: int,
+        node: str | None = None,
         records: bool = True,
     ):
         """Initializes the attempt; starts nothing.
@@ -48,11 +49,12 @@ class Attempt:
             engine: name of the executor.
             job: how the engine calls the job.
             cpus: number of cores.
+            node: how the engine calls this machine; None for its host name.
             records: whether this worker records the try; one of those of a run does.
         """
         self.task = task
-        self._engine, self._job, self._cpus = engine, job, cpus
-        self._records = records
+        self._engine, self._job, self._node = engine, job, node
+        self._cpus, self._records = cpus, records
         self._process: subprocess.Popen[bytes] | None = None
         self._code: int | None = None
         self._stopped = False
@@ -71,7 +73,13 @@ class Attempt:
         if self._has_no_progress():
             return policy.WORKER_LOST
         if self._records:
-            tries.begin(self.task, engine=self._engine, pid=os.getpid(), job=self._job)
+            tries.begin(
+                self.task,
+                engine=self._engine,
+                pid=os.getpid(),
+                node=self._node,
+                job=self._job,
+            )
         self._process = spawn.spawn(
             self.task,
             environment_lib.of_run(environment, self._cpus),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import os
+import socket
 
 import ray
 
@@ -21,6 +22,13 @@ def train(task: executor.Task, cpus: int, environment: Mapping[str, str]) -> int
     Returns:
         The exit code, see `policy`.
     """
-    node = ray.get_runtime_context().get_node_id()
-    one = attempt.Attempt(task, engine=settings.RAY, job=node, cpus=cpus)
+    context = ray.get_runtime_context()
+    one = attempt.Attempt(
+        task,
+        engine=settings.RAY,
+        job=context.get_task_id(),
+        cpus=cpus,
+        # Several nodes of a cluster may be on one machine.
+        node=f"{socket.gethostname()}:{context.get_node_id()}",
+    )
     return one.run({**os.environ, **environment})

@@ -49,7 +49,12 @@ class Try:
 
 
 def begin(
-    task: executor.Task, *, engine: str, pid: int, job: str | None = None
+    task: executor.Task,
+    *,
+    engine: str,
+    pid: int,
+    node: str | None = None,
+    job: str | None = None,
 ) -> None:
     """Records that the process of a run starts, on this machine.
 
@@ -57,12 +62,13 @@ def begin(
         task: the run.
         engine: name of the executor.
         pid: process id of the worker, or of the run itself if there is no worker.
+        node: how the engine calls this machine; None for its host name.
         job: how the engine calls the job.
     """
     begun = Try(
         task.submission,
         engine,
-        socket.gethostname(),
+        node or socket.gethostname(),
         pid,
         saved_step(task.folder),
         run_record.now(),

@@ -1,0 +1,182 @@
+"""Tests a study of twelve runs on a Ray cluster that loses a worker, then a node."""
+
+import contextlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from clinometer.tools.study.engines import environment
+from clinometer.tools.study.engines import tries
+from clinometer.train import exit_codes
+
+_RUNS = 12
+_STEPS = 200
+
+
+@pytest.fixture
+def python(repo_root):
+    """Returns the Python of the environment with Ray."""
+    path = repo_root / ".venv-ray" / "bin" / "python"
+    if not path.is_file():
+        pytest.skip("needs .venv-ray; `make setup-ray` creates it")
+    return str(path)
+
+
+@contextlib.contextmanager
+def _cluster(python, variables):
+    script = pathlib.Path(__file__).with_name("ray_nodes.py")
+    process = subprocess.Popen(
+        [python, "-P", str(script)],
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def _corpus(path):
+    rng = random.Random(0)
+    words = [
+        "".join(rng.choices("abcdefghij", k=rng.randint(2, 7))) for _ in range(800)
+    ]
+    lines = (" ".join(rng.choices(words, k=60)) + ".\n" for _ in range(600))
+    path.write_text("".join(lines))
+
+
+def _log(run):
+    """Returns the log of a run, without what depends on the clock."""
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in line.items() if not key.startswith("wall/")}
+        for line in map(json.loads, lines)
+    ]
+
+
+def _begun(runs):
+    """Returns the runs that train, by name of the folder, with their last tries."""
+    found = {run.name: tries.read(run) for run in runs.glob("*")}
+    return {
+        name: mine[-1]
+        for name, mine in found.items()
+        if mine
+        and mine[-1].ended_at is None
+        and (runs / name / "metrics.jsonl").is_file()
+    }
+
+
+def _wait(condition, seconds=600):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return value
+
+
+@pytest.mark.slow
+def test_a_study_survives_the_loss_of_a_worker_and_of_a_node(python, tmp_path):
+    variables = environment.of_run(os.environ) | {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_raylet_start_wait_time_s": "180",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    del variables["PYTHONPATH"]  # Of this environment.
+
+    def clinometer(*arguments):
+        return [python, "-P", "-m", "clinometer.tools.cli", *arguments]
+
+    _corpus(tmp_path / "text.txt")
+    store = tmp_path / "store"
+    subprocess.run(
+        clinometer(
+            *("tokenize", str(tmp_path / "text.txt"), "--document-per-line"),
+            *(f"--output={store}", "--vocab-size=640", "--validation-fraction=0.1"),
+        ),
+        env=variables,
+        check=True,
+    )
+    study = clinometer(
+        *("study", f"--store={store}", "--sizes=pico", f"--steps={_STEPS}"),
+        *("--seeds", " ".join(map(str, range(_RUNS))), "--learning-rate=0.006"),
+        *("--downstream=", "--config.protocol.encoder_length=32"),
+    )
+    with _cluster(python, variables) as cluster:
+        address = cluster.stdout.readline().strip()
+        out = tmp_path / "ray"
+        remote = subprocess.Popen(
+            [
+                *study,
+                f"--out={out}",
+                "--executor=ray",
+                f"--config.executor.ray.address={address}",
+            ],
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        first = _wait(lambda: _begun(out / "runs"))
+        killed, victim = next(iter(first.items()))
+        os.kill(victim.pid, signal.SIGKILL)
+
+        def on_both_nodes():
+            begun = _begun(out / "runs")
+            begun.pop(killed, None)
+            nodes = {one.node for one in begun.values()}
+            return begun if len(nodes) == 2 else None
+
+        _wait(on_both_nodes)
+        print("kill", file=cluster.stdin, flush=True)
+        assert cluster.stdout.readline().strip() == "removed"
+        said = remote.communicate()[0]
+        assert remote.returncode == 0, said
+    local = subprocess.run(
+        [*study, f"--out={tmp_path / 'local'}", "--executor=local"],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert local.returncode == 0, local.stdout + local.stderr
+
+    runs = sorted((out / "runs").iterdir())
+    assert len(runs) == _RUNS
+    again, nodes, workers = 0, set(), set()
+    for run in runs:
+        record = json.loads((run / "run.json").read_text())
+        assert record["status"] == "finished"
+        made = tries.read(run)
+        assert {one.engine for one in made} == {"ray"}
+        # The worker and the node of each try, and none of them twice.
+        assert all(one.pid > 0 and ":" in one.node for one in made)
+        nodes |= {one.node for one in made}
+        trained = [one for one in made if one.code != exit_codes.HELD]
+        workers |= {(one.node, one.pid) for one in made}
+        assert [one.code for one in trained].count(exit_codes.DONE) == 1
+        # Each process that trained has taken the lease once; held ones never.
+        (lease,) = (run / "lease").glob("*.json")
+        assert int(lease.stem) == len(trained)
+        again += len(trained) - 1
+        # Every step is logged once, and all numbers are those of the local executor.
+        other = tmp_path / "local" / "runs" / run.name
+        assert _log(run) == _log(other)
+        assert [line["step"] for line in _log(run)][-1] == _STEPS
+        mine, its = (np.load(r / "validation_rows.npz") for r in (run, other))
+        assert sorted(mine.files) == sorted(its.files)
+        for name in mine.files:
+            np.testing.assert_array_equal(mine[name], its[name])
+        assert tries.read(other)[0].engine == "local"
+    assert len(nodes) == 2 and len(workers) > 2
+    assert len(tries.read(out / "runs" / killed)) > 1
+    assert 2 <= again <= 3  # The worker's run, and those of the node.

@@ -1,0 +1,1 @@
+"""Looks at many runs at once, in their directories: `clinometer status` and `runs`."""
