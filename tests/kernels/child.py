@@ -9,6 +9,9 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
+# Ends a process that hangs; on a busy machine, some take several minutes.
+_TIMEOUT = 1200.0
+
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs Python code; environment variables set to "" are removed."""
@@ -17,7 +20,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env=environ(**environment),
-        timeout=300,
+        timeout=_TIMEOUT,
     )
 
 

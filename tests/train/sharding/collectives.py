@@ -29,7 +29,6 @@ from clinometer.train.sharding import rules
 
 _FLAGS = "--xla_force_host_platform_device_count=8"
 _SHAPE = models.TextShape(120, 36)
-_BATCH_SIZE = 16
 _KINDS = (
     "all-gather",
     "all-reduce",
@@ -51,6 +50,7 @@ class Case:
         overrides: fields of the model's config.
         num_microbatches: number of microbatches.
         constrained: whether `kernels.constrain` has an effect.
+        batch_size: B.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Case:
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     num_microbatches: int = 1
     constrained: bool = True
+    batch_size: int = 16
 
 
 def run(cases: Sequence[Case]) -> list[dict[str, Any]]:
@@ -118,7 +119,7 @@ def _compile(case: Case, sizes: Sequence[int]) -> tuple[placement_lib.Placement,
         jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0)),
         rules.DEFAULT,
         lambda greatest: found,
-        _BATCH_SIZE,
+        case.batch_size,
         lambda sizes: mesh_lib.make(sizes, jax.devices()[: sizes.devices]),
     )
     step = state_lib.make_train_step(

@@ -28,6 +28,9 @@ _FLAGS = "--xla_force_host_platform_device_count=8"
 _SHAPE = models.TextShape(64, 29)
 _STEPS = 8
 _COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
+# Fields with which the `-pico` models fit the meshes of the tests: a group for each
+# sequence, and a gated width that is even.
+FITTING = {"switch": {"sequences_per_group": 1}, "glu": {"d_ff": 96}}
 # Adafactor divides by the root mean square of gradients, so that its steps are large
 # from the start; this rate is that of warm-up in training.
 _RATE = 0.01
@@ -58,12 +61,13 @@ def run(cases: Sequence[Case]) -> list[dict[str, Any]]:
     """Compares cases in a new process; returns the result of each.
 
     A result has `own`, the relative change of the last parameters of one device when
-    all parameters change by one unit in the last place before the first step; `drawn`,
-    the number of dropout masks; and for each mesh in `meshes`: `loss` and `gradients`,
-    relative errors of the first step; `last`, that of the parameters after all steps;
-    `flops`, those of a device as a multiple of its share; `parts`, into how many the
-    largest parameter is divided; the number of each collective; and `masks`, whether
-    the dropout masks are those of one device.
+    all parameters change by one unit in the last place before the first step;
+    `own_gradients`, that of the first gradient of each parameter, by its path; `drawn`,
+    the number of dropout masks; and for each mesh in `meshes`: `loss` and `gradient`,
+    relative errors of the first step; `gradients`, that of each parameter; `last`, that
+    of the parameters after all steps; `flops`, those of a device as a multiple of its
+    share; `parts`, into how many the largest parameter is divided; the number of each
+    collective; and `masks`, whether the dropout masks are those of one device.
     """
     code = "from clinometer.tests.train.sharding import eight_devices as e; e.main()"
     described = json.dumps([dataclasses.asdict(case) for case in cases])
@@ -83,7 +87,8 @@ def main() -> None:
 def _compare(case: Case) -> dict[str, Any]:
     one, nudged = _train(case, (1, 1, 1, 1), nudges=(False, True))
     result: dict[str, Any] = {
-        "own": _distance([nudged.params], [one.params]),
+        "own": _distance(nudged.params, one.params),
+        "own_gradients": _distances(nudged.gradients, one.gradients),
         "drawn": len(one.masks),
         "meshes": [],
     }
@@ -92,8 +97,9 @@ def _compare(case: Case) -> dict[str, Any]:
         result["meshes"].append(
             {
                 "loss": abs(many.loss - one.loss) / one.loss,
-                "gradients": _distance(many.gradients, one.gradients),
-                "last": _distance([many.params], [one.params]),
+                "gradient": _distance(_flat(many.gradients), _flat(one.gradients)),
+                "gradients": _distances(many.gradients, one.gradients),
+                "last": _distance(many.params, one.params),
                 "flops": many.flops * int(np.prod(sizes)) / one.flops,
                 "masks": many.masks == one.masks,
                 "parts": many.parts,
@@ -103,18 +109,26 @@ def _compare(case: Case) -> dict[str, Any]:
     return result
 
 
-def _distance(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
-    """Returns the largest relative distance of arrays, in the Euclidean norm."""
-    return max(
-        float(np.linalg.norm(a - b) / (np.linalg.norm(b) or 1.0))
-        for a, b in zip(found, expected, strict=True)
-    )
+def _distances(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Returns the relative distance of each array."""
+    return {name: _distance(found[name], expected[name]) for name in expected}
+
+
+def _distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the relative distance of arrays, in the Euclidean norm."""
+    return float(np.linalg.norm(found - expected) / (np.linalg.norm(expected) or 1.0))
+
+
+def _flat(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.ravel(x) for x in arrays.values()])
 
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
     loss: float  # Of the first step.
-    gradients: list[np.ndarray]  # Of the first step.
+    gradients: dict[str, np.ndarray]  # Of the first step, by path of the parameter.
     params: np.ndarray  # After the last step.
     masks: list[int]  # Hashes of all dropout masks of the first step.
     flops: float
@@ -171,12 +185,12 @@ def _run(
         up = jax.tree.map(lambda x: jnp.nextafter(x, jnp.inf), state.params)
         state = state._replace(params=up)
     masks.clear()
-    loss, gradients, drawn = 0.0, [], []
+    loss, gradients, drawn = 0.0, {}, []
     for index in range(1 + case.steps):
         state, metrics = compiled(state, placed.put(_batch(case, index)))
         if index == 0:
             loss = float(metrics.loss.loss_sum / metrics.loss.weight_sum)
-            gradients = [np.asarray(x, np.float64) for x in _gradients(state)]
+            gradients = _gradients(state)
             jax.effects_barrier()
             drawn = sorted(set(masks))
     text = compiled.as_text()
@@ -226,8 +240,12 @@ def _keeping_gradients(inner: optimizer_lib.Optimizer) -> optimizer_lib.Optimize
     return optimizer_lib.Optimizer(init, update)
 
 
-def _gradients(state: state_lib.TrainState) -> list[jax.Array]:
-    return [pair[1] for leaves in state.optimizer.values() for pair in leaves.values()]
+def _gradients(state: state_lib.TrainState) -> dict[str, np.ndarray]:
+    return {
+        f"{module}/{name}": np.asarray(gradient, np.float64)
+        for module, leaves in state.optimizer.items()
+        for name, (_, gradient) in leaves.items()
+    }
 
 
 class _Masks(list):
