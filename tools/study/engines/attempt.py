@@ -90,10 +90,7 @@ class Attempt:
         threading.Thread(target=self._reap, daemon=True).start()
         if self._stopped:  # Since the last look.
             self.stop()
-        code = self._wait()
-        if self._records:
-            tries.end(self.task, code)
-        return code
+        return self._wait()
 
     def stop(self) -> None:
         """Asks the process to save and stop; does nothing after it has ended."""
@@ -125,4 +122,7 @@ class Attempt:
                 time.sleep(_POLL_SECONDS)
             except KeyboardInterrupt:  # An engine's way to cancel.
                 self.stop()
+        if self._records:
+            self._records = False
+            tries.end(self.task, self._code)
         return self._code

@@ -5,8 +5,10 @@ itself, also after the study has ended. All nodes need this Python environment a
 study's folders, at the same paths.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import os
 import pathlib
 import shlex
 import shutil
@@ -27,6 +29,7 @@ FOLDER = "slurm"
 _UNLIMITED = 1_000_000_000  # Time-outs: the jobs apply the rule of progress.
 # How long a job's result may take to be seen here after the job has left the queue.
 _RESULT_SECONDS = 15.0
+_LOG_LEVEL = "SUBMITIT_LOG_LEVEL"
 _COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 
 
@@ -75,34 +78,38 @@ class SlurmExecutor:
                     "study on a machine from which jobs are submitted"
                 )
         self._settings = settings
-        self._flags = {
+        own = {
             "time": settings.slurm_minutes,
             "nodes": settings.hosts,
             "ntasks-per-node": 1,
-            "cpus-per-task": settings.cpus,
-            **({"gpus-per-node": settings.gpus} if settings.gpus else {}),
-            **({"partition": p} if (p := settings.slurm_partition) else {}),
-            "requeue": True,
-            **settings.slurm_options,
         }
-        self._refused_by_slurm()
+        more: dict[str, Any] = {"requeue": True, "cpus-per-task": settings.cpus}
+        if settings.gpus:
+            more["gpus-per-node"] = settings.gpus
+        if settings.slurm_partition:
+            more["partition"] = settings.slurm_partition
+        given = settings.slurm_options.items()
+        more |= {name.replace("_", "-"): value for name, value in given}
+        _ask({**own, **more})
         self._engine = submitit.SlurmExecutor(out / FOLDER, max_num_timeout=_UNLIMITED)
-        own = {"time", "nodes", "ntasks-per-node"}
         self._engine.update_parameters(
             job_name="clinometer",
-            time=settings.slurm_minutes,
-            nodes=settings.hosts,
-            ntasks_per_node=1,
+            **{
+                name.replace("-", "_"): value
+                for name, value in own.items()
+                if name not in more
+            },
             array_parallelism=_UNLIMITED,
             signal_delay_s=settings.slurm_save_seconds,
             stderr_to_stdout=True,
             setup=[
                 f"export {name}={shlex.quote(value)}"
-                for name, value in python_child.environment({}).items()
+                for name, value in (
+                    *python_child.environment({}).items(),
+                    (_LOG_LEVEL, "INFO"),
+                )
             ],
-            additional_parameters={
-                name: value for name, value in self._flags.items() if name not in own
-            },
+            additional_parameters=more,
         )
         self._queued: frozenset[str] | None = None
         self._looked_at = 0.0
@@ -173,20 +180,21 @@ class SlurmExecutor:
             self._queued = frozenset(done.stdout.split())
         return self._queued
 
-    def _refused_by_slurm(self) -> None:
-        """Asks Slurm whether it would take such a job.
 
-        Raises:
-            ConfigError: it would not.
-        """
-        flags = [
-            f"--{name}" if value is True else f"--{name}={value}"
-            for name, value in self._flags.items()
-        ]
-        command = ["sbatch", "--test-only", *flags, "--wrap=true"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise _refused(done.stderr or done.stdout)
+def _ask(options: Mapping[str, Any]) -> None:
+    """Asks Slurm whether it would take a job with these options of `sbatch`.
+
+    Raises:
+        ConfigError: it would not.
+    """
+    flags = [
+        f"--{name}" if value is True else f"--{name}={value}"
+        for name, value in options.items()
+    ]
+    command = ["sbatch", "--test-only", *flags, "--wrap=true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _refused(done.stderr or done.stdout)
 
 
 def _refused(text: str) -> errors.ConfigError:
@@ -198,6 +206,8 @@ def _refused(text: str) -> errors.ConfigError:
 
 
 def _submitit() -> Any:
+    # Otherwise it closes the handlers of all other loggers when it is imported.
+    os.environ.setdefault(_LOG_LEVEL, "NOCONFIG")
     try:
         import submitit
     except ModuleNotFoundError as error:

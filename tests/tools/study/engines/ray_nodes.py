@@ -1,7 +1,7 @@
 """Runs a Ray cluster of two nodes on this machine, under the control of its parent.
 
-It prints the address, and "removed" once a line on its standard input has asked for the
-second node to be killed. It ends with its standard input.
+It prints the address and the id of the second node, and "removed" once a line on its
+standard input has asked for that node to be killed. It ends with its standard input.
 """
 
 import sys
@@ -23,7 +23,7 @@ def main() -> None:
     cluster.add_node(**shared, num_cpus=1)
     second = cluster.add_node(**shared, num_cpus=1)
     cluster.wait_for_nodes()
-    print(cluster.address, flush=True)
+    print(cluster.address, second.node_id, flush=True)
     for _ in sys.stdin:
         cluster.remove_node(second, allow_graceful=False)
         print("removed", flush=True)

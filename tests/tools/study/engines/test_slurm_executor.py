@@ -1,0 +1,147 @@
+"""Tests the Slurm executor with stand-ins for jobs; `test_slurm` has a real cluster."""
+
+import os
+import types
+
+import pytest
+
+from clinometer.tools.study import executor
+from clinometer.tools.study.engines import policy
+from clinometer.tools.study.engines import settings
+from clinometer.tools.study.engines import slurm
+from clinometer.tools.study.engines import tries
+
+
+class _Part:
+    """A job of submitit, or one of its tasks."""
+
+    def __init__(self, folder, number, index, parts):
+        self.paths = types.SimpleNamespace(result_pickle=folder / f"{number}_{index}")
+        self.job_id, self._parts = number, parts
+        self.failure, self.cancelled = None, False
+
+    @property
+    def num_tasks(self):
+        return len(self._parts)
+
+    def task(self, index):
+        return self._parts[index]
+
+    def exception(self):
+        return self.failure
+
+    def result(self):
+        return int(self.paths.result_pickle.read_text())
+
+    def cancel(self, check):
+        assert not check
+        self.cancelled = True
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """Returns the file with the jobs that a stand-in for `squeue` lists."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    file = tmp_path / "queue"
+    file.write_text("")
+    for name in slurm._COMMANDS:
+        lines = f"cat {file}" if name == "squeue" else "exit 0"
+        (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(slurm.SlurmExecutor, "poll_seconds", 0.0)
+    monkeypatch.setattr(slurm, "_RESULT_SECONDS", 0.0)
+    return file
+
+
+def _submitted(tmp_path, number="7_0", tasks=1):
+    parts = []
+    parts += [_Part(tmp_path, number, index, parts) for index in range(tasks)]
+    run = tmp_path / "run"
+    run.mkdir()
+    return slurm.Submitted(executor.Task("run", run, (), "s"), parts[0]), parts
+
+
+def _executor(tmp_path, **changes):
+    given = settings.EngineSettings(name="slurm", **changes)
+    return slurm.SlurmExecutor(given, tmp_path)
+
+
+def _end(part, code):
+    part.paths.result_pickle.write_text(str(code))
+
+
+def test_a_job_runs_until_it_has_a_result(queue, tmp_path):
+    made = _executor(tmp_path)
+    handle, (job,) = _submitted(tmp_path)
+    queue.write_text("6_0\n7_0\n")
+    assert made.poll(handle) is None
+    _end(job, 44)
+    assert made.poll(handle) == 44
+
+
+def test_a_job_that_left_the_queue_without_a_result_is_lost(
+    queue, tmp_path, monkeypatch
+):
+    made = _executor(tmp_path)
+    handle, _ = _submitted(tmp_path)
+    queue.write_text("7_1\n")
+    monkeypatch.setattr(slurm, "_RESULT_SECONDS", 60.0)
+    assert made.poll(handle) is None  # Its result may be late.
+    queue.write_text("7_0\n")
+    assert made.poll(handle) is None and handle.gone_since is None
+    queue.write_text("")
+    monkeypatch.setattr(slurm, "_RESULT_SECONDS", 0.0)
+    assert made.poll(handle) == policy.WORKER_LOST
+
+
+def test_a_queue_that_does_not_answer_loses_no_job(queue, tmp_path):
+    made = _executor(tmp_path)
+    handle, _ = _submitted(tmp_path)
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    assert made.poll(handle) is None
+
+
+def test_the_first_process_of_a_gang_decides_when_all_have_ended(queue, tmp_path):
+    made = _executor(tmp_path, hosts=2)
+    handle, (first, second) = _submitted(tmp_path, "7", tasks=2)
+    queue.write_text("7\n")
+    _end(first, 42)
+    assert made.poll(handle) is None
+    _end(second, 44)
+    assert made.poll(handle) == 42
+
+
+def test_how_a_failed_job_ends(queue, tmp_path):
+    made = _executor(tmp_path)
+    handle, (job,) = _submitted(tmp_path)
+    _end(job, 0)
+    job.failure = RuntimeError("UncompletedJobError: Job not requeued because ...")
+    assert made.poll(handle) == policy.WORKER_LOST
+    job.failure = RuntimeError("no such folder")
+    assert made.poll(handle) == 1
+    assert "no such folder" in handle.task.log.read_text()
+
+
+def test_cancel_asks_what_runs_and_takes_back_what_waits(queue, tmp_path):
+    made = _executor(tmp_path)
+    handle, (job,) = _submitted(tmp_path)
+    tries.begin(handle.task, engine="slurm", pid=1)
+    made.cancel(handle)
+    assert (handle.task.folder / "stop").is_file() and not job.cancelled
+    tries.end(handle.task, 42)
+    made.cancel(handle)
+    assert job.cancelled and made.poll(handle) == 42
+
+
+def test_options_of_the_user_come_before_ours(queue, tmp_path):
+    given = {"ntasks_per_node": 2, "account": "mine", "cpus-per-task": 9}
+    made = _executor(tmp_path, cpus=3, slurm_options=given, slurm_minutes=8)
+    script = made._engine._make_submission_file_text("true", "x")
+    flags = [line.split("--")[1] for line in script.splitlines() if "SBATCH" in line]
+    assert {"ntasks-per-node=2", "account=mine", "cpus-per-task=9", "time=8"} <= {
+        *flags
+    }
+    assert len({flag.split("=")[0] for flag in flags}) == len(flags)
+    assert "signal=USR2@120" in flags and "requeue" in flags
