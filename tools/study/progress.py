@@ -14,6 +14,7 @@ from clinometer.train.run import directory as run_directory
 
 _TERMINAL_SECONDS = 1.0
 _PLAIN_SECONDS = 20.0
+_MOST_LINES = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +151,9 @@ class StudyProgress:
             watch.update(now, read_standing(self._folders[name]))
             if watch.rate:
                 self._rates[name] = watch.rate
-        lines = [self._line(name) for name in running]
+        lines = [self._line(name) for name in running[:_MOST_LINES]]
+        if more := running[_MOST_LINES:]:
+            lines.append(f"... and {len(more)} more, see `clinometer status`")
         left = seconds_left(
             {name: self._left(name) for name in running},
             [self._guess(name) for name in waiting],

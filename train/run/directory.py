@@ -9,7 +9,10 @@
 - `evaluation-*/`: predictions from `clinometer evaluate` (`evaluation_path`);
 - `finetune/`: run directories of fine-tunings of this run (`finetunings_path`);
 - `tensorboard/`: TensorBoard event files (`tensorboard_path`);
-- `profile/`: a profiler trace, if requested (`profile_path`).
+- `profile/`: a profiler trace, if requested (`profile_path`);
+- `log.txt`, `tries.jsonl`: the output and the starts of the run's processes, which a
+  study writes;
+- `stop`: a request to stop, see `hosts/stop.py`.
 """
 
 import typing

@@ -60,3 +60,21 @@ def test_draws_rates_and_time_left(tmp_path, out, monkeypatch):
     assert "1 running, 1 waiting, about 2 min 45 s left" in text
     # Both lines are erased, from the bottom up, before they are drawn again.
     assert ("\r\x1b[2K\x1b[1A\x1b[2Kbig" in text) == out.isatty()
+
+
+def test_of_many_runs_some_are_drawn(tmp_path):
+    now, out = [0.0], io.StringIO()
+    names = [f"run{number}" for number in range(40)]
+    drawer = progress.StudyProgress(
+        {name: tmp_path / name for name in names},
+        dict.fromkeys(names, 1.0),
+        steps=100,
+        jobs=40,
+        out=out,
+        clock=lambda: now[0],
+    )
+    now[0] = 30.0
+    drawer.tick(names[:30], names[30:])
+    text = out.getvalue()
+    assert text.count("starting") == 12 and "... and 18 more" in text
+    assert "30 running, 10 waiting" in text

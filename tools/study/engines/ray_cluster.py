@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import os
+import socket
 from typing import Any
 
 from clinometer.tools.study import executor
@@ -20,6 +21,7 @@ from clinometer.train import errors
 from clinometer.train import exit_codes
 
 _PASSED_ON = ("JAX_", "XLA_", "CLINOMETER_")  # Prefixes of variables that runs get.
+_CONNECT_SECONDS = 10.0
 _UNLIMITED = -1  # Retries: the workers apply the rule of progress.
 
 
@@ -127,6 +129,7 @@ class RayExecutor:
 def _connected(address: str) -> Any:
     """Returns the module `ray`, connected to the cluster at an address."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # Each takes 40 s.
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -134,20 +137,24 @@ def _connected(address: str) -> Any:
             f"--executor ray: the Python package '{error.name}' is not installed; "
             "pip install 'clinometer[ray]', or `make setup-ray` in a checkout"
         ) from error
-    if not ray.is_initialized():
-        host = address.rpartition(":")[0]
-        try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                configure_logging=False,
-                # On one machine, the address by which its nodes know each other.
-                **({"_node_ip_address": host} if host.startswith("127.") else {}),
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise errors.ConfigError(
-                f"--executor ray: no Ray cluster at config.executor.ray.address = "
-                f"{address!r} ({str(error).splitlines()[0]}); start one with "
-                "`ray start --head`, and `ray start --address=HOST:PORT` on its nodes"
-            ) from error
+    if ray.is_initialized():
+        return ray
+    host, _, port = address.rpartition(":")
+    try:
+        if address != settings_lib.AUTO:
+            # Ray itself would try for minutes.
+            socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            configure_logging=False,
+            # On one machine, the address by which its nodes know each other.
+            **({"_node_ip_address": host} if host.startswith("127.") else {}),
+        )
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
+        raise errors.ConfigError(
+            f"--executor ray: no Ray cluster at config.executor.ray.address = "
+            f"{address!r} ({str(error).splitlines()[0]}); start one with "
+            "`ray start --head`, and `ray start --address=HOST:PORT` on its nodes"
+        ) from error
     return ray

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+import re
 from typing import Any
 
 from ml_collections import config_dict
@@ -12,6 +13,8 @@ from clinometer.train import errors
 from clinometer.train.field import Field
 
 LOCAL, RAY, SLURM = NAMES = ("local", "ray", "slurm")
+AUTO = "auto"  # The address of the cluster that this machine belongs to.
+_ADDRESS = re.compile(r"[^:\s]+:\d{1,5}")
 _OPTIONS = "slurm.options."
 _RESOURCES = "ray.resources."
 _AMOUNT = Field("", ranges.Real(without_least=True))
@@ -38,7 +41,7 @@ class EngineSettings:
         cpus: cores of a run, on each of its hosts.
         gpus: GPUs of a run, on each of its hosts.
         hosts: number of hosts of a run.
-        ray_address: of the Ray cluster, as `ray.init` takes it.
+        ray_address: HOST:PORT of the Ray cluster, or `AUTO`.
         ray_resources: name -> amount, of further resources of a run.
         slurm_partition: the partition; None for the cluster's default.
         slurm_minutes: limit of a job's time, after which it is queued again.
@@ -50,7 +53,7 @@ class EngineSettings:
     cpus: int = 1
     gpus: int = 0
     hosts: int = 1
-    ray_address: str = "auto"
+    ray_address: str = AUTO
     ray_resources: Mapping[str, float] = dataclasses.field(default_factory=dict)
     slurm_partition: str | None = None
     slurm_minutes: int = 60
@@ -96,6 +99,13 @@ def read(config: config_dict.ConfigDict) -> EngineSettings:
         slurm_save_seconds=config.slurm.save_seconds,
         slurm_options=dict(config.slurm.options),
     )
+    address = settings.ray_address
+    if address != AUTO and not _ADDRESS.fullmatch(address):
+        raise _refused(
+            "ray.address",
+            f"got {ranges.shown(address)}, accepted: HOST:PORT, or auto for the "
+            "cluster that this machine belongs to",
+        )
     for name, amount in settings.ray_resources.items():
         try:
             _AMOUNT.check(amount)

@@ -88,14 +88,14 @@ def _wait(condition, seconds=600):
     return value
 
 
-@pytest.mark.slow
-def test_a_study_survives_the_loss_of_a_worker_and_of_a_node(python, tmp_path):
+def _prepared(python, folder, runs, steps):
+    """Makes a token store; returns environment variables and the command of a study."""
     variables = environment.of_run(os.environ) | {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_raylet_start_wait_time_s": "180",
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
         # All runs have the same program.
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "programs"),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     del variables["PYTHONPATH"]  # Of this environment.
@@ -103,21 +103,27 @@ def test_a_study_survives_the_loss_of_a_worker_and_of_a_node(python, tmp_path):
     def clinometer(*arguments):
         return [python, "-P", "-m", "clinometer.tools.cli", *arguments]
 
-    _corpus(tmp_path / "text.txt")
-    store = tmp_path / "store"
+    _corpus(folder / "text.txt")
+    store = folder / "store"
     subprocess.run(
         clinometer(
-            *("tokenize", str(tmp_path / "text.txt"), "--document-per-line"),
+            *("tokenize", str(folder / "text.txt"), "--document-per-line"),
             *(f"--output={store}", "--vocab-size=640", "--validation-fraction=0.1"),
         ),
         env=variables,
         check=True,
     )
     study = clinometer(
-        *("study", f"--store={store}", "--sizes=pico", f"--steps={_STEPS}"),
-        *("--seeds", " ".join(map(str, range(_RUNS))), "--learning-rate=0.006"),
+        *("study", f"--store={store}", "--sizes=pico", f"--steps={steps}"),
+        *("--seeds", " ".join(map(str, range(runs))), "--learning-rate=0.006"),
         *("--downstream=", "--config.protocol.encoder_length=32"),
     )
+    return variables, study
+
+
+@pytest.mark.slow
+def test_a_study_survives_the_loss_of_a_worker_and_of_a_node(python, tmp_path):
+    variables, study = _prepared(python, tmp_path, _RUNS, _STEPS)
     with _cluster(python, variables) as cluster:
         address, second = cluster.stdout.readline().split()
         out = tmp_path / "ray"
@@ -180,3 +186,54 @@ def test_a_study_survives_the_loss_of_a_worker_and_of_a_node(python, tmp_path):
     assert len(nodes) == 2 and len(workers) > 2
     assert len(tries.read(out / "runs" / killed)) > 1
     assert again == 2  # The worker's run, and the node's.
+
+
+@pytest.mark.slow
+def test_an_interrupted_study_goes_on_elsewhere(python, tmp_path):
+    variables, study = _prepared(python, tmp_path, 3, 1500)
+    out = tmp_path / "study"
+    with _cluster(python, variables) as cluster:
+        address, _ = cluster.stdout.readline().split()
+        ray = ["--executor=ray", f"--config.executor.ray.address={address}"]
+        remote = subprocess.Popen(
+            [*study, f"--out={out}", *ray],
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+        def both():
+            found = _training(out / "runs")
+            return found if len(found) == 2 else None
+
+        training = _wait(both)
+        remote.send_signal(signal.SIGINT)
+        said = remote.communicate()[0]
+        assert remote.returncode == exit_codes.STOPPED, said
+    saved = {}
+    for run in sorted((out / "runs").iterdir()):
+        if run.name in training:
+            assert json.loads((run / "run.json").read_text())["status"] == "stopped"
+            assert not (run / "stop").exists()
+            (only,) = tries.read(run)
+            assert only.code == exit_codes.STOPPED
+            saved[run.name] = tries.saved_step(run)
+        else:  # It was taken back from the queue.
+            assert tries.read(run) == [] and not (run / "run.json").exists()
+    assert all(step > 0 for step in saved.values())
+    local = subprocess.run(
+        [*study, f"--out={out}"],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert local.returncode == 0, local.stdout + local.stderr
+    for name, step in saved.items():
+        first, second = tries.read(out / "runs" / name)
+        assert (first.engine, second.engine) == ("ray", "local")
+        assert second.step == step and second.code == exit_codes.DONE
+    for run in (out / "runs").iterdir():
+        assert _log(run)[-1]["step"] == 1500
+        assert not (run / "stop").exists()

@@ -1,5 +1,6 @@
 """Tests the Ray executor with a stand-in for Ray; `test_ray_cluster` has a real one."""
 
+import socket
 import sys
 import types
 
@@ -36,12 +37,13 @@ class _Ray(types.ModuleType):
             TaskCancelledError=_CancelledError,
         )
         self.outcomes, self.cancelled, self.asked, self.address = {}, [], {}, None
+        self.refuses = False
 
     def is_initialized(self):
         return self.address is not None
 
     def init(self, address, **unused):
-        if address == "nowhere:1":
+        if self.refuses:
             raise ConnectionError("could not connect\nto it")
         self.address = address
 
@@ -126,8 +128,14 @@ def test_cancel_asks_what_runs_and_takes_back_what_waits(ray, tmp_path):
 
 
 def test_a_cluster_that_does_not_run_or_has_too_little(ray):
-    with pytest.raises(errors.ConfigError, match=r"nowhere:1.*could not connect\)"):
-        _executor(ray_address="nowhere:1")
+    ray.refuses = True
+    with pytest.raises(errors.ConfigError, match=r"'auto' \(could not connect\)"):
+        _executor()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(errors.ConfigError, match="Connection refused"):
+        _executor(ray_address=f"127.0.0.1:{port}")
+    ray.refuses = False
     for lacking in ({"cpus": 3}, {"gpus": 1}, {"ray_resources": {"tpu": 1.0}}):
         with pytest.raises(errors.ConfigError, match="nodes have CPU, slot"):
             _executor(**lacking)
