@@ -57,6 +57,12 @@ SUBCOMMANDS = {
         "fit the scaling slopes of a study's runs and write the report",
         only_prints=True,
     ),
+    "import-results": Subcommand(
+        "clinometer.tools.results.main",
+        "study",
+        "bring in results that others measured, from a CSV file",
+        only_prints=True,
+    ),
     "status": Subcommand(
         "clinometer.tools.runs.status",
         "study",

@@ -244,6 +244,7 @@ _COMMANDS = {
     "overlap": ["nowhere", "--tasks", "rte"],
     "train": ["--model", "transformer-PI", "--workdir", "{folder}/run"],
     "report": ["{folder}/nowhere"],
+    "import-results": ["{folder}/nowhere.csv"],
     "compare": ["{folder}/nowhere", "{folder}/other"],
 }
 
