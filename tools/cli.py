@@ -92,6 +92,12 @@ SUBCOMMANDS = {
         None,
         "time the kernels against plain jnp implementations on this machine",
     ),
+    "plan": Subcommand(
+        "clinometer.tools.plan.main",
+        "tpu",
+        "say whether models fit on TPUs, and what training would take and cost",
+        only_prints=True,
+    ),
     "tpu-cost": Subcommand(
         "clinometer.tools.plan.tpu_cost.main",
         "tpu",

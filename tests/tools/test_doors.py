@@ -246,6 +246,7 @@ _COMMANDS = {
     "report": ["{folder}/nowhere"],
     "import-results": ["{folder}/nowhere.csv"],
     "compare": ["{folder}/nowhere", "{folder}/other"],
+    "plan": ["--models", "transformer-pico", "--topology", "nowhere"],
 }
 
 

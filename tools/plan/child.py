@@ -12,31 +12,23 @@ import importlib
 import json
 import os
 import pathlib
-import signal
 import sys
-import threading
 from typing import Any
 
 import jax
 from jax.experimental import topologies
 
 from clinometer.kernels import context
+from clinometer.tools.plan import child_process
 from clinometer.tools.plan.tpu_cost import case as case_lib
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the jobs of the request whose path is in `argv`."""
     request = json.loads(pathlib.Path(argv[0]).read_text(encoding="utf-8"))
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    tell = child_process.start()
     if request["core"] is not None:
         os.sched_setaffinity(0, [request["core"]])
-    # The compiler also writes to standard output, so events use a separate descriptor.
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def tell(**event: Any) -> None:
-        print(json.dumps(event), file=events, flush=True)
-
     module, _, function = request["table"].partition(":")
     table = getattr(importlib.import_module(module), function)()
     dump = pathlib.Path(request["dump"])
@@ -61,11 +53,6 @@ def move(dump: pathlib.Path, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in dump.iterdir():
         path.rename(folder / path.name)
-
-
-def _end_with_input() -> None:
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _compile(

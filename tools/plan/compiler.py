@@ -278,11 +278,20 @@ class _Child:
 
     def _last_words(self) -> str:
         code = self._process.wait()
-        lines = self._errors.read_text("utf-8", "replace").splitlines()
-        fatal = [line for line in lines if _LOGGED.match(line) and line[0] == "F"]
-        telling = [line for line in lines if _ERROR.search(line)]
-        said = (fatal or telling or lines or ["nothing"])[-1]
-        return f"the compiler's process ended with {code}: {_short(said)}"
+        said = last_words(self._errors.read_text("utf-8", "replace"))
+        return f"the compiler's process ended with {code}: {said}"
+
+
+def last_words(log: str) -> str:
+    """Returns the line of a log that says most about why its process ended.
+
+    Args:
+        log: what the process wrote to standard error.
+    """
+    lines = log.splitlines()
+    fatal = [line for line in lines if _LOGGED.match(line) and line[0] == "F"]
+    telling = [line for line in lines if _ERROR.search(line)]
+    return _short((fatal or telling or lines or ["nothing"])[-1])
 
 
 def _environment(mode: str, dump: pathlib.Path) -> dict[str, str]:

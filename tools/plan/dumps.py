@@ -234,14 +234,28 @@ def _program(folder: pathlib.Path) -> str:
     return _text(_one(folder, "*-TLP-hlo.txt"))
 
 
-def _costs(folder: pathlib.Path) -> Iterator[tuple[str, InstructionCost]]:
+def schedules(folder: pathlib.Path) -> dict[str, Schedule]:
+    """Reads the schedules of a program: instruction -> its bundles.
+
+    Args:
+        folder: the folder of `--xla_jf_dump_to`.
+    """
+    return {name: schedule(_text(path)) for name, path in _scheduled(folder)}
+
+
+def _scheduled(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
+    """Yields (instruction, file of its bundles)."""
     for path in sorted(folder.glob("*-final_bundles.txt")):
         match = _FILE.fullmatch(path.name)
         if not match or "schedule-analysis" in path.name:
             continue
-        if _FRAME.fullmatch(match.group(1)):
-            continue
-        beside = path.name.split("-")[0] + "-" + match.group(1)
+        if not _FRAME.fullmatch(match.group(1)):
+            yield match.group(1), path
+
+
+def _costs(folder: pathlib.Path) -> Iterator[tuple[str, InstructionCost]]:
+    for name, path in _scheduled(folder):
+        beside = path.name.split("-")[0] + "-" + name
         found = schedule(_text(path))
         table = utilization(
             _text(_one(folder, beside, "*static-per-bundle-utilization.txt"))
@@ -259,7 +273,7 @@ def _costs(folder: pathlib.Path) -> Iterator[tuple[str, InstructionCost]]:
             for i, slot in enumerate(SLOTS)
         }
         yield (
-            match.group(1),
+            name,
             InstructionCost(
                 static_bundles=len(found.trips),
                 bundles=found.total,

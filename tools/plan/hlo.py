@@ -1,21 +1,12 @@
-"""Parses the text of a compiled HLO module: instructions, their counts and bytes."""
+"""The instructions of a compiled HLO module: their counts and bytes."""
 
-from collections.abc import Iterator
 import dataclasses
 import math
 import re
 
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) .*\{$")
-_NAME = re.compile(r"^\s+(?:ROOT )?%([\w.-]+) = ")
+from clinometer.tools.plan import hlo_text
+
 _REFERENCE = re.compile(r"%([\w.-]+)")
-_CALLED = re.compile(r"\b(?:calls|to_apply|body)=%([\w.-]+)")
-_CONSTANT = re.compile(r"s32\[\]\S* constant\((\d+)\)")
-_TRIPS = re.compile(r'known_trip_count"?[:=]\s*\{"?n"?:\s*"?(\d+)')
-# These attributes don't affect the work that an instruction does.
-_REMARKS = re.compile(
-    r", (?:sharding|frontend_attributes|metadata|backend_config|origin)=.*"
-)
-_COPIES = ("copy", "transpose", "reshape", "bitcast-convert")
 # An array's type: element type, shape, and memory space if it is not HBM.
 _ARRAY = re.compile(r"\b[a-z]+(\d*)\w*\[([\d,]*)\](?:\{[^}]*?(S\(\d+\))?\})?")
 # These only name existing values, or allocate memory without writing to it.
@@ -50,25 +41,6 @@ class Instruction:
     hbm_bytes: int
 
 
-@dataclasses.dataclass(frozen=True)
-class _Parsed:
-    name: str
-    type: str
-    opcode: str
-    operands: tuple[str, ...]
-    attributes: str  # Without those of `_REMARKS`.
-    line: str
-
-    @property
-    def kind(self) -> str:
-        if self.opcode == "custom-call":
-            return "pallas" if "tpu_custom_call" in self.line else "xla"
-        return "copy" if self.opcode in _COPIES else "xla"
-
-
-_Computations = dict[str, list[_Parsed]]
-
-
 def instructions(text: str) -> list[Instruction]:
     """Returns the instructions of a scheduled module that are reachable from its entry.
 
@@ -81,10 +53,9 @@ def instructions(text: str) -> list[Instruction]:
     Raises:
         ValueError: the text has no ENTRY computation.
     """
-    computations, entry = _parse(text)
-    if entry is None:
-        raise ValueError("the HLO text has no ENTRY computation")
-    reached = list(_reached(computations, entry, 1))
+    module = hlo_text.parse(text)
+    computations = module.computations
+    reached = list(module.reached())
     work = {
         parsed.name: _work(computations, name, parsed) for name, parsed, _ in reached
     }
@@ -103,75 +74,9 @@ def instructions(text: str) -> list[Instruction]:
     ]
 
 
-def _parse(text: str) -> tuple[_Computations, str | None]:
-    computations: _Computations = {}
-    entry = current = None
-    for line in text.splitlines():
-        if match := _COMPUTATION.match(line):
-            current = match.group(2)
-            computations[current] = []
-            entry = current if match.group(1) else entry
-        elif line.startswith("}"):
-            current = None
-        elif current is not None and (match := _NAME.match(line)):
-            computations[current].append(_instruction(match.group(1), line))
-    return computations, entry
-
-
-def _instruction(name: str, line: str) -> _Parsed:
-    rest = line.split(" = ", 1)[1]
-    end = _closing(rest, 0) + 1 if rest.startswith("(") else rest.index(" ")
-    type_, rest = rest[:end], rest[end:].lstrip()
-    opening = rest.index("(")
-    closing = _closing(rest, opening)
-    return _Parsed(
-        name,
-        type_,
-        rest[:opening],
-        tuple(_REFERENCE.findall(rest[opening:closing])),
-        _REMARKS.sub("", rest[closing + 1 :]),
-        line,
-    )
-
-
-def _closing(text: str, opening: int) -> int:
-    """Returns the index of the parenthesis that closes the one at `opening`."""
-    depth = 0
-    for place in range(opening, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
-        if depth == 0:
-            return place
-    return len(text)
-
-
-def _reached(
-    computations: _Computations, name: str, times: int
-) -> Iterator[tuple[str, _Parsed, int]]:
-    for parsed in computations.get(name, ()):
-        if parsed.opcode == "while":
-            trips = _trips(computations, parsed.line)
-            for body in _CALLED.findall(parsed.attributes):
-                yield from _reached(computations, body, times * trips)
-        elif parsed.opcode in ("call", "conditional"):
-            for branch in _REFERENCE.findall(parsed.attributes):
-                yield from _reached(computations, branch, times)
-        else:
-            yield name, parsed, times
-
-
-def _trips(computations: _Computations, line: str) -> int:
-    if match := _TRIPS.search(line):
-        return int(match.group(1))
-    condition = re.search(r"condition=%([\w.-]+)", line)
-    bounds = [
-        int(n)
-        for parsed in computations.get(condition.group(1) if condition else "", ())
-        for n in _CONSTANT.findall(parsed.line)
-    ]
-    return bounds[0] if len(bounds) == 1 else 1
-
-
-def _hbm_bytes(computations: _Computations, computation: str, parsed: _Parsed) -> int:
+def _hbm_bytes(
+    computations: hlo_text.Computations, computation: str, parsed: hlo_text.Statement
+) -> int:
     target = _TARGET.search(parsed.line)
     what = target.group(1) if target else parsed.opcode
     if what in _MOVES_NOTHING or parsed.opcode.endswith("-done"):
@@ -192,20 +97,24 @@ def _hbm_bytes(computations: _Computations, computation: str, parsed: _Parsed) -
     return round(read) + _written(body, {p.name: p.type for p in body} | types, parsed)
 
 
-def _fused(computations: _Computations, parsed: _Parsed) -> list[_Parsed]:
+def _fused(
+    computations: hlo_text.Computations, parsed: hlo_text.Statement
+) -> list[hlo_text.Statement]:
     """Returns the body of a fusion; empty for other instructions."""
     if parsed.opcode != "fusion":
         return []
-    called = _CALLED.findall(parsed.attributes)
+    called = parsed.called
     return computations.get(called[0], []) if called else []
 
 
-def _parameter(body: list[_Parsed], place: int) -> str:
+def _parameter(body: list[hlo_text.Statement], place: int) -> str:
     inside = f" parameter({place})"
     return next((p.name for p in body if inside in p.line), "")
 
 
-def _read(computations: _Computations, body: list[_Parsed], name: str) -> float:
+def _read(
+    computations: hlo_text.Computations, body: list[hlo_text.Statement], name: str
+) -> float:
     """Returns how many bytes of a value a body reads; infinity if all of it."""
     total = 0.0
     for user in body:
@@ -224,7 +133,9 @@ def _read(computations: _Computations, body: list[_Parsed], name: str) -> float:
     return total
 
 
-def _written(body: list[_Parsed], types: dict[str, str], parsed: _Parsed) -> int:
+def _written(
+    body: list[hlo_text.Statement], types: dict[str, str], parsed: hlo_text.Statement
+) -> int:
     """Returns the bytes written to HBM; for in-place updates, those of the update."""
     made = {p.name: p for p in body}
     root = body[-1]
@@ -260,23 +171,27 @@ def _in_hbm(type_: str) -> int:
     return sum(size for size, space in _arrays(type_) if not space)
 
 
-def _work(computations: _Computations, computation: str, parsed: _Parsed) -> str:
+def _work(
+    computations: hlo_text.Computations, computation: str, parsed: hlo_text.Statement
+) -> str:
     """Returns a key that is equal for instructions that do the same work."""
     types = {p.name: p.type for p in computations[computation]}
     operands = [types.get(name, "") for name in parsed.operands]
-    called = _CALLED.findall(parsed.attributes)
-    attributes = _CALLED.sub("", parsed.attributes)
+    called = parsed.called
+    attributes = hlo_text.CALLED.sub("", parsed.attributes)
     bodies = [_body(computations, name) for name in called]
     return "\n".join([parsed.type, parsed.opcode, *operands, attributes, *bodies])
 
 
-def _body(computations: _Computations, name: str) -> str:
+def _body(computations: hlo_text.Computations, name: str) -> str:
     """Returns a computation's text with names replaced by their order."""
     order: dict[str, str] = {}
     lines = []
     for parsed in computations.get(name, ()):
-        inner = [_body(computations, n) for n in _CALLED.findall(parsed.attributes)]
-        text = _CALLED.sub("", _REMARKS.sub("", parsed.line)).replace("ROOT ", "")
+        inner = [_body(computations, n) for n in parsed.called]
+        text = hlo_text.CALLED.sub("", hlo_text.REMARKS.sub("", parsed.line)).replace(
+            "ROOT ", ""
+        )
         lines.append(
             _REFERENCE.sub(
                 lambda match: order.setdefault(match.group(1), f"%{len(order)}"), text

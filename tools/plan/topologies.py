@@ -2,6 +2,7 @@
 
 import re
 
+from clinometer.kernels.options.errors import OptionError
 from clinometer.kernels.tpu import chips
 
 # v2 and v3 run no Pallas kernels; programs are compiled for them only if requested.
@@ -17,7 +18,7 @@ def resolve(name: str) -> tuple[chips.Chip, str]:
             "v5e:4x4".
 
     Raises:
-        ValueError: there is no such chip or topology; the message lists the known ones.
+        OptionError: there is no such chip or topology; the message lists all.
     """
     wanted, colon, shape = name.partition(":")
     for chip in chips.CHIPS.values():
@@ -28,7 +29,7 @@ def resolve(name: str) -> tuple[chips.Chip, str]:
             return chip, chip.topology
         if _SHAPE.fullmatch(shape):
             return chip, f"{prefix}:{shape}"
-    raise ValueError(
+    raise OptionError(
         f"--topology: got {name!r}; known are {', '.join(chips.CHIPS)}, or one of them "
         "with a shape, such as v5e:4x4 or v5p:2x2x1"
     )

@@ -18,6 +18,7 @@ from clinometer.tools.inference import errors as inference_errors
 from clinometer.tools.report import build
 from clinometer.tools.report import records
 from clinometer.tools.study import carrying
+from clinometer.tools.study import dry_run
 from clinometer.tools.study import errors
 from clinometer.tools.study import folder
 from clinometer.tools.study import options as options_lib
@@ -59,7 +60,8 @@ def main(argv: list[str]) -> int:
         # A missing rate is said before the corpus is made.
         rated = run_rates.rate(options.study, marked, options.out, None)
         if options.dry_run:
-            _print(options, rated.runs)
+            form = options.dry_run == dry_run.COMMANDS and dry_run.commands
+            print("\n".join((form or dry_run.table)(options, rated.runs)))
             return exit_codes.DONE
         with folder.locked(options.out) as lock:
             return _study(options, rated.runs, claims, command, lock)
@@ -81,17 +83,6 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"\nStopped. To resume:\n  {command}", file=sys.stderr)
         return exit_codes.STOPPED
-
-
-def _print(options: argparse.Namespace, runs: Sequence[plan.PlannedRun]) -> None:
-    """Prints the commands of a study."""
-    store = str(options.study.store or "EMBEDDED_STORE")
-    for run in runs:
-        work = [phases.pretraining(options, run, store)]
-        if options.study.protocol.downstream.mixture:
-            work.append(phases.finetuning(options, run, store))
-        for one in work:
-            print(f"{one.name}: {shlex.join(one.command)}")
 
 
 def _study(

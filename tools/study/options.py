@@ -15,6 +15,7 @@ from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.study import cores
+from clinometer.tools.study import dry_run
 from clinometer.tools.study import study_config
 from clinometer.tools.study.configs import study as default
 from clinometer.tools.study.engines import settings as engine_settings
@@ -215,8 +216,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--dry-run",
-        action="store_true",
-        help="print the runs and their commands without starting them",
+        nargs="?",
+        choices=dry_run.FORMS,
+        const=dry_run.TABLE,
+        help="print a table of the runs with parameters and FLOPs, or their commands, "
+        "without starting them",
+    )
+    add(
+        "--topology",
+        metavar="NAME",
+        help="with --dry-run, a TPU topology such as v5e:2x2, for which `clinometer "
+        "plan` estimates the hours of the runs; needs the TPU compiler "
+        "(make setup-tpu)",
+    )
+    add(
+        "--prices",
+        type=outputs.given,
+        metavar="FILE",
+        help="with --topology, a TOML file of prices, see `clinometer plan --help`; "
+        "adds the cost",
     )
     options, overrides = parser.parse_known_args(argv)
     try:
@@ -239,6 +257,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
                     )
         if options.tune and options.power:
             raise OptionError("--tune: must not be given with --power")
+        if options.topology is not None and options.dry_run != dry_run.TABLE:
+            raise OptionError("--topology: needs --dry-run")
+        if options.prices is not None and options.topology is None:
+            raise OptionError("--prices: needs --topology")
         if options.power_from is not None and not options.power:
             raise OptionError("--power-from: needs --power")
         if options.rates is not None and options.learning_rate is not None:

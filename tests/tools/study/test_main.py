@@ -18,7 +18,7 @@ from clinometer.tools.study.tuning import table
 
 def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "study"
-    given = ["--dry-run", "--out", str(out), "--learning-rate", "0.006"]
+    given = ["--dry-run=commands", "--out", str(out), "--learning-rate", "0.006"]
     assert main.main([*given, "--sizes", "PI nl4-na"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [

@@ -125,7 +125,8 @@ def test_a_dry_run_prints_the_runs(tmp_path, capsys, module):
     ]
     rates = tmp_path / "rates.json"
     table.write(rates, table.Table(entries=tuple(entries)))
-    given = ["--config", module.__file__, "--out", str(tmp_path / "out"), "--dry-run"]
+    given = ["--config", module.__file__, "--out", str(tmp_path / "out")]
+    given.append("--dry-run=commands")
     if study.learning_rate is None:
         given += ["--rates", str(rates)]
     assert main.main(given) == 0

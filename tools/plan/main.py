@@ -1,0 +1,58 @@
+"""Implements `clinometer plan`: memory, time and cost of training, beforehand."""
+
+from collections.abc import Sequence
+import json
+import sys
+
+from clinometer.tools.plan import options as options_lib
+from clinometer.tools.plan import planning
+from clinometer.tools.plan import request as request_lib
+from clinometer.tools.plan import step_compiler
+from clinometer.tools.plan import table
+from clinometer.train import exit_codes
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command with the arguments `argv`; returns the exit code.
+
+    Raises:
+        ModuleNotFoundError: libtpu is not installed.
+    """
+    options = options_lib.parse(argv)
+    try:
+        target = planning.target(options.topology, options.prices)
+        requests = [
+            request_lib.Request(
+                model=name,
+                topology=target.topology,
+                batch_size=options.batch_size,
+                encoder_length=options.encoder_length,
+                decoder_length=options.decoder_length,
+                mesh=options.mesh,
+                num_microbatches=options.num_microbatches,
+                fields=options_lib.fields(options),
+            )
+            for name in options.models
+        ]
+        records = planning.plans(
+            requests,
+            target,
+            steps=options.steps,
+            jobs=options.jobs,
+            timeout=options.timeout,
+        )
+    except (step_compiler.LostError, OSError) as error:
+        print(f"clinometer plan: {error}", file=sys.stderr)
+        return exit_codes.FAILED
+    except ValueError as error:
+        print(f"clinometer plan: {error}", file=sys.stderr)
+        return exit_codes.USAGE
+    if options.json:
+        print(json.dumps(records, indent=2))
+    else:
+        print("\n".join(table.text(records)))
+    return exit_codes.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Compares the times of `clinometer plan` with published speeds."""

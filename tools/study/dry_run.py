@@ -1,0 +1,190 @@
+"""Says what a study would do: its commands, or a table of its runs and their costs."""
+
+import argparse
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import shlex
+
+from clinometer.kernels import terminal
+from clinometer.kernels.options.errors import OptionError
+from clinometer.models.counting import checked
+from clinometer.tools.plan import planning
+from clinometer.tools.plan import request as request_lib
+from clinometer.tools.plan import run_plan
+from clinometer.tools.plan import table as plan_table
+from clinometer.tools.study import phases
+from clinometer.tools.study import plan
+from clinometer.tools.study import protocol as protocol_lib
+
+TABLE, COMMANDS = FORMS = ("table", "commands")
+_WIDTH = 80
+_TIMEOUT_SECONDS = 3600
+_ELLIPSIS = "..."
+
+
+def commands(
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun]
+) -> Iterator[str]:
+    """Yields the command of each pretraining and fine-tuning.
+
+    Args:
+        options: of the command.
+        runs: the planned runs, whose learning rates are known.
+    """
+    store = str(options.study.store or "EMBEDDED_STORE")
+    for run in runs:
+        work = [phases.pretraining(options, run, store)]
+        if options.study.protocol.downstream.mixture:
+            work.append(phases.finetuning(options, run, store))
+        for one in work:
+            yield f"{one.name}: {shlex.join(one.command)}"
+
+
+def table(
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun]
+) -> Iterator[str]:
+    """Yields a table of the pretrainings, at most 80 columns wide.
+
+    Hours are for a TPU topology, if the options name one, and cost is that of the
+    prices of its chip.
+
+    Args:
+        options: of the command.
+        runs: the planned runs.
+
+    Raises:
+        OptionError: the topology or the prices are wrong, the mesh of the topology does
+            not fit a model, or there is no TPU compiler.
+        LostError: a step could not be compiled.
+    """
+    names = list(dict.fromkeys(run.model for run in runs))
+    counts = {name: phases.count(options, name) for name in names}
+    steps = options.study.protocol.train_steps
+    plans = _plans(options, counts) if options.topology else {}
+    rows = [_row(counts[run.model], steps, plans.get(run.model)) for run in runs]
+    columns = ["parameters", "FLOPs"]
+    if plans:
+        columns.append("hours")
+    if any(row["cost"] is not None for row in rows):
+        columns.append("cost")
+    total = {
+        name: _sum([row[name] for row in rows]) for name in ("FLOPs", "hours", "cost")
+    }
+    cells = [[_shown(name, row[name]) for name in columns] for row in rows]
+    cells.append([_shown(name, total.get(name)) for name in columns])
+    heads = [_head(name, plans) for name in columns]
+    widths = [max(map(len, column)) for column in zip(heads, *cells)]
+    room = _WIDTH - sum(2 + width for width in widths)
+    labels = [*(run.name for run in runs), f"total of {len(runs)} runs"]
+    yield from terminal.table(
+        [(_cut(label, room), *row) for label, row in zip(labels, cells)],
+        ("run", *heads),
+    )
+    yield ""
+    yield from _remarks(options, plans)
+
+
+def _plans(
+    options: argparse.Namespace, counts: Mapping[str, checked.TransformerCounts]
+) -> dict[str, run_plan.Record]:
+    """Returns the plan of each model, as the study's trainer would run it."""
+    target = planning.target(options.topology, options.prices)
+    protocol = options.study.protocol
+    settings = {
+        key: value
+        for key, value in protocol.settings().items()
+        if key.startswith("optimizer.")
+    }
+    fields = {
+        "vocab_size": protocol_lib.VOCAB_SIZE,
+        "dtype": protocol.dtype,
+        "dropout_rate": protocol.dropout_rate,
+    }
+    requests = [
+        request_lib.Request(
+            model=name,
+            topology=target.topology,
+            batch_size=count.batch_size,
+            encoder_length=count.encoder_length,
+            decoder_length=count.decoder_length,
+            fields=fields,
+            settings=settings,
+        )
+        for name, count in counts.items()
+    ]
+    try:
+        records = planning.plans(
+            requests,
+            target,
+            steps=protocol.train_steps,
+            jobs=1,
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except ModuleNotFoundError as error:
+        raise OptionError(
+            f"--topology: the Python package {error.name!r} is not installed; "
+            "pip install 'clinometer[tpu]'"
+        ) from None
+    return dict(zip(counts, records))
+
+
+def _row(
+    count: checked.TransformerCounts, steps: int, record: run_plan.Record | None
+) -> dict[str, float | None]:
+    return {
+        "parameters": count.params_total,
+        "FLOPs": float(count.flops_train_step * steps),
+        "hours": record and record["hours"],
+        "cost": record and record["cost"],
+    }
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """Returns the sum, or None if a value is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _head(name: str, plans: Mapping[str, run_plan.Record]) -> str:
+    currency = next((x["currency"] for x in plans.values() if x["currency"]), None)
+    return f"{name} {currency}" if name == "cost" and currency else name
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "" if name == "parameters" else "-"
+    if name == "parameters":
+        return format(int(value), ",")
+    return format(value, ".2e") if name == "FLOPs" else plan_table.number(value)
+
+
+def _cut(text: str, room: int) -> str:
+    """Returns a text that is no longer than the room, cut in the middle."""
+    if len(text) <= room:
+        return text
+    kept = room - len(_ELLIPSIS)
+    return f"{text[: kept - kept // 2]}{_ELLIPSIS}{text[len(text) - kept // 2 :]}"
+
+
+def _remarks(
+    options: argparse.Namespace, plans: Mapping[str, run_plan.Record]
+) -> Iterator[str]:
+    yield from plan_table.wrapped(
+        "Pretraining only, without evaluation and fine-tuning. --dry-run=commands "
+        "prints the commands."
+    )
+    if not plans:
+        yield from plan_table.wrapped(
+            "--topology NAME adds the hours on a TPU, and --prices FILE the cost."
+        )
+        return
+    first = next(iter(plans.values()))
+    yield from plan_table.wrapped(
+        f"Hours: on {first['topology']}, {first['chips']} chips, one run at a time."
+    )
+    for name, record in plans.items():
+        if not record["fits"]:
+            yield from plan_table.wrapped(f"{name} does not fit: {record['reason']}")
+    for method in sorted({x["method"] for x in plans.values() if x["method"]}):
+        yield from plan_table.wrapped(f"Time: {method}.")
