@@ -34,7 +34,8 @@ def main(argv: Sequence[str]) -> int:
             )
             for name in options.models
         ]
-        records = planning.plans(
+        make = planning.fits if options.fit else planning.plans
+        found = make(
             requests,
             target,
             steps=options.steps,
@@ -48,9 +49,11 @@ def main(argv: Sequence[str]) -> int:
         print(f"clinometer plan: {error}", file=sys.stderr)
         return exit_codes.USAGE
     if options.json:
+        records = [one.to_json() for one in found] if options.fit else found
         print(json.dumps(records, indent=2))
     else:
-        print("\n".join(table.text(records)))
+        lines = table.fits(found) if options.fit else table.text(found)
+        print("\n".join(lines))
     return exit_codes.DONE
 
 

@@ -130,6 +130,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="FILE",
         help="a TOML file of prices and watts; without it no cost or energy is shown",
     )
+    add(
+        "--fit",
+        action="store_true",
+        help="search the mesh, --remat and --num-microbatches: of those that are "
+        "estimated to fit, compile up to eight of the fastest, and rank them. Axes of "
+        "--mesh, a --remat other than none and a least number of microbatches are kept",
+    )
     add("--json", action="store_true", help="print the plans as JSON")
     add(
         "--jobs",

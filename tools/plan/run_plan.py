@@ -6,6 +6,7 @@ from typing import Any
 
 from clinometer import models
 from clinometer.kernels.tpu import chips
+from clinometer.models.counting import checked
 from clinometer.tools.plan import machines
 from clinometer.tools.plan import prices as prices_lib
 from clinometer.tools.plan import request as request_lib
@@ -36,14 +37,7 @@ def make(
         prices: of the chip.
     """
     facts = compiled.entry.facts
-    counts = models.counts.count(
-        request.model,
-        batch_size=request.batch_size,
-        encoder_length=request.encoder_length,
-        decoder_length=request.decoder_length,
-        trace=False,
-        **request.fields,
-    )
+    counts = counts_of(request)
     cores = facts["cores_per_device"]
     flops = counts.flops_train_step / facts["devices"]
     capacity = machines.of_chip(chip).hbm_bytes * cores
@@ -87,9 +81,26 @@ _UNTIMED: Mapping[str, Any] = dict.fromkeys(
         *("collectives", "estimated_cycles", "pallas_calls"),
         *("pallas_calls_without_cost", "unknown_loops", "work_seconds"),
         *("step_seconds", "step_seconds_parts", "step_seconds_range", "method"),
+        *("step_seconds_by_rule", "ranking_seconds"),
         *("mfu", "hours", "chip_hours", "cost", "currency", "kwh"),
     )
 )
+
+
+def counts_of(request: request_lib.Request) -> checked.TransformerCounts:
+    """Returns the parameters and FLOPs of a step, over all devices.
+
+    Args:
+        request: the step.
+    """
+    return models.counts.count(
+        request.model,
+        batch_size=request.batch_size,
+        encoder_length=request.encoder_length,
+        decoder_length=request.decoder_length,
+        trace=False,
+        **request.fields,
+    )
 
 
 def timed(
@@ -111,18 +122,22 @@ def timed(
     hours = record["steps"] * seconds / _SECONDS_PER_HOUR
     chip_hours = hours * record["chips"]
     known = chip.name == chosen.CHIP
-    factor = chosen.LARGEST_FACTOR
+    factor = chosen.FACTOR
     error = (
-        f"within a factor of {factor:g} for all {chosen.ROWS} published speeds on "
-        f"{chosen.CHIP}, each predicted from the others"
+        f"a factor of {factor:g} at most for published speeds of vanilla models on "
+        f"{chosen.CHIP}"
         if known
-        else f"not known: the constants are from {chosen.CHIP}, and no speed on "
-        f"{chip.name} has been compared"
+        else f"not known: constants are from {chosen.CHIP}, and no speed on "
+        f"{chip.name} was compared"
     )
     return {
         "step_seconds": seconds,
         "step_seconds_parts": form.parts(work),
         "step_seconds_range": [seconds / factor, seconds * factor] if known else None,
+        "step_seconds_by_rule": {
+            name: other.seconds(work) for name, other in chosen.FORMS.items()
+        },
+        "ranking_seconds": chosen.RANKING.seconds(work),
         "method": f"{form.name}; error {error} (tools/plan/VALIDATION.md)",
         "mfu": work.flops / seconds,
         "hours": hours,

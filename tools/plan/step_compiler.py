@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+from typing import Any
 
 from clinometer.kernels import python_child
 from clinometer.kernels.options.errors import OptionError
@@ -89,6 +90,23 @@ class StepCompiler:
             RefusedError: the model, batch or mesh is not possible.
             LostError: the process ended before it reported a result.
         """
+        event = self.call(step_child.__name__, request)
+        entry = step_cache.load(self.cache, event["key"])
+        if entry is None:
+            raise LostError(f"its program is no longer in {self.cache}")
+        return Compiled(event["key"], event["cached"], entry)
+
+    def call(self, module: str, request: request_lib.Request) -> dict[str, Any]:
+        """Runs one of our modules as a child with the TPU compiler.
+
+        Args:
+            module: the module; it gets the path of a job and prints one event.
+            request: the request of the job.
+
+        Raises:
+            RefusedError: the event says that the request is refused.
+            LostError: the process ended before it printed an event.
+        """
         with tempfile.TemporaryDirectory(prefix="clinometer-plan-") as work:
             home = pathlib.Path(work)
             (home / "dump").mkdir()
@@ -98,19 +116,16 @@ class StepCompiler:
                 "dump": str(home / "dump"),
             }
             (home / "job.json").write_text(json.dumps(job), encoding="utf-8")
-            code = self._run_child(home)
+            code = self._run_child(module, home)
             told = (home / "stdout").read_text(encoding="utf-8").strip()
             if not told:
                 raise LostError(_reason(code, (home / "stderr").read_bytes()))
         event = json.loads(told)
         if "refused" in event:
             raise RefusedError(event["refused"])
-        entry = step_cache.load(self.cache, event["key"])
-        if entry is None:
-            raise LostError(f"its program is no longer in {self.cache}")
-        return Compiled(event["key"], event["cached"], entry)
+        return event
 
-    def _run_child(self, home: pathlib.Path) -> int:
+    def _run_child(self, module: str, home: pathlib.Path) -> int:
         """Runs the child until it has ended; returns its exit code."""
         flags = " ".join(flag.format(home / "dump") for flag in _DUMP_FLAGS)
         own = compiler.ENVIRONMENT | {"LIBTPU_INIT_ARGS": flags}
@@ -119,7 +134,7 @@ class StepCompiler:
                 if self._stopped:
                     raise LostError("stopped")
                 process = subprocess.Popen(
-                    python_child.module(step_child.__name__, str(home / "job.json")),
+                    python_child.module(module, str(home / "job.json")),
                     env=python_child.environment(os.environ) | own,
                     stdin=subprocess.PIPE,  # The child ends when this process ends.
                     stdout=out,

@@ -47,8 +47,9 @@ class Form:
     def parts(self, work: Work) -> dict[str, float]:
         """Returns the seconds of each part of a step.
 
-        Pallas calls are part of every rule, with the weight 1: the estimates of the
-        compiler don't include them, and a lower bound must not be made smaller.
+        The compiler's estimates don't include Pallas calls, so a rule that weights them
+        has the calls as well. Their weight is 1, since a lower bound must not be made
+        smaller.
 
         Args:
             work: the work of the step.
@@ -58,7 +59,9 @@ class Form:
         }
         if self.constant:
             found["constant"] = self.constant
-        return found | ({"pallas": work.pallas} if work.pallas else {})
+        if "cycles" in self.weights and work.pallas:
+            found["pallas"] = work.pallas
+        return found
 
     def seconds(self, work: Work) -> float:
         """Returns the time of a step, which is never less than its FLOPs at the peak.

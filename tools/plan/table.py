@@ -8,6 +8,7 @@ from typing import Any
 from typing import TextIO
 
 from clinometer.kernels import terminal
+from clinometer.tools.plan.fit import search
 from clinometer.train.sharding import mesh as mesh_lib
 
 _WIDTH = 80
@@ -48,6 +49,22 @@ def text(
         yield from wrapped(f"Time: {method}.")
 
 
+def fits(outcomes: Sequence[search.Outcome]) -> Iterator[str]:
+    """Yields the lines of what was found for each model.
+
+    Args:
+        outcomes: of one topology.
+    """
+    for outcome in outcomes:
+        yield from wrapped(
+            f"{outcome.records[0]['model']}: of {outcome.possible:,} ways to run a "
+            f"step, {outcome.estimated:,} are estimated to fit and "
+            f"{len(outcome.records)} were compiled; the fastest is first."
+        )
+        yield from text(outcome.records)
+        yield ""
+
+
 def gibibytes(number: int | None) -> str:
     """Returns a number of bytes in GiB, without the unit.
 
@@ -82,11 +99,18 @@ def number(value: float | None) -> str:
 def _details(record: Mapping[str, Any]) -> str:
     sizes = mesh_lib.Sizes(**record["mesh"])
     parts = [f"mesh {sizes}"]
+    if (policy := record["fields"].get("remat", "none")) != "none":
+        parts.append(f"remat {policy}")
+    if record["num_microbatches"] > 1:
+        parts.append(f"{record['num_microbatches']} microbatches")
     if record["reason"]:
         parts.append(record["reason"])
     for kind, found in (record["collectives"] or {}).items():
         sent = number(found["wire_bytes"] / 1e6)
         parts.append(f"{found['count']:,} {kind} send {sent} MB")
+    if times := record["step_seconds_by_rule"]:
+        told = ", ".join(f"{name} {number(1000 * t)} ms" for name, t in times.items())
+        parts.append(f"by all rules: {told}")
     if record["pallas_calls"]:
         parts.append(f"{record['pallas_calls']:,} Pallas calls")
     if record["pallas_calls_without_cost"]:

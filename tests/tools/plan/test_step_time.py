@@ -49,5 +49,11 @@ def test_pallas_calls_are_not_weighted():
     assert FORM.seconds(work) == 7.25
 
 
+def test_a_rule_without_cycles_has_no_calls():
+    """FLOPs are those of all products, also of the ones in Pallas calls."""
+    form = step_time.Form("another rule", {"flops": 3.0})
+    assert form.parts(Work(cycles=4, wire=1, flops=0.5, pallas=3)) == {"flops": 1.5}
+
+
 def test_no_step_is_faster_than_its_flops_at_the_peak():
     assert FORM.seconds(Work(cycles=4, wire=1, flops=9)) == 9

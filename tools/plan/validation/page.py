@@ -40,10 +40,11 @@ This section was committed before the new rows below were compiled or predicted.
   `clinometer plan` uses; of equal ones, the simplest.
 
 Before this was written, an earlier version of the train step had been compiled for
-the twelve rows, some twenty rules had been tried on them, and the last rule (with
-bytes of operands instead of bytes sent) was the best of these. So errors on the
-twelve rows are optimistic. The rules of FLOPs need no compiler, so what they say
-about the new rows could have been known.
+the twelve rows and some twenty rules had been tried on them, of which the last one
+(with bytes of operands instead of bytes sent) had the lowest median distance from the
+printed speeds. So errors on the twelve rows are optimistic. The errors below were
+computed afterwards. The rules of FLOPs need no compiler, so what they say about the new
+rows could have been known.
 """
 
 

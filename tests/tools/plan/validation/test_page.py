@@ -1,0 +1,48 @@
+"""Tests that VALIDATION.md and the constants follow from the records."""
+
+import math
+import statistics
+
+import pytest
+
+from clinometer.tools.plan.validation import chosen
+from clinometer.tools.plan.validation import forms
+from clinometer.tools.plan.validation import main
+from clinometer.tools.plan.validation import page
+from clinometer.tools.plan.validation import published
+from clinometer.tools.plan.validation import records
+
+FOUND = records.read(published.FITTED)
+NEW = records.read(published.NEW)
+
+
+def test_the_page_is_what_the_records_say():
+    assert main.PAGE.read_text(encoding="utf-8") == main.rendered()
+
+
+def test_the_constants_are_those_that_fit_best():
+    assert len(FOUND) == 12
+    works = [one.work for one in FOUND]
+    speeds = [one.row.steps_per_second for one in FOUND]
+    assert list(chosen.FORMS) == [rule.name for rule in forms.RULES]
+    for rule in forms.RULES:
+        form = forms.fit(rule, works, speeds)
+        used = chosen.FORMS[rule.name]
+        assert used.constant == pytest.approx(form.constant, rel=1e-3)
+        assert used.weights == pytest.approx(form.weights, rel=1e-3)
+
+
+def test_the_rule_is_the_one_with_the_lowest_mean_error():
+    means = {r.name: statistics.mean(page.errors(r, FOUND, NEW)) for r in forms.RULES}
+    # Of equal rules the first, which is the simplest.
+    assert chosen.FORM.name == min(means, key=means.__getitem__)
+
+
+def test_every_printed_speed_is_within_the_factor():
+    (rule,) = [x for x in forms.RULES if x.name == chosen.FORM.name]
+    times = page.predicted(rule, FOUND, NEW)
+    ratios = [
+        abs(math.log(time * one.row.steps_per_second))
+        for one, time in zip([*FOUND, *NEW], times)
+    ]
+    assert math.exp(max(ratios)) == pytest.approx(chosen.FACTOR, abs=5e-3)

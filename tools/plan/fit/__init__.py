@@ -1,0 +1,1 @@
+"""Searches the mesh, rematerialization and accumulation with which a run fits."""
