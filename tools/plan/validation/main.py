@@ -17,7 +17,7 @@ from clinometer.tools.plan.validation import records
 
 PAGE = pathlib.Path(__file__).parents[1] / "VALIDATION.md"
 _TIMEOUT_SECONDS = 7200
-_ROWS = {"fitted": published.FITTED, "new": published.NEW}
+_ROWS = {"fitted": published.fitted, "new": published.new}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,9 +34,11 @@ def main(argv: Sequence[str]) -> int:
         "repeated",
     )
     args = parser.parse_args(argv)
-    kept = {one.row.label: one for rows in _ROWS.values() for one in records.read(rows)}
+    kept = {
+        one.row.label: one for rows in _ROWS.values() for one in records.read(rows())
+    }
     for name in args.compile:
-        for row in _ROWS[name]:
+        for row in _ROWS[name]():
             print(f"{row.label}: {row.model} for {row.topology}", flush=True)
             found = records.compiled(row, step_cache.folder(), _TIMEOUT_SECONDS)
             kept[row.label] = found
@@ -47,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
 
 def rendered() -> str:
     """Returns the page, from the stored records."""
-    return page.text(records.read(published.FITTED), records.read(published.NEW))
+    return page.text(records.read(published.fitted()), records.read(published.new()))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def _speeds(
         label = one.row.label if one in found else f"**{one.row.label}**, new"
         yield f"| {label} | {one.row.steps_per_second} | {' | '.join(cells)} |"
     if not new:
-        labels = " and ".join(row.label for row in published.NEW)
+        labels = " and ".join(row.label for row in published.new())
         yield f"\n{labels} are not compiled yet."
     yield "\nErrors outside of the rounding are in parentheses."
 

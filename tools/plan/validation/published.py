@@ -1,14 +1,20 @@
 """Published training speeds that the times of `clinometer plan` are compared with.
 
 From Table 4 of Tay et al. 2021: batches of 128 x 512 tokens in bfloat16 on TPU v3,
-"steps/s" rounded to whole numbers. The first twelve ran on 16 chips; XXL and XL with 32
-layers on 64, with the model parallelism of Table 1.
+"steps/s" rounded to whole numbers.
 """
 
 import dataclasses
 import math
 
 from clinometer.tools.plan import request as request_lib
+from clinometer.tools.results import published
+from clinometer.train.sharding import mesh as mesh_lib
+
+_TOPOLOGIES = {16: "v3:4x4", 64: "v3:8x8"}
+# Models published with this model parallelism, that of XL, or more, don't fit without
+# rematerialization.
+_NEEDS_REMAT = mesh_lib.PUBLISHED_MODEL_PARALLELISM["xl"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,25 +52,35 @@ class Row:
         return max(0.0, math.log(low / speed), math.log(speed / high))
 
 
-FITTED = tuple(
-    Row(label, f"transformer-{size}", "v3:4x4", speed, remat)
-    for label, size, speed, remat in (
-        ("Small", "small", 23, "none"),
-        ("Mini-8L", "NL8-MI", 24, "none"),
-        ("Base", "base", 9, "none"),
-        ("Small 16L", "NL16-SM", 13, "none"),
-        ("Small 20L", "NL20-SM", 11, "none"),
-        ("Small 22L", "NL22-SM", 10, "none"),
-        ("Small 24L", "NL24-SM", 9, "none"),
-        ("Small 32EL", "EL32-SM", 10, "none"),
-        ("Large", "large", 4, "none"),
-        ("Base 36L", "NL36-BA", 3, "none"),
-        ("XL", "xl", 1, "layer"),
-        ("Large 36L", "NL36-LG", 2, "none"),
-    )
-)
-# Not looked at before the forms and their constants were committed.
-NEW = (
-    Row("XXL", "transformer-xxl", "v3:8x8", 1, "layer"),
-    Row("XL 32L", "transformer-NL32-XL", "v3:8x8", 3, "layer"),
-)
+def fitted() -> list[Row]:
+    """Returns the rows that ran on 16 chips, to which constants are fitted."""
+    return _rows(16)
+
+
+def new() -> list[Row]:
+    """Returns the rows on 64 chips.
+
+    They were not looked at before the rules and their constants were committed.
+    """
+    return _rows(64)
+
+
+def _rows(chips: int) -> list[Row]:
+    table = published.of_table(4)
+    found = table[table["device_training"] == chips]
+    return [
+        Row(
+            label=name.removeprefix("Table 4: "),
+            model=model,
+            topology=_TOPOLOGIES[chips],
+            steps_per_second=int(speed),
+            remat="layer" if _parallelism(model) >= _NEEDS_REMAT else "none",
+        )
+        for name, model, speed in zip(
+            found["run"], found["model"], found["steps_per_second_median"]
+        )
+    ]
+
+
+def _parallelism(model: str) -> int:
+    return mesh_lib.published_model_parallelism(model)

@@ -12,8 +12,8 @@ from clinometer.tools.plan.validation import page
 from clinometer.tools.plan.validation import published
 from clinometer.tools.plan.validation import records
 
-FOUND = records.read(published.FITTED)
-NEW = records.read(published.NEW)
+FOUND = records.read(published.fitted())
+NEW = records.read(published.new())
 
 
 def test_the_page_is_what_the_records_say():
