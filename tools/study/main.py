@@ -188,7 +188,7 @@ def _carry_out_part(
             if code == exit_codes.DONE or carrying.has_diverged(path):
                 continue
             outcome.unfinished += 1
-            if code not in (None, exit_codes.STOPPED):
+            if name in state.failed:
                 outcome.failed.append(name)
         outcome.interrupted |= state.interrupted and outcome.unfinished > 0
         outcome.over_time |= state.over_time

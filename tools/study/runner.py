@@ -22,6 +22,7 @@ class State:
         waiting: tasks that are to be started, or started again.
         running: name -> the executor's handle, of tasks that it runs or has queued.
         exit_codes: name -> exit code, of tasks that have ended for good.
+        failed: names of those that failed, rather than finished or stopped.
         stopping: whether no more tasks are started.
         interrupted: whether that is because of a signal.
         over_time: whether that is because the time was over.
@@ -30,6 +31,7 @@ class State:
     waiting: list[executor_lib.Task]
     running: dict[str, Any] = dataclasses.field(default_factory=dict)
     exit_codes: dict[str, int] = dataclasses.field(default_factory=dict)
+    failed: set[str] = dataclasses.field(default_factory=set)
     stopping: bool = False
     interrupted: bool = False
     over_time: bool = False
@@ -91,7 +93,7 @@ def run_all(
         on_tick: called with the state at each look at the tasks.
         keep_going: whether to continue with the other tasks after a failure, rather
             than to stop them.
-        is_failure: whether a task with an exit code other than 0 counts as failed.
+        is_failure: whether a task that failed counts as such.
         is_over_time: whether the time is over: the running tasks are then asked to save
             and stop, and no more are started.
         clock: returns the time in seconds.
@@ -122,13 +124,12 @@ def run_all(
                         state.waiting.append(task)
                     else:
                         state.exit_codes[name] = code
+                    if follows is policy.Next.FAIL:
+                        state.failed.add(name)
                     if follows is policy.Next.WAIT:
                         held_until[name] = clock() + policy.HELD_SECONDS
                     on_end(task, code, follows)
-            failed = any(
-                code != 0 and is_failure(by_name[name])
-                for name, code in state.exit_codes.items()
-            )
+            failed = any(is_failure(by_name[name]) for name in state.failed)
             ends = interrupts.count or (failed and not keep_going)
             if not state.stopping and (ends or is_over_time()):
                 state.stopping, state.interrupted = True, interrupts.count > 0

@@ -57,6 +57,7 @@ def test_in_order_at_most_so_many_and_failures_do_not_stop_others(tmp_path):
     assert executor.events == ["start a", "start b", "start c", "start d"]
     assert executor.most == 2
     assert state.exit_codes == {"a": 0, "b": 1, "c": 0, "d": 0}
+    assert state.failed == {"b"}
     assert not state.stopping
 
 
@@ -93,6 +94,7 @@ def test_first_interrupt_saves_second_kills(tmp_path):
         "kill deaf",
     ]
     assert state.exit_codes == {"a": 42, "deaf": -9}
+    assert not state.failed
     assert state.interrupted and [task.name for task in state.waiting] == ["c"]
     assert signal.getsignal(signal.SIGTERM) == before
 

@@ -117,6 +117,12 @@ def read(config: config_dict.ConfigDict) -> EngineSettings:
                 f"{_OPTIONS}{name}",
                 f"got {ranges.shown(value)}, accepted: a string, a number or true",
             )
+    if settings.slurm_save_seconds >= 60 * settings.slurm_minutes:
+        raise _refused(
+            "slurm.save_seconds",
+            f"got {settings.slurm_save_seconds}, accepted: less than the "
+            f"{settings.slurm_minutes} minutes of executor.slurm.minutes",
+        )
     if settings.name == LOCAL:
         for field, only in (("cpus", 1), ("gpus", 0)):
             if getattr(settings, field) != only:

@@ -47,6 +47,7 @@ def test_values_reach_the_executor(tmp_path):
             "config.executor.hosts: got 2; a run that spans hosts needs",
         ),
         (["--config.executor.slurm.minutes=0"], "must be at least 1"),
+        (["--config.executor.slurm.minutes=2"], "less than the 2 minutes"),
         (["--config.executor.ray.address=ray://x"], "accepted: HOST:PORT, or auto"),
     ],
 )
