@@ -91,6 +91,7 @@ class SlurmExecutor:
         given = settings.slurm_options.items()
         more |= {name.replace("_", "-"): value for name, value in given}
         _ask({**own, **more})
+        variables = {**python_child.environment({}), _LOG_LEVEL: "INFO"}
         self._engine = submitit.SlurmExecutor(out / FOLDER, max_num_timeout=_UNLIMITED)
         self._engine.update_parameters(
             job_name="clinometer",
@@ -103,11 +104,9 @@ class SlurmExecutor:
             signal_delay_s=settings.slurm_save_seconds,
             stderr_to_stdout=True,
             setup=[
-                f"export {name}={shlex.quote(value)}"
-                for name, value in (
-                    *python_child.environment({}).items(),
-                    (_LOG_LEVEL, "INFO"),
-                )
+                *(f"export {name}={shlex.quote(v)}" for name, v in variables.items()),
+                # `srun` does not take it from `sbatch`.
+                'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK}"',
             ],
             additional_parameters=more,
         )

@@ -190,7 +190,7 @@ def test_a_study_survives_the_loss_of_a_worker_and_of_a_node(python, tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_study_goes_on_elsewhere(python, tmp_path):
-    variables, study = _prepared(python, tmp_path, 3, 1500)
+    variables, study = _prepared(python, tmp_path, 3, 600)
     out = tmp_path / "study"
     with _cluster(python, variables) as cluster:
         address, _ = cluster.stdout.readline().split()
@@ -235,5 +235,5 @@ def test_an_interrupted_study_goes_on_elsewhere(python, tmp_path):
         assert (first.engine, second.engine) == ("ray", "local")
         assert second.step == step and second.code == exit_codes.DONE
     for run in (out / "runs").iterdir():
-        assert _log(run)[-1]["step"] == 1500
+        assert _log(run)[-1]["step"] == 600
         assert not (run / "stop").exists()

@@ -145,3 +145,5 @@ def test_options_of_the_user_come_before_ours(queue, tmp_path):
     }
     assert len({flag.split("=")[0] for flag in flags}) == len(flags)
     assert "signal=USR2@120" in flags and "requeue" in flags
+    # Slurm gives it to `sbatch` and, since 22.05, no longer to `srun`.
+    assert 'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK}"' in script
