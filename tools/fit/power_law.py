@@ -9,20 +9,18 @@ The interval of alpha is its profile: all alpha whose residual sum of squares is
 (1 + t^2 / (n - 3)) times the smallest, with Student's t for n - 3 degrees of freedom.
 """
 
-from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
 from scipy import optimize
-from scipy import stats
 
+from clinometer.tools.fit import profile
 from clinometer.tools.fit.errors import FitError
 
 _STEEPEST = -4.0
 _FLATTEST = -1e-3
 _GRID = 120
-_CONFIDENCE = 0.95
 # The exponent is determined if its interval is narrower than this factor.
 _DETERMINED_WITHIN = 2.0
 
@@ -126,9 +124,6 @@ def fit_power_law(
     )
     alpha = float(found.x) if found.fun <= solve(grid[best])[0] else float(grid[best])
     rss, coefficient, floor = solve(alpha)
-    freedom = len(size) - 3
-    t = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, freedom))
-    allowed = 1 + t**2 / freedom
     residuals = error - (coefficient * scaled**alpha + floor)
     total = float(np.sum((error - error.mean()) ** 2))
     return PowerLaw(
@@ -138,30 +133,11 @@ def fit_power_law(
         rmse=float(np.sqrt(rss / len(size))),
         r_squared=1 - rss / total if total > 0 else float("nan"),
         residuals=tuple(float(r) for r in residuals),
-        interval=_profile(lambda a: solve(a)[0], alpha, grid, rss * allowed),
+        interval=profile.interval(
+            lambda a: solve(a)[0],
+            alpha,
+            grid,
+            profile.limit(rss, len(size), 3),
+            float(np.sum(error**2)),
+        ),
     )
-
-
-def _profile(
-    rss: Callable[[float], float], best: float, grid: np.ndarray, limit: float
-) -> tuple[float, float]:
-    """Returns the interval around `best` in which rss(alpha) is at most `limit`.
-
-    Args:
-        rss: residual sum of squares of the best fit for a given alpha.
-        best: the alpha with the smallest one.
-        grid: alphas of the whole range, from flat to steep.
-        limit: the largest residual sum of squares inside the interval.
-    """
-
-    def end(outwards: np.ndarray) -> float:
-        inside = best
-        for alpha in outwards:
-            if rss(alpha) > limit:
-                return float(
-                    optimize.brentq(lambda a: rss(a) - limit, inside, alpha, xtol=1e-9)
-                )
-            inside = alpha
-        return float(inside)
-
-    return end(grid[grid < best]), end(grid[grid > best][::-1])
