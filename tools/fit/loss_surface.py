@@ -7,7 +7,7 @@ Residuals are relative, (fitted - L) / L. `fit_huber` is the check: the quasi-Ne
 method on the sum of Huber losses of ln(fitted / L), as in Hoffmann et al. 2022, from a
 grid of starts. Both minimise nearly the same where there are no outliers.
 
-Intervals are profiles, see `profile`; where one reaches an end of its range, the
+Intervals are profiles, see `profiles`; where one reaches an end of its range, the
 constant is not determined. A floor between exponents this free is seldom determined by
 fewer than some dozens of runs.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from scipy import optimize
 from scipy import special
 
-from clinometer.tools.fit import profile
+from clinometer.tools.fit import profiles
 from clinometer.tools.fit.errors import FitError
 
 EXPONENTS = (0.01, 4.0)
@@ -178,19 +178,19 @@ def fit(
     law = _law(points, best)
     if not intervals or len(points.loss) <= _CONSTANTS:
         return law
-    largest = profile.limit(points.rss(best), len(points.loss), _CONSTANTS)
+    largest = profiles.limit(points.rss(best), len(points.loss), _CONSTANTS)
     wide = np.geomspace(*EXPONENTS, _PROFILE)
     floors = np.linspace(0, float(points.loss.min()), _PROFILE)[:-1]
     scale = float(len(points.loss))
     return dataclasses.replace(
         law,
-        size_exponent_interval=profile.interval(
+        size_exponent_interval=profiles.interval(
             _Marching(points, best, 0), best[0], wide, largest, scale
         ),
-        data_exponent_interval=profile.interval(
+        data_exponent_interval=profiles.interval(
             _Marching(points, best, 1), best[1], wide, largest, scale
         ),
-        floor_interval=profile.interval(
+        floor_interval=profiles.interval(
             _Marching(points, best, None), law.floor, floors, largest, scale
         ),
     )

@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 from scipy import optimize
 
-from clinometer.tools.fit import profile
+from clinometer.tools.fit import profiles
 from clinometer.tools.fit.errors import FitError
 
 _STEEPEST = -4.0
@@ -133,11 +133,11 @@ def fit_power_law(
         rmse=float(np.sqrt(rss / len(size))),
         r_squared=1 - rss / total if total > 0 else float("nan"),
         residuals=tuple(float(r) for r in residuals),
-        interval=profile.interval(
+        interval=profiles.interval(
             lambda a: solve(a)[0],
             alpha,
             grid,
-            profile.limit(rss, len(size), 3),
+            profiles.limit(rss, len(size), 3),
             float(np.sum(error**2)),
         ),
     )

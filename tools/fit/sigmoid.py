@@ -14,7 +14,7 @@ import numpy as np
 from scipy import optimize
 from scipy import special
 
-from clinometer.tools.fit import profile
+from clinometer.tools.fit import profiles
 from clinometer.tools.fit.errors import FitError
 
 # k times the range of x: from nearly straight to a step.
@@ -35,7 +35,7 @@ class Sigmoid:
         middle: m, in units of x.
         rmse: square root of the mean squared residual, in units of the score.
         r_squared: coefficient of determination; NaN if the scores do not vary.
-        rate_interval: 95 % profile interval of k;.
+        rate_interval: 95 % profile interval of k.
         at_bound: whether this interval reaches an end of the range of k.
     """
 
@@ -123,11 +123,11 @@ def fit(
     )
     rate = float(found.x)
     rss, middle = solve(rate)
-    ends = profile.interval(
+    ends = profiles.interval(
         lambda r: solve(r)[0],
         rate,
         grid,
-        profile.limit(rss, len(u), 2),
+        profiles.limit(rss, len(u), 2),
         float(np.sum(share**2)),
     )
     total = float(np.sum((share - share.mean()) ** 2))

@@ -20,6 +20,8 @@ from clinometer.tools.results import table
 MOST_ROWS = 100_000
 _LONGEST = 300  # Characters of a text.
 _FLAGS = {"true": True, "false": False}
+# Losses of several texts or vocabularies stand in no fit together.
+_TEXT = ("corpus_hash", "vocabulary_sha256")
 # What makes two rows one run, whatever their names.
 _MEASURED = ("validation_loss_nats", "training_seconds", "steps_per_second_median")
 
@@ -29,7 +31,8 @@ def read(path: paths.PathLike, mixed: Sequence[str] = ()) -> pd.DataFrame:
 
     Args:
         path: of the file, UTF-8, with a line of column names.
-        mixed: columns of `fit/comparable.py` in which rows with a loss may differ.
+        mixed: "corpus_hash" or "vocabulary_sha256", if rows with a loss may differ in
+            it.
 
     Returns:
         A frame as `frame.read` gives it.
@@ -84,8 +87,10 @@ def parse(text: str, source: str, mixed: Sequence[str] = ()) -> pd.DataFrame:
     _check_fractions(header, rows)
     _check_duplicates(rows, lines)
     with_loss = [row for row in rows if row["validation_loss_nats"] is not None]
+    others = set(comparable.COLUMNS) - set(_TEXT)
     try:
-        comparable.check_comparable(with_loss, mixed)
+        # Runs of other lengths or rates may stand in one file: each fit checks them.
+        comparable.check_comparable(with_loss, (*others, *mixed))
     except fit_errors.FitError as error:
         raise errors.ResultsError(
             str(error).replace("clinometer report --mixed", "--mixed")

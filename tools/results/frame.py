@@ -37,7 +37,7 @@ def read(path: paths.PathLike, mixed: Sequence[str] = ()) -> pd.DataFrame:
 
     Args:
         path: a folder of runs, with or without imported files, or a CSV file.
-        mixed: columns of `fit/comparable.py` in which rows with a loss may differ.
+        mixed: see `csv_file.read`.
 
     Returns:
         A frame with a row per run.

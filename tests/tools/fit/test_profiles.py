@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clinometer.tools.fit import profile
+from clinometer.tools.fit import profiles
 
 
 def test_the_profile_of_a_slope_is_students_interval():
@@ -17,23 +17,23 @@ def test_the_profile_of_a_slope_is_students_interval():
         gap = y - slope * x
         return float(np.sum((gap - gap.mean()) ** 2))
 
-    largest = profile.limit(rss(line.slope), 8, 2)
-    found = profile.interval(
+    largest = profiles.limit(rss(line.slope), 8, 2)
+    found = profiles.interval(
         rss, line.slope, np.linspace(-5, 5, 50), largest, float(np.sum(y**2))
     )
     reach = stats.t.ppf(0.975, 6) * line.stderr
     np.testing.assert_allclose(found, [line.slope - reach, line.slope + reach])
-    wider = profile.limit(rss(line.slope), 8, 2, confidence=0.99)
+    wider = profiles.limit(rss(line.slope), 8, 2, confidence=0.99)
     assert wider > largest
 
 
 def test_an_interval_ends_where_the_range_does():
-    found = profile.interval(lambda v: v**2, 0.5, np.linspace(-1, 1, 9), 4.0, 1.0)
+    found = profiles.interval(lambda v: v**2, 0.5, np.linspace(-1, 1, 9), 4.0, 1.0)
     assert found == (-1.0, 1.0)
 
 
 def test_exact_data_give_no_width():
-    low, high = profile.interval(
+    low, high = profiles.interval(
         lambda v: (v - 3) ** 2, 3.0, np.linspace(0, 9, 10), 0.0, 1.0
     )
     assert low == pytest.approx(3) and high == pytest.approx(3)

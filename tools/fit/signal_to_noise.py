@@ -7,6 +7,7 @@ if it exceeds the studentized range that noise alone exceeds in 5 % of cases.
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 
 import numpy as np
 from scipy import stats
@@ -64,6 +65,10 @@ def measure(
     if any(error is None for error in errors):
         return Signal(spread, None, None, len(means))
     noise = float(np.sqrt(np.mean(np.square(np.asarray(errors, np.float64)))))
+    return Signal(spread, noise, _threshold(len(means), degrees), len(means))
+
+
+@functools.lru_cache(maxsize=256)
+def _threshold(means: int, degrees: float) -> float:
     # SciPy's studentized range takes infinite degrees as 100,000.
-    threshold = stats.studentized_range.ppf(0.95, len(means), min(degrees, 1e5))
-    return Signal(spread, noise, float(threshold), len(means))
+    return float(stats.studentized_range.ppf(0.95, means, min(degrees, 1e5)))

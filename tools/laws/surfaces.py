@@ -1,0 +1,106 @@
+"""The law of size and data of each architecture, and its best sizes at equal FLOPs.
+
+Runs may differ in their length, and so in their schedule and in what they started from:
+a cooldown branched off a trunk at a constant rate is a run of its own, whose tokens
+include the trunk's.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+
+import pandas as pd
+
+from clinometer.tools.fit import errors as fit_errors
+from clinometer.tools.fit import isoflop
+from clinometer.tools.fit import loss_surface
+from clinometer.tools.laws import alphas
+from clinometer.tools.laws import points as points_lib
+from clinometer.tools.results import table
+
+TOKENS, FLOPS = "tokens_seen", "training_flops"
+# Conditions in which runs of several lengths differ.
+MIXED = ("train_steps", "schedule", "initial", "learning_rate", "rate_protocol")
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface:
+    """The law of size and data of an architecture.
+
+    Attributes:
+        architecture: the architecture.
+        points: number of points.
+        law: by variable projection; None if there is none.
+        check: by the quasi-Newton method, likewise.
+        agrees: whether the check lies in the law's intervals.
+        optima: the best sizes at the measured budgets.
+        work: how FLOPs follow from size and tokens; None if a run lacks its FLOPs.
+        reason: why there is no law.
+    """
+
+    architecture: str
+    points: int
+    law: loss_surface.LossSurface | None = None
+    check: loss_surface.LossSurface | None = None
+    agrees: bool | None = None
+    optima: tuple[isoflop.Optimum, ...] = ()
+    work: isoflop.Work | None = None
+    reason: str | None = None
+
+
+def fit_all(
+    frame: pd.DataFrame,
+    budgets: Sequence[float] = (),
+    size: str = alphas.PARAMS,
+    mixed: Sequence[str] = (),
+) -> list[Surface]:
+    """Fits the law of every architecture.
+
+    Args:
+        frame: a frame of runs.
+        budgets: training FLOPs for which to give the best size.
+        size: column of N.
+        mixed: conditions beside `MIXED` in which the runs may differ.
+
+    Raises:
+        FitError: the runs differ in another condition.
+    """
+    kept = table.usable(frame, points_lib.LOSS, size, TOKENS)
+    table.check_comparable(kept, (*MIXED, *mixed))
+    found = points_lib.of_frame(kept, (points_lib.LOSS, size, TOKENS, FLOPS))
+    return [
+        _surface(found.of(architecture, size), architecture, size, budgets)
+        for architecture in found.architectures
+    ]
+
+
+def _surface(
+    points: Sequence[points_lib.Point],
+    architecture: str,
+    size: str,
+    budgets: Sequence[float],
+) -> Surface:
+    n, d, loss = (
+        [point.values[column].mean for point in points]
+        for column in (size, TOKENS, points_lib.LOSS)
+    )
+    blank = Surface(architecture, len(points))
+    try:
+        law = loss_surface.fit(n, d, loss)
+        check = loss_surface.fit_huber(n, d, loss)
+    except fit_errors.FitError as error:
+        return dataclasses.replace(blank, reason=str(error))
+    of_work, optima = None, ()
+    if all(FLOPS in point.values for point in points):
+        of_work = isoflop.work(n, d, [point.values[FLOPS].mean for point in points])
+        optima = tuple(
+            isoflop.optimum(law, budget, of_work, (min(n), max(n)), (min(d), max(d)))
+            for budget in budgets
+        )
+    return dataclasses.replace(
+        blank,
+        law=law,
+        check=check,
+        agrees=loss_surface.agree(law, check),
+        optima=optima,
+        work=of_work,
+    )
