@@ -110,8 +110,11 @@ def fit_power_law(
     def solve(alpha: float) -> tuple[float, float, float]:
         basis = scaled**alpha
         design = np.stack([basis, np.ones_like(basis)], axis=1)
-        fit = optimize.lsq_linear(design, error, bounds=([0, 0], [np.inf, ceiling]))
-        return float(2 * fit.cost), float(fit.x[0]), float(fit.x[1])
+        (coefficient, floor), norm = optimize.nnls(design, error)
+        if floor > ceiling:  # The best of a convex problem is then on this bound.
+            floor = ceiling
+            (coefficient,), norm = optimize.nnls(design[:, :1], error - floor)
+        return float(norm**2), float(coefficient), float(floor)
 
     grid = -np.geomspace(-_FLATTEST, -_STEEPEST, _GRID)  # From flat to steep.
     best = int(np.argmin([solve(alpha)[0] for alpha in grid]))

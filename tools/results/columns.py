@@ -1,6 +1,6 @@
 """The columns of results, with their units: of CSV files and of frames.
 
-A frame has all columns of runs.csv (`report/rows.py`), those of `OWN`, and three
+A frame has all columns of runs.csv (`report/rows.py`), those of `OWN`, and some
 columns for each task or average that a run was scored on (`PATTERNS`). A CSV file may
 have the columns of `IMPORTED` and of `PATTERNS`; further columns of runs.csv are
 accepted and kept where a fit needs them. Missing values are None in text columns and
@@ -143,6 +143,12 @@ IMPORTED = (*_SHARED, *(column for column in OWN if column.name != "left_out"))
 NEEDED = ("run", "model")
 
 _SCORES = (
+    Column(
+        "majority_TASK",
+        "percent",
+        "score of a guess: the majority-class baseline",
+        high=100.0,
+    ),
     Column("score_TASK", "percent", "score of a task or average", high=100.0),
     Column(
         "score_TASK_standard_error",

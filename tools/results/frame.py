@@ -115,6 +115,7 @@ def _scores(
             continue
         known = [s.standard_error for s in group if s.standard_error is not None]
         found[f"score_{task}"] = value
+        found[f"majority_{task}"] = group[0].majority
         # Seeds share the items, so that their mean has the error of one of them.
         error = statistics.fmean(known) if known else None
         found[f"score_{task}_standard_error"] = error

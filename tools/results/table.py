@@ -22,7 +22,11 @@ def of_records(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         rows: column -> value, None if missing.
     """
     found = dict.fromkeys(name for row in rows for name in row)
-    more = [name for name in found if name.startswith(("score_", "likelihood_"))]
+    more = [
+        name
+        for name in found
+        if name.startswith(("score_", "likelihood_", "majority_"))
+    ]
     names = list(dict.fromkeys((*rows_lib.COLUMNS, *_OWN, *more)))
     made = {}
     for name in names:
