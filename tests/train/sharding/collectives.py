@@ -28,7 +28,7 @@ from clinometer.train.sharding import placement as placement_lib
 from clinometer.train.sharding import rules
 
 _FLAGS = "--xla_force_host_platform_device_count=8"
-_SHAPE = models.TextShape(120, 36)
+SHAPE = models.TextShape(120, 36)
 _KINDS = (
     "all-gather",
     "all-reduce",
@@ -130,7 +130,7 @@ def _compile(case: Case, sizes: Sequence[int]) -> tuple[placement_lib.Placement,
         z_loss=1e-4,
         num_microbatches=case.num_microbatches,
     )
-    lowered = placed.lower_train_step(step, placed.abstract_batch(model, _SHAPE))
+    lowered = placed.lower_train_step(step, placed.abstract_batch(model, SHAPE))
     return placed, lowered.compile()
 
 

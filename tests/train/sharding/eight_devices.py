@@ -3,9 +3,11 @@
 `run` starts the process. Shapes: B batch, S and T lengths of 64 and 29.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import functools
 import json
 import re
 import sys
@@ -27,10 +29,15 @@ from clinometer.train.sharding import rules
 _FLAGS = "--xla_force_host_platform_device_count=8"
 _SHAPE = models.TextShape(64, 29)
 _STEPS = 8
+_RANDOM = 8  # Changes of the parameters at random.
 _COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
 # Fields with which the `-pico` models fit the meshes of the tests: a group for each
-# sequence, and a gated width that is even.
-FITTING = {"switch": {"sequences_per_group": 1}, "glu": {"d_ff": 96}}
+# sequence, a gated width that is even, and S.
+FITTING = {
+    "switch": {"sequences_per_group": 1},
+    "glu": {"d_ff": 96},
+    "mixer": {"sequence_length": _SHAPE.encoder_length},
+}
 # Adafactor divides by the root mean square of gradients, so that its steps are large
 # from the start; this rate is that of warm-up in training.
 _RATE = 0.01
@@ -60,9 +67,10 @@ class Case:
 def run(cases: Sequence[Case]) -> list[dict[str, Any]]:
     """Compares cases in a new process; returns the result of each.
 
-    A result has `own`, the relative change of the last parameters of one device when
-    all parameters change by one unit in the last place before the first step;
-    `own_gradients`, that of the first gradient of each parameter, by its path; `drawn`,
+    A result has `own`, the relative changes of the last parameters of one device when
+    all parameters change by one unit in the last place before the first step, once up
+    and then up or down at random; `own_gradient` and `own_gradients`, the largest
+    change of the first gradient, and of that of each parameter by its path; `drawn`,
     the number of dropout masks; and for each mesh in `meshes`: `loss` and `gradient`,
     relative errors of the first step; `gradients`, that of each parameter; `last`, that
     of the parameters after all steps; `flops`, those of a device as a multiple of its
@@ -85,10 +93,14 @@ def main() -> None:
 
 
 def _compare(case: Case) -> dict[str, Any]:
-    one, nudged = _train(case, (1, 1, 1, 1), nudges=(False, True))
+    one, *nudged = _train(case, (1, 1, 1, 1), (None, _up, *[_up_or_down] * _RANDOM))
     result: dict[str, Any] = {
-        "own": _distance(nudged.params, one.params),
-        "own_gradients": _distances(nudged.gradients, one.gradients),
+        "own": [_distance(run.params, one.params) for run in nudged],
+        "own_gradient": max(_whole_distance(run, one) for run in nudged),
+        "own_gradients": {
+            name: max(_distance(run.gradients[name], gradient) for run in nudged)
+            for name, gradient in one.gradients.items()
+        },
         "drawn": len(one.masks),
         "meshes": [],
     }
@@ -97,8 +109,11 @@ def _compare(case: Case) -> dict[str, Any]:
         result["meshes"].append(
             {
                 "loss": abs(many.loss - one.loss) / one.loss,
-                "gradient": _distance(_flat(many.gradients), _flat(one.gradients)),
-                "gradients": _distances(many.gradients, one.gradients),
+                "gradient": _whole_distance(many, one),
+                "gradients": {
+                    name: _distance(many.gradients[name], gradient)
+                    for name, gradient in one.gradients.items()
+                },
                 "last": _distance(many.params, one.params),
                 "flops": many.flops * int(np.prod(sizes)) / one.flops,
                 "masks": many.masks == one.masks,
@@ -109,20 +124,9 @@ def _compare(case: Case) -> dict[str, Any]:
     return result
 
 
-def _distances(
-    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """Returns the relative distance of each array."""
-    return {name: _distance(found[name], expected[name]) for name in expected}
-
-
 def _distance(found: np.ndarray, expected: np.ndarray) -> float:
     """Returns the relative distance of arrays, in the Euclidean norm."""
     return float(np.linalg.norm(found - expected) / (np.linalg.norm(expected) or 1.0))
-
-
-def _flat(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.ravel(x) for x in arrays.values()])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,10 +140,22 @@ class _Run:
     parts: int  # Of the largest parameter.
 
 
+def _whole_distance(run: _Run, expected: _Run) -> float:
+    """Returns the relative distance of the first gradient as a whole."""
+    found, other = (
+        np.concatenate([np.ravel(x) for x in one.gradients.values()])
+        for one in (run, expected)
+    )
+    return _distance(found, other)
+
+
+_Nudge = Callable[[jax.Array, np.random.Generator], jax.Array]
+
+
 def _train(
-    case: Case, sizes: Sequence[int], nudges: Sequence[bool] = (False,)
+    case: Case, sizes: Sequence[int], nudges: Sequence[_Nudge | None] = (None,)
 ) -> list[_Run]:
-    """Trains once for each of `nudges`, which changes the initial parameters."""
+    """Trains once for each of `nudges`, which change the initial parameters."""
     model = models.build(case.name, vocab_size=512, **case.overrides)
     config = pretrain.get_config().optimizer
     config.min_dim_size_to_factor = 16  # Factored slots, as of larger models.
@@ -169,8 +185,23 @@ def _train(
             lambda: state_lib.initialise(model, optimizer, seed=0),
             out_shardings=placed.state_shardings,
         )
-        runs = [_run(case, placed, compiled, initialise(), n, masks) for n in nudges]
+        runs = []
+        for index, nudge in enumerate(nudges):
+            state = initialise()
+            if nudge:
+                change = functools.partial(nudge, rng=np.random.default_rng(index))
+                state = state._replace(params=jax.tree.map(change, state.params))
+            runs.append(_run(case, placed, compiled, state, masks))
     return runs
+
+
+def _up(x: jax.Array, rng: np.random.Generator) -> jax.Array:
+    del rng
+    return jnp.nextafter(x, jnp.inf)
+
+
+def _up_or_down(x: jax.Array, rng: np.random.Generator) -> jax.Array:
+    return jnp.nextafter(x, rng.choice(np.float32([-np.inf, np.inf]), x.shape))
 
 
 def _run(
@@ -178,12 +209,8 @@ def _run(
     placed: placement_lib.Placement,
     compiled: jax.stages.Compiled,
     state: state_lib.TrainState,
-    nudge: bool,
     masks: list[int],
 ) -> _Run:
-    if nudge:
-        up = jax.tree.map(lambda x: jnp.nextafter(x, jnp.inf), state.params)
-        state = state._replace(params=up)
     masks.clear()
     loss, gradients, drawn = 0.0, {}, []
     for index in range(1 + case.steps):

@@ -28,9 +28,8 @@ _OPTIONS = {"switch": {"batch_size": 32}}
 
 
 def case(architecture, sizes, overrides=None, **options):
-    fields = (eight_devices.FITTING | {"mixer": {"sequence_length": 120}}).get(
-        architecture, {}
-    )
+    own = {"mixer": {"sequence_length": collectives.SHAPE.encoder_length}}
+    fields = (eight_devices.FITTING | own).get(architecture, {})
     name = f"{architecture}-pico"
     return collectives.Case(name, sizes, fields | (overrides or {}), **options)
 

@@ -1,10 +1,14 @@
 """Tests that a run does not depend on its mesh: eight devices against one.
 
 The bounds on the first step are some units in the last place of float32 (6e-8), as sums
-over examples and widths are in another order. Where the terms of a parameter's gradient
-nearly cancel, its relative error is larger. It is then compared, as are later steps,
-with how far one device's own run diverges after a change of one unit in the last place.
+over examples and widths are in another order. Later steps are compared with how far
+one device's own run diverges when all parameters change by one unit in the last place.
+So are gradients beyond the bound: some are sums of terms that nearly cancel, and where
+such a change takes a ReLU past zero, the gradient jumps, and runs diverge a thousand
+times as far as without. The farthest of nine such runs counts.
 """
+
+import statistics
 
 import pytest
 
@@ -12,7 +16,7 @@ from clinometer import models
 from clinometer.tests.train.sharding import eight_devices
 
 _FIRST = 1e-6
-_TIMES_OWN = 10
+_FIRST_TIMES_OWN, _TIMES_OWN = 2, 10
 _MESHES = {
     "data 8": (8, 1, 1, 1),
     "data 4, model 2": (4, 1, 1, 2),
@@ -35,26 +39,30 @@ def _case(name, meshes, overrides=None, **options):
 def _check(case, record=lambda name, value: None):
     """Runs a case and checks each of its meshes."""
     (result,) = eight_devices.run([case])
-    record("one ulp", f"{result['own']:.1e}")
+    own, farthest = result["own_gradients"], max(result["own"])
+    record("one ulp", _numbers(result["own_gradient"], result["own"]))
     for sizes, found in zip(case.meshes, result["meshes"], strict=True):
-        own = result["own_gradients"]
-        beyond = {
+        beyond = [
             f"{name} {error:.1e} (one ulp {own[name]:.1e})"
-            for name, error in found["gradients"].items()
+            for name, error in sorted(found["gradients"].items())
             if error >= _FIRST
-        }
-        record(
-            f"{sizes}",
-            ", ".join([f"{found['gradient']:.1e}", *sorted(beyond)])
-            + f", then {found['last']:.1e}",
-        )
+        ]
+        numbers = _numbers(found["gradient"], [found["last"]])
+        record(f"{sizes}", ", ".join([numbers, *beyond]))
         assert found["loss"] < _FIRST, (sizes, result)
-        assert found["gradient"] < _FIRST, (sizes, result)
+        most = max(_FIRST, _FIRST_TIMES_OWN * result["own_gradient"])
+        assert found["gradient"] < most, (sizes, result)
         for name, error in found["gradients"].items():
-            assert error < max(_FIRST, _TIMES_OWN * own[name]), (sizes, name, result)
-        assert found["last"] < _TIMES_OWN * result["own"], (sizes, result)
+            most = max(_FIRST, _FIRST_TIMES_OWN * own[name])
+            assert error < most, (sizes, name, result)
+        assert found["last"] < _TIMES_OWN * farthest, (sizes, result)
         assert result["drawn"] > 0 and found["masks"], (sizes, result)
         assert found["parts"] >= sizes[1] * sizes[3] > 0
+
+
+def _numbers(gradient, last):
+    typical = f"gradient {gradient:.1e}, parameters {statistics.median(last):.1e}"
+    return typical + (f" to {max(last):.1e}" if len(last) > 1 else "")
 
 
 @pytest.mark.parametrize("name", ["transformer-NL1-PI", "switch-pico", "lconv-NL1-PI"])
