@@ -93,6 +93,7 @@ def _prepared(python, folder, runs, steps):
     variables = environment.of_run(os.environ) | {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_raylet_start_wait_time_s": "180",
+        "RAY_agent_register_timeout_ms": "180000",
         "XDG_CACHE_HOME": str(folder / "cache"),
         # All runs have the same program.
         "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
