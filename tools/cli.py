@@ -63,6 +63,12 @@ SUBCOMMANDS = {
         "bring in results that others measured, from a CSV file",
         only_prints=True,
     ),
+    "recommend": Subcommand(
+        "clinometer.tools.recommend.main",
+        "study",
+        "name the architectures that runs cannot tell from the best for a budget",
+        only_prints=True,
+    ),
     "status": Subcommand(
         "clinometer.tools.runs.status",
         "study",

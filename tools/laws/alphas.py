@@ -65,6 +65,8 @@ class Alpha:
         slope: the default variant; None if there is none.
         low: low end of its 95 % interval; None if unknown.
         high: high end of this interval.
+        error: standard error of the slope; likewise.
+        degrees: degrees of freedom of the error; likewise.
         interval_of: "runs" or "scatter", see the module; None if unknown.
         points: number of sizes.
         signal: of the score, for pairs with D.
@@ -79,6 +81,8 @@ class Alpha:
     slope: float | None = None
     low: float | None = None
     high: float | None = None
+    error: float | None = None
+    degrees: float | None = None
     interval_of: str | None = None
     points: int = 0
     signal: signal_to_noise.Signal | None = None
@@ -187,6 +191,8 @@ def _alpha(
                 slope=line.gain_per_decade,
                 low=line.low,
                 high=line.high,
+                error=line.standard_error,
+                degrees=line.degrees,
                 interval_of="runs",
             )
     known = None not in errors and first != "U"
@@ -260,5 +266,10 @@ def _with_interval(
         return dataclasses.replace(alpha, reason=reason)
     reach = float(stats.t.ppf(0.975, freedom)) * error
     return dataclasses.replace(
-        alpha, low=fit.slope - reach, high=fit.slope + reach, interval_of=of
+        alpha,
+        low=fit.slope - reach,
+        high=fit.slope + reach,
+        error=error,
+        degrees=freedom,
+        interval_of=of,
     )

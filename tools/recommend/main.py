@@ -1,0 +1,116 @@
+"""Implements `clinometer recommend`: which architecture to train for a budget."""
+
+import argparse
+import dataclasses
+import sys
+
+from clinometer.data.errors import DataError
+from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
+from clinometer.kernels.options.errors import OptionError
+from clinometer.tools.fit import comparable
+from clinometer.tools.fit import errors as fit_errors
+from clinometer.tools.report import records
+from clinometer.train import exit_codes
+from clinometer.train.run import json_file
+
+_DESCRIPTION = """\
+Names the architectures that the runs of a folder cannot tell from the best one at a
+budget of training FLOPs. Each loss is read between measured sizes; a budget outside of
+the measured range is refused. The set holds the best of the measured architectures
+with 95 % confidence.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command with the arguments `argv`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="clinometer recommend",
+        description=_DESCRIPTION,
+        epilog=exit_codes.described(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        nargs="?",
+        default=".",
+        type=outputs.given,
+        help="folder of runs or of imported results, or a CSV file (default: .)",
+    )
+    parser.add_argument(
+        "--flops",
+        type=ranges.Real(without_least=True),
+        required=True,
+        help="the budget, training FLOPs of the whole run, such as 1e15",
+    )
+    parser.add_argument(
+        "--mixed",
+        type=comparable.parse_mixed,
+        default=(),
+        metavar="FIELDS",
+        help="comma-separated columns in which the runs may differ",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    # Imported here because they load pandas, which --help does not need.
+    from clinometer.tools.recommend import choice
+    from clinometer.tools.results import errors
+    from clinometer.tools.results import frame as frame_lib
+
+    try:
+        frame = frame_lib.read(options.path, options.mixed)
+        found = choice.recommend(frame, float(options.flops), options.mixed)
+    except errors.ResultsError as error:
+        print(f"clinometer recommend: {error}", file=sys.stderr)
+        return exit_codes.USAGE
+    except (
+        records.RecordError,
+        fit_errors.FitError,
+        DataError,
+        OptionError,
+        OSError,
+    ) as error:
+        print(f"clinometer recommend: {error}", file=sys.stderr)
+        return exit_codes.of_error(error)
+    if options.json:
+        print(json_file.dumps(dataclasses.asdict(found), indent=1))
+    else:
+        print("\n".join(render(found)))
+    return exit_codes.DONE
+
+
+def render(found) -> list[str]:
+    """Returns a `choice.Recommendation` as lines."""
+    width = max(len(one.architecture) for one in found.candidates)
+
+    def line(one) -> str:
+        behind = ""
+        if one.low is not None:
+            behind = f", {one.behind:+.4f} ({one.low:+.4f} to {one.high:+.4f})"
+        elif one.behind:
+            behind = f", {one.behind:+.4f}"
+        return (
+            f"  {one.architecture:<{width}}  {one.loss:.4f} nats{behind}; nearest "
+            f"measured size {one.model}"
+        )
+
+    chosen, worse = found.chosen, [one for one in found.candidates if not one.in_set]
+    several = len(chosen) > 1
+    title = "choose any of these, which the data cannot tell from the best:"
+    lines = [
+        f"At {found.flops:g} training FLOPs, {title if several else 'choose:'}",
+        *map(line, chosen),
+    ]
+    if worse:
+        lines += ["Worse than one of them, at 95 % for all pairs:", *map(line, worse)]
+    if found.not_measured:
+        lines.append("Not measured around this budget:")
+        lines += [f"  {name}: {why}" for name, why in found.not_measured.items()]
+    if found.reason and several:
+        lines.append(f"Nothing can be told apart: {found.reason}.")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

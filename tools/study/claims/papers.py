@@ -1,0 +1,97 @@
+"""Claims of the papers as code, judged on any frame of runs.
+
+They are judged afterwards: nobody committed to them before these runs, unlike a study's
+own claims, whose hash is in its runs' records. A claim is supported or contradicted
+only by differences that exceed their 95 % intervals, with Bonferroni's correction where
+it rests on several; where the error between runs is unknown it is undecided, and its
+numbers are given all the same.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import dataclasses
+
+import pandas as pd
+
+from clinometer.tools.fit import errors as fit_errors
+from clinometer.tools.inference import errors as inference_errors
+from clinometer.tools.results import errors as results_errors
+from clinometer.tools.results import table
+from clinometer.tools.study.claims import claim as claim_lib
+from clinometer.tools.study.claims import observed
+
+PAPER_A, PAPER_B = "Tay et al. 2022", "Tay et al. 2021"
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperClaim:
+    """A claim of a paper.
+
+    Attributes:
+        name: a short unique name.
+        statement: the claim, as a sentence.
+        source: the paper.
+        judge: returns the verdict on a frame of comparable runs. It may raise
+            `observed.UndecidableError`.
+    """
+
+    name: str
+    statement: str
+    source: str
+    judge: Callable[[pd.DataFrame], claim_lib.Verdict]
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgedAfterwards:
+    """A claim of a paper with its verdict, judged after the runs.
+
+    Attributes:
+        claim: the claim.
+        verdict: its verdict.
+    """
+
+    claim: PaperClaim
+    verdict: claim_lib.Verdict
+
+    @property
+    def told(self) -> str:
+        """One line: the outcome, that it is judged afterwards, and the numbers."""
+        verdict = self.verdict
+        numbers = ", ".join(f"{k} {v:.4g}" for k, v in verdict.numbers.items())
+        more = "; ".join(part for part in (numbers, verdict.reason) if part)
+        told = (
+            f"{verdict.outcome} (judged afterwards): {self.claim.statement} "
+            f"[{self.claim.source}]"
+        )
+        return f"{told} ({more})" if more else told
+
+
+def judge_all(
+    claims: Sequence[PaperClaim], frame: pd.DataFrame, mixed: Sequence[str] = ()
+) -> list[JudgedAfterwards]:
+    """Judges claims on a frame of runs.
+
+    Args:
+        claims: such as `paper_a.CLAIMS` and `paper_b.CLAIMS`.
+        frame: a frame of runs.
+        mixed: columns of `fit/comparable.py` in which the runs may differ.
+
+    Raises:
+        FitError: the runs differ in another condition.
+    """
+    table.check_comparable(frame, mixed)
+    # Each claim looks at its own runs, which may differ in what was checked here.
+    judged = []
+    for claim in claims:
+        try:
+            verdict = claim.judge(frame)
+        except (
+            observed.UndecidableError,
+            inference_errors.InferenceError,
+            results_errors.ResultsError,
+            fit_errors.FitError,
+        ) as error:
+            reason = " ".join(str(error).split())
+            verdict = claim_lib.Verdict(claim_lib.Outcome.UNDECIDED, reason=reason)
+        judged.append(JudgedAfterwards(claim, verdict))
+    return judged
