@@ -16,6 +16,7 @@ ALLOWED = {
     "tools/study/configs/first_study_claims.py": "claims about them",
     "tools/study/configs/first_study_d256.py": "a part of this study",
     "tools/study/configs/first_study_pilot.py": "its pilot",
+    "tools/study/claims/paper_a.py": "claims about them",
     "tools/study/power/settings.py": "default of a configuration",
 }
 

@@ -63,6 +63,12 @@ SUBCOMMANDS = {
         "bring in results that others measured, from a CSV file",
         only_prints=True,
     ),
+    "laws": Subcommand(
+        "clinometer.tools.laws.main",
+        "study",
+        "fit the papers' slopes and laws to runs, and judge their claims",
+        only_prints=True,
+    ),
     "recommend": Subcommand(
         "clinometer.tools.recommend.main",
         "study",

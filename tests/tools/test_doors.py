@@ -245,6 +245,7 @@ _COMMANDS = {
     "train": ["--model", "transformer-PI", "--workdir", "{folder}/run"],
     "report": ["{folder}/nowhere"],
     "import-results": ["{folder}/nowhere.csv"],
+    "laws": ["{folder}/nowhere"],
     "recommend": ["{folder}/nowhere", "--flops", "1e15"],
     "compare": ["{folder}/nowhere", "{folder}/other"],
     "plan": ["--models", "transformer-pico", "--topology", "nowhere"],

@@ -44,7 +44,7 @@ class LeftOut:
         target: the column that it predicts.
         model: the size that was left out.
         points: number of points that were fitted.
-        decades: how far it lies beyond them, tenfolds of x; for laws of the loss, nats.
+        distance: how far it lies beyond them: tenfolds of x, or nats if x is the loss.
         observed: the value, in the unit of the target.
         predicted: the law's; None if there is none.
         low: low end of the prediction's 95 % interval; None if unknown.
@@ -59,7 +59,7 @@ class LeftOut:
     target: str
     model: str
     points: int
-    decades: float
+    distance: float
     observed: float
     predicted: float | None = None
     low: float | None = None
@@ -142,7 +142,7 @@ def _asked(
         target=target,
         model=points[last].model,
         points=int(seen.sum()),
-        decades=float(np.log10(x[0, last] / x[0, seen].max())),
+        distance=float(np.log10(x[0, last] / x[0, seen].max())),
         observed=float(y[last]),
     )
     try:
@@ -187,7 +187,7 @@ def _downstream(
             target=score,
             model=best.model,
             points=len(seen),
-            decades=seen[0].values[loss].mean - best.values[loss].mean,
+            distance=seen[0].values[loss].mean - best.values[loss].mean,
             observed=best.values[score].mean,
         )
         try:

@@ -22,7 +22,7 @@ def test_exact_ladders_are_predicted_but_not_by_a_line():
         assert power.observed == pytest.approx(1.7 + 400 * 1e9**-0.34)
         assert power.error == pytest.approx(0, abs=1e-3)
         assert (power.points, power.model) == (7, "transformer-s7")
-        assert power.decades == pytest.approx(2 / 7)
+        assert power.distance == pytest.approx(2 / 7)
         line = _made(rows, left_out.LINE, x)
         assert line.error < -0.02
 
