@@ -44,6 +44,11 @@ def text(
     for record, line in zip(records, lines, strict=True):
         yield line
         yield from wrapped(_details(record), "  ")
+    if not all(record["fits"] for record in records):
+        yield from wrapped(
+            "What does not fit may do so with --remat layer, more microbatches or "
+            "another mesh, which --fit searches."
+        )
     methods = {record["method"] for record in records if record["method"]}
     for method in sorted(methods):
         yield from wrapped(f"Time: {method}.")

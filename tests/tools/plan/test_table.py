@@ -39,6 +39,11 @@ def test_a_table_fits_a_terminal_of_80_columns():
     assert "cost USD" in text and "kWh" in text
 
 
+def test_what_could_help_is_said_only_if_something_does_not_fit():
+    assert "--fit" not in "\n".join(lines(compiled.step()))
+    assert "--fit" in "\n".join(lines(compiled.step(reason="out of memory")))
+
+
 def test_without_prices_no_cost_or_energy_is_shown():
     text = "\n".join(lines(compiled.step(), prices=prices_lib.UNKNOWN))
     assert "cost" not in text and "kWh" not in text
