@@ -71,7 +71,7 @@ def test_ray_that_is_not_installed(tmp_path, capsys):
 
 def test_a_dry_run_needs_no_engine(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    argv = ["--out", str(tmp_path / "study"), "--sizes", "pico", "--dry-run"]
+    argv = ["--out", str(tmp_path / "study"), "--sizes", "pico", "--dry-run=commands"]
     argv += ["--learning-rate", "0.006", "--executor", "slurm"]
     assert main.main(argv) == 0
     assert "clinometer.train.main" in capsys.readouterr().out
