@@ -28,14 +28,15 @@ from clinometer.tools.inference import errors as inference_errors
 from clinometer.tools.inference import line as line_lib
 from clinometer.tools.laws import points as points_lib
 from clinometer.tools.report import study_fit
+from clinometer.tools.results import columns
 from clinometer.tools.results import table
 
 PAIRS = ("F,U", "F,D", "P,U", "P,D", "U,D")
 FLOPS, PARAMS = "papers_macs_forward_batch", "params_total"
 # As printed in Tay et al. 2021, rounded; two of the multiply-adds are misprints.
 PRINTED = ("printed_macs_forward_batch", "printed_params")
-# The score that is taken by default, the first that the runs have.
-_SCORES = ("score_superglue", "score_avg", "downstream_score")
+# The scores that are taken by default, the first that the runs have.
+_SCORES = ("score_superglue", "score_avg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +92,14 @@ class Alpha:
 
 
 def score_column(frame: pd.DataFrame) -> str | None:
-    """Returns the score that D is by default; None if no run has one."""
-    for name in _SCORES:
+    """Returns the score that D is by default.
+
+    It is SuperGLUE, the papers' average, the only task, or the report's average; None
+    if the runs have none of them.
+    """
+    tasks = [f"score_{task}" for task in columns.tasks(frame.columns)]
+    only = tasks if len(tasks) == 1 else []
+    for name in (*_SCORES, *only, "downstream_score"):
         if name in frame and table.usable(frame, name).shape[0]:
             return name
     return None
@@ -125,9 +132,9 @@ def fit_all(
     names = [points_lib.LOSS, flops, params, *([score] if score else [])]
     found = points_lib.of_frame(frame, names)
     study = _study(frame)
-    columns = {"F": flops, "P": params, "U": points_lib.LOSS, "D": score}
+    axes = {"F": flops, "P": params, "U": points_lib.LOSS, "D": score}
     return [
-        _alpha(found, architecture, pair, columns, study)
+        _alpha(found, architecture, pair, axes, study)
         for architecture in found.architectures
         for pair in PAIRS
     ]
@@ -146,11 +153,11 @@ def _alpha(
     found: points_lib.Points,
     architecture: str,
     pair: str,
-    columns: Mapping[str, str | None],
+    axes: Mapping[str, str | None],
     study: study_fit.StudyFit | None,
 ) -> Alpha:
     first, second = pair.split(",")
-    x_name, y_name = columns[first], columns[second]
+    x_name, y_name = axes[first], axes[second]
     blank = Alpha(
         architecture,
         pair,

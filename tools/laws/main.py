@@ -120,6 +120,11 @@ def render(laws, checks=()) -> list[str]:
                 reach = formats.interval(one.low, one.high)
                 told += f" ({reach}, of {one.interval_of})"
         lines.append(f"  {one.architecture} {one.pair}: {told}")
+    if laws.other_lengths:
+        lines.append(
+            f"  {len(laws.other_lengths)} runs of other lengths enter the law of size "
+            "and data only"
+        )
     lines.append("Error on the size that was left out, predicted less observed")
     for one in laws.left_out:
         told = one.reason if one.error is None else formats.signed(one.error, 4)

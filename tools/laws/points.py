@@ -18,6 +18,11 @@ from clinometer.tools.fit import comparable
 from clinometer.tools.results import table
 
 LOSS = "validation_loss_nats"
+# Column -> that of its standard error, where it is named otherwise.
+_ERRORS = {
+    LOSS: "validation_loss_standard_error",
+    "downstream_score": "downstream_sampling_error",
+}
 # Further columns in which the runs of a model are no replicates of each other.
 _APART = ("tokens_seen", "training_flops", "source")
 
@@ -144,7 +149,7 @@ def _error(
     """Returns the standard error of the mean of a column over rows that have it."""
     if spread is not None:
         return spread / math.sqrt(len(rows))
-    name = f"{column.removesuffix('_nats')}_standard_error"
+    name = _ERRORS.get(column, f"{column}_standard_error")
     given = [row.get(name) for row in rows]
     if any(error is None for error in given):
         return None

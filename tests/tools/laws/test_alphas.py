@@ -121,6 +121,17 @@ def test_runs_of_several_texts_are_refused():
     assert len(alphas.fit_all(frame, mixed=("corpus_hash",))) == 5
 
 
+def test_the_default_score():
+    rows = ladders.ladder(sizes=ladders.SIZES[:2], score_cloze=lambda n: 50.0)
+    assert alphas.score_column(ladders.frame(rows)) == "score_cloze"
+    for row in rows:
+        row["score_rte"] = 60.0
+    assert alphas.score_column(ladders.frame(rows)) is None
+    for row in rows:
+        row["score_superglue"] = 60.0
+    assert alphas.score_column(ladders.frame(rows)) == "score_superglue"
+
+
 def test_too_few_sizes():
     rows = ladders.ladder(sizes=ladders.SIZES[:1])
     (first, *_) = alphas.fit_all(ladders.frame(rows))

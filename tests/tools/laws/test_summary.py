@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from clinometer.tests.tools.laws import ladders
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.fit import errors
 from clinometer.tools.laws import summary
@@ -57,6 +58,26 @@ def test_a_changed_cell_changes_the_tables(laws):
     same = tables.of_laws(laws)
     changed = {name for name in same if other[name] != same[name]}
     assert {"alphas.csv", "equation_one.csv", "frontiers.csv"} <= changed
+
+
+def test_runs_of_several_lengths():
+    rows = []
+    for steps in (100, 400):
+        for row in ladders.ladder(sizes=ladders.SIZES[:5]):
+            n = row["params_total"]
+            tokens = n * steps / 20
+            row |= {"run": f"{row['run']}-{steps}", "train_steps": steps}
+            row |= {"tokens_seen": tokens, "training_flops": 4.5 * n * tokens}
+            row["validation_loss_nats"] += 400 * tokens**-0.28
+            rows.append(row)
+    found = summary.of_frame(ladders.frame(rows))
+    assert found.surfaces[0].points == 10
+    assert found.surfaces[0].law.data_exponent == pytest.approx(0.28, rel=0.01)
+    # The longest of those with as many models.
+    assert sorted(found.other_lengths) == sorted(
+        row["run"] for row in rows if row["train_steps"] == 100
+    )
+    assert {one.points for one in found.alphas} == {5, 0}
 
 
 def test_a_folder_of_runs(tmp_path):
