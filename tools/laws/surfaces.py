@@ -7,6 +7,7 @@ include the trunk's.
 
 from collections.abc import Sequence
 import dataclasses
+import statistics
 
 import pandas as pd
 
@@ -18,6 +19,7 @@ from clinometer.tools.laws import points as points_lib
 from clinometer.tools.results import table
 
 TOKENS, FLOPS = "tokens_seen", "training_flops"
+_SAME = 1.05  # FLOPs of one level: the highest over the lowest.
 # Conditions in which runs of several lengths differ.
 MIXED = ("train_steps", "schedule", "initial", "learning_rate", "rate_protocol")
 
@@ -49,7 +51,7 @@ class Surface:
 
 def fit_all(
     frame: pd.DataFrame,
-    budgets: Sequence[float] = (),
+    budgets: Sequence[float] | None = None,
     size: str = alphas.PARAMS,
     mixed: Sequence[str] = (),
 ) -> list[Surface]:
@@ -57,7 +59,8 @@ def fit_all(
 
     Args:
         frame: a frame of runs.
-        budgets: training FLOPs for which to give the best size.
+        budgets: training FLOPs for which to give the best size; by default the levels
+            at which an architecture has 3 or more sizes, see `levels`.
         size: column of N.
         mixed: conditions beside `MIXED` in which the runs may differ.
 
@@ -73,11 +76,38 @@ def fit_all(
     ]
 
 
+def levels(
+    points: Sequence[points_lib.Point], size: str = alphas.PARAMS
+) -> tuple[float, ...]:
+    """Returns the budgets at which several sizes were trained (isoFLOP profiles).
+
+    Args:
+        points: of one architecture, with training FLOPs.
+        size: column of N.
+
+    Returns:
+        Geometric means of groups of FLOPs that differ by 5 % at most from the lowest of
+        their group and have 3 or more sizes.
+    """
+    groups: list[list[points_lib.Point]] = []
+    for point in sorted(points, key=lambda p: p.values[FLOPS].mean):
+        flops = point.values[FLOPS].mean
+        if groups and flops <= _SAME * groups[-1][0].values[FLOPS].mean:
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    return tuple(
+        statistics.geometric_mean(point.values[FLOPS].mean for point in group)
+        for group in groups
+        if len({point.values[size].mean for point in group}) >= 3
+    )
+
+
 def _surface(
     points: Sequence[points_lib.Point],
     architecture: str,
     size: str,
-    budgets: Sequence[float],
+    budgets: Sequence[float] | None,
 ) -> Surface:
     n, d, loss = (
         [point.values[column].mean for point in points]
@@ -94,7 +124,7 @@ def _surface(
         of_work = isoflop.work(n, d, [point.values[FLOPS].mean for point in points])
         optima = tuple(
             isoflop.optimum(law, budget, of_work, (min(n), max(n)), (min(d), max(d)))
-            for budget in budgets
+            for budget in (levels(points, size) if budgets is None else budgets)
         )
     return dataclasses.replace(
         blank,

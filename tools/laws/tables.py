@@ -27,6 +27,7 @@ def of_laws(laws: summary.Laws) -> dict[str, str]:
         "alpha_variants.csv": variant_rows(laws.alphas + laws.printed_alphas),
         "equation_one.csv": equation_rows(laws.equation_one),
         "size_and_data.csv": surface_rows(laws.surfaces),
+        "best_sizes.csv": optimum_rows(laws.surfaces),
         "downstream_laws.csv": task_rows(laws.tasks),
         "held_out.csv": left_out_rows(laws.left_out),
         "frontiers.csv": frontier_rows(laws.frontiers),
@@ -134,6 +135,22 @@ def surface_rows(found: Iterable[surfaces.Surface]) -> list[_Row]:
                 }
             )
     return rows
+
+
+def optimum_rows(found: Iterable[surfaces.Surface]) -> list[_Row]:
+    """Returns a row per architecture and budget: FLOPs, parameters, tokens, nats."""
+    return [
+        {
+            "architecture": one.architecture,
+            "training_flops": best.flops,
+            "best_size": best.size,
+            "tokens": best.tokens,
+            "loss": best.loss,
+            "reason": best.reason,
+        }
+        for one in found
+        for best in one.optima
+    ]
 
 
 def task_rows(found: Iterable[downstream.Task]) -> list[_Row]:

@@ -51,6 +51,28 @@ def test_best_sizes(found):
     assert found.work.spread == pytest.approx(1)
 
 
+def test_levels_are_those_of_three_sizes():
+    rows = []
+    budgets = {"small": 1e18, "large": 1e19, "lone": 1e20}
+    for name, flops in budgets.items():
+        count = 2 if name == "lone" else 5
+        for i, row in enumerate(ladders.ladder(sizes=ladders.SIZES[:count])):
+            n = row["params_total"]
+            row["run"] += name
+            row["training_flops"] = flops * (1 + 0.005 * i)
+            d = row["training_flops"] / (4.5 * n)
+            row["tokens_seen"] = d
+            row["validation_loss_nats"] = 1.7 + 400 * n**-0.34 + 400 * d**-0.28
+            rows.append(row)
+    (surface,) = surfaces.fit_all(ladders.frame(rows))
+    found = [best.flops for best in surface.optima]
+    assert found == pytest.approx([1e18, 1e19], rel=0.03)
+    assert surface.law.floor == pytest.approx(1.7, rel=0.01)
+    # The rule of the law: the best size grows as C^(b / (a + b)), where it is measured.
+    for best in surface.optima:
+        assert (best.size is None) == (best.reason is not None)
+
+
 def test_other_conditions_must_agree():
     frame = ladders.frame(_rows())
     frame.loc[0, "corpus_hash"] = "other"
