@@ -53,6 +53,7 @@ def test_wheel_holds_the_package_and_no_more(packages, repo_root):
     assert python == python_sources(repo_root) | {"__init__.py"}
     assert "clinometer/train/configs/pretrain.py" in names
     assert "clinometer/py.typed" in names
+    assert "clinometer/tools/results/published.csv" in names
     assert {n.split("/")[0] for n in names} == {"clinometer"}
     assert {n.split("/")[1] for n in names} == {*SHIPPED, "__init__.py", "py.typed"}
 

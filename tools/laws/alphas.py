@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from clinometer.data.mixtures import aggregates
 from clinometer.tools.fit import errors as fit_errors
 from clinometer.tools.fit import signal_to_noise
 from clinometer.tools.fit import slopes
@@ -31,12 +32,18 @@ from clinometer.tools.report import study_fit
 from clinometer.tools.results import columns
 from clinometer.tools.results import table
 
+NO_SCORE = "no run has an average of a benchmark, and which task to take was not said"
 PAIRS = ("F,U", "F,D", "P,U", "P,D", "U,D")
 FLOPS, PARAMS = "papers_macs_forward_batch", "params_total"
 # As printed in Tay et al. 2021, rounded; two of the multiply-adds are misprints.
 PRINTED = ("printed_macs_forward_batch", "printed_params")
 # The scores that are taken by default, the first that the runs have.
-_SCORES = ("score_superglue", "score_avg")
+_SCORES = tuple(
+    f"score_{name}"
+    for name in dict.fromkeys(
+        ("superglue", aggregates.OVERALL_NAME, *aggregates.AVERAGES)
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +101,8 @@ class Alpha:
 def score_column(frame: pd.DataFrame) -> str | None:
     """Returns the score that D is by default.
 
-    It is SuperGLUE, the papers' average, the only task, or the report's average; None
-    if the runs have none of them.
+    It is SuperGLUE, the papers' average, another average, the only task, or the
+    report's; None if the runs have none of them.
     """
     tasks = [f"score_{task}" for task in columns.tasks(frame.columns)]
     only = tasks if len(tasks) == 1 else []
@@ -165,7 +172,7 @@ def _alpha(
         "-loss" if second == "U" else (y_name or "score"),
     )
     if y_name is None:
-        return dataclasses.replace(blank, reason="no run has a downstream score")
+        return dataclasses.replace(blank, reason=NO_SCORE)
     points = found.of(architecture, x_name, y_name)
     blank = dataclasses.replace(blank, points=len(points))
     x = np.array([point.values[x_name].mean for point in points])

@@ -69,6 +69,27 @@ def test_the_interval_is_the_profile():
     assert fit.determined and not fit.at_bound
 
 
+@pytest.mark.slow
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    sizes = np.geomspace(1e6, 1e10, 10)
+    clean = 2.0 * (sizes / 1e8) ** -0.3 + 1.5
+    held = 0
+    for seed in range(200):
+        noise = np.random.default_rng(seed).standard_normal(10)
+        low, high = power_law.fit_power_law(sizes, clean + 0.01 * noise).interval
+        held += low <= -0.3 <= high
+    # Binomial with 200 trials at 95 %: below 181 in less than 0.3 % of cases.
+    assert held >= 181
+
+
+def test_eight_exact_sizes_determine_the_law():
+    sizes = np.geomspace(1e7, 1e10, 8)
+    fit = power_law.fit_power_law(sizes, 2.0 * (sizes / 1e8) ** -0.2 + 1.0)
+    found = [fit.exponent, fit.floor, fit.predict(1e8) - fit.floor]
+    np.testing.assert_allclose(found, [-0.2, 1.0, 2.0], rtol=0.01)
+    assert fit.determined
+
+
 def test_few_sizes_with_noise_determine_nothing():
     sizes = np.array([80_000, 228_000, 780_000, 1_230_000])
     fit = power_law.fit_power_law(sizes, [4.43, 4.26, 4.18, 4.16])

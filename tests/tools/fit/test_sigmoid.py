@@ -36,6 +36,17 @@ def test_noisy_scores_agree_with_curve_fit():
     assert low < 4.0 < high and found.determined
 
 
+@pytest.mark.slow
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    held = 0
+    for seed in range(100):
+        noise = np.random.default_rng(seed).standard_normal(8)
+        low, high = sigmoid.fit(_X, _score(_X) + noise, low=25.0).rate_interval
+        held += low <= 4.0 <= high
+    # Binomial with 100 trials at 95 %: below 88 in less than 0.3 % of cases.
+    assert held >= 88
+
+
 def test_scores_without_a_trend_determine_nothing():
     score = 40 + np.array([0.3, -0.2, 0.1, -0.3, 0.2, 0.0, -0.1, 0.2])
     assert not sigmoid.fit(_X, score).determined

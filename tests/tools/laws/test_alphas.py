@@ -84,7 +84,7 @@ def test_u_is_the_reports_line_where_runs_are_a_study(tmp_path):
         assert alpha.slope == pytest.approx(line.gain_per_decade)
         assert (alpha.low, alpha.high) == pytest.approx((line.low, line.high))
         assert alpha.interval_of == "runs"
-    assert found["F,D"].reason == "no run has a downstream score"
+    assert found["F,D"].reason == alphas.NO_SCORE
 
 
 def _scores(truth, noise, seed):
@@ -127,6 +127,9 @@ def test_the_default_score():
     for row in rows:
         row["score_rte"] = 60.0
     assert alphas.score_column(ladders.frame(rows)) is None
+    for row in rows:
+        row["score_probes"] = 60.0
+    assert alphas.score_column(ladders.frame(rows)) == "score_probes"
     for row in rows:
         row["score_superglue"] = 60.0
     assert alphas.score_column(ladders.frame(rows)) == "score_superglue"

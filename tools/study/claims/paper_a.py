@@ -129,7 +129,7 @@ def _depth_beats_width(frame: pd.DataFrame) -> claim_lib.Verdict:
     """Compares slopes of the score over depth and over width at one starting size."""
     score = alphas.score_column(frame)
     if score is None:
-        raise observed.UndecidableError("no run has a downstream score")
+        raise observed.UndecidableError(alphas.NO_SCORE)
     found = points_lib.of_frame(frame, (score, alphas.FLOPS))
     families: dict[tuple[str, str], dict[str, list[points_lib.Point]]] = {}
     for point in found.points:

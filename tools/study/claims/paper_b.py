@@ -31,7 +31,7 @@ def _scored(frame: pd.DataFrame) -> tuple[points_lib.Points, str]:
     """
     score = alphas.score_column(frame)
     if score is None:
-        raise observed.UndecidableError("no run has a downstream score")
+        raise observed.UndecidableError(alphas.NO_SCORE)
     names = (_LOSS, score, alphas.PARAMS, alphas.FLOPS)
     return points_lib.of_frame(frame, names), score
 
