@@ -47,7 +47,14 @@ PACKAGES = setuptools.find_packages(".", include=FOLDERS, exclude=["tools.import
 setuptools.setup(
     package_dir={"clinometer": "."},
     packages=["clinometer"] + ["clinometer." + package for package in PACKAGES],
-    package_data={"": ["py.typed", "*.json", "*.csv"]},
+    package_data={
+        "": ["py.typed", "*.json", "*.csv"],
+        "clinometer.tools.report": [
+            "templates/*.html",
+            "templates/*/*.html",
+            "static/*",
+        ],
+    },
     cmdclass={"build_py": BuildPy},
     ext_modules=[extension()],
 )

@@ -25,7 +25,6 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 _tests_done = itertools.count(1)
 _cache = tempfile.TemporaryDirectory(prefix="clinometer-tests-")
 os.environ["XDG_CACHE_HOME"] = _cache.name
-os.environ["MPLCONFIGDIR"] = os.path.join(_cache.name, "matplotlib")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,8 +20,8 @@ ALLOWED = {
 }
 # Without zstandard, which jax imports if it is installed.
 OPTIONAL = (
+    "altair",
     "grain",
-    "matplotlib",
     "ml_collections",
     "optax",
     "orbax",

@@ -18,7 +18,7 @@ PACKAGES = (
     "sentencepiece",
     "ml-collections",
     "scipy",
-    "matplotlib",
+    "altair",
     "libtpu",
 )
 

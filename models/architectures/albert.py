@@ -188,6 +188,6 @@ ARCHITECTURE = architecture.Architecture(
     param_counts,
     forward_macs,
     size_fields,
-    family="shared layers",
-    mark="v",
+    family="shared weights",
+    mark="dome",
 )

@@ -32,8 +32,10 @@ class Architecture:
         packs: whether examples that share a row are kept apart by their segments.
         dropout_rates: maps the config fields that are dropout rates to their defaults
             in fine-tuning; a protocol without dropout sets them all to 0.
-        family: group of related architectures; figures draw a family in one colour.
-        mark: matplotlib marker of its points in figures, unique within the family.
+        family: group of related architectures; figures draw a family in one colour,
+            one that they don't know in grey.
+        mark: shape of its points in figures, such as "circle"; no two architectures
+            share one.
     """
 
     config: type
@@ -48,4 +50,4 @@ class Architecture:
         default_factory=lambda: {"dropout_rate": 0.1}
     )
     family: str = "other"
-    mark: str = "o"
+    mark: str = ""

@@ -75,6 +75,6 @@ ARCHITECTURE = architecture.Architecture(
     forward_macs,
     refused_operators=lconv.REFUSED_OPERATORS,
     packs=False,
-    family="convolution",
-    mark="h",
+    family="no attention in the encoder",
+    mark="hourglass",
 )

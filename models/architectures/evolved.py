@@ -211,6 +211,6 @@ ARCHITECTURE = architecture.Architecture(
     param_counts,
     forward_macs,
     packs=False,
-    family="convolution",
-    mark="<",
+    family="richer layers",
+    mark="triangle-up",
 )

@@ -289,6 +289,6 @@ ARCHITECTURE = architecture.Architecture(
     transformer.param_counts,
     forward_macs,
     size_fields,
-    family="efficient attention",
-    mark="X",
+    family="cheaper attention",
+    mark="triangle-down",
 )

@@ -53,6 +53,6 @@ ARCHITECTURE = architecture.Architecture(
     transformer.make_network,
     transformer.param_counts,
     transformer.forward_macs,
-    family="attention",
-    mark="s",
+    family="richer layers",
+    mark="square",
 )

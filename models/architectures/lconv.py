@@ -225,6 +225,6 @@ ARCHITECTURE = architecture.Architecture(
     forward_macs,
     refused_operators=REFUSED_OPERATORS,
     packs=False,
-    family="convolution",
-    mark=">",
+    family="no attention in the encoder",
+    mark="triangle-left",
 )

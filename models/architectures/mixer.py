@@ -199,6 +199,6 @@ ARCHITECTURE = architecture.Architecture(
     size_fields,
     length_field="sequence_length",
     packs=False,
-    family="mlp",
-    mark="*",
+    family="no attention in the encoder",
+    mark="saltire",
 )

@@ -200,6 +200,6 @@ ARCHITECTURE = architecture.Architecture(
     make_network,
     param_counts,
     forward_macs,
-    family="mixture",
-    mark="d",
+    family="richer layers",
+    mark="diamond",
 )

@@ -240,6 +240,6 @@ ARCHITECTURE = architecture.Architecture(
     param_counts,
     forward_macs,
     packs=False,
-    family="efficient attention",
-    mark="P",
+    family="cheaper attention",
+    mark="cross",
 )

@@ -260,6 +260,6 @@ ARCHITECTURE = architecture.Architecture(
     size_fields,
     # As Fedus et al. 2021.
     dropout_rates={"dropout_rate": 0.1, "expert_dropout_rate": 0.4},
-    family="mixture",
-    mark="D",
+    family="richer layers",
+    mark="star",
 )

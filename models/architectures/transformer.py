@@ -102,6 +102,6 @@ ARCHITECTURE = architecture.Architecture(
     make_network,
     param_counts,
     forward_macs,
-    family="attention",
-    mark="o",
+    family="vanilla",
+    mark="circle",
 )

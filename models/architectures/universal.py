@@ -178,6 +178,6 @@ ARCHITECTURE = architecture.Architecture(
     make_network,
     param_counts,
     forward_macs,
-    family="shared layers",
-    mark="^",
+    family="shared weights",
+    mark="hexagon",
 )

@@ -1,23 +1,24 @@
-"""Builds runs.csv, downstream.csv, report.html and figures/ from a folder of runs."""
+"""Builds the report of a folder of runs: tables, figures and the page."""
 
 from collections.abc import Sequence
 import dataclasses
-import html
 
 from clinometer.data import paths
 from clinometer.kernels.options import ranges
 from clinometer.tools.report import analysis
 from clinometer.tools.report import copies
+from clinometer.tools.report import data_files
 from clinometer.tools.report import downstream
 from clinometer.tools.report import downstream_cells
-from clinometer.tools.report import downstream_figures
-from clinometer.tools.report import figures
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import health
-from clinometer.tools.report import page
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import study_figures
 from clinometer.tools.report import study_fit
+from clinometer.tools.report import study_page
+from clinometer.tools.report.tables import sources as sources_lib
+from clinometer.tools.report.tables import study_tables
 from clinometer.tools.study import folder
 from clinometer.tools.study.claims import verdicts
 from clinometer.train.run import json_file
@@ -48,6 +49,7 @@ def build(
     directory: paths.AnyPath,
     out: paths.AnyPath | None = None,
     mixed: Sequence[str] = (),
+    parquet: bool = False,
 ) -> Report:
     """Reads the runs in `directory` and writes their report to `out`.
 
@@ -55,17 +57,56 @@ def build(
 
     Args:
         directory: a study, a folder of runs, or one run.
-        out: folder for runs.csv, report.html and figures/, and for downstream.csv if
-            runs were fine-tuned; by default `directory`.
+        out: folder for report.html, runs.csv, models.csv and figures/, and for
+            downstream.csv if runs were fine-tuned; by default `directory`.
         mixed: columns of `fit/comparable.py` in which the runs of a fit may differ.
+        parquet: whether to write the tables as Parquet, too.
 
     Raises:
-        RecordError: there are no runs, all may still finish, or a record cannot be
-            read.
+        RecordError: there are no runs, or a record cannot be read.
         FitError: the runs differ in a condition that is not in `mixed`.
         ClaimsError: the claims are not those of the runs, or cannot be judged.
         StudyError: study.json, which has the passes of the claims, cannot be read.
     """
+    sources = read(directory, mixed)
+    tables = study_tables.make(sources)
+    figures = study_figures.make(tables)
+    html = study_page.render(sources, tables, figures)
+    out = directory if out is None else out
+    paths.make_folder(out / "figures")
+    for one in study_figures.all_of(figures):
+        for form, contents in one.files().items():
+            paths.write_bytes(out / "figures" / f"{one.name}.{form}", contents)
+    data_files.write(out, sources, tables, parquet)
+    paths.write_text(out / "report.html", html)
+    return Report(
+        page=out / "report.html",
+        table=out / "runs.csv",
+        rows=sources.rows,
+        claims=sources.claims,
+        findings=sources.findings,
+        fits=sources.fits,
+    )
+
+
+def page(directory: paths.AnyPath, mixed: Sequence[str] = ()) -> str:
+    """Returns the live page of a folder of runs, for its server; writes nothing.
+
+    Args:
+        directory: as for `build`.
+        mixed: as for `build`.
+
+    Raises:
+        RecordError: as `build` raises it, and so are the other errors.
+    """
+    sources = read(directory, mixed)
+    tables = study_tables.make(sources)
+    figures = study_figures.make(tables)
+    return study_page.render(sources, tables, figures, live=True)
+
+
+def read(directory: paths.AnyPath, mixed: Sequence[str] = ()) -> sources_lib.Sources:
+    """Reads and analyses the runs of a folder; arguments and errors as for `build`."""
     runs = records.load_runs(directory)
     scores = downstream.read(runs)
     final = downstream.final(scores)
@@ -77,84 +118,27 @@ def build(
     rows = copies.mark(sorted(made, key=rows_lib.order))
     place = {row["run"]: index for index, row in enumerate(rows)}
     scores.sort(key=lambda score: place[score.run])
-    if not any(row["status"] in ("finished", "failed") for row in rows):
-        listed = ", ".join(f"{row['run']} ({row['status']})" for row in rows)
-        raise records.RecordError(
-            f"{directory}: no finished run to report: {listed}. To resume them, give "
-            "the command that started them again."
-        )
     judgement = verdicts.of_folder(directory, runs, rows)
     study = study_fit.of_rows(rows, mixed)
     margin = judgement.margin
     if margin is None:
         margin = folder.margin(directory)
-    findings = findings_lib.find(study, margin)
-    fits = analysis.fit_all(rows, study, mixed)
     lost = records.lost_runs(directory)
     by_name = {run.name: run for run in runs}
     metrics = {row["run"]: by_name[row["run"]].metrics() for row in rows}
-    drawn = _draw(rows, fits, metrics) | downstream_figures.draw(scores)
-    content = page.Content(
+    return sources_lib.Sources(
         rows=rows,
+        metrics=metrics,
         claims=judgement.claims,
-        findings=findings,
-        fits=fits,
-        downstream=scores,
+        study=study,
+        findings=findings_lib.find(study, margin),
+        fits=analysis.fit_all(rows, study, mixed),
+        scores=scores,
         cells=downstream_cells.cells(scores, rows),
-        figures={
-            key: figures.inline(svg, html.escape(key.replace("_", " ")))
-            for key, svg in drawn.items()
-        },
         lost=lost,
         warnings=[*judgement.warnings, *health.warnings(rows, metrics, lost, mixed)],
         command=_command(directory),
     )
-    out = directory if out is None else out
-    paths.make_folder(out / "figures")
-    for key, svg in drawn.items():
-        paths.write_text(out / "figures" / f"{key}.svg", svg)
-    paths.write_text(out / "runs.csv", rows_lib.write_csv(rows))
-    if scores:
-        paths.write_text(out / "downstream.csv", downstream.write_csv(scores))
-    paths.write_text(out / "report.html", page.render(content))
-    return Report(
-        page=out / "report.html",
-        table=out / "runs.csv",
-        rows=rows,
-        claims=judgement.claims,
-        findings=findings,
-        fits=fits,
-    )
-
-
-def _draw(
-    rows: Sequence[rows_lib.Row],
-    fits: Sequence[analysis.CostFit],
-    metrics: dict[str, list[dict]],
-) -> dict[str, str]:
-    drawn = {}
-    for key in dict.fromkeys(fit.cost.key for fit in fits):
-        mine = [fit for fit in fits if fit.cost.key == key]
-        if any(fit.points for fit in mine):
-            drawn[key] = figures.loss_against_cost(mine)
-    curves = {name: _curve(lines, "train/loss") for name, lines in metrics.items()}
-    curves = {name: curve for name, curve in curves.items() if curve}
-    if curves:
-        checks = {n: _curve(metrics[n], "validation/loss") for n in curves}
-        drawn["loss_curves"] = figures.loss_curves(curves, checks)
-    timed = [row for row in rows if row["wall_step_seconds"] is not None]
-    if timed:
-        drawn["time_breakdown"] = figures.time_breakdown(timed)
-    return drawn
-
-
-def _curve(lines: Sequence[dict], key: str) -> list[tuple[int, float]]:
-    """Returns the (step, value) pairs of a metric where it is finite."""
-    return [
-        (line["step"], line[key])
-        for line in lines
-        if isinstance(line.get(key), int | float) and abs(line[key]) < float("inf")
-    ]
 
 
 def _command(directory: paths.AnyPath) -> str | None:

@@ -20,8 +20,9 @@ def main(argv: list[str]) -> int:
     """Runs the command with the arguments `argv`; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="clinometer report",
-        description="Writes runs.csv (one row per run), report.html (a self-contained "
-        "page) and figures/*.svg from the run directories of a study, and "
+        description="Writes report.html (a self-contained page), runs.csv (one row per "
+        "run), data/*.csv (what figures draw from) and figures/* (each as SVG, PNG and "
+        "PDF) from the run directories of a study, finished or not, and "
         "downstream.csv if runs were fine-tuned. The same runs always give the same "
         "bytes. Claims: if the runs were made for a file of claims, its verdicts lead "
         "the page and are printed. The file, DIR/claims.py, is Python code, which is "
@@ -48,15 +49,26 @@ def main(argv: list[str]) -> int:
         "a condition are refused, and those of several devices are not fitted "
         "against time",
     )
+    parser.add_argument(
+        "--parquet",
+        action="store_true",
+        help="write the tables as Parquet, too; needs the extra clinometer[parquet]",
+    )
     options = parser.parse_args(argv)
     try:
         # Imported here because it loads the models, which --help does not need.
         from clinometer.tools.report import build
+        from clinometer.tools.report import data_files
 
+        if options.parquet:
+            data_files.check_parquet()
         out = options.out or options.directory
         run_directory.check("--out" if options.out else "DIR", out)
         report = build.build(
-            paths.parse(options.directory), paths.parse(out), options.mixed
+            paths.parse(options.directory),
+            paths.parse(out),
+            options.mixed,
+            options.parquet,
         )
     except (
         records.RecordError,

@@ -8,7 +8,6 @@ import pytest
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.fit import errors
 from clinometer.tools.report import build
-from clinometer.tools.report import downstream_figures
 from clinometer.tools.report import records
 
 _VALUES = ("text", None, [], {}, True, -1, 1e300, float("nan"), "deleted")
@@ -38,10 +37,9 @@ def _changed(record, place, value):
 
 @pytest.mark.matrix
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("below", ["", "finetune/study"])
-def test_one_wrong_field(tmp_path, monkeypatch, record_property, below):
-    monkeypatch.setattr(build, "_draw", lambda *unused: {})  # They take the time.
-    monkeypatch.setattr(downstream_figures, "draw", lambda scores: {})
+def test_one_wrong_field(tmp_path, record_property, below):
     study = synthetic_study.write_study(tmp_path / "study")
     synthetic_study.write_finetuning(study / _RUN, {"rte": (60.0, 1.0)})
     path = study / _RUN / below / "run.json"

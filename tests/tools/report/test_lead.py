@@ -1,0 +1,78 @@
+"""Tests the lead: what was found, and what the runs cannot say."""
+
+import dataclasses
+
+from clinometer.tests.tools.report import synthetic_study
+from clinometer.tools.report import build
+from clinometer.tools.report import lead
+from clinometer.tools.report.tables import study_tables
+from clinometer.tools.study.claims import claim
+from clinometer.tools.study.claims import verdicts
+
+
+def _of(directory):
+    sources = build.read(directory)
+    return lead.make(sources, study_tables.make(sources))
+
+
+def test_the_headline_counts_what_gains_less(several):
+    found = lead.make(*several)
+    assert found.headline == (
+        "One of two alternatives gains less from compute than vanilla; none gains more"
+    )
+    assert "24 of 25 runs finished, 1 failed" in found.kicker
+    assert found.missing == "mixer-nano (1 failed)"
+    assert "vanilla gains +0.2" in found.stand and "95 % interval" in found.stand
+    assert not found.claimed
+    texts = {one.text: one for one in found.statements}
+    assert texts["Losses differ at equal training FLOPs"].numbers == (
+        "better than vanilla: GLU; worse: Mixer"
+    )
+    steps = texts["Every size is better than the one before"]
+    assert steps.verdict == "seen" and steps.numbers == "9 of 9 steps are clear of 0"
+    limits = {one.name: one.text for one in found.limits}
+    assert "GLU: undecided" in limits["Which architecture gains most."]
+    assert "2 orders" in limits["Another corpus or order."]
+    assert "mixer-failed" in limits["What failed runs would have shown."]
+    assert "No margin" in limits["Whether two are equivalent."]
+
+
+def test_claims_stand_in_place_of_findings(several):
+    sources, tables = several
+    judged = verdicts.Judged(
+        claim.Claim("a", "4 < 5 & more", lambda runs: None),
+        claim.Verdict(claim.Outcome.UNDECIDED, {"gain": 0.12345}, "a run <diverged>"),
+    )
+    found = lead.make(dataclasses.replace(sources, claims=[judged]), tables)
+    assert found.claimed and found.statements == (
+        lead.Statement("undecided", "4 < 5 & more", "gain 0.1235", "a run <diverged>"),
+    )
+
+
+def test_one_architecture_says_its_gain(tmp_path):
+    synthetic_study.write_study(tmp_path)
+    found = _of(tmp_path)
+    small, large = (
+        synthetic_study.record(size, seed)["metrics"]["validation/loss"]
+        for size, seed in (("pico", 0.5), ("milli", 0))
+    )
+    assert found.headline == (
+        f"Vanilla’s loss falls from pico to milli: by +{small - large:.3f} nats"
+    )
+
+
+def test_what_is_unknown_is_said(tmp_path):
+    synthetic_study.write_run(tmp_path / "a", synthetic_study.record(status="running"))
+    found = _of(tmp_path)
+    assert found.headline == "No run has finished yet"
+    assert found.missing == "transformer-pico (1 running)" and found.stand == ""
+    for size in synthetic_study.SIZES:
+        synthetic_study.write_run(tmp_path / size, synthetic_study.record(size))
+    found = _of(tmp_path)
+    assert "the error between runs is unknown" in found.stand
+    assert "How far runs differ." in {one.name for one in found.limits}
+
+
+def test_numbers_in_words():
+    assert lead.counted(3, 11) == "three of eleven"
+    assert lead.counted(0) == "no" and lead.counted(40) == "40"

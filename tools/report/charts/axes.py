@@ -1,0 +1,146 @@
+"""Axes whose range and ticks follow the data."""
+
+from collections.abc import Iterable
+import math
+
+import altair as alt
+
+from clinometer.tools.report import formats
+
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def power(value: float) -> str:
+    """Formats 3e14 as "3·10¹⁴"."""
+    exponent = math.floor(math.log10(value) + 1e-12)
+    raised = f"10{str(exponent).translate(_RAISED)}"
+    lead = f"{value / 10**exponent:.1f}".removesuffix(".0")
+    return raised if lead == "1" else f"{lead}·{raised}"
+
+
+def prefixed(value: float) -> str:
+    """Formats 2e6 as "2M"."""
+    return formats.si(value, 2).replace(".0", "")
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Returns at most `most` round numbers in a range, whole decades first."""
+    start, stop = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    kept: list[float] = []
+    for leads in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 3, 4, 5, 7)):
+        found = [float(f"{lead}e{e}") for e in range(start, stop + 1) for lead in leads]
+        found = [value for value in found if low <= value <= high]
+        if kept and len(found) > most:
+            break
+        kept = found
+    return kept[:: -(-len(kept) // most) or 1]
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Returns at most `most` round numbers in a range, evenly spaced."""
+    span = (high - low) or 1.0
+    unit = 10.0 ** math.floor(math.log10(span / most))
+    step = next(m * unit for m in (1, 2, 5, 10, 20) if span / (m * unit) <= most)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def label(values: Iterable[float], form=power) -> str:
+    """Returns the Vega expression that labels these ticks."""
+    cases = [f"datum.value == {value!r} ? '{form(value)}' : " for value in values]
+    return "".join(cases) + "''"
+
+
+def log(
+    field: str,
+    values: Iterable[float],
+    title: str | None,
+    form=power,
+    most: int = 5,
+    pad: float = 0.06,
+) -> alt.X:
+    """Returns a logarithmic x axis around some values, above 0.
+
+    Args:
+        field: field of the data.
+        values: what must be in range.
+        title: of the axis, or None.
+        form: from a tick to its label.
+        most: number of ticks.
+        pad: room at both ends, as a share of the range.
+    """
+    values = list(values) or [1.0]
+    low, high = min(values), max(values)
+    room = (high / low) ** pad if high > low else 1.5
+    low, high = low / room, high * room
+    marks = log_ticks(low, high, most)
+    return alt.X(
+        f"{field}:Q",
+        title=title,
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(values=marks, labelExpr=label(marks, form)),
+    )
+
+
+def reach(values: Iterable[float], pad: float = 0.08) -> tuple[float, float]:
+    """Returns the range of values with room at both ends."""
+    values = list(values) or [0.0, 1.0]
+    low, high = min(values), max(values)
+    room = (high - low) * pad or abs(high) * 0.02 or 0.5
+    return low - room, high + room
+
+
+def decimals(marks: list[float]) -> str:
+    """Returns the number format in which these ticks differ."""
+    step = min((b - a for a, b in zip(marks, marks[1:])), default=1.0)
+    return f".{max(0, -math.floor(math.log10(step) + 1e-9))}f"
+
+
+def linear_y(
+    field: str, values: Iterable[float], title: str, most: int = 5, pad: float = 0.08
+) -> alt.Y:
+    """Returns a y axis around some values, its title above its ticks."""
+    low, high = reach(values, pad)
+    marks = ticks(low, high, most)
+    return alt.Y(
+        f"{field}:Q",
+        title=title,
+        scale=alt.Scale(domain=[low, high], nice=False, zero=False),
+        axis=alt.Axis(
+            values=marks,
+            format=decimals(marks),
+            grid=True,
+            titleX=-26,
+            titleY=-5,
+            minExtent=26,
+            maxExtent=26,
+        ),
+    )
+
+
+def linear_x(
+    field: str,
+    values: Iterable[float],
+    title: str | None,
+    most: int = 5,
+    pad: float = 0.08,
+    **axis: object,
+) -> alt.X:
+    """Returns an x axis around some values.
+
+    Args:
+        field: field of the data.
+        values: what must be in range.
+        title: of the axis, or None.
+        most: number of ticks.
+        pad: room at both ends, as a share of the range.
+        **axis: of the axis, such as `orient`.
+    """
+    low, high = reach(values, pad)
+    marks = ticks(low, high, most)
+    return alt.X(
+        f"{field}:Q",
+        title=title,
+        scale=alt.Scale(domain=[low, high], nice=False, zero=False),
+        axis=alt.Axis(values=marks, format=decimals(marks), **axis),
+    )

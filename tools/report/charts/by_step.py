@@ -1,0 +1,56 @@
+"""Scores after fine-tuning from several checkpoints of the pretraining."""
+
+import altair as alt
+
+from clinometer.tools.report import theme
+from clinometer.tools.report.charts import axes
+from clinometer.tools.report.charts import parts
+from clinometer.tools.report.tables import study_tables
+
+_SIZE = (parts.FULL, 250)
+
+
+def names(tables: study_tables.StudyTables) -> list[str]:
+    """Returns the panels: the names of the tasks, likelihoods last."""
+    found = dict.fromkeys(row["name"] for row in tables["by_step"])
+    return sorted(found, key=lambda name: ("likelihood" in name, name))
+
+
+def draw(
+    tables: study_tables.StudyTables, variant: str = "wide", panel: str = ""
+) -> alt.LayerChart:
+    """Draws the scores of one task, a line for each run.
+
+    Args:
+        tables: the tables of the study.
+        variant: unused: it fits one column of a page, and a phone.
+        panel: one of `names`.
+    """
+    del variant
+    rows = [row for row in tables["by_step"] if row["name"] == panel]
+    ends = ("score", "lo", "hi")
+    x = axes.linear_x("step", [row["step"] for row in rows], "pretraining step", most=4)
+    x["axis"]["format"] = ",d"
+    y = axes.linear_y(
+        "score", [r[c] for r in rows for c in ends if r[c] is not None], "%"
+    )
+    base = parts.named("by_step").transform_filter("datum.name == panel")
+    base = base.encode(
+        x=x,
+        y=y,
+        color=parts.hue(tables),
+        opacity=alt.condition(theme.PICKED, alt.value(1), alt.value(0.12)),
+    )
+    layers = [
+        base.mark_line(strokeWidth=1.4).encode(detail="id:N"),
+        base.transform_filter("isValid(datum.lo)")
+        .mark_rule(strokeWidth=1)
+        .encode(y=parts.same(y, "lo"), y2="hi:Q"),
+        base.mark_point(filled=True, size=60).encode(shape=parts.shape(tables)),
+        parts.target(
+            parts.named("by_step")
+            .transform_filter("datum.name == panel")
+            .encode(x=x, y=y)
+        ),
+    ]
+    return parts.framed(layers, tables, ["by_step"], *_SIZE, panel=panel)

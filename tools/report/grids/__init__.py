@@ -1,0 +1,1 @@
+"""The tables that readers see: what is shown in each cell, and what it sorts by."""

@@ -1,0 +1,326 @@
+"""The lead of a study's page: what was found, and what the runs cannot say."""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+from clinometer.models.architectures import registry
+from clinometer.tools.report import formats
+from clinometer.tools.report.charts import axes
+from clinometer.tools.report.tables import architecture_table
+from clinometer.tools.report.tables import sources as sources_lib
+from clinometer.tools.report.tables import study_tables
+
+# Said of a study without claims.
+DEMONSTRATION = (
+    "No claims were written down before the runs, so this is a demonstration. "
+    "Intervals cover other initializations of these models in the same orders of the "
+    "data: not another text, protocol or number of steps, and not the choice of the "
+    "learning rates."
+)
+_WORDS = (
+    *("no", "one", "two", "three", "four", "five", "six", "seven"),
+    *("eight", "nine", "ten", "eleven", "twelve"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Statement:
+    """A claim, or a finding, with what the runs say about it.
+
+    Attributes:
+        verdict: a word such as "supported" or "seen".
+        text: the statement.
+        numbers: what it was decided by.
+        reason: why it is undecided, or "".
+    """
+
+    verdict: str
+    text: str
+    numbers: str = ""
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """Something that the runs cannot say.
+
+    Attributes:
+        name: what, in a few words.
+        text: why, or how far.
+    """
+
+    name: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Lead:
+    """The lead of the page.
+
+    Attributes:
+        kicker: how many runs finished.
+        missing: what an unfinished folder lacks; "" if nothing.
+        headline: the main finding.
+        stand: sentences below it.
+        claimed: whether the statements are claims written before the runs.
+        statements: claims with their verdicts, or what was found.
+        limits: what the runs cannot say.
+    """
+
+    kicker: str
+    missing: str
+    headline: str
+    stand: str
+    claimed: bool
+    statements: tuple[Statement, ...]
+    limits: tuple[Limit, ...]
+
+
+def make(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> Lead:
+    """Returns the lead of a study's page."""
+    rows = tables["architectures"]
+    found = tuple(
+        Statement(
+            one.verdict.outcome.value,
+            one.claim.statement,
+            one.numbers,
+            one.verdict.reason,
+        )
+        for one in sources.claims
+    )
+    return Lead(
+        kicker=_kicker(sources),
+        missing=_missing(sources),
+        headline=_headline(sources, rows),
+        stand=_stand(sources, tables),
+        claimed=bool(found),
+        statements=found or tuple(_found(sources, rows)),
+        limits=tuple(_limits(sources, rows)),
+    )
+
+
+def counted(number: int, total: int | None = None) -> str:
+    """Returns a number in words, up to twelve: "three", or "three of eleven"."""
+    word = _WORDS[number] if number < len(_WORDS) else str(number)
+    return word if total is None else f"{word} of {counted(total)}"
+
+
+def _statuses(sources: sources_lib.Sources) -> list[str]:
+    found = [row["status"] for row in sources.rows]
+    return found + ["without a record"] * len(sources.lost)
+
+
+def _kicker(sources: sources_lib.Sources) -> str:
+    statuses = _statuses(sources)
+    others = "".join(
+        f", {statuses.count(status)} {status}"
+        for status in dict.fromkeys(statuses)
+        if status != "finished"
+    )
+    first = sources.rows[0]
+    models = len({row["model"] for row in sources.rows})
+    length = f"{first['encoder_length']}/{first['decoder_length']}"
+    return (
+        f"{statuses.count('finished')} of {len(statuses)} runs finished{others}, of "
+        f"{models} models, pretrained by span corruption for {first['train_steps']} "
+        f"steps with {first['batch_size']} sequences of {length} tokens "
+        "(encoder/decoder) per batch"
+    )
+
+
+def _missing(sources: sources_lib.Sources) -> str:
+    """Says which runs did not finish, by model."""
+    models: dict[tuple[str, str], int] = {}
+    for row in sources.rows:
+        if row["status"] != "finished":
+            key = row["model"], row["status"]
+            models[key] = models.get(key, 0) + 1
+    if not models and not sources.lost:
+        return ""
+    parts = [f"{name} ({n} {status})" for (name, status), n in sorted(models.items())]
+    parts += [f"{name} (no record)" for name in sources.lost]
+    more = f" and {len(parts) - 12} more" if len(parts) > 12 else ""
+    return f"{', '.join(parts[:12])}{more}"
+
+
+def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        row for row in rows if row["diff"] is not None and row["outcome"] != "reference"
+    ]
+
+
+def _headline(sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]) -> str:
+    compared = _compared(rows)
+    outcomes = [row["outcome"] for row in compared]
+    if compared and any(outcomes):
+        less, more = outcomes.count("worse"), outcomes.count("better")
+        first = counted(less, len(compared)).capitalize()
+        noun = "alternatives" if len(compared) > 1 else "alternative"
+        gains = "gain" if less != 1 else "gains"
+        if not less and not more:
+            return (
+                f"No difference of gain from vanilla is shown: {len(compared)} {noun} "
+                "compared"
+            )
+        tail = f"{counted(more) if more else 'none'} {'gain' if more > 1 else 'gains'}"
+        return f"{first} {noun} {gains} less from compute than vanilla; {tail} more"
+    gains = [gain for gain in sources.findings.gains if gain.gain is not None]
+    if not gains:
+        done = any(row["status"] == "finished" for row in sources.rows)
+        return "No gain can be told yet" if done else "No run has finished yet"
+    if len(gains) == 1:
+        (gain,) = gains
+        smallest, largest = (end.name for end in gain.ends)
+        label = "Vanilla" if gain.architecture == registry.REFERENCE else None
+        fall = "falls" if gain.gain.value > 0 else "does not fall"
+        return (
+            f"{label or gain.architecture}’s loss {fall} from {smallest} to {largest}: "
+            f"by {formats.signed(gain.gain.value)} nats"
+        )
+    return f"{len(gains)} architectures gain with size; none is compared with vanilla"
+
+
+def _stand(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> str:
+    """Says the reference's gain per tenfold FLOPs, over which range."""
+    gains = [gain for gain in sources.findings.gains if gain.per_decade is not None]
+    gain = next((g for g in gains if g.architecture == registry.REFERENCE), None)
+    gain = gain or (gains[0] if gains else None)
+    if gain is None:
+        return ""
+    interval = "without an interval: the error between runs is unknown"
+    if gain.per_decade.low is not None:
+        shown = formats.interval(gain.per_decade.low, gain.per_decade.high)
+        interval = f"95 % interval {shown}"
+    smallest, largest = gain.ends
+    name = "vanilla" if gain.architecture == registry.REFERENCE else gain.architecture
+    return (
+        f"From {smallest.name} to {largest.name}, {largest.flops / smallest.flops:.0f} "
+        f"times the training FLOPs, {name} gains "
+        f"{formats.signed(gain.per_decade.value)} nats per token for each tenfold "
+        f"({interval})."
+    )
+
+
+def _found(
+    sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]
+) -> list[Statement]:
+    """Returns what was found, where no claims were written down."""
+    made = []
+    steps = sources.findings.steps
+    clear = [step for step in steps if step.clear]
+    if steps:
+        known = any(step.clear is not None for step in steps)
+        made.append(
+            Statement(
+                "seen" if len(clear) == len(steps) else "undecided",
+                "Every size is better than the one before",
+                f"{len(clear)} of {len(steps)} steps are clear of 0"
+                if known
+                else f"{len(steps)} steps, error unknown",
+            )
+        )
+    compared = _compared(rows)
+    if compared:
+        words = architecture_table.WORDS
+        counts = {
+            said: sum(row["outcome_text"] == said for row in compared)
+            for said in words.values()
+        }
+        told = ", ".join(f"{n} {said}" for said, n in counts.items() if n)
+        decided = all(r["outcome"] in architecture_table.DECIDED for r in compared)
+        made.append(
+            Statement(
+                "seen" if decided else "undecided",
+                "Others gain from compute otherwise than vanilla",
+                told,
+            )
+        )
+        better = [r["label"] for r in compared if r["level_outcome"] == "better"]
+        worse = [r["label"] for r in compared if r["level_outcome"] == "worse"]
+        made.append(
+            Statement(
+                "seen" if better or worse else "undecided",
+                "Losses differ at equal training FLOPs",
+                f"better than vanilla: {', '.join(better) or 'none'}; worse: "
+                f"{', '.join(worse) or 'none'}",
+            )
+        )
+        changes = [
+            one
+            for one in sources.findings.compared
+            if one.crossing is not None and one.crossing.low * one.crossing.high < 0
+        ]
+        sure = [one for one in changes if one.crossing.p_value <= 0.05]
+        made.append(
+            Statement(
+                "seen" if sure else "undecided",
+                "Architectures change places with scale",
+                f"{len(changes)} change sign against vanilla between the ends, "
+                f"{len(sure)} beyond error",
+            )
+        )
+    return made
+
+
+def _limits(
+    sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]
+) -> list[Limit]:
+    """Returns what the runs cannot say."""
+    made = []
+    compared = _compared(rows)
+    open_ones = [row for row in compared if row["outcome"] == "undecided"]
+    if open_ones:
+        widths = [(row["diff_hi"] - row["diff_lo"]) / 2 for row in open_ones]
+        made.append(
+            Limit(
+                "Which architecture gains most.",
+                f"{', '.join(row['label'] for row in open_ones)}: undecided, with "
+                f"intervals of ±{min(widths):.3f} to ±{max(widths):.3f} nats.",
+            )
+        )
+    lost = [row["label"] for row in rows if row["diff"] is None]
+    if lost and len(rows) > 1:
+        made.append(Limit("Differences of", f"{', '.join(lost)}: not compared."))
+    if compared and sources.findings.margin is None:
+        made.append(
+            Limit(
+                "Whether two are equivalent.",
+                "No margin was committed before the runs.",
+            )
+        )
+    if sources.study.fitted is None and sources.study.reason:
+        made.append(
+            Limit(
+                "How far runs differ.",
+                f"The error between runs is unknown: {sources.study.reason}.",
+            )
+        )
+    costs = [row["training_flops"] for row in sources.rows if row["training_flops"]]
+    if costs:
+        steps = max(row["train_steps"] or 0 for row in sources.rows)
+        made.append(
+            Limit(
+                f"Anything beyond {axes.power(max(costs))} FLOPs or {steps:,} steps.",
+                "Nothing here is extrapolated.",
+            )
+        )
+    if sources.study.fitted is not None:
+        orders = len(sources.study.design.orders)
+        shown = "one order" if orders == 1 else f"{orders} orders"
+        made.append(
+            Limit(
+                "Another corpus or order.",
+                f"Intervals hold for this text, vocabulary and {shown} of the data.",
+            )
+        )
+    failed = [row["run"] for row in sources.rows if row["status"] == "failed"]
+    if failed:
+        made.append(
+            Limit(
+                "What failed runs would have shown.",
+                f"{', '.join(failed[:4])}{' …' if len(failed) > 4 else ''}: leaving "
+                "them out flatters their architectures.",
+            )
+        )
+    return made

@@ -1,0 +1,1 @@
+"""The tables that figures and the page draw from: lists of flat, JSON-like rows."""

@@ -1,0 +1,45 @@
+"""What the tables are made from: a folder of runs, read and analysed."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+from clinometer.tools.report import analysis
+from clinometer.tools.report import downstream
+from clinometer.tools.report import downstream_cells
+from clinometer.tools.report import findings as findings_lib
+from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import study_fit
+from clinometer.tools.study.claims import verdicts
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sources:
+    """A folder of runs, read and analysed. Nothing depends on the time or the folder.
+
+    Attributes:
+        rows: rows of the table of runs.
+        metrics: run -> lines of its metrics.jsonl.
+        claims: the claims with their verdicts.
+        study: the model fitted to the runs.
+        findings: what the study found.
+        fits: straight lines against each cost.
+        scores: downstream scores.
+        cells: means of the downstream scores over seeds.
+        lost: names of runs without a record.
+        warnings: sentences to show.
+        command: the command that started the study, if there is a study.
+    """
+
+    rows: Sequence[rows_lib.Row]
+    metrics: Mapping[str, Sequence[Mapping[str, Any]]]
+    claims: Sequence[verdicts.Judged]
+    study: study_fit.StudyFit
+    findings: findings_lib.Findings
+    fits: Sequence[analysis.CostFit]
+    scores: Sequence[downstream.FinetuningScore]
+    cells: Sequence[downstream_cells.Cell]
+    lost: Sequence[str]
+    warnings: Sequence[str]
+    command: str | None
