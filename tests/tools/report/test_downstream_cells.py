@@ -157,7 +157,10 @@ def test_a_likelihood_stands_beside_its_score(tmp_path):
     page = report.page.read_text(encoding="utf-8")
     low, high = one.interval
     assert f"30.0 [{low:.1f}, {high:.1f}]" in page
-    assert page.count(">cloze, likelihood<") == 3 and "xsum, likelihood" not in page
+    assert (
+        page.count('class="h">cloze, likelihood<') == 3
+        and "xsum, likelihood" not in page
+    )
     assert "Likelihood: 100 (1 + log p / log n) %" in page and "+35.0" in page
     with open(tmp_path / "downstream.csv", encoding="utf-8", newline="") as file:
         lines = [row for row in csv.DictReader(file) if row["metric"] == "likelihood"]

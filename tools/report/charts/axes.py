@@ -19,7 +19,10 @@ def power(value: float) -> str:
 
 
 def prefixed(value: float) -> str:
-    """Formats 2e6 as "2M"."""
+    """Formats 2e6 as "2M": letters that Liberation Sans has, unlike raised digits.
+
+    In a figure with a second font, PDF files would not be equal when made again.
+    """
     return formats.si(value, 2).replace(".0", "")
 
 
@@ -45,7 +48,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [round(i * step, 10) for i in range(first, last + 1)]
 
 
-def label(values: Iterable[float], form=power) -> str:
+def label(values: Iterable[float], form=prefixed) -> str:
     """Returns the Vega expression that labels these ticks."""
     cases = [f"datum.value == {value!r} ? '{form(value)}' : " for value in values]
     return "".join(cases) + "''"
@@ -55,7 +58,7 @@ def log(
     field: str,
     values: Iterable[float],
     title: str | None,
-    form=power,
+    form=prefixed,
     most: int = 5,
     pad: float = 0.06,
 ) -> alt.X:

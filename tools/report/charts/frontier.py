@@ -17,7 +17,6 @@ from clinometer.tools.report.theme import var
 _SIZE = (parts.FULL, 300)
 _INNER = (300, 250)  # About that of the area inside of the axes.
 _LETTER, _LINE = 6.0, 13.0  # Size of a letter of a name, pixels.
-_FORMS = {"parameters": axes.prefixed, "time": axes.prefixed}
 
 
 def draw(
@@ -37,8 +36,7 @@ def draw(
     field, front = cost.key, f"front_{cost.key}"
     models = [m for m in tables["models"] if m[field] is not None]
     title = f"{cost.axis} (log)" if len(cost.axis) < 40 else f"{cost.per} (log)"
-    form = _FORMS.get(cost.key, axes.power)
-    x = axes.log(field, [m[field] for m in models], title, form)
+    x = axes.log(field, [m[field] for m in models], title)
     y = axes.linear_y("loss", [m["loss"] for m in models], "validation loss, nats")
     base = parts.named("models").transform_filter(f"isValid(datum.{field})")
     base = base.encode(x=x, y=y)

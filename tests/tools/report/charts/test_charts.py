@@ -31,7 +31,7 @@ _CHARTS = {
 # Chart -> words that its picture has.
 _WORDS = {
     "forest": ("GLU", "gains less", "×1"),
-    "multiple": ("nats", "10¹²"),
+    "multiple": ("nats", "1T"),
     "frontier": ("GLU", "training FLOPs of the whole run (log)"),
     "scores": ("GLU", "validation loss"),
     "by_step": ("pretraining step", "600"),
