@@ -190,4 +190,5 @@ ARCHITECTURE = architecture.Architecture(
     size_fields,
     family="shared weights",
     mark="dome",
+    label="ALBERT",
 )

@@ -36,6 +36,7 @@ class Architecture:
             one that they don't know in grey.
         mark: shape of its points in figures, such as "circle"; no two architectures
             share one.
+        label: name for readers; by default its name, capitalized.
     """
 
     config: type
@@ -51,3 +52,4 @@ class Architecture:
     )
     family: str = "other"
     mark: str = ""
+    label: str = ""

@@ -77,4 +77,5 @@ ARCHITECTURE = architecture.Architecture(
     packs=False,
     family="no attention in the encoder",
     mark="hourglass",
+    label="DConv",
 )

@@ -55,4 +55,5 @@ ARCHITECTURE = architecture.Architecture(
     transformer.forward_macs,
     family="richer layers",
     mark="square",
+    label="GLU",
 )

@@ -227,4 +227,5 @@ ARCHITECTURE = architecture.Architecture(
     packs=False,
     family="no attention in the encoder",
     mark="triangle-left",
+    label="LConv",
 )

@@ -202,4 +202,5 @@ ARCHITECTURE = architecture.Architecture(
     forward_macs,
     family="richer layers",
     mark="diamond",
+    label="MoS",
 )

@@ -1,6 +1,7 @@
 """Implements `clinometer report`: writes the report of a folder of runs."""
 
 import argparse
+import pathlib
 import sys
 
 from clinometer.data import paths
@@ -14,6 +15,8 @@ from clinometer.tools.study import errors as study_errors
 from clinometer.tools.study.claims import errors as claims_errors
 from clinometer.train import exit_codes
 from clinometer.train.run import directory as run_directory
+
+_PORT = 8765  # Of --serve.
 
 
 def main(argv: list[str]) -> int:
@@ -54,7 +57,19 @@ def main(argv: list[str]) -> int:
         action="store_true",
         help="write the tables as Parquet, too; needs the extra clinometer[parquet]",
     )
+    parser.add_argument(
+        "--serve",
+        type=_port,
+        nargs="?",
+        const=_PORT,
+        metavar="PORT",
+        help="write nothing; show the page at http://127.0.0.1:PORT, to this machine "
+        f"only, and again as runs move, until interrupted (default port: {_PORT}; 0: "
+        "any free one)",
+    )
     options = parser.parse_args(argv)
+    if options.serve is not None and (options.out or options.parquet):
+        parser.error("--serve writes nothing, so it takes neither --out nor --parquet")
     try:
         # Imported here because it loads the models, which --help does not need.
         from clinometer.tools.report import build
@@ -62,6 +77,8 @@ def main(argv: list[str]) -> int:
 
         if options.parquet:
             data_files.check_parquet()
+        if options.serve is not None:
+            return _serve(options)
         out = options.out or options.directory
         run_directory.check("--out" if options.out else "DIR", out)
         report = build.build(
@@ -84,6 +101,38 @@ def main(argv: list[str]) -> int:
     for judged in report.claims:
         print(judged.told)
     print(f"{report.table}\n{report.page}")
+    return exit_codes.DONE
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; accepted: an integer from 0 to 65535"
+        )
+    return int(text)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Shows the live page until it is interrupted.
+
+    Raises:
+        OptionError: the folder is in an object store.
+        RecordError: it has no runs, and the like.
+        OSError: the port is taken.
+    """
+    from clinometer.tools.report import build
+    from clinometer.tools.report import serving
+
+    if paths.is_remote(options.directory):
+        raise OptionError(
+            "--serve: needs a folder of this machine, not an object store"
+        )
+    directory = pathlib.Path(options.directory)
+    build.read(directory, options.mixed)  # So that what is wrong with it is told now.
+    pages = serving.Pages(directory, lambda: build.page(directory, options.mixed))
+    with serving.create(pages, options.serve) as server:
+        print(f"http://{serving.HOST}:{server.server_address[1]}/", flush=True)
+        server.serve_forever()
     return exit_codes.DONE
 
 

@@ -83,14 +83,6 @@ SHAPES = {
     "kite": "M0,-.95L.75,-.3L0,.95L-.75,-.3Z",
     "bowl": "M-.95,-.45A.95,.95,0,0,0,.95,-.45Z",
 }
-_LABELS = {
-    "albert": "ALBERT",
-    "dconv": "DConv",
-    "glu": "GLU",
-    "lconv": "LConv",
-    "mos": "MoS",
-    "switch": "Switch",
-}
 FONT = "Liberation Sans, Arial, sans-serif"  # Bundled with vl-convert.
 # Whether the shared selection shows an architecture: as one of all, or as one picked.
 PICKED = "(length(picked) == 0 || indexof(picked, datum.arch) >= 0)"
@@ -143,7 +135,7 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
             shape = free.pop(0) if free else "circle"
         found[name] = Look(
             name=name,
-            label=_LABELS.get(name, name[:1].upper() + name[1:]),
+            label=(kind.label if kind else "") or name[:1].upper() + name[1:],
             family=family,
             hue=HUES.get(family, "muted"),
             shape=SHAPES[shape],

@@ -1,6 +1,8 @@
 """Tests of `clinometer report`."""
 
+import http.server
 import pathlib
+import re
 
 import pytest
 
@@ -57,3 +59,28 @@ def test_help_says_that_claims_are_code(capsys):
         main.main(["--help"])
     told = " ".join(capsys.readouterr().out.split())
     assert "is Python code, which is run if its hash is the one in the runs" in told
+
+
+def test_bad_use_of_serve(tmp_path, capsys):
+    for wrong in (["--serve", "70000"], ["--serve", "0", "--out", str(tmp_path)]):
+        with pytest.raises(SystemExit) as caught:
+            main.main([str(tmp_path), *wrong])
+        assert caught.value.code == 2
+        assert "--serve" in capsys.readouterr().err
+    assert main.main(["gs://bucket/runs", "--serve"]) == 2
+    assert "not an object store" in capsys.readouterr().err
+    assert main.main([str(tmp_path), "--serve", "0"]) == 1
+    assert "no run found" in capsys.readouterr().err
+
+
+def test_serve_prints_its_address_until_interrupted(tmp_path, capsys, monkeypatch):
+    synthetic_study.write_run(tmp_path / "a", synthetic_study.record())
+
+    def interrupted(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(http.server.HTTPServer, "serve_forever", interrupted)
+    with pytest.raises(KeyboardInterrupt):  # `cli.main` reports it.
+        main.main([str(tmp_path), "--serve", "0"])
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", capsys.readouterr().out)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
