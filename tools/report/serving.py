@@ -1,8 +1,8 @@
 """Serves the page of a running study on this machine: `clinometer report DIR --serve`.
 
-There are two addresses, `/` and `/version`, and no other file is read for them than the
-runs below the folder; nothing is written. The page asks for the version every few seconds
-and loads itself again when it has changed.
+There are two addresses, `/` and `/version`. Only the runs below the folder are read for
+them, and nothing is written. The page asks for the version every few seconds and loads
+itself again when it has changed.
 """
 
 from collections.abc import Callable
