@@ -7,6 +7,7 @@ itself again when it has changed.
 
 from collections.abc import Callable
 import hashlib
+import os
 from http import server
 import pathlib
 import threading
@@ -15,7 +16,7 @@ import time
 import markupsafe
 
 HOST = "127.0.0.1"
-_WATCHED = ("run.json", "metrics.jsonl", "study.json", "claims.py")
+_WATCHED = (".json", ".jsonl")  # Ends of names: records, logs and the study.
 _HOSTS = (HOST, "localhost")
 _SECONDS = 2.0  # Between two looks at the folder.
 _FAILED = (
@@ -25,10 +26,14 @@ _FAILED = (
 
 
 def version(directory: pathlib.Path) -> str:
-    """Returns a digest of the sizes and times of the files of runs in a folder."""
+    """Returns a digest of sizes and times of the records and logs in a folder."""
     digest = hashlib.sha256()
-    for name in _WATCHED:
-        for path in sorted(directory.rglob(name)):
+    for folder, folders, names in os.walk(directory):
+        folders[:] = sorted(set(folders) - {"checkpoints"})
+        for name in sorted(names):
+            if not name.endswith(_WATCHED):
+                continue
+            path = pathlib.Path(folder, name)
             try:
                 found = path.stat()
             except OSError:  # It has gone meanwhile.
