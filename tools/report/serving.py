@@ -7,8 +7,8 @@ itself again when it has changed.
 
 from collections.abc import Callable
 import hashlib
-import os
 from http import server
+import os
 import pathlib
 import threading
 import time
