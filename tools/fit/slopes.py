@@ -158,7 +158,7 @@ def slope_variants(
     logy_options = ("none", "e") if np.all(np.asarray(y) > 0) else ("none",)
     plain = itertools.product(logy_options, ("10", "2", "e", "none"), (False,))
     standardised = itertools.product(logy_options, ("10", "none"), (True,))
-    if np.ptp(np.asarray(y, np.float64)) == 0:
+    if len(y) and np.ptp(np.asarray(y, np.float64)) == 0:
         standardised = iter(())
     return [
         fit_slope(

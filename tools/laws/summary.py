@@ -20,6 +20,7 @@ from clinometer.tools.study.claims import paper_a
 from clinometer.tools.study.claims import paper_b
 from clinometer.tools.study.claims import papers
 
+MOST_MODELS = 400
 CLAIMS = (*paper_a.CLAIMS, *paper_b.CLAIMS)
 
 
@@ -66,8 +67,16 @@ def of_frame(
         mixed: columns of `fit/comparable.py` in which the runs may differ.
 
     Raises:
-        FitError: the runs differ in another condition, other than their length.
+        FitError: the runs differ in another condition, other than their length, or are
+            of too many models.
     """
+    models = len(points.of_frame(frame, ()).points)
+    if models > MOST_MODELS:
+        raise fit_errors.FitError(
+            f"there are runs of {models:,} models; accepted: up to {MOST_MODELS:,}, "
+            "since claims and robust slopes compare all pairs of them. Choose some of "
+            "them, or call a single law"
+        )
     everything = frame
     frame, others = _of_one_length(frame, mixed)
     flops, params = alphas.PRINTED

@@ -104,6 +104,11 @@ def test_variants_start_with_the_default_and_are_all_different():
     assert len(slopes.slope_variants(_MACS, -_NLL)) == 6
 
 
+def test_no_points_are_a_clear_error():
+    with pytest.raises(errors.FitError, match="2 or more distinct x; got 0 points"):
+        slopes.slope_variants([], [])
+
+
 def test_fits_are_plain_records():
     fit = slopes.fit_slope(_MACS, _NLL)
     assert dataclasses.replace(fit, slope=0.0) != fit

@@ -135,6 +135,16 @@ def test_the_default_score():
     assert alphas.score_column(ladders.frame(rows)) == "score_superglue"
 
 
+def test_a_missing_cost_is_a_reason():
+    rows = ladders.ladder(score_rte=lambda n: 50 + n / 1e8)
+    for row in rows:
+        del row["papers_macs_forward_batch"]
+    found = {a.pair: a for a in alphas.fit_all(ladders.frame(rows))}
+    assert found["F,U"].slope is None and "got 0 points" in found["F,U"].reason
+    assert found["F,D"].slope is None and "got 0" in found["F,D"].reason
+    assert found["P,U"].slope > 0 and found["U,D"].slope > 0
+
+
 def test_too_few_sizes():
     rows = ladders.ladder(sizes=ladders.SIZES[:1])
     (first, *_) = alphas.fit_all(ladders.frame(rows))

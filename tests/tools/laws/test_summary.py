@@ -80,6 +80,12 @@ def test_runs_of_several_lengths():
     assert {one.points for one in found.alphas} == {5, 0}
 
 
+def test_too_many_models_are_refused():
+    rows = [{"run": f"r{i}", "model": f"glu-s{i}"} for i in range(401)]
+    with pytest.raises(errors.FitError, match="401 models; accepted: up to 400"):
+        summary.of_frame(ladders.frame(rows))
+
+
 def test_a_folder_of_runs(tmp_path):
     synthetic_study.write_study(tmp_path)
     frame = frame_lib.read(tmp_path)
