@@ -9,7 +9,6 @@ from clinometer.kernels import devices
 from clinometer.kernels import terminal
 from clinometer.kernels.bench import cases as cases_lib
 from clinometer.kernels.bench import environment as environment_lib
-from clinometer.kernels.bench import figure
 from clinometer.kernels.bench import records as records_lib
 from clinometer.kernels.bench import runner
 from clinometer.kernels.bench import timer
@@ -36,8 +35,9 @@ _EPILOG = """\
 examples:
   clinometer bench --quick
   clinometer bench --op light_conv --op dynamic_conv --pass forward
-  clinometer bench --out new.json --compare old.json --figure ratios.svg
+  clinometer bench --out new.json --compare old.json
   clinometer bench --op relative_attention --implementation cpu --json
+  clinometer report new.json    # a page with a figure of the ratios
 
 exit codes: 0 success; 1 results disagree, or a ratio fell (--compare); 2 bad options
 """
@@ -54,12 +54,9 @@ def main(argv: Sequence[str]) -> int:
         chosen = _chosen(args)
         old = records_lib.read(args.compare) if args.compare else None
         names = _names(args.implementation, chosen)
-        for option, path in (("--out", args.out), ("--figure", args.figure)):
-            if path is not None:
-                outputs.check_file(option, path)
+        if args.out is not None:
+            outputs.check_file("--out", args.out)
         devices.check()
-        if args.figure and "cpu" not in names:
-            raise ValueError("--figure needs cpu, which --implementation leaves out")
         if "cpu" in names and wrap.unavailable():
             raise ValueError(
                 f"--implementation cpu: {wrap.unavailable()}; to run without it, use "
@@ -102,8 +99,6 @@ def main(argv: Sequence[str]) -> int:
     if args.json:
         print(records_lib.dumps(found), end="")
     try:
-        if args.figure:
-            outputs.write_text(args.figure, figure.draw(found))
         if old is None:
             return _DONE
         out = sys.stderr if args.json else sys.stdout
@@ -176,9 +171,6 @@ def _parser() -> argparse.ArgumentParser:
         default=25.0,
         metavar="PERCENT",
         help="by how much a ratio may fall with --compare (default: 25)",
-    )
-    parser.add_argument(
-        "--figure", metavar="FILE.svg", help="draw the ratios of cpu as a bar chart"
     )
     return parser
 

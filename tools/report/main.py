@@ -6,6 +6,7 @@ import sys
 
 from clinometer.data import paths
 from clinometer.data.errors import DataError
+from clinometer.kernels.bench import records as bench_records
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.fit import comparable
@@ -37,7 +38,8 @@ def main(argv: list[str]) -> int:
         "directory",
         type=outputs.given,
         metavar="DIR",
-        help="a study (with a folder runs/), any folder of run directories, or one run",
+        help="a study (with a folder runs/), any folder of run directories, one run, "
+        "or a file of `clinometer bench --out`",
     )
     parser.add_argument(
         "--out", type=outputs.given, help="folder for the report (default: DIR)"
@@ -79,6 +81,8 @@ def main(argv: list[str]) -> int:
             data_files.check_parquet()
         if options.serve is not None:
             return _serve(options)
+        if pathlib.Path(options.directory).is_file():
+            return _bench(options)
         out = options.out or options.directory
         run_directory.check("--out" if options.out else "DIR", out)
         report = build.build(
@@ -110,6 +114,31 @@ def _port(text: str) -> int:
             f"got {text!r}; accepted: an integer from 0 to 65535"
         )
     return int(text)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    """Writes the page of a benchmark's file, and its figure and data, beside it.
+
+    Raises:
+        OptionError: it is no such file.
+        OSError: a file cannot be written.
+    """
+    from clinometer.tools.report import bench_page
+
+    path = pathlib.Path(options.directory)
+    try:
+        records_ = bench_records.read(str(path))
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+    folder = paths.parse(options.out or path.parent)
+    html, drawn = bench_page.render(records_)
+    paths.make_folder(folder)
+    for form, contents in drawn.files().items():
+        paths.write_bytes(folder / f"{path.stem}.{form}", contents)
+    paths.write_text(folder / f"{path.stem}.csv", bench_page.csv(records_))
+    paths.write_text(folder / f"{path.stem}.html", html)
+    print(folder / f"{path.stem}.html")
+    return exit_codes.DONE
 
 
 def _serve(options: argparse.Namespace) -> int:

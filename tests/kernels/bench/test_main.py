@@ -1,16 +1,14 @@
-"""Tests of `clinometer bench`: records, comparison, figure and errors."""
+"""Tests of `clinometer bench`: records, comparison and errors."""
 
 import copy
 import dataclasses
 import json
-from xml.etree import ElementTree
 
 import jax
 import pytest
 
 from clinometer.kernels import terminal
 from clinometer.kernels.bench import cases
-from clinometer.kernels.bench import figure
 from clinometer.kernels.bench import main as bench
 from clinometer.kernels.bench import records
 from clinometer.kernels.bench import runner
@@ -26,8 +24,7 @@ _QUICK = ["--quick", "--op", "dynamic_conv", "--rounds", "2"]
 def run(tmp_path_factory):
     """Runs the benchmark once, quickly; returns its folder."""
     folder = tmp_path_factory.mktemp("bench")
-    out, svg = str(folder / "new.json"), str(folder / "ratios.svg")
-    assert cli.main(["bench", *_QUICK, "--out", out, "--figure", svg]) == 0
+    assert cli.main(["bench", *_QUICK, "--out", str(folder / "new.json")]) == 0
     return folder
 
 
@@ -66,19 +63,8 @@ def test_ratios_are_to_the_best_jnp_form_of_the_same_run(found):
                 assert record["ratio_to_best_reference"] == pytest.approx(ratio)
 
 
-def test_the_figure_has_a_bar_for_each_pass(run, found):
-    text = (run / "ratios.svg").read_text()
-    ElementTree.fromstring(text)
-    for record in found:
-        if record["implementation"] == "cpu":
-            assert f">{record['ratio_to_best_reference']:.2f}<" in text
-    assert "ratio" in text and "dynamic_conv" in text and "forward+backward" in text
-    with pytest.raises(ValueError, match="not measured"):
-        figure.draw(found, "tpu")
-
-
 def test_nothing_is_left_beside_the_files(run):
-    assert sorted(p.name for p in run.iterdir()) == ["new.json", "ratios.svg"]
+    assert sorted(p.name for p in run.iterdir()) == ["new.json"]
 
 
 def test_json_alone_goes_to_standard_output(capsys):
@@ -179,7 +165,6 @@ def test_shapes_are_those_of_the_targets():
         (["--op", "switch_route", "--implementation", "unfold"], "got 'unfold'"),
         (["--out", "/nonexistent/a.json"], "there is no folder /nonexistent"),
         (["--compare", "/nonexistent.json"], "/nonexistent.json: cannot be read"),
-        (["--implementation", "reference", "--figure", "a.svg"], "leaves out"),
     ],
 )
 def test_bad_input_is_told_before_anything_runs(arguments, message, capsys):

@@ -1,125 +1,120 @@
 """Renders an HTML page with bar charts of cycles and rooflines."""
 
-from collections.abc import Iterator
 from collections.abc import Sequence
-import html
+import functools
 from typing import Any
 
 from clinometer.tools.plan.tpu_cost import case as case_lib
 from clinometer.tools.plan.tpu_cost import report
+from clinometer.tools.report import figure as figure_lib
+from clinometer.tools.report import page
+from clinometer.tools.report.charts import cycles
+from clinometer.tools.report.grids import grid
 
-_WIDTH = 960
-_LEFT = 230  # Start of the bars.
-_RIGHT = 210  # Room for the label of the longest bar.
-_BAR = 14
-_STEP = 18
-_COLORS = {case_lib.OURS: "#2f7d5b", "xla": "#8c96a3"}
-_STYLE = """\
-body { font-family: sans-serif; margin: 2em auto; max-width: 60em; color: #222 }
-h2 { font-size: 1.05em; margin: 1.6em 0 0.2em }
-p, li { line-height: 1.45 } .note { color: #666; font-size: 0.9em }"""
-
-_NOTES = """\
-<p>Cycles are estimates of the TPU compiler for one core, not times measured on a TPU.
-<b>Solid</b> bars are results of its simulator. <b>Hatched</b> bars are the bundles of
-its schedule, with loops times their trip counts; they leave out stalls and include both
-sides of every branch. No estimate is lower than the cycles that HBM needs for the bytes
-that are moved. The <b>red line</b> is the roofline: the largest of the cycles that the
-operation needs of the matrix units (at the occupancy of its tiles), of the vector
-units, of the exponential unit, and of the memory.</p>"""
+_NOTES = (
+    "Cycles are estimates of the TPU compiler for one core, not times measured on a "
+    "TPU. Solid bars are results of its simulator. Hollow bars are the bundles of its "
+    "schedule, with loops times their trip counts; they leave out stalls and include "
+    "both sides of every branch. No estimate is lower than the cycles that HBM needs "
+    "for the bytes that are moved.",
+    "The red mark is the roofline: the largest of the cycles that the operation needs "
+    "of the matrix units (at the occupancy of its tiles), of the vector units, of the "
+    "exponential unit, and of the memory. Dark bars are our kernels, grey ones XLA's.",
+)
+_MOST_WORDS = 110  # Of a reason, in a figure; the table has all of it.
 
 
-def draw(records: Sequence[dict[str, Any]]) -> str:
-    """Returns the HTML of the page, which is self-contained."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+def table(records: Sequence[report.Record]) -> list[dict[str, Any]]:
+    """Returns a row for each record, for the figures.
+
+    Columns: case, name (topology and program), ours, simulated (1 or 0), cycles,
+    roofline (None if unknown), words (written beside the bar), and card.
+    """
+    rows = []
     for record in records:
-        key = tuple(record[name] for name in ("op", "pass", "shape", "dtype"))
-        groups.setdefault(key, []).append(record)
+        count, part = record["cycles"] or None, record["fraction_of_roofline"]
+        if count is None:
+            said = record["reason"] or ""
+            words = record["status"] + (f": {said}" if said else "")
+        else:
+            words = f"{count:,}"
+            words += f" ({part:.0%} of {record['binds']})" if part else ""
+        rows.append(
+            {
+                "case": _case(record),
+                "name": f"{record['topology']}  {record['implementation']}",
+                "ours": int(record["implementation"] == case_lib.OURS),
+                "simulated": int(record["status"] == report.SIMULATED),
+                "cycles": count,
+                "roofline": record["roofline_cycles"] or None,
+                "words": words[:_MOST_WORDS],
+                "card": [["status", record["status"]], ["cycles", words]],
+            }
+        )
+    return rows
+
+
+def draw(records: Sequence[report.Record]) -> str:
+    """Returns the HTML of the page, which is self-contained."""
+    rows = table(records)
+    cases = list(dict.fromkeys(row["case"] for row in rows))
+    figures = [
+        figure_lib.make(
+            f"cycles-{i}",
+            case,
+            f"Cycles of each program of {case}; the numbers are in the table.",
+            functools.partial(cycles.draw, {"cycles": rows}, panel=case),
+            narrow=True,
+            panel=case,
+        )
+        for i, case in enumerate(cases)
+    ]
     versions = ", ".join(
         f"{name} {', '.join(sorted({str(r[key]) for r in records}))}"
         for name, key in (("libtpu", "libtpu_version"), ("jax", "jax_version"))
     )
-    body = "\n".join(
-        f"<h2>{html.escape('  '.join(key))}</h2>\n{_figure(group)}"
-        for key, group in groups.items()
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        "<title>Kernel cycles estimated by the TPU compiler</title>\n"
-        f"<style>\n{_STYLE}\n</style>\n"
-        "<h1>Kernel cycles estimated by the TPU compiler</h1>\n"
-        f'{_NOTES}\n<p class="note">{html.escape(versions)}</p>\n{body}\n</html>\n'
-    )
-
-
-def _figure(records: Sequence[dict[str, Any]]) -> str:
-    longest = max([r["cycles"] or 0 for r in records] + [_least(r) for r in records])
-    scale = (_WIDTH - _LEFT - _RIGHT) / max(longest, 1)
-    rows: list[str] = []
-    y = 8
-    last = None
-    for record in records:
-        if record["topology"] != last:
-            y += 6 if last else 0
-            last = record["topology"]
-            rows.append(_text(4, y + _BAR - 3, last, "start", weight="bold"))
-        rows += _row(record, y, scale)
-        y += _STEP
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y + 4}" '
-        f'width="100%" role="img" font-family="sans-serif">\n'
-        f"{_pattern()}\n" + "\n".join(rows) + "\n</svg>"
+    simulated = sum(row["simulated"] for row in rows)
+    return page.render(
+        "sheet.html",
+        "Kernel cycles estimated by the TPU compiler",
+        {},
+        kicker=versions,
+        headline=f"Kernel cycles estimated by the TPU compiler: {simulated} of "
+        f"{len(rows)} programs simulated",
+        notes=_NOTES,
+        figures=figures,
+        grid=_grid(records),
     )
 
 
-def _row(record: dict[str, Any], y: int, scale: float) -> Iterator[str]:
-    name = record["implementation"]
-    yield _text(_LEFT - 8, y + _BAR - 3, name, "end")
-    cycles = record["cycles"]
-    if not cycles:
-        said = record["reason"] or ""
-        words = record["status"] + (f": {said}" if said else "")
-        yield _text(_LEFT + 4, y + _BAR - 3, words[:110], "start", "#a33")
-        return
-    length = cycles * scale
-    color = _COLORS.get(name, _COLORS["xla"])
-    yield _bar(y, length, color)
-    if record["status"] != report.SIMULATED:
-        yield _bar(y, length, "url(#hatch)")
-    if least := _least(record):
-        x = _LEFT + least * scale
-        yield (
-            f'<line x1="{x:.1f}" y1="{y - 2}" x2="{x:.1f}" y2="{y + _BAR + 2}" '
-            'stroke="#c22" stroke-width="2"/>'
-        )
-    part = record["fraction_of_roofline"]
-    words = f"{cycles:,}" + (f" ({part:.0%} of {record['binds']})" if part else "")
-    yield _text(_LEFT + length + 5, y + _BAR - 3, words, "start")
+def _case(record: report.Record) -> str:
+    return "  ".join(record[name] for name in ("op", "pass", "shape", "dtype"))
 
 
-def _least(record: dict[str, Any]) -> float:
-    return record["roofline_cycles"] or 0.0
-
-
-def _pattern() -> str:
-    return (
-        '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
-        'patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" '
-        'stroke="white" stroke-width="3"/></pattern></defs>'
-    )
-
-
-def _bar(y: int, width: float, fill: str) -> str:
-    return (
-        f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="{fill}"/>'
-    )
-
-
-def _text(
-    x: float, y: float, text: str, anchor: str, color: str = "#222", weight: str = ""
-) -> str:
-    bold = f' font-weight="{weight}"' if weight else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" '
-        f'fill="{color}"{bold}>{html.escape(text)}</text>'
+def _grid(records: Sequence[report.Record]) -> grid.Grid:
+    columns = ("op", "pass", "shape", "dtype", "topology", "implementation", "status")
+    numbers = ("cycles", "bundles", "roofline_cycles")
+    body = [
+        [
+            *(grid.text(record[name]) for name in columns),
+            *(
+                grid.Cell(
+                    f"{record[name]:,.0f}" if record[name] is not None else "–",
+                    grid.key(record[name]),
+                )
+                for name in numbers
+            ),
+            grid.Cell(record["reason"] or "", wrap=True),
+        ]
+        for record in records
+    ]
+    heads = (*columns, "cycles", "bundles", "roofline", "reason")
+    return grid.make(
+        "cycles",
+        "Cycles of every program",
+        heads,
+        body,
+        text_columns=range(7),
+        sortable=True,
+        filtered=True,
     )

@@ -1,5 +1,6 @@
 """Parts that charts share: marks that pages can pick, and the frame around them."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,7 @@ def hot(base: alt.Chart, size: int = 240) -> list[alt.Chart]:
 
 def framed(
     layers: Sequence[alt.Chart],
-    tables: study_tables.StudyTables,
+    tables: study_tables.StudyTables | Mapping[str, Sequence[Mapping[str, Any]]],
     names: Sequence[str],
     width: int,
     height: int,
@@ -76,7 +77,7 @@ def framed(
 
     Args:
         layers: from the lowest to the highest.
-        tables: the tables of the study.
+        tables: the tables of the study, or others by name.
         names: those that the layers name.
         width: of everything, pixels.
         height: of everything, pixels.
@@ -93,7 +94,7 @@ def framed(
 
 def finished(
     chart: Any,
-    tables: study_tables.StudyTables,
+    tables: study_tables.StudyTables | Mapping[str, Sequence[Mapping[str, Any]]],
     names: Sequence[str],
     **params: Any,
 ) -> Any:
@@ -101,7 +102,7 @@ def finished(
 
     Args:
         chart: the chart.
-        tables: the tables of the study.
+        tables: the tables of the study, or others by name.
         names: those that the chart names.
         **params: further parameters, such as the panel.
     """
