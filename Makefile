@@ -64,7 +64,7 @@ test: $(STAMP) ## run the tests except the slow ones [ARGS=]
 test-slow: $(STAMP) ## run only the slow tests [ARGS=]
 	@$(PYTEST) -m 'slow and not matrix' $(ARGS)
 
-test-matrix: $(STAMP) ## run the largest tests (10 min) and write tests/MATRIX.md [ARGS=]
+test-matrix: $(STAMP) ## run the largest tests (80 min) and write tests/MATRIX.md [ARGS=]
 	@$(PYTEST) -p tests.matrix_report --matrix-report tests/MATRIX.md -m matrix $(ARGS)
 
 test-tpu: setup-tpu ## run the tests that need the TPU compiler, except the slow ones [ARGS=]
