@@ -37,7 +37,7 @@ if [[ ! -e ${VENV} ]]; then
   echo "${made_for}" >"${VENV}/made-for"
 fi
 
-echo "setup: installing the locked packages (about 250 MB the first time)"
+echo "setup: installing the locked packages (about 300 MB the first time)"
 "${VENV}/bin/python" -m pip install -qq --retries 5 --require-hashes \
   --requirement requirements.lock
 echo "setup: building the C++ kernels and linking this checkout into ${VENV}"

@@ -135,7 +135,7 @@ def _heads(
     shown = len({model["arch"] for model in models_})
     on = [model for model in models_ if model["front_training_flops"]]
     archs = len({model["arch"] for model in on})
-    noun = "architecture stands" if archs == 1 else "architectures share"
+    noun = "architecture holds" if archs == 1 else "architectures share"
     sds = [size.sd for size in sources.findings.sizes if size.sd is not None]
     noisy = sum(run["noisy"] for run in tables["runs"])
     failed = sum(run["status"] == "failed" for run in tables["runs"])
@@ -150,9 +150,7 @@ def _heads(
         "compute": f"{count(shown).capitalize()} architectures, each before vanilla"
         if several
         else "Loss falls as compute grows, and how straight",
-        "frontier": f"{count(archs).capitalize()} {noun} the frontier of FLOPs"
-        if archs == 1
-        else f"{count(archs).capitalize()} {noun} the frontier of FLOPs",
+        "frontier": f"{count(archs).capitalize()} {noun} the frontier of FLOPs",
         "curves": f"{count(failed).capitalize()} run{'' if failed == 1 else 's'} failed"
         if failed
         else "No run failed",
