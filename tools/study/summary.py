@@ -7,7 +7,7 @@ from clinometer.models.architectures import registry
 from clinometer.tools.report import build
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
-from clinometer.tools.report import page_claims
+from clinometer.tools.report import lead as lead_lib
 from clinometer.tools.report import rows as rows_lib
 
 
@@ -19,7 +19,7 @@ def render(report: build.Report) -> str:
     the report.
     """
     found = report.findings
-    notes = [*found.notes, *([] if report.claims else [page_claims.DEMONSTRATION])]
+    notes = [*found.notes, *([] if report.claims else [lead_lib.DEMONSTRATION])]
     lines = [
         _runs(report.rows),
         *(judged.told for judged in report.claims),
