@@ -1,6 +1,7 @@
 """Tests `clinometer status` on synthetic studies, and that it reads nothing else."""
 
 import json
+import types
 
 import pytest
 
@@ -67,7 +68,8 @@ def test_watching_ends_when_all_runs_are_over(tmp_path, capsys, monkeypatch):
             run = root / "runs" / f"transformer-pico-s{seed}"
             synthetic_study.write_run(run, record)
 
-    monkeypatch.setattr(status.time, "sleep", sleep)
+    # Not of the module `time`, whose sleep other threads call.
+    monkeypatch.setattr(status, "time", types.SimpleNamespace(sleep=sleep))
     assert status.main([str(root), "--watch"]) == 0
     out = capsys.readouterr().out
     assert "3 runs: 2 waiting, 1 finished" in out
@@ -78,7 +80,7 @@ def test_watching_is_left_by_an_interrupt(tmp_path, monkeypatch):
     def interrupt(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(status.time, "sleep", interrupt)
+    monkeypatch.setattr(status, "time", types.SimpleNamespace(sleep=interrupt))
     assert status.main([str(_study(tmp_path / "study", 3)), "--watch"]) == 0
 
 
