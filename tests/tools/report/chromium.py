@@ -17,7 +17,7 @@ _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-background-networking"),
     *("--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe"),
 )
-_SECONDS = 240  # That one command may take, on a machine with other work.
+_SECONDS = 60  # That one command may take, on a machine with other work.
 
 
 def path() -> str:

@@ -69,6 +69,13 @@
     running.delete(view);
   }
 
+  // When the page scrolls or redraws under a pointer at rest, browsers send its events,
+  // too; they must not close a card that the keyboard opened.
+  let pointer = [];
+  const still = event => event.clientX === pointer[0] && event.clientY === pointer[1];
+  addEventListener('pointermove', event => { pointer = [event.clientX, event.clientY]; });
+  addEventListener('wheel', () => show(null), {passive: true});
+
   // ---- Figures: drawn when they come near, or all at once when something is picked.
   const plots = $$('.plot');
   const variant = plot => phone.matches && 'narrow' in plot.dataset ? 'narrow' : 'wide';
@@ -89,8 +96,8 @@
       const {view} = await vegaEmbed(box, spec, {mode: 'vega-lite', renderer: 'svg',
         actions: false, ast: true, tooltip: false, defaultStyle: false});
       view.addEventListener('pointermove', (event, item) =>
-        show(item && item.datum, event.clientX, event.clientY));
-      view.addEventListener('pointerout', () => show(null));
+        still(event) || show(item && item.datum, event.clientX, event.clientY));
+      view.addEventListener('pointerout', event => still(event) || show(null));
       view.addEventListener('click', (event, item) => {
         if (item && item.datum && item.datum.arch) toggle(item.datum.arch);
       });
