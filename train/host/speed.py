@@ -42,10 +42,10 @@ CORES_OF_OTHERS_ABOVE = 0.5
 _MEDIAN_ERROR = 0.93
 
 # Peak FLOPs/s of dense bfloat16 matrix products per JAX device, by device kind.
-# TPU: Google Cloud's system architecture pages, which give it per chip (v2 and v3 chips
-# are two devices). GPU: NVIDIA's data sheets, SXM version, without sparsity.
+# TPU: Google Cloud's pages and, of v2, Jouppi et al. 2020, which give it per chip (chips
+# of v2, v3 and 7x are two devices). GPU: NVIDIA's data sheets, SXM version, without sparsity.
 PEAK_FLOPS_PER_SECOND = {
-    "TPU v2": 22.5e12,
+    "TPU v2": 23e12,
     "TPU v3": 61.5e12,
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
@@ -54,6 +54,7 @@ PEAK_FLOPS_PER_SECOND = {
     "TPU v5p": 459e12,
     "TPU v6 lite": 918e12,
     "TPU v6e": 918e12,
+    "TPU7x": 1153.5e12,
     "NVIDIA A100-SXM4-40GB": 312e12,
     "NVIDIA A100-SXM4-80GB": 312e12,
     "NVIDIA H100 80GB HBM3": 989.4e12,
