@@ -1,8 +1,8 @@
 """What a chip can do at best: the figures that a step's work is measured in.
 
-Memory and interconnect are those of Google's documentation of Cloud TPU; clock and links
-of v2 and v3 are from Jouppi et al. 2020, where JAX's are estimates. Peaks are those by
-which training measures `mfu`.
+Memory and interconnect are those of Google's documentation of Cloud TPU; clock and
+links of v2 and v3 are from Jouppi et al. 2020, where JAX's are estimates. Peaks are
+those by which training measures `mfu`.
 """
 
 import dataclasses

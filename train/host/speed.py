@@ -42,8 +42,9 @@ CORES_OF_OTHERS_ABOVE = 0.5
 _MEDIAN_ERROR = 0.93
 
 # Peak FLOPs/s of dense bfloat16 matrix products per JAX device, by device kind.
-# TPU: Google Cloud's pages and, of v2, Jouppi et al. 2020, which give it per chip (chips
-# of v2, v3 and 7x are two devices). GPU: NVIDIA's data sheets, SXM version, without sparsity.
+# TPU: Google Cloud's pages and, of v2, Jouppi et al. 2020, which give it per chip
+# (chips of v2, v3 and 7x are two devices). GPU: NVIDIA's data sheets, SXM version,
+# without sparsity.
 PEAK_FLOPS_PER_SECOND = {
     "TPU v2": 23e12,
     "TPU v3": 61.5e12,
