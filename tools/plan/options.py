@@ -10,6 +10,7 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.kernels.tpu import chips
 from clinometer.models import config as model_config
 from clinometer.models.layers import remat
+from clinometer.tools.plan import limit_options
 from clinometer.train import batch_options
 from clinometer.train import exit_codes
 from clinometer.train.configs import pretrain
@@ -138,21 +139,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--mesh, a --remat other than none and a least number of microbatches are kept",
     )
     add("--json", action="store_true", help="print the plans as JSON")
-    add(
-        "--jobs",
-        type=ranges.Whole(1),
-        default=1,
-        metavar="N",
-        help="number of compilers at a time, which need 1 to 4 GiB each (default: "
-        "%(default)s)",
-    )
-    add(
-        "--timeout",
-        type=ranges.Whole(1),
-        default=3600,
-        metavar="SECONDS",
-        help="time limit for compiling a program (default: %(default)s)",
-    )
+    limit_options.add(parser, 3600, "time limit for compiling a program")
     return parser.parse_args(argv)
 
 

@@ -14,9 +14,9 @@ from clinometer.kernels import terminal
 from clinometer.kernels.bench import environment
 from clinometer.kernels.bench import records as records_lib
 from clinometer.kernels.options import outputs
-from clinometer.kernels.options import ranges
 from clinometer.kernels.tpu import chips
 from clinometer.tools.plan import compiler as compiler_lib
+from clinometer.tools.plan import limit_options
 from clinometer.tools.plan import topologies
 from clinometer.tools.plan.tpu_cost import case as case_lib
 from clinometer.tools.plan.tpu_cost import cases as cases_lib
@@ -222,21 +222,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--markdown", metavar="FILE.md", help="write a Markdown table of all records"
     )
-    parser.add_argument(
-        "--jobs",
-        type=ranges.Whole(1),
-        default=1,
-        metavar="N",
-        help="number of compilers at a time, which need 1 to 4 GiB each (default: "
-        "%(default)s)",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=ranges.Whole(1),
-        default=600,
-        metavar="SECONDS",
-        help="time limit for compiling a program, and for simulating it; a program "
-        "that exceeds it has no cycles (default: %(default)s)",
+    limit_options.add(
+        parser,
+        600,
+        "time limit for compiling a program, and for simulating it; a program that "
+        "exceeds it has no cycles",
     )
     return parser
 
