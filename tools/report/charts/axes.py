@@ -6,6 +6,7 @@ import math
 import altair as alt
 
 from clinometer.tools.report import formats
+from clinometer.tools.report import theme
 
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
@@ -146,4 +147,27 @@ def linear_x(
         title=title,
         scale=alt.Scale(domain=[low, high], nice=False, zero=False),
         axis=alt.Axis(values=marks, format=decimals(marks), **axis),
+    )
+
+
+def named_rows(field: str, names: list[str], width: int) -> alt.Y:
+    """Returns a y axis with a row for each name.
+
+    Args:
+        field: field of the data.
+        names: its values, from top to bottom.
+        width: room for the names, in pixels.
+    """
+    return alt.Y(
+        f"{field}:N",
+        sort=names,
+        title=None,
+        axis=alt.Axis(
+            domain=False,
+            grid=False,
+            labelColor=theme.var("ink"),
+            labelLimit=width,
+            minExtent=width,
+            maxExtent=width,
+        ),
     )

@@ -39,19 +39,7 @@ def draw(
         6 if variant == "wide" else 4,
     )
     x["axis"]["grid"] = True
-    y = alt.Y(
-        "case:N",
-        sort=cases,
-        title=None,
-        axis=alt.Axis(
-            domain=False,
-            grid=False,
-            labelColor=var("ink"),
-            labelLimit=labels,
-            minExtent=labels,
-            maxExtent=labels,
-        ),
-    )
+    y = axes.named_rows("case", cases, labels)
     base = parts.named("bench").encode(x=x, y=y)
     layers = [
         parts.named("bench")

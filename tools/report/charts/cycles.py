@@ -36,19 +36,7 @@ def draw(
     x["axis"]["format"] = "~s"
     # Room for the words after the longest bar.
     x["scale"]["domain"] = [0, max(ends or [1]) * (1.3 if variant == "wide" else 1.6)]
-    y = alt.Y(
-        "name:N",
-        sort=[row["name"] for row in rows],
-        title=None,
-        axis=alt.Axis(
-            domain=False,
-            grid=False,
-            labelColor=var("ink"),
-            labelLimit=labels,
-            minExtent=labels,
-            maxExtent=labels,
-        ),
-    )
+    y = axes.named_rows("name", [row["name"] for row in rows], labels)
     base = parts.named("cycles").transform_filter("datum.case == panel").encode(y=y)
     known = base.transform_filter("isValid(datum.cycles)").encode(x=x)
     ours = alt.condition(
