@@ -4,13 +4,10 @@ import argparse
 import sys
 
 from clinometer.data import paths
-from clinometer.data.errors import DataError
 from clinometer.kernels.options import outputs
-from clinometer.kernels.options.errors import OptionError
-from clinometer.tools.fit import comparable
-from clinometer.tools.fit import errors as fit_errors
 from clinometer.tools.report import formats
-from clinometer.tools.report import records
+from clinometer.tools.results import command
+from clinometer.tools.results import errors
 from clinometer.train import exit_codes
 from clinometer.train.run import directory as run_directory
 
@@ -50,63 +47,46 @@ def main(argv: list[str]) -> int:
         help="the task or average that is the downstream quality (default: superglue, "
         "avg, or the report's)",
     )
-    parser.add_argument(
-        "--mixed",
-        type=comparable.parse_mixed,
-        default=(),
-        metavar="FIELDS",
-        help="comma-separated columns in which the runs may differ",
-    )
+    command.add_mixed(parser, "comma-separated columns in which the runs may differ")
     options = parser.parse_args(argv)
+    return command.run("laws", lambda: _fit(options))
+
+
+def _fit(options: argparse.Namespace) -> None:
     # Imported here because they load pandas, which --help does not need.
     from clinometer.tools.laws import summary
     from clinometer.tools.laws import tables
     from clinometer.tools.laws import text_checks
     from clinometer.tools.results import columns
-    from clinometer.tools.results import errors
     from clinometer.tools.results import frame as frame_lib
     from clinometer.tools.results import published
 
-    try:
-        if options.out:
-            run_directory.check("--out", options.out)
-        if options.published:
-            frame = published.of_table(4)
-        else:
-            frame = frame_lib.read(options.path, options.mixed)
-        known = columns.tasks(frame.columns)
-        if options.score and options.score not in known:
-            raise errors.ResultsError(
-                f"--score: no run has a score of {options.score!r}; accepted: "
-                f"{', '.join(known) or 'none, since no run was scored'}"
-            )
-        score = f"score_{options.score}" if options.score else None
-        laws = summary.of_frame(frame, score, options.mixed)
-        made = tables.of_laws(laws)
-        checks = text_checks.of_table() if options.published else []
-        if checks:
-            made["text_checks.csv"] = tables.write(tables.text_rows(checks))
-        if options.out:
-            folder = paths.parse(options.out)
-            paths.make_folder(folder)
-            for name, text in made.items():
-                paths.write_text(folder / name, text)
-    except errors.ResultsError as error:
-        print(f"clinometer laws: {error}", file=sys.stderr)
-        return exit_codes.USAGE
-    except (
-        records.RecordError,
-        fit_errors.FitError,
-        DataError,
-        OptionError,
-        OSError,
-    ) as error:
-        print(f"clinometer laws: {error}", file=sys.stderr)
-        return exit_codes.of_error(error)
-    print("\n".join(render(laws, checks)))
     if options.out:
-        print("\n".join(str(folder / name) for name in made))
-    return exit_codes.DONE
+        run_directory.check("--out", options.out)
+    if options.published:
+        frame = published.of_table(4)
+    else:
+        frame = frame_lib.read(options.path, options.mixed)
+    known = columns.tasks(frame.columns)
+    if options.score and options.score not in known:
+        raise errors.ResultsError(
+            f"--score: no run has a score of {options.score!r}; accepted: "
+            f"{', '.join(known) or 'none, since no run was scored'}"
+        )
+    score = f"score_{options.score}" if options.score else None
+    laws = summary.of_frame(frame, score, options.mixed)
+    checks = text_checks.of_table() if options.published else []
+    made = tables.of_laws(laws)
+    if checks:
+        made["text_checks.csv"] = tables.write(tables.text_rows(checks))
+    written = []
+    if options.out:
+        folder = paths.parse(options.out)
+        paths.make_folder(folder)
+        for name, text in made.items():
+            paths.write_text(folder / name, text)
+            written.append(str(folder / name))
+    print("\n".join([*render(laws, checks), *written]))
 
 
 def render(laws, checks=()) -> list[str]:

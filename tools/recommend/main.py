@@ -4,13 +4,9 @@ import argparse
 import dataclasses
 import sys
 
-from clinometer.data.errors import DataError
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
-from clinometer.kernels.options.errors import OptionError
-from clinometer.tools.fit import comparable
-from clinometer.tools.fit import errors as fit_errors
-from clinometer.tools.report import records
+from clinometer.tools.results import command
 from clinometer.train import exit_codes
 from clinometer.train.run import json_file
 
@@ -44,40 +40,23 @@ def main(argv: list[str]) -> int:
         required=True,
         help="the budget, training FLOPs of the whole run, such as 1e15",
     )
-    parser.add_argument(
-        "--mixed",
-        type=comparable.parse_mixed,
-        default=(),
-        metavar="FIELDS",
-        help="comma-separated columns in which the runs may differ",
-    )
+    command.add_mixed(parser, "comma-separated columns in which the runs may differ")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
+    return command.run("recommend", lambda: _recommend(options))
+
+
+def _recommend(options: argparse.Namespace) -> None:
     # Imported here because they load pandas, which --help does not need.
     from clinometer.tools.recommend import choice
-    from clinometer.tools.results import errors
     from clinometer.tools.results import frame as frame_lib
 
-    try:
-        frame = frame_lib.read(options.path, options.mixed)
-        found = choice.recommend(frame, float(options.flops), options.mixed)
-    except errors.ResultsError as error:
-        print(f"clinometer recommend: {error}", file=sys.stderr)
-        return exit_codes.USAGE
-    except (
-        records.RecordError,
-        fit_errors.FitError,
-        DataError,
-        OptionError,
-        OSError,
-    ) as error:
-        print(f"clinometer recommend: {error}", file=sys.stderr)
-        return exit_codes.of_error(error)
+    frame = frame_lib.read(options.path, options.mixed)
+    found = choice.recommend(frame, float(options.flops), options.mixed)
     if options.json:
         print(json_file.dumps(dataclasses.asdict(found), indent=1))
     else:
         print("\n".join(render(found)))
-    return exit_codes.DONE
 
 
 def render(found) -> list[str]:

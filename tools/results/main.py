@@ -5,10 +5,8 @@ import pathlib
 import sys
 
 from clinometer.data import paths
-from clinometer.data.errors import DataError
 from clinometer.kernels.options import outputs
-from clinometer.kernels.options.errors import OptionError
-from clinometer.tools.fit import comparable
+from clinometer.tools.results import command
 from clinometer.train import exit_codes
 from clinometer.train.run import directory as run_directory
 
@@ -46,44 +44,36 @@ def main(argv: list[str]) -> int:
         default="results",
         help="folder for the results, which may hold runs (default: results)",
     )
-    parser.add_argument(
-        "--mixed",
-        type=comparable.parse_mixed,
-        default=(),
-        metavar="FIELDS",
-        help="comma-separated columns in which rows with a loss may differ, such as "
+    command.add_mixed(
+        parser,
+        "comma-separated columns in which rows with a loss may differ, such as "
         "corpus_hash; by default a file that mixes texts or vocabularies is refused",
     )
     options = parser.parse_args(argv)
+    return command.run("import-results", lambda: _import(options))
+
+
+def _import(options: argparse.Namespace) -> None:
     # Imported here because they load pandas, which --help does not need.
     from clinometer.tools.results import columns
     from clinometer.tools.results import csv_file
-    from clinometer.tools.results import errors
     from clinometer.tools.results import frame as frame_lib
     from clinometer.tools.results import published
 
     if options.columns:
         print(columns.table())
-        return exit_codes.DONE
-    try:
-        source = published.FILE if options.published else paths.parse(options.file)
-        run_directory.check("--out", options.out)
-        found = csv_file.read(source, options.mixed)
-        folder = paths.parse(options.out) / frame_lib.IMPORTED
-        paths.make_folder(folder)
-        target = folder / f"{pathlib.PurePosixPath(str(source)).stem}.csv"
-        paths.write_text(target, csv_file.write(found))
-    except errors.ResultsError as error:
-        print(f"clinometer import-results: {error}", file=sys.stderr)
-        return exit_codes.USAGE
-    except (DataError, OptionError, OSError) as error:
-        print(f"clinometer import-results: {error}", file=sys.stderr)
-        return exit_codes.of_error(error)
+        return
+    source = published.FILE if options.published else paths.parse(options.file)
+    run_directory.check("--out", options.out)
+    found = csv_file.read(source, options.mixed)
+    folder = paths.parse(options.out) / frame_lib.IMPORTED
+    paths.make_folder(folder)
+    target = folder / f"{pathlib.PurePosixPath(str(source)).stem}.csv"
+    paths.write_text(target, csv_file.write(found))
     print(
         f"{target}: {len(found)} runs of {found['architecture'].nunique()} "
         "architectures"
     )
-    return exit_codes.DONE
 
 
 if __name__ == "__main__":
