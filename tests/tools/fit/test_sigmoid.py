@@ -17,8 +17,8 @@ def _score(x, rate=4.0, middle=-2.5, low=25.0):
 @pytest.mark.parametrize("rate, middle", [(4.0, -2.5), (1.0, -1.0), (12.0, -2.9)])
 def test_exact_ladders_determine_it(rate, middle):
     found = sigmoid.fit(_X, _score(_X, rate, middle), low=25.0)
-    assert found.rate == pytest.approx(rate, rel=0.01)
-    assert found.middle == pytest.approx(middle, rel=0.01)
+    assert found.rate == pytest.approx(rate, rel=1e-4)
+    assert found.middle == pytest.approx(middle, rel=1e-4)
     assert found.determined
     assert found.predict(-1.5) == pytest.approx(_score(-1.5, rate, middle), rel=1e-4)
     # Mutation: another chance level is another curve.

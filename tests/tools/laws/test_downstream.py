@@ -31,11 +31,11 @@ def test_exact_ladders_determine_both_ways():
     (task,) = downstream.fit_all(frame)
     steps = task.two_steps
     found = [steps.slope, steps.intercept, steps.sigmoid.rate, steps.sigmoid.middle]
-    np.testing.assert_allclose(found, [-25, 90, 0.2, 30], rtol=0.01)
+    np.testing.assert_allclose(found, [-25, 90, 0.2, 30], rtol=1e-4)
     # A sigmoid of a line is a sigmoid.
-    assert task.direct.sigmoid.rate == pytest.approx(5.0, rel=0.01)
+    assert task.direct.sigmoid.rate == pytest.approx(5.0, rel=1e-4)
     assert steps.sigmoid.determined and task.direct.sigmoid.determined
-    assert steps.predict([1.9]) == pytest.approx(task.direct.predict([1.9]), abs=0.1)
+    assert steps.predict([1.9]) == pytest.approx(task.direct.predict([1.9]), abs=1e-3)
     assert task.signal.clear is None and task.reasons == {}
 
 

@@ -72,7 +72,7 @@ def test_runs_of_several_lengths():
             rows.append(row)
     found = summary.of_frame(ladders.frame(rows))
     assert found.surfaces[0].points == 10
-    assert found.surfaces[0].law.data_exponent == pytest.approx(0.28, rel=0.01)
+    assert found.surfaces[0].law.data_exponent == pytest.approx(0.28, rel=1e-4)
     # The longest of those with as many models.
     assert sorted(found.other_lengths) == sorted(
         row["run"] for row in rows if row["train_steps"] == 100

@@ -36,11 +36,11 @@ def found():
 
 def test_branches_are_points_of_their_own(found):
     assert found.points == 15 and found.reason is None
-    assert found.law.size_exponent == pytest.approx(0.34, rel=0.01)
-    assert found.law.data_exponent == pytest.approx(0.28, rel=0.01)
-    assert found.law.floor == pytest.approx(1.7, rel=0.01)
+    assert found.law.size_exponent == pytest.approx(0.34, rel=1e-4)
+    assert found.law.data_exponent == pytest.approx(0.28, rel=1e-4)
+    assert found.law.floor == pytest.approx(1.7, rel=1e-4)
     assert found.agrees and found.law.not_determined == ()
-    assert found.check.floor == pytest.approx(1.7, rel=0.01)
+    assert found.check.floor == pytest.approx(1.7, rel=1e-4)
 
 
 def test_best_sizes(found):
@@ -67,7 +67,7 @@ def test_levels_are_those_of_three_sizes():
     (surface,) = surfaces.fit_all(ladders.frame(rows))
     found = [best.flops for best in surface.optima]
     assert found == pytest.approx([1e18, 1e19], rel=0.03)
-    assert surface.law.floor == pytest.approx(1.7, rel=0.01)
+    assert surface.law.floor == pytest.approx(1.7, rel=1e-4)
     # The rule of the law: the best size grows as C^(b / (a + b)), where it is measured.
     for best in surface.optima:
         assert (best.size is None) == (best.reason is not None)
