@@ -34,4 +34,4 @@ def test_speeds_follow_from_multiply_adds():
     found = text_checks.of_speeds()
     assert found.models == 12
     assert found.rank_correlation == pytest.approx(0.975, abs=1e-3)
-    assert found.spread == pytest.approx(1.47, abs=0.01)
+    assert found.spread == pytest.approx(1.47, abs=5e-3)  # As printed.

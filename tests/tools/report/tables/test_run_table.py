@@ -33,6 +33,7 @@ def test_curves_are_thinned_on_a_logarithmic_axis(several):
     early = curves[1]
     assert early["step"] == 20
     written = end + (7.6 - end) * math.exp(-20 / 90)
-    assert early["loss"] == pytest.approx(written, abs=0.05)
+    # At the end the exponential is e^(-600 / 90) of 3 nats, so 0.004.
+    assert early["loss"] == pytest.approx(written, abs=5e-3)
     checks = [r for r in several[1]["checks"] if r["id"] == "glu-pico-o1-s1"]
     assert [row["step"] for row in checks] == [200, 400, 600]

@@ -49,8 +49,9 @@ def _pair(other, vanilla_slope, other_slope, replicates=2, start=3.0, **columns)
 def test_vanilla_gains_fastest(slopes, replicates, outcome):
     verdict = _judged(_pair("glu", *slopes, replicates), "vanilla_gains_fastest")
     assert verdict.outcome is outcome
-    assert verdict.numbers["transformer"] == pytest.approx(slopes[0], abs=0.01)
-    assert verdict.numbers["glu"] == pytest.approx(slopes[1], abs=0.01)
+    # Runs differ by 1e-3 nats.
+    assert verdict.numbers["transformer"] == pytest.approx(slopes[0], abs=2e-3)
+    assert verdict.numbers["glu"] == pytest.approx(slopes[1], abs=2e-3)
 
 
 def test_vanilla_alone_decides_nothing():
