@@ -32,10 +32,14 @@ class ObjectStore(spec.AbstractFileSystem):
     cachable = False  # Tests change the folder.
 
     def __init__(self, **options: Any):
-        """Opens the folder that `register` was given."""
+        """Keeps whether listings may be cached."""
         super().__init__(**options)
         self.cached_listings = options.get("use_listings_cache", True)
-        self.folder = pathlib.Path(os.environ[FOLDER])
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The folder last registered: etils.epath keeps one instance for good."""
+        return pathlib.Path(os.environ[FOLDER])
 
     def _file(self, key: str) -> pathlib.Path:
         name = urllib.parse.quote(key, safe="")
