@@ -28,6 +28,7 @@ _STARTS = 5
 _CONSTANTS = 5
 _HUBER = 1e-3  # As in Hoffmann et al. 2022.
 _PROFILE = 40
+_HIGHEST = 1 - 1e-3  # Highest floor whose profile is computed, over the smallest L.
 _MANY = {"size": "sizes", "tokens": "numbers of tokens"}
 # An exponent is determined if its interval is narrower than this factor.
 _DETERMINED_WITHIN = 2.0
@@ -46,6 +47,7 @@ class LossSurface:
         rmse: square root of the mean squared residual, nats.
         r_squared: coefficient of determination; NaN if the losses do not vary.
         residuals: [n], L less the fitted, nats, in the order of the points.
+        least_loss: the smallest L, which the floor cannot exceed.
         floor_interval: 95 % profile interval; None if it was not asked for.
         size_exponent_interval: likewise.
         data_exponent_interval: likewise.
@@ -59,6 +61,7 @@ class LossSurface:
     rmse: float
     r_squared: float
     residuals: tuple[float, ...]
+    least_loss: float
     floor_interval: tuple[float, float] | None = None
     size_exponent_interval: tuple[float, float] | None = None
     data_exponent_interval: tuple[float, float] | None = None
@@ -86,7 +89,8 @@ class LossSurface:
             interval = getattr(self, f"{name}_interval")
             if interval is None or not _determined(*interval):
                 found.append(name)
-        if self.floor_interval is None or self.floor_interval[0] <= 0:
+        floors = self.floor_interval
+        if floors is None or floors[0] <= 0 or floors[1] >= _HIGHEST * self.least_loss:
             found.append("floor")
         return tuple(found)
 
@@ -180,24 +184,24 @@ def fit(
         return law
     largest = profiles.limit(points.rss(best), len(points.loss), _CONSTANTS)
     wide = np.geomspace(*EXPONENTS, _PROFILE)
-    floors = np.linspace(0, float(points.loss.min()), _PROFILE)[:-1]
+    floors = np.linspace(0, _HIGHEST * law.least_loss, _PROFILE)
     scale = float(len(points.loss))
     return dataclasses.replace(
         law,
         size_exponent_interval=profiles.interval(
-            _Marching(points, best, 0), best[0], wide, largest, scale
+            _Profile(points, best, 0), best[0], wide, largest, scale
         ),
         data_exponent_interval=profiles.interval(
-            _Marching(points, best, 1), best[1], wide, largest, scale
+            _Profile(points, best, 1), best[1], wide, largest, scale
         ),
         floor_interval=profiles.interval(
-            _Marching(points, best, None), law.floor, floors, largest, scale
+            _Profile(points, best, None), law.floor, floors, largest, scale
         ),
     )
 
 
-class _Marching:
-    """The profile of an exponent, or of the floor: starts from its last solution."""
+class _Profile:
+    """The smallest residual sum of squares for a given exponent or floor."""
 
     def __init__(self, points: _Points, best: np.ndarray, fixed: int | None):
         self._points, self._best, self._fixed = points, best, fixed
@@ -361,4 +365,5 @@ def _described(
         rmse=float(np.sqrt(rss / len(residuals))),
         r_squared=1 - rss / total if total > 0 else float("nan"),
         residuals=tuple(map(float, residuals)),
+        least_loss=float(points.loss.min()),
     )

@@ -9,7 +9,7 @@ from clinometer.tools.fit import errors
 from clinometer.tools.fit import isoflop
 from clinometer.tools.fit import loss_surface
 
-_LAW = loss_surface.LossSurface(1.69, 406.4, 410.7, 0.34, 0.28, 0.0, 1.0, ())
+_LAW = loss_surface.LossSurface(1.69, 406.4, 410.7, 0.34, 0.28, 0.0, 1.0, (), 1.7)
 _WORK = isoflop.Work(4.5, 1.0)
 _SIZES, _TOKENS = (1e7, 1e10), (1e8, 1e12)
 

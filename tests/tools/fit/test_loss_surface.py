@@ -118,3 +118,12 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
 def test_bad_input(change, words):
     with pytest.raises(errors.FitError, match=words):
         loss_surface.fit(*change(*_ladder()))
+
+
+def test_losses_without_a_trend_do_not_determine_the_floor_from_above():
+    size, tokens, _ = _ladder(sizes=5)
+    noise = np.random.default_rng(1).standard_normal(len(size))
+    law = loss_surface.fit(size, tokens, 2 * np.exp(1e-3 * noise))
+    # With terms near 0 any floor up to the smallest loss fits.
+    assert law.floor_interval[1] >= 0.998 * law.least_loss
+    assert "floor" in law.not_determined
