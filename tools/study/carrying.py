@@ -87,7 +87,8 @@ def carry_out(
         if state.stopping and state.running and not told:
             told.append(True)
             progress.say("Stopping; the runs are saving. Press Ctrl-C to kill them.")
-        running = [n for n in state.running if tries.is_running(folders[n], submission)]
+        tasks = [handle.task for handle in state.running.values()]
+        running = [x.name for x in tasks if tries.is_running(x.folder, x.submission)]
         others = [n for n in folders if n not in {*running, *state.exit_codes}]
         progress.tick(running, others)
 

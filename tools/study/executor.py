@@ -7,7 +7,6 @@ same command resumes it, whichever executor starts it. The executors are in `eng
 from collections.abc import Sequence
 import dataclasses
 import pathlib
-from typing import Any
 from typing import Protocol
 
 
@@ -33,6 +32,14 @@ class Task:
         return self.folder / "log.txt"
 
 
+class Handle(Protocol):
+    """A task that an executor has."""
+
+    @property
+    def task(self) -> Task:
+        """The task, with the submission of an earlier command that has started it."""
+
+
 class Executor(Protocol):
     """Starts tasks and reports how they ended.
 
@@ -42,15 +49,15 @@ class Executor(Protocol):
 
     poll_seconds: float
 
-    def submit(self, tasks: Sequence[Task]) -> Sequence[Any]:
+    def submit(self, tasks: Sequence[Task]) -> Sequence[Handle]:
         """Starts the tasks, or adds them to a queue; returns a handle of each.
 
         Raises:
             ConfigError: the engine refuses them; the message says why.
         """
 
-    def poll(self, handle: Any) -> int | None:
+    def poll(self, handle: Handle) -> int | None:
         """Returns the exit code, see `engines.policy`; None while the task runs."""
 
-    def cancel(self, handle: Any, *, force: bool = False) -> None:
+    def cancel(self, handle: Handle, *, force: bool = False) -> None:
         """Asks the task to save and stop; `force` kills it and its children."""

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import signal
 import time
-from typing import Any
 
 from clinometer.tools.study import executor as executor_lib
 from clinometer.tools.study.engines import policy
@@ -29,7 +28,7 @@ class State:
     """
 
     waiting: list[executor_lib.Task]
-    running: dict[str, Any] = dataclasses.field(default_factory=dict)
+    running: dict[str, executor_lib.Handle] = dataclasses.field(default_factory=dict)
     exit_codes: dict[str, int] = dataclasses.field(default_factory=dict)
     failed: set[str] = dataclasses.field(default_factory=set)
     stopping: bool = False
@@ -114,14 +113,14 @@ def run_all(
                 code = executor.poll(handle)
                 if code is not None:
                     del state.running[name]
-                    task = by_name[name]
+                    task = handle.task
                     follows = policy.after(
                         code,
                         tries.without_progress(task.folder, task.submission),
                         stopping=state.stopping,
                     )
                     if follows in (policy.Next.AGAIN, policy.Next.WAIT):
-                        state.waiting.append(task)
+                        state.waiting.append(by_name[name])
                     else:
                         state.exit_codes[name] = code
                     if follows is policy.Next.FAIL:

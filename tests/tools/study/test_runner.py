@@ -1,13 +1,16 @@
 """Tests the runner with a fake executor: order, slots, failures, interrupts."""
 
+import dataclasses
 import os
 import signal
+import types
 
 import pytest
 
 from clinometer.tools.study import executor as executor_lib
 from clinometer.tools.study import runner
 from clinometer.tools.study.engines import policy
+from clinometer.tools.study.engines import tries
 
 
 class _Executor:
@@ -28,19 +31,19 @@ class _Executor:
         self.running += 1
         self.most = max(self.most, self.running)
         code = codes.pop(0) if len(codes) > 1 else codes[0]
-        return {"name": task.name, "polls": polls, "code": code}
+        return types.SimpleNamespace(task=task, polls=polls, code=code)
 
     def poll(self, handle):
-        handle["polls"] -= 1
-        if handle["polls"] > 0:
+        handle.polls -= 1
+        if handle.polls > 0:
             return None
         self.running -= 1
-        return handle["code"]
+        return handle.code
 
     def cancel(self, handle, *, force=False):
-        self.events.append(f"{'kill' if force else 'stop'} {handle['name']}")
-        if force or handle["code"] != 99:  # 99: does not listen.
-            handle.update(polls=1, code=-9 if force else 42)
+        self.events.append(f"{'kill' if force else 'stop'} {handle.task.name}")
+        if force or handle.code != 99:  # 99: does not listen.
+            handle.polls, handle.code = 1, -9 if force else 42
 
 
 def _tasks(tmp_path, *commands):
@@ -174,6 +177,25 @@ def test_stopped_and_lost_tasks_are_started_again_behind_the_others(tmp_path, co
     assert state.exit_codes == {"a": 0, "b": 0}
     done = (0, policy.Next.DONE)
     assert said == [(code, policy.Next.AGAIN), done, done]
+
+
+def test_the_tries_of_the_command_that_started_a_task_count(tmp_path):
+    class TakesOver(_Executor):
+        def submit(self, tasks):
+            handles = super().submit(tasks)
+            for handle in handles:
+                handle.task = dataclasses.replace(handle.task, submission="before")
+            return handles
+
+    tasks = _tasks(tmp_path, ("a", 1, policy.WORKER_LOST, 0), ("b", 1, 42, 0))
+    before = dataclasses.replace(tasks[0], submission="before")
+    for _ in range(policy.TRIES):
+        tries.begin(before, engine="slurm", pid=1)
+    executor = TakesOver()
+    state = runner.run_all(tasks, executor, jobs=2, interrupts=runner.Interrupts())
+    assert state.exit_codes == {"a": policy.WORKER_LOST, "b": 0}
+    assert state.failed == {"a"}
+    assert executor.events == ["start a", "start b", "start b"]
 
 
 def test_a_held_task_waits_while_others_run(tmp_path):

@@ -42,5 +42,5 @@ def make(
     if settings.name == settings_lib.RAY:
         return ray_cluster.RayExecutor(settings)
     if settings.name == settings_lib.SLURM:
-        return slurm.SlurmExecutor(settings, options.out)
+        return slurm.SlurmExecutor(settings, options.out, say=warn)
     return local.LocalExecutor(options.jobs, warn=warn, keep_open=(lock,))

@@ -1,15 +1,19 @@
 """Runs the tasks of a study as jobs of Slurm, by submitit: an array of jobs, one a run.
 
 Slurm decides which job runs where and when. A job whose time is over is queued again by
-itself, also after the study has ended. All nodes need this Python environment and the
-study's folders, at the same paths.
+itself, also after the study has ended; the next command of the study takes over what
+Slurm still has. All nodes need this Python environment and the study's folders, at the
+same paths.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import os
 import pathlib
+import pickle
 import shlex
 import shutil
 import subprocess
@@ -30,6 +34,8 @@ _UNLIMITED = 1_000_000_000  # Time-outs: the jobs apply the rule of progress.
 # How long a job's result may take to be seen here after the job has left the queue.
 _RESULT_SECONDS = 15.0
 _LOG_LEVEL = "SUBMITIT_LOG_LEVEL"
+# What reading a job may raise that another version of this package has submitted.
+_UNREADABLE = (OSError, pickle.UnpicklingError, EOFError, ImportError, AttributeError)
 _COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 
 
@@ -38,7 +44,7 @@ class Submitted:
     """A job; the handle of `SlurmExecutor`.
 
     Attributes:
-        task: the run.
+        task: the run, as the command of the study gave it that submitted the job.
         job: the job, of submitit.
         cancelled: whether it was taken out of the queue.
         gone_since: time at which it was first seen not to be in the queue, or None.
@@ -59,12 +65,19 @@ class SlurmExecutor:
 
     poll_seconds = 2.0
 
-    def __init__(self, settings: settings_lib.EngineSettings, out: pathlib.Path):
+    def __init__(
+        self,
+        settings: settings_lib.EngineSettings,
+        out: pathlib.Path,
+        *,
+        say: Callable[[str], None] = print,
+    ):
         """Initializes the executor; submits nothing.
 
         Args:
             settings: what a job gets.
             out: the study's folder; submitit's files are in its folder "slurm".
+            say: called with a message for each job that is taken over.
 
         Raises:
             ConfigError: submitit or a command of Slurm is missing, or Slurm refuses
@@ -77,7 +90,7 @@ class SlurmExecutor:
                     f"--executor slurm: no command `{command}` on PATH; start the "
                     "study on a machine from which jobs are submitted"
                 )
-        self._settings = settings
+        self._settings, self._say = settings, say
         own = {
             "time": settings.slurm_minutes,
             "nodes": settings.hosts,
@@ -116,9 +129,26 @@ class SlurmExecutor:
     def submit(self, tasks: Sequence[executor.Task]) -> list[Submitted]:
         """Adds the tasks to the queue, as one array of jobs.
 
+        A task whose job Slurm still has, of an earlier command of the study, gets no
+        second one, which would only wait for the first.
+
         Raises:
             ConfigError: Slurm refuses the jobs.
         """
+        found = self._submitted()
+        handles = {}
+        for task in tasks:
+            mine = found.get((task.folder, task.arguments))
+            if mine is not None:
+                handles[task.name] = mine
+                self._say(f"{task.name}: Slurm has it, as job {mine.job.job_id}")
+        missing = [task for task in tasks if task.name not in handles]
+        handles |= {one.task.name: one for one in self._submit(missing)}
+        return [handles[task.name] for task in tasks]
+
+    def _submit(self, tasks: Sequence[executor.Task]) -> list[Submitted]:
+        if not tasks:
+            return []
         # Imported here because it needs submitit.
         from clinometer.tools.study.engines import slurm_job
 
@@ -134,11 +164,24 @@ class SlurmExecutor:
         self._queued = None
         return [Submitted(task, job) for task, job in zip(tasks, submitted)]
 
+    def _submitted(self) -> dict[tuple[pathlib.Path, tuple[str, ...]], Submitted]:
+        """Returns (run directory, arguments) -> the job that Slurm has for a run."""
+        self._queued = None
+        found = {}
+        for number in self._queue() or ():
+            job = self._engine.job_class(
+                self._engine.folder, number, range(self._settings.hosts)
+            )
+            if job.paths.submitted_pickle.exists() and not _has_ended(job):
+                with contextlib.suppress(*_UNREADABLE):
+                    task = job.submission().function.task
+                    found[task.folder, task.arguments] = Submitted(task, job)
+        return found
+
     def poll(self, handle: Submitted) -> int | None:
         """Returns the exit code of process 0; None while the job is queued or runs."""
         job = handle.job
-        parts = [job.task(index) for index in range(job.num_tasks)]
-        if not all(part.paths.result_pickle.exists() for part in parts):
+        if not _has_ended(job):
             queue = self._queue()
             if queue is None or job.job_id in queue:
                 handle.gone_since = None
@@ -147,11 +190,12 @@ class SlurmExecutor:
             waits = time.monotonic() - handle.gone_since < _RESULT_SECONDS
             if waits and not handle.cancelled:
                 return None
-        if not parts[0].paths.result_pickle.exists():
+        first = job.task(0)
+        if not first.paths.result_pickle.exists():
             return exit_codes.STOPPED if handle.cancelled else policy.WORKER_LOST
-        failure = parts[0].exception()
+        failure = first.exception()
         if failure is None:
-            return parts[0].result()
+            return first.result()
         # The job was asked to save, and not to be queued again.
         if "UncompletedJobError" in str(failure):
             return policy.WORKER_LOST
@@ -178,6 +222,12 @@ class SlurmExecutor:
         if done.returncode == 0:
             self._queued = frozenset(done.stdout.split())
         return self._queued
+
+
+def _has_ended(job: Any) -> bool:
+    """Returns whether all processes of a job have left a result."""
+    parts = [job.task(index) for index in range(job.num_tasks)]
+    return all(part.paths.result_pickle.exists() for part in parts)
 
 
 def _ask(options: Mapping[str, Any]) -> None:

@@ -1,14 +1,17 @@
 """Tests the Slurm executor with stand-ins for jobs; `test_slurm` has a real cluster."""
 
+import dataclasses
 import os
 import types
 
 import pytest
+import submitit
 
 from clinometer.tools.study import executor
 from clinometer.tools.study.engines import policy
 from clinometer.tools.study.engines import settings
 from clinometer.tools.study.engines import slurm
+from clinometer.tools.study.engines import slurm_job
 from clinometer.tools.study.engines import tries
 
 
@@ -40,13 +43,22 @@ class _Part:
 
 @pytest.fixture
 def queue(tmp_path, monkeypatch):
-    """Returns the file with the jobs that a stand-in for `squeue` lists."""
+    """Returns the file with the jobs that a stand-in for `squeue` lists.
+
+    Jobs are submitted with the number 9; the file "cancelled" has what is cancelled.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     file = tmp_path / "queue"
     file.write_text("")
+    (tmp_path / "cancelled").write_text("")
+    does = {
+        "squeue": f"cat {file}",
+        "sbatch": "echo Submitted batch job 9",
+        "scancel": f'echo "$@" >> {tmp_path / "cancelled"}',
+    }
     for name in slurm._COMMANDS:
-        lines = f"cat {file}" if name == "squeue" else "exit 0"
+        lines = does.get(name, "exit 0")
         (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -61,6 +73,22 @@ def _submitted(tmp_path, number="7_0", tasks=1):
     run = tmp_path / "run"
     run.mkdir()
     return slurm.Submitted(executor.Task("run", run, (), "s"), parts[0]), parts
+
+
+def _task(tmp_path, name, submission):
+    run = tmp_path / "runs" / name
+    run.mkdir(parents=True, exist_ok=True)
+    return executor.Task(name, run, ("-m", "train"), submission)
+
+
+def _left(tmp_path, task, number, hosts=1):
+    """Leaves a job of an earlier command of the study in submitit's folder."""
+    job = submitit.SlurmJob(tmp_path / slurm.FOLDER, number, range(hosts))
+    job.paths.folder.mkdir(exist_ok=True)
+    function = slurm_job.SlurmJob(task, 1, hosts)
+    submitted = submitit.core.utils.DelayedSubmission(function)
+    submitted.dump(job.paths.submitted_pickle)
+    return job
 
 
 def _executor(tmp_path, **changes):
@@ -133,6 +161,63 @@ def test_cancel_asks_what_runs_and_takes_back_what_waits(queue, tmp_path):
     tries.end(handle.task, 42)
     made.cancel(handle)
     assert job.cancelled and made.poll(handle) == 42
+
+
+def test_a_job_that_slurm_still_has_is_taken_over(queue, tmp_path):
+    said = []
+    made = slurm.SlurmExecutor(
+        settings.EngineSettings(name="slurm"), tmp_path, say=said.append
+    )
+    names = ("a", "b", "c")
+    _left(tmp_path, _task(tmp_path, "b", "before"), "7_0")
+    _left(tmp_path, _task(tmp_path, "c", "before"), "7_1")
+    queue.write_text("7_0\n7_1\n8\n")
+    handles = made.submit([_task(tmp_path, name, "now") for name in names])
+    assert [handle.task.name for handle in handles] == [*names]
+    assert [handle.job.job_id for handle in handles] == ["9", "7_0", "7_1"]
+    assert [handle.task.submission for handle in handles] == ["now"] + ["before"] * 2
+    assert said == ["b: Slurm has it, as job 7_0", "c: Slurm has it, as job 7_1"]
+    # What runs is asked to save, though another command has started it.
+    _, running, waiting = handles
+    tries.begin(running.task, engine="slurm", pid=1, job="7_0")
+    for handle in (running, waiting):
+        made.cancel(handle)
+    assert (running.task.folder / "stop").is_file()
+    assert (tmp_path / "cancelled").read_text() == "7_1\n"
+    submitit.core.utils.cloudpickle_dump(("success", 42), _result(running.job))
+    queue.write_text("")
+    assert (made.poll(running), made.poll(waiting)) == (42, 42)
+
+
+def _result(job, task=0):
+    return job.task(task).paths.result_pickle
+
+
+def test_only_a_job_that_does_the_same_is_taken_over(queue, tmp_path):
+    made = _executor(tmp_path)
+    other = dataclasses.replace(_task(tmp_path, "b", "before"), arguments=("-c", "1"))
+    _left(tmp_path, _task(tmp_path, "a", "before"), "1")  # It has left the queue.
+    _left(tmp_path, other, "2")
+    ended = _left(tmp_path, _task(tmp_path, "c", "before"), "3")
+    _result(ended).touch()
+    damaged = _left(tmp_path, _task(tmp_path, "d", "before"), "4")
+    damaged.paths.submitted_pickle.write_bytes(b"")
+    queue.write_text("2\n3\n4\n")
+    for name in "abcd":
+        (handle,) = made.submit([_task(tmp_path, name, "now")])
+        assert (handle.job.job_id, handle.task.submission) == ("9", "now")
+
+
+def test_a_gang_is_taken_over_until_all_its_processes_have_ended(queue, tmp_path):
+    made = _executor(tmp_path, hosts=2)
+    gang = _left(tmp_path, _task(tmp_path, "a", "before"), "7", hosts=2)
+    _result(gang).touch()
+    queue.write_text("7\n")
+    (handle,) = made.submit([_task(tmp_path, "a", "now")])
+    assert handle.job.job_id == "7" and made.poll(handle) is None
+    _result(gang, 1).touch()
+    (handle,) = made.submit([_task(tmp_path, "a", "now")])
+    assert handle.job.job_id == "9"
 
 
 def test_options_of_the_user_come_before_ours(queue, tmp_path):
