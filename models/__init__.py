@@ -1,4 +1,4 @@
-"""Transformer-like encoder-decoders in Haiku, built by name.
+"""Transformer-like models in Haiku, built by name.
 
     model = clinometer.models.build("transformer-small")
     params = model.init(jax.random.key(0))
@@ -21,9 +21,11 @@ from clinometer.models import decoding
 from clinometer.models.architectures import own
 from clinometer.models.architectures.grammar import ModelNameError
 from clinometer.models.architectures.registry import ARCHITECTURES
+from clinometer.models.architectures.registry import IMAGE_ARCHITECTURES
 from clinometer.models.architectures.registry import architecture_of
 from clinometer.models.architectures.registry import build
 from clinometer.models.architectures.registry import size_of
+from clinometer.models.architectures.registry import takes_images
 from clinometer.models.architectures.sizes import SIZES
 from clinometer.models.config import ConfigError
 from clinometer.models.config import TransformerConfig
@@ -52,15 +54,21 @@ from clinometer.models.seq2seq import batch
 from clinometer.models.seq2seq import loss
 from clinometer.models.seq2seq.batch import TextShape
 from clinometer.models.seq2seq.model import EncoderDecoder
+from clinometer.models.vision import batch as image_batch
+from clinometer.models.vision.batch import ImageShape
+from clinometer.models.vision.config import VisionConfig
+from clinometer.models.vision.model import VisionTransformer
 
 __all__ = [
     "ARCHITECTURES",
+    "IMAGE_ARCHITECTURES",
     "SIZES",
     "Batch",
     "ConfigError",
     "DynamicConv",
     "EncoderDecoder",
     "FeedForward",
+    "ImageShape",
     "LightConv",
     "Logits",
     "Loss",
@@ -77,18 +85,22 @@ __all__ = [
     "TextShape",
     "TokenEmbedding",
     "TransformerConfig",
+    "VisionConfig",
+    "VisionTransformer",
     "architecture_of",
     "batch",
     "build",
     "counts",
     "decoding",
+    "image_batch",
     "is_stacked",
     "loss",
     "size_of",
     "stack_axes",
     "stack_params",
+    "takes_images",
     "unstack_params",
 ]
 
 # Comes last, so that users' files can import everything above.
-own.load(ARCHITECTURES)
+own.load(ARCHITECTURES, IMAGE_ARCHITECTURES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -19,6 +20,50 @@ _FINITE = ranges.Real(-ranges.MOST_REAL)
 
 class ConfigError(ValueError):
     """Raised for an invalid model configuration; the message names the field."""
+
+
+def check_types(config: Any) -> None:
+    """Checks the types and ranges of all fields of a model's config.
+
+    Args:
+        config: a dataclass.
+
+    Raises:
+        ConfigError: a field has the wrong type or is out of range.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        # In Python a bool is an int; an int is accepted for a float.
+        accepted = (float, int) if field.type is float else (field.type,)
+        if not isinstance(value, accepted) or (
+            isinstance(value, bool) and field.type is not bool
+        ):
+            raise ConfigError(
+                f"{field.name}: expected {field.type.__name__}, got {value!r}"
+            )
+        try:
+            if field.type is int:
+                limits.whole(field.name).check(value)
+            elif field.type is float:
+                _FINITE.check(value)
+        except OptionError as error:
+            raise ConfigError(f"{field.name}: {error}") from None
+
+
+def check_choice(config: Any, field: str, accepted: Collection[str]) -> None:
+    """Raises ConfigError unless a field of a config has one of the accepted values."""
+    value = getattr(config, field)
+    if value not in accepted:
+        raise ConfigError(
+            f"{field}: unknown {value!r}; accepted: {', '.join(accepted)}"
+        )
+
+
+def check_share(config: Any, field: str) -> None:
+    """Raises ConfigError unless a field of a config lies in [0, 1)."""
+    value = getattr(config, field)
+    if not 0 <= value < 1:
+        raise ConfigError(f"{field}: must lie in [0, 1), got {value}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,45 +121,18 @@ class TransformerConfig:
     def __post_init__(self):
         if isinstance(self.remat, bool):  # In records of earlier versions.
             object.__setattr__(self, "remat", "layer" if self.remat else "none")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            # In Python a bool is an int; an int is accepted for a float.
-            accepted = (float, int) if field.type is float else (field.type,)
-            if not isinstance(value, accepted) or (
-                isinstance(value, bool) and field.type is not bool
-            ):
-                raise ConfigError(
-                    f"{field.name}: expected {field.type.__name__}, got {value!r}"
-                )
-            try:
-                if field.type is int:
-                    limits.whole(field.name).check(value)
-                elif field.type is float:
-                    _FINITE.check(value)
-            except OptionError as error:
-                raise ConfigError(f"{field.name}: {error}") from None
+        check_types(self)
         if self.num_heads % self.kv_heads:
             raise ConfigError(
                 f"num_kv_heads: {self.num_kv_heads} does not divide num_heads, "
                 f"{self.num_heads}"
             )
-        self._check_choice("ffn_activation", feed_forward.ACTIVATIONS)
-        self._check_choice("norm", tuple(norm.NORMS))
-        self._check_choice("dtype", DTYPES)
-        self._check_choice("remat", remat.POLICIES)
-        self._check_choice("implementation", ("auto", *kernels.IMPLEMENTATIONS))
-        if not 0 <= self.dropout_rate < 1:
-            raise ConfigError(
-                f"dropout_rate: must lie in [0, 1), got {self.dropout_rate}"
-            )
-
-    def _check_choice(self, field: str, accepted: Collection[str]) -> None:
-        """Raises ConfigError unless the field has one of the accepted values."""
-        value = getattr(self, field)
-        if value not in accepted:
-            raise ConfigError(
-                f"{field}: unknown {value!r}; accepted: {', '.join(accepted)}"
-            )
+        check_choice(self, "ffn_activation", feed_forward.ACTIVATIONS)
+        check_choice(self, "norm", tuple(norm.NORMS))
+        check_choice(self, "dtype", DTYPES)
+        check_choice(self, "remat", remat.POLICIES)
+        check_choice(self, "implementation", ("auto", *kernels.IMPLEMENTATIONS))
+        check_share(self, "dropout_rate")
 
     def check_parts(
         self, batch_size: int, encoder_length: int, decoder_length: int, parts: int

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
+from clinometer.models.architectures import sizes as sizes_lib
 from clinometer.models.counting import closed_form
 from clinometer.models.seq2seq import model as seq2seq
 
@@ -37,6 +38,7 @@ class Architecture:
         mark: shape of its points in figures, such as "circle"; no two architectures
             share one.
         label: name for readers; by default its name, capitalized.
+        sizes: its named sizes.
     """
 
     config: type
@@ -53,3 +55,6 @@ class Architecture:
     family: str = "other"
     mark: str = ""
     label: str = ""
+    sizes: Mapping[str, sizes_lib.Size] = dataclasses.field(
+        default_factory=lambda: sizes_lib.SIZES
+    )

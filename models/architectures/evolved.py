@@ -49,7 +49,9 @@ class Config(config_lib.TransformerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_choice("decoder_ffn_activation", feed_forward.ACTIVATIONS)
+        config_lib.check_choice(
+            self, "decoder_ffn_activation", feed_forward.ACTIVATIONS
+        )
         for field in ("num_encoder_layers", "num_decoder_layers", "d_model"):
             if getattr(self, field) % 2:
                 reason = "a convolution has half as many channels"

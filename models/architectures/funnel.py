@@ -66,7 +66,7 @@ class Config(config_lib.TransformerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_choice("pooling", POOLINGS)
+        config_lib.check_choice(self, "pooling", POOLINGS)
         if self.num_encoder_layers % self.num_blocks:
             raise config_lib.ConfigError(
                 f"num_blocks: {self.num_blocks} blocks do not divide "

@@ -39,8 +39,8 @@ class Config(config_lib.TransformerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_choice("ffn_activation", GATED)
-        self._check_choice("ffn_match", FFN_MATCHES)
+        config_lib.check_choice(self, "ffn_activation", GATED)
+        config_lib.check_choice(self, "ffn_match", FFN_MATCHES)
 
     @property
     def ffn_width(self) -> int:

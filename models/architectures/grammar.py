@@ -8,13 +8,15 @@ hub (`ff9000` is 9216).
 """
 
 from collections.abc import Collection
+from collections.abc import Mapping
 import dataclasses
 import re
+from typing import Protocol
 
 from clinometer.kernels.options.errors import OptionError
 from clinometer.kernels.options.errors import did_you_mean
 from clinometer.models import limits
-from clinometer.models.architectures import sizes
+from clinometer.models.architectures import sizes as sizes_lib
 
 # Maps operators to the config fields that they set. SH and SKV take no number.
 OPERATORS = {
@@ -43,13 +45,15 @@ class ModelName:
 
     Attributes:
         architecture: key of the registry, e.g. "transformer".
-        size: key of `sizes.SIZES`, e.g. "small".
+        size: key of the architecture's table of sizes, e.g. "small".
         operators: (operator, value) pairs in canonical order.
+        shape: the size itself.
     """
 
     architecture: str
     size: str
     operators: tuple[tuple[str, int | bool], ...] = ()
+    shape: sizes_lib.Size = dataclasses.field(kw_only=True, repr=False)
 
     @property
     def canonical(self) -> str:
@@ -57,30 +61,39 @@ class ModelName:
         if not self.operators:
             return f"{self.architecture}-{self.size}"
         parts = [op if op in _FLAGS else f"{op}{value}" for op, value in self.operators]
-        return "-".join([self.architecture, *parts, sizes.SIZES[self.size].code])
+        return "-".join([self.architecture, *parts, self.shape.code])
 
     def config_fields(self) -> dict[str, int | bool]:
         """Returns the config fields set by the size and the operators."""
-        size = sizes.SIZES[self.size]
         fields: dict[str, int | bool] = {
-            "num_encoder_layers": size.num_layers,
-            "num_decoder_layers": size.num_layers,
-            "d_model": size.d_model,
-            "d_ff": size.d_ff,
-            "num_heads": size.num_heads,
-            "d_kv": size.d_kv,
+            "num_encoder_layers": self.shape.num_layers,
+            "num_decoder_layers": self.shape.num_layers,
+            "d_model": self.shape.d_model,
+            "d_ff": self.shape.d_ff,
+            "num_heads": self.shape.num_heads,
+            "d_kv": self.shape.d_kv,
         }
         for operator, value in self.operators:
             fields.update(dict.fromkeys(OPERATORS[operator], value))
         return fields
 
 
-def parse(name: str, architectures: Collection[str]) -> ModelName:
+class HasSizes(Protocol):
+    """An architecture.
+
+    Attributes:
+        sizes: its table of sizes, by name.
+    """
+
+    sizes: Mapping[str, sizes_lib.Size]
+
+
+def parse(name: str, architectures: Mapping[str, HasSizes]) -> ModelName:
     """Parses a model name.
 
     Args:
         name: e.g. "transformer-NL16-SM", "transformer-small-el16-dl8".
-        architectures: the accepted architecture names.
+        architectures: the accepted architectures by name.
 
     Returns:
         The parsed name.
@@ -104,42 +117,47 @@ def parse(name: str, architectures: Collection[str]) -> ModelName:
             f"{', '.join(sorted(architectures))}; to use your own, set "
             "CLINOMETER_ARCHITECTURES=FILE.py"
         )
+    architecture = parts[0].lower()
+    table = architectures[architecture].sizes
+    names = sizes_lib.names(table)
     size, operators = None, {}
     for part in parts[1:]:
-        if part.lower() in sizes.NAMES:
+        if part.lower() in names:
             if size is not None:
                 raise ModelNameError(
                     f"model {name!r}: has two sizes, {size!r} and {part!r}"
                 )
-            size = sizes.NAMES[part.lower()]
+            size = names[part.lower()]
             continue
-        operator, value = _parse_operator(name, part)
+        operator, value = _parse_operator(name, part, names, table)
         if operator in operators:
             raise ModelNameError(f"model {name!r}: operator {operator} is given twice")
         operators[operator] = value
     if size is None:
         raise ModelNameError(
-            f"model {name!r}: no size; accepted: {', '.join(sizes.SIZES)} "
-            f"(or {', '.join(size.code for size in sizes.SIZES.values())})"
+            f"model {name!r}: no size; accepted: {', '.join(table)} "
+            f"(or {', '.join(size.code for size in table.values())})"
         )
     if "NL" in operators and ("EL" in operators or "DL" in operators):
         raise ModelNameError(
             f"model {name!r}: NL sets both stacks and cannot be combined with EL or DL"
         )
     ordered = tuple((op, operators[op]) for op in OPERATORS if op in operators)
-    return ModelName(parts[0].lower(), size, ordered)
+    return ModelName(architecture, size, ordered, shape=table[size])
 
 
-def _parse_operator(name: str, part: str) -> tuple[str, int | bool]:
+def _parse_operator(
+    name: str, part: str, names: Collection[str], table: Collection[str]
+) -> tuple[str, int | bool]:
     match = _PART.match(part.upper())
     letters = (match[1] or match[4]) if match else part.upper()
     operator = _SPELLINGS.get(letters, letters)
     if match is None or operator not in OPERATORS:
-        known = [*OPERATORS, *sizes.NAMES]
+        known = [*OPERATORS, *names]
         raise ModelNameError(
             f"model {name!r}: {part!r} is neither a size nor an operator"
             f"{did_you_mean(part, known)}; operators: {', '.join(OPERATORS)}; sizes: "
-            f"{', '.join(sizes.SIZES)}"
+            f"{', '.join(table)}"
         )
     number = match[2] or match[3]
     if operator in _FLAGS:

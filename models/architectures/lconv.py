@@ -53,10 +53,7 @@ class ConvolutionConfig(config_lib.TransformerConfig):
                 f"kernel_size: must be odd (the encoder's window is centred) and at "
                 f"most {MAX_TAPS}, got {self.kernel_size}"
             )
-        if not 0 <= self.dropconnect_rate < 1:
-            raise config_lib.ConfigError(
-                f"dropconnect_rate: must lie in [0, 1), got {self.dropconnect_rate}"
-            )
+        config_lib.check_share(self, "dropconnect_rate")
 
     def _check_heads_divide_channels(self) -> None:
         if self.d_model % self.num_heads:
@@ -78,7 +75,7 @@ class Config(ConvolutionConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_choice("conv_form", convolution.FORMS)
+        config_lib.check_choice(self, "conv_form", convolution.FORMS)
         if self.conv_form == "fairseq":
             self._check_heads_divide_channels()
 

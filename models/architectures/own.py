@@ -4,6 +4,7 @@ An environment variable applies to every command, to the runs that a study start
 `import clinometer.models` in a notebook alike.
 """
 
+from collections.abc import Collection
 from collections.abc import MutableMapping
 import importlib.util
 import os
@@ -20,7 +21,10 @@ VARIABLE = "CLINOMETER_ARCHITECTURES"
 _ATTRIBUTE = "ARCHITECTURE"
 
 
-def load(known: MutableMapping[str, architecture_lib.Architecture]) -> None:
+def load(
+    known: MutableMapping[str, architecture_lib.Architecture],
+    taken: Collection[str] = (),
+) -> None:
     """Adds the `ARCHITECTURE` of each listed file, under the file's name.
 
     The variable holds paths separated as in PATH. They are made absolute for the
@@ -28,6 +32,7 @@ def load(known: MutableMapping[str, architecture_lib.Architecture]) -> None:
 
     Args:
         known: the architectures by name; modified in place.
+        taken: names of architectures of another kind.
 
     Raises:
         OptionError: a file does not exist, has an unsuitable name or does not define
@@ -50,7 +55,7 @@ def load(known: MutableMapping[str, architecture_lib.Architecture]) -> None:
                 f"{name!r} is not accepted; use lowercase letters and digits, starting "
                 "with a letter, and not the name of a size"
             )
-        if name in known:
+        if name in known or name in taken:
             raise OptionError(
                 f"{VARIABLE}: {path}: an architecture {name!r} already exists; rename "
                 "the file"

@@ -49,7 +49,7 @@ class Config(config_lib.TransformerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_choice("performer_pos", POSITIONS)
+        config_lib.check_choice(self, "performer_pos", POSITIONS)
         if self.kernel_epsilon <= 0:
             raise config_lib.ConfigError(
                 f"kernel_epsilon: must be positive, got {self.kernel_epsilon}"

@@ -4,6 +4,7 @@ models/README.md explains how to add an architecture, inside this repository or 
 (see `own.py`).
 """
 
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
@@ -26,6 +27,8 @@ from clinometer.models.architectures import transformer
 from clinometer.models.architectures import universal
 from clinometer.models.counting import closed_form
 from clinometer.models.seq2seq import model as seq2seq
+from clinometer.models.vision import architecture as vision
+from clinometer.models.vision import model as vision_model
 
 REFERENCE = "transformer"  # Studies compare the other architectures with it.
 ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
@@ -42,26 +45,38 @@ ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
     "dconv": dconv.ARCHITECTURE,
     "mixer": mixer.ARCHITECTURE,
 }
+IMAGE_ARCHITECTURES = {"vit": vision.ARCHITECTURE}
 
 
 def parse(name: str) -> grammar.ModelName:
     """Parses a model name; raises `grammar.ModelNameError` if it is invalid."""
-    return grammar.parse(name, ARCHITECTURES)
+    return grammar.parse(name, {**ARCHITECTURES, **IMAGE_ARCHITECTURES})
 
 
-def architecture_of(name: str) -> architecture_lib.Architecture:
+def architecture_of(
+    name: str,
+) -> architecture_lib.Architecture | vision.ImageArchitecture:
     """Returns the architecture of a model name; raises `grammar.ModelNameError`."""
-    return ARCHITECTURES[parse(name).architecture]
+    architecture = parse(name).architecture
+    return ARCHITECTURES.get(architecture) or IMAGE_ARCHITECTURES[architecture]
+
+
+def takes_images(name: str) -> bool:
+    """Returns whether a name is of a model of images; False if it is invalid."""
+    try:
+        return parse(name).architecture in IMAGE_ARCHITECTURES
+    except grammar.ModelNameError:
+        return False
 
 
 def size_of(name: str) -> str:
-    """Returns the size of a model name, a key of `SIZES`; raises `ModelNameError`."""
+    """Returns the size of a model name; raises `grammar.ModelNameError`."""
     return parse(name).size
 
 
 def build(
     name: str, *, paper_literal_kv32: bool = False, **overrides: Any
-) -> seq2seq.EncoderDecoder:
+) -> seq2seq.EncoderDecoder | vision_model.VisionTransformer:
     """Builds a model by name, such as `transformer-NL16-SM`; allocates nothing.
 
     Args:
@@ -78,28 +93,40 @@ def build(
         ConfigError: an override is unknown or out of range.
     """
     parsed = parse(name)
-    architecture = ARCHITECTURES[parsed.architecture]
+    architecture = architecture_of(name)
     for operator, _ in parsed.operators:
         if operator in architecture.refused_operators:
             raise grammar.ModelNameError(
                 f"model {name!r}: operator {operator} does not apply to "
                 f"{parsed.architecture}: {architecture.refused_operators[operator]}"
             )
+    if parsed.architecture in IMAGE_ARCHITECTURES:
+        config = _config(architecture.config, parsed, vision.fields(parsed), overrides)
+        return vision_model.VisionTransformer(parsed.canonical, config)
     fields = {**parsed.config_fields(), **architecture.size_fields(parsed.size)}
     has_kv = "KV" in dict(parsed.operators)
     if paper_literal_kv32 and parsed.size in sizes.PRINTED_KV32 and not has_kv:
         fields["d_kv"] = 32
-    known = [field.name for field in dataclasses.fields(architecture.config)]
+    return seq2seq.EncoderDecoder(
+        parsed.canonical,
+        _config(architecture.config, parsed, fields, overrides),
+        architecture.make_network,
+        closed_form.ClosedForm(architecture.param_counts, architecture.forward_macs),
+    )
+
+
+def _config(
+    kind: type,
+    parsed: grammar.ModelName,
+    fields: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+) -> Any:
+    """Returns a config of the named model; ConfigError for unknown overrides."""
+    known = [field.name for field in dataclasses.fields(kind)]
     for key in overrides:
         if key not in known:
             raise config_lib.ConfigError(
                 f"{parsed.canonical}: unknown option {key!r}"
                 f"{did_you_mean(key, known)}; accepted: {', '.join(known)}"
             )
-    config = architecture.config(**{**fields, **overrides})
-    return seq2seq.EncoderDecoder(
-        parsed.canonical,
-        config,
-        architecture.make_network,
-        closed_form.ClosedForm(architecture.param_counts, architecture.forward_macs),
-    )
+    return kind(**{**fields, **overrides})

@@ -1,5 +1,6 @@
 """The named model sizes: those of T5, and four smaller ones for laptops."""
 
+from collections.abc import Mapping
 import dataclasses
 
 
@@ -47,8 +48,18 @@ SIZES = {
 # The sizes whose d_kv Table 1 of Tay et al. 2021 prints as 32.
 PRINTED_KV32 = ("tiny", "mini", "small")
 
-NAMES = {
-    alias.lower(): name
-    for name, size in SIZES.items()
-    for alias in (name, size.code, *size.aliases)
-}
+
+def names(table: Mapping[str, Size]) -> dict[str, str]:
+    """Returns the accepted names of sizes, in lower case, with the key of each.
+
+    Args:
+        table: the sizes.
+    """
+    return {
+        alias.lower(): name
+        for name, size in table.items()
+        for alias in (name, size.code, *size.aliases)
+    }
+
+
+NAMES = names(SIZES)

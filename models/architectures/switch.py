@@ -82,7 +82,7 @@ class Config(config_lib.TransformerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_choice("ffn_activation", ("relu",))
+        config_lib.check_choice(self, "ffn_activation", ("relu",))
         for field in ("num_encoder_layers", "num_decoder_layers"):
             if getattr(self, field) % 2:
                 raise config_lib.ConfigError(
@@ -99,10 +99,7 @@ class Config(config_lib.TransformerConfig):
                 raise config_lib.ConfigError(
                     f"{field}: must not be negative, got {getattr(self, field)}"
                 )
-        if not 0 <= self.router_jitter < 1:
-            raise config_lib.ConfigError(
-                f"router_jitter: must lie in [0, 1), got {self.router_jitter}"
-            )
+        config_lib.check_share(self, "router_jitter")
         if self.expert_dropout_rate != -1 and not 0 <= self.expert_dropout_rate < 1:
             raise config_lib.ConfigError(
                 "expert_dropout_rate: must lie in [0, 1), or be -1 for dropout_rate; "

@@ -74,8 +74,8 @@ class Config(config_lib.TransformerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self._check_choice("recurrence", RECURRENCES)
-        self._check_choice("act_type", halting.TYPES)
+        config_lib.check_choice(self, "recurrence", RECURRENCES)
+        config_lib.check_choice(self, "act_type", halting.TYPES)
         letters = set(self.highway_inputs)
         if (
             not letters

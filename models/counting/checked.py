@@ -103,10 +103,7 @@ def count(
         platform: platform of the executed FLOPs.
         trace: trace the model to check the closed forms and count executed FLOPs.
     """
-    try:
-        _EXAMPLES.check(batch_size)
-    except OptionError as error:
-        raise OptionError(f"batch_size: {error}") from None
+    check_examples(batch_size)
     # The time to trace scanned layers does not grow with the depth.
     model = with_form(scan_layers=True, remat="none")
     params = closed_form.param_counts(model.config)
@@ -126,9 +123,9 @@ def count(
         abstract_params = model_lib.abstract_params(model)
         batch = model.abstract_batch(batch_size, shape)
         sizes = [leaf.size for leaf in jax.tree.leaves(abstract_params)]
-        _check("parameters", params.total, sum(sizes))
+        check_equal("parameters", params.total, sum(sizes))
         forward = jax.make_jaxpr(model.loss)(abstract_params, batch)
-        _check("forward FLOPs", flops_forward, cost.count_jaxpr(forward))
+        check_equal("forward FLOPs", flops_forward, cost.count_jaxpr(forward))
         remat_model = with_form(scan_layers=True, remat="layer")
         executed = (
             cost.count_jaxpr(forward, platform),
@@ -178,7 +175,22 @@ def train_step_flops(
     )
 
 
-def _check(what: str, closed: int, walked: int) -> None:
+def check_examples(batch_size: int) -> None:
+    """Raises OptionError unless a number of examples of a batch is in range."""
+    try:
+        _EXAMPLES.check(batch_size)
+    except OptionError as error:
+        raise OptionError(f"batch_size: {error}") from None
+
+
+def check_equal(what: str, closed: int, walked: int) -> None:
+    """Raises CountError unless two counts of one thing agree.
+
+    Args:
+        what: what was counted.
+        closed: count in closed form.
+        walked: count on the traced program.
+    """
     if closed != walked:
         raise CountError(
             f"{what}: {closed:,} in closed form, but {walked:,} in the traced program"

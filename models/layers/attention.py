@@ -153,8 +153,8 @@ class RelativeAttention(projections.AttentionProjections):
         x: jax.Array,  # [B, T, d]
         key_value: State,
         bias_table: jax.Array | None,
-        query_segments: jax.Array,  # [B, T]
-        key_segments: jax.Array,  # [B, S]
+        query_segments: jax.Array | None,  # [B, T]
+        key_segments: jax.Array | None,  # [B, S]
     ) -> jax.Array:
         """Returns the mean entropy of the weights over heads and real queries, in nats.
 
@@ -164,9 +164,12 @@ class RelativeAttention(projections.AttentionProjections):
             x: inputs of the queries [B, T, d].
             key_value: keys and values, [B, S, G, k] each.
             bias_table: [H, num_buckets]; None for no bias.
-            query_segments: int [B, T], 0 at padding.
-            key_segments: int [B, S].
+            query_segments: int [B, T], 0 at padding; None if there is none.
+            key_segments: int [B, S]; likewise.
         """
+        if query_segments is None:
+            query_segments = jnp.ones(x.shape[:2], jnp.int32)
+            key_segments = jnp.ones(key_value[0].shape[:2], jnp.int32)
         query, (key, _) = self.query(x), key_value
         key = jnp.repeat(key, self.num_heads // self.num_kv_heads, axis=2)
         logits = jnp.einsum(

@@ -50,6 +50,8 @@ AXES: Mapping[str, str] = {
     "joined_taps": "H K, the concatenated predicted filters of all heads",
     "softmaxes": "components of a mixture of softmaxes",
     "context": "width of the context vector of each softmax",
+    "pixels": "the values of a patch of an image",
+    "classes": "C, classes of images",
     "one": "1, for vectors that hold a scalar",
     LAYERS: "L, the layers of a stack; the leading axis in the stacked form",
 }
@@ -147,6 +149,7 @@ def dense(
     init: Initialiser | None = None,
     *,
     with_bias: bool = False,
+    bias_init: Initialiser = zeros,
 ) -> jax.Array:  # [..., M]
     """Multiplies x by a kernel [N, M], in the dtype of x.
 
@@ -157,6 +160,7 @@ def dense(
         axes: names of the axes N and M.
         init: initialiser of the kernel; None for `truncated_normal(N)`.
         with_bias: add a bias named "NAME_bias"; see `add_bias`.
+        bias_init: initialiser of the bias.
 
     Returns:
         [..., M].
@@ -165,12 +169,14 @@ def dense(
     init = init or truncated_normal(num_inputs)
     kernel = make(name, (num_inputs, num_outputs), axes, init)
     y = products.dense(x, kernel.astype(x.dtype))
-    return add_bias(f"{name}_bias", y, axes[1]) if with_bias else y
+    return add_bias(f"{name}_bias", y, axes[1], bias_init) if with_bias else y
 
 
-def add_bias(name: str, x: jax.Array, axis: str) -> jax.Array:
-    """Adds a zero-initialised bias [N] to x [..., N]; `axis` is the name of N."""
-    bias = make(name, x.shape[-1:], (axis,), zeros)
+def add_bias(
+    name: str, x: jax.Array, axis: str, init: Initialiser = zeros
+) -> jax.Array:
+    """Adds a bias [N] to x [..., N]; `axis` is the name of N."""
+    bias = make(name, x.shape[-1:], (axis,), init)
     # Explicit, so that a strict rank-promotion setting accepts the sum.
     return x + bias[(None,) * (x.ndim - 1)].astype(x.dtype)
 

@@ -26,7 +26,7 @@ STREAM = ("batch", None, None)
 def sublayer(
     config: config_lib.TransformerConfig,
     x: jax.Array,  # [B, T, d]
-    segments: jax.Array,  # [B, T]
+    segments: jax.Array | None,  # [B, T]
     name: str,
     function: Callable[[jax.Array, jax.Array | None], tuple[jax.Array, Other]],
     dropout_key: jax.Array | None,
@@ -36,7 +36,8 @@ def sublayer(
     Args:
         config: config of the architecture, for norm and dropout rate.
         x: residual stream [B, T, d].
-        segments: int [B, T], 0 at padding, which is zeroed before `function`.
+        segments: int [B, T], 0 at padding, which is zeroed before `function`; None if
+            there is no padding.
         name: name of the sublayer, from which its norm and random keys are named.
         function: (normalised x, dropout key) -> (update, other outputs).
         dropout_key: random key of this layer; None for evaluation.
@@ -124,6 +125,8 @@ def drop(
     return dropout.dropout(x, config.dropout_rate, key, shared_axes)
 
 
-def mask_padding(x: jax.Array, segments: jax.Array) -> jax.Array:
-    """Zeroes x [B, T, d] where segments [B, T] are 0."""
+def mask_padding(x: jax.Array, segments: jax.Array | None) -> jax.Array:
+    """Zeroes x [B, T, d] where segments [B, T], if there are any, are 0."""
+    if segments is None:
+        return x
     return jnp.where((segments != 0)[..., None], x, jnp.zeros((), x.dtype))

@@ -26,7 +26,8 @@ class SublayerContext(NamedTuple):
     """The inputs of sublayers besides the residual stream.
 
     Attributes:
-        segments: segment ids, int32 [B, T], 0 at padding.
+        segments: segment ids, int32 [B, T], 0 at padding; None if there is none and
+            every row is one sequence.
         bias: the stack's relative bias, usually the table [H, num_buckets].
         memory: the encoder's output [B, S, d]; None in an encoder.
         memory_segments: segment ids of `memory`, int32 [B, S].
@@ -34,7 +35,7 @@ class SublayerContext(NamedTuple):
         collect_health: include diagnostics that are too costly for every step.
     """
 
-    segments: jax.Array
+    segments: jax.Array | None
     bias: Any = None
     memory: jax.Array | None = None
     memory_segments: jax.Array | None = None
@@ -251,7 +252,7 @@ def _attend(
     x: jax.Array,
     key_value: tuple[jax.Array, jax.Array],
     bias_table: jax.Array | None,
-    key_segments: jax.Array,
+    key_segments: jax.Array | None,
     context: SublayerContext,
     dropout_key: jax.Array | None,
 ) -> tuple[jax.Array, Extras]:
@@ -260,7 +261,6 @@ def _attend(
     if context.collect_health:
         # The weights are computed for this only, so for the first example only.
         first = jax.tree.map(lambda leaf: leaf[:1], (x, key_value))
-        health["entropy"] = module.entropy(
-            *first, bias_table, context.segments[:1], key_segments[:1]
-        )
+        segments = jax.tree.map(lambda leaf: leaf[:1], args[3:])
+        health["entropy"] = module.entropy(*first, bias_table, *segments)
     return module(*args, dropout_key=dropout_key), Extras(health=health)

@@ -8,7 +8,6 @@ import dataclasses
 from typing import Any
 from typing import NamedTuple
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 
@@ -17,6 +16,7 @@ from clinometer.models import model as model_lib
 from clinometer.models.counting import checked
 from clinometer.models.counting import closed_form as closed_form_lib
 from clinometer.models.layers import parameters
+from clinometer.models.layers import pure
 from clinometer.models.layers import stack
 from clinometer.models.layers import sublayers
 from clinometer.models.seq2seq import batch as batch_lib
@@ -125,20 +125,11 @@ class EncoderDecoder:
         canonical = dataclasses.replace(config, scan_layers=False, remat="none")
 
         def initialise() -> jax.Array:
-            base_key = hk.next_rng_key()
-
-            def create(
-                next_creator: Any, shape: Any, dtype: Any, init: Any, context: Any
-            ) -> jax.Array:
-                with hk.with_rng(keys.fold(base_key, context.full_name)):
-                    return next_creator(shape, dtype, init)
-
             token = jnp.ones([1, 1], jnp.int32)
-            with hk.custom_creator(create):
-                network = make_network(canonical)
-                inputs = jnp.ones([1, network.input_length], jnp.int32)
-                encoded, _ = network.encode(inputs, inputs, ForwardOptions())
-                return network.decode(encoded, token, token, ForwardOptions())
+            network = make_network(canonical)
+            inputs = jnp.ones([1, network.input_length], jnp.int32)
+            encoded, _ = network.encode(inputs, inputs, ForwardOptions())
+            return network.decode(encoded, token, token, ForwardOptions())
 
         def forward(
             encoder_tokens: jax.Array,
@@ -169,11 +160,17 @@ class EncoderDecoder:
             loss = jnp.asarray(encoder_extras.loss + decoder_extras.loss, jnp.float32)
             return Outputs(logits, loss, health)
 
-        self._init = hk.transform(initialise).init
-        self._forward = _pure(forward)
-        self._encode = _pure(lambda *args: make_network(config).encode(*args)[0])
-        self._init_cache = _pure(lambda *args: make_network(config).init_cache(*args))
-        self._decode_step = _pure(lambda *args: make_network(config).decode_step(*args))
+        self._init = pure.initialiser(initialise)
+        self._forward = pure.function(forward)
+        self._encode = pure.function(
+            lambda *args: make_network(config).encode(*args)[0]
+        )
+        self._init_cache = pure.function(
+            lambda *args: make_network(config).init_cache(*args)
+        )
+        self._decode_step = pure.function(
+            lambda *args: make_network(config).decode_step(*args)
+        )
 
     def init(self, key: jax.Array) -> Params:
         """Initialises parameters; each depends only on `key` and its own name."""
@@ -380,7 +377,3 @@ class EncoderDecoder:
             Logits of the next tokens, float32 [B, V], and the next state.
         """
         return self._decode_step(params, cache, tokens)
-
-
-def _pure(function: Callable[..., Any]) -> Callable[..., Any]:
-    return hk.without_apply_rng(hk.transform(function)).apply

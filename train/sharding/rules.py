@@ -41,6 +41,8 @@ AXIS_RULES: Mapping[str, str | None] = {
     "joined_taps": None,
     "softmaxes": None,
     "context": None,
+    "pixels": None,
+    "classes": None,
     "one": None,
     parameters.LAYERS: None,
 }

@@ -1,0 +1,1 @@
+"""Vision Transformers, classifiers of images."""
