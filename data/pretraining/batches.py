@@ -290,17 +290,21 @@ def prefetched(
     make_batch: Callable[[int, Sequence[int]], Batch],
     start_step: int,
     rows: Sequence[int],
+    threads: int = 1,
 ) -> Iterator[Batch]:
-    """Returns an iterator over batches that a background thread makes in advance.
+    """Returns an iterator over batches that background threads make in advance.
 
     Args:
         make_batch: function of the step and the rows.
         start_step: index of the first batch.
         rows: indices of rows of each batch.
+        threads: number of threads. For text more than one is slower, as the work holds
+            Python's interpreter lock; decoding of images does not.
     """
     made = grain.MapDataset.range(start_step, _ENDLESS).map(
         lambda step: make_batch(int(step), rows)
     )
-    # More reading threads are slower, as the work holds Python's interpreter lock.
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_PREFETCH_BATCHES)
+    options = grain.ReadOptions(
+        num_threads=threads, prefetch_buffer_size=max(_PREFETCH_BATCHES, 2 * threads)
+    )
     return iter(made.to_iter_dataset(options))

@@ -1,0 +1,1 @@
+"""Labelled images: sets of files, decoding, augmentation and batches."""
