@@ -48,12 +48,6 @@ _COMMON = {
     "seed": Field("Seed for parameter initialisation and dropout.", ranges.SEED),
     "train_steps": Field("Number of training steps in the whole run.", _AT_LEAST_ONE),
     "model.name": Field("Name of the model: ARCHITECTURE-[OPERATORS-]SIZE.", str),
-    "model.vocab_size": Field(
-        "Number of rows in the embedding table. None takes the vocabulary size of the "
-        "token store, rounded up to a multiple of 128.",
-        _AT_LEAST_ONE,
-        optional=True,
-    ),
     "mesh.data": Field(
         "Number of parts of the batch, each with a copy of the parameters. None takes "
         "the devices that the other axes of the mesh leave.",
@@ -139,7 +133,9 @@ _COMMON = {
         _POSITIVE,
     ),
     "schedule.warmup_steps": Field(
-        "rsqrt: number of steps at the constant initial rate.", _AT_LEAST_ONE
+        "rsqrt: number of steps at the constant initial rate. linear: length of the "
+        "warmup, in steps.",
+        _AT_LEAST_ONE,
     ),
     "schedule.warmup_fraction": Field(
         "wsd, cosine: length of the warmup, as a fraction of train_steps.", _SHARE
@@ -148,7 +144,8 @@ _COMMON = {
         "wsd: length of the linear decay, as a fraction of train_steps.", _SHARE
     ),
     "schedule.final_fraction": Field(
-        "wsd, cosine: learning rate at the end, as a fraction of the peak.", _SHARE
+        "wsd, cosine, linear: learning rate at the end, as a fraction of the peak.",
+        _SHARE,
     ),
     "eval.every_steps": Field(
         "Number of steps between evaluations. The last step is always evaluated.",
@@ -268,16 +265,24 @@ _COMMON = {
         _POSITIVE,
         optional=True,
     ),
+    "data.batch_size": Field("Number of rows per training batch.", _ROWS),
+    "data.order": Field(
+        "Order of the training data, as a seed: of the order of the rows and, in "
+        "pretraining, of the masked spans or the crops. Runs with the same value see "
+        "the same batches, whatever their seed.",
+        ranges.SEED,
+    ),
+}
+_TEXT = {
     "data.store": Field(
         "Path of a token store, made by `clinometer tokenize`. Required.", str, True
     ),
-    "data.batch_size": Field("Number of rows per training batch.", _ROWS),
     "data.encoder_length": Field("Length of the encoder input, in tokens.", _LENGTH),
-    "data.order": Field(
-        "Order of the training data, as a seed: of the order of the rows and, in "
-        "pretraining, of the masked spans. Runs with the same value see the same "
-        "batches, whatever their seed.",
-        ranges.SEED,
+    "model.vocab_size": Field(
+        "Number of rows in the embedding table. None takes the vocabulary size of the "
+        "token store, rounded up to a multiple of 128.",
+        _AT_LEAST_ONE,
+        optional=True,
     ),
 }
 _PRETRAINING = {
@@ -347,7 +352,46 @@ _FINETUNING = {
     ),
 }
 
-_OWN = {run_record.PRETRAINING: _PRETRAINING, run_record.FINETUNING: _FINETUNING}
+_CLASSIFICATION = {
+    "model.num_classes": Field(
+        "Number of classes. None takes that of the images.", _AT_LEAST_ONE, True
+    ),
+    "data.folder": Field(
+        "Folder of the images, in folders CLASS/, in tar shards or in ArrayRecords "
+        "(data/README.md), or in folders train/ and validation/ of these; digits for "
+        "scikit-learn's. Required.",
+        str,
+        optional=True,
+    ),
+    "data.validation_share": Field(
+        "Share of the images held out for validation, by the hash of their names, "
+        "where there are no folders train/ and validation/.",
+        ranges.Real(0, 1, without_least=True, without_most=True),
+    ),
+    "data.classes": Field(
+        "Comma-separated names of the classes to use. Empty uses all.", str
+    ),
+    "data.min_area": Field(
+        "Smallest share of an image's area that its random crop has. 1 takes the "
+        "centre of the image.",
+        ranges.Real(0, 1, without_least=True),
+    ),
+    "data.flip": Field("Whether half of the images are mirrored.", bool),
+    "data.mixup": Field(
+        "a of mixup: each batch is mixed with itself, moved by one row, in a share "
+        "from the beta distribution (a, a). 0 mixes nothing.",
+        _NOT_NEGATIVE,
+    ),
+    "data.threads": Field(
+        "Number of threads that decode images.", ranges.Whole(1, 256)
+    ),
+}
+
+_OWN = {
+    run_record.PRETRAINING: _TEXT | _PRETRAINING,
+    run_record.FINETUNING: _TEXT | _FINETUNING,
+    run_record.CLASSIFICATION: _CLASSIFICATION,
+}
 
 
 def known(config: Mapping[str, Any]) -> dict[str, Field]:
@@ -401,7 +445,7 @@ def describe(config: config_dict.ConfigDict) -> str:
         lines.append(f"  --config.{name}={flat[name]}")
         lines += _indented(f"{field.meaning} Accepts {field.choices}.")
     lines.append("\nfields of the model's config, with their defaults:")
-    for owner, kind in _model_configs():
+    for owner, kind in _model_configs(config.kind):
         lines.append(f"\n  {owner}")
         for field, default, meaning in _own_fields(kind):
             lines.append(f"  --config.model.{field}={default}")
@@ -409,7 +453,11 @@ def describe(config: config_dict.ConfigDict) -> str:
     return "\n".join(lines)
 
 
-def _model_configs() -> Iterator[tuple[str, type]]:
+def _model_configs(kind: str) -> Iterator[tuple[str, type]]:
+    if kind == run_record.CLASSIFICATION:
+        for name, architecture in models.IMAGE_ARCHITECTURES.items():
+            yield name, architecture.config
+        return
     yield "every architecture", models.TransformerConfig
     for name, architecture in models.ARCHITECTURES.items():
         if architecture.config is not models.TransformerConfig:
@@ -419,17 +467,21 @@ def _model_configs() -> Iterator[tuple[str, type]]:
 def _own_fields(kind: type) -> Iterator[tuple[str, Any, str]]:
     """Yields (name, default, description) of fields that TransformerConfig lacks.
 
-    For TransformerConfig itself, yields all of its fields.
+    For a config that is not derived from it, yields all fields.
     """
-    common = {field.name for field in dataclasses.fields(models.TransformerConfig)}
+    common = set()
+    if kind is not models.TransformerConfig:
+        derived = issubclass(kind, models.TransformerConfig)
+        base = dataclasses.fields(models.TransformerConfig) if derived else ()
+        common = {field.name for field in base}
     meanings = {}
     for base in reversed(kind.__mro__):
         # Under python -OO there are no docstrings, only names and defaults.
         meanings |= _attributes(base.__doc__ or "")
     for field in dataclasses.fields(kind):
-        if field.name == "vocab_size":
-            continue  # Listed above, since its default comes from the token store.
-        if kind is models.TransformerConfig or field.name not in common:
+        if field.name in ("vocab_size", "num_classes"):
+            continue  # Listed above, since their defaults come from the data.
+        if field.name not in common:
             unset = field.default is dataclasses.MISSING
             default = "<from size>" if unset else field.default
             yield field.name, default, meanings.get(field.name, "")

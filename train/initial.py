@@ -27,12 +27,7 @@ from clinometer.train.run import store_search
 
 SLOTS = ("reset", "keep")
 # Fields that the other run's record must have.
-_NEEDED = (
-    "config.model.name",
-    "config.optimizer",
-    "config.data",
-    *store_search.NEEDED,
-)
+_NEEDED = ("config.model.name", "config.optimizer", "config.data")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +112,11 @@ def read_record(run: paths.PathLike) -> run_record.Record:
     Raises:
         RunError: there is no record, it cannot be read, or a needed field is missing.
     """
-    return run_directory.RunDirectory(run).record(*_NEEDED)
+    directory = run_directory.RunDirectory(run)
+    record = directory.record(*_NEEDED)
+    if record.kind == run_record.CLASSIFICATION:
+        return record
+    return directory.record(*_NEEDED, *store_search.NEEDED)
 
 
 def built(
@@ -146,7 +145,7 @@ def find(
     config: config_dict.ConfigDict,
     model: models.Model,
     optimizer: optimizer_lib.Optimizer,
-    vocabulary_sha256: str,
+    vocabulary_sha256: str | None,
 ) -> Initial | None:
     """Finds the checkpoint given by `config.initial` and checks that it fits.
 
@@ -154,7 +153,7 @@ def find(
         config: `config.initial`.
         model: the model to be trained.
         optimizer: the optimizer to train it with.
-        vocabulary_sha256: hash of the vocabulary of the training data.
+        vocabulary_sha256: hash of the vocabulary of the training data; None for images.
 
     Returns:
         The checkpoint, or None if `config.initial.run` is None.
@@ -187,6 +186,12 @@ def find(
             + (f" of step {step}" if step is not None else "")
             + f"; it has {', '.join(map(str, steps)) or 'none'}"
         )
+    of_images = record.kind == run_record.CLASSIFICATION
+    if of_images != (vocabulary_sha256 is None):
+        raise errors.ConfigError(
+            f"config.initial.run: {run} was trained on "
+            + ("images, not texts" if of_images else "texts, not images")
+        )
     theirs = record.data.vocabulary_sha256
     if theirs != vocabulary_sha256:
         raise errors.ConfigError(
@@ -204,7 +209,9 @@ def find(
         step,
         config.optimizer_slots,
         _short_hash(json.dumps(reader.saved_digests(step), sort_keys=True)),
-        _short_hash(json.dumps(record.config.to_json(), sort_keys=True) + theirs),
+        _short_hash(
+            json.dumps(record.config.to_json(), sort_keys=True) + (theirs or "")
+        ),
         Trunk(record, reader.saved_identity(step)) if config.branch else None,
     )
 

@@ -13,10 +13,12 @@ from ml_collections import config_dict
 
 from clinometer import models
 from clinometer.data import paths
+from clinometer.data.images import digits
 from clinometer.train import branch
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
+from clinometer.train import image_sources
 from clinometer.train import initial as initial_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
@@ -32,8 +34,11 @@ from clinometer.train.sharding import rules
 
 # Model options that change how the result is computed, but not the result.
 _FORM_FIELDS = ("scan_layers", "remat")
-# Paths of the data, which may change; its content is identified by fingerprints.
-_PLACES = ("store", "folder")
+# Paths of the data, which may change, since its content is identified by fingerprints;
+# and how it is read.
+_PLACES = ("store", "folder", "threads")
+# Fields of models' configs whose defaults come from the data.
+_FROM_DATA = ("vocab_size", "num_classes")
 # Fields of models' configs that checkpoints of earlier versions lack, and their values
 # in these versions.
 _LATER = {"model.sequences_per_group": 0}
@@ -82,28 +87,17 @@ def prepare(config: config_dict.ConfigDict) -> Job:
     fields_lib.check(config)
     schedule = schedules.make(config.schedule, config.train_steps)
     optimizer = optimizer_lib.make(config.optimizer)
-    overrides = _overrides(config)
-    model = _build(config.model.name, overrides)
-    vocabulary = sources.open_store(config.data.store).vocabulary
-    if "vocab_size" not in overrides:
-        overrides["vocab_size"] = vocabulary.padded_size(128)
-        model = _build(config.model.name, overrides)
-    if model.config.vocab_size < vocabulary.size:
-        raise errors.ConfigError(
-            f"config.model.vocab_size: {model.config.vocab_size} is less than the "
-            f"{vocabulary.size} ids of the store {config.data.store}; the default is "
-            f"{vocabulary.padded_size(128)}"
-        )
-    if config.kind == run_record.FINETUNING:
-        _check_packing(config, model)
-        source = sources.finetuning(config, model)
+    if config.kind == run_record.CLASSIFICATION:
+        model, source = _of_images(config)
+        vocabulary_sha256 = None
     else:
-        source = sources.pretraining(config)
-    _check_lengths(config, model, source)
+        model, source, vocabulary_sha256 = _of_texts(config)
     placement = place(config, model, optimizer, source.shape)
-    initial = initial_lib.find(config.initial, model, optimizer, vocabulary.sha256)
+    initial = initial_lib.find(config.initial, model, optimizer, vocabulary_sha256)
     full = config_dict.ConfigDict(config).unlock()
-    full.model.vocab_size = model.config.vocab_size
+    for field in _FROM_DATA:
+        if field in full.model:
+            full.model[field] = getattr(model.config, field)
     if config.compilation_cache:
         run_directory.check("config.compilation_cache", config.compilation_cache)
         full.compilation_cache = paths.absolute(config.compilation_cache)
@@ -123,8 +117,9 @@ def prepare(config: config_dict.ConfigDict) -> Job:
         )
     # Record absolute paths, which hold in any working directory.
     for group, field in (("data", "store"), ("data", "folder"), ("initial", "run")):
-        if full[group].get(field):
-            full[group][field] = paths.absolute(full[group][field])
+        place_given = full[group].get(field)
+        if place_given and place_given != digits.NAME:
+            full[group][field] = paths.absolute(place_given)
     return Job(
         config=config_dict.FrozenConfigDict(full),
         model=model,
@@ -310,7 +305,62 @@ def _overrides(config: config_dict.ConfigDict) -> dict[str, Any]:
     return {k: v for k, v in config.model.items() if k != "name" and v is not None}
 
 
-def _build(name: str, overrides: Mapping[str, Any]) -> models.EncoderDecoder:
+def _of_texts(
+    config: config_dict.ConfigDict,
+) -> tuple[models.EncoderDecoder, sources.Source, str]:
+    """Returns the model and the texts of a run, and the hash of their vocabulary."""
+    if models.takes_images(config.model.name):
+        raise errors.ConfigError(
+            f"config.model.name: {config.model.name} is a model of images; use "
+            "--config=train/configs/classify.py:MODEL"
+        )
+    overrides = _overrides(config)
+    model = _build(config.model.name, overrides)
+    vocabulary = sources.open_store(config.data.store).vocabulary
+    if "vocab_size" not in overrides:
+        overrides["vocab_size"] = vocabulary.padded_size(128)
+        model = _build(config.model.name, overrides)
+    if model.config.vocab_size < vocabulary.size:
+        raise errors.ConfigError(
+            f"config.model.vocab_size: {model.config.vocab_size} is less than the "
+            f"{vocabulary.size} ids of the store {config.data.store}; the default is "
+            f"{vocabulary.padded_size(128)}"
+        )
+    if config.kind == run_record.FINETUNING:
+        _check_packing(config, model)
+        source = sources.finetuning(config, model)
+    else:
+        source = sources.pretraining(config)
+    _check_lengths(config, model, source)
+    return model, source, vocabulary.sha256
+
+
+def _of_images(
+    config: config_dict.ConfigDict,
+) -> tuple[models.VisionTransformer, sources.Source]:
+    """Returns the model and the images of a run."""
+    overrides = _overrides(config)
+    model = _build(config.model.name, overrides)
+    if not models.takes_images(model.name):
+        raise errors.ConfigError(
+            f"config.model.name: {model.name} is a model of texts; accepted here: "
+            f"{', '.join(models.IMAGE_ARCHITECTURES)}"
+        )
+    train, validation = image_sources.open_images(config.data)
+    count = len(train.classes)
+    if "num_classes" not in overrides:
+        model = _build(config.model.name, {**overrides, "num_classes": count})
+    if model.config.num_classes < count:
+        raise errors.ConfigError(
+            f"config.model.num_classes: {model.config.num_classes} is less than the "
+            f"{count} classes of {config.data.folder}"
+        )
+    return model, image_sources.classification(config, model, train, validation)
+
+
+def _build(
+    name: str, overrides: Mapping[str, Any]
+) -> models.EncoderDecoder | models.VisionTransformer:
     try:
         return models.build(name, **overrides)
     except models.ModelNameError as error:

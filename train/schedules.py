@@ -12,7 +12,7 @@ from clinometer.train import errors
 
 Schedule = Callable[[jax.Array], jax.Array]
 
-NAMES = ("rsqrt", "wsd", "cosine", "constant")
+NAMES = ("rsqrt", "wsd", "cosine", "linear", "constant")
 
 
 def depends_on_train_steps(name: str) -> bool:
@@ -21,7 +21,7 @@ def depends_on_train_steps(name: str) -> bool:
     Args:
         name: one of `NAMES`.
     """
-    return name in ("wsd", "cosine")
+    return name in ("wsd", "cosine", "linear")
 
 
 def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
@@ -34,6 +34,8 @@ def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
       final_fraction of the peak, reached at train_steps. With decay_fraction 0, the
       trunk of branches (see `branch`), whose decay begins where they start.
     - cosine: the same warmup, then half a cosine down to final_fraction of the peak.
+    - linear: linear warmup over warmup_steps, then linear decay to final_fraction of
+      the peak, reached at train_steps.
     - constant: learning_rate.
 
     Args:
@@ -69,7 +71,15 @@ def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
         return _rsqrt(peak, config["warmup_steps"])
     if name == "constant":
         return optax.constant_schedule(peak)
-    warmup = round(config["warmup_fraction"] * train_steps)
+    if name == "linear":
+        warmup = config["warmup_steps"]
+        if warmup >= train_steps:
+            raise errors.ConfigError(
+                f"config.schedule.warmup_steps: {warmup}; linear accepts less than the "
+                f"{train_steps} of config.train_steps"
+            )
+    else:
+        warmup = round(config["warmup_fraction"] * train_steps)
     final = config["final_fraction"] * peak
     # The warmup starts at peak / warmup, not at 0, so that step 0 has an effect.
     ramp = optax.linear_schedule(peak / max(warmup, 1), peak, max(warmup - 1, 1))
@@ -78,6 +88,9 @@ def make(config: Mapping[str, Any], train_steps: int) -> Schedule:
             peak, max(train_steps - warmup, 1), config["final_fraction"]
         )
         return optax.join_schedules([ramp, tail], [warmup])
+    if name == "linear":
+        fall = optax.linear_schedule(peak, final, train_steps - warmup)
+        return optax.join_schedules([ramp, fall], [warmup])
     decay = round(config["decay_fraction"] * train_steps)
     if warmup + decay > train_steps:
         raise errors.ConfigError(

@@ -128,12 +128,13 @@ def follow_length(config: config_dict.ConfigDict) -> None:
 
 
 def architecture(model: str) -> Architecture | None:
-    """Returns the architecture of a model, or None if the name is invalid.
+    """Returns the architecture of a model of texts, or None if there is none.
 
     Args:
         model: name of the model; `models.build` reports what is wrong with it.
     """
     try:
-        return models.architecture_of(model)
+        found = models.architecture_of(model)
     except models.ModelNameError:
         return None
+    return found if isinstance(found, Architecture) else None

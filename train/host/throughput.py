@@ -1,6 +1,7 @@
 """Measures the throughput of a run and relates it to the speed of its devices."""
 
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 import jax
@@ -94,7 +95,7 @@ class Throughput:
         devices = self.devices or 1
         before, after = self._matmul_flops_per_second, self._matmul_after
         device = jax.devices()[0]
-        return self.meter.summary(
+        found = self.meter.summary(
             config.data.batch_size * source.tokens_per_row,
             self._counts.flops_train_step,
             speed.peak_flops_per_second(
@@ -104,3 +105,6 @@ class Throughput:
             after and devices * after,
             on_host=device.platform == "cpu",
         )
+        rate = found.steps_per_second_median
+        rows = rate and rate * config.data.batch_size
+        return dataclasses.replace(found, rows_per_second_median=rows)

@@ -29,7 +29,8 @@ FILE_NAME = "run.json"
 STATUSES = ("running", "finished", "stopped", "failed")
 PRETRAINING = "pretraining"
 FINETUNING = "finetuning"
-KINDS = (PRETRAINING, FINETUNING)
+CLASSIFICATION = "classification"  # Pretraining on labelled images.
+KINDS = (PRETRAINING, FINETUNING, CLASSIFICATION)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,10 +70,12 @@ class Counts(Part):
     params_non_embedding: Number | None = None
     params_active: Number | None = None
     batch_size: Number | None = None
-    encoder_length: Number | None = None
-    decoder_length: Number | None = None
+    encoder_length: Number | None = optional()  # Of texts.
+    decoder_length: Number | None = optional()
+    image_height: Number | None = optional()  # Of images.
+    image_width: Number | None = optional()
     macs_forward_batch: Number | None = None
-    macs_decoder_length: Number | None = None
+    macs_decoder_length: Number | None = optional()
     flops_forward: Number | None = None
     flops_forward_non_embedding: Number | None = None
     flops_train_step: Number | None = None
@@ -114,6 +117,18 @@ class TaskData(Part):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageData(Part):
+    """Labelled images; the hashes are of names, sizes and classes."""
+
+    classes: int | None = None
+    train_images: Number | None = None
+    validation_images: Number | None = None
+    train_sha256: str | None = None
+    validation_sha256: str | None = None
+    broken: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Data(Part):
     """The training data seen so far."""
 
@@ -128,6 +143,7 @@ class Data(Part):
     unique_tokens_seen: Number | None = optional()
     epochs: Number | None = None
     tasks: Mapping[str, TaskData] | None = optional()  # Fine-tuning only.
+    images: ImageData | None = optional()  # Classification only.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,6 +160,7 @@ class Speed(Part):
     steps_per_second_iqr: Number | None = None
     steps_per_second_median_error: Number | None = optional()
     tokens_per_second_median: Number | None = None
+    rows_per_second_median: Number | None = optional()  # Texts or images.
     num_windows: Number | None = None
     paused_windows: Number | None = None
     window_steps: Number | None = None

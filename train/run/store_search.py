@@ -62,7 +62,8 @@ def located(
 ) -> config_dict.FrozenConfigDict:
     """Returns the configuration of a run, with `data.store` corrected if it was moved.
 
-    The configuration is unchanged if there is a store at its path, or no run yet.
+    The configuration is unchanged if there is a store at its path, if it needs none, or
+    if there is no run yet.
 
     Args:
         config: the configuration.
@@ -71,7 +72,7 @@ def located(
     Raises:
         RunError: the store was not found.
     """
-    path = config.data.store
+    path = config.data.get("store")
     if not path or _vocabulary(path):
         return config
     record = run_record.read(workdir, *NEEDED)
