@@ -18,7 +18,6 @@ from clinometer.train import branch
 from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
-from clinometer.train import image_sources
 from clinometer.train import initial as initial_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
@@ -339,6 +338,13 @@ def _of_images(
     config: config_dict.ConfigDict,
 ) -> tuple[models.VisionTransformer, sources.Source]:
     """Returns the model and the images of a run."""
+    try:  # Imported here because it needs an extra.
+        from clinometer.train import image_sources
+    except ModuleNotFoundError as error:
+        raise errors.ConfigError(
+            f"config.kind: the Python package '{error.name}' is not installed; pip "
+            "install 'clinometer[vision]'"
+        ) from error
     overrides = _overrides(config)
     model = _build(config.model.name, overrides)
     if not models.takes_images(model.name):

@@ -7,7 +7,6 @@ import os
 import shutil
 
 import numpy as np
-from PIL import Image
 
 from clinometer.data import cache
 from clinometer.data import files
@@ -32,7 +31,8 @@ def folder(directory: str | None = None) -> str:
     place = os.path.join(directory or cache.folder(), "digits-8x8")
     if os.path.isdir(place):
         return place
-    # Imported here since it is slow to import, and not needed a second time.
+    # Imported here since they are of an extra, and not needed a second time.
+    from PIL import Image
     from sklearn import datasets
 
     found = datasets.load_digits()

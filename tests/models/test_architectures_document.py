@@ -43,3 +43,19 @@ def test_sizes(document):
         assert row["code"] == size.code
         found = counts.count(f"transformer-{name}", trace=False)
         assert row["parameters (vanilla)"] == f"{found.params_total:,}"
+
+
+def test_sizes_of_vision_transformers(document):
+    table = rows(document, "## Vision Transformers")
+    sizes = models.IMAGE_ARCHITECTURES["vit"].sizes
+    assert [row["size"] for row in table] == list(sizes)
+    for row in table:
+        model = models.build(f"vit-{row['size']}", num_classes=18291)
+        config = model.config
+        shape = config.num_layers, config.d_model, config.d_ff, config.num_heads
+        printed = (row[symbol].replace(",", "") for symbol in ("L", "d", "f", "H"))
+        assert shape == tuple(map(int, printed))
+        found = model.count(1, models.ImageShape(224, 224), trace=False)
+        assert row["parameters (C = 18,291)"] == f"{found.params_total:,}"
+        printed = float(row["multiply-adds, 1e9"])
+        assert found.macs_forward_batch / 1e9 == pytest.approx(printed, abs=5e-4)

@@ -200,7 +200,8 @@ def test_the_variants_hold_every_architecture_and_every_name():
         models.ARCHITECTURES
     )
     beside = set().union(*(axes for *_, axes in VARIANTS))
-    assert ALL_HAVE | beside == set(parameters.AXES) - {parameters.LAYERS}
+    of_images = {"pixels", "classes"}  # See vision/test_model.py.
+    assert ALL_HAVE | beside | of_images == set(parameters.AXES) - {parameters.LAYERS}
 
 
 def test_the_transformers_axes():

@@ -50,6 +50,16 @@ def test_cosine():
     )
 
 
+def test_linear():
+    config = _config(
+        name="linear", learning_rate=0.2, warmup_steps=10, final_fraction=0.5
+    )
+    rates = [min(step + 1, 10) / 10 * 0.2 for step in range(10)]
+    rates += [0.2 * (1 - 0.5 * (step - 10) / 90) for step in range(10, 100)]
+    found = _values(schedules.make(config, 100), range(100))
+    np.testing.assert_allclose(found, rates, rtol=1e-5)
+
+
 def test_constant():
     schedule = schedules.make(_config(name="constant", learning_rate=0.25), 100)
     np.testing.assert_allclose(_values(schedule, [0, 50, 99]), 0.25)
@@ -58,7 +68,8 @@ def test_constant():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "linear"}, r"schedule\.name.*'linear'.*rsqrt, wsd"),
+        ({"name": "ramp"}, r"schedule\.name.*'ramp'.*rsqrt, wsd"),
+        ({"name": "linear"}, "warmup_steps: 10000; linear accepts less than the 100"),
         ({"name": "wsd", "warmup_fraction": 0.8}, "add up to more than 1"),
         ({"name": "wsd", "decay_fraction": 1.5}, r"decay_fraction.*\[0, 1\].*1\.5"),
         ({"learning_rate": 0.0}, "learning_rate.*positive"),

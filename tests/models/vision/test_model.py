@@ -118,9 +118,21 @@ def test_health_is_collected_for_each_layer(model):
 
 
 def test_parameters_have_axes(model):
-    params, axes = model.init(jax.random.key(0)), model.param_axes()
-    assert jax.tree.map(np.ndim, params) == {
-        module: {name: len(names) for name, names in leaves.items()}
+    sizes = {
+        "embed": 24,
+        "joined_heads": 24,
+        "joined_kv_heads": 24,
+        "mlp": 40,
+        "pixels": 48,
+        "classes": 7,
+        "position": model.config.length,
+        "one": 1,
+    }
+    axes = model.param_axes()
+    assert jax.tree.map(np.shape, model.init(jax.random.key(0))) == {
+        module: {
+            name: tuple(sizes[axis] for axis in names) for name, names in leaves.items()
+        }
         for module, leaves in axes.items()
     }
 
