@@ -136,9 +136,20 @@ def read(directory: paths.AnyPath, mixed: Sequence[str] = ()) -> sources_lib.Sou
         scores=scores,
         cells=downstream_cells.cells(scores, rows),
         lost=lost,
-        warnings=[*judgement.warnings, *health.warnings(rows, metrics, lost, mixed)],
+        warnings=[
+            *judgement.warnings,
+            *_notes(directory, rows),
+            *health.warnings(rows, metrics, lost, mixed),
+        ],
         command=_command(directory),
     )
+
+
+def _notes(directory: paths.AnyPath, rows: Sequence[rows_lib.Row]) -> list[str]:
+    """Returns what the study says of models that have runs."""
+    present = {row["model"] for row in rows}
+    notes = folder.notes(directory).items()
+    return [f"{model}: {note}" for model, note in notes if model in present]
 
 
 def _command(directory: paths.AnyPath) -> str | None:

@@ -4,6 +4,7 @@ The fine-tunings of a run RUN are in RUN/finetune/NAME. Several seeds, learning 
 checkpoints are in subfolders of it.
 """
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -277,25 +278,37 @@ def shared_averages(scores: Iterable[FinetuningScore]) -> list[str]:
     """Returns the names of the averages that all fine-tuned runs have.
 
     They are the averages of the benchmarks, for which a run needs all of a benchmark's
-    tasks with one setting of the fine-tuning. If all runs have the same single task,
-    its name is the only one.
+    tasks in one of its fine-tunings, and the task of a fine-tuning on a single one.
 
     Args:
         scores: of the runs that are compared, from `final`.
     """
-    tasks: dict[tuple[str, str], set[str]] = {}
+    tasks: dict[str, dict[str, set[str]]] = {}
     for score in scores:
-        tasks.setdefault((score.run, score.settings), set()).add(score.task)
-    if not tasks:
-        return []
-    common = set.intersection(*tasks.values())
-    if len(common) == 1 and all(found == common for found in tasks.values()):
-        return list(common)
+        of_run = tasks.setdefault(score.run, {})
+        of_run.setdefault(score.settings, set()).add(score.task)
+    found = [
+        dict.fromkeys(name for one in of_run.values() for name in _averages(one))
+        for of_run in tasks.values()
+    ]
+    names = (aggregates.OVERALL_NAME, *aggregates.AVERAGES)
+    order = [*names, *dict.fromkeys(name for one in found for name in one)]
+    return [
+        name
+        for name in dict.fromkeys(order)
+        if found and all(name in one for one in found)
+    ]
+
+
+def _averages(tasks: Collection[str]) -> list[str]:
+    """Returns the averages that a fine-tuning on these tasks has."""
+    if len(tasks) == 1:
+        return list(tasks)
     names = (aggregates.OVERALL_NAME, *aggregates.AVERAGES)
     return [
         name
         for name in names
-        if len(weights := aggregates.weights(name)) > 1 and common.issuperset(weights)
+        if len(weights := aggregates.weights(name)) > 1 and set(weights) <= set(tasks)
     ]
 
 
@@ -307,7 +320,7 @@ def weights(name: str) -> dict[str, float]:
 
 
 def of_run(scores: Iterable[FinetuningScore], run: str, name: str) -> RunAverage | None:
-    """Returns an average of a run; None if it has none, or several settings.
+    """Returns an average of a run; None if it has none, or with several settings.
 
     Args:
         scores: from `final`.
@@ -319,8 +332,13 @@ def of_run(scores: Iterable[FinetuningScore], run: str, name: str) -> RunAverage
         for score in scores
         if score.run == run and score.metric == best_scores.SCORE
     ]
-    if len({score.settings for score in own}) != 1:
+    tasks: dict[str, set[str]] = {}
+    for score in own:
+        tasks.setdefault(score.settings, set()).add(score.task)
+    having = [one for one, found in tasks.items() if name in _averages(found)]
+    if len(having) != 1:
         return None
+    own = [score for score in own if score.settings == having[0]]
     value, variance = 0.0, 0.0
     of_task = {group[0].task: group for group in groups(own)}
     for task, weight in weights(name).items():

@@ -87,8 +87,8 @@ def of_rows(
 
     Args:
         rows: rows of the table of runs, with `copy_of`.
-        scores: of their fine-tunings, from `downstream.read`. A run with several
-            settings of the fine-tuning has none.
+        scores: of their fine-tunings, from `downstream.read`. A task that a run was
+            fine-tuned on with several settings has no score.
     """
     final = downstream.final(scores)
     names = downstream.shared_averages(final)
@@ -103,12 +103,18 @@ def of_rows(
 def _scores(
     own: Sequence[downstream.FinetuningScore], run: str, names: Iterable[str]
 ) -> dict[str, float | None]:
-    """Returns the columns of a run's scores; none if it has several settings."""
-    if len({score.settings for score in own}) != 1:
-        return {}
+    """Returns the columns of a run's scores.
+
+    A task that the run was fine-tuned on with several settings has none.
+    """
+    settings: dict[str, set[str]] = {}
+    for score in own:
+        settings.setdefault(score.task, set()).add(score.settings)
     found: dict[str, float | None] = {}
     for group in downstream.groups(own):
         task, metric = group[0].name
+        if len(settings[task]) > 1:
+            continue
         value = statistics.fmean(score.score for score in group)
         if metric != best_scores.SCORE:
             found[f"{metric}_{task}"] = value

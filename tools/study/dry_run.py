@@ -15,7 +15,6 @@ from clinometer.tools.plan import run_plan
 from clinometer.tools.plan import table as plan_table
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
-from clinometer.tools.study import protocol as protocol_lib
 
 TABLE, COMMANDS = FORMS = ("table", "commands")
 _WIDTH = 80
@@ -34,9 +33,14 @@ def commands(
     """
     store = str(options.study.store or "EMBEDDED_STORE")
     for run in runs:
-        work = [phases.pretraining(options, run, store)]
-        if options.study.protocol.downstream.mixture:
-            work.append(phases.finetuning(options, run, store))
+        work = [
+            phases.pretraining(options, run, store),
+            *(
+                phases.finetuning(options, run, store, tuning)
+                for tuning in options.study.protocol.finetunings
+                if tuning.is_of(run.model)
+            ),
+        ]
         for one in work:
             yield f"{one.name}: {shlex.join(one.command)}"
 
@@ -46,8 +50,8 @@ def table(
 ) -> Iterator[str]:
     """Yields a table of the pretrainings, at most 80 columns wide.
 
-    Hours are for a TPU topology, if the options name one, and cost is that of the
-    prices of its chip.
+    Hours and chip-hours are for a TPU topology, if the options name one, and cost is
+    that of the prices of its chip. Below are the fine-tunings with their FLOPs.
 
     Args:
         options: of the command.
@@ -65,11 +69,12 @@ def table(
     rows = [_row(counts[run.model], steps, plans.get(run.model)) for run in runs]
     columns = ["parameters", "FLOPs"]
     if plans:
-        columns.append("hours")
+        columns += ["hours", "chip-hours"]
     if any(row["cost"] is not None for row in rows):
         columns.append("cost")
     total = {
-        name: _sum([row[name] for row in rows]) for name in ("FLOPs", "hours", "cost")
+        name: _sum([row[name] for row in rows])
+        for name in ("FLOPs", "hours", "chip-hours", "cost")
     }
     cells = [[_shown(name, row[name]) for name in columns] for row in rows]
     cells.append([_shown(name, total.get(name)) for name in columns])
@@ -82,6 +87,10 @@ def table(
         ("run", *heads),
     )
     yield ""
+    yield from _finetunings(options, runs)
+    for model, note in options.study.notes.items():
+        if model in counts:
+            yield from plan_table.wrapped(f"Note: {model}: {note}.")
     yield from _remarks(options, plans)
 
 
@@ -97,7 +106,7 @@ def _plans(
         if key.startswith("optimizer.")
     }
     fields = {
-        "vocab_size": protocol_lib.VOCAB_SIZE,
+        "vocab_size": protocol.vocab_size,
         "dtype": protocol.dtype,
         "dropout_rate": protocol.dropout_rate,
     }
@@ -136,6 +145,7 @@ def _row(
         "parameters": count.params_total,
         "FLOPs": float(count.flops_train_step * steps),
         "hours": record and record["hours"],
+        "chip-hours": record and record["chip_hours"],
         "cost": record and record["cost"],
     }
 
@@ -167,21 +177,43 @@ def _cut(text: str, room: int) -> str:
     return f"{text[: kept - kept // 2]}{_ELLIPSIS}{text[len(text) - kept // 2 :]}"
 
 
+def _finetunings(
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun]
+) -> Iterator[str]:
+    """Yields a sentence about each fine-tuning."""
+    for tuning in options.study.protocol.finetunings:
+        settings = tuning.settings
+        own = [run for run in runs if tuning.is_of(run.model)]
+        flops = sum(
+            phases.count_finetuning(options, run.model, settings).flops_train_step
+            for run in own
+        )
+        which = f" of {', '.join(tuning.models)}" if tuning.models else ""
+        yield from plan_table.wrapped(
+            f"Fine-tuning {tuning.name}{which} on {settings.mixture}: {len(own)} runs "
+            f"of {settings.train_steps:,} steps, {flops * settings.train_steps:.2e} "
+            "FLOPs."
+        )
+
+
 def _remarks(
     options: argparse.Namespace, plans: Mapping[str, run_plan.Record]
 ) -> Iterator[str]:
     yield from plan_table.wrapped(
-        "Pretraining only, without evaluation and fine-tuning. --dry-run=commands "
+        "The table is of pretraining only, without evaluation. --dry-run=commands "
         "prints the commands."
     )
     if not plans:
         yield from plan_table.wrapped(
-            "--topology NAME adds the hours on a TPU, and --prices FILE the cost."
+            "Hours, device-hours and cost are unknown without a topology: "
+            "--topology NAME adds the hours on a TPU by `clinometer plan`, such as "
+            "v3:4x4 for 16 chips, and --prices FILE the cost."
         )
         return
     first = next(iter(plans.values()))
     yield from plan_table.wrapped(
-        f"Hours: on {first['topology']}, {first['chips']} chips, one run at a time."
+        f"Hours: on {first['topology']}, {first['chips']} chips, one run at a time; "
+        "those of fine-tuning and evaluation are unknown."
     )
     for name, record in plans.items():
         if not record["fits"]:

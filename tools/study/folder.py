@@ -98,6 +98,7 @@ def write_settings(
     command: str,
     settings: Mapping[str, Any],
     passes: Mapping[str, int],
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the command, the shared settings and the planned runs to OUT/study.json.
 
@@ -107,12 +108,14 @@ def write_settings(
         settings: config key -> value, shared by all runs.
         passes: name of a planned run -> its pass. Those of earlier commands in this
             folder are kept.
+        notes: model -> what readers of its results must know.
     """
     contents = {
         "format_version": 1,
         "command": command,
         "settings": dict(settings),
         "passes": {**planned(out), **passes},
+        **({"notes": dict(notes)} if notes else {}),
     }
     json_file.write(out / SETTINGS, contents)
 
@@ -161,6 +164,31 @@ def planned(out: pathlib.Path) -> dict[str, int]:
     except (OSError, ValueError) as error:
         raise errors.StudyError(f"{path}: cannot be read ({error})") from error
     return passes
+
+
+def notes(out: pathlib.Path) -> dict[str, str]:
+    """Returns model -> what readers of its results must know, as the study says.
+
+    Args:
+        out: the study's folder; without study.json, there are none.
+
+    Raises:
+        StudyError: study.json cannot be read.
+    """
+    path = out / SETTINGS
+    if not paths.is_file(path):
+        return {}
+    try:
+        found = json_file.read_object(path).get("notes", {})
+        if not isinstance(found, dict) or not all(
+            isinstance(text, str) for text in found.values()
+        ):
+            raise ValueError(
+                f"notes is {ranges.shown(found)}; accepted: an object of strings"
+            )
+    except (OSError, ValueError) as error:
+        raise errors.StudyError(f"{path}: cannot be read ({error})") from error
+    return found
 
 
 def has_finished(run: pathlib.Path) -> bool:

@@ -36,6 +36,7 @@ from clinometer.tools.study.engines import choice
 from clinometer.tools.study.power import command as power
 from clinometer.train import errors as train_errors
 from clinometer.train import exit_codes
+from clinometer.train import sources
 
 
 def main(argv: list[str]) -> int:
@@ -108,12 +109,15 @@ def _study(
     work = phases.pretrainings(options, rated.runs, store)
     for remark in rated.remarks:
         print(f"Note: {remark}.")
+    for model, note in options.study.notes.items():
+        if any(run.model == model for run in rated.runs):
+            print(f"Note: {model}: {note}.")
     done = sum(one.finished for one in work)
     print(f"{len(work)} runs: {done} already finished, {len(work) - done} to do")
     if claims is not None:
         _copy_claims(claims, options.out)
     passes = {run.name: run.pass_number or 1 for run in rated.runs}
-    folder.write_settings(options.out, command, settings, passes)
+    folder.write_settings(options.out, command, settings, passes, options.study.notes)
     record_folder.keep_all(options)
     outcome = _Outcome()
     parts: Sequence[Sequence[plan.PlannedRun]] = [rated.runs]
@@ -165,18 +169,20 @@ def _carry_out_part(
     outcome: _Outcome,
 ) -> None:
     """Pretrains and fine-tunes some of the runs; adds to the outcome."""
-    downstream = options.study.protocol.downstream
-    stages = (
-        (phases.pretrainings, options.study.protocol.train_steps),
-        (phases.finetunings, downstream.train_steps),
-    )
-    for find, steps in stages:
-        work = find(options, runs, store)
+    protocol = options.study.protocol
+    for tuning in (None, *protocol.finetunings):
+        if tuning is None:
+            work = phases.pretrainings(options, runs, store)
+            steps = protocol.train_steps
+        else:
+            work = phases.finetunings(options, runs, store, tuning)
+            steps = tuning.settings.train_steps
         pending = [one for one in work if not one.finished]
-        if find is phases.finetunings and work:
+        if tuning is not None and work:
             done = len(work) - len(pending)
+            named = "" if tuning.name == protocol_lib.FINETUNING else f" {tuning.name}"
             print(
-                f"{len(work)} fine-tunings: {done} already finished, "
+                f"{len(work)} fine-tunings{named}: {done} already finished, "
                 f"{len(pending)} to do"
             )
         if not pending:
@@ -255,9 +261,22 @@ def _store(options: argparse.Namespace) -> str:
     # Imported here because it loads the packages that read and tokenize corpora.
     from clinometer.data.corpus import embedded
 
-    if options.study.store is not None:
-        return str(options.study.store)
-    return str(embedded.ensure_store(vocab_size=protocol_lib.VOCAB_SIZE))
+    protocol, given = options.study.protocol, options.study.store
+    if protocol.kind == protocol_lib.PAPERS:
+        if given is None:
+            raise train_errors.ConfigError(
+                "config.store: none; the papers' protocol needs a token store, which "
+                "`clinometer tokenize` makes; give it with --store DIR"
+            )
+        size = sources.open_store(given, "--store").vocabulary.padded_size(128)
+        if size != protocol.vocab_size:
+            raise train_errors.ConfigError(
+                f"config.protocol.vocab_size: {protocol.vocab_size}, but models on "
+                f"{given} have {size}, its ids rounded up to a multiple of 128"
+            )
+    if given is not None:
+        return str(given)
+    return str(embedded.ensure_store(vocab_size=options.study.protocol.vocab_size))
 
 
 if __name__ == "__main__":

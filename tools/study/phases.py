@@ -28,9 +28,6 @@ from clinometer.train.downstream import finetune
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import recorded_config
 
-# Folder of the study's fine-tuning, next to those that users create.
-FINETUNING = "study"
-
 
 @dataclasses.dataclass(frozen=True)
 class RunCommand:
@@ -78,18 +75,22 @@ def pretraining(
 
 
 def finetuning(
-    options: argparse.Namespace, run: plan.PlannedRun, store: str
+    options: argparse.Namespace,
+    run: plan.PlannedRun,
+    store: str,
+    tuning: protocol_lib.Finetuning,
 ) -> RunCommand:
-    """Returns the fine-tuning of a run.
+    """Returns a fine-tuning of a run.
 
     Args:
         options: options of the command.
         run: the planned run.
         store: path of the token store.
+        tuning: the fine-tuning.
     """
-    settings = options.study.protocol.downstream
+    settings = tuning.settings
     source = run_folder(options, run)
-    workdir = run_directory.RunDirectory(source).finetunings_path / FINETUNING
+    workdir = run_directory.RunDirectory(source).finetunings_path / tuning.name
     arguments = (
         "-m",
         "clinometer.train.downstream.finetune",
@@ -98,9 +99,12 @@ def finetuning(
         *([f"--data={settings.data}"] if settings.data else []),
         f"--store={store}",
         f"--workdir={workdir}",
-        *protocol_lib.downstream_overrides(options.study.protocol, run),
+        *protocol_lib.downstream_overrides(options.study.protocol, run, settings),
     )
-    return RunCommand(f"{run.name} fine-tuning", workdir, arguments, run.model)
+    name = f"{run.name} fine-tuning"
+    if tuning.name != protocol_lib.FINETUNING:
+        name += f" {tuning.name}"
+    return RunCommand(name, workdir, arguments, run.model)
 
 
 def pretrainings(
@@ -128,34 +132,36 @@ def pretrainings(
 
 
 def finetunings(
-    options: argparse.Namespace, runs: Sequence[plan.PlannedRun], store: str
+    options: argparse.Namespace,
+    runs: Sequence[plan.PlannedRun],
+    store: str,
+    tuning: protocol_lib.Finetuning,
 ) -> list[RunCommand]:
-    """Returns the fine-tunings of the runs whose pretraining is finished.
+    """Returns one fine-tuning of all its runs whose pretraining is finished.
 
     Args:
         options: of the command.
         runs: the planned runs.
         store: path of the token store.
+        tuning: the fine-tuning.
 
     Raises:
         StudyError: a fine-tuning's folder holds one with another config.
     """
-    protocol = options.study.protocol
-    settings = protocol.downstream
+    protocol, settings = options.study.protocol, tuning.settings
     found = []
-    for run in runs if settings.mixture else ():
+    for run in runs:
         source = run_folder(options, run)
-        if folder.has_finished(source):
+        if tuning.is_of(run.model) and folder.has_finished(source):
             config = finetune.make_config(
                 str(source),
                 settings.mixture,
                 settings.data,
                 store=store,
-                overrides=protocol_lib.downstream_overrides(
-                    options.study.protocol, run
-                ),
+                overrides=protocol_lib.downstream_overrides(protocol, run, settings),
             )
-            found.append(_compared(finetuning(options, run, store), config, {}))
+            work = finetuning(options, run, store, tuning)
+            found.append(_compared(work, config, {}))
     return found
 
 
@@ -186,25 +192,25 @@ def check_downstream(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: a task is unknown or its files are missing.
     """
-    settings = options.study.protocol.downstream
-    if not settings.mixture:
-        return
-    try:
-        for name in mixtures.expand(settings.mixture, registry.names()):
-            task = registry.get(name)
-            if task.benchmark == probes.BENCHMARK:
-                continue
-            if settings.data is None:
-                raise train_errors.ConfigError(
-                    f"--downstream {settings.mixture}: {name} needs the files of its "
-                    "release; give their folder with --data DIR"
-                )
-            for split in ("train", "validation"):
-                load.find(task, settings.data, split)
-    except data_errors.DataError as error:
-        raise train_errors.ConfigError(
-            f"--downstream {settings.mixture}: {error}"
-        ) from error
+    for tuning in options.study.protocol.finetunings:
+        settings = tuning.settings
+        place = f"--downstream {settings.mixture}"
+        if tuning.name != protocol_lib.FINETUNING:
+            place = f"config.finetunings.{tuning.name}.mixture {settings.mixture}"
+        try:
+            for name in mixtures.expand(settings.mixture, registry.names()):
+                task = registry.get(name)
+                if task.benchmark == probes.BENCHMARK:
+                    continue
+                if settings.data is None:
+                    raise train_errors.ConfigError(
+                        f"{place}: {name} needs the files of its release; give their "
+                        "folder with --data DIR"
+                    )
+                for split in ("train", "validation"):
+                    load.find(task, settings.data, split)
+        except data_errors.DataError as error:
+            raise train_errors.ConfigError(f"{place}: {error}") from error
 
 
 def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, float]:
@@ -242,7 +248,28 @@ def count(
         encoder_length=lengths.inputs,
         decoder_length=lengths.targets,
         trace=trace,
-        vocab_size=protocol_lib.VOCAB_SIZE,
+        vocab_size=shape.vocab_size,
+    )
+
+
+def count_finetuning(
+    options: argparse.Namespace, model: str, settings: protocol_lib.DownstreamSettings
+) -> checked.TransformerCounts:
+    """Counts a model at the batch size and lengths of a fine-tuning.
+
+    Args:
+        options: of the command.
+        model: the model's name.
+        settings: of the fine-tuning.
+    """
+    shape = options.study.protocol
+    return counts.count(
+        model,
+        batch_size=protocol_lib.downstream_rows(shape, model, settings),
+        encoder_length=shape.encoder_length,
+        decoder_length=settings.decoder_length,
+        trace=False,
+        vocab_size=shape.vocab_size,
     )
 
 

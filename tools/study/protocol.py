@@ -3,8 +3,10 @@
 The defaults are for a laptop: short sequences, a small vocabulary, no dropout. Such
 short runs are limited by the number of updates rather than by model size, so batches
 are small and the learning rate decays to zero. A fit over them ranks these runs; it
-doesn't say what the sizes would reach if trained to convergence. The peak learning rate
-is not among these settings: it belongs to each run, see `run_rates`.
+doesn't say what the sizes would reach if trained to convergence. With the kind
+`PAPERS`, whatever is not a field here is the trainer's default, which is the papers'
+protocol. The peak learning rate is not among these settings: it belongs to each run,
+see `run_rates`.
 """
 
 import dataclasses
@@ -14,8 +16,11 @@ from clinometer.tools.study import plan
 from clinometer.train.configs import pretrain
 
 CONFIG = pretrain.__file__  # An absolute path, whatever the working directory.
-VOCAB_SIZE = 2048
 NEVER_FACTOR = 1 << 20
+SHORT, PAPERS = KINDS = ("short", "papers")
+DECODINGS = ("greedy", "beam")
+# Name of the fine-tuning that all runs get, next to those that users create.
+FINETUNING = "study"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +33,10 @@ class DownstreamSettings:
         train_steps: number of steps.
         learning_rate: constant learning rate.
         rows: rows per batch with packed examples.
-        examples: rows per batch for models that can't be trained on packed examples.
+        examples: rows per batch for models that can't be trained on packed examples,
+            and for all models of the papers' protocol.
         decoder_length: T, in tokens.
+        decoding: how predictions are decoded, one of `DECODINGS`.
     """
 
     # Of three candidates, the only probe whose score is precise, see train/RESULTS.md.
@@ -41,15 +48,25 @@ class DownstreamSettings:
     rows: int = 8
     examples: int = 32
     decoder_length: int = 32
+    decoding: str = "greedy"
 
-    def settings(self) -> dict[str, object]:
-        """Returns config key -> value, except for what depends on the run."""
+    def settings(self, kind: str = SHORT) -> dict[str, object]:
+        """Returns config key -> value, except for what depends on the run.
+
+        Args:
+            kind: of the protocol, one of `KINDS`.
+        """
         steps = self.train_steps
-        return {
+        shared = {
             "train_steps": steps,
             "data.decoder_length": self.decoder_length,
-            "schedule.name": "constant",
             "schedule.learning_rate": self.learning_rate,
+            "eval.decoding": self.decoding,
+        }
+        if kind == PAPERS:
+            return shared
+        return shared | {
+            "schedule.name": "constant",
             "optimizer.min_dim_size_to_factor": NEVER_FACTOR,
             "eval.every_steps": steps,  # Decoding takes as long as a hundred steps.
             "eval.likelihood": True,
@@ -60,10 +77,36 @@ class DownstreamSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class Finetuning:
+    """A fine-tuning of runs of a study.
+
+    Attributes:
+        name: its folder in the run's folder of fine-tunings.
+        settings: its settings.
+        models: canonical names of the models that get it; empty for all.
+    """
+
+    name: str
+    settings: DownstreamSettings
+    models: tuple[str, ...] = ()
+
+    def is_of(self, model: str) -> bool:
+        """Returns whether the runs of a model get it.
+
+        Args:
+            model: canonical name.
+        """
+        return not self.models or model in self.models
+
+
+@dataclasses.dataclass(frozen=True)
 class Protocol:
     """Settings shared by all runs; the defaults are those of `make study`.
 
     Attributes:
+        kind: `SHORT`, whose schedule and intervals follow from the number of steps, or
+            `PAPERS`, for which they are the trainer's defaults.
+        vocab_size: number of rows of the embedding table.
         train_steps: number of steps.
         batch_size: B.
         encoder_length: S, in tokens; 128 gives 29 decoder tokens, from 141 raw tokens.
@@ -71,9 +114,12 @@ class Protocol:
         dtype: of the computation.
         warmup_fraction: part of the steps with linear warmup.
         decay_fraction: part of the steps with linear decay, at the end.
-        downstream: settings of the fine-tuning.
+        downstream: settings of the fine-tuning of all runs.
+        further: other fine-tunings, of all runs or some models.
     """
 
+    kind: str = SHORT
+    vocab_size: int = 2048
     # On the embedded corpus, smaller batches reach a lower loss at equal tokens.
     train_steps: int = 3000
     batch_size: int = 4
@@ -83,16 +129,27 @@ class Protocol:
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.5
     downstream: DownstreamSettings = DownstreamSettings()
+    further: tuple[Finetuning, ...] = ()
+
+    @property
+    def finetunings(self) -> tuple[Finetuning, ...]:
+        """All fine-tunings, that of all runs first."""
+        own = (Finetuning(FINETUNING, self.downstream),)
+        return (*(own if self.downstream.mixture else ()), *self.further)
 
     def settings(self) -> dict[str, object]:
         """Returns config key -> value, except for the model, seed, rate and store."""
         steps = self.train_steps
-        return {
+        shared = {
             "train_steps": steps,
             "model.dropout_rate": self.dropout_rate,
             "model.dtype": self.dtype,
             "data.batch_size": self.batch_size,
             "data.encoder_length": self.encoder_length,
+        }
+        if self.kind == PAPERS:
+            return shared
+        return shared | {
             "schedule.name": "wsd",
             "schedule.warmup_fraction": self.warmup_fraction,
             "schedule.decay_fraction": self.decay_fraction,
@@ -142,16 +199,42 @@ def overrides(protocol: Protocol, run: plan.PlannedRun, store: str) -> list[str]
     return [f"--config.{key}={value}" for key, value in values.items()]
 
 
-def downstream_overrides(protocol: Protocol, run: plan.PlannedRun) -> list[str]:
-    """Returns the `--config.key=value` arguments of `clinometer finetune` for a run."""
-    kind = models.architecture_of(run.model)
-    downstream = protocol.downstream
+def downstream_overrides(
+    protocol: Protocol, run: plan.PlannedRun, settings: DownstreamSettings
+) -> list[str]:
+    """Returns the `--config.key=value` arguments of `clinometer finetune` for a run.
+
+    Args:
+        protocol: the shared settings.
+        run: the run.
+        settings: of the fine-tuning.
+    """
+    short = protocol.kind == SHORT
+    # The papers fine-tune with the dropout of pretraining, experts with their own.
+    rates = models.architecture_of(run.model).dropout_rates if short else ()
     values = {
         "seed": run.seed,
-        **downstream.settings(),
+        **settings.settings(protocol.kind),
         "data.encoder_length": protocol.encoder_length,
-        "data.packing": kind.packs,
-        "data.batch_size": downstream.rows if kind.packs else downstream.examples,
-        **{f"model.{field}": protocol.dropout_rate for field in kind.dropout_rates},
+        "data.packing": _packs(protocol, run.model),
+        "data.batch_size": downstream_rows(protocol, run.model, settings),
+        **{f"model.{field}": protocol.dropout_rate for field in rates},
     }
     return [f"--config.{key}={value}" for key, value in values.items()]
+
+
+def downstream_rows(
+    protocol: Protocol, model: str, settings: DownstreamSettings
+) -> int:
+    """Returns the number of rows per batch of a fine-tuning.
+
+    Args:
+        protocol: the shared settings.
+        model: the model's name.
+        settings: of the fine-tuning.
+    """
+    return settings.rows if _packs(protocol, model) else settings.examples
+
+
+def _packs(protocol: Protocol, model: str) -> bool:
+    return protocol.kind == SHORT and models.architecture_of(model).packs

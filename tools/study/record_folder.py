@@ -16,7 +16,7 @@ from clinometer.kernels.options import outputs
 from clinometer.tools.report import records
 from clinometer.tools.study import errors
 from clinometer.tools.study import folder
-from clinometer.tools.study import phases
+from clinometer.tools.study import protocol as protocol_lib
 from clinometer.tools.study import sweep
 from clinometer.tools.study.claims import file as claims_file
 from clinometer.train.run import directory as run_directory
@@ -25,11 +25,6 @@ from clinometer.train.run import record as run_record
 from clinometer.train.run import validation_rows
 
 _RUNS = "runs"
-# A fine-tuning comes before its run, whose record says that all is there.
-_RECORDS = (
-    f"{run_directory.FINETUNINGS}/{phases.FINETUNING}/{run_record.FILE_NAME}",
-    run_record.FILE_NAME,
-)
 # The numbers beside each record: validation losses by row, and scores by item.
 _NUMBERS = (validation_rows.FILE_NAME, "predictions/*/*.npz")
 _PATHS = {"data.store", "data.folder", "initial.run"} | {
@@ -58,7 +53,11 @@ def restore(options: argparse.Namespace) -> int:
         return 0
     restored = 0
     for run in _runs(kept):
-        missing = [n for n in _RECORDS if _is_missing(kept / run / n, out / run / n)]
+        missing = [
+            name
+            for name in _records(options)
+            if _is_missing(kept / run / name, out / run / name)
+        ]
         for name in missing:
             _copy_numbers((kept / run / name).parent, (out / run / name).parent)
             _write(out / run / name, _text(kept / run / name))
@@ -87,13 +86,16 @@ def keep_run(options: argparse.Namespace, work: pathlib.Path) -> None:
         return
     parts = work.relative_to(out).parts
     run = pathlib.Path(*parts[: parts.index(_RUNS) + 2])
-    tuning, pretraining = (_record_or_none(out / run / name) for name in _RECORDS)
+    found = {name: _record_or_none(out / run / name) for name in _records(options)}
+    pretraining = found[run_record.FILE_NAME]
     if not _is_over(pretraining):
         return
-    is_tuned = options.study.protocol.downstream.mixture and run.parts[0] == _RUNS
-    if is_tuned and pretraining.finished and not _is_over(tuning):
-        return
-    for name in _RECORDS if _is_over(tuning) else _RECORDS[1:]:
+    if pretraining.finished and run.parts[0] == _RUNS:
+        for tuning in options.study.protocol.finetunings:
+            own = found[_finetuning(tuning.name)]
+            if tuning.is_of(pretraining.model) and not _is_over(own):
+                return
+    for name in [name for name, record in found.items() if _is_over(record)]:
         contents = json_file.read_object(out / run / name, strict=False)
         _copy_numbers((out / run / name).parent, (kept / run / name).parent)
         _write(kept / run / name, _json(stripped(contents)))
@@ -143,6 +145,20 @@ def stripped(value: Any, place: str = "") -> Any:
             return pathlib.PurePath(value).name
         return _FOLDERS.sub("", value)
     return value
+
+
+def _records(options: argparse.Namespace) -> list[str]:
+    """Returns the paths in a run's directory of the records that it may have.
+
+    Fine-tunings come before their run, whose record says that all is there.
+    """
+    names = [tuning.name for tuning in options.study.protocol.finetunings]
+    tunings = dict.fromkeys((protocol_lib.FINETUNING, *names))
+    return [*map(_finetuning, tunings), run_record.FILE_NAME]
+
+
+def _finetuning(name: str) -> str:
+    return f"{run_directory.FINETUNINGS}/{name}/{run_record.FILE_NAME}"
 
 
 def _runs(root: pathlib.Path) -> list[pathlib.Path]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+import re
 from typing import Any
 
 from ml_collections import config_dict
@@ -9,6 +10,7 @@ from ml_collections import config_dict
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.kernels.options.errors import did_you_mean
+from clinometer.models.architectures import registry
 from clinometer.tools.inference import variance
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
@@ -22,8 +24,15 @@ from clinometer.train.run import recorded_config
 ROLES = (recorded_config.FINAL, recorded_config.PILOT)
 _BY_ARCHITECTURE = "design.by_architecture."
 _EXECUTOR = "executor."
+_FINETUNINGS = "finetunings."
+_NOTES = "notes."
 # Fields whose own fields have any names.
-_OPEN = (_BY_ARCHITECTURE, *(f"{_EXECUTOR}{name}" for name in engine_settings.OPEN))
+_OPEN = (
+    *(_BY_ARCHITECTURE, _FINETUNINGS, _NOTES),
+    *(f"{_EXECUTOR}{name}" for name in engine_settings.OPEN),
+)
+# A fine-tuning's name is a folder's.
+_FOLDER_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _AT_LEAST_ONE = ranges.Whole(1)
 _SHARE = ranges.Real(0, 1)
 _POSITIVE = ranges.Real(without_least=True)
@@ -74,6 +83,8 @@ _FIELDS = {
     "protocol.learning_rate": Field("", _POSITIVE, optional=True),
     "protocol.rates": Field("", str, optional=True),
     "protocol.extrapolate": Field("", bool),
+    "protocol.kind": Field("", protocol_lib.KINDS),
+    "protocol.vocab_size": Field("", _AT_LEAST_ONE),
     "protocol.train_steps": Field("", _AT_LEAST_ONE),
     "protocol.batch_size": Field("", _AT_LEAST_ONE),
     "protocol.encoder_length": Field("", _AT_LEAST_ONE),
@@ -88,6 +99,7 @@ _FIELDS = {
     "downstream.rows": Field("", _AT_LEAST_ONE),
     "downstream.examples": Field("", _AT_LEAST_ONE),
     "downstream.decoder_length": Field("", _AT_LEAST_ONE),
+    "downstream.decoding": Field("", protocol_lib.DECODINGS),
     "power.draws": Field("", ranges.Whole(100, 100_000)),
     "power.seed": Field("", ranges.SEED),
     "power.sd": Field("", _POSITIVE),
@@ -121,6 +133,7 @@ class Study:
         extrapolate: whether widths beyond the swept ones have a rate.
         power: what a simulation of the study assumes.
         engine: the executor, and what a run gets from it.
+        notes: model -> what readers of its results must know.
     """
 
     runs: tuple[plan.PlannedRun, ...]
@@ -136,6 +149,7 @@ class Study:
     extrapolate: bool
     power: power_settings.PowerSettings
     engine: engine_settings.EngineSettings
+    notes: Mapping[str, str]
 
 
 def read(config: config_dict.ConfigDict) -> Study:
@@ -154,7 +168,9 @@ def read(config: config_dict.ConfigDict) -> Study:
         downstream=protocol_lib.DownstreamSettings(
             **_own_fields(protocol_lib.DownstreamSettings, config.downstream)
         ),
+        further=_finetunings(config),
     )
+    _check_kind(protocol)
     role = config.design.role
     if config.claims and role == recorded_config.PILOT:
         raise errors.ConfigError("config.claims: must be none for a pilot")
@@ -173,6 +189,7 @@ def read(config: config_dict.ConfigDict) -> Study:
         extrapolate=config.protocol.extrapolate,
         power=power_settings.PowerSettings(**config.power),
         engine=engine_settings.read(config.executor),
+        notes=_notes(config),
     )
 
 
@@ -262,6 +279,74 @@ def _by_architecture(config: config_dict.ConfigDict) -> dict[str, dict[str, Any]
                 )
             _check(f"{place}.{name}", _ANY_ARCHITECTURE[name], value)
     return found
+
+
+def _finetunings(
+    config: config_dict.ConfigDict,
+) -> tuple[protocol_lib.Finetuning, ...]:
+    """Returns the fine-tunings beside that of all runs, whose fields are defaults."""
+    accepted = [name for name in _FIELDS if name.startswith("downstream.")]
+    accepted = ["models", *(name.partition(".")[2] for name in accepted)]
+    made = []
+    for name, given in config_lib.to_dict(config.finetunings).items():
+        place = f"{_FINETUNINGS}{name}"
+        if not _FOLDER_NAME.fullmatch(name) or name == protocol_lib.FINETUNING:
+            raise errors.ConfigError(
+                f"config.{place}: a name of small letters, digits and underscores is "
+                f"accepted, other than {protocol_lib.FINETUNING!r}"
+            )
+        if not isinstance(given, dict) or not given.get("mixture"):
+            raise errors.ConfigError(
+                f"config.{place}: got {ranges.shown(given)}, accepted: a ConfigDict "
+                f"with a mixture, and any of {', '.join(accepted)}"
+            )
+        for key, value in given.items():
+            if key not in accepted:
+                raise errors.ConfigError(
+                    f"config.{place}.{key}: unknown key{did_you_mean(key, accepted)}; "
+                    f"accepted: {', '.join(accepted)}"
+                )
+            field = _NAMES if key == "models" else _FIELDS[f"downstream.{key}"]
+            _check(f"{place}.{key}", field, value)
+        models = [
+            _canonical(f"{place}.models", model) for model in given.pop("models", ())
+        ]
+        settings = {**config_lib.to_dict(config.downstream), **given}
+        made.append(
+            protocol_lib.Finetuning(
+                name, protocol_lib.DownstreamSettings(**settings), tuple(models)
+            )
+        )
+    return tuple(made)
+
+
+def _notes(config: config_dict.ConfigDict) -> dict[str, str]:
+    notes = config_lib.to_dict(config.notes)
+    for model, text in notes.items():
+        _check(f"{_NOTES}{model}", Field("", str), text)
+    return {_canonical("notes", model): text for model, text in notes.items()}
+
+
+def _canonical(place: str, model: str) -> str:
+    """Returns the canonical name of a model, which need not be one of this study.
+
+    The models can be narrowed down by options.
+    """
+    try:
+        return registry.parse(model).canonical
+    except ValueError as error:
+        raise errors.ConfigError(f"config.{place}: {error}") from error
+
+
+def _check_kind(protocol: protocol_lib.Protocol) -> None:
+    """Refuses fields of short runs in the papers' protocol."""
+    if protocol.kind == protocol_lib.PAPERS:
+        for name in ("warmup_fraction", "decay_fraction"):
+            if getattr(protocol, name) != getattr(protocol_lib.Protocol, name):
+                raise errors.ConfigError(
+                    f"config.protocol.{name}: must not be set for the kind "
+                    f"{protocol_lib.PAPERS!r}, whose schedule has no such part"
+                )
 
 
 def _check(name: str, field: Field | _Listed, value: Any) -> None:

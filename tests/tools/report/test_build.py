@@ -254,3 +254,12 @@ def test_claims_lead_the_page(tmp_path):
     lead = text[text.index("<h1") : text.index("</section>")]
     for words in ("Claims</h2>", "vanilla gains with size", "supported", "gain 0.3"):
         assert words in lead
+
+
+def test_notes_on_models_that_have_runs_are_warnings(tmp_path):
+    synthetic_study.write_study(tmp_path)
+    notes = {"transformer-pico": "is small", "switch-xl": "is large"}
+    (tmp_path / "study.json").write_text(json.dumps({"notes": notes}))
+    warnings = build.read(tmp_path).warnings
+    assert "transformer-pico: is small" in warnings
+    assert not any("switch-xl" in text for text in warnings)

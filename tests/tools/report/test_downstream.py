@@ -108,6 +108,19 @@ def test_a_single_task_of_all_is_its_own_average(tmp_path):
     assert found == downstream.RunAverage("rte", 60.0, 3.0, ("rte",))
 
 
+def test_other_finetunings_of_some_runs_change_no_average(study):
+    nano = study / "runs" / "transformer-nano-s0"
+    synthetic_study.write_finetuning(nano, {"rte": (70.0, 1.0)}, "more")
+    final = downstream.final(read(study))
+    assert downstream.shared_averages(final) == ["probes"]
+    found = downstream.of_run(final, "transformer-nano-s0", "probes")
+    assert found.score == pytest.approx((63 + 62 + 53) / 3)
+    # A run without the first fine-tuning has no average in common with the others.
+    micro = study / "runs" / "transformer-micro-s0"
+    synthetic_study.write_finetuning(micro, {"rte": (60.0, 3.0)}, "more")
+    assert downstream.shared_averages(downstream.final(read(study))) == []
+
+
 def test_the_report_shows_them_and_no_fit_knows_them(study, tmp_path):
     without = synthetic_study.write_study(tmp_path / "without")
     report, plain = build.build(study), build.build(without)

@@ -38,6 +38,19 @@ def test_several_settings_of_the_finetuning_give_no_score(tmp_path):
     assert "score_rte" not in found or found["score_rte"].isna().all()
 
 
+def test_a_task_of_another_finetuning_has_its_score(tmp_path):
+    synthetic_study.write_study(tmp_path)
+    run = tmp_path / "runs" / "transformer-pico-s0"
+    synthetic_study.write_finetuning(run, {"cloze": (40.0, 1.0)})
+    synthetic_study.write_finetuning(run, {"rte": (60.0, 1.5)}, "more")
+    row = frame.read(tmp_path).set_index("run").loc["transformer-pico-s0"]
+    assert (row["score_cloze"], row["score_rte"]) == (40.0, 60.0)
+    scores = {"rte": (61.0, 1.5)}
+    synthetic_study.write_finetuning(run, scores, "again", learning_rate=0.3)
+    row = frame.read(tmp_path).set_index("run").loc["transformer-pico-s0"]
+    assert row["score_cloze"] == 40.0 and "score_rte" not in row.dropna()
+
+
 def test_runs_left_out_say_why(tmp_path):
     synthetic_study.write_study(tmp_path)
     record = synthetic_study.record(seed=5, status="running", metrics__step=300)

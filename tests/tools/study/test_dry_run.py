@@ -65,7 +65,22 @@ def test_a_row_for_each_run_and_the_total(dry_run):
         assert float(row[2]) == pytest.approx(1000 * count.flops_train_step, rel=5e-3)
         flops += 2 * 1000 * count.flops_train_step
     assert float(rows[4][1]) == pytest.approx(flops, rel=5e-3)
-    assert "--topology NAME adds the hours" in "\n".join(lines)
+    text = " ".join(" ".join(lines).split())
+    assert "device-hours and cost are unknown without a topology: --topology N" in text
+    tuned = sum(
+        600
+        * counts.count(
+            f"transformer-{model}",
+            batch_size=8,
+            encoder_length=128,
+            decoder_length=32,
+            vocab_size=2048,
+            trace=False,
+        ).flops_train_step
+        for model in ("pico", "NL4-NA")
+    )
+    said = f"Fine-tuning study on cloze: 4 runs of 300 steps, {tuned:.2e} FLOPs."
+    assert said in text
 
 
 def test_hours_and_cost_are_those_of_the_plans(dry_run, monkeypatch, tmp_path):
@@ -74,10 +89,12 @@ def test_hours_and_cost_are_those_of_the_plans(dry_run, monkeypatch, tmp_path):
     prices.write_text('currency = "EUR"\n[v3]\nprice_per_chip_hour = 1e6\n')
     arguments = ["--sizes", f"pico {LONG}", "--steps", "1000", "--topology", "v3"]
     head, *lines = dry_run(*arguments, "--prices", str(prices))
-    assert head.split() == ["run", "parameters", "FLOPs", "hours", "cost", "EUR"]
+    assert head.split() == [
+        *("run", "parameters", "FLOPs", "hours", "chip-hours", "cost", "EUR")
+    ]
     assert max(map(len, (head, *lines))) <= 80
     # A name that leaves no room is cut in the middle.
-    assert re.match(r"transformer-EL\S+\.\.\.\S+-PI-o1-s100  ", lines[2])
+    assert re.match(r"transformer-\.\.\.\S*-PI-o1-s100  ", lines[2])
     target = planning.target("v3", None)
     planned = 0.0
     for model in ("transformer-pico", f"transformer-{LONG}"):
@@ -91,15 +108,16 @@ def test_hours_and_cost_are_those_of_the_plans(dry_run, monkeypatch, tmp_path):
         )
         (record,) = plans([request], target, steps=1000, jobs=1, timeout=3600)
         planned += 2 * record["hours"]
-    hours, cost = (float(x.replace(",", "")) for x in lines[4].split()[-2:])
+    hours, chips, cost = (float(x.replace(",", "")) for x in lines[4].split()[-3:])
     assert hours == pytest.approx(planned, rel=5e-3)
     # Of 4 chips.
+    assert chips == pytest.approx(4 * planned, rel=5e-3)
     assert cost == pytest.approx(4 * 1e6 * planned, rel=5e-3)
     text = " ".join(" ".join(lines).split())
-    assert "Hours: on v3:2x2x1, 4 chips, one run at a time." in text
+    assert "Hours: on v3:2x2x1, 4 chips, one run at a time; those of" in text
     assert "(tools/plan/VALIDATION.md)" in text
     head, *_ = dry_run(*arguments)
-    assert head.split() == ["run", "parameters", "FLOPs", "hours"]
+    assert head.split() == ["run", "parameters", "FLOPs", "hours", "chip-hours"]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,19 @@ def test_other_settings_are_refused_by_name(tmp_path):
         folder.planned(tmp_path)
 
 
+def test_notes_are_kept(tmp_path):
+    assert folder.notes(tmp_path) == {}
+    folder.write_settings(tmp_path, "clinometer study", {}, {})
+    assert folder.notes(tmp_path) == {}
+    notes = {"switch-xl": "large"}
+    folder.write_settings(tmp_path, "clinometer study", {}, {}, notes)
+    assert folder.notes(tmp_path) == notes
+    for bad in ("x", {"switch-xl": 3}):
+        (tmp_path / "study.json").write_text(json.dumps({"notes": bad}))
+        with pytest.raises(errors.StudyError, match="study.json: cannot be read"):
+            folder.notes(tmp_path)
+
+
 def test_the_margin_is_a_setting(tmp_path):
     assert folder.margin(tmp_path) is None
     for settings, expected in (({}, None), ({"design.margin": 0.03}, 0.03)):

@@ -10,6 +10,7 @@ from clinometer.tools.study import errors
 from clinometer.tools.study import options as options_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
+from clinometer.tools.study import protocol
 from clinometer.tools.study import sweep
 from clinometer.train import config as config_lib
 from clinometer.train import errors as train_errors
@@ -45,7 +46,8 @@ def options(tmp_path):
 
 
 def test_finished_runs_are_fine_tuned_and_those_not_again(options, store, tmp_path):
-    (work,) = phases.finetunings(options, [PICO, NANO], store)
+    (tuning,) = options.study.protocol.finetunings
+    (work,) = phases.finetunings(options, [PICO, NANO], store, tuning)
     assert (work.name, work.finished) == ("transformer-pico-s0 fine-tuning", False)
     pico = phases.run_folder(options, PICO)
     assert work.folder == pico / "finetune" / "study"
@@ -61,11 +63,29 @@ def test_finished_runs_are_fine_tuned_and_those_not_again(options, store, tmp_pa
     )
     contents = config_lib.to_dict(config)
     synthetic_study.write_finetuning(pico, {"cloze": (9, 1)}, config=contents)
-    (work,) = phases.finetunings(options, [PICO, NANO], store)
+    (work,) = phases.finetunings(options, [PICO, NANO], store, tuning)
     assert work.finished
     options = _parse(tmp_path, "--downstream-steps", "31")
+    (tuning,) = options.study.protocol.finetunings
     with pytest.raises(errors.StudyError, match="train_steps = 30; this study has 31"):
-        phases.finetunings(options, [PICO], store)
+        phases.finetunings(options, [PICO], store, tuning)
+
+
+def test_a_further_finetuning_is_of_its_models(options, store):
+    settings = protocol.DownstreamSettings(
+        mixture="acceptability", train_steps=7, decoder_length=9, decoding="beam"
+    )
+    tuning = protocol.Finetuning("more", settings, ("transformer-pico",))
+    (work,) = phases.finetunings(options, [PICO, NANO], store, tuning)
+    pico = phases.run_folder(options, PICO)
+    assert work.name == "transformer-pico-s0 fine-tuning more"
+    assert work.folder == pico / "finetune" / "more"
+    for field in ("train_steps=7", "data.decoder_length=9", "eval.decoding=beam"):
+        assert f"--config.{field}" in work.command
+    other = protocol.Finetuning("more", settings, ("transformer-nano",))
+    assert phases.finetunings(options, [PICO, NANO], store, other) == []
+    counted = phases.count_finetuning(options, "transformer-pico", settings)
+    assert (counted.batch_size, counted.decoder_length) == (8, 9)
 
 
 def test_costs_are_those_of_the_run_s_own_lengths(tmp_path):
@@ -86,7 +106,7 @@ def test_costs_are_those_of_the_run_s_own_lengths(tmp_path):
 
 def test_without_tasks_there_is_nothing_to_tune(tmp_path):
     options = _parse(tmp_path, "--downstream", "")
-    assert phases.finetunings(options, [PICO], store="") == []
+    assert options.study.protocol.finetunings == ()
     phases.check_downstream(options)
 
 

@@ -8,6 +8,7 @@ from clinometer.tools.study import plan
 from clinometer.tools.study import protocol
 from clinometer.train import config as config_lib
 from clinometer.train.configs import finetune
+from clinometer.train.configs import pretrain
 
 
 def _config(run, settings=None):
@@ -17,6 +18,10 @@ def _config(run, settings=None):
         protocol.config_argument(run), protocol.overrides(settings, run, "/some/store")
     )
     return config_lib.flatten(config_lib.to_dict(config))
+
+
+def _downstream(settings, run):
+    return protocol.downstream_overrides(settings, run, settings.downstream)
 
 
 def test_the_trainer_reads_the_protocol():
@@ -63,7 +68,7 @@ def test_short_runs_keep_whole_intervals():
 )
 def test_fine_tuning_reads_its_part(model, packing, batch_size):
     run = plan.PlannedRun(model, 1)
-    overrides = protocol.downstream_overrides(protocol.Protocol(), run)
+    overrides = _downstream(protocol.Protocol(), run)
     config = config_lib.overridden(finetune.get_config(model), overrides)
     flat = config_lib.flatten(config_lib.to_dict(config))
     expected = {
@@ -84,7 +89,7 @@ def test_experts_have_a_dropout_of_their_own():
     assert config.model.dropout_rate == 0.1
     assert config.model.expert_dropout_rate == 0.4  # as Fedus et al. 2021
     run = plan.PlannedRun("switch-pico", 0)
-    overrides = protocol.downstream_overrides(protocol.Protocol(), run)
+    overrides = _downstream(protocol.Protocol(), run)
     config = config_lib.overridden(config, overrides)
     assert config.model.expert_dropout_rate == config.model.dropout_rate == 0.0
 
@@ -103,3 +108,51 @@ def test_intervals_do_not_decide_the_rate():
     assert "data.batch_size" in short.rate_settings()
     assert not any("every_steps" in key for key in short.rate_settings())
     assert "schedule.learning_rate" not in short.settings()
+
+
+_PAPERS = protocol.Protocol(
+    kind=protocol.PAPERS,
+    train_steps=2**19,
+    batch_size=128,
+    encoder_length=512,
+    dropout_rate=0.1,
+    dtype="bfloat16",
+)
+
+
+def test_the_papers_protocol_is_the_trainer_s_defaults():
+    # Tay et al. 2021 and 2022: 2^19 steps, Adafactor, 1 / sqrt(max(step, 10^4)).
+    run = plan.PlannedRun("transformer-base", 0)
+    flat = _config(run, _PAPERS)
+    default = config_lib.flatten(config_lib.to_dict(pretrain.get_config(run.model)))
+    changed = {key for key in flat if flat[key] != default.get(key)}
+    assert changed == {
+        *("data.store", "model.dtype", "model.dropout_rate", "schedule.learning_rate"),
+        *(f"study.{key}" for key in ("role", "pass_number", "rate_table", "claims")),
+    }
+    expected = {
+        "train_steps": 524_288,
+        "optimizer.name": "adafactor",
+        "optimizer.min_dim_size_to_factor": 128,
+        "schedule.name": "rsqrt",
+        "schedule.warmup_steps": 10_000,
+        "eval.every_steps": 5_000,
+    }
+    assert {field: flat[field] for field in expected} == expected
+
+
+@pytest.mark.parametrize("model", ["transformer-base", "switch-base", "funnel-base"])
+def test_the_papers_fine_tune_all_architectures_alike(model):
+    settings = protocol.DownstreamSettings(
+        train_steps=100_000, learning_rate=1e-3, rows=128, examples=128
+    )
+    own = dataclasses.replace(_PAPERS, downstream=settings)
+    overrides = _downstream(own, plan.PlannedRun(model, 0))
+    config = config_lib.overridden(finetune.get_config(model), overrides)
+    flat = config_lib.flatten(config_lib.to_dict(config))
+    default = config_lib.flatten(config_lib.to_dict(finetune.get_config(model)))
+    assert {key for key in flat if flat[key] != default[key]} == {
+        "data.decoder_length"  # The default's 114 is the papers' mixture's.
+    }
+    assert (flat["data.packing"], flat["data.batch_size"]) == (False, 128)
+    assert flat["schedule.learning_rate"] == 1e-3

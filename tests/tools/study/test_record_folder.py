@@ -1,5 +1,6 @@
 """Tests the folder that keeps the numbers of a study, and a study that uses it."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from clinometer.tools.study import errors
 from clinometer.tools.study import main
 from clinometer.tools.study import options as options_lib
 from clinometer.tools.study import phases
+from clinometer.tools.study import protocol
 from clinometer.tools.study import record_folder
 from clinometer.tools.study import runner
 from clinometer.tools.study import summary
@@ -184,6 +186,28 @@ def test_what_is_not_over_is_not_kept(options, tmp_path):
     record_folder.keep_run(options, options.out / "runs" / "plain")
     assert "runs/plain/run.json" in _kept(tmp_path)
     assert pico.is_dir()
+
+
+def test_all_finetunings_of_a_run_are_kept_and_restored(options, tmp_path):
+    more = protocol.Finetuning(
+        "more", protocol.DownstreamSettings(mixture="rte"), ("transformer-pico",)
+    )
+    shared = dataclasses.replace(options.study.protocol, further=(more,))
+    options.study = dataclasses.replace(options.study, protocol=shared)
+    pico = options.out / "runs" / "transformer-pico-s0"
+    synthetic_study.write_finetuning(
+        pico, {"rte": (1.0, 1.0)}, name="more", status="running"
+    )
+    record_folder.keep_all(options)
+    assert "runs/transformer-nano-s0/run.json" in _kept(tmp_path)
+    assert "runs/transformer-pico-s0/run.json" not in _kept(tmp_path)
+    synthetic_study.write_finetuning(pico, {"rte": (1.0, 1.0)}, name="more")
+    record_folder.keep_all(options)
+    kept = "runs/transformer-pico-s0/finetune/more/run.json"
+    assert {kept, "runs/transformer-pico-s0/run.json"} <= set(_kept(tmp_path))
+    shutil.rmtree(options.out)
+    assert record_folder.restore(options) == 4
+    assert (options.out / kept).is_file()
 
 
 def test_a_study_that_is_killed_leaves_whole_files(options, tmp_path, monkeypatch):

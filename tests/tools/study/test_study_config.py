@@ -1,5 +1,7 @@
 """Tests the configuration of a study: its designs, and errors that name the field."""
 
+import dataclasses
+
 import pytest
 
 from clinometer.tools.study import study_config
@@ -84,6 +86,31 @@ def _set(config, key, value):
             "transformer: got 3, acc",
         ),
         ("design.by_architecture", {"transformer": {"x": 1}}, "transformer.x: unknown"),
+        ("protocol.kind", "long", "config.protocol.kind: unknown 'long'; accepted: sh"),
+        ("finetunings", {"a": {}}, "config.finetunings.a: got {}, accepted: a Config"),
+        ("finetunings", {"a": 3}, "config.finetunings.a: got 3, accepted: a ConfigD"),
+        (
+            "finetunings",
+            {"study": {"mixture": "rte"}},
+            "config.finetunings.study: a name of small letters",
+        ),
+        (
+            "finetunings",
+            {"a": {"mixture": "rte", "step": 3}},
+            "config.finetunings.a.step: unknown key",
+        ),
+        (
+            "finetunings",
+            {"a": {"mixture": "rte", "decoding": "x"}},
+            "config.finetunings.a.decoding: unknown 'x'; accepted: greedy, beam",
+        ),
+        (
+            "finetunings",
+            {"a": {"mixture": "rte", "models": ("glue-pico",)}},
+            "config.finetunings.a.models: model 'glue-pico': unknown architecture",
+        ),
+        ("notes", {"switch-huge": "x"}, "config.notes: model 'switch-huge': "),
+        ("notes", {"switch-xl": 3}, "config.notes.switch-xl: got 3"),
     ],
 )
 def test_a_wrong_field_is_named(key, value, words):
@@ -136,3 +163,30 @@ def test_one_number_of_orders_is_for_all_sizes():
         *("transformer-pico-o1-s100", "transformer-pico-o2-s200"),
         *("transformer-nano-o1-s100", "transformer-nano-o2-s200"),
     ]
+
+
+def test_further_finetunings_take_other_fields_from_downstream():
+    config = study.get_config()
+    config.downstream.train_steps = 50
+    with config.unlocked():
+        config.finetunings.more = {
+            "models": ("transformer-PI",),
+            "mixture": "acceptability",
+            "decoder_length": 9,
+        }
+    first, more = study_config.read(config).protocol.finetunings
+    assert (first.name, first.settings.mixture, first.models) == ("study", "cloze", ())
+    assert more.settings == dataclasses.replace(
+        first.settings, mixture="acceptability", decoder_length=9
+    )
+    assert more.is_of("transformer-pico") and not more.is_of("transformer-nano")
+    assert first.is_of("transformer-nano")
+
+
+def test_the_papers_schedule_has_no_fractions():
+    config = study.get_config()
+    config.protocol.kind = "papers"
+    study_config.read(config)
+    config.protocol.decay_fraction = 0.3
+    with pytest.raises(errors.ConfigError, match="decay_fraction: must not be set for"):
+        study_config.read(config)

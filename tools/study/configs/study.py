@@ -55,7 +55,7 @@ def get_config() -> config_dict.ConfigDict:
     config.protocol.rates = config_dict.placeholder(str)  # None is OUT's or ours.
     config.protocol.extrapolate = False  # Rates of widths beyond the swept ones.
     for field, value in _fields(protocol).items():
-        if field != "downstream":
+        if field not in ("downstream", "further"):
             config.protocol[field] = value
     groups = {"downstream": protocol.downstream, "power": settings.PowerSettings()}
     for group, values in groups.items():
@@ -63,6 +63,11 @@ def get_config() -> config_dict.ConfigDict:
         for field, value in _fields(values).items():
             empty = value is None
             config[group][field] = config_dict.placeholder(str) if empty else value
+    # Name -> a further fine-tuning: fields that differ from `downstream`, and `models`,
+    # the models that get it (all without it).
+    config.finetunings = config_dict.ConfigDict()
+    # Model -> what readers of its results must know.
+    config.notes = config_dict.ConfigDict()
     return config
 
 

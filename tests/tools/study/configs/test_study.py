@@ -14,6 +14,6 @@ def test_the_defaults_are_the_protocol_s():
 def test_every_field_of_the_protocol_can_be_set():
     config = study.get_config()
     own = {field.name for field in dataclasses.fields(protocol.Protocol)}
-    assert own - {"downstream"} <= set(config.protocol)
+    assert own - {"downstream", "further"} <= set(config.protocol)
     own = {field.name for field in dataclasses.fields(protocol.DownstreamSettings)}
     assert own == set(config.downstream)
