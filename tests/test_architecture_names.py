@@ -16,6 +16,8 @@ ALLOWED = {
     "tools/study/configs/first_study_claims.py": "claims about them",
     "tools/study/configs/first_study_d256.py": "a part of this study",
     "tools/study/configs/first_study_pilot.py": "its pilot",
+    "tools/study/configs/paper_a.py": "a study of these architectures",
+    "tools/study/configs/paper_b.py": "a study of shapes of vanilla",
     "tools/study/claims/paper_a.py": "claims about them",
     "tools/study/power/settings.py": "default of a configuration",
 }

@@ -75,6 +75,12 @@ SUBCOMMANDS = {
         "name the architectures that runs cannot tell from the best for a budget",
         only_prints=True,
     ),
+    "verify": Subcommand(
+        "clinometer.tools.verify.main",
+        "study",
+        "compare a run with the scores published for its model",
+        only_prints=True,
+    ),
     "status": Subcommand(
         "clinometer.tools.runs.status",
         "study",

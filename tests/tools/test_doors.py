@@ -247,6 +247,7 @@ _COMMANDS = {
     "import-results": ["{folder}/nowhere.csv"],
     "laws": ["{folder}/nowhere"],
     "recommend": ["{folder}/nowhere", "--flops", "1e15"],
+    "verify": ["{folder}/nowhere", "--against", "t5-base"],
     "compare": ["{folder}/nowhere", "{folder}/other"],
     "plan": ["--models", "transformer-pico", "--topology", "nowhere"],
 }

@@ -1,0 +1,1 @@
+"""Compares a run with the scores that were published for its model."""
