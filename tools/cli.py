@@ -46,6 +46,11 @@ SUBCOMMANDS = {
         "study",
         "score a run's checkpoints on downstream tasks",
     ),
+    "fewshot": Subcommand(
+        "clinometer.train.fewshot.main",
+        "vision",
+        "score a model of images by few-shot linear classification",
+    ),
     "study": Subcommand(
         "clinometer.tools.study.main",
         "study",

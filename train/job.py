@@ -23,6 +23,7 @@ from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
 from clinometer.train import sources
 from clinometer.train import state as state_lib
+from clinometer.train.configs import pretrain
 from clinometer.train.host import environment
 from clinometer.train.run import checkpoint_meta
 from clinometer.train.run import directory as run_directory
@@ -346,12 +347,12 @@ def _of_images(
             "install 'clinometer[vision]'"
         ) from error
     overrides = _overrides(config)
-    model = _build(config.model.name, overrides)
-    if not models.takes_images(model.name):
+    if pretrain.architecture(config.model.name):
         raise errors.ConfigError(
-            f"config.model.name: {model.name} is a model of texts; accepted here: "
-            f"{', '.join(models.IMAGE_ARCHITECTURES)}"
+            f"config.model.name: {config.model.name} is a model of texts; accepted "
+            f"here: {', '.join(models.IMAGE_ARCHITECTURES)}"
         )
+    model = _build(config.model.name, overrides)
     train, validation = image_sources.open_images(config.data)
     count = len(train.classes)
     if "num_classes" not in overrides:

@@ -8,11 +8,14 @@ import pathlib
 import jax
 from ml_collections import config_dict
 import numpy as np
+from PIL import Image
 import pytest
 
 from clinometer.data.store import tokenization
 from clinometer.kernels.bench import matmul_rate
 from clinometer.train import config as config_lib
+from clinometer.train import job as job_lib
+from clinometer.train import loop
 
 _CONFIG_FILE = "train/configs/pretrain.py"
 _OVERRIDES = (
@@ -32,6 +35,35 @@ _OVERRIDES = (
     "eval.max_rows=4",
     "checkpoint.every_steps=4",
 )
+
+_IMAGE_CONFIG_FILE = "train/configs/classify.py"
+_IMAGE_OVERRIDES = (
+    "model.image_height=8",
+    "model.image_width=8",
+    "model.patch_size=4",
+    "model.dropout_rate=0.1",
+    "data.batch_size=8",
+    "data.validation_share=0.2",
+    "train_steps=8",
+    "schedule.name=constant",
+    "schedule.learning_rate=0.01",
+    "log.every_steps=3",
+    "log.health_every_steps=4",
+    "log.tensorboard=false",
+    "eval.every_steps=4",
+    "checkpoint.every_steps=4",
+)
+
+
+def write_images(folder: pathlib.Path, each: int) -> None:
+    """Writes noisy images of 10 x 10 pixels, each class brighter in one colour."""
+    rng = np.random.default_rng(0)
+    for channel, name in enumerate(("red", "green", "blue")):
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            pixels = rng.integers(0, 100, (10, 10, 3), np.uint8)
+            pixels[..., channel] += 100
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
 def write_store(folder: pathlib.Path, seed: int) -> pathlib.Path:
@@ -103,3 +135,38 @@ def make_config(
         return config_lib.load(specification.removeprefix("--config="), fields)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder of 120 small images of three classes, which differ in colour."""
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder, 40)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_image_config(
+    image_folder: pathlib.Path,
+) -> Callable[..., config_dict.FrozenConfigDict]:
+    """Returns the configuration of a tiny run on images."""
+
+    def build(*overrides: str) -> config_dict.FrozenConfigDict:
+        fields = (*_IMAGE_OVERRIDES, f"data.folder={image_folder}", *overrides)
+        return config_lib.load(
+            f"{_IMAGE_CONFIG_FILE}:vit-NL1-DM16-NH2-KV8-FF32-S",
+            [f"--config.{field}" for field in fields],
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def image_run(
+    make_image_config: Callable[..., config_dict.FrozenConfigDict],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> pathlib.Path:
+    """The run directory of a finished run on images; must not be modified."""
+    workdir = tmp_path_factory.mktemp("image_run") / "run"
+    assert loop.train(job_lib.prepare(make_image_config()), workdir) == "finished"
+    return workdir

@@ -1,0 +1,1 @@
+"""Few-shot linear evaluation of the features of images."""
