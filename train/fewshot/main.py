@@ -21,7 +21,7 @@ from clinometer.train.run import json_file
 _DESCRIPTION = """\
 Scores the features of a model of images by few-shot linear classification: a ridge
 regression on some images of each class, for three draws. It prints the accuracies, and
-adds them to the run's record (run.json, "evaluations"). Example:
+adds them to the evaluations in the run's record. Example:
 
   clinometer fewshot runs/vit --data imagenet
 
