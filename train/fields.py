@@ -218,7 +218,13 @@ _COMMON = {
         "of the earlier losses around their trend.",
         _POSITIVE,
     ),
-    "log.tensorboard": Field("Whether to write TensorBoard event files.", bool),
+    "log.trackers": Field(
+        "What else receives the metrics, while the run goes on: names separated by "
+        "commas, of tensorboard (event files in the run directory), wandb (Weights & "
+        "Biases) and mlflow; empty for none. A tracker that fails is turned off, and "
+        "the run goes on.",
+        str,
+    ),
     "log.peak_flops_per_second": Field(
         "Peak FLOPs per second of one device, used to compute the MFU. None takes the "
         "published peak if the device is known.",

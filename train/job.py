@@ -31,6 +31,7 @@ from clinometer.train.run import record as run_record
 from clinometer.train.sharding import mesh as mesh_lib
 from clinometer.train.sharding import placement as placement_lib
 from clinometer.train.sharding import rules
+from clinometer.train.tracking import choice as trackers
 
 # Model options that change how the result is computed, but not the result.
 _FORM_FIELDS = ("scan_layers", "remat")
@@ -85,6 +86,7 @@ def prepare(config: config_dict.ConfigDict) -> Job:
         RunError: a field is wrong; the message names it and says what is accepted.
     """
     fields_lib.check(config)
+    trackers.chosen(config.log.trackers)
     schedule = schedules.make(config.schedule, config.train_steps)
     optimizer = optimizer_lib.make(config.optimizer)
     if config.kind == run_record.CLASSIFICATION:

@@ -29,7 +29,7 @@ _TRUNK = (
     "optimizer.name=adamw",
     "model.dropout_rate=0.1",
     "checkpoint.keep_every_steps=4",
-    "log.tensorboard=false",
+    "log.trackers=",
     "log.every_steps=2",
 )
 # The same rates before step 4, then decay from step 4 to 6.

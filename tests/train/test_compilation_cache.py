@@ -77,7 +77,7 @@ def test_a_second_process_finds_the_programs(tmp_path):
 
 @pytest.mark.slow
 def test_a_second_run_compiles_nothing(arguments, tmp_path):
-    overrides = ("train_steps=2", "log.tensorboard=false", "eval.max_rows=2")
+    overrides = ("train_steps=2", "log.trackers=", "eval.max_rows=2")
     folder = tmp_path / "programs"
     command = arguments(*overrides, f"compilation_cache={folder}")
     hits, misses = counted(_TRAIN, *command, f"--workdir={tmp_path / '1'}")

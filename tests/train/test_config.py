@@ -29,7 +29,7 @@ def test_overrides_take_the_fields_type():
         [
             "--config.train_steps=1_000",
             "--config.z_loss=0",
-            "--config.log.tensorboard=False",
+            "--config.initial.branch=True",
             "--config.data.store=12",
             "--config.eval.max_rows=7",
             "--config.profile.start_step=none",
@@ -42,7 +42,7 @@ def test_overrides_take_the_fields_type():
     assert loaded.train_steps == 1000
     assert loaded.z_loss == 0.0
     assert isinstance(loaded.z_loss, float)
-    assert loaded.log.tensorboard is False
+    assert loaded.initial.branch is True
     assert loaded.data.store == "12"
     assert loaded.eval.max_rows == 7
     assert loaded.profile.start_step is None
@@ -113,7 +113,7 @@ def test_a_file_beside_the_caller_comes_first(tmp_path, monkeypatch):
         ),
         ("--config.train_steps=true", "train_steps: got 'true'"),
         ("--config.z_loss=tiny", "z_loss: got 'tiny', accepted: a number"),
-        ("--config.log.tensorboard=1", "accepted: true or false"),
+        ("--config.initial.branch=1", "accepted: true or false"),
         ("--config.train_steps=none", "train_steps: got 'none'"),
         ("--config.data=1", "a group of fields"),
         ("--config.seed.x=1", "seed is a single value and has no fields"),

@@ -128,7 +128,7 @@ def test_a_killed_run_is_resumed_fine_tuned_evaluated_and_reported(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     directory = run_directory.RunDirectory(_RUN)
     assert directory.record().status == "running"
-    tensorboard = "--config.log.tensorboard=true"
+    tensorboard = "--config.log.trackers=tensorboard"
     profile = ("--config.profile.start_step=6", "--config.profile.num_steps=1")
     assert main.main([*command, tensorboard, *profile]) == 0
     assert_equals_run_on_disk(finished, make_config)
@@ -143,7 +143,7 @@ def test_a_killed_run_is_resumed_fine_tuned_evaluated_and_reported(
         (folder / f"{name}.tsv").write_text(text)
     small = (
         *("train_steps=2", "data.batch_size=4", "data.decoder_length=8"),
-        *("eval.every_steps=2", "eval.batch_size=4", "log.tensorboard=false"),
+        *("eval.every_steps=2", "eval.batch_size=4", "log.trackers="),
     )
     options = (f"--from={_RUN}", "--mixture=rte", f"--data={folder.parent}")
     fields = [f"--config.{field}" for field in small]

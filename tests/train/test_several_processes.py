@@ -131,7 +131,7 @@ _FINETUNING = (
     "eval.max_rows=4",
     "eval.max_examples=8",
     "eval.batch_size=4",
-    "log.tensorboard=false",
+    "log.trackers=",
 )
 
 

@@ -175,7 +175,7 @@ def make_job(train_steps: int) -> job_lib.Job:
     config.schedule.name, config.schedule.learning_rate = "constant", 0.5
     config.eval.every_steps = config.checkpoint.every_steps = 4
     config.log.every_steps, config.log.health_every_steps = 3, 4
-    config.log.tensorboard = False
+    config.log.trackers = ""
     model = LinearClassifier()
     optimizer = optimizer_lib.make(config.optimizer)
     source = sources.Source(

@@ -93,7 +93,7 @@ def get_config(model: str = "transformer-small") -> config_dict.ConfigDict:
     config.log.health_every_steps = 1_000
     config.log.spike_window = 50
     config.log.spike_threshold = 8.0
-    config.log.tensorboard = True
+    config.log.trackers = "tensorboard"
     config.log.peak_flops_per_second = config_dict.placeholder(float)
 
     config.profile = config_dict.ConfigDict()

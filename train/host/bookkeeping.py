@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from clinometer.train import config as config_lib
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
 from clinometer.train.downstream import scorer as downstream
@@ -23,6 +24,8 @@ from clinometer.train.run import directory as run_directory
 from clinometer.train.run import lease as lease_lib
 from clinometer.train.run import validation_rows
 from clinometer.train.sharding import summary
+from clinometer.train.tracking import choice as tracking
+from clinometer.train.tracking import tracker as tracker_lib
 
 
 class Bookkeeping(bystander.Bystander):
@@ -52,6 +55,7 @@ class Bookkeeping(bystander.Bystander):
         config = job.config
         self._directory, self._lease = directory, lease
         self._step = 0
+        self._status = "running"
         self._told_pauses = 0
         self._validation_loss: float | None = None
         self._progress_line = display.ProgressLine(job.model.name, config.train_steps)
@@ -114,16 +118,22 @@ class Bookkeeping(bystander.Bystander):
         self.throughput.resume(progress)
 
     def began(self, step: int, state: state_lib.TrainState) -> None:
-        """Opens TensorBoard, and measures what the speed of the steps is compared with.
+        """Starts the trackers, and measures what the speed is compared with.
 
         Args:
             step: number of completed steps.
             state: the training state, on the devices.
         """
-        if self._job.config.log.tensorboard:
-            self.history.tensorboard = display.TensorBoard(
-                self._directory.tensorboard_path, step
-            )
+        config = self._job.config
+        self.history.trackers = tracking.start(
+            config.log.trackers,
+            tracker_lib.TrackedRun(
+                directory=self._directory,
+                config=config_lib.to_dict(config),
+                git_revision=self._record.git_revision,
+                start_step=step,
+            ),
+        )
         self.throughput.calibrate(state)
         self.throughput.meter.step_done(step)
 
@@ -249,6 +259,7 @@ class Bookkeeping(bystander.Bystander):
         Raises:
             RunHeldError: another process has taken over the run.
         """
+        self._status = status
         self._lease.check()
         self._record.write(
             status,
@@ -285,9 +296,10 @@ class Bookkeeping(bystander.Bystander):
         )
 
     def close(self) -> None:
-        """Closes the log and the progress line."""
+        """Closes the log, the trackers and the progress line."""
         self._progress_line.close()
-        self.history.close()
+        # A run that ends while it is running was ended by an error.
+        self.history.close("failed" if self._status == "running" else self._status)
 
     def _progress(self, step: int) -> dict[str, Any]:
         """Returns the host's own values for a checkpoint."""

@@ -59,7 +59,7 @@ class Bystander:
         """
 
     def began(self, step: int, state: state_lib.TrainState) -> None:
-        """Opens TensorBoard, and measures what the speed of the steps is compared with.
+        """Starts the trackers, and measures what the speed is compared with.
 
         Args:
             step: number of completed steps.

@@ -1,60 +1,14 @@
-"""Progress display: TensorBoard and the progress line on the terminal."""
+"""The progress line on the terminal."""
 
-from collections.abc import Mapping
 import datetime
 import time
-from typing import Any
 from typing import TextIO
 
-import tensorboardX
-
-from clinometer.data import paths
 from clinometer.kernels import terminal
-from clinometer.train.run import mirrored_folder
 
 # Seconds between updates of the line on a terminal, and between lines in a file.
 _TERMINAL_SECONDS = 0.2
 _FILE_SECONDS = 15.0
-
-
-class TensorBoard:
-    """Writes scalars to TensorBoard; a resumed run hides those after `start_step`."""
-
-    def __init__(self, directory: paths.AnyPath, start_step: int):
-        """Opens an event file.
-
-        Args:
-            directory: folder of the event files.
-            start_step: number of steps completed before this process.
-        """
-        self._folder = mirrored_folder.MirroredFolder(directory)
-        self._writer = tensorboardX.SummaryWriter(
-            logdir=str(self._folder.local), purge_step=start_step + 1
-        )
-
-    def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes all numbers of a record, including those in lists.
-
-        Args:
-            step: number of completed steps.
-            values: the record; values of other types are skipped.
-        """
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self._writer.add_scalar(name, value, step)
-            elif isinstance(value, list):
-                numbered = {f"{name}/{i}": part for i, part in enumerate(value)}
-                self.write(step, numbered)
-
-    def sync(self) -> None:
-        """Writes what is buffered to the folder."""
-        self._writer.flush()
-        self._folder.send()
-
-    def close(self) -> None:
-        """Flushes and closes the file."""
-        self._writer.close()
-        self._folder.close()
 
 
 class ProgressLine:

@@ -1,4 +1,4 @@
-"""Writes the metrics of a run to `metrics.jsonl` and TensorBoard."""
+"""Writes the metrics of a run to `metrics.jsonl` and its trackers."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from clinometer.train import health
 from clinometer.train import state as state_lib
 from clinometer.train import step_log
 from clinometer.train.downstream import scorer as downstream
-from clinometer.train.host import display
 from clinometer.train.run import metrics_log
 from clinometer.train.run import record as run_record
+from clinometer.train.tracking import tracker as tracker_lib
 
 
 class History:
     """Aggregates step metrics and appends records to the log.
 
     Attributes:
-        tensorboard: also receives the records; None if TensorBoard is disabled.
+        trackers: also receive the records; none before the first step.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class History:
             abstract_state: shapes and dtypes of the training state.
             first_step: step at which the run starts, after 0 for a branch.
         """
-        self.tensorboard: display.TensorBoard | None = None
+        self.trackers: Sequence[tracker_lib.Tracker] = ()
         self._config, self._file, self._first_step = config, file, first_step
         self._health_groups = health.groups(abstract_state.params)
         self._log: metrics_log.MetricsLog | None = None
@@ -115,24 +115,30 @@ class History:
         return self._step_log.add(step, values)
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Writes a record to `metrics.jsonl` and TensorBoard.
+        """Writes a record to `metrics.jsonl` and the trackers.
 
         Args:
             step: number of completed steps.
             values: the fields of the record.
         """
         self._log.write(step, values)
-        if self.tensorboard is not None:
-            self.tensorboard.write(step, values)
+        if self.trackers:
+            scalars = tracker_lib.flat(values)
+            for tracker in self.trackers:
+                tracker.scalars(step, scalars)
 
     def sync(self) -> None:
         """Flushes the log to disk, so that no checkpoint is ahead of it."""
         self._log.sync()
-        if self.tensorboard is not None:
-            self.tensorboard.sync()
+        for tracker in self.trackers:
+            tracker.sync()
 
-    def close(self) -> None:
-        """Closes the files."""
+    def close(self, status: str) -> None:
+        """Closes the log and ends the trackers.
+
+        Args:
+            status: how the run ended; see `Tracker.finish`.
+        """
         self._log.close()
-        if self.tensorboard is not None:
-            self.tensorboard.close()
+        for tracker in self.trackers:
+            tracker.finish(status)

@@ -23,6 +23,7 @@ class RecordWriter:
         earlier: the record written by an earlier process; None if there is no usable
             one.
         mesh: description of the mesh.
+        git_revision: of the code, or None if it is not known.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RecordWriter:
         """
         self._job, self._directory, self._counts = job, directory, counts
         self._environment = environment.describe()
+        self.git_revision: str | None = self._environment["git_revision"]
         self.earlier = directory.record_or_none()
         self.mesh = summary.describe(job.placement)
         began = self.earlier.started_at if self.earlier else None

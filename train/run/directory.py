@@ -9,6 +9,8 @@
 - `evaluation-*/`: predictions from `clinometer evaluate` (`evaluation_path`);
 - `finetune/`: run directories of fine-tunings of this run (`finetunings_path`);
 - `tensorboard/`: TensorBoard event files (`tensorboard_path`);
+- `trackers/`: the ids that other trackers have for the run, and their files
+  (`trackers_path`);
 - `profile/`: a profiler trace, if requested (`profile_path`);
 - `log.txt`, `tries.jsonl`: the output and the starts of the run's processes, which a
   study writes;
@@ -141,6 +143,11 @@ class RunDirectory:
     def tensorboard_path(self) -> paths.AnyPath:
         """The folder of TensorBoard event files."""
         return self.path / "tensorboard"
+
+    @property
+    def trackers_path(self) -> paths.AnyPath:
+        """The folder of the other trackers: their ids of the run, and their files."""
+        return self.path / "trackers"
 
     @property
     def profile_path(self) -> paths.AnyPath:

@@ -26,7 +26,7 @@ _SMALL = (
     "checkpoint.keep_last=1",
     "log.every_steps=4",
     "log.health_every_steps=0",
-    "log.tensorboard=false",
+    "log.trackers=",
 )
 
 # Other files that may be in the folder of a run's predictions.
