@@ -98,6 +98,12 @@ SUBCOMMANDS = {
         "list runs: configurations that differ, losses, speed",
         only_prints=True,
     ),
+    "diagnose": Subcommand(
+        "clinometer.tools.diagnose.main",
+        "study",
+        "say what went wrong in runs, and what first",
+        only_prints=True,
+    ),
     "compare": Subcommand(
         "clinometer.tools.compare.main",
         "study",

@@ -249,6 +249,7 @@ _COMMANDS = {
     "recommend": ["{folder}/nowhere", "--flops", "1e15"],
     "verify": ["{folder}/nowhere", "--against", "t5-base"],
     "compare": ["{folder}/nowhere", "{folder}/other"],
+    "diagnose": ["{folder}/nowhere"],
     "plan": ["--models", "transformer-pico", "--topology", "nowhere"],
 }
 

@@ -14,7 +14,15 @@ STEPS = "train_steps"
 
 
 class MissingRateError(errors.ConfigError):
-    """The table has no rate for a model; the message says what to do."""
+    """The table has no rate for a model; the message says what to do.
+
+    Attributes:
+        why: why it has none.
+    """
+
+    def __init__(self, message: str, why: str):
+        super().__init__(message)
+        self.why = why
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +121,8 @@ def find(
     raise MissingRateError(
         f"{shape.model}: the table has no learning rate for {wanted.get(STEPS)} steps: "
         f"{why}. Measure it with --tune, or give one rate for all runs with "
-        "--learning-rate X"
+        "--learning-rate X",
+        why,
     )
 
 
