@@ -66,14 +66,14 @@ def write_images(folder: pathlib.Path, each: int) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
-def write_store(folder: pathlib.Path, seed: int) -> pathlib.Path:
+def write_store(folder: pathlib.Path, seed: int, documents: int = 30) -> pathlib.Path:
     """Tokenises a little random text."""
     rng = np.random.default_rng(seed)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     words = ["".join(rng.choice(letters, 5)) for _ in range(100)]
     source = folder / "text"
     source.mkdir()
-    for index in range(30):
+    for index in range(documents):
         (source / f"{index}.txt").write_text(" ".join(rng.choice(words, 200)))
     store = folder / "store"
     options = tokenization.TokenizationOptions(vocab_size=200, validation_fraction=0.2)

@@ -9,17 +9,20 @@ from clinometer.train.run import record as record_lib
 
 
 def repeats(run: telemetry_lib.Telemetry) -> list[finding.Finding]:
-    """Finds pretraining that goes over its data again and again.
+    """Finds pretraining on text that goes over its data again and again.
 
     Args:
         run: the run.
 
     Raises:
-        NotCheckedError: the run is a fine-tuning, or has no counts of tokens.
+        NotCheckedError: the run repeats by design, or has no counts of tokens.
     """
     record, data = run.record, run.record.data
     if record.kind != record_lib.PRETRAINING:
-        raise finding.NotCheckedError("fine-tunings repeat their examples by design")
+        raise finding.NotCheckedError(
+            "only for pretraining on text; examples of tasks and images are repeated "
+            "by design"
+        )
     if not data.train_tokens or not data.tokens_seen or not record.metrics.step:
         raise finding.NotCheckedError(
             "not recorded: the tokens of the store and those seen"

@@ -82,7 +82,7 @@ def _tuned(run: telemetry_lib.Telemetry, table: table_lib.Table) -> lookup.Found
     """Returns the rate of the table; NotCheckedError says why there is none."""
     record = run.record
     if record.kind != record_lib.PRETRAINING:
-        raise finding.NotCheckedError("the table has no rates of fine-tunings")
+        raise finding.NotCheckedError("the table has rates of pretraining on text")
     if not record.config.schedule.learning_rate:
         raise finding.NotCheckedError("not recorded: config.schedule.learning_rate")
     optimizer = record.config.optimizer.get("name", "adafactor")

@@ -62,13 +62,14 @@ DEAD_EXPERT = Threshold(
     0.05,
     "of an equal share of the tokens",
     f"an expert that is this far below in {LASTING} measurements in a row has lost its "
-    "tokens to others, and gets no gradient to win them back",
+    "tokens to others, and gets no gradient to win them back; in two runs of the first "
+    "study's sweeps none was below 0.14",
 )
 DROPPED = Threshold(
     0.5,
     "of the tokens",
     "as many as one expert of two drops that takes all tokens, with a capacity factor "
-    "of 1",
+    "of 1; in two runs of the first study's sweeps 0.2 were the most",
 )
 
 COLLAPSED_ENTROPY = Threshold(

@@ -37,6 +37,8 @@ class WeightsAndBiases:
             folder = tempfile.mkdtemp()
         else:
             paths.make_folder(folder)
+        # Without a key it fails; otherwise it would ask for one at the terminal.
+        wandb.setup(settings=wandb.Settings(silent=True))
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "clinometer"),
             name=run.name,
@@ -44,8 +46,8 @@ class WeightsAndBiases:
             resume="allow",
             dir=str(folder),
             config={**run.config, "git_revision": run.git_revision},
-            # The terminal has the progress line, and is not asked for a login.
-            settings=wandb.Settings(console="off", silent=True, login_timeout=1),
+            # The terminal has the progress line.
+            settings=wandb.Settings(console="off"),
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

@@ -101,11 +101,11 @@ def test_a_curvature_that_is_not_known_leaves_the_grid(tmp_path, table, ratio, f
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"kind": "finetuning"}, "no rates of fine-tunings"),
+        ({"kind": "finetuning"}, "rates of pretraining on text"),
         ({"model": "glu-DM64-NH4-FF256-PI"}, "it has no glu"),
         ({"model": "transformer-DM512-NH8-FF2K-PI"}, "it has widths 16, 256, and this"),
         ({"config": {"train_steps": 50}}, "train_steps = 3000, and this is 50"),
-        ({"config": {"optimizer": {"name": "adamw"}}}, "not of adamw"),
+        ({"config": {"optimizer": {"name": "adamw"}}}, "not adamw"),
     ],
 )
 def test_runs_for_which_the_table_has_no_rate(tmp_path, table, changes, why):

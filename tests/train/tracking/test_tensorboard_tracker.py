@@ -23,6 +23,7 @@ def test_scalars_and_the_configuration(tmp_path):
     tracker = tensorboard_tracker.TensorBoard(run)
     tracker.scalars(5, {"train/loss": 2.5, "train/loss_spike": 1.0})
     tracker.sync()
+    tracker.finish("finished")
     written = list(events(run.directory.tensorboard_path))
     values = [(e.step, v) for e in written for v in e.summary.value]
     scalars = {
@@ -34,7 +35,7 @@ def test_scalars_and_the_configuration(tmp_path):
     }
     assert '"kind": "pretraining"' in texts["config/text_summary"]
     assert texts["git_revision/text_summary"] == "abc123"
+    assert texts["status/text_summary"] == "finished"
     # Event 2 of TensorBoard's SessionLog: values from here on are new.
     starts = [e.step for e in written if e.session_log.status == 1]
     assert starts == [5]
-    tracker.finish("finished")
