@@ -72,7 +72,9 @@ def chosen(names: str) -> tuple[str, ...]:
         if name in found:
             raise errors.ConfigError(f"{FIELD}: {name} is given twice")
         kind = TRACKERS[name]
-        if importlib.util.find_spec(kind.package) is None:
+        spec = importlib.util.find_spec(kind.package)
+        # A folder of this name, such as W&B makes, counts as a package without a file.
+        if spec is None or spec.origin is None:
             raise errors.ConfigError(
                 f"{FIELD}: {name} needs the Python package '{kind.package}', which is "
                 f"not installed; pip install '{kind.install}'"

@@ -10,8 +10,10 @@ from clinometer.train.tracking import tracker as tracker_lib
 
 # A record has about a hundred values. A tracker so far behind is taken to hang.
 _MOST_WAITING = 1000
-# How long the end of a run waits for a tracker, such as for an upload.
+# How long the end of a run waits for a tracker, such as for an upload. A run that is
+# stopped may be killed soon.
 _FINISH_SECONDS = 120.0
+_STOP_SECONDS = 10.0
 
 
 class Isolated:
@@ -31,7 +33,7 @@ class Isolated:
             name: name of the tracker, for the warning.
             make: makes the tracker; may raise or hang.
             most_waiting: number of calls that may wait for the tracker.
-            finish_seconds: how long `finish` waits for it.
+            finish_seconds: how long `finish` waits for it, at the end of a whole run.
         """
         self._name, self._finish_seconds = name, finish_seconds
         self._calls: queue.Queue[Callable[[tracker_lib.Tracker], None] | None]
@@ -56,12 +58,14 @@ class Isolated:
         """See `Tracker.finish`; waits for a limited time."""
         self._add(lambda tracker: tracker.finish(status))
         self._add(None)
-        if not self._off:
-            self._thread.join(self._finish_seconds)
-            if self._thread.is_alive():
-                self._fail(
-                    f"not done {self._finish_seconds:g} s after the end of the run"
-                )
+        if self._off:
+            return
+        most = self._finish_seconds
+        if status != "finished":
+            most = min(most, _STOP_SECONDS)
+        self._thread.join(most)
+        if self._thread.is_alive():
+            self._fail(f"not done {most:g} s after the end of the run")
 
     def _add(self, call: Callable[[tracker_lib.Tracker], None] | None) -> None:
         if self._off:

@@ -50,7 +50,9 @@ def install(
         package: the stand-in.
         ours: name of our module in `train/tracking`.
     """
-    package.__spec__ = importlib.machinery.ModuleSpec(package.__name__, None)
+    package.__spec__ = importlib.machinery.ModuleSpec(
+        package.__name__, None, origin=__file__
+    )
     monkeypatch.setitem(sys.modules, package.__name__, package)
     # Set before it is deleted, so that the end of the test deletes what it imported.
     monkeypatch.setitem(sys.modules, f"{_OURS}.{ours}", None)

@@ -51,6 +51,14 @@ def test_a_missing_package_ends_the_run_before_anything_is_read(name, monkeypatc
     )
 
 
+def test_a_folder_is_no_package(tmp_path, monkeypatch):
+    """W&B makes a folder `wandb`, from which Python would import an empty package."""
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(errors.ConfigError, match="which is not installed"):
+        choice.chosen("wandb")
+
+
 def test_nothing_of_a_service_is_imported_unless_it_is_chosen(tmp_path, monkeypatch):
     fakes.install(monkeypatch, fakes.wandb(), "wandb_tracker")
     ours = "clinometer.train.tracking.wandb_tracker"

@@ -80,12 +80,18 @@ def test_one_that_hangs_takes_no_time_of_the_run(place, caplog):
     assert "finished" not in tracker.calls
 
 
-def test_an_end_that_takes_too_long_is_not_awaited(caplog):
+@pytest.mark.parametrize(
+    ("status", "seconds"), [("finished", 0.02), ("stopped", 0.01), ("failed", 0.01)]
+)
+def test_an_end_that_takes_too_long_is_not_awaited(
+    status, seconds, caplog, monkeypatch
+):
+    monkeypatch.setattr(isolated, "_STOP_SECONDS", 0.01)
     released = threading.Event()
     tracker = fakes.Memory(None)
     tracker.finish = lambda status: released.wait()
-    one = isolated.Isolated("x", lambda: tracker, finish_seconds=0.01)
-    one.finish("finished")
+    one = isolated.Isolated("x", lambda: tracker, finish_seconds=0.02)
+    one.finish(status)
     (warning,) = warnings(caplog)
-    assert warning.endswith("not done 0.01 s after the end of the run")
+    assert warning.endswith(f"not done {seconds:g} s after the end of the run")
     released.set()
