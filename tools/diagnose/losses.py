@@ -168,7 +168,7 @@ def learning(run: telemetry_lib.Telemetry) -> list[finding.Finding]:
     return [
         finding.Finding(
             check="no_learning",
-            step=first,
+            step=max(first, math.ceil(early)),
             what="the model predicts no better than equal probabilities",
             evidence={"last loss": losses[-1][1], "ln(model.vocab_size)": guess},
             threshold="ln(model.vocab_size), the loss of equal probabilities, after "

@@ -1,5 +1,6 @@
 """Checks the learning rate against the table of tuned rates."""
 
+import dataclasses
 import math
 import pathlib
 
@@ -90,10 +91,14 @@ def _tuned(run: telemetry_lib.Telemetry, table: table_lib.Table) -> lookup.Found
         raise finding.NotCheckedError(
             f"the table has rates of adafactor, not {optimizer}"
         )
-    config = run.config
-    settings = {name: config.get(name) for name in protocol.Protocol().rate_settings()}
     try:
         built = models.build(record.model, **record.config.model.overrides).config
+        # The record has those fields of the model's config that were given.
+        config = {
+            **{f"model.{name}": v for name, v in dataclasses.asdict(built).items()},
+            **{name: v for name, v in run.config.items() if v is not None},
+        }
+        settings = {key: config.get(key) for key in protocol.Protocol().rate_settings()}
         shape = lookup.Shape(
             model=record.model,
             architecture=registry.parse(record.model).architecture,

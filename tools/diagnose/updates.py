@@ -21,8 +21,8 @@ def too_large(run: telemetry_lib.Telemetry) -> list[finding.Finding]:
     for group, measured in ratios.items():
         small = {s for s, rms in sizes.get(group, ()) if rms < thresholds.SMALLEST_RMS}
         over = [(step, v) for step, v in measured if v > limit and step not in small]
-        # A single measurement may be of a group that has just begun to move.
-        if len(over) > 1:
+        # One of several may be of a group that has just begun to move.
+        if len(over) > 1 or (over and len(over) == len(measured)):
             begun[group] = over[0][0], max(v for _, v in over)
     if not begun:
         return []
@@ -36,7 +36,7 @@ def too_large(run: telemetry_lib.Telemetry) -> list[finding.Finding]:
                 "groups": sorted(begun),
                 "largest update_ratio": max(ratio for _, ratio in begun.values()),
             },
-            threshold=f"{thresholds.UPDATE_RATIO}; in two measurements",
+            threshold=f"{thresholds.UPDATE_RATIO}; in two measurements or all",
             advice="a lower schedule.learning_rate",
         )
     ]

@@ -25,6 +25,15 @@ def test_large_updates(tmp_path, ratio, since, found):
     assert updates.no_gradient(run) == []
 
 
+def test_the_only_measurement_of_a_run_that_ended_early(tmp_path):
+    records = written.changed(
+        written.healthy(180), 100, health__update_ratio__decoder=9.0
+    )
+    run = telemetry.read(written.write(tmp_path / "run", records, status="failed"))
+    (found,) = updates.too_large(run)
+    assert (found.step, found.evidence["largest update_ratio"]) == (100, 9.0)
+
+
 def test_updates_of_a_group_that_is_all_but_zero_are_none(tmp_path):
     small = {"health__update_ratio__decoder": 9.0, "health__parameter_rms__decoder": 0}
     assert updates.too_large(read(tmp_path, 0, **small)) == []
