@@ -146,12 +146,15 @@ def test_few_rows_again_and_again(tmp_path, no_table):
     text = tmp_path / "few"
     text.mkdir()
     store = train_conftest.write_store(text, seed=1, documents=5)
-    run, _ = train(tmp_path / "run", store, _RATE)
+    steps = 3 * _STEPS
+    run, _ = train(tmp_path / "run", store, _RATE, steps=steps)
     (repeats,) = [f for f in found(run, no_table)[0].values() if f.check == "repeats"]
     manifest = json.loads((store / "manifest.json").read_text())
     tokens = manifest["splits"]["train"]["tokens"]
-    per_step = run.record.data.tokens_seen / _STEPS
-    passes = per_step * _STEPS / tokens
+    # Of 34 raw tokens a row, 4 rows and 120 steps.
+    per_step = run.record.data.tokens_seen / steps
+    assert per_step == 4 * 34
+    passes = per_step * steps / tokens
     assert passes > 4
     assert repeats.evidence["passes over the data"] == pytest.approx(passes)
     assert (repeats.step - 1) * per_step < 4 * tokens <= repeats.step * per_step
