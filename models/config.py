@@ -15,6 +15,7 @@ from clinometer.models.layers import norm
 from clinometer.models.layers import remat
 
 DTYPES = ("float32", "bfloat16")
+LOGITS_SCALINGS = ("tied", "always", "never")
 _FINITE = ranges.Real(-ranges.MOST_REAL)
 
 
@@ -83,6 +84,9 @@ class TransformerConfig:
         shared_kv: tie the key and value projections.
         tie_embeddings: compute the logits with the embedding table instead of a
             separate matrix.
+        logits_scaling: whether to multiply the decoder's output by d_model^-0.5 before
+            the logits: "tied" (if they are tied, as T5 and T5 1.1), "always" or
+            "never".
         norm: "rms", or "layer" for full layer norms with mean and offset.
         ffn_activation: one of `feed_forward.ACTIVATIONS`, e.g. "gated-gelu".
         dropout_rate: dropout rate, used everywhere.
@@ -109,6 +113,7 @@ class TransformerConfig:
     num_kv_heads: int = 0
     shared_kv: bool = False
     tie_embeddings: bool = True
+    logits_scaling: str = "tied"
     norm: str = "rms"
     ffn_activation: str = "relu"
     dropout_rate: float = 0.1
@@ -128,6 +133,7 @@ class TransformerConfig:
                 f"{self.num_heads}"
             )
         check_choice(self, "ffn_activation", feed_forward.ACTIVATIONS)
+        check_choice(self, "logits_scaling", LOGITS_SCALINGS)
         check_choice(self, "norm", tuple(norm.NORMS))
         check_choice(self, "dtype", DTYPES)
         check_choice(self, "remat", remat.POLICIES)
@@ -173,6 +179,13 @@ class TransformerConfig:
     def ffn_width(self) -> int:
         """Hidden width of the feed-forward sublayers."""
         return self.d_ff
+
+    @property
+    def scales_logits(self) -> bool:
+        """Whether the decoder's output is scaled before the logits."""
+        return self.logits_scaling == "always" or (
+            self.logits_scaling == "tied" and self.tie_embeddings
+        )
 
     @property
     def is_gated(self) -> bool:

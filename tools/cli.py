@@ -110,6 +110,11 @@ SUBCOMMANDS = {
         "compare the validation losses of two trained models, row by row",
         only_prints=True,
     ),
+    "convert": Subcommand(
+        "clinometer.tools.released.convert",
+        "convert",
+        "turn a released checkpoint of Hugging Face into a run",
+    ),
     "count": Subcommand(
         "clinometer.tools.count.main",
         None,

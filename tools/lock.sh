@@ -28,7 +28,8 @@ if (($# > 0)); then
   done
 fi
 "${VENV}/bin/uv" pip compile pyproject.toml --quiet \
-  --universal --python-version 3.11 --extra study --extra slurm --extra vision --extra dev \
+  --universal --python-version 3.11 --extra study --extra convert --extra slurm \
+  --extra vision --extra dev \
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" "${upgrade[@]}" \
   --output-file requirements.lock

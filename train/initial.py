@@ -192,6 +192,11 @@ def find(
             f"config.initial.run: {run} was trained on "
             + ("images, not texts" if of_images else "texts, not images")
         )
+    if record.converted is not None and config.optimizer_slots == "keep":
+        raise errors.ConfigError(
+            f"config.initial.optimizer_slots: {run} was converted from released files, "
+            "which have no optimizer state; accepted: 'reset', without a branch"
+        )
     theirs = record.data.vocabulary_sha256
     if theirs != vocabulary_sha256:
         raise errors.ConfigError(

@@ -42,7 +42,7 @@ _PLACES = ("store", "folder", "threads")
 _FROM_DATA = ("vocab_size", "num_classes")
 # Fields of models' configs that checkpoints of earlier versions lack, and their values
 # in these versions.
-_LATER = {"model.sequences_per_group": 0}
+_LATER = {"model.logits_scaling": "tied", "model.sequences_per_group": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,6 +268,12 @@ def check_workdir(job: Job, workdir: paths.PathLike) -> None:
     if latest is None:
         return
     step, meta = latest
+    if checkpoint_meta.CONVERTED in meta["identity"]:
+        raise errors.ConfigError(
+            f"--workdir: {workdir} was converted from released files, which have no "
+            f"optimizer state, so it cannot be resumed; give --from {workdir} and "
+            "another --workdir"
+        )
     place = f"the checkpoint {directory.checkpoints_path / str(step)}"
     job = resuming(job, meta["identity"])
     checkpoint_meta.check_identity(

@@ -8,7 +8,8 @@ A store is a folder, on a local disk or in an object store (see `staging`):
 
 A split is one stream: the concatenation of its non-empty documents, without separators
 (FORMATS.md#span-corruption). Row k of raw length n is `tokens[k*n : (k+1)*n]`, so one
-store serves every sequence length. Where T5 keeps one random chunk of 65,536 tokens of
+store serves every sequence length. A store for a model that was trained elsewhere has a
+vocabulary and no splits. Where T5 keeps one random chunk of 65,536 tokens of
 a longer document, a store keeps the whole document.
 """
 
@@ -265,9 +266,9 @@ class TokenStore:
             DataError: the store has no such split, or the split's files cannot be read.
         """
         if name not in self.manifest.splits:
+            splits = ", ".join(sorted(self.manifest.splits)) or "only a vocabulary"
             raise DataError(
-                f"Token store {self.path!r} has no split {name!r}; "
-                f"it has {', '.join(sorted(self.manifest.splits))}."
+                f"Token store {self.path!r} has no split {name!r}; it has {splits}."
             )
         return Split(self._folder, self.manifest, name)
 

@@ -90,7 +90,6 @@ def write_store(
             f"The sources have no text for the train split{broken}; nothing was "
             "written."
         )
-    paths.write_bytes(os.path.join(folder, token_store.VOCABULARY), vocabulary.model)
     manifest = token_store.Manifest(
         format_version=token_store.FORMAT_VERSION,
         name=name,
@@ -126,10 +125,49 @@ def write_store(
             "first": totals.first_broken[:_KEPT_BROKEN],
         },
     )
+    _write_last(folder, vocabulary, manifest)
+    return manifest
+
+
+def write_vocabulary(
+    folder: str, vocabulary: Vocabulary, *, name: str, source: dict
+) -> token_store.Manifest:
+    """Writes a store without tokens, for a model that was trained elsewhere.
+
+    Args:
+        folder: an existing folder for the store.
+        vocabulary: the vocabulary.
+        name: name of the store.
+        source: where the vocabulary is from.
+
+    Returns:
+        The store's manifest.
+    """
+    manifest = token_store.Manifest(
+        format_version=token_store.FORMAT_VERSION,
+        name=name,
+        source=source,
+        corpus_hash=hashlib.sha256().hexdigest(),
+        python_version=platform.python_version(),
+        vocabulary=_describe(vocabulary),
+        dtype=vocabulary.dtype.name,
+        block_tokens=token_store.BLOCK_TOKENS,
+        splits={},
+        empty_documents=0,
+        broken_records={"count": 0, "first": []},
+    )
+    _write_last(folder, vocabulary, manifest)
+    return manifest
+
+
+def _write_last(
+    folder: str, vocabulary: Vocabulary, manifest: token_store.Manifest
+) -> None:
+    """Writes the vocabulary, then the manifest, which makes the store one."""
+    paths.write_bytes(os.path.join(folder, token_store.VOCABULARY), vocabulary.model)
     paths.write_bytes(
         os.path.join(folder, token_store.MANIFEST), manifest.to_json().encode()
     )
-    return manifest
 
 
 def _describe(vocabulary: Vocabulary) -> dict:

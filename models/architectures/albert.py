@@ -62,6 +62,11 @@ class Config(config_lib.TransformerConfig):
                 "tie_embeddings: must be True, as ALBERT computes its logits with the "
                 "factorised embedding table; got False"
             )
+        if self.logits_scaling != "tied":
+            raise config_lib.ConfigError(
+                "logits_scaling: must be 'tied', as ALBERT scales its logits by "
+                f"itself; got {self.logits_scaling!r}"
+            )
 
 
 class FactorisedEmbedding(hk.Module):

@@ -4,7 +4,8 @@ The operators are those of Tay et al. 2021 (ARCHITECTURES.md#operators): NL, EL 
 set layers, DM d_model, KV d_kv, NH heads, FF d_ff, SH shared heads, SKV tied keys and
 values. Names are case-insensitive. The number may precede the letters (`small-32EL`).
 K multiplies by 1024, and so do three trailing zeros, as in names on the Hugging Face
-hub (`ff9000` is 9216).
+hub (`ff9000` is 9216). The names there are read too: `t5-efficient-small-el16-dl4` is
+`transformer-EL16-DL4-SM`.
 """
 
 from collections.abc import Collection
@@ -31,6 +32,7 @@ OPERATORS = {
     "SKV": ("shared_kv",),
 }
 _SPELLINGS = {"L": "NL", "F": "FF"}
+_RELEASED = (["t5", "efficient"], "transformer")  # First parts of names on the hub.
 _FLAGS = {"SH": 1, "SKV": True}
 _PART = re.compile(r"^(?:([A-Z]+)(\d+K?)?|(\d+K?)([A-Z]+))$")
 
@@ -108,6 +110,8 @@ def parse(name: str, architectures: Mapping[str, HasSizes]) -> ModelName:
             f"{limits.NAME_CHARACTERS}"
         )
     parts = [part for part in re.split(r"[-_\s]+", name.strip()) if part]
+    if [part.lower() for part in parts[:2]] == _RELEASED[0]:
+        parts[:2] = [_RELEASED[1]]
     if not parts or parts[0].lower() not in architectures:
         given = parts[0] if parts else name
         raise ModelNameError(

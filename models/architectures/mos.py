@@ -62,6 +62,11 @@ class Config(config_lib.TransformerConfig):
                 "tie_embeddings: must be True, as mos computes its softmaxes with the "
                 "input embedding table; got False"
             )
+        if self.logits_scaling != "tied":
+            raise config_lib.ConfigError(
+                "logits_scaling: must be 'tied', as mos scales its softmaxes by "
+                f"itself; got {self.logits_scaling!r}"
+            )
         if self.context_init_scale <= 0:
             raise config_lib.ConfigError(
                 f"context_init_scale: must be positive, got {self.context_init_scale}"

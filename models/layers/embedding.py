@@ -45,11 +45,15 @@ class Logits(hk.Module):
 
     Args:
         vocab_size: V.
+        scaled: whether to multiply h by d^-1/2; None for the rule above.
     """
 
-    def __init__(self, vocab_size: int, name: str | None = None):
+    def __init__(
+        self, vocab_size: int, scaled: bool | None = None, name: str | None = None
+    ):
         super().__init__(name=name)
         self.vocab_size = vocab_size
+        self.scaled = scaled
 
     def __call__(self, h: jax.Array, tied_table: jax.Array | None) -> jax.Array:
         """Computes the logits.
@@ -62,8 +66,9 @@ class Logits(hk.Module):
             Logits, float32 [B, T, V].
         """
         d_model = h.shape[-1]
-        if tied_table is not None:
+        if self.scaled or (self.scaled is None and tied_table is not None):
             h = h * jnp.asarray(d_model**-0.5, h.dtype)
+        if tied_table is not None:
             return products.tied_logits(h, tied_table.astype(h.dtype))
         init = parameters.truncated_normal(d_model)
         shape = (d_model, self.vocab_size)

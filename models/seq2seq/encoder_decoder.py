@@ -284,7 +284,7 @@ def make_network(
             return x + positions(start, tokens.shape[1])[None].astype(x.dtype)
 
     if logits is None:
-        head = embedding.Logits(config.vocab_size, name="logits")
+        head = embedding.Logits(config.vocab_size, config.scales_logits, name="logits")
 
         def logits(h: jax.Array) -> jax.Array:
             return head(h, token_embedding.table() if config.tie_embeddings else None)

@@ -19,6 +19,7 @@ from clinometer.train.run import json_file
 ITEM = "meta"
 FILE = f"{ITEM}/metadata"  # Orbax's name for the file that JsonSave writes.
 ABSENT = "(absent)"  # Value of a field that an identity lacks.
+CONVERTED = "converted"  # Identity field of a run that was not trained here.
 NUMERICS = "numerics."  # Prefix of the identity fields that are JAX settings.
 # Orbax and tensorstore raise one of these for a broken file, or a plain Exception with
 # one of these as its cause.

@@ -110,6 +110,7 @@ class Checkpoints:
         identity: Mapping[str, Any],
         progress: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
+        unchanged: bool = False,
     ) -> None:
         """Starts an asynchronous save; does nothing if the step is already saved.
 
@@ -117,12 +118,16 @@ class Checkpoints:
             step: number of completed steps.
             state: the state; copied before this returns, so its buffers may be donated.
                 The copies are the only memory that a save needs: those of all processes
-                together are as large as one copy of the state.
+                together are as large as one copy of the state. Without an optimizer
+                state (`optimizer={}`), `read` and `initial` can take its parameters,
+                but no run can be resumed from it.
             identity: flat fields that must be unchanged when the run is resumed.
             progress: the host's own values, ready for JSON; those of process 0 are
                 saved.
             metrics: metrics of an evaluation at this step, including those of
                 `best_by`; None without one.
+            unchanged: whether the buffers stay as they are until `wait` returns, so
+                that on CPUs they need no copies.
 
         Raises:
             RunError: this checkpoint or the previous one could not be written.
@@ -136,7 +141,7 @@ class Checkpoints:
             metrics=metrics,
             digests=digests.compute(state),
         )
-        arrays = canonical.to_canonical(host_copy.take(state))
+        arrays = canonical.to_canonical(host_copy.take(state, views=unchanged))
         self._in_flight = step
         try:
             with library_noise.muted():

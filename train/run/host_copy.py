@@ -53,8 +53,13 @@ class HostCopy:
         return HostCopy(self.shape[1:], self.dtype, self.chunk[1:], pieces)
 
 
-def take(state: state_lib.TrainState) -> state_lib.TrainState:
+def take(state: state_lib.TrainState, *, views: bool = False) -> state_lib.TrainState:
     """Copies the part of a state that this process writes.
+
+    Args:
+        state: the state.
+        views: whether, on CPUs, the copies may be views of the state, whose buffers
+            then must stay as they are until they are written.
 
     Returns:
         The state with each array replaced by a `HostCopy`.
@@ -66,7 +71,7 @@ def take(state: state_lib.TrainState) -> state_lib.TrainState:
 
     def copy(leaf: jax.Array, shards: list[jax.Shard], stacked: bool) -> HostCopy:
         chunk = _chunk(leaf, stacked)
-        pieces = [(shard.index, _to_host(shard.data)) for shard in shards]
+        pieces = [(shard.index, _to_host(shard.data, views)) for shard in shards]
         return HostCopy(leaf.shape, leaf.dtype, chunk, pieces)
 
     return canonical.map_leaves(copy, state, chosen)
@@ -97,7 +102,7 @@ def _chunk(leaf: jax.Array, stacked: bool) -> tuple[int, ...]:
     return (*shape[: len(shape) - len(layer)], next(divisors), *layer[1:])
 
 
-def _to_host(array: jax.Array) -> np.ndarray:
-    """Copies an array of one device; on CPUs `np.asarray` would return a view."""
+def _to_host(array: jax.Array, views: bool) -> np.ndarray:
+    """Copies an array of one device; on CPUs `np.asarray` alone returns a view."""
     on_host = np.asarray(array)
-    return on_host.copy() if array.device.platform == "cpu" else on_host
+    return on_host.copy() if array.device.platform == "cpu" and not views else on_host

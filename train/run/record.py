@@ -105,6 +105,25 @@ class Initial(Part):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Converted(Part):
+    """The released checkpoint that a run was made from; it was not trained here.
+
+    Attributes:
+        format: "hugging-face".
+        path: the folder or file it was read from.
+        files: SHA-256 of each file that was read, by its name.
+        config: the model's configuration there.
+        notes: what was found in the files that their configuration does not say.
+    """
+
+    format: str | None = None
+    path: str | None = None
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskData(Part):
     """A task of a fine-tuning; `majority` is the majority-class baseline in percent."""
 
@@ -286,7 +305,8 @@ class Record(Part):
         status: one of `STATUSES`.
         error: message of the error that ended the run, or None.
         mesh: None in the records of earlier versions, which had one device.
-        initial: None if the parameters were initialised at random.
+        initial: None if the parameters were initialised at random or converted.
+        converted: None if the run was trained here.
         downstream: None if no tasks were scored during training.
     """
 
@@ -306,6 +326,7 @@ class Record(Part):
     numerics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     counts: Counts = Counts()
     initial: Initial | None = None
+    converted: Converted | None = optional()
     data: Data = Data()
     speed: Speed = Speed()
     wall_seconds: WallSeconds = WallSeconds()

@@ -26,9 +26,9 @@ def of_run(
     """Returns the absolute path of the token store that a run was trained on.
 
     If the store is not at its recorded path, all suffixes of that path are tried below
-    all parent folders of the run, which finds a store that was moved together with the
-    run; not in object stores, where each trial takes a request. Last, the cache of the
-    embedded corpus is tried.
+    the run and all its parent folders, which finds a store that was moved together
+    with the run; not in object stores, where each trial takes a request. Last, the
+    cache of the embedded corpus is tried.
 
     Args:
         record: the run's record, with the fields `NEEDED`.
@@ -88,7 +88,7 @@ def _candidates(recorded: paths.AnyPath, run: paths.AnyPath) -> Iterator[paths.A
     yield recorded
     parts = recorded.parts[1:]
     remote = paths.is_remote(recorded) or paths.is_remote(run)
-    for folder in () if remote else run.parents:
+    for folder in () if remote else (run, *run.parents):
         for first in range(len(parts)):
             yield folder.joinpath(*parts[first:])
     yield pathlib.Path(cache.folder(), recorded.name)

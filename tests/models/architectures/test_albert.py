@@ -180,6 +180,8 @@ def test_unshared_stacks_decode_as_they_are_forced():
 def test_bad_options_are_refused():
     with pytest.raises(models.ConfigError, match="tie_embeddings: must be True"):
         models.build("albert-pico", tie_embeddings=False)
+    with pytest.raises(models.ConfigError, match="logits_scaling: must be 'tied'"):
+        models.build("albert-pico", logits_scaling="always")
     with pytest.raises(models.ConfigError, match="d_embedding: must be at least 1"):
         models.build("albert-pico", d_embedding=0)
     with pytest.raises(models.ConfigError, match="did you mean 'd_embedding'"):

@@ -45,6 +45,10 @@ def fields(name: str) -> dict:
             {"num_encoder_layers": 16, "num_decoder_layers": 8},
         ),
         (
+            "t5-efficient-small-el16-dl4",
+            {"num_encoder_layers": 16, "num_decoder_layers": 4},
+        ),
+        (
             "transformer_Small_16L",
             {"num_encoder_layers": 16, "num_decoder_layers": 16},
         ),

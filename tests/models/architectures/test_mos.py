@@ -141,6 +141,7 @@ def test_counts_are_as_specified():
     [
         ({"num_softmaxes": 0}, "num_softmaxes: must be at least 1"),
         ({"tie_embeddings": False}, "tie_embeddings: must be True, as mos"),
+        ({"logits_scaling": "never"}, "logits_scaling: must be 'tied', as mos"),
         ({"context_init_scale": 0.0}, "context_init_scale: must be positive"),
         ({"head_tokens": 0}, "head_tokens: must be at least 1"),
     ],

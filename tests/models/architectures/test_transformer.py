@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from clinometer import models
 
@@ -112,6 +113,22 @@ def test_untied_logits_have_a_matrix_of_their_own():
         apply(model, doubled, ENCODER, DECODER), 2 * base, rtol=1e-5
     )
     assert "logits" not in make()[1]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_scale_of_logits_can_be_set(tied):
+    """Without it they are d^1/2 times as large, tied or not."""
+    scaled, params = make(tie_embeddings=tied, logits_scaling="always")
+    plain, _ = make(tie_embeddings=tied, logits_scaling="never")
+    base = apply(scaled, params, ENCODER, DECODER)
+    np.testing.assert_allclose(
+        apply(plain, params, ENCODER, DECODER), 32**0.5 * base, rtol=1e-5, atol=1e-6
+    )
+    default, _ = make(tie_embeddings=tied)
+    same = scaled if tied else plain
+    np.testing.assert_array_equal(
+        apply(default, params, ENCODER, DECODER), apply(same, params, ENCODER, DECODER)
+    )
 
 
 def test_dropout_masks_can_be_drawn_for_every_position():
