@@ -115,6 +115,11 @@ SUBCOMMANDS = {
         "convert",
         "turn a released checkpoint of Hugging Face into a run",
     ),
+    "export": Subcommand(
+        "clinometer.tools.released.export",
+        "convert",
+        "write a run as the files of a model on the Hugging Face hub",
+    ),
     "count": Subcommand(
         "clinometer.tools.count.main",
         None,

@@ -250,6 +250,7 @@ _COMMANDS = {
     "verify": ["{folder}/nowhere", "--against", "t5-base"],
     "compare": ["{folder}/nowhere", "{folder}/other"],
     "diagnose": ["{folder}/nowhere"],
+    "export": ["{folder}/nowhere", "--to", "{folder}/exported"],
     "convert": ["--from", "{folder}/nowhere", "--to", "{folder}/run"],
     "plan": ["--models", "transformer-pico", "--topology", "nowhere"],
 }

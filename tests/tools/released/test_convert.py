@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import jax
+from ml_collections import config_dict
 import numpy as np
 import pytest
 
@@ -95,14 +96,11 @@ def test_it_cannot_be_resumed(converted, capsys):
     model, optimizer = initial.built(record)
     with pytest.raises(errors.ConfigError, match="no optimizer state; accepted: 'res"):
         initial.find(
-            models_config(config), model, optimizer, record.data.vocabulary_sha256
+            config_dict.ConfigDict(config),
+            model,
+            optimizer,
+            record.data.vocabulary_sha256,
         )
-
-
-def models_config(values):
-    from ml_collections import config_dict
-
-    return config_dict.ConfigDict(values)
 
 
 def test_an_existing_folder_is_left_alone(converted, capsys):
