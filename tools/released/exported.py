@@ -37,7 +37,6 @@ from clinometer.train.run import store_search
 HUB = "hf"
 OWN = "clinometer"  # Also the `model_type` in the config.
 FORMATS = (HUB, OWN)
-_HELD = ("transformer", "glu", "switch")
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 
@@ -141,13 +140,13 @@ def _write(
 def unheld(model: models.EncoderDecoder) -> str | None:
     """Returns why Hugging Face's models cannot hold a model, or None if they can."""
     config, architecture = model.config, model.name.partition("-")[0]
-    if architecture not in _HELD:
+    if architecture not in (hf_config.VANILLA, hf_config.GATED, hf_config.SPARSE):
         return f"there is no {architecture}"
     if config.norm != "rms":
         return f"its norm is {config.norm!r}"
     if config.ffn_activation not in hf_config.activations():
         return f"its ffn_activation is {config.ffn_activation!r}"
-    if architecture == "switch" and config.logits_scaling != "tied":
+    if architecture == hf_config.SPARSE and config.logits_scaling != "tied":
         return f"its logits_scaling is {config.logits_scaling!r}"
     return None
 

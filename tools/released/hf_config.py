@@ -30,6 +30,8 @@ _CLASSES = {
     T5: "T5ForConditionalGeneration",
     SWITCH: "SwitchTransformersForConditionalGeneration",
 }
+# Our architectures that are there: T5's, T5 1.1's and Switch Transformers.
+VANILLA, GATED, SPARSE = "transformer", "glu", "switch"
 # `feed_forward_proj` -> `ffn_activation`. Their gated-gelu is the tanh form, as ours; a
 # plain "gelu" is the exact form there, which no model here has.
 _ACTIVATIONS = {
@@ -266,11 +268,11 @@ def described(
     if tied != released.scaled:
         fields["logits_scaling"] = "always" if released.scaled else "never"
     gated = released.activation.startswith("gated-")
-    architecture = "transformer"
+    architecture = VANILLA
     if released.model_type == SWITCH:
-        architecture = "switch"
+        architecture = SPARSE
     elif gated:
-        architecture = "glu"
+        architecture = GATED
     if released.activation != ("gated-gelu" if gated else "relu"):
         fields["ffn_activation"] = released.activation
 
@@ -283,7 +285,7 @@ def described(
         return shape_names.name(architecture, shape)
 
     name, d_ff = named(numbers["d_ff"]), numbers["d_ff"]
-    if architecture == "glu":
+    if architecture == GATED:
         name, d_ff, match = _gated_name(named, d_ff)
         fields |= {"ffn_match": match} if match != "parameters" else {}
     own = registry.parse(name).config_fields()
