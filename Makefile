@@ -27,7 +27,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-ray study test test-slow test-matrix test-tpu lint format build-files lock bazel clean
+.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-ray setup-peer study test test-slow test-matrix test-tpu test-peer lint format build-files lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -53,6 +53,12 @@ setup-ray: ## create .venv-ray, an environment with Ray (270 MB more), for studi
 	@tools/setup.sh '$(PYTHON)' .venv-ray
 	@.venv-ray/bin/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-ray.lock
 
+setup-peer: $(STAMP) ## create .venv-peer, which adds PyTorch and transformers for comparisons (CPUs, Python 3.11)
+	@$(BIN)/python -m venv .venv-peer
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  >"$$(.venv-peer/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/clinometer-setup.pth"
+	@.venv-peer/bin/python -m pip install -qq --retries 5 --no-compile --require-hashes --requirement requirements-peer.lock
+
 study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
 	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
 	  $(if $(STEPS),--steps '$(STEPS)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
@@ -69,6 +75,9 @@ test-matrix: $(STAMP) ## run the largest tests (80 min) and write tests/MATRIX.m
 
 test-tpu: setup-tpu ## run the tests that need the TPU compiler, except the slow ones [ARGS=]
 	@$(PYTEST) -m 'not slow and not matrix' tests/tools/plan $(ARGS)
+
+test-peer: setup-peer ## run the tests that compare with transformers [ARGS=]
+	@.venv-peer/bin/python -m pytest -q tests/tools/released/peer $(ARGS)
 
 lint: $(STAMP) ## check the style with ruff and clang-format
 	@$(BIN)/ruff check .
@@ -92,5 +101,5 @@ bazel: $(STAMP) ## set up Bazel, build everything and run the smoke tests with i
 	@bazel test //tests:smoke
 
 clean: ## remove the environments and all build outputs, but not runs and cached data
-	rm -rf $(VENV) .venv-ray build dist *.egg-info .pytest_cache .ruff_cache .bazel
+	rm -rf $(VENV) .venv-ray .venv-peer build dist *.egg-info .pytest_cache .ruff_cache .bazel
 	find kernels -name '_native*.so' -delete

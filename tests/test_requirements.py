@@ -62,6 +62,11 @@ def ray_lock(repo_root):
 
 
 @pytest.fixture
+def peer_lock(repo_root):
+    return (repo_root / "requirements-peer.lock").read_text(encoding="utf-8")
+
+
+@pytest.fixture
 def project(repo_root):
     text = (repo_root / "pyproject.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
@@ -154,8 +159,22 @@ def test_ray_is_added_to_the_locked_packages(lock, ray_lock, project, python):
         assert version(added[name]) == version(locked[name]), name
 
 
+def test_the_peers_are_added_to_the_locked_packages(lock, peer_lock, project):
+    locked, added = pins(lock, "3.11"), pins(peer_lock, "3.11")
+    asked = map(
+        requirements.Requirement, project["project"]["optional-dependencies"]["peer"]
+    )
+    wanted = {each.name: each.specifier for each in asked}
+    for name in ("torch", "transformers"):
+        assert version(added[name]).partition("+")[0] in wanted[name]
+    assert version(added["torch"]).endswith("+cpu")
+    for name in added.keys() & locked.keys():  # Installing both changes neither.
+        assert version(added[name]) == version(locked[name]), name
+
+
 @pytest.mark.parametrize(
-    ("name", "least"), [("lock", 40), ("cuda_lock", 20), ("ray_lock", 10)]
+    ("name", "least"),
+    [("lock", 40), ("cuda_lock", 20), ("ray_lock", 10), ("peer_lock", 20)],
 )
 def test_every_pin_has_hashes(name, least, request):
     blocks = re.split(r"\n(?=\w)", request.getfixturevalue(name))[1:]

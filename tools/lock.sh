@@ -1,12 +1,15 @@
 #!/bin/bash
-# Writes five lock files with hashes. Run by `make lock`.
+# Writes six lock files with hashes. Run by `make lock`.
 #
 # requirements.lock is resolved from pyproject.toml for all supported versions of Python,
 # with markers where package versions differ. requirements-cuda.lock adds JAX's libraries
 # for NVIDIA GPUs, in the versions of its JAX; requirements-tpu.lock holds the TPU
 # compiler, which few users need and which would double the size of the set-up;
 # requirements-stats.lock holds statsmodels, which one test compares with;
-# requirements-ray.lock adds Ray, of 270 MB, in an environment of its own.
+# requirements-ray.lock adds Ray, of 270 MB, in an environment of its own;
+# requirements-peer.lock adds transformers and PyTorch for CPUs, which are compared with, on
+# Python 3.11 and x86-64. PyTorch's wheels for CPUs are not on PyPI: pip and uv have to be
+# told where they are, with PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL.
 # `tools/lock.sh optax` upgrades only the named packages; without arguments, all of them.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/.."
@@ -53,3 +56,10 @@ grep -c '==' requirements.lock | sed 's/$/ packages in requirements.lock/'
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" \
   --output-file requirements-ray.lock <<<"ray>=2.50,<3"
+UV_FIND_LINKS="${PIP_FIND_LINKS:-}" UV_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:-}" \
+  "${VENV}/bin/uv" pip compile - --quiet \
+  --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+  --constraint requirements.lock \
+  --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" \
+  --output-file requirements-peer.lock <<<$'torch==2.13.0+cpu\ntransformers==5.24.0'

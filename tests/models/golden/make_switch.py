@@ -1,7 +1,7 @@
 """Computes golden values of the Switch Transformer with `transformers`.
 
-    pip install 'clinometer[peer]'
-    PYTHONPATH=tools/imports python tests/models/golden/make_switch.py
+    make setup-peer
+    PYTHONPATH=tools/imports .venv-peer/bin/python tests/models/golden/make_switch.py
 
 Writes one .npz per variant to this folder: logits, the loss (mean cross-entropy plus
 the routers' losses), its gradient with respect to every parameter (under our names and

@@ -1,7 +1,7 @@
 """Computes golden values of T5 with Hugging Face `transformers`.
 
-    pip install 'clinometer[peer]'
-    PYTHONPATH=tools/imports python tests/models/golden/make_t5.py
+    make setup-peer
+    PYTHONPATH=tools/imports .venv-peer/bin/python tests/models/golden/make_t5.py
 
 Writes one .npz per variant to this folder: logits, mean cross-entropy, its gradient
 with respect to every parameter (under our names and in our orientation), and greedily

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+import types
 
 import jax
 from ml_collections import config_dict
@@ -10,9 +12,12 @@ import pytest
 
 from clinometer import models
 from clinometer.tests.tools.released import hub
+from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools import cli
+from clinometer.tools.report import build
 from clinometer.train import errors
 from clinometer.train import initial
+from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import store_search
@@ -91,9 +96,25 @@ def test_it_cannot_be_resumed(converted, capsys):
     store = f"--config.data.store={run / 'vocabulary'}"
     assert cli.main([*command, store]) == 2
     assert "it has only a vocabulary" in capsys.readouterr().err
-    config = {"run": str(run), "step": None, "branch": False, "optimizer_slots": "keep"}
+    # A store with tokens and the same vocabulary would get so far.
+    job = types.SimpleNamespace(source=types.SimpleNamespace(scorer=None))
+    with pytest.raises(errors.ConfigError, match="cannot be resumed; give --from"):
+        job_lib.check_workdir(job, run)
+
+
+def test_its_parameters_can_start_a_run_but_not_its_optimizer(converted):
+    _, _, run = converted
     record = initial.read_record(run)
     model, optimizer = initial.built(record)
+    config = {"run": str(run), "step": None, "branch": False}
+    found = initial.find(
+        config_dict.ConfigDict({**config, "optimizer_slots": "reset"}),
+        model,
+        optimizer,
+        record.data.vocabulary_sha256,
+    )
+    assert found.step == 0
+    config["optimizer_slots"] = "keep"
     with pytest.raises(errors.ConfigError, match="no optimizer state; accepted: 'res"):
         initial.find(
             config_dict.ConfigDict(config),
@@ -138,6 +159,21 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, spiece, monkeypatch):
     run = tmp_path / "run"
     assert cli.main(["convert", "--from", str(folder), "--to", str(run)]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
+
+
+def test_other_commands_take_it(converted, tmp_path, capsys):
+    """A report lists it, and leaves it out of fits, as it has no loss."""
+    shutil.copytree(converted[2], tmp_path / "runs" / "converted")
+    for size in ("pico", "nano"):
+        place = tmp_path / "runs" / size
+        synthetic_study.write_run(place, synthetic_study.record(size))
+    report = build.read(tmp_path)
+    assert "converted has no finite validation loss" in report.warnings[0]
+    (row,) = (row for row in report.rows if row["run"] == "converted")
+    assert row["params_total"] == initial.read_record(converted[2]).counts.params_total
+    for command in ("runs", "status"):
+        assert cli.main([command, str(tmp_path)]) == 0
+        assert "converted" in capsys.readouterr().out
 
 
 def test_count_takes_the_name(converted, capsys):
