@@ -98,13 +98,14 @@ def fit(
     def solve(rate: float) -> tuple[float, float]:
         """Returns the rss and the best middle for a rate."""
 
-        def rss(middle: float) -> float:
-            return float(np.sum((special.expit(rate * (u - middle)) - share) ** 2))
+        def rss(middle: float | np.ndarray) -> np.ndarray:
+            apart = u - np.asarray(middle)[..., np.newaxis]
+            return ((special.expit(rate * apart) - share) ** 2).sum(axis=-1)
 
         # Beyond these the scores would all be within 0.1 % of an end.
         reach = 1 + 7 / rate
         middles = np.linspace(-reach, reach, _MIDDLES)
-        best = int(np.argmin([rss(m) for m in middles]))
+        best = int(np.argmin(rss(middles)))
         found = optimize.minimize_scalar(
             rss,
             bounds=(middles[max(best - 1, 0)], middles[min(best + 1, _MIDDLES - 1)]),

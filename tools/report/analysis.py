@@ -1,4 +1,4 @@
-"""Fits straight lines and power laws to the mean losses of the sizes."""
+"""Fits straight lines to the mean losses of the sizes."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import numpy as np
 
 from clinometer.tools.fit import comparable
 from clinometer.tools.fit import errors as fit_errors
-from clinometer.tools.fit import power_law
 from clinometer.tools.fit import slopes
 from clinometer.tools.inference import errors as inference_errors
 from clinometer.tools.inference import line as line_lib
@@ -208,26 +207,3 @@ def _points(
         mean = statistics.fmean(row[cost.column] for row in group)
         points.append(Point(group[0]["size"], mean, loss, tuple(group)))
     return tuple(sorted(points, key=lambda point: (point.cost, point.size)))
-
-
-def fit_power_laws(fits: Sequence[CostFit]) -> dict[str, power_law.PowerLaw | str]:
-    """Fits loss = N_c * N^alpha + floor, with N parameters, for each architecture.
-
-    Args:
-        fits: fits against every cost.
-
-    Returns:
-        Architecture -> its power law, or the reason why there is none.
-    """
-    laws: dict[str, power_law.PowerLaw | str] = {}
-    for fit in fits:
-        if fit.cost.column != "params_total":
-            continue
-        try:
-            laws[fit.architecture] = power_law.fit_power_law(
-                [point.cost for point in fit.points],
-                [point.loss for point in fit.points],
-            )
-        except fit_errors.FitError as error:
-            laws[fit.architecture] = str(error)
-    return laws

@@ -5,13 +5,19 @@ import dataclasses
 
 from clinometer.data import paths
 from clinometer.kernels.options import ranges
+from clinometer.tools.fit import errors as fit_errors
+from clinometer.tools.laws import frontiers
+from clinometer.tools.laws import points
+from clinometer.tools.laws import summary
 from clinometer.tools.report import analysis
 from clinometer.tools.report import copies
+from clinometer.tools.report import costs
 from clinometer.tools.report import data_files
 from clinometer.tools.report import downstream
 from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import health
+from clinometer.tools.report import others
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import study_figures
@@ -19,6 +25,7 @@ from clinometer.tools.report import study_fit
 from clinometer.tools.report import study_page
 from clinometer.tools.report.tables import sources as sources_lib
 from clinometer.tools.report.tables import study_tables
+from clinometer.tools.results import frame as frame_lib
 from clinometer.tools.study import folder
 from clinometer.tools.study.claims import verdicts
 from clinometer.train.run import json_file
@@ -50,6 +57,7 @@ def build(
     out: paths.AnyPath | None = None,
     mixed: Sequence[str] = (),
     parquet: bool = False,
+    overlays: Sequence[str] = (),
 ) -> Report:
     """Reads the runs in `directory` and writes their report to `out`.
 
@@ -61,22 +69,21 @@ def build(
             downstream.csv if runs were fine-tuned; by default `directory`.
         mixed: columns of `fit/comparable.py` in which the runs of a fit may differ.
         parquet: whether to write the tables as Parquet, too.
+        overlays: see `others.read`.
 
     Raises:
+        ResultsError: a file of results of others cannot be used.
         RecordError: there are no runs, or a record cannot be read.
         FitError: the runs differ in a condition that is not in `mixed`.
         ClaimsError: the claims are not those of the runs, or cannot be judged.
         StudyError: study.json, which has the passes of the claims, cannot be read.
     """
-    sources = read(directory, mixed)
+    sources = read(directory, mixed, overlays)
     tables = study_tables.make(sources)
     figures = study_figures.make(tables)
     html = study_page.render(sources, tables, figures)
     out = directory if out is None else out
-    paths.make_folder(out / "figures")
-    for one in study_figures.all_of(figures):
-        for form, contents in one.files().items():
-            paths.write_bytes(out / "figures" / f"{one.name}.{form}", contents)
+    study_figures.write(out, figures)
     data_files.write(out, sources, tables, parquet)
     paths.write_text(out / "report.html", html)
     return Report(
@@ -89,24 +96,34 @@ def build(
     )
 
 
-def page(directory: paths.AnyPath, mixed: Sequence[str] = ()) -> str:
+def page(
+    directory: paths.AnyPath,
+    mixed: Sequence[str] = (),
+    overlays: Sequence[str] = (),
+) -> str:
     """Returns the live page of a folder of runs, for its server; writes nothing.
 
     Args:
         directory: as for `build`.
         mixed: as for `build`.
+        overlays: as for `build`.
 
     Raises:
         RecordError: as `build` raises it, and so are the other errors.
     """
-    sources = read(directory, mixed)
+    sources = read(directory, mixed, overlays)
     tables = study_tables.make(sources)
     figures = study_figures.make(tables)
     return study_page.render(sources, tables, figures, live=True)
 
 
-def read(directory: paths.AnyPath, mixed: Sequence[str] = ()) -> sources_lib.Sources:
+def read(
+    directory: paths.AnyPath,
+    mixed: Sequence[str] = (),
+    overlays: Sequence[str] = (),
+) -> sources_lib.Sources:
     """Reads and analyses the runs of a folder; arguments and errors as for `build`."""
+    beside = others.read(directory, overlays)
     runs = records.load_runs(directory)
     scores = downstream.read(runs)
     final = downstream.final(scores)
@@ -124,6 +141,7 @@ def read(directory: paths.AnyPath, mixed: Sequence[str] = ()) -> sources_lib.Sou
     if margin is None:
         margin = folder.margin(directory)
     lost = records.lost_runs(directory)
+    laws, found, refused = _laws(rows, scores, mixed)
     by_name = {run.name: run for run in runs}
     metrics = {row["run"]: by_name[row["run"]].metrics() for row in rows}
     return sources_lib.Sources(
@@ -140,8 +158,12 @@ def read(directory: paths.AnyPath, mixed: Sequence[str] = ()) -> sources_lib.Sou
             *judgement.warnings,
             *_notes(directory, rows),
             *health.warnings(rows, metrics, lost, mixed),
+            *refused,
         ],
         command=_command(directory),
+        laws=laws,
+        frontiers=found,
+        others=beside,
     )
 
 
@@ -150,6 +172,21 @@ def _notes(directory: paths.AnyPath, rows: Sequence[rows_lib.Row]) -> list[str]:
     present = {row["model"] for row in rows}
     notes = folder.notes(directory).items()
     return [f"{model}: {note}" for model, note in notes if model in present]
+
+
+def _laws(
+    rows: Sequence[rows_lib.Row],
+    scores: Sequence[downstream.FinetuningScore],
+    mixed: Sequence[str],
+) -> tuple[summary.Laws | None, list[frontiers.Frontier], list[str]]:
+    """Fits the laws; returns them, the frontiers of the loss, and warnings."""
+    frame = frame_lib.of_rows(rows, scores)
+    names = [cost.column for cost in costs.COSTS]
+    try:
+        laws = summary.of_frame(frame, mixed=mixed)
+        return laws, frontiers.of_frame(frame, names, (points.LOSS,), mixed), []
+    except fit_errors.FitError as error:
+        return None, [], [f"no laws are fitted: {error}"]
 
 
 def _command(directory: paths.AnyPath) -> str | None:

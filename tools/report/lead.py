@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 import dataclasses
+import statistics
 from typing import Any
 
 from clinometer.models.architectures import registry
+from clinometer.tools.laws import left_out
 from clinometer.tools.report import formats
 from clinometer.tools.report.charts import axes
 from clinometer.tools.report.tables import architecture_table
@@ -63,6 +65,8 @@ class Lead:
         missing: what an unfinished folder lacks; "" if nothing.
         headline: the main finding.
         stand: sentences below it.
+        held_out: what laws said of sizes that they had not seen; "" if nothing.
+        papers: how the claims of the papers fare, judged afterwards; "" without laws.
         claimed: whether the statements are claims written before the runs.
         statements: claims with their verdicts, or what was found.
         limits: what the runs cannot say.
@@ -72,6 +76,8 @@ class Lead:
     missing: str
     headline: str
     stand: str
+    held_out: str
+    papers: str
     claimed: bool
     statements: tuple[Statement, ...]
     limits: tuple[Limit, ...]
@@ -94,6 +100,8 @@ def make(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> Lead
         missing=_missing(sources),
         headline=_headline(sources, rows),
         stand=_stand(sources, tables),
+        held_out=_held_out(tables),
+        papers=_papers(sources),
         claimed=bool(found),
         statements=found or tuple(_found(sources, rows)),
         limits=tuple(_limits(sources, rows)),
@@ -202,6 +210,49 @@ def _stand(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> st
     )
 
 
+def _held_out(tables: study_tables.StudyTables) -> str:
+    """Says how far laws missed the largest sizes, which they had not seen."""
+    told, sizes = [], 0
+    for law, name in (
+        (left_out.POWER, "a power law with a floor"),
+        (left_out.LINE, "the straight line"),
+    ):
+        rows = [row for row in tables["held_out"] if row["law"] == law]
+        errors = [abs(row["error"]) for row in rows]
+        if len(errors) == 1:
+            shown = formats.signed(rows[0]["error"])
+            told.append(f"{name} misses it by {shown} nats")
+        elif errors:
+            middle, most = statistics.median(errors), max(errors)
+            told.append(
+                f"{name} misses by {middle:.3f} nats in the median and {most:.3f} at "
+                "most"
+            )
+        sizes = max(sizes, len(errors))
+    if not told:
+        return ""
+    if not any(row["law"] == left_out.POWER for row in tables["held_out"]):
+        told.append("sizes are too few to ask a power law with a floor")
+    whose = "its" if sizes == 1 else f"the {counted(sizes)} architectures’"
+    noun = "size" if sizes == 1 else "sizes"
+    return (
+        f"Fitted without {whose} largest {noun} and asked for "
+        f"{'it' if sizes == 1 else 'them'}, {'; '.join(told)}."
+    )
+
+
+def _papers(sources: sources_lib.Sources) -> str:
+    """Counts the verdicts on the papers' claims."""
+    if sources.laws is None or not sources.laws.claims:
+        return ""
+    outcomes = [one.verdict.outcome.value for one in sources.laws.claims]
+    told = ", ".join(f"{outcomes.count(word)} {word}" for word in sorted(set(outcomes)))
+    return (
+        f"Of the papers’ {len(outcomes)} claims, judged afterwards, these runs leave "
+        f"{told}."
+    )
+
+
 def _found(
     sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]
 ) -> list[Statement]:
@@ -302,7 +353,8 @@ def _limits(
         made.append(
             Limit(
                 f"Anything beyond {axes.power(max(costs))} FLOPs or {steps:,} steps.",
-                "Nothing here is extrapolated.",
+                "Nothing here goes beyond the measured sizes; held-out errors show how "
+                "far laws can be trusted.",
             )
         )
     if sources.study.fitted is not None:

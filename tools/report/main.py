@@ -12,6 +12,7 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.fit import comparable
 from clinometer.tools.fit import errors
 from clinometer.tools.report import records
+from clinometer.tools.results import errors as results_errors
 from clinometer.tools.study import errors as study_errors
 from clinometer.tools.study.claims import errors as claims_errors
 from clinometer.train import exit_codes
@@ -25,13 +26,14 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="clinometer report",
         description="Writes report.html (a self-contained page), runs.csv (one row per "
-        "run), data/*.csv (what figures draw from) and figures/* (each as SVG, PNG and "
-        "PDF) from the run directories of a study, finished or not, and "
-        "downstream.csv if runs were fine-tuned. The same runs always give the same "
-        "bytes. Claims: if the runs were made for a file of claims, its verdicts lead "
-        "the page and are printed. The file, DIR/claims.py, is Python code, which is "
-        "run if its hash is the one in the runs' records; so report a folder from "
-        "another machine only if you would run its code.",
+        "run), data/*.csv (what figures draw from), laws/*.csv (slopes, laws and their "
+        "held-out errors) and figures/* (each as SVG, PNG and PDF) from the run "
+        "directories of a study, finished or not, and downstream.csv if runs were "
+        "fine-tuned. The same runs always give the same bytes. Claims: if the runs "
+        "were made for a file of claims, its verdicts lead the page and are printed. "
+        "The file, DIR/claims.py, is Python code, which is run if its hash is the one "
+        "in the runs' records; so report a folder from another machine only if you "
+        "would run its code.",
         epilog=exit_codes.described(),
     )
     parser.add_argument(
@@ -39,10 +41,24 @@ def main(argv: list[str]) -> int:
         type=outputs.given,
         metavar="DIR",
         help="a study (with a folder runs/), any folder of run directories, one run, "
-        "or a file of `clinometer bench --out`",
+        "a CSV file of results (see `clinometer import-results --columns`) or a folder "
+        "with imported ones, or a file of `clinometer bench --out`",
     )
     parser.add_argument(
-        "--out", type=outputs.given, help="folder for the report (default: DIR)"
+        "--out",
+        type=outputs.given,
+        help="folder for the report (default: DIR; of FILE.csv: FILE)",
+    )
+    parser.add_argument(
+        "--overlay",
+        action="append",
+        default=[],
+        type=outputs.given,
+        metavar="FILE.csv",
+        help="show these results of others, too, marked as such and in no fit of the "
+        "runs; `published` for the rows of Tay et al. 2021 that ship with Clinometer; "
+        "may be repeated. Files that `clinometer import-results` wrote to DIR are "
+        "shown without it",
     )
     parser.add_argument(
         "--mixed",
@@ -81,6 +97,8 @@ def main(argv: list[str]) -> int:
             data_files.check_parquet()
         if options.serve is not None:
             return _serve(options)
+        if _has_no_runs(options.directory):
+            return _imported(options)
         if pathlib.Path(options.directory).is_file():
             return _bench(options)
         out = options.out or options.directory
@@ -90,7 +108,11 @@ def main(argv: list[str]) -> int:
             paths.parse(out),
             options.mixed,
             options.parquet,
+            options.overlay,
         )
+    except results_errors.ResultsError as error:
+        print(f"clinometer report: {error}", file=sys.stderr)
+        return exit_codes.USAGE
     except (
         records.RecordError,
         errors.FitError,
@@ -114,6 +136,39 @@ def _port(text: str) -> int:
             f"got {text!r}; accepted: an integer from 0 to 65535"
         )
     return int(text)
+
+
+def _has_no_runs(directory: str) -> bool:
+    """Returns whether it is a CSV file, or a folder with imported files alone."""
+    from clinometer.tools.results import frame
+
+    path = paths.parse(directory)
+    if paths.is_file(path):
+        return path.suffix == ".csv"
+    return paths.is_folder(path / frame.IMPORTED) and not frame.has_runs(path)
+
+
+def _imported(options: argparse.Namespace) -> int:
+    """Writes the page of results of others alone.
+
+    Raises:
+        ResultsError: a file cannot be used.
+        OSError: a file cannot be written.
+    """
+    from clinometer.tools.report import imported_page
+    from clinometer.tools.report import others
+
+    path = paths.parse(options.directory)
+    is_file = paths.is_file(path)
+    out = paths.parse(options.out) if options.out else path
+    if is_file and not options.out:
+        out = path.with_suffix("")
+    run_directory.check("--out" if options.out else "DIR", str(out))
+    first = [options.directory] if is_file else []
+    folder = None if is_file else path
+    sources = others.read(folder, [*first, *options.overlay], options.mixed)
+    print(imported_page.write(sources, out, options.parquet))
+    return exit_codes.DONE
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -157,8 +212,9 @@ def _serve(options: argparse.Namespace) -> int:
             "--serve: needs a folder of this machine, not an object store"
         )
     directory = pathlib.Path(options.directory)
-    build.read(directory, options.mixed)  # So that what is wrong with it is told now.
-    pages = serving.Pages(directory, lambda: build.page(directory, options.mixed))
+    given = options.mixed, options.overlay
+    build.read(directory, *given)  # So that what is wrong with it is told now.
+    pages = serving.Pages(directory, lambda: build.page(directory, *given))
     with serving.create(pages, options.serve) as server:
         print(f"http://{serving.HOST}:{server.server_address[1]}/", flush=True)
         server.serve_forever()

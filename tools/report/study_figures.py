@@ -1,27 +1,33 @@
 """The figures of a study's page: which there are, and what each says."""
 
 from collections.abc import Mapping
+import dataclasses
 import functools
 import re
 
+from clinometer.data import paths
 from clinometer.tools.report import costs
 from clinometer.tools.report import figure
+from clinometer.tools.report import theme
 from clinometer.tools.report.charts import by_step
 from clinometer.tools.report.charts import curves
 from clinometer.tools.report.charts import forest
 from clinometer.tools.report.charts import frontier
+from clinometer.tools.report.charts import held_out
 from clinometer.tools.report.charts import multiple
+from clinometer.tools.report.charts import others
 from clinometer.tools.report.charts import ranks
 from clinometer.tools.report.charts import residuals
 from clinometer.tools.report.charts import scores
 from clinometer.tools.report.charts import timing
+from clinometer.tools.report.tables import other_table
 from clinometer.tools.report.tables import study_tables
 
 Group = tuple[figure.Figure, ...]
 # Where figures stand on the page.
 PLACES = (
-    *("differences", "compute", "frontier", "downstream", "ranks"),
-    *("by_step", "curves", "residuals", "timing"),
+    *("differences", "compute", "frontier", "held_out", "downstream", "ranks"),
+    *("by_step", "curves", "residuals", "timing", "others"),
 )
 
 
@@ -31,12 +37,14 @@ def make(tables: study_tables.StudyTables) -> dict[str, Group]:
         "differences": _differences(tables),
         "compute": _multiples(tables),
         "frontier": _frontiers(tables),
+        "held_out": _held_out(tables),
         "downstream": _scores(tables),
         "ranks": _ranks(tables),
         "by_step": _by_step(tables),
         "curves": _curves(tables),
         "residuals": (),
         "timing": (),
+        "others": of_others(tables),
     }
     several = [run for run in tables["runs"] if run["residual"]]
     if several:
@@ -55,6 +63,14 @@ def make(tables: study_tables.StudyTables) -> dict[str, Group]:
 def all_of(groups: Mapping[str, Group]) -> list[figure.Figure]:
     """Returns all figures of `make`, in the order of the page."""
     return [one for group in groups.values() for one in group]
+
+
+def write(out: paths.AnyPath, groups: Mapping[str, Group]) -> None:
+    """Writes all figures, in every format, to `figures/` below a folder."""
+    paths.make_folder(out / "figures")
+    for one in all_of(groups):
+        for form, contents in one.files().items():
+            paths.write_bytes(out / "figures" / f"{one.name}.{form}", contents)
 
 
 def slug(name: str) -> str:
@@ -130,6 +146,22 @@ def _frontiers(tables: study_tables.StudyTables) -> Group:
     )
 
 
+def _held_out(tables: study_tables.StudyTables) -> Group:
+    if not tables["held_out"]:
+        return ()
+    return (
+        figure.make(
+            "held-out",
+            "Asked for the largest size, which the laws had not seen",
+            "Predicted less observed loss of each architecture at its largest size, by "
+            "a straight line and by a power law with a floor. The numbers are in the "
+            "table of held-out errors.",
+            functools.partial(held_out.draw, tables),
+            narrow=True,
+        ),
+    )
+
+
 def _scores(tables: study_tables.StudyTables) -> Group:
     panels = scores.names(tables)
     names = _names("score", panels)
@@ -156,6 +188,27 @@ def _ranks(tables: study_tables.StudyTables) -> Group:
             f"Rank by loss beside rank by score of each architecture at {size}.",
             functools.partial(ranks.draw, tables),
         ),
+    )
+
+
+def of_others(tables: study_tables.StudyTables) -> Group:
+    """Returns the figures of results of others beside the study's models."""
+    panels = {row["panel"]: row for row in tables["others"]}
+    names = _names("others", list(panels))
+    # Marks of architectures that the study has not have shapes, too.
+    wider = dataclasses.replace(
+        tables,
+        looks=theme.looks([*tables.looks, *(row["arch"] for row in tables["others"])]),
+    )
+    return tuple(
+        figure.make(
+            names[panel],
+            title := other_table.title(row["axis"], row["quality"]),
+            f"{title}, of published and imported results, and of these runs.",
+            functools.partial(others.draw, wider, panel=panel),
+            panel=panel,
+        )
+        for panel, row in panels.items()
     )
 
 

@@ -1,26 +1,33 @@
 """Assembles the page of a folder of runs."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
+import statistics
 from typing import Any
 
 from clinometer.models.architectures import registry
-from clinometer.tools.report import analysis
+from clinometer.tools.laws import left_out
+from clinometer.tools.laws import summary
 from clinometer.tools.report import cards
 from clinometer.tools.report import costs
 from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
 from clinometer.tools.report import lead as lead_lib
+from clinometer.tools.report import others as others_lib
 from clinometer.tools.report import page
 from clinometer.tools.report import study_figures
 from clinometer.tools.report.grids import conditions
 from clinometer.tools.report.grids import found
 from clinometer.tools.report.grids import frontiers
+from clinometer.tools.report.grids import laws
 from clinometer.tools.report.grids import models
+from clinometer.tools.report.grids import others
 from clinometer.tools.report.grids import quality
 from clinometer.tools.report.grids import runs
 from clinometer.tools.report.grids import scores
 from clinometer.tools.report.grids import slopes
+from clinometer.tools.report.grids import tasks
 from clinometer.tools.report.tables import sources as sources_lib
 from clinometer.tools.report.tables import study_tables
 from clinometer.train.downstream import crossed
@@ -58,6 +65,9 @@ def render(
         margin=margin_note(sources.findings),
         grids=_grids(sources, tables),
         unknown_seeds=crossed.UNKNOWN_SEEDS,
+        efficient_note=efficient_note(sources.laws),
+        other_notes=others.notes(sources.others),
+        missing_slopes=laws.missing_slopes(sources.laws.alphas) if sources.laws else [],
         likelihood=likelihood.EXPLANATION.capitalize()
         if any(score.metric == likelihood.METRIC for score in sources.scores)
         else "",
@@ -88,7 +98,6 @@ def _grids(
         "other_slopes": slopes.slopes(others),
         "variants": slopes.variants(first),
         "residuals": slopes.residuals(first),
-        "power_laws": slopes.power_laws(analysis.fit_power_laws(sources.fits)),
         "frontiers": frontiers.make(tables["models"]),
         "runs": runs.runs(sources.rows),
         "speed": runs.speed(sources.rows),
@@ -99,7 +108,53 @@ def _grids(
         "finetunings": scores.finetunings(sources.scores),
         "conditions": conditions.make(sources.rows),
     }
-    return {name: grid if grid.body else None for name, grid in made.items()}
+    shown = {name: grid if grid.body else None for name, grid in made.items()}
+    return shown | _law_grids(sources.laws) | other_grids(sources.others)
+
+
+def _law_grids(found: summary.Laws | None) -> dict[str, Any]:
+    """Returns the tables of laws by name; those without rows are None."""
+    if found is None:
+        return dict.fromkeys(_LAWS)
+    made = {
+        "alphas": laws.five("alphas", found.alphas),
+        "equation_one": laws.equation("equation_one", found.equation_one),
+        "surfaces": laws.surface(found.surfaces),
+        "best_sizes": laws.best_sizes(found.surfaces),
+        "held_out": laws.held_out("held_out", found.left_out),
+        "task_laws": tasks.make("task_laws", found.tasks, found.left_out),
+        "efficient": laws.efficient("efficient", found.efficient),
+        "paper_claims": laws.claims("paper_claims", found.claims),
+    }
+    return {name: made[name] if made[name].body else None for name in _LAWS}
+
+
+def other_grids(sources: Sequence[others_lib.Source]) -> dict[str, Any]:
+    """Returns the tables of results of others; those without rows are None."""
+    made = {
+        "others_slopes": others.slopes(sources),
+        "text_checks": others.checks(sources),
+    }
+    shown = {name: grid if grid.body else None for name, grid in made.items()}
+    tables = [
+        (one.name, others.rows(f"others_{number}", one))
+        for number, one in enumerate(sources, 1)
+    ]
+    return {"others": tables, **shown}
+
+
+_LAWS = (
+    *("alphas", "equation_one", "surfaces", "best_sizes", "held_out", "task_laws"),
+    *("efficient", "paper_claims"),
+)
+
+
+def efficient_note(found: summary.Laws | None) -> str:
+    """Says which models stand on no downstream frontier."""
+    if found is None or not found.efficient:
+        return ""
+    off = [one.runs[0] for one in found.efficient if not one.efficient]
+    return f"On none: {', '.join(off) or 'no model'}."
 
 
 def margin_note(findings: findings_lib.Findings) -> str:
@@ -154,8 +209,23 @@ def _heads(
         "curves": f"{count(failed).capitalize()} run{'' if failed == 1 else 's'} failed"
         if failed
         else "No run failed",
+        "laws": _laws_head(tables),
         "quality": f"{spread}; {timings}",
     }
+
+
+def _laws_head(tables: study_tables.StudyTables) -> str:
+    errors = {
+        law: [abs(row["error"]) for row in tables["held_out"] if row["law"] == law]
+        for law in (left_out.LINE, left_out.POWER)
+    }
+    if not all(errors.values()):
+        return "What laws say of sizes that they have not seen"
+    line, power = map(statistics.median, errors.values())
+    return (
+        f"At the unseen size a law misses by {power:.3f} nats, a straight line by "
+        f"{line:.3f}"
+    )
 
 
 def _provenance(sources: sources_lib.Sources) -> list[tuple[str, list[str], bool]]:

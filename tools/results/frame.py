@@ -52,7 +52,7 @@ def read(path: paths.PathLike, mixed: Sequence[str] = ()) -> pd.DataFrame:
     if not paths.is_folder(path):
         raise errors.ResultsError(f"{path}: no such folder or file")
     parts = []
-    if run_directory.find(path, _DEPTH):
+    if has_runs(path):
         parts.append(of_folder(path))
     imported = path / IMPORTED
     names = paths.names(imported) if paths.is_folder(imported) else []
@@ -63,6 +63,11 @@ def read(path: paths.PathLike, mixed: Sequence[str] = ()) -> pd.DataFrame:
             "one that `clinometer import-results` wrote, or a CSV file"
         )
     return table.joined(parts)
+
+
+def has_runs(directory: paths.AnyPath) -> bool:
+    """Returns whether a folder has run directories."""
+    return bool(run_directory.find(directory, _DEPTH))
 
 
 def of_folder(directory: paths.AnyPath) -> pd.DataFrame:

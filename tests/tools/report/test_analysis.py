@@ -156,7 +156,6 @@ def test_too_few_points_say_why(tmp_path):
     assert "needs 3 or more sizes; transformer has 2" in fits[0].reason
     (alone, *_) = _fits([row for row in rows if row["size"] == "pico"])
     assert alone.slope is None and "2 or more sizes, got 1" in alone.reason
-    assert "4 or more" in analysis.fit_power_laws(fits)["transformer"]
 
 
 def test_runs_of_one_model_are_one_cost_however_long_they_took(tmp_path):
@@ -227,10 +226,3 @@ def test_an_architecture_whose_runs_all_failed_is_in_every_fit(tmp_path):
     assert {fit.architecture for fit in fits} == {"transformer", "mos"}
     assert all(fit.left_out for fit in fits if fit.architecture == "mos")
     assert "got 0" in fits[0].reason
-
-
-def test_power_laws_are_fitted_to_the_means_of_the_sizes(tmp_path):
-    seeds = [synthetic_study.record("pico", seed) for seed in (1, 2)]
-    fits = _fits(_rows(tmp_path, [*_ladder(), *seeds]))
-    law = analysis.fit_power_laws(fits)["transformer"]
-    assert len(law.residuals) == 4  # Not 6.

@@ -70,16 +70,21 @@ def test_same_input_same_bytes_in_any_folder_and_process(tmp_path):
     figures = (
         *("loss-transformer", "frontier-training-flops", "frontier-flops"),
         *("frontier-flops-non-embedding", "frontier-parameters", "frontier-time"),
-        *("frontier-multiply-adds", "residuals", "timing"),
+        *("frontier-multiply-adds", "held-out", "residuals", "timing"),
         *(f"curves-{size}" for size in synthetic_study.SIZES),
     )
     data = (
         *("models", "architectures", "runs", "curves", "checks", "lines"),
-        *("variants", "residuals"),
+        *("variants", "residuals", "held_out"),
+    )
+    laws = (
+        *("alphas", "alpha_variants", "equation_one", "size_and_data", "held_out"),
+        *("frontiers", "paper_claims"),
     )
     assert set(before) == {
         *("report.html", "runs.csv"),
         *(f"data/{name}.csv" for name in data),
+        *(f"laws/{name}.csv" for name in laws),
         *(f"figures/{n}.{form}" for n in figures for form in ("svg", "png", "pdf")),
     }
     # Mutation: if one loss changes in its last digits, the page, table and figure do.
@@ -107,8 +112,9 @@ def test_same_input_same_bytes_in_any_folder_and_process(tmp_path):
         assert words in text
     assert str(tmp_path) not in text
     # Every figure is there without its script, once for wide pages and once for phones
-    # where they differ; phones have another of each panel of loss and curves.
-    assert text.count('<div class="static ') == len(figures) + 5
+    # where they differ; phones have another of each panel of loss and curves, and of
+    # held-out errors.
+    assert text.count('<div class="static ') == len(figures) + 6
     assert len(text) < 3_000_000
 
 

@@ -1,6 +1,7 @@
 """Tests the lead: what was found, and what the runs cannot say."""
 
 import dataclasses
+import statistics
 
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.report import build
@@ -24,6 +25,14 @@ def test_the_headline_counts_what_gains_less(several):
     assert found.missing == "mixer-nano (1 failed)"
     assert "vanilla gains +0.2" in found.stand and "95 % interval" in found.stand
     assert not found.claimed
+    errors = [abs(row["error"]) for row in several[1]["held_out"]]
+    assert found.held_out == (
+        "Fitted without the three architectures’ largest sizes and asked for them, the "
+        f"straight line misses by {statistics.median(errors):.3f} nats in the median "
+        f"and {max(errors):.3f} at most; sizes are too few to ask a power law with a "
+        "floor."
+    )
+    assert "Of the papers’ 9 claims, judged afterwards" in found.papers
     texts = {one.text: one for one in found.statements}
     assert texts["Losses differ at equal training FLOPs"].numbers == (
         "better than vanilla: GLU; worse: Mixer"

@@ -10,7 +10,7 @@ def test_each_place_has_the_figures_whose_data_exist(several):
     assert len(set(names)) == len(names)
     assert {
         *("differences", "loss-glu", "loss-mixer", "frontier-time", "score-rte"),
-        *("ranks", "by-step-rte", "curves-nano", "residuals", "timing"),
+        *("ranks", "by-step-rte", "curves-nano", "residuals", "timing", "held-out"),
     } <= set(names)
     assert len(figures["compute"]) == 3 and len(figures["frontier"]) == 6
     # Panels share their specification, so that a page has it once.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 import math
+import re
 
 import altair as alt
 
@@ -24,7 +25,7 @@ def prefixed(value: float) -> str:
 
     In a figure with a second font, PDF files would not be equal when made again.
     """
-    return formats.si(value, 2).replace(".0", "")
+    return re.sub(r"\.0(?=\D|$)", "", formats.si(value, 2))
 
 
 def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -120,6 +121,25 @@ def linear_y(
             maxExtent=26,
         ),
     )
+
+
+def percent_y(
+    field: str, values: Iterable[float], ends: Iterable[float | None]
+) -> alt.Y:
+    """Returns a y axis of scores in percent with their intervals.
+
+    Intervals of few seeds reach far beyond what a score can be; they are cut off at 100
+    and at 0, or at the lowest score below it, so that the scores themselves are seen.
+
+    Args:
+        field: field of the data.
+        values: the scores.
+        ends: of their intervals; None if unknown.
+    """
+    values = list(values)
+    low = min([0.0, *values])
+    cut = [min(max(end, low), 100.0) for end in ends if end is not None]
+    return linear_y(field, [*values, *cut], "%")
 
 
 def linear_x(

@@ -11,8 +11,11 @@ _SIZE = (parts.FULL, 250)
 
 
 def names(tables: study_tables.StudyTables) -> list[str]:
-    """Returns the panels: the names of the tasks, likelihoods last."""
-    found = dict.fromkeys(row["name"] for row in tables["by_step"])
+    """Returns the panels: the names of tasks with several steps, likelihoods last."""
+    steps: dict[str, set[int]] = {}
+    for row in tables["by_step"]:
+        steps.setdefault(row["name"], set()).add(row["step"])
+    found = [name for name, seen in steps.items() if len(seen) > 1]
     return sorted(found, key=lambda name: ("likelihood" in name, name))
 
 
@@ -28,11 +31,12 @@ def draw(
     """
     del variant
     rows = [row for row in tables["by_step"] if row["name"] == panel]
-    ends = ("score", "lo", "hi")
     x = axes.linear_x("step", [row["step"] for row in rows], "pretraining step", most=4)
     x["axis"]["format"] = ",d"
-    y = axes.linear_y(
-        "score", [r[c] for r in rows for c in ends if r[c] is not None], "%"
+    y = axes.percent_y(
+        "score",
+        [row["score"] for row in rows],
+        [row[end] for row in rows for end in ("lo", "hi")],
     )
     base = parts.named("by_step").transform_filter("datum.name == panel")
     base = base.encode(
@@ -44,7 +48,7 @@ def draw(
     layers = [
         base.mark_line(strokeWidth=1.4).encode(detail="id:N"),
         base.transform_filter("isValid(datum.lo)")
-        .mark_rule(strokeWidth=1)
+        .mark_rule(strokeWidth=1, clip=True)
         .encode(y=parts.same(y, "lo"), y2="hi:Q"),
         base.mark_point(filled=True, size=60).encode(shape=parts.shape(tables)),
         parts.target(

@@ -57,17 +57,17 @@ def draw(
         ),
     ]
     names = {"text": alt.Text("label:N")}
-    for placed in _placed(models, field, front):
+    for place in placed(models, field, front):
         mine = base.transform_filter(
-            {"field": "key", "oneOf": placed["keys"]}
+            {"field": "key", "oneOf": place["keys"]}
         ).transform_filter(theme.PICKED)
-        mark = {key: placed[key] for key in ("align", "dx", "dy")}
+        mark = {key: place[key] for key in ("align", "dx", "dy")}
         layers += parts.halo(mine, names, fontSize=10.5, **mark)
     layers += parts.hot(base, 160)
     return parts.framed(layers, tables, ["models"], *_SIZE)
 
 
-def _placed(
+def placed(
     models: Sequence[Mapping[str, Any]], field: str, front: str
 ) -> list[dict[str, Any]]:
     """Finds places for the names of models on the frontier, free of one another.

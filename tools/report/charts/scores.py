@@ -34,7 +34,7 @@ def draw(
     """
     del variant
     rows = [row for row in tables["scores"] if row["name"] == panel]
-    ends = ("score", "lo", "hi", "majority")
+    ends = ("lo", "hi", "majority")
     x = axes.linear_x(
         "loss",
         [row["loss"] for row in rows],
@@ -42,8 +42,8 @@ def draw(
         most=4,
     )
     x["scale"]["reverse"] = True
-    y = axes.linear_y(
-        "score", [r[c] for r in rows for c in ends if r[c] is not None], "%"
+    y = axes.percent_y(
+        "score", [r["score"] for r in rows], [r[c] for r in rows for c in ends]
     )
     base = parts.named("scores").transform_filter("datum.name == panel")
     base = base.encode(x=x, y=y)
@@ -64,7 +64,7 @@ def draw(
         ),
         focus.mark_line(strokeWidth=1.4).encode(order="loss:Q", detail="arch:N"),
         focus.transform_filter("isValid(datum.lo)")
-        .mark_rule(strokeWidth=1.2)
+        .mark_rule(strokeWidth=1.2, clip=True)
         .encode(y=parts.same(y, "lo"), y2="hi:Q"),
         focus.mark_point(
             filled=True, size=84, opacity=1, stroke=var("paper"), strokeWidth=0.8
@@ -74,7 +74,7 @@ def draw(
             {"text": "label:N"},
             align="right",
             dx=-9,
-            dy=-3,
+            dy=-11,
             fontSize=10.5,
         ),
         *parts.hot(base),

@@ -1,4 +1,4 @@
-"""The table of which models stand on the Pareto frontier of which cost."""
+"""The table of which models stand on the Pareto frontier of which cost, how surely."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -10,7 +10,9 @@ from clinometer.tools.report.grids import grid
 
 
 def make(models: Sequence[Mapping[str, Any]]) -> grid.Grid:
-    """Returns the models that stand on a frontier, by loss, and on which.
+    """Returns the models that may stand on a frontier, by loss, and on which.
+
+    They are those on one, and those that are with a probability of 5 % or more.
 
     Args:
         models: from `model_table.make`.
@@ -18,19 +20,14 @@ def make(models: Sequence[Mapping[str, Any]]) -> grid.Grid:
     shown = [
         model
         for model in sorted(models, key=lambda m: m["loss"])
-        if any(model[f"front_{cost.key}"] for cost in costs.COSTS)
+        if any(_chance(model, cost) >= _LEAST for cost in costs.COSTS)
     ]
     body = [
         [
             grid.text(model["label"]),
             grid.Cell(model["size"], model["training_flops"] or ""),
             grid.Cell(formats.fixed(model["loss"], 3), model["loss"]),
-            *(
-                grid.Cell("●", 1.0, share=60.0)
-                if model[f"front_{cost.key}"]
-                else grid.Cell("", 0.0)
-                for cost in costs.COSTS
-            ),
+            *(_cell(model, cost) for cost in costs.COSTS),
         ]
         for model in shown
     ]
@@ -46,10 +43,29 @@ def make(models: Sequence[Mapping[str, Any]]) -> grid.Grid:
     )
 
 
+def _chance(model: Mapping[str, Any], cost: costs.CostAxis) -> float:
+    """Returns a probability; 1 or 0 as measured where the error is unknown."""
+    known = model[f"chance_{cost.key}"]
+    on = model[f"front_{cost.key}"]
+    return float(on) if known is None else max(known, _LEAST * on)
+
+
+def _cell(model: Mapping[str, Any], cost: costs.CostAxis) -> grid.Cell:
+    known = model[f"chance_{cost.key}"]
+    mark = "● " if model[f"front_{cost.key}"] else ""
+    if known is None:
+        return grid.Cell(mark.strip(), float(bool(mark)), share=60.0 if mark else None)
+    shown = "<1" if 0 < known < 0.005 else f"{100 * known:.0f}"
+    if not mark and known < _LEAST / 10:
+        return grid.Cell("", known)
+    return grid.Cell(f"{mark}{shown} %", known, share=70 * known if mark else None)
+
+
 def _titles() -> list[tuple[str, str]]:
     return [_SHORT[cost.key] for cost in costs.COSTS]
 
 
+_LEAST = 0.05  # Probability from which a model is listed.
 _SHORT = {
     "training_flops": ("FLOPs", "training"),
     "flops": ("FLOPs", "forward"),

@@ -1,10 +1,8 @@
-"""Tables of straight lines, their variants and residuals, and of power laws."""
+"""Tables of straight lines, their variants and residuals."""
 
-from collections.abc import Mapping
 from collections.abc import Sequence
 import math
 
-from clinometer.tools.fit import power_law
 from clinometer.tools.report import analysis
 from clinometer.tools.report import formats
 from clinometer.tools.report.grids import grid
@@ -136,42 +134,6 @@ def residuals(fits: Sequence[analysis.CostFit]) -> grid.Grid:
         archs=[item.architecture for item in fits for _ in item.residuals],
         sortable=True,
         filtered=True,
-    )
-
-
-def power_laws(laws: Mapping[str, power_law.PowerLaw | str]) -> grid.Grid:
-    """Returns the table of power laws, loss = N_c * N^exponent + floor."""
-    heads = ("architecture", "N_c", "exponent", "floor", "RMSE", "R²", "")
-    body = []
-    for name, law in laws.items():
-        if isinstance(law, str):
-            body.append((grid.text(name), *[Cell("–")] * 5, Cell(law, wrap=True)))
-            continue
-        steep, flat = (formats.signed(value, 3) for value in law.interval)
-        between = f"95 % profile interval of the exponent: {steep} to {flat}"
-        if not law.determined:
-            why = "reaches an end of its range" if law.at_bound else "too wide"
-            cell = Cell(f"not determined ({between}, {why})", wrap=True)
-            body.append((grid.text(name), *[Cell("–")] * 5, cell))
-            continue
-        body.append(
-            (
-                grid.text(name),
-                Cell(f"{law.coefficient:.4g}"),
-                Cell(formats.signed(law.exponent, 4)),
-                Cell(f"{law.floor:.3f}"),
-                Cell(f"{law.rmse:.4f}"),
-                Cell(f"{law.r_squared:.4f}"),
-                grid.text(between),
-            )
-        )
-    return grid.make(
-        "power_laws",
-        "Power laws with a floor",
-        heads,
-        body,
-        text_columns=(0, 6),
-        archs=list(laws),
     )
 
 

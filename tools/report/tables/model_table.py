@@ -53,8 +53,9 @@ def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
     Columns: key, arch, label, size; runs, planned (with those that did not finish);
     loss, lo and hi (95 %, None if unknown), nats per token; a column for each key of
     `costs.COSTS`, None where it is unknown; steps_per_second, the median of runs that
-    are not noisy; front_KEY, 1 on the Pareto frontier of a cost; last, 1 at the
-    dearest size of its architecture; score, the first of the benchmarks' averages.
+    are not noisy; front_KEY, 1 on the Pareto frontier of a cost, and chance_KEY, the
+    probability of it, None if unknown; last, 1 at the dearest size of its architecture;
+    score, the first of the benchmarks' averages, and score_name, which that is.
     """
     key_of = of_run(sources.rows)
     looks = theme.looks(row["architecture"] for row in sources.rows)
@@ -87,11 +88,13 @@ def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
                 **{column: first[column] for column in _COUNTS},
                 **costs_of[key],
                 "score": None,
+                "score_name": None,
             }
         )
     order = {name: i for i, name in enumerate(looks)}
     made.sort(key=lambda m: (order[m["arch"]], m["training_flops"] or 0, m["key"]))
     _add_frontiers(made)
+    _add_chances(made, sources, key_of)
     for model, following in zip(made, [*made[1:], None]):
         model["last"] = int(following is None or following["arch"] != model["arch"])
     _add_scores(made, sources, key_of)
@@ -133,6 +136,21 @@ def _add_frontiers(models: Sequence[dict[str, Any]]) -> None:
             known[i][f"front_{cost.key}"] = 1
 
 
+def _add_chances(
+    models: Sequence[dict[str, Any]],
+    sources: sources_lib.Sources,
+    key_of: Mapping[str, str],
+) -> None:
+    known = {
+        (one.cost, key_of.get(member.runs[0])): member.probability
+        for one in sources.frontiers
+        for member in one.members
+    }
+    for model in models:
+        for cost in costs.COSTS:
+            model[f"chance_{cost.key}"] = known.get((cost.column, model["key"]))
+
+
 def _add_scores(
     models: Sequence[dict[str, Any]],
     sources: sources_lib.Sources,
@@ -155,3 +173,4 @@ def _add_scores(
         model = by_key.get(key_of.get(cell.runs[0], ""))
         if model is not None and score in cell.scores and model["score"] is None:
             model["score"] = cell.estimate(score).value
+            model["score_name"] = name

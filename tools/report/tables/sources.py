@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
+from clinometer.tools.laws import frontiers as frontiers_lib
+from clinometer.tools.laws import summary
 from clinometer.tools.report import analysis
 from clinometer.tools.report import downstream
 from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import findings as findings_lib
+from clinometer.tools.report import others as others_lib
 from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import study_fit
 from clinometer.tools.study.claims import verdicts
@@ -30,6 +33,10 @@ class Sources:
         lost: names of runs without a record.
         warnings: sentences to show.
         command: the command that started the study, if there is a study.
+        laws: the papers' slopes and laws, asked for sizes they had not seen; None if
+            they cannot be fitted, of which a warning tells.
+        frontiers: of the loss, against each of `costs.COSTS`; none without laws.
+        others: results of others, which stand in no fit of the runs.
     """
 
     rows: Sequence[rows_lib.Row]
@@ -43,3 +50,6 @@ class Sources:
     lost: Sequence[str]
     warnings: Sequence[str]
     command: str | None
+    laws: summary.Laws | None = None
+    frontiers: Sequence[frontiers_lib.Frontier] = ()
+    others: Sequence[others_lib.Source] = ()

@@ -6,8 +6,10 @@ from typing import Any
 
 from clinometer.tools.report import theme
 from clinometer.tools.report.tables import architecture_table
+from clinometer.tools.report.tables import law_table
 from clinometer.tools.report.tables import line_table
 from clinometer.tools.report.tables import model_table
+from clinometer.tools.report.tables import other_table
 from clinometer.tools.report.tables import run_table
 from clinometer.tools.report.tables import score_table
 from clinometer.tools.report.tables import sources as sources_lib
@@ -22,7 +24,8 @@ class StudyTables:
     Attributes:
         looks: how each architecture is shown, in the order of figures.
         tables: name -> rows: `models`, `architectures`, `runs`, `curves`, `checks`
-            (validation losses of curves), `lines`, `scores`, `by_step` and `ranks`.
+            (validation losses of curves), `lines`, `held_out` (errors of laws),
+            `scores`, `by_step`, `ranks`, and `others`, results of others.
     """
 
     looks: dict[str, theme.Look]
@@ -47,8 +50,10 @@ def make(sources: sources_lib.Sources) -> StudyTables:
             "curves": curves,
             "checks": checks,
             "lines": line_table.make(sources),
+            "held_out": law_table.held_out(sources),
             "scores": score_table.against_loss(sources, models),
             "by_step": score_table.by_step(sources),
             "ranks": score_table.ranks(models),
+            "others": other_table.make(sources.others, models),
         },
     )

@@ -27,6 +27,6 @@ def test_linear_ticks_are_round_and_few(low, high, expected):
 
 def test_labels():
     assert axes.power(3e14) == "3·10¹⁴" and axes.power(1e5) == "10⁵"
-    assert axes.prefixed(2e6) == "2M"
+    assert axes.prefixed(2e6) == "2M" and axes.prefixed(0.05) == "0.050"
     assert axes.decimals([0.0, 0.05]) == ".2f" and axes.decimals([10.0, 20.0]) == ".0f"
     assert axes.label([1e3]) == "datum.value == 1000.0 ? '1k' : ''"

@@ -6,21 +6,28 @@ import re
 import pytest
 
 from clinometer.tools.report import costs
+from clinometer.tools.report import others as others_lib
 from clinometer.tools.report import rendering
+from clinometer.tools.report import theme
 from clinometer.tools.report.charts import by_step
 from clinometer.tools.report.charts import curves
 from clinometer.tools.report.charts import forest
 from clinometer.tools.report.charts import frontier
+from clinometer.tools.report.charts import held_out
 from clinometer.tools.report.charts import multiple
+from clinometer.tools.report.charts import others
 from clinometer.tools.report.charts import ranks
 from clinometer.tools.report.charts import residuals
 from clinometer.tools.report.charts import scores
 from clinometer.tools.report.charts import timing
+from clinometer.tools.report.tables import other_table
+from clinometer.tools.report.tables import study_tables
 
 _CHARTS = {
     "forest": forest.draw,
     "multiple": functools.partial(multiple.draw, panel="glu"),
     "frontier": lambda tables, variant: frontier.draw(tables, costs.COSTS[0]),
+    "held_out": held_out.draw,
     "scores": functools.partial(scores.draw, panel="rte"),
     "by_step": functools.partial(by_step.draw, panel="rte"),
     "ranks": ranks.draw,
@@ -33,6 +40,7 @@ _WORDS = {
     "forest": ("GLU", "gains less", "×1"),
     "multiple": ("nats", "1T"),
     "frontier": ("GLU", "training FLOPs of the whole run (log)"),
+    "held_out": ("GLU", "predicted less observed loss, nats"),
     "scores": ("GLU", "validation loss"),
     "by_step": ("pretraining step", "600"),
     "ranks": ("GLU  1", "by score"),
@@ -82,7 +90,7 @@ def test_the_panel_is_the_architecture(several):
 
 
 def test_names_on_the_frontier_do_not_overlap(several):
-    placed = frontier._placed(several[1]["models"], "parameters", "front_parameters")
+    placed = frontier.placed(several[1]["models"], "parameters", "front_parameters")
     assert sum(len(one["keys"]) for one in placed) >= 2
     # In a heap of points there is room for few names only.
     far = {"key": "far", "label": "Far", "loss": 5.0, "x": 1e12, "f": 0}
@@ -90,5 +98,22 @@ def test_names_on_the_frontier_do_not_overlap(several):
         {"key": str(i), "label": "Transformer", "loss": 4 - i * 1e-6, "x": 1e9, "f": 1}
         for i in range(20)
     ]
-    placed = frontier._placed([far, *heap], "x", "f")
+    placed = frontier.placed([far, *heap], "x", "f")
     assert 1 <= sum(len(one["keys"]) for one in placed) <= 4
+
+
+def test_results_of_others_are_hollow_and_those_of_the_study_filled(several):
+    sources, tables = several
+    theirs = others_lib.read(None, [others_lib.PUBLISHED])
+    rows = other_table.make(theirs, tables["models"])
+    looks = theme.looks([*tables.looks, *(row["arch"] for row in rows)])
+    wider = study_tables.StudyTables(looks, {"others": rows})
+    panel = "params_total: validation_loss_nats"
+    spec, data = rendering.spec(others.draw(wider, panel=panel))
+    svg = rendering.inline(rendering.with_data(spec, data), "x")
+    published = sum(r["panel"] == panel and not r["own"] for r in rows)
+    assert published == 16  # Of Tables 3 and 4.
+    hollow = re.findall(r'<path [^>]*fill="(?:none|transparent)"[^>]*>', svg)
+    assert sum('stroke="var(--muted)"' in path for path in hollow) == published
+    assert len(re.findall(r'fill="var\(--layer\)"', svg)) == 4  # glu at four sizes.
+    assert "XXL" in svg and "stroke-dasharray" not in "".join(hollow)
