@@ -75,7 +75,7 @@ def found(run, table):
     return {each.check: each for each in result.findings}, result.checked
 
 
-def go_on(monkeypatch, path, store, change, **settings):
+def go_on(monkeypatch, path, store, change, *settings, **options):
     """Goes on with a run whose parameters are changed at its last checkpoint."""
     restore = checkpoints.Checkpoints.restore
 
@@ -86,7 +86,7 @@ def go_on(monkeypatch, path, store, change, **settings):
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.Checkpoints, "restore", changed)
-        return train(path, store, _NO_RATE, **settings)[0]
+        return train(path, store, _NO_RATE, *settings, **options)[0]
 
 
 def test_a_healthy_run(healthy, no_table):
@@ -166,7 +166,7 @@ def test_attention_that_collapses(tmp_path, store, no_table, monkeypatch):
     assert "attention" not in found(run, no_table)[0]
 
     def sharpen(params):
-        module = params["encoder/layer_0/self_attention"]
+        module = params["decoder/layer_0/cross_attention"]
         name = next(name for name in module if name.startswith("query"))
         module[name] = module[name] * 1e6
 
@@ -174,7 +174,7 @@ def test_attention_that_collapses(tmp_path, store, no_table, monkeypatch):
     findings, _ = found(run, no_table)
     assert findings["attention"].step == 24
     (name,) = findings["attention"].evidence
-    assert name == "entropy of encoder/self_attention layer 0"
+    assert name == "entropy of decoder/cross_attention layer 0"
 
 
 def test_experts_that_a_router_without_weights_kills(
@@ -182,15 +182,16 @@ def test_experts_that_a_router_without_weights_kills(
 ):
     """All logits are equal, and the first expert takes every token."""
     path = tmp_path / "run"
-    settings = {"model": "switch-pico"}
-    train(path, store, _NO_RATE, steps=20, **settings)
+    # Every other layer has experts.
+    layers = "model.num_encoder_layers=2", "model.num_decoder_layers=2"
+    train(path, store, _NO_RATE, *layers, steps=20, model="switch-pico")
 
     def forget(params):
         for module in params.values():
             if "router" in module:
-                module["router"] = np.zeros_like(module["router"])
+                module["router"] = module["router"] * 0
 
-    run = go_on(monkeypatch, path, store, forget, **settings)
+    run = go_on(monkeypatch, path, store, forget, *layers, model="switch-pico")
     findings, _ = found(run, no_table)
     dead = findings["experts"]
     assert dead.step == 24
