@@ -49,7 +49,7 @@ _IMAGE_OVERRIDES = (
     "schedule.learning_rate=0.01",
     "log.every_steps=3",
     "log.health_every_steps=4",
-    "log.tensorboard=false",
+    "log.trackers=",
     "eval.every_steps=4",
     "checkpoint.every_steps=4",
 )
