@@ -20,7 +20,7 @@ from clinometer.data.errors import DataError
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 NUM_SENTINELS = 100
-_SENTINEL = re.compile(r"<extra_id_(\d{1,2})>")
+SENTINEL = re.compile(r"<extra_id_(\d{1,2})>")  # as written in texts
 MIN_PIECES, MAX_SIZE = 16, 1 << 22  # limits for training
 _MAX_LINE_BYTES = 4192  # SentencePiece skips longer lines in training
 # Fixed, because the number of threads changes the rounding of sums in the trainer.
@@ -115,7 +115,7 @@ class Vocabulary:
         if not parse_sentinels:
             return self._processor.Encode(text)
         ids = []
-        for position, part in enumerate(_SENTINEL.split(text)):
+        for position, part in enumerate(SENTINEL.split(text)):
             if position % 2:
                 ids.append(self.sentinel_id(int(part)))
             else:

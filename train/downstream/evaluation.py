@@ -10,9 +10,6 @@ import math
 import sys
 from typing import Any
 
-import jax
-
-from clinometer import models
 from clinometer.data import errors as data_errors
 from clinometer.data import paths
 from clinometer.data.mixtures import rates as mixtures
@@ -25,10 +22,8 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.train import errors
 from clinometer.train import exit_codes
 from clinometer.train import fields
-from clinometer.train import initial
-from clinometer.train import optimizer as optimizer_lib
-from clinometer.train import sources
-from clinometer.train import state as state_lib
+from clinometer.train import trained
+from clinometer.train.downstream import arguments as prediction_arguments
 from clinometer.train.downstream import evaluation_table
 from clinometer.train.downstream import examples as downstream_examples
 from clinometer.train.downstream import options as downstream_options
@@ -37,14 +32,10 @@ from clinometer.train.host import library_noise
 from clinometer.train.hosts import agreement
 from clinometer.train.hosts import options as hosts_options
 from clinometer.train.hosts import session as session_lib
-from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import json_file
 from clinometer.train.run import record as run_record
-from clinometer.train.run import store_search
 from clinometer.train.sharding import mesh as mesh_lib
-from clinometer.train.sharding import placement as placement_lib
-from clinometer.train.sharding import rules
 
 BEST = "best"
 
@@ -116,39 +107,30 @@ def evaluate(
         ConfigError: an option is out of range, or the mesh does not fit the devices or
             the model.
     """
-    directory = run_directory.RunDirectory(request.run)
-    record = initial.read_record(request.run)
-    model, optimizer = initial.built(record)
-    data = record.config.data
-    mixture = data.mixture if request.mixture is None else request.mixture
+    run = trained.open_run(request.run, request.store)
+    record = run.record
+    mixture = record.config.data.mixture if request.mixture is None else request.mixture
     if mixture is None:
         raise errors.ConfigError(
             "--mixture: required, because the run was not fine-tuned on a mixture"
         )
-    path = store_search.of_run(record, request.run, request.store)
-    store = sources.open_store(path)
-    request.options.check("--", store.vocabulary.size)
+    request.options.check("--", run.vocabulary.size)
     folder = request.folder or record.data.folder
     try:
         names = list(mixtures.expand(mixture, registry.names()))
     except data_errors.DataError as error:
         raise errors.ConfigError(f"--mixture: {error}") from error
-    placed = _place(request, record, model, optimizer)
-    encoder_length = request.encoder_length or data.encoder_length
-    decoder_length = (
-        request.decoder_length or data.decoder_length or record.counts.decoder_length
-    )
-    _check_takes(model, models.TextShape(encoder_length, decoder_length))
+    placed = run.place(request.options.batch_size, request.mesh)
+    shape = run.shape(request.encoder_length, request.decoder_length)
     scorer = downstream.Scorer(
-        model,
-        store.vocabulary,
+        run.model,
+        run.vocabulary,
         downstream_examples.labelled(names, folder),
-        encoder_length=encoder_length,
-        decoder_length=decoder_length,
+        encoder_length=shape.encoder_length,
+        decoder_length=shape.decoder_length,
         options=request.options,
     )
-    reader = directory.checkpoints(read_only=True)
-    steps = _steps(request, record, reader, scorer.names)
+    steps = _steps(request, run, scorer.names)
     evaluated_at = run_record.now()
     tasks: dict[str, run_record.EvaluatedTask] = {}
     numbers: dict[str, float] = {}
@@ -156,10 +138,9 @@ def evaluate(
     for step in sorted(set(steps.values())):
         chosen = [name for name in scorer.names if steps[name] == step]
         with mesh_lib.shard_over(placed.mesh):
-            params = reader.read(step, placed.state._replace(optimizer={})).params
-            result = scorer(params, say, chosen)
+            result = scorer(run.parameters(step, placed), say, chosen)
         if writes:
-            place = directory.evaluation_path(request.options.decoding, step)
+            place = run.directory.evaluation_path(request.options.decoding, step)
             try:
                 scorer.write_predictions(result, place)
             except OSError as error:
@@ -186,40 +167,6 @@ def evaluate(
     )
 
 
-def _place(
-    request: Request,
-    record: run_record.Record,
-    model: models.EncoderDecoder,
-    optimizer: optimizer_lib.Optimizer,
-) -> placement_lib.Placement:
-    """Places the state of a run on all devices; raises ConfigError if it cannot be."""
-    count = jax.device_count()
-    earlier = record.mesh or run_record.Mesh()
-    recorded = {axis: getattr(earlier, axis) for axis in mesh_lib.AXES}
-    config = {"data": None, "fsdp": 1, "expert": 1, "model": None}
-    if math.prod(size or 0 for size in recorded.values()) == count:
-        config |= recorded
-    config |= request.mesh
-
-    def sizes_for(greatest: Mapping[str, int]) -> mesh_lib.Sizes:
-        sizes = mesh_lib.sizes(config, model.name, count, greatest)
-        batch_size = request.options.batch_size
-        if batch_size % sizes.batch_parts:
-            raise errors.ConfigError(
-                f"--batch-size: {batch_size} is not a multiple of the "
-                f"{sizes.batch_parts} parts of the batch on the mesh ({sizes})"
-            )
-        return sizes
-
-    return placement_lib.make(
-        model,
-        jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0)),
-        rules.with_overrides(record.config.mesh.rules or ""),
-        sizes_for,
-        request.options.batch_size,
-    )
-
-
 def record(run: paths.AnyPath, added: run_record.Evaluation) -> None:
     """Adds an evaluation to a run's record, or warns if it cannot be written.
 
@@ -240,17 +187,6 @@ def record(run: paths.AnyPath, added: run_record.Evaluation) -> None:
         logging.warning("%s: scores could not be recorded: %s", run, error)
 
 
-def _check_takes(model: models.EncoderDecoder, shape: models.TextShape) -> None:
-    """Raises ConfigError if the model does not accept texts of these lengths."""
-    try:
-        model.check(shape)
-    except models.ConfigError as error:
-        raise errors.ConfigError(
-            f"--encoder-length: {shape.encoder_length} is not possible with "
-            f"{model.name}: {error}"
-        ) from error
-
-
 def _described(step: int, found: downstream.TaskResult) -> run_record.EvaluatedTask:
     return run_record.EvaluatedTask(
         step=step,
@@ -263,34 +199,23 @@ def _described(step: int, found: downstream.TaskResult) -> run_record.EvaluatedT
 
 
 def _steps(
-    request: Request,
-    record: run_record.Record,
-    reader: checkpoints_lib.Checkpoints,
-    names: Sequence[str],
+    request: Request, run: trained.TrainedRun, names: Sequence[str]
 ) -> dict[str, int]:
     """Returns the step at which each task is to be scored."""
-    kept = reader.steps
-    listed = ", ".join(map(str, kept)) or "none"
-    if request.step == BEST:
-        best = record.downstream.tasks if record.downstream else {}
-        missing = [name for name in names if name not in best]
-        if missing:
-            raise errors.ConfigError(
-                f"--step best: {request.run} was not scored on {', '.join(missing)} "
-                "during training; give the number of a step"
-            )
-        steps = {name: best[name].best_step for name in names}
-    else:
-        step = request.step if request.step is not None else max(kept, default=None)
-        steps = dict.fromkeys(names, step)
-    for name, step in steps.items():
-        if step not in kept:
-            best_of = f", the best of {name}" if request.step == BEST else ""
-            which = "" if step is None else f" of step {step}{best_of}"
-            raise errors.ConfigError(
-                f"--step: {request.run} has no checkpoint{which}; it has {listed}"
-            )
-    return steps
+    if request.step != BEST:
+        return dict.fromkeys(names, run.check_step(request.step))
+    downstream_record = run.record.downstream
+    best = downstream_record.tasks if downstream_record else {}
+    missing = [name for name in names if name not in best]
+    if missing:
+        raise errors.ConfigError(
+            f"--step best: {request.run} was not scored on {', '.join(missing)} "
+            "during training; give the number of a step"
+        )
+    return {
+        name: run.check_step(best[name].best_step, f", the best of {name}")
+        for name in names
+    }
 
 
 def _step(text: str) -> int | str:
@@ -312,14 +237,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    defaults = downstream_options.PredictionOptions()
     parser = argparse.ArgumentParser(
         prog="clinometer evaluate",
         description=_DESCRIPTION,
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", help="run directory")
+    prediction_arguments.add_run(parser)
     parser.add_argument(
         "--mixture",
         help="comma-separated names of mixtures and tasks; default those of the run",
@@ -328,11 +252,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--data",
         metavar="DIR",
         help="folder with the files of the task releases; default that of the run",
-    )
-    parser.add_argument(
-        "--store",
-        metavar="DIR",
-        help="token store of the run; needed only if it was moved without the run",
     )
     parser.add_argument(
         "--step",
@@ -346,40 +265,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             type=ranges.Whole(least, fields.MOST_TOKENS),
             help=f"{name} length in tokens; default that of the run",
         )
-    described = fields.known({"kind": run_record.FINETUNING})
-    parser.add_argument(
-        "--decoding",
-        choices=downstream_options.METHODS,
-        default=defaults.decoding,
-        help=f"{described['eval.decoding'].meaning} Default: {defaults.decoding}.",
-    )
-    for name, accepted in downstream_options.RANGES.items():
-        value = getattr(defaults, name)
-        meaning = described[f"eval.{name}"].meaning
-        default = "all" if value is None else value
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=accepted,
-            default=value,
-            help=f"{meaning} Accepts {accepted}. Default: {default}.",
-        )
-    parser.add_argument(
-        "--likelihood", action="store_true", help=described["eval.likelihood"].meaning
+    prediction_arguments.add_predictions(
+        parser,
+        downstream_options.METHODS,
+        downstream_options.RANGES,
+        prediction_arguments.meaning_of("decoding"),
     )
     parser.add_argument(
-        "--mesh",
-        type=mesh_lib.parsed,
-        default={},
-        metavar="AXIS=N,...",
-        help="sizes of axes of the mesh of devices (see --config.mesh.* of `clinometer "
-        "train`), such as model=4; default that of the run, if it had as many devices",
+        "--likelihood",
+        action="store_true",
+        help=prediction_arguments.meaning_of("likelihood"),
     )
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     hosts_options.add_to(parser)
     arguments = parser.parse_args(argv)
     library_noise.log_warnings()
     options = downstream_options.PredictionOptions(
-        **{f.name: getattr(arguments, f.name) for f in dataclasses.fields(defaults)}
+        **prediction_arguments.given(arguments)
     )
 
     def prepare() -> Request:

@@ -8,7 +8,6 @@ import json
 import math
 from typing import Any
 
-import jax
 import numpy as np
 
 from clinometer import models
@@ -25,6 +24,7 @@ from clinometer.train.downstream import examples as downstream_examples
 from clinometer.train.downstream import item_scores
 from clinometer.train.downstream import likelihood
 from clinometer.train.downstream import options as downstream_options
+from clinometer.train.downstream import prediction
 from clinometer.train.run import record as run_record
 
 PREFIX = "downstream/"
@@ -142,7 +142,7 @@ class Scorer:
                 max_input_length=encoder_length,
             )
 
-        self._decoder = runner(self._decoding(model, decoder_length))
+        self._decoder = runner(prediction.function(model, decoder_length, options))
         self._rankers = {
             name: runner(self._ranking(model, self._tasks[name], possible))
             for name, possible in self._answers.items()
@@ -189,7 +189,8 @@ class Scorer:
                 decoded, report = self._decoder(params, distinct)
                 compilations += report.compilations
                 predictions = [
-                    self._vocabulary.decode(_ended(tokens)) for tokens in decoded[rows]
+                    self._vocabulary.decode(prediction.ended(tokens))
+                    for tokens in decoded.tokens[rows]
                 ]
             count += report.examples
             seconds += report.run_seconds
@@ -259,40 +260,6 @@ class Scorer:
             model, params, inputs, targets
         )
 
-    def _decoding(
-        self, model: decoding.Restricted, length: int
-    ) -> decoding.runner.Function:
-        options = self._options
-        if options.decoding == "beam":
-            return lambda params, inputs, rows: (
-                decoding.beam_search(
-                    model,
-                    params,
-                    inputs,
-                    length,
-                    options.beam_size,
-                    options.length_penalty,
-                ).tokens
-            )
-        if options.decoding == "sample":
-            key = jax.random.key(options.seed)
-            return lambda params, inputs, rows: (
-                decoding.sample(
-                    model,
-                    params,
-                    inputs,
-                    length,
-                    key,
-                    rows,
-                    options.temperature,
-                    options.top_k,
-                    options.top_p,
-                ).tokens
-            )
-        return lambda params, inputs, rows: decoding.greedy(
-            model, params, inputs, length
-        )
-
 
 def averages(numbers: Mapping[str, float]) -> dict[str, aggregates.Average]:
     """Returns the averages of the benchmarks whose tasks have been scored.
@@ -338,9 +305,3 @@ def best(records: Sequence[Mapping[str, Any]]) -> run_record.Downstream | None:
         tasks={name: run_record.TaskScore(**entry) for name, entry in tasks.items()},
         averages={name: average.value for name, average in averages(numbers).items()},
     )
-
-
-def _ended(tokens: np.ndarray) -> np.ndarray:
-    """Returns the tokens before EOS or padding."""
-    ends = np.flatnonzero((tokens == vocabulary_lib.EOS_ID) | (tokens == 0))
-    return tokens[: ends[0]] if ends.size else tokens

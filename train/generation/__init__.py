@@ -1,0 +1,1 @@
+"""Decodes texts from trained runs."""
