@@ -24,12 +24,14 @@ class Subcommand:
         summary: its line in `clinometer --help`.
         only_prints: its output is its only result, so that a closed pipe (`| head`)
             is not an error.
+        takes_all: its main takes the subcommands as a second argument.
     """
 
     module: str
     extra: str | None
     summary: str
     only_prints: bool = False
+    takes_all: bool = False
 
 
 SUBCOMMANDS = {
@@ -50,6 +52,12 @@ SUBCOMMANDS = {
         "clinometer.train.fewshot.main",
         "vision",
         "score a model of images by few-shot linear classification",
+    ),
+    "generate": Subcommand(
+        "clinometer.train.generation.main",
+        "train",
+        "decode prompts with the model of a run",
+        only_prints=True,
     ),
     "study": Subcommand(
         "clinometer.tools.study.main",
@@ -153,6 +161,18 @@ SUBCOMMANDS = {
         "find n-grams of evaluation sets in a pretraining corpus",
         only_prints=True,
     ),
+    "fetch": Subcommand(
+        "clinometer.tools.fetch.main",
+        "downstream",
+        "get the public releases of tasks and corpora",
+    ),
+    "completion": Subcommand(
+        "clinometer.tools.completion.main",
+        "completion",
+        "print a script with which a shell completes the command",
+        only_prints=True,
+        takes_all=True,
+    ),
     "version": Subcommand(
         "clinometer.tools.versions",
         None,
@@ -244,7 +264,8 @@ def main(argv: list[str] | None = None) -> int:
             return exit_codes.USAGE
     try:
         streams.check_folder()
-        code = importlib.import_module(SUBCOMMANDS[name].module).main(rest)
+        more = (SUBCOMMANDS,) if SUBCOMMANDS[name].takes_all else ()
+        code = importlib.import_module(SUBCOMMANDS[name].module).main(rest, *more)
     except ModuleNotFoundError as error:
         # If the module is our own, the installation is broken; don't suggest an extra.
         if error.name is None or error.name.split(".")[0] == "clinometer":

@@ -169,7 +169,8 @@ def test_help_in_ascii_and_without_docstrings(settings):
     found = dict(re.findall(r"^([a-z-]+) (\d)$", done.stdout, re.MULTILINE))
     assert set(found) == set(cli.SUBCOMMANDS)
     without_models = {
-        *("bench", "compare", "overlap", "report", "tokenize", "tpu-cost", "version")
+        *("bench", "compare", "completion", "fetch", "overlap", "report", "tokenize"),
+        *("tpu-cost", "version"),
     }
     for name, code in found.items():
         helps = "PYTHONOPTIMIZE" not in settings or name in without_models
@@ -239,6 +240,7 @@ _COMMANDS = {
     "bench": ["--quick", "--op", "nothing"],
     "study": ["--sizes", "nothing"],
     "evaluate": ["nowhere"],
+    "generate": ["nowhere", "a prompt"],
     "finetune": ["--from", "nowhere", "--mixture", "rte"],
     "tokenize": ["nowhere", "--output", "{folder}/store"],
     "overlap": ["nowhere", "--tasks", "rte"],
@@ -252,6 +254,7 @@ _COMMANDS = {
     "diagnose": ["{folder}/nowhere"],
     "export": ["{folder}/nowhere", "--to", "{folder}/exported"],
     "convert": ["--from", "{folder}/nowhere", "--to", "{folder}/run"],
+    "fetch": ["nothing"],
     "plan": ["--models", "transformer-pico", "--topology", "nowhere"],
 }
 
@@ -293,6 +296,6 @@ def test_bad_values_of_every_option_are_a_line(name, tmp_path, capsys):
 
 
 def test_every_command_is_tried():
-    # The first three have no options with values, and `tpu-cost` needs libtpu.
-    others = {"version", "status", "runs", "tpu-cost"}
+    # The first four have no options with values, and `tpu-cost` needs libtpu.
+    others = {"completion", "version", "status", "runs", "tpu-cost"}
     assert set(_COMMANDS) | others == set(cli.SUBCOMMANDS)

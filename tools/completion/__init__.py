@@ -1,0 +1,1 @@
+"""Implements `clinometer completion`: completion of the command in shells."""

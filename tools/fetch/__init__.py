@@ -1,0 +1,1 @@
+"""Implements `clinometer fetch`: the public releases of tasks and corpora."""
