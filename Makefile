@@ -27,7 +27,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-ray setup-peer study test test-slow test-matrix test-tpu test-peer lint format build-files lock bazel clean
+.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-notebook setup-ray setup-peer study test test-slow test-matrix test-tpu test-peer lint format build-files lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -48,6 +48,9 @@ setup-tpu: $(STAMP) ## add the TPU compiler (130 MB), for `clinometer tpu-cost`
 
 setup-stats: $(STAMP) ## add statsmodels, which a test of tools/inference compares with
 	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-stats.lock
+
+setup-notebook: $(STAMP) ## add Jupyter's kernel and nbclient, which run tools/report/notebook.ipynb
+	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-notebook.lock
 
 setup-ray: ## create .venv-ray, an environment with Ray (270 MB more), for studies on its clusters
 	@tools/setup.sh '$(PYTHON)' .venv-ray

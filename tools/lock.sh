@@ -1,11 +1,12 @@
 #!/bin/bash
-# Writes six lock files with hashes. Run by `make lock`.
+# Writes seven lock files with hashes. Run by `make lock`.
 #
 # requirements.lock is resolved from pyproject.toml for all supported versions of Python,
 # with markers where package versions differ. requirements-cuda.lock adds JAX's libraries
 # for NVIDIA GPUs, in the versions of its JAX; requirements-tpu.lock holds the TPU
 # compiler, which few users need and which would double the size of the set-up;
 # requirements-stats.lock holds statsmodels, which one test compares with;
+# requirements-notebook.lock holds what runs tools/report/notebook.ipynb;
 # requirements-ray.lock adds Ray, of 270 MB, in an environment of its own;
 # requirements-peer.lock adds transformers and PyTorch for CPUs, which are compared with, on
 # Python 3.11 and x86-64. PyTorch's wheels for CPUs are not on PyPI: pip and uv have to be
@@ -51,6 +52,11 @@ grep -c '==' requirements.lock | sed 's/$/ packages in requirements.lock/'
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" \
   --output-file requirements-stats.lock <<<"statsmodels>=0.15,<0.16"
+"${VENV}/bin/uv" pip compile - --quiet --universal --python-version 3.11 \
+  --constraint requirements.lock \
+  --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" \
+  --output-file requirements-notebook.lock <<<$'nbclient>=0.10,<1\nipykernel>=6.29,<8'
 "${VENV}/bin/uv" pip compile - --quiet --universal --python-version 3.11 \
   --constraint requirements.lock \
   --generate-hashes --no-emit-index-url --no-annotate \

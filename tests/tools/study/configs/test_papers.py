@@ -6,6 +6,9 @@ import types
 import pytest
 
 from clinometer.models.architectures import registry
+from clinometer.tools.laws import main as laws
+from clinometer.tools.laws import summary
+from clinometer.tools.results import frame
 from clinometer.tools.results import published
 from clinometer.tools.study import main
 from clinometer.tools.study import study_config
@@ -193,3 +196,46 @@ def test_the_papers_protocol_needs_a_store(tmp_path, capsys, monkeypatch):
     (line,) = capsys.readouterr().err.splitlines()
     assert "config.protocol.vocab_size: 32128, but models on" in line
     assert "mine have 2048, its ids rounded up" in line
+
+
+# The fewest models that have the parts of each: replicates, an operator, and, of the
+# second, a further fine-tuning.
+_SHORT = {
+    "paper_a": """
+    config.architectures = ("transformer", "performer")
+    with config.unlocked():
+        config.design.by_architecture = {"performer": {"sizes": ("pico",)}}
+    config.sizes, config.design.orders = ("pico", "NL4-PI"), (2,)
+""",
+    "paper_b": """
+    config.sizes, config.design.orders = ("pico", "NL4-PI"), (2, 1)
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _SHORT)
+def test_a_shortened_laptop_version_runs_to_its_claims(name, tmp_path, capsys):
+    config = tmp_path / "short.py"
+    config.write_text(
+        f"from clinometer.tools.study.configs import {name}\n\n\n"
+        f"def get_config():\n    config = {name}.get_config('laptop')"
+        f"{_SHORT[name]}    return config\n"
+    )
+    out = tmp_path / "study"
+    given = ["--config", str(config), "--out", str(out), "--jobs", "1"]
+    assert main.main([*given, "--steps", "6", "--downstream-steps", "2"]) == 0
+    assert (out / "report.html").is_file()
+    runs = frame.read(out)
+    assert len(runs) == 3 + 3 * (name == "paper_a")
+    assert runs["score_cloze"].notna().all() and runs["left_out"].isna().all()
+    if name == "paper_b":
+        scored = runs.dropna(subset="score_acceptability")
+        assert set(scored["model"]) == {"transformer-NL4-PI"}
+        assert scored["score_same_document"].notna().all()
+    capsys.readouterr()
+    assert laws.main([str(out)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for claim in summary.CLAIMS:
+        assert claim.statement in said
+    assert said.count("(judged afterwards)") == len(summary.CLAIMS)
