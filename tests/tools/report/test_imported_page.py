@@ -28,7 +28,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path, capsys):
     for text, words in (
         ("run,model,params_totl\na,b-c,1e6\n", "did you mean"),
         ("run,model,params_total\na,b-c,61\n", "millions"),
-        ("run,model,validation_loss_nats\na,b-c,nan\n", "finite"),
+        ("run,model,validation_loss_nats\na,b-c,nan\n", "is 'nan'; accepted: a number"),
         ("run,model\na,b-c\na,b-c\n", "'a'"),
     ):
         path.write_text(text)
