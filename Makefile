@@ -40,7 +40,7 @@ $(STAMP): tools/setup.sh requirements.lock pyproject.toml setup.py $(CXX_FILES)
 	@tools/setup.sh '$(PYTHON)' '$(VENV)'
 	@touch $@
 
-setup-cuda: $(STAMP) ## add JAX's libraries for NVIDIA GPUs (2.5 GB, 4.4 GB on disk)
+setup-cuda: $(STAMP) ## add JAX's libraries for NVIDIA GPUs, also for `clinometer plan --gpu` (2.5 GB, 4.4 GB on disk)
 	@$(BIN)/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-cuda.lock
 
 setup-tpu: $(STAMP) ## add the TPU compiler (130 MB), for `clinometer tpu-cost`

@@ -142,7 +142,7 @@ SUBCOMMANDS = {
     "plan": Subcommand(
         "clinometer.tools.plan.main",
         "tpu",
-        "say whether models fit on TPUs, and what training would take and cost",
+        "say whether models fit on TPUs or GPUs, and what training would cost",
         only_prints=True,
     ),
     "tpu-cost": Subcommand(

@@ -17,6 +17,9 @@ _MOVES_NOTHING = (
 )
 _SAME = ("bitcast", "reshape", "transpose", "convert", "copy")  # Of about equal size.
 _TARGET = re.compile(r"custom_call_target=(\"\w+\")")
+# Updates of their first operand in place, and which operand is written.
+_UPDATES = {"dynamic-update-slice": 1, "scatter": 2}
+_LIBRARY = re.compile(r'custom_call_target="__cu(?:blas|dnn)')
 _PARTS = ("slice", "dynamic-slice", "gather")  # They read part of the first operand.
 
 
@@ -128,7 +131,7 @@ def _read(
         elif inner := _fused(computations, user):
             place = user.operands.index(name)
             total += _read(computations, inner, _parameter(inner, place))
-        elif user.opcode != "dynamic-update-slice" or not is_first:
+        elif user.opcode not in _UPDATES or not is_first:
             return math.inf  # Only an update doesn't read its first operand.
     return total
 
@@ -140,13 +143,16 @@ def _written(
     made = {p.name: p for p in body}
     root = body[-1]
     sizes = [size if not space else 0 for size, space in _arrays(parsed.type)]
+    if len(sizes) > 1 and _LIBRARY.search(parsed.line):
+        sizes.pop()  # Its workspace, of which it need not write anything.
     results = [root] * len(sizes)  # A call may have several results.
     if root.opcode == "tuple":
         results = [made.get(name) for name in root.operands]
     total = 0
     for result, size in zip(results, sizes):
-        if result is not None and result.opcode == "dynamic-update-slice" and size:
-            size = min(size, _size(types.get(result.operands[1], "")))
+        update = _UPDATES.get(result.opcode) if result is not None else None
+        if update is not None and size:
+            size = min(size, _size(types.get(result.operands[update], "")))
         total += size
     return total
 

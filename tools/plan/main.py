@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import json
 import sys
 
+from clinometer.tools.plan import cuda
 from clinometer.tools.plan import options as options_lib
 from clinometer.tools.plan import planning
 from clinometer.tools.plan import request as request_lib
@@ -20,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
     """
     options = options_lib.parse(argv)
     try:
-        target = planning.target(options.topology, options.prices)
+        target = planning.target(options.topology, options.prices, options.gpu)
         requests = [
             request_lib.Request(
                 model=name,
@@ -31,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
                 mesh=options.mesh,
                 num_microbatches=options.num_microbatches,
                 fields=options_lib.fields(options),
+                platform=target.platform,
             )
             for name in options.models
         ]
@@ -42,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
             jobs=options.jobs,
             timeout=options.timeout,
         )
-    except (step_compiler.LostError, OSError) as error:
+    except (step_compiler.LostError, cuda.MissingError, OSError) as error:
         print(f"clinometer plan: {error}", file=sys.stderr)
         return exit_codes.FAILED
     except ValueError as error:

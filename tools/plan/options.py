@@ -10,6 +10,7 @@ from clinometer.kernels.options.errors import OptionError
 from clinometer.kernels.tpu import chips
 from clinometer.models import config as model_config
 from clinometer.models.layers import remat
+from clinometer.tools.plan import gpus
 from clinometer.tools.plan import limit_options
 from clinometer.train import batch_options
 from clinometer.train import exit_codes
@@ -17,16 +18,20 @@ from clinometer.train.configs import pretrain
 from clinometer.train.sharding import mesh as mesh_lib
 
 _DESCRIPTION = """\
-Says, before anything is paid for, whether models fit on TPUs and how long and how much
-their training would take: memory of a device, what the devices exchange, FLOPs, time of
-a step with its error, MFU, hours and chip-hours, and with a file of prices and watts
-the cost and the energy.
+Says, before anything is paid for, whether models fit on TPUs or GPUs and how long and
+how much their training would take: memory of a device, what the devices exchange,
+FLOPs, time of a step with its error, MFU, hours and chip-hours, and with a file of
+prices and watts the cost and the energy.
 
 The real train step is compiled ahead of time for the topology, divided by the partition
 rules of training. This needs the TPU compiler (make setup-tpu), but no TPU. Programs
 are kept in the cache folder under their hash, so that each is compiled once; XL takes
 some minutes. Times come from the compiler's estimates of cycles and from the bytes that
 collectives send. tools/plan/VALIDATION.md compares them with published speeds.
+
+For GPUs (--gpu) it needs JAX's CUDA packages (make setup-cuda, 4.4 GB), but no GPU. The
+memory is then a prediction, since nothing is autotuned, and all times, hours and costs
+are lower bounds, from the published peaks of FLOPs and bandwidth.
 """
 
 _EPILOG = f"""\
@@ -34,8 +39,10 @@ examples:
   clinometer plan --topology v3:4x4 --models transformer-small,transformer-base
   clinometer plan --topology v5e:4x4 --models switch-base --mesh expert=16 \\
       --override sequences_per_group=4 --prices prices.toml --json
+  clinometer plan --gpu h100:8 --models transformer-large --batch-size 1024
 
-A file of prices is TOML, with a table for each kind of chip. Both keys are optional:
+A file of prices is TOML, with a table for each kind of chip or GPU. Both keys are
+optional:
   currency = "USD"
   [v5e]
   price_per_chip_hour = 1.0
@@ -67,12 +74,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="NAME,...",
         help="the models, such as transformer-base,glu-NL16-SM",
     )
-    add(
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
         "--topology",
-        required=True,
         metavar="NAME",
         help=f"a chip ({', '.join(chips.CHIPS)}), for its smallest topology, or a "
         "topology such as v3:4x4 or v4:2x2x4",
+    )
+    where.add_argument(
+        "--gpu",
+        metavar="NAME",
+        help=f"an NVIDIA GPU ({', '.join(gpus.GPUS)}), or several of one host, such "
+        "as h100:8",
     )
     batch_options.add(parser)
     add(
@@ -136,11 +149,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help="search the mesh, --remat and --num-microbatches: of those that are "
         "estimated to fit, compile up to eight of the fastest, and rank them. Axes of "
-        "--mesh, a --remat other than none and a least number of microbatches are kept",
+        "--mesh, a --remat other than none and a least number of microbatches are "
+        "kept. Only for TPUs: bounds of times rank nothing",
     )
     add("--json", action="store_true", help="print the plans as JSON")
     limit_options.add(parser, 3600, "time limit for compiling a program")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.fit and options.gpu is not None:
+        parser.error("--fit: not with --gpu, whose times are bounds and rank nothing")
+    return options
 
 
 def fields(options: argparse.Namespace) -> dict[str, Any]:

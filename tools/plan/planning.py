@@ -11,6 +11,9 @@ from clinometer import models
 from clinometer.kernels import terminal
 from clinometer.kernels.tpu import chips
 from clinometer.tools.plan import compiler
+from clinometer.tools.plan import cuda
+from clinometer.tools.plan import gpu_plan
+from clinometer.tools.plan import gpus
 from clinometer.tools.plan import machines
 from clinometer.tools.plan import prices as prices_lib
 from clinometer.tools.plan import request as request_lib
@@ -31,31 +34,59 @@ class Target:
     """What runs are planned for.
 
     Attributes:
-        chip: the chip.
-        topology: the compiler's name of the topology.
-        prices: of the chip.
+        chip: the chip, or the GPU.
+        topology: the compiler's name of the topology, or the name of GPUs.
+        prices: of the chip or the GPU.
     """
 
-    chip: chips.Chip
+    chip: chips.Chip | gpus.Gpu
     topology: str
-    prices: prices_lib.Prices
+    prices: prices_lib.Prices = prices_lib.UNKNOWN
+
+    @property
+    def platform(self) -> str:
+        """The platform that programs are lowered for."""
+        return cuda.PLATFORM if isinstance(self.chip, gpus.Gpu) else "tpu"
+
+    def plan(
+        self,
+        request: request_lib.Request,
+        compiled: step_compiler.Compiled,
+        steps: int,
+    ) -> run_plan.Record:
+        """Returns the plan of a run of a step that was compiled.
+
+        Args:
+            request: the step.
+            compiled: what the compiler said about it.
+            steps: number of steps of the run.
+        """
+        found = {"steps": steps, "prices": self.prices}
+        if isinstance(self.chip, gpus.Gpu):
+            return gpu_plan.make(request, compiled, self.chip, **found)
+        return run_plan.make(request, compiled, self.chip, **found)
 
 
-def target(topology: str, prices: str | None) -> Target:
-    """Reads what the options `--topology` and `--prices` say.
+def target(topology: str | None, prices: str | None, gpu: str | None = None) -> Target:
+    """Reads what the options `--topology` or `--gpu`, and `--prices`, say.
 
     Args:
-        topology: name of a chip or a topology.
+        topology: name of a chip or a topology; None if there is a GPU.
         prices: path of a file of prices, or None.
+        gpu: name of a GPU or of several of one host, or None.
 
     Raises:
-        OptionError: there is no such topology, or the file is wrong or lacks the chip.
+        OptionError: there is no such topology or GPU, or the file is wrong or lacks the
+            chip or the GPU.
     """
-    chip, resolved = topologies.resolve(topology)
+    if gpu is None:
+        found = Target(*topologies.resolve(topology))
+    else:
+        found = Target(gpus.resolve(gpu)[0], gpu)
     if prices is None:
-        return Target(chip, resolved, prices_lib.UNKNOWN)
-    found = prices_lib.of_device(prices_lib.read(prices), prices, chip.name)
-    return Target(chip, resolved, found)
+        return found
+    known = prices_lib.of_device(prices_lib.read(prices), prices, found.chip.name)
+    return dataclasses.replace(found, prices=known)
 
 
 def plans(
@@ -77,6 +108,7 @@ def plans(
 
     Raises:
         ModuleNotFoundError: libtpu is not installed.
+        MissingError: the compiler for GPUs is not installed.
         ValueError: a model, batch or mesh is not possible.
         LostError: a step could not be compiled.
         OSError: the cache cannot be written.
@@ -85,10 +117,7 @@ def plans(
     def one(
         compiler_of_steps: step_compiler.StepCompiler, request: request_lib.Request
     ) -> run_plan.Record:
-        compiled = compiler_of_steps.run(request)
-        return run_plan.make(
-            request, compiled, target.chip, steps=steps, prices=target.prices
-        )
+        return target.plan(request, compiler_of_steps.run(request), steps)
 
     return _all(one, requests, jobs, timeout)
 
@@ -101,7 +130,7 @@ def fits(
     jobs: int,
     timeout: float,
 ) -> list[search.Outcome]:
-    """Searches the mesh, rematerialization and microbatches of each run.
+    """Searches the mesh, rematerialization and microbatches of each run, for TPUs.
 
     Args and errors are those of `plans`.
     """
@@ -120,10 +149,7 @@ def fits(
         )
 
         def compile_one(candidate: request_lib.Request) -> run_plan.Record:
-            compiled = compiler_of_steps.run(candidate)
-            return run_plan.make(
-                candidate, compiled, target.chip, steps=steps, prices=target.prices
-            )
+            return target.plan(candidate, compiler_of_steps.run(candidate), steps)
 
         return search.run(
             request,
@@ -146,7 +172,10 @@ def _all(
     """Returns the result of each request, in order, `jobs` of them at a time."""
     for request in requests:
         models.build(request.model, **request.model_fields)
-    compiler.libtpu_version()
+    if any(request.platform == cuda.PLATFORM for request in requests):
+        cuda.check_installed()
+    else:
+        compiler.libtpu_version()
     started = time.monotonic()
     found = []
     with (

@@ -13,7 +13,8 @@ class Request:
 
     Attributes:
         model: the model's name.
-        topology: the compiler's name of a TPU topology, e.g. "v5e:4x4".
+        topology: the compiler's name of a TPU topology, e.g. "v5e:4x4"; or the name of
+            GPUs, e.g. "h100:8".
         batch_size: B, over all devices.
         encoder_length: S, in tokens.
         decoder_length: T, in tokens.
@@ -22,6 +23,7 @@ class Request:
         fields: fields of the model's config, such as dtype and remat.
         settings: other fields of the training's config, such as
             "optimizer.min_dim_size_to_factor".
+        platform: "tpu" or "cuda".
     """
 
     model: str
@@ -33,6 +35,7 @@ class Request:
     num_microbatches: int = 1
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    platform: str = "tpu"
 
     @property
     def shape(self) -> models.TextShape:

@@ -36,20 +36,52 @@ def make(
         steps: number of steps of the run.
         prices: of the chip.
     """
+    cores = compiled.entry.facts["cores_per_device"]
+    capacity = machines.of_chip(chip).hbm_bytes * cores
+    record = untimed(request, compiled, capacity, steps=steps)
+    if not compiled.entry.text:
+        return record
+    cost = step_cost.read(compiled.entry.text)
+    flops = record["flops_per_device"]
+    work = step_time.work(cost, compiled.entry.kernels, chip, flops=flops, cores=cores)
+    unknown = sorted(set(cost.pallas_calls) - set(compiled.entry.kernels))
+    record |= exchanged(cost)
+    record |= {
+        "estimated_cycles": cost.cycles,
+        "pallas_calls": sum(cost.pallas_calls.values()),
+        "pallas_calls_without_cost": unknown,
+        "work_seconds": dataclasses.asdict(work),
+    }
+    return record | (timed(record, work, chip, prices) if record["fits"] else {})
+
+
+def untimed(
+    request: request_lib.Request,
+    compiled: step_compiler.Compiled,
+    capacity: int,
+    *,
+    steps: int,
+) -> Record:
+    """Returns a plan without what the compiler's text says, which is None.
+
+    Args:
+        request: the step.
+        compiled: what the compiler said about it.
+        capacity: bytes of a device.
+        steps: number of steps of the run.
+    """
     facts = compiled.entry.facts
     counts = counts_of(request)
-    cores = facts["cores_per_device"]
-    flops = counts.flops_train_step / facts["devices"]
-    capacity = machines.of_chip(chip).hbm_bytes * cores
-    record: Record = {
+    return {
         **request.to_json(),
         "model": counts.model,
         **{key: facts[key] for key in ("device_kind", "devices", "chips", "mesh")},
         "params": counts.params_total,
         "flops_per_step": counts.flops_train_step,
-        "flops_per_device": flops,
+        "flops_per_device": counts.flops_train_step / facts["devices"],
         "steps": steps,
         **_memory(compiled, capacity),
+        "memory_method": "of the program that is compiled for this topology",
         **_UNTIMED,
         "choices": facts["choices"],
         "program": compiled.key,
@@ -57,22 +89,6 @@ def make(
         "compile_seconds": compiled.entry.compile_seconds,
         "versions": facts["versions"],
     }
-    if not compiled.entry.text:
-        return record
-    cost = step_cost.read(compiled.entry.text)
-    work = step_time.work(cost, compiled.entry.kernels, chip, flops=flops, cores=cores)
-    unknown = sorted(set(cost.pallas_calls) - set(compiled.entry.kernels))
-    record |= {
-        "collectives": {
-            kind: dataclasses.asdict(found) for kind, found in cost.collectives.items()
-        },
-        "estimated_cycles": cost.cycles,
-        "pallas_calls": sum(cost.pallas_calls.values()),
-        "pallas_calls_without_cost": unknown,
-        "unknown_loops": cost.unknown_loops,
-        "work_seconds": dataclasses.asdict(work),
-    }
-    return record | (timed(record, work, chip, prices) if record["fits"] else {})
 
 
 # What is known only of a program that compiles, and of a step that fits.
@@ -103,6 +119,20 @@ def counts_of(request: request_lib.Request) -> checked.TransformerCounts:
     )
 
 
+def exchanged(cost: step_cost.StepCost) -> Record:
+    """Returns the part of a plan about what devices exchange, and about loops.
+
+    Args:
+        cost: what the compiler's text says.
+    """
+    return {
+        "collectives": {
+            kind: dataclasses.asdict(found) for kind, found in cost.collectives.items()
+        },
+        "unknown_loops": cost.unknown_loops,
+    }
+
+
 def timed(
     record: Mapping[str, Any],
     work: step_time.Work,
@@ -119,8 +149,6 @@ def timed(
     """
     form = chosen.FORM
     seconds = form.seconds(work)
-    hours = record["steps"] * seconds / _SECONDS_PER_HOUR
-    chip_hours = hours * record["chips"]
     known = chip.name == chosen.CHIP
     factor = chosen.FACTOR
     error = (
@@ -140,6 +168,23 @@ def timed(
         "ranking_seconds": chosen.RANKING.seconds(work),
         "method": f"{form.name}; error {error} (tools/plan/VALIDATION.md)",
         "mfu": work.flops / seconds,
+        **duration(record, seconds, prices),
+    }
+
+
+def duration(
+    record: Mapping[str, Any], seconds: float, prices: prices_lib.Prices
+) -> Record:
+    """Returns what all steps take and cost.
+
+    Args:
+        record: the plan, of which the numbers of steps and chips are read.
+        seconds: time of a step.
+        prices: of the chip or GPU.
+    """
+    hours = record["steps"] * seconds / _SECONDS_PER_HOUR
+    chip_hours = hours * record["chips"]
+    return {
         "hours": hours,
         "chip_hours": chip_hours,
         "cost": prices.cost(chip_hours),

@@ -1,19 +1,19 @@
 """Lowers the train step of training for devices that are not here.
 
-Must run in a process with `compiler.ENVIRONMENT`.
+Must run in a process with `compiler.ENVIRONMENT`, or `cuda.ENVIRONMENT` for GPUs.
 """
 
-from collections.abc import Sequence
 import dataclasses
 import hashlib
 from typing import Any
 
 import jax
-from jax.experimental import topologies
 
 from clinometer import kernels
 from clinometer import models
 from clinometer.kernels.bench import environment
+from clinometer.tools.plan import cuda
+from clinometer.tools.plan import devices as devices_lib
 from clinometer.tools.plan import request as request_lib
 from clinometer.train import job as job_lib
 from clinometer.train import optimizer as optimizer_lib
@@ -21,7 +21,8 @@ from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
 from clinometer.train.sharding import mesh as mesh_lib
 
-_PACKAGES = ("jax", "jaxlib", "libtpu")
+_PACKAGES = ("jax", "jaxlib")
+_COMPILERS = {"tpu": ("libtpu",), cuda.PLATFORM: cuda.PACKAGES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +52,7 @@ def lower(request: request_lib.Request) -> Step:
         RunError: the mesh does not fit the devices, the model or the batch.
         RuntimeError: the compiler has no such topology.
     """
-    devices = topologies.get_topology_desc(
-        platform="tpu", topology_name=request.topology
-    ).devices
+    devices = devices_lib.of(request)
     model = models.build(request.model, **request.model_fields)
     config = pretrain.get_config()
     config.update_from_flattened_dict(request.settings)
@@ -72,16 +71,17 @@ def lower(request: request_lib.Request) -> Step:
     )
     batch = placed.abstract_batch(model, request.shape)
     with mesh_lib.shard_over(placed.mesh), kernels.target(devices[0].device_kind):
-        choices = kernels.choices(step, placed.state, batch, platform="tpu")
+        choices = kernels.choices(step, placed.state, batch, platform=request.platform)
     lowered = placed.lower_train_step(step, batch)
-    versions = environment.versions(_PACKAGES)
+    versions = environment.versions((*_PACKAGES, *_COMPILERS[request.platform]))
+    described = devices_lib.described(request)
     return Step(
         lowered,
-        _key(lowered.as_text(), request.topology, *sorted(versions.items())),
+        _key(lowered.as_text(), described, *sorted(versions.items())),
         {
             "device_kind": devices[0].device_kind,
             "devices": len(devices),
-            "chips": _num_chips(devices),
+            "chips": devices_lib.num_chips(request, devices),
             "cores_per_device": getattr(devices[0], "num_cores", 1),
             "mesh": dataclasses.asdict(placed.sizes),
             "choices": sorted({_choice_text(choice) for choice in choices}),
@@ -92,11 +92,6 @@ def lower(request: request_lib.Request) -> Step:
 
 def _key(*parts: object) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
-
-
-def _num_chips(devices: Sequence[Any]) -> int:
-    """Returns the number of chips, of which each may be several devices."""
-    return len({tuple(device.coords) for device in devices})
 
 
 def _choice_text(choice: Any) -> str:

@@ -1,5 +1,6 @@
 """Compiles train steps in child processes, which may crash, or run out of memory."""
 
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import json
@@ -14,6 +15,7 @@ from typing import Any
 from clinometer.kernels import python_child
 from clinometer.kernels.options.errors import OptionError
 from clinometer.tools.plan import compiler
+from clinometer.tools.plan import cuda
 from clinometer.tools.plan import request as request_lib
 from clinometer.tools.plan import step_cache
 from clinometer.tools.plan import step_child
@@ -97,7 +99,7 @@ class StepCompiler:
         return Compiled(event["key"], event["cached"], entry)
 
     def call(self, module: str, request: request_lib.Request) -> dict[str, Any]:
-        """Runs one of our modules as a child with the TPU compiler.
+        """Runs one of our modules as a child with the compiler of the request.
 
         Args:
             module: the module; it gets the path of a job and prints one event.
@@ -116,7 +118,8 @@ class StepCompiler:
                 "dump": str(home / "dump"),
             }
             (home / "job.json").write_text(json.dumps(job), encoding="utf-8")
-            code = self._run_child(module, home)
+            own = _environment(request.platform, home / "dump")
+            code = self._run_child(module, home, own)
             told = (home / "stdout").read_text(encoding="utf-8").strip()
             if not told:
                 raise LostError(_reason(code, (home / "stderr").read_bytes()))
@@ -125,17 +128,17 @@ class StepCompiler:
             raise RefusedError(event["refused"])
         return event
 
-    def _run_child(self, module: str, home: pathlib.Path) -> int:
+    def _run_child(
+        self, module: str, home: pathlib.Path, own: Mapping[str, str]
+    ) -> int:
         """Runs the child until it has ended; returns its exit code."""
-        flags = " ".join(flag.format(home / "dump") for flag in _DUMP_FLAGS)
-        own = compiler.ENVIRONMENT | {"LIBTPU_INIT_ARGS": flags}
         with (home / "stdout").open("wb") as out, (home / "stderr").open("wb") as log:
             with self._lock:
                 if self._stopped:
                     raise LostError("stopped")
                 process = subprocess.Popen(
                     python_child.module(module, str(home / "job.json")),
-                    env=python_child.environment(os.environ) | own,
+                    env={**python_child.environment(os.environ), **own},
                     stdin=subprocess.PIPE,  # The child ends when this process ends.
                     stdout=out,
                     stderr=log,
@@ -155,6 +158,14 @@ class StepCompiler:
                 process.stdin.close()
                 with self._lock:
                     self._living.discard(process)
+
+
+def _environment(platform: str, dump: pathlib.Path) -> dict[str, str]:
+    """Returns the environment variables of a platform's compiler."""
+    if platform == cuda.PLATFORM:
+        return cuda.ENVIRONMENT
+    flags = " ".join(flag.format(dump) for flag in _DUMP_FLAGS)
+    return compiler.ENVIRONMENT | {"LIBTPU_INIT_ARGS": flags}
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

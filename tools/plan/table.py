@@ -8,11 +8,11 @@ from typing import Any
 from typing import TextIO
 
 from clinometer.kernels import terminal
+from clinometer.tools.plan import cuda
 from clinometer.tools.plan.fit import search
 from clinometer.train.sharding import mesh as mesh_lib
 
 _WIDTH = 80
-_HEAD = ("model", "GiB", "ms", "MFU", "hours", "chip-hours")
 
 
 def text(
@@ -21,25 +21,24 @@ def text(
     """Yields the lines of the plans for one topology.
 
     Args:
-        records: from `run_plan.make`, at least one.
+        records: from `run_plan.make` or `gpu_plan.make`, at least one.
         stream: where the lines will be written; None for standard output.
     """
     first = records[0]
     capacity = first["memory"]["capacity_bytes"]
+    bounds = first["platform"] == cuda.PLATFORM
+    devices = f"{first['chips']} chips, {first['devices']} devices of"
+    if bounds:
+        devices = f"{first['device_kind']}; JAX takes"
     yield from wrapped(
-        f"{first['topology']}: {first['chips']} chips, {first['devices']} devices of "
-        f"{gibibytes(capacity)} GiB; batch {first['batch_size']} x "
+        f"{first['topology']}: {devices} {gibibytes(capacity)} GiB; "
+        f"batch {first['batch_size']} x "
         f"{first['encoder_length']}/{first['decoder_length']}; "
         f"{first['steps']:,} steps"
     )
-    optional = {
-        "cost": f"cost {first['currency'] or ''}".strip(),
-        "kwh": "kWh",
-    }
-    shown = [key for key in optional if any(r[key] is not None for r in records)]
-    head = (*_HEAD, *(optional[key] for key in shown))
+    shown, heads = _columns(records, bounds)
     rows = [_cells(record, shown) for record in records]
-    heading, *lines = terminal.table(rows, head, stream=stream)
+    heading, *lines = terminal.table(rows, heads, stream=stream)
     yield heading
     for record, line in zip(records, lines, strict=True):
         yield line
@@ -49,9 +48,33 @@ def text(
             "What does not fit may do so with --remat layer, more microbatches or "
             "another mesh, which --fit searches."
         )
+    if bounds:
+        yield from wrapped(f"Memory: {first['memory_method']}.")
     methods = {record["method"] for record in records if record["method"]}
     for method in sorted(methods):
         yield from wrapped(f"Time: {method}.")
+
+
+def _columns(
+    records: Sequence[Mapping[str, Any]], bounds: bool
+) -> tuple[list[str], list[str]]:
+    """Returns the keys of the last columns, and the heads of all."""
+    named = {
+        "mfu": "MFU",
+        "hours": "hours",
+        "chip_hours": "GPU-hours" if bounds else "chip-hours",
+        "cost": f"cost {records[0]['currency'] or ''}".strip(),
+        "kwh": "kWh",
+    }
+    optional = {"mfu", "cost", "kwh"} if bounds else {"cost", "kwh"}
+    shown = [
+        key
+        for key in named
+        if key not in optional or any(r[key] is not None for r in records)
+    ]
+    least = ">=" if bounds else ""
+    times = [f"{least}{name}" for name in ("ms", *(named[key] for key in shown))]
+    return shown, ["model", "GiB", *times]
 
 
 def fits(outcomes: Sequence[search.Outcome]) -> Iterator[str]:
@@ -85,9 +108,14 @@ def _cells(record: Mapping[str, Any], shown: Sequence[str]) -> tuple[str, ...]:
         record["model"],
         gibibytes(record["memory"]["total_bytes"]),
         "does not fit" if not record["fits"] else number(1000 * seconds),
-        "-" if record["mfu"] is None else format(record["mfu"], ".0%"),
-        *(number(record[key]) for key in ("hours", "chip_hours", *shown)),
+        *(_cell(key, record[key]) for key in shown),
     )
+
+
+def _cell(key: str, value: float | None) -> str:
+    if key == "mfu" and value is not None:
+        return format(value, ".0%")
+    return number(value)
 
 
 def number(value: float | None) -> str:
@@ -113,6 +141,10 @@ def _details(record: Mapping[str, Any]) -> str:
     for kind, found in (record["collectives"] or {}).items():
         sent = number(found["wire_bytes"] / 1e6)
         parts.append(f"{found['count']:,} {kind} send {sent} MB")
+    if record["platform"] == cuda.PLATFORM and record["work_seconds"]:
+        work = record["work_seconds"]
+        told = " and ".join(f"{k} {number(1000 * work[k])} ms" for k in work)
+        parts.append(f"by {told}")
     if times := record["step_seconds_by_rule"]:
         told = ", ".join(f"{name} {number(1000 * t)} ms" for name, t in times.items())
         parts.append(f"by all rules: {told}")

@@ -76,6 +76,7 @@ def test_a_step_is_compiled_once(tmp_path, capsys):
     [
         (["--topology", "v9"], "known are v2, v3, v4, v5e, v5p, v6e, 7x"),
         (["--topology", "v3:4"], "known are v2, v3"),
+        (["--gpu", "h100"], "argument --gpu: not allowed with argument --topology"),
         (["--models", ","], "--models: got ','; accepted: NAME,..."),
         (["--models", "transformer-pio"], "did you mean 'pico'?"),
         (["--override", "d_f=7"], "unknown option 'd_f' (did you mean 'd_ff'?)"),
@@ -88,6 +89,25 @@ def test_a_step_is_compiled_once(tmp_path, capsys):
 def test_bad_options_are_one_line(changed, said, capsys):
     try:
         code = cli.main(["plan", *PICO, *changed])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("clinometer plan: ") and said in last
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "one of the arguments --topology --gpu is required"),
+        (["--gpu", "v100"], "--gpu: got 'v100'; known are a100-40gb, a100, h100"),
+        (["--gpu", "h100:9"], "a number up to 8"),
+        (["--gpu", "h100", "--fit"], "--fit: not with --gpu"),
+    ],
+)
+def test_bad_gpus_are_one_line(given, said, capsys):
+    try:
+        code = cli.main(["plan", "--models", "transformer-pico", *given])
     except SystemExit as stop:
         code = stop.code
     assert code == 2

@@ -1,6 +1,7 @@
 """Tests how child processes that compile are run, with children that don't compile."""
 
 import concurrent.futures
+import dataclasses
 import json
 import os
 import pathlib
@@ -23,14 +24,14 @@ _BEGIN = (
 def fixture_run(tmp_path, monkeypatch):
     """Returns a function that runs a request with some code in the child's place."""
 
-    def run(code, timeout=60):
+    def run(code, timeout=60, request=compiled.REQUEST):
         def module(name, *arguments):
             assert name == "clinometer.tools.plan.step_child"
             return (sys.executable, "-c", _BEGIN + code, *arguments)
 
         monkeypatch.setattr(step_compiler.python_child, "module", module)
         with step_compiler.StepCompiler(tmp_path, timeout) as compiler:
-            return compiler.run(compiled.REQUEST)
+            return compiler.run(request)
 
     return run
 
@@ -55,6 +56,21 @@ def test_the_child_gets_the_request_and_the_flags_of_the_compiler(run, tmp_path)
     assert environment["JAX_PLATFORMS"] == "cpu"
     assert f"--xla_jf_dump_to={job['dump']} " in environment["LIBTPU_INIT_ARGS"]
     assert not pathlib.Path(job["dump"]).exists()  # Its files are deleted.
+
+
+def test_a_child_for_gpus_gets_the_flags_of_their_compiler(run, tmp_path):
+    seen = tmp_path / "seen.json"
+    request = dataclasses.replace(compiled.REQUEST, topology="h100", platform="cuda")
+    with pytest.raises(step_compiler.RefusedError, match="^no$"):
+        run(
+            f"pathlib.Path({str(seen)!r}).write_text(json.dumps(dict(os.environ))); "
+            "print(json.dumps({'refused': 'no'}))",
+            request=request,
+        )
+    environment = json.loads(seen.read_text())
+    assert environment["JAX_PLATFORMS"] == "cpu"
+    assert "--xla_gpu_autotune_level=0" in environment["XLA_FLAGS"]
+    assert "--xla_jf" not in environment.get("LIBTPU_INIT_ARGS", "")
 
 
 def test_a_child_that_tells_nothing_is_an_error_with_its_last_words(run):

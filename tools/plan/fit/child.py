@@ -11,9 +11,9 @@ import pathlib
 import sys
 
 import jax
-from jax.experimental import topologies
 
 from clinometer.tools.plan import child_process
+from clinometer.tools.plan import devices as devices_lib
 from clinometer.tools.plan import request as request_lib
 from clinometer.tools.plan import step_child
 from clinometer.tools.plan.fit import meshes
@@ -25,9 +25,7 @@ def main(argv: Sequence[str]) -> int:
     tell = child_process.start()
     request = request_lib.Request(**job["request"])
     try:
-        devices = topologies.get_topology_desc(
-            platform="tpu", topology_name=request.topology
-        ).devices
+        devices = devices_lib.of(request)
         found = [meshes.to_json(x) for x in meshes.possible(request, devices)]
     except ValueError as error:
         tell(refused=str(error))
