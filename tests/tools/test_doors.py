@@ -240,6 +240,7 @@ _COMMANDS = {
     "bench": ["--quick", "--op", "nothing"],
     "study": ["--sizes", "nothing"],
     "evaluate": ["nowhere"],
+    "fewshot": ["nowhere", "--data", "nowhere"],
     "generate": ["nowhere", "a prompt"],
     "finetune": ["--from", "nowhere", "--mixture", "rte"],
     "tokenize": ["nowhere", "--output", "{folder}/store"],
