@@ -88,12 +88,13 @@ def tokens(
                     f"{prompt.origin}: the vocabulary has no {shown}; accepted: "
                     f"<extra_id_0> to <extra_id_{most}>"
                 )
-        try:
-            ids = vocabulary.encode(prompt.text, parse_sentinels=True)
+        try:  # The error of the vocabulary's library depends on its version.
+            prompt.text.encode()
         except UnicodeEncodeError as error:
             raise errors.ConfigError(
                 f"{prompt.origin}: not valid Unicode: {error.reason}"
             ) from None
+        ids = vocabulary.encode(prompt.text, parse_sentinels=True)
         if not ids:
             raise errors.ConfigError(f"{prompt.origin}: the prompt is empty")
         ids.append(vocabulary.eos_id)
