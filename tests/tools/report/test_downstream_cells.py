@@ -13,6 +13,7 @@ from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
 from clinometer.train.downstream import best_scores
+from clinometer.train.downstream import likelihood as likelihood_lib
 
 _TASKS = ("acceptability", "cloze", "same_document")
 _ITEMS = 300
@@ -180,7 +181,10 @@ def test_a_likelihood_that_a_seed_lacks_is_left_out(tmp_path):
 
 def test_records_without_likelihoods_show_none(tmp_path):
     write_likelihoods(tmp_path, ([1, 1, 0, 0],), (None,))
-    assert "ikelihood" not in build.build(tmp_path).page.read_text(encoding="utf-8")
+    page = build.build(tmp_path).page.read_text(encoding="utf-8")
+    # Only the laws of scores speak of likelihoods, and say that there are none.
+    assert ", likelihood<" not in page
+    assert likelihood_lib.EXPLANATION.capitalize() not in page
 
 
 def test_likelihoods_have_the_averages_of_their_tasks(tmp_path):
