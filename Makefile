@@ -80,7 +80,7 @@ test-tpu: setup-tpu ## run the tests that need the TPU compiler, except the slow
 	@$(PYTEST) -m 'not slow and not matrix' tests/tools/plan $(ARGS)
 
 test-peer: setup-peer ## run the tests that compare with transformers [ARGS=]
-	@.venv-peer/bin/python -m pytest -q tests/tools/released/peer $(ARGS)
+	@.venv-peer/bin/python -m pytest -q tests/tools/released/peer tests/models/vision/test_peer.py $(ARGS)
 
 lint: $(STAMP) ## check the style with ruff and clang-format
 	@$(BIN)/ruff check .
