@@ -19,6 +19,7 @@ from clinometer import models
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import config as config_lib
+from clinometer.train import data_fields
 from clinometer.train import errors
 from clinometer.train import exit_codes
 from clinometer.train import initial
@@ -30,7 +31,6 @@ from clinometer.train.field import Field
 from clinometer.train.run import record as run_record
 from clinometer.train.run import recorded_config
 
-MOST_TOKENS = 1 << 20  # Longest input or output.
 _WIDTH = 80
 
 
@@ -39,9 +39,7 @@ _NOT_NEGATIVE = ranges.Real()
 _POSITIVE = ranges.Real(without_least=True)
 _SHARE = ranges.Real(0, 1)
 _BELOW_ONE = ranges.Real(0, 1, without_most=True)
-_LENGTH = ranges.Whole(1, MOST_TOKENS)
-_OF_DECODING = downstream_options.RANGES
-_ROWS = _OF_DECODING["batch_size"]
+_ROWS = downstream_options.RANGES["batch_size"]
 
 _COMMON = {
     "kind": Field("Kind of the run, set by the configuration file.", run_record.KINDS),
@@ -279,124 +277,10 @@ _COMMON = {
         ranges.SEED,
     ),
 }
-_TEXT = {
-    "data.store": Field(
-        "Path of a token store, made by `clinometer tokenize`. Required.", str, True
-    ),
-    "data.encoder_length": Field("Length of the encoder input, in tokens.", _LENGTH),
-    "model.vocab_size": Field(
-        "Number of rows in the embedding table. None takes the vocabulary size of the "
-        "token store, rounded up to a multiple of 128.",
-        _AT_LEAST_ONE,
-        optional=True,
-    ),
-}
-_PRETRAINING = {
-    "data.noise_density": Field(
-        "Fraction of the tokens to mask.",
-        ranges.Real(0, 1, without_least=True, without_most=True),
-    ),
-    "data.mean_noise_span_length": Field(
-        "Mean length of a masked span, in tokens.", ranges.Real(1)
-    ),
-}
-
-_FINETUNING = {
-    "data.mixture": Field(
-        "Comma-separated names of mixtures and tasks. Required.", str, True
-    ),
-    "data.folder": Field(
-        "Folder with the files of the task releases. Not needed for probes, which are "
-        "made from the embedded corpus.",
-        str,
-        optional=True,
-    ),
-    "data.rate_limit": Field(
-        "Cap on the number of examples in a task's mixing rate, "
-        "min(examples, rate_limit) ** (1 / temperature). None sets no cap.",
-        _AT_LEAST_ONE,
-        optional=True,
-    ),
-    "data.temperature": Field("Temperature in data.rate_limit's formula.", _POSITIVE),
-    "data.packing": Field(
-        "Whether to pack several examples into a row, with segment ids.", bool
-    ),
-    "data.decoder_length": Field("Length of the target, in tokens.", _LENGTH),
-    "eval.decoding": Field(
-        "Decoding method for scoring the validation examples. rank chooses the most "
-        "likely of a task's labels, and decodes greedily if the task has none.",
-        downstream_options.METHODS,
-    ),
-    "eval.beam_size": Field("beam: number of beams.", _OF_DECODING["beam_size"]),
-    "eval.length_penalty": Field(
-        "beam: exponent alpha of the length penalty, ((5 + length) / 6) ** alpha.",
-        _OF_DECODING["length_penalty"],
-    ),
-    "eval.temperature": Field("sample: temperature.", _OF_DECODING["temperature"]),
-    "eval.top_k": Field(
-        "sample: number of most likely tokens to sample from. 0 samples from all.",
-        _OF_DECODING["top_k"],
-    ),
-    "eval.top_p": Field(
-        "sample: smallest total probability of the most likely tokens to sample from "
-        "(nucleus sampling). 1 samples from all.",
-        _OF_DECODING["top_p"],
-    ),
-    "eval.seed": Field("sample: random seed.", _OF_DECODING["seed"]),
-    "eval.batch_size": Field("Decoding batch size.", _OF_DECODING["batch_size"]),
-    "eval.max_examples": Field(
-        "Maximum number of validation examples to score for each task, spaced evenly. "
-        "None scores all.",
-        _OF_DECODING["max_examples"],
-        optional=True,
-    ),
-    "eval.likelihood": Field(
-        "Whether to score the likelihood of the right answer, too, in tasks whose "
-        "possible answers are known: 100 (1 + log p / log n) percent, where p is its "
-        "probability among n answers.",
-        bool,
-    ),
-}
-
-_CLASSIFICATION = {
-    "model.num_classes": Field(
-        "Number of classes. None takes that of the images.", _AT_LEAST_ONE, True
-    ),
-    "data.folder": Field(
-        "Folder of the images, in folders CLASS/, in tar shards or in ArrayRecords "
-        "(data/README.md), or in folders train/ and validation/ of these; digits for "
-        "scikit-learn's. Required.",
-        str,
-        optional=True,
-    ),
-    "data.validation_share": Field(
-        "Share of the images held out for validation, by the hash of their names, "
-        "where there are no folders train/ and validation/.",
-        ranges.Real(0, 1, without_least=True, without_most=True),
-    ),
-    "data.classes": Field(
-        "Comma-separated names of the classes to use. Empty uses all.", str
-    ),
-    "data.min_area": Field(
-        "Smallest share of an image's area that its random crop has. 1 takes the "
-        "centre of the image.",
-        ranges.Real(0, 1, without_least=True),
-    ),
-    "data.flip": Field("Whether half of the images are mirrored.", bool),
-    "data.mixup": Field(
-        "a of mixup: each batch is mixed with itself, moved by one row, in a share "
-        "from the beta distribution (a, a). 0 mixes nothing.",
-        _NOT_NEGATIVE,
-    ),
-    "data.threads": Field(
-        "Number of threads that decode images.", ranges.Whole(1, 256)
-    ),
-}
-
 _OWN = {
-    run_record.PRETRAINING: _TEXT | _PRETRAINING,
-    run_record.FINETUNING: _TEXT | _FINETUNING,
-    run_record.CLASSIFICATION: _CLASSIFICATION,
+    run_record.PRETRAINING: data_fields.TEXT | data_fields.PRETRAINING,
+    run_record.FINETUNING: data_fields.TEXT | data_fields.FINETUNING,
+    run_record.CLASSIFICATION: data_fields.CLASSIFICATION,
 }
 
 

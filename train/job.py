@@ -19,15 +19,14 @@ from clinometer.train import config as config_lib
 from clinometer.train import errors
 from clinometer.train import fields as fields_lib
 from clinometer.train import initial as initial_lib
+from clinometer.train import model_and_data
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import schedules
 from clinometer.train import sources
 from clinometer.train import state as state_lib
-from clinometer.train.configs import pretrain
 from clinometer.train.host import environment
 from clinometer.train.run import checkpoint_meta
 from clinometer.train.run import directory as run_directory
-from clinometer.train.run import record as run_record
 from clinometer.train.sharding import mesh as mesh_lib
 from clinometer.train.sharding import placement as placement_lib
 from clinometer.train.sharding import rules
@@ -89,11 +88,7 @@ def prepare(config: config_dict.ConfigDict) -> Job:
     trackers.chosen(config.log.trackers)
     schedule = schedules.make(config.schedule, config.train_steps)
     optimizer = optimizer_lib.make(config.optimizer)
-    if config.kind == run_record.CLASSIFICATION:
-        model, source = _of_images(config)
-        vocabulary_sha256 = None
-    else:
-        model, source, vocabulary_sha256 = _of_texts(config)
+    model, source, vocabulary_sha256 = model_and_data.of(config)
     placement = place(config, model, optimizer, source.shape)
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary_sha256)
     full = config_dict.ConfigDict(config).unlock()
@@ -240,7 +235,7 @@ def with_model(job: Job, **fields: Any) -> Job:
     """
     config = config_dict.ConfigDict(job.config).unlock()
     config.model.update(fields)
-    model = _build(config.model.name, _overrides(config))
+    model = model_and_data.build(config.model.name, model_and_data.overrides(config))
     return dataclasses.replace(
         job, config=config_dict.FrozenConfigDict(config), model=model
     )
@@ -306,107 +301,6 @@ def _check_microbatches(
         model.check_parts(size, shape, sizes.batch_parts)
     except models.ConfigError as error:
         raise errors.ConfigError(f"config.model: {error}") from error
-
-
-def _overrides(config: config_dict.ConfigDict) -> dict[str, Any]:
-    """Returns the fields of the model's config that are given."""
-    return {k: v for k, v in config.model.items() if k != "name" and v is not None}
-
-
-def _of_texts(
-    config: config_dict.ConfigDict,
-) -> tuple[models.EncoderDecoder, sources.Source, str]:
-    """Returns the model and the texts of a run, and the hash of their vocabulary."""
-    if models.takes_images(config.model.name):
-        raise errors.ConfigError(
-            f"config.model.name: {config.model.name} is a model of images; use "
-            "--config=train/configs/classify.py:MODEL"
-        )
-    overrides = _overrides(config)
-    model = _build(config.model.name, overrides)
-    vocabulary = sources.open_store(config.data.store).vocabulary
-    if "vocab_size" not in overrides:
-        overrides["vocab_size"] = vocabulary.padded_size(128)
-        model = _build(config.model.name, overrides)
-    if model.config.vocab_size < vocabulary.size:
-        raise errors.ConfigError(
-            f"config.model.vocab_size: {model.config.vocab_size} is less than the "
-            f"{vocabulary.size} ids of the store {config.data.store}; the default is "
-            f"{vocabulary.padded_size(128)}"
-        )
-    if config.kind == run_record.FINETUNING:
-        _check_packing(config, model)
-        source = sources.finetuning(config, model)
-    else:
-        source = sources.pretraining(config)
-    _check_lengths(config, model, source)
-    return model, source, vocabulary.sha256
-
-
-def _of_images(
-    config: config_dict.ConfigDict,
-) -> tuple[models.VisionTransformer, sources.Source]:
-    """Returns the model and the images of a run."""
-    try:  # Imported here because it needs an extra.
-        from clinometer.train import image_sources
-    except ModuleNotFoundError as error:
-        raise errors.ConfigError(
-            f"config.kind: the Python package '{error.name}' is not installed; pip "
-            "install 'clinometer[vision]'"
-        ) from error
-    overrides = _overrides(config)
-    if pretrain.architecture(config.model.name):
-        raise errors.ConfigError(
-            f"config.model.name: {config.model.name} is a model of texts; accepted "
-            f"here: {', '.join(models.IMAGE_ARCHITECTURES)}"
-        )
-    model = _build(config.model.name, overrides)
-    train, validation = image_sources.open_images(config.data)
-    count = len(train.classes)
-    if "num_classes" not in overrides:
-        model = _build(config.model.name, {**overrides, "num_classes": count})
-    if model.config.num_classes < count:
-        raise errors.ConfigError(
-            f"config.model.num_classes: {model.config.num_classes} is less than the "
-            f"{count} classes of {config.data.folder}"
-        )
-    return model, image_sources.classification(config, model, train, validation)
-
-
-def _build(
-    name: str, overrides: Mapping[str, Any]
-) -> models.EncoderDecoder | models.VisionTransformer:
-    try:
-        return models.build(name, **overrides)
-    except models.ModelNameError as error:
-        raise errors.ConfigError(f"config.model.name: {error}") from error
-    except models.ConfigError as error:
-        raise errors.ConfigError(f"config.model: {error}") from error
-
-
-def _check_packing(config: config_dict.ConfigDict, model: models.Model) -> None:
-    """Raises ConfigError if packed examples would attend to each other."""
-    if config.data.packing and not models.architecture_of(model.name).packs:
-        apart = [name for name, kind in models.ARCHITECTURES.items() if kind.packs]
-        architecture = model.name.partition("-")[0]
-        raise errors.ConfigError(
-            f"config.data.packing: {architecture} mixes all positions of a row, so "
-            "packed examples would influence each other; set it to false, or use one "
-            f"of {', '.join(apart)}"
-        )
-
-
-def _check_lengths(
-    config: config_dict.ConfigDict, model: models.Model, source: sources.Source
-) -> None:
-    """Raises ConfigError if the model does not accept sequences of these lengths."""
-    try:
-        model.check(source.shape)
-    except models.ConfigError as error:
-        raise errors.ConfigError(
-            f"config.data.encoder_length: {config.data.encoder_length} is not possible "
-            f"with {model.name}: {error}"
-        ) from error
 
 
 def _identity(

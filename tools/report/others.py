@@ -88,7 +88,7 @@ def of_frame(frame: pd.DataFrame, mixed: Sequence[str] = ()) -> list[Source]:
 
 
 def _source(name: str, frame: pd.DataFrame, mixed: Sequence[str]) -> Source:
-    is_published = bool((frame["published"] == True).all())  # noqa: E712
+    is_published = bool(frame["published"].eq(True).all())
     try:
         laws = summary.of_frame(frame, mixed=mixed)
     except fit_errors.FitError as error:

@@ -19,9 +19,9 @@ from clinometer.kernels import devices
 from clinometer.kernels import terminal
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
+from clinometer.train import data_fields
 from clinometer.train import errors
 from clinometer.train import exit_codes
-from clinometer.train import fields
 from clinometer.train import trained
 from clinometer.train.downstream import arguments as prediction_arguments
 from clinometer.train.downstream import evaluation_table
@@ -262,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, least in (("encoder", 2), ("decoder", 1)):
         parser.add_argument(
             f"--{name}-length",
-            type=ranges.Whole(least, fields.MOST_TOKENS),
+            type=ranges.Whole(least, data_fields.MOST_TOKENS),
             help=f"{name} length in tokens; default that of the run",
         )
     prediction_arguments.add_predictions(

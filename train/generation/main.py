@@ -13,9 +13,9 @@ from clinometer.kernels import terminal
 from clinometer.kernels.options import outputs as output_paths
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
+from clinometer.train import data_fields
 from clinometer.train import errors
 from clinometer.train import exit_codes
-from clinometer.train import fields
 from clinometer.train import trained
 from clinometer.train.downstream import arguments as prediction_arguments
 from clinometer.train.downstream import options as options_lib
@@ -146,13 +146,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-length",
         metavar="TOKENS",
-        type=ranges.Whole(1, fields.MOST_TOKENS),
+        type=ranges.Whole(1, data_fields.MOST_TOKENS),
         help="longest output in tokens; default the decoder length of the run",
     )
     parser.add_argument(
         "--encoder-length",
         metavar="TOKENS",
-        type=ranges.Whole(2, fields.MOST_TOKENS),
+        type=ranges.Whole(2, data_fields.MOST_TOKENS),
         help="longest accepted prompt in tokens; default the encoder length of the run",
     )
     parser.add_argument(
