@@ -19,11 +19,13 @@ if sys.flags.optimize:
 
 from clinometer.models import decoding
 from clinometer.models.architectures import own
+from clinometer.models.architectures.architecture import Architecture
 from clinometer.models.architectures.grammar import ModelNameError
 from clinometer.models.architectures.registry import ARCHITECTURES
 from clinometer.models.architectures.registry import IMAGE_ARCHITECTURES
 from clinometer.models.architectures.registry import architecture_of
 from clinometer.models.architectures.registry import build
+from clinometer.models.architectures.registry import register
 from clinometer.models.architectures.registry import size_of
 from clinometer.models.architectures.registry import takes_images
 from clinometer.models.architectures.sizes import SIZES
@@ -63,6 +65,7 @@ __all__ = [
     "ARCHITECTURES",
     "IMAGE_ARCHITECTURES",
     "SIZES",
+    "Architecture",
     "Batch",
     "ConfigError",
     "DynamicConv",
@@ -95,6 +98,7 @@ __all__ = [
     "image_batch",
     "is_stacked",
     "loss",
+    "register",
     "size_of",
     "stack_axes",
     "stack_params",

@@ -44,7 +44,8 @@ def dead(files: Mapping[str, str]) -> Iterable[str]:
     for name, text in files.items():
         yield from (f"{name}: {found[0]}" for found in NOWHERE.finditer(text))
         for cited, section in CITATION.findall(text):
-            found = [here for here in anchors if f"/{here}".endswith(f"/{cited}")]
+            path = cited.removeprefix("../")
+            found = [here for here in anchors if f"/{here}".endswith(f"/{path}")]
             if not any(section in anchors[here] for here in found):
                 yield f"{name}: {cited}#{section}"
         if name in anchors:

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 
+from clinometer.kernels.options import deprecation
 from clinometer.tools import streams
 from clinometer.train import exit_codes
 
@@ -244,6 +245,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     streams.prepare()
+    deprecation.show()
     if not argv or argv[0] in ("-h", "--help", "help"):
         code = exit_codes.DONE if argv else exit_codes.USAGE
         return _flushed("clinometer", code, help_text() + "\n")

@@ -18,6 +18,7 @@ from ml_collections import config_dict
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import did_you_mean
 from clinometer.train import errors
+from clinometer.train import renamed_fields
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _PREFIX = "--config."
@@ -39,7 +40,9 @@ def load(
         ConfigError: the file, a field or a value is wrong; the message says what is
             accepted.
     """
-    return overridden(_call_file(specification), overrides)
+    config = _call_file(specification)
+    renamed_fields.rename(config)
+    return overridden(config, overrides)
 
 
 def overridden(
@@ -58,7 +61,11 @@ def overridden(
         ConfigError: a field or a value is wrong; the message says what is accepted.
     """
     for path, text in _pairs(overrides):
-        _apply(config, path, text)
+        if path in renamed_fields.FIELDS:
+            new = renamed_fields.renamed(path, ranges.literal(text))
+            config.update_from_flattened_dict(dict([new]))
+        else:
+            _apply(config, path, text)
     return config_dict.FrozenConfigDict(config)
 
 

@@ -49,20 +49,37 @@ def load(
             raise OptionError(
                 f"{VARIABLE}: {ranges.shown(str(path), most=4096)} is not a Python file"
             )
-        if not re.fullmatch(r"[a-z][a-z0-9]*", name) or name in sizes.NAMES:
+        try:
+            check_name(name, (*known, *taken))
+        except OptionError as error:
             raise OptionError(
-                f"{VARIABLE}: {path}: architectures are named after their file, and "
-                f"{name!r} is not accepted; use lowercase letters and digits, starting "
-                "with a letter, and not the name of a size"
-            )
-        if name in known or name in taken:
-            raise OptionError(
-                f"{VARIABLE}: {path}: an architecture {name!r} already exists; rename "
-                "the file"
-            )
+                f"{VARIABLE}: {path}: architectures are named after their file: {error}"
+            ) from None
         known[name] = _read(path)
     if paths:
         os.environ[VARIABLE] = os.pathsep.join(map(str, paths))
+
+
+def check_name(name: str, known: Collection[str]) -> None:
+    """Checks the name of a new architecture.
+
+    Args:
+        name: the name.
+        known: the names that are taken.
+
+    Raises:
+        OptionError: the name is unsuitable or taken.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*", name) or name in sizes.NAMES:
+        raise OptionError(
+            f"{ranges.shown(name)} is not accepted as the name of an architecture; use "
+            "lowercase letters and digits, starting with a letter, and not the name of "
+            "a size"
+        )
+    if name in known:
+        raise OptionError(
+            f"an architecture {name!r} already exists; choose another name"
+        )
 
 
 def _read(path: pathlib.Path) -> architecture_lib.Architecture:

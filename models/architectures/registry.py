@@ -20,6 +20,7 @@ from clinometer.models.architectures import grammar
 from clinometer.models.architectures import lconv
 from clinometer.models.architectures import mixer
 from clinometer.models.architectures import mos
+from clinometer.models.architectures import own
 from clinometer.models.architectures import performer
 from clinometer.models.architectures import sizes
 from clinometer.models.architectures import switch
@@ -46,6 +47,23 @@ ARCHITECTURES: dict[str, architecture_lib.Architecture] = {
     "mixer": mixer.ARCHITECTURE,
 }
 IMAGE_ARCHITECTURES = {"vit": vision.ARCHITECTURE}
+
+
+def register(name: str, architecture: architecture_lib.Architecture) -> None:
+    """Adds an architecture to this process, such as a notebook or a test.
+
+    Commands, and the processes that a study starts, know it only from a file: see
+    `own.py`.
+
+    Args:
+        name: lowercase letters and digits, starting with a letter.
+        architecture: the architecture.
+
+    Raises:
+        OptionError: the name is unsuitable or taken.
+    """
+    own.check_name(name, (*ARCHITECTURES, *IMAGE_ARCHITECTURES))
+    ARCHITECTURES[name] = architecture
 
 
 def parse(name: str) -> grammar.ModelName:
@@ -76,7 +94,7 @@ def size_of(name: str) -> str:
 
 def build(
     name: str, *, paper_literal_kv32: bool = False, **overrides: Any
-) -> seq2seq.EncoderDecoder | vision_model.VisionTransformer:
+) -> seq2seq.EncoderDecoder | Any:  # The name says which, and type checkers cannot.
     """Builds a model by name, such as `transformer-NL16-SM`; allocates nothing.
 
     Args:
@@ -86,7 +104,7 @@ def build(
         **overrides: fields of the architecture's config, e.g. `dropout_rate=0.0`.
 
     Returns:
-        The model.
+        An `EncoderDecoder`; of an architecture of images, a `VisionTransformer`.
 
     Raises:
         ModelNameError: the name is invalid.

@@ -13,9 +13,12 @@ import traceback
 import types
 from typing import Any
 
+from clinometer.kernels.options import deprecation
+
 
 def log_warnings() -> None:
     """Logs warnings to standard error, but only errors from absl (used by Orbax)."""
+    deprecation.show()
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
 
