@@ -83,9 +83,10 @@ def of_frame(
     printed = ()
     if table.usable(frame, flops).shape[0]:
         printed = tuple(alphas.fit_all(frame, score, flops, params, mixed))
+    seen = papers.evidence(frame, score, mixed)
     all_frontiers = tuple(frontiers.of_frame(frame, mixed=mixed))
     return Laws(
-        alphas=tuple(alphas.fit_all(frame, score, mixed=mixed)),
+        alphas=seen.alphas,
         printed_alphas=printed,
         equation_one=tuple(equation_one.fit_all(frame, score, mixed=mixed)),
         surfaces=tuple(surfaces.fit_all(everything, mixed=mixed)),
@@ -93,7 +94,7 @@ def of_frame(
         left_out=tuple(left_out.of_frame(frame, mixed)),
         frontiers=all_frontiers,
         efficient=tuple(frontiers.efficient(all_frontiers)),
-        claims=tuple(papers.judge_all(CLAIMS, frame, mixed)),
+        claims=tuple(papers.judge_all(CLAIMS, seen)),
         other_lengths=others,
     )
 

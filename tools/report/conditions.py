@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from clinometer import models
-from clinometer.data.pretraining import batches
 from clinometer.train.run import record as run_record
 
 FIXED = "fixed at"
+# How orders were drawn before records said it, see `data/pretraining/batches.py`.
+_FIRST_ORDER_PROTOCOL = "shuffled epochs"
 # Fields of `config.model` that are no settings of the single model.
 _SHARED = ("vocab_size", "dtype", "dropout_rate", "scan_layers", "remat")
 
@@ -30,8 +31,7 @@ def columns(record: run_record.Record) -> dict[str, Any]:
         "model_overrides": listed(own),
         "noise_density": data.noise_density,
         "mean_noise_span_length": data.mean_noise_span_length,
-        # Records of earlier versions, which had only this one, lack it.
-        "order_protocol": record.data.order_protocol or batches.ORDER_PROTOCOL,
+        "order_protocol": record.data.order_protocol or _FIRST_ORDER_PROTOCOL,
         "validation_rows": config.eval.max_rows,
         "z_loss": config.z_loss,
         "num_microbatches": config.num_microbatches,

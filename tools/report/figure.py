@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
+import functools
 from typing import Any
 
 import altair as alt
@@ -41,6 +42,11 @@ class Figure:
         """Returns a complete specification, with its data."""
         return rendering.with_data(self.specs[variant], self.data, self.panel)
 
+    @functools.cached_property
+    def drawn(self) -> Mapping[str, str]:
+        """Each variant as SVG, see `rendering.draw`."""
+        return {name: rendering.draw(self.complete(name)) for name in self.specs}
+
     def at(self, panel: str, **words: str) -> "Figure":
         """Returns another panel of this figure, with the same specification.
 
@@ -52,7 +58,7 @@ class Figure:
 
     def files(self) -> dict[str, bytes]:
         """Returns the contents of its files by format, see `rendering.FORMATS`."""
-        return rendering.files(self.complete())
+        return rendering.files(self.drawn["wide"])
 
 
 def make(

@@ -162,7 +162,7 @@ class _Figures:
         """Returns a figure's static variants; the script finds its specifications."""
         statics, places = [], []
         for variant, spec in one.specs.items():
-            svg = rendering.inline(one.complete(variant), f"{one.name}-{variant[0]}")
+            svg = rendering.inline(one.drawn[variant], f"{one.name}-{variant[0]}")
             # The only one for screens serves every screen.
             kind = variant if "narrow" in one.specs else "only"
             statics.append(f'<div class="static {kind}">{svg}</div>')

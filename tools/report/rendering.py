@@ -16,6 +16,7 @@ VERSION = "6.4"  # Of Vega-Lite, among those in vl-convert.
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 FORMATS = ("svg", "png", "pdf")
 _DIGITS = 5
+_WHITE = '<rect width="100%" height="100%" fill="#ffffff"/>'
 _RESOURCES = re.compile(rb"(?:^ +/\w+ \d+ 0 R\n){2,}", re.MULTILINE)
 
 Spec = dict[str, Any]
@@ -58,14 +59,22 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def inline(spec: Spec, prefix: str) -> str:
-    """Returns a figure as an <svg> element for a page, in the page's colours.
+def draw(spec: Spec) -> str:
+    """Returns a figure as SVG, with CSS variables as colours.
 
     Args:
         spec: a complete specification.
+    """
+    return vl_convert.vegalite_to_svg(spec, vl_version=VERSION)
+
+
+def inline(svg: str, prefix: str) -> str:
+    """Returns a figure as an <svg> element for a page, in the page's colours.
+
+    Args:
+        svg: from `draw`.
         prefix: of the ids in it, unique on the page.
     """
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=VERSION)
     svg = _renumbered(svg, prefix)
     svg = re.sub(r' font-family="[^"]*"', "", svg)
     # Inside of tags only, so that numbers in labels keep their digits.
@@ -91,19 +100,18 @@ def _short(number: re.Match) -> str:
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
-def files(spec: Spec, formats: Iterable[str] = FORMATS) -> dict[str, bytes]:
+def files(svg: str, formats: Iterable[str] = FORMATS) -> dict[str, bytes]:
     """Returns a figure as files of its own, on white and in the light colours.
 
     Args:
-        spec: a complete specification.
+        svg: from `draw`.
         formats: some of `FORMATS`.
 
     Returns:
         Format -> contents.
     """
-    written = theme.light(spec)
-    written["config"] = {**written["config"], "background": "#ffffff"}
-    svg = _renumbered(vl_convert.vegalite_to_svg(written, vl_version=VERSION), "id")
+    start, end = theme.in_light(svg).split(">", 1)  # After the <svg> element's start.
+    svg = _renumbered(f"{start}>{_WHITE}{end}", "id")
     made = {
         "svg": lambda: (svg.strip() + "\n").encode(),
         "png": lambda: vl_convert.svg_to_png(svg, scale=2),

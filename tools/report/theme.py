@@ -150,8 +150,12 @@ def var(name: str) -> str:
 
 def light(spec: dict[str, Any]) -> dict[str, Any]:
     """Returns a specification with the colours of the light theme written out."""
-    text = json.dumps(spec)
-    return json.loads(re.sub(r"var\(--(\w+)\)", lambda m: LIGHT[m[1]], text))
+    return json.loads(in_light(json.dumps(spec)))
+
+
+def in_light(text: str) -> str:
+    """Returns text, such as SVG, with the colours of the light theme written out."""
+    return re.sub(r"var\(--(\w+)\)", lambda m: LIGHT[m[1]], text)
 
 
 def hue(looks: dict[str, Look]) -> alt.Scale:

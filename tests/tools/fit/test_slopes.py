@@ -95,6 +95,15 @@ def test_theil_sen_ignores_one_bad_run():
     assert abs(fit.slope + 0.5) > 0.1
 
 
+@pytest.mark.parametrize("n", [2, 5, 8])
+def test_median_slope_agrees_with_scipy(n):
+    x, y = _random_points(n, seed=n)
+    x[-1] = x[0] if n > 2 else x[-1]  # Points with one x make no pair.
+    theirs = stats.theilslopes(y, np.log10(x)).slope
+    ours = slopes.fit_slope(x, y).theil_sen_slope
+    assert ours == pytest.approx(theirs, rel=1e-10)  # Rounding of the same formula.
+
+
 def test_variants_start_with_the_default_and_are_all_different():
     variants = slopes.slope_variants(_MACS, _NLL, lower_is_better=True)
     assert variants[0] == slopes.fit_slope(_MACS, _NLL, lower_is_better=True)

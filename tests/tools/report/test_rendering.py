@@ -5,9 +5,15 @@ import re
 
 import altair as alt
 import pytest
+import vl_convert
 
 from clinometer.tools.report import rendering
 from clinometer.tools.report import theme
+
+
+@pytest.fixture(scope="module")
+def svg(spec):
+    return rendering.draw(spec)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +36,8 @@ def test_a_specification_takes_the_data_that_it_names_and_its_panel(spec):
     assert {"name": "panel", "value": "y"} in spec["params"]
 
 
-def test_inline_figures_share_no_ids_and_follow_the_theme(spec):
-    one, two = rendering.inline(spec, "one"), rendering.inline(spec, "two")
+def test_inline_figures_share_no_ids_and_follow_the_theme(svg):
+    one, two = rendering.inline(svg, "one"), rendering.inline(svg, "two")
     ids = re.findall(r'id="([^"]+)"', one)
     assert ids and all(found.startswith("one-") for found in ids)
     assert one.replace("one-", "two-") == two
@@ -41,12 +47,17 @@ def test_inline_figures_share_no_ids_and_follow_the_theme(spec):
     assert 'opacity="0"' not in one  # Targets are for the pointer only.
 
 
-def test_files_are_of_their_format_and_equal_when_made_again(spec):
-    files = rendering.files(spec)
+def test_files_are_of_their_format_and_equal_when_made_again(spec, svg):
+    files = rendering.files(svg)
     assert files["png"].startswith(b"\x89PNG") and files["pdf"].startswith(b"%PDF")
     assert theme.LIGHT["layer"].encode() in files["svg"]
     assert b"var(--" not in files["svg"]
-    assert rendering.files(spec) == files
+    assert rendering.files(svg) == files
+    # A figure in the light colours, drawn as such, has the same marks and background.
+    plain = theme.light(spec)
+    plain["config"]["background"] = "#ffffff"
+    drawn = vl_convert.vegalite_to_svg(plain, vl_version=rendering.VERSION)
+    assert vl_convert.svg_to_png(drawn, scale=2) == files["png"]
 
 
 def test_json_in_a_script_cannot_end_it():

@@ -83,7 +83,8 @@ def framed(
         height: of everything, pixels.
         **params: further parameters, such as the panel.
     """
-    chart = alt.layer(*layers).properties(
+    chart = alt.layer(
+        *layers,
         width=width,
         height=height,
         padding=1,
@@ -98,15 +99,15 @@ def finished(
     names: Sequence[str],
     **params: Any,
 ) -> Any:
-    """Returns a chart with the shared selection, the theme and its data.
+    """Gives a chart the shared selection, the theme and its data, and returns it.
 
     Args:
-        chart: the chart.
+        chart: the chart, made for this; Altair's methods would copy it each time.
         tables: the tables of the study, or others by name.
         names: those that the chart names.
         **params: further parameters, such as the panel.
     """
-    chart = chart.add_params(*theme.params(**params))
-    chart = chart.properties(config=alt.Config.from_dict(theme.CONFIG))
+    chart.params = [param.param for param in theme.params(**params)]
+    chart.config = theme.CONFIG
     chart.datasets = {name: tables[name] for name in names}
     return chart

@@ -2,8 +2,6 @@
 
 import math
 
-import pandas as pd
-
 from clinometer.models.architectures import grammar
 from clinometer.models.architectures import registry
 from clinometer.tools.laws import alphas
@@ -18,9 +16,9 @@ VANILLA = "transformer"
 _LOSS = points_lib.LOSS
 
 
-def _steepest(frame: pd.DataFrame, pair: str, name: str) -> claim_lib.Verdict:
+def _steepest(seen: papers.Evidence, pair: str, name: str) -> claim_lib.Verdict:
     """Judges that an architecture has the largest slope of a pair."""
-    found = {a.architecture: a for a in alphas.fit_all(frame) if a.pair == pair}
+    found = {a.architecture: a for a in seen.alphas if a.pair == pair}
     if name not in found or found[name].slope is None:
         why = found[name].reason if name in found else "it has no runs"
         raise observed.UndecidableError(f"{name} has no slope {pair}: {why}")
@@ -43,17 +41,17 @@ def _gap(one: alphas.Alpha, other: alphas.Alpha) -> differences.Difference:
     return differences.Difference(one.slope - other.slope, error, degrees)
 
 
-def _vanilla_gains_fastest(frame: pd.DataFrame) -> claim_lib.Verdict:
-    return _steepest(frame, "F,U", VANILLA)
+def _vanilla_gains_fastest(seen: papers.Evidence) -> claim_lib.Verdict:
+    return _steepest(seen, "F,U", VANILLA)
 
 
-def _switch_transfers_best(frame: pd.DataFrame) -> claim_lib.Verdict:
-    return _steepest(frame, "U,D", "switch")
+def _switch_transfers_best(seen: papers.Evidence) -> claim_lib.Verdict:
+    return _steepest(seen, "U,D", "switch")
 
 
-def _best_changes(frame: pd.DataFrame) -> claim_lib.Verdict:
+def _best_changes(seen: papers.Evidence) -> claim_lib.Verdict:
     """Compares the sets that cannot be told from the best at both shared ends."""
-    found = points_lib.of_frame(frame, (choice.FLOPS, _LOSS))
+    found = points_lib.of_frame(seen.frame, (choice.FLOPS, _LOSS))
     ranges = []
     for name in found.architectures:
         points = found.of(name, choice.FLOPS, _LOSS)
@@ -67,7 +65,9 @@ def _best_changes(frame: pd.DataFrame) -> claim_lib.Verdict:
     low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
     if not low < high:
         raise observed.UndecidableError("the architectures share no range of FLOPs")
-    small, large = (choice.recommend(frame, flops) for flops in (low, high))
+    small, large = (
+        choice.recommend(seen.frame, flops, seen.mixed) for flops in (low, high)
+    )
     best = [{one.architecture for one in found.chosen} for found in (small, large)]
     told = [", ".join(sorted(names)) for names in best]
     reason = (
@@ -81,9 +81,9 @@ def _best_changes(frame: pd.DataFrame) -> claim_lib.Verdict:
     return claim_lib.Verdict(outcome, {"low": low, "high": high}, reason)
 
 
-def _performer_gains_less(frame: pd.DataFrame) -> claim_lib.Verdict:
+def _performer_gains_less(seen: papers.Evidence) -> claim_lib.Verdict:
     """Compares relative gains of the loss from base to large, or between the ends."""
-    found = points_lib.of_frame(frame, (_LOSS,))
+    found = points_lib.of_frame(seen.frame, (_LOSS,))
     by_size: dict[str, dict[str, points_lib.Point]] = {}
     for point in found.points:
         name, _, size = point.model.partition("-")
@@ -125,12 +125,12 @@ def _relative_gain(
     return differences.Difference(1 - b / a, linear.error, linear.degrees)
 
 
-def _depth_beats_width(frame: pd.DataFrame) -> claim_lib.Verdict:
+def _depth_beats_width(seen: papers.Evidence) -> claim_lib.Verdict:
     """Compares slopes of the score over depth and over width at one starting size."""
-    score = alphas.score_column(frame)
+    score = seen.score
     if score is None:
         raise observed.UndecidableError(alphas.NO_SCORE)
-    found = points_lib.of_frame(frame, (score, alphas.FLOPS))
+    found = points_lib.of_frame(seen.frame, (score, alphas.FLOPS))
     families: dict[tuple[str, str], dict[str, list[points_lib.Point]]] = {}
     for point in found.points:
         if not {score, alphas.FLOPS} <= set(point.values):

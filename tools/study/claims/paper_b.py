@@ -3,8 +3,6 @@
 import itertools
 import math
 
-import pandas as pd
-
 from clinometer.models.architectures import grammar
 from clinometer.models.architectures import registry
 from clinometer.models.architectures import sizes
@@ -23,22 +21,21 @@ _MARGIN = 1.0
 _DEEP = 32  # Layers at which the gains of depth are said to fade.
 
 
-def _scored(frame: pd.DataFrame) -> tuple[points_lib.Points, str]:
+def _scored(seen: papers.Evidence) -> tuple[points_lib.Points, str]:
     """Returns the points and the column of the score.
 
     Raises:
         UndecidableError: no run has a score.
     """
-    score = alphas.score_column(frame)
-    if score is None:
+    if seen.score is None:
         raise observed.UndecidableError(alphas.NO_SCORE)
-    names = (_LOSS, score, alphas.PARAMS, alphas.FLOPS)
-    return points_lib.of_frame(frame, names), score
+    names = (_LOSS, seen.score, alphas.PARAMS, alphas.FLOPS)
+    return points_lib.of_frame(seen.frame, names), seen.score
 
 
-def _ranks_differ(frame: pd.DataFrame) -> claim_lib.Verdict:
+def _ranks_differ(seen: papers.Evidence) -> claim_lib.Verdict:
     """Looks for a pair that is ordered otherwise downstream than upstream."""
-    found, score = _scored(frame)
+    found, score = _scored(seen)
     points = [p for p in found.points if {_LOSS, score} <= set(p.values)]
     pairs = differences.need(
         itertools.combinations(points, 2), "two models with a loss and a score"
@@ -62,9 +59,9 @@ def _ranks_differ(frame: pd.DataFrame) -> claim_lib.Verdict:
     return claim_lib.Verdict(claim_lib.Outcome.UNDECIDED, numbers, reason)
 
 
-def _shape_matters(frame: pd.DataFrame) -> claim_lib.Verdict:
+def _shape_matters(seen: papers.Evidence) -> claim_lib.Verdict:
     """Compares models of one architecture with about as many parameters."""
-    found, score = _scored(frame)
+    found, score = _scored(seen)
     gaps = {}
     for name in found.architectures:
         points = found.of(name, alphas.PARAMS, score)
@@ -78,9 +75,9 @@ def _shape_matters(frame: pd.DataFrame) -> claim_lib.Verdict:
     return differences.any_holds(gaps, _MARGIN)
 
 
-def _depth_fades(frame: pd.DataFrame) -> claim_lib.Verdict:
+def _depth_fades(seen: papers.Evidence) -> claim_lib.Verdict:
     """Compares the gain per doubled depth before and beyond 32 layers."""
-    found, score = _scored(frame)
+    found, score = _scored(seen)
     gaps = {}
     for key, series in _depths(found, score).items():
         deep = [layers for layers in series if layers >= _DEEP]
@@ -116,9 +113,9 @@ def _depths(
     return {key: dict(sorted(points.items())) for key, points in series.items()}
 
 
-def _deep_narrow_dominates(frame: pd.DataFrame) -> claim_lib.Verdict:
+def _deep_narrow_dominates(seen: papers.Evidence) -> claim_lib.Verdict:
     """Compares each standard size with the best deeper model that costs no more."""
-    found, score = _scored(frame)
+    found, score = _scored(seen)
     needed = {score, alphas.PARAMS, alphas.FLOPS}
     points = [
         (name, point)

@@ -56,7 +56,7 @@ def test_charts_are_valid_and_say_what_they_show(several, name, variant):
     chart = _CHARTS[name](several[1], variant)
     assert chart.to_dict(validate=True)["datasets"]
     spec, data = rendering.spec(chart)
-    picture = rendering.files(rendering.with_data(spec, data), ("svg",))["svg"].decode()
+    picture = rendering.draw(rendering.with_data(spec, data))
     for word in _WORDS[name]:
         assert word in picture
     # The shared selection is read, and never written by a chart.
@@ -68,7 +68,7 @@ def test_charts_are_valid_and_say_what_they_show(several, name, variant):
 
 def _marks(chart, colour):
     spec, data = rendering.spec(chart)
-    svg = rendering.inline(rendering.with_data(spec, data), "x")
+    svg = rendering.inline(rendering.draw(rendering.with_data(spec, data)), "x")
     return len(re.findall(rf'fill="var\(--{colour}\)"', svg))
 
 
@@ -110,7 +110,7 @@ def test_results_of_others_are_hollow_and_those_of_the_study_filled(several):
     wider = study_tables.StudyTables(looks, {"others": rows})
     panel = "params_total: validation_loss_nats"
     spec, data = rendering.spec(others.draw(wider, panel=panel))
-    svg = rendering.inline(rendering.with_data(spec, data), "x")
+    svg = rendering.inline(rendering.draw(rendering.with_data(spec, data)), "x")
     published = sum(r["panel"] == panel and not r["own"] for r in rows)
     assert published == 16  # Of Tables 3 and 4.
     assert '<g fill="none"' in svg  # Of all marks without a fill of their own.

@@ -6,6 +6,8 @@ import pytest
 
 from clinometer.tests.tools.laws import ladders
 from clinometer.tools.fit import errors
+from clinometer.tools.laws import alphas
+from clinometer.tools.laws import summary
 from clinometer.tools.results import published
 from clinometer.tools.study.claims import claim as claim_lib
 from clinometer.tools.study.claims import paper_a
@@ -21,7 +23,7 @@ _UNDECIDED = claim_lib.Outcome.UNDECIDED
 def _judged(rows, name):
     frame = ladders.frame(rows)
     (claim,) = (c for c in paper_a.CLAIMS if c.name == name)
-    (found,) = papers.judge_all([claim], frame)
+    (found,) = papers.judge_all([claim], papers.evidence(frame))
     return found.verdict
 
 
@@ -159,7 +161,7 @@ def test_depth_beats_width(gains, outcome):
 
 def test_published_rows_decide_nothing_since_no_model_was_trained_twice():
     claims = (*paper_a.CLAIMS, *paper_b.CLAIMS)
-    judged = papers.judge_all(claims, published.of_table(4))
+    judged = papers.judge_all(claims, papers.evidence(published.of_table(4)))
     assert len(judged) == 9
     for one in judged:
         assert one.verdict.outcome is _UNDECIDED and one.verdict.reason, one
@@ -167,8 +169,21 @@ def test_published_rows_decide_nothing_since_no_model_was_trained_twice():
     assert len({claim.name for claim in claims}) == 9
 
 
-def test_mixed_conditions_are_refused():
-    frame = ladders.frame(ladders.ladder())
+def test_mixed_conditions_are_refused_unless_they_are_named():
+    frame = ladders.frame(_pair("performer", 0.30, 0.20))
     frame.loc[0, "corpus_hash"] = "other"
     with pytest.raises(errors.FitError, match="corpus_hash"):
-        papers.judge_all(paper_a.CLAIMS, frame)
+        papers.evidence(frame)
+    seen = papers.evidence(frame, mixed=("corpus_hash",))
+    fastest = papers.judge_all(paper_a.CLAIMS[:1], seen)[0].verdict
+    assert fastest.outcome is _SUPPORTED
+
+
+def test_slopes_are_fitted_once(monkeypatch):
+    calls = []
+    fit = alphas.fit_all
+    monkeypatch.setattr(
+        alphas, "fit_all", lambda *a, **k: calls.append(a) or fit(*a, **k)
+    )
+    summary.of_frame(ladders.frame(_pair("performer", 0.30, 0.20)))
+    assert len(calls) == 1

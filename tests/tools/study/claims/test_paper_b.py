@@ -32,7 +32,7 @@ def _rows(models, noise=0.05, replicates=2):
 
 def _judged(rows, name):
     (claim,) = (c for c in paper_b.CLAIMS if c.name == name)
-    (found,) = papers.judge_all([claim], ladders.frame(rows))
+    (found,) = papers.judge_all([claim], papers.evidence(ladders.frame(rows)))
     return found.verdict
 
 
@@ -101,7 +101,9 @@ def test_deep_narrow_dominates(score, outcome):
 def test_numbers_of_the_published_rows():
     judged = {
         one.claim.name: one.verdict
-        for one in papers.judge_all(paper_b.CLAIMS, published.of_table(4))
+        for one in papers.judge_all(
+            paper_b.CLAIMS, papers.evidence(published.of_table(4))
+        )
     }
     numbers = judged["deep_narrow_dominates"].numbers
     name = "transformer-NL24-SM less transformer-base"
