@@ -62,8 +62,9 @@ setup-peer: $(STAMP) ## create .venv-peer, which adds PyTorch and transformers f
 	  >"$$(.venv-peer/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/clinometer-setup.pth"
 	@.venv-peer/bin/python -m pip install -qq --retries 5 --no-compile --require-hashes --requirement requirements-peer.lock
 
-study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT=]
-	@$(BIN)/clinometer study $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
+study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT= VIT=1 (images)]
+	@$(BIN)/clinometer study $(if $(VIT),--config tools/study/configs/vit_digits.py $(if $(OUT),,--out runs/vit)) \
+	  $(if $(ARCHS),--archs '$(ARCHS)') $(if $(SIZES),--sizes '$(SIZES)') \
 	  $(if $(STEPS),--steps '$(STEPS)') $(if $(JOBS),--jobs '$(JOBS)') $(if $(OUT),--out '$(OUT)')
 
 test: $(STAMP) ## run the tests except the slow ones [ARGS=]

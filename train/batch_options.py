@@ -11,6 +11,7 @@ def add(
     batch_size: int = 128,
     encoder_length: int = 512,
     decoder_length: int | None = 114,
+    lengths_given: bool = False,
 ) -> None:
     """Adds the options to the parser of a command.
 
@@ -19,6 +20,8 @@ def add(
         batch_size: default of B, examples per batch over all devices.
         encoder_length: default of S, in tokens.
         decoder_length: default of T, in tokens; None to leave the option out.
+        lengths_given: whether S and T are None unless they are given, for commands that
+            take models of images, too.
     """
     for option, default, meaning in (
         ("--batch-size", batch_size, "examples per batch, over all devices"),
@@ -26,10 +29,12 @@ def add(
         ("--decoder-length", decoder_length, "decoder tokens per example"),
     ):
         if default is not None:
+            is_length = option != "--batch-size"
+            of_texts = " of texts" if is_length and lengths_given else ""
             parser.add_argument(
                 option,
                 type=ranges.Whole(1),
-                default=default,
+                default=None if of_texts else default,
                 metavar="N",
-                help=f"{meaning} (default: %(default)s)",
+                help=f"{meaning}{of_texts} (default: {default})",
             )

@@ -5,6 +5,7 @@ gives the shape of an example.
 """
 
 from collections.abc import Mapping
+import types
 from typing import Any
 
 from ml_collections import config_dict
@@ -78,13 +79,6 @@ def _of_images(
     config: config_dict.ConfigDict,
 ) -> tuple[models.VisionTransformer, sources.Source]:
     """Returns the model and the images of a run."""
-    try:  # Imported here because it needs an extra.
-        from clinometer.train import image_sources
-    except ModuleNotFoundError as error:
-        raise errors.ConfigError(
-            f"config.kind: the Python package '{error.name}' is not installed; pip "
-            "install 'clinometer[vision]'"
-        ) from error
     given = overrides(config)
     if pretrain.architecture(config.model.name):
         raise errors.ConfigError(
@@ -92,7 +86,8 @@ def _of_images(
             f"here: {', '.join(models.IMAGE_ARCHITECTURES)}"
         )
     model = build(config.model.name, given)
-    train, validation = image_sources.open_images(config.data)
+    opener = image_sources()
+    train, validation = opener.open_images(config.data)
     count = len(train.classes)
     if "num_classes" not in given:
         model = build(config.model.name, {**given, "num_classes": count})
@@ -101,7 +96,23 @@ def _of_images(
             f"config.model.num_classes: {model.config.num_classes} is less than the "
             f"{count} classes of {config.data.folder}"
         )
-    return model, image_sources.classification(config, model, train, validation)
+    return model, opener.classification(config, model, train, validation)
+
+
+def image_sources() -> types.ModuleType:
+    """Returns the module `image_sources`, which needs an extra.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    try:
+        from clinometer.train import image_sources as found
+    except ModuleNotFoundError as error:
+        raise errors.ConfigError(
+            f"config.kind: the Python package '{error.name}' is not installed; pip "
+            "install 'clinometer[vision]'"
+        ) from error
+    return found
 
 
 def build(

@@ -146,11 +146,19 @@ class VisionTransformer:
         rows = loss_lib.of_rows(logits, batch, self.config.loss)
         return rows._replace(z_loss_sum=jnp.zeros_like(rows.z_loss_sum))
 
+    @property
+    def shape(self) -> batch_lib.ImageShape:
+        """The shape of the images that the model takes."""
+        config = self.config
+        return batch_lib.ImageShape(
+            config.image_height, config.image_width, config.num_channels
+        )
+
     def check(self, shape: batch_lib.ImageShape) -> None:
         """Raises ConfigError unless the model accepts images of this shape."""
-        config = self.config
-        own = (config.image_height, config.image_width, config.num_channels)
-        given = (shape.height, shape.width, shape.channels)
+        own, given = (
+            (one.height, one.width, one.channels) for one in (self.shape, shape)
+        )
         if given != own:
             told = [" x ".join(map(str, sizes)) for sizes in (own, given)]
             raise models_config.ConfigError(

@@ -34,6 +34,7 @@ examples:
   clinometer count --model transformer-NL16-SM --json
   clinometer count --model transformer-pico --batch-size 16 --encoder-length 128 \\
       --decoder-length 29 --override vocab_size=2048
+  clinometer count --model vit-NL24-S --override patch_size=16
   clinometer count --all --json
 
 {exit_codes.described()}
@@ -53,13 +54,15 @@ def main(argv: Sequence[str]) -> int:
         "--model", metavar="NAME", help="the model, e.g. transformer-NL16-SM"
     )
     which.add_argument(
-        "--all", action="store_true", help="count every architecture at every size"
+        "--all",
+        action="store_true",
+        help="count every architecture of texts at every size",
     )
     parser.add_argument(
         "--trace", action="store_true", help="with --all: also trace every model"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    batch_options.add(parser)
+    batch_options.add(parser, lengths_given=True)
     parser.add_argument(
         "--platform",
         default="cpu",

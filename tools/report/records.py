@@ -90,7 +90,7 @@ def load_runs(directory: paths.AnyPath) -> list[Run]:
         name = relative.removeprefix("runs/") if relative != "." else "run"
         runs.append(Run(name, run, read_record(run)))
     # Losses of fine-tunings cannot be compared with those of pretraining.
-    pretrained = [run for run in runs if run.record.kind == run_record.PRETRAINING]
+    pretrained = [run for run in runs if run.record.kind != run_record.FINETUNING]
     if not pretrained:
         raise RecordError(
             f"{directory}: contains only fine-tunings; give the folder of the "

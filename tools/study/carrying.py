@@ -18,6 +18,7 @@ from clinometer.tools.study.engines import choice
 from clinometer.tools.study.engines import policy
 from clinometer.tools.study.engines import stop_files
 from clinometer.tools.study.engines import tries
+from clinometer.train.fewshot import names
 from clinometer.train.run import directory as run_directory
 
 _TAIL_LINES = 15
@@ -50,6 +51,7 @@ def carry_out(
     """
     costs = phases.costs(options, pending)
     folders = {one.name: one.folder for one in pending}
+    training = {one.name: one.folder for one in pending if one.trains}
     for path in folders.values():
         path.mkdir(parents=True, exist_ok=True)
         stop_files.remove(path)
@@ -60,14 +62,14 @@ def carry_out(
         for one in order
     ]
     progress = progress_lib.StudyProgress(
-        folders, costs, steps=steps, jobs=options.jobs or len(tasks), out=sys.stdout
+        training, costs, steps=steps, jobs=options.jobs or len(tasks), out=sys.stdout
     )
     held = set()
 
     def on_start(task: executor_lib.Task) -> None:
         if task.name in held:
             return
-        step = progress_lib.read_standing(task.folder).step
+        step = progress.standing(task.name).step
         started = f"resuming at step {step}" if step else "starting"
         progress.say(f"{task.name}: {started}")
 
@@ -146,6 +148,11 @@ def _result(run: pathlib.Path) -> str:
             for task, found in sorted(record.downstream.tasks.items())
         )
         return f", {', '.join(listed)}, {total}"
+    if found := [x for x in record.evaluations if x.mixture == names.MIXTURE]:
+        listed = (
+            f"{k} {formats.fixed(v.score, 1)} %" for k, v in found[-1].tasks.items()
+        )
+        return f", {', '.join(listed)}"
     loss = formats.fixed(record.metrics.validation_loss, 4)
     return f", validation loss {loss}, {total}"
 

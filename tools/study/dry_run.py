@@ -15,6 +15,7 @@ from clinometer.tools.plan import run_plan
 from clinometer.tools.plan import table as plan_table
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
+from clinometer.tools.study import source as source_lib
 
 TABLE, COMMANDS = FORMS = ("table", "commands")
 _WIDTH = 80
@@ -31,15 +32,19 @@ def commands(
         options: of the command.
         runs: the planned runs, whose learning rates are known.
     """
+    protocol = options.study.protocol
     store = str(options.study.store or "EMBEDDED_STORE")
+    if protocol.of_images:
+        store = source_lib.ensure(protocol, None)
     for run in runs:
         work = [
             phases.pretraining(options, run, store),
             *(
                 phases.finetuning(options, run, store, tuning)
-                for tuning in options.study.protocol.finetunings
+                for tuning in protocol.finetunings
                 if tuning.is_of(run.model)
             ),
+            *([phases.scoring(options, run, store)] if protocol.of_images else []),
         ]
         for one in work:
             yield f"{one.name}: {shlex.join(one.command)}"
@@ -98,8 +103,10 @@ def _plans(
     options: argparse.Namespace, counts: Mapping[str, checked.TransformerCounts]
 ) -> dict[str, run_plan.Record]:
     """Returns the plan of each model, as the study's trainer would run it."""
-    target = planning.target(options.topology, options.prices)
     protocol = options.study.protocol
+    if protocol.of_images:
+        raise OptionError("--topology: plans models of texts only")
+    target = planning.target(options.topology, options.prices)
     settings = {
         key: value
         for key, value in protocol.settings().items()
@@ -180,8 +187,14 @@ def _cut(text: str, room: int) -> str:
 def _finetunings(
     options: argparse.Namespace, runs: Sequence[plan.PlannedRun]
 ) -> Iterator[str]:
-    """Yields a sentence about each fine-tuning."""
-    for tuning in options.study.protocol.finetunings:
+    """Yields a sentence about each fine-tuning, or about the few-shot evaluation."""
+    protocol = options.study.protocol
+    if protocol.of_images:
+        shots = ", ".join(map(str, protocol.fewshot.shots))
+        yield from plan_table.wrapped(
+            f"Few-shot evaluation with {shots} images of each class: {len(runs)} runs."
+        )
+    for tuning in protocol.finetunings:
         settings = tuning.settings
         own = [run for run in runs if tuning.is_of(run.model)]
         flops = sum(

@@ -198,7 +198,7 @@ def has_finished(run: pathlib.Path) -> bool:
 
 
 def is_over(
-    run: pathlib.Path, expected: Mapping[str, Any], corpus: Mapping[str, Any]
+    run: pathlib.Path, expected: Mapping[str, Any], data: Mapping[str, Any]
 ) -> bool:
     """Returns whether the run directory holds this run and the run is over.
 
@@ -207,11 +207,12 @@ def is_over(
     Args:
         run: the directory; it need not exist.
         expected: the run's config, flattened by `train.config.flatten`.
-        corpus: `corpus_hash` and `vocabulary_sha256` of the token store.
+        data: the hashes of its data by their names in the record, such as
+            `corpus_hash` and `vocabulary_sha256` of the token store.
 
     Raises:
-        StudyError: the directory holds a run with another config or corpus. The message
-            names the field.
+        StudyError: the directory holds a run with another config or other data. The
+            message names the field.
         RecordError: the run record cannot be read.
     """
     directory = run_directory.RunDirectory(run)
@@ -232,13 +233,12 @@ def is_over(
         # Runs of earlier versions do not say what they are for.
         and not (field in _MARKS and field not in recorded)
     }
-    learned = {
-        "corpus_hash": record.data.corpus_hash,
-        "vocabulary_sha256": record.data.vocabulary_sha256,
-    }
-    for field, value in corpus.items():
-        if learned[field] is not None:
-            pairs[f"data.{field}"] = (learned[field], value)
+    for field, value in data.items():
+        learned = getattr(record.data, field, None)
+        if record.data.images is not None:
+            learned = getattr(record.data.images, field, None)
+        if learned is not None:
+            pairs[f"data.{field}"] = (learned, value)
     for field in sorted(pairs, key=_follows_from_steps):
         there, here = pairs[field]
         if there != here:

@@ -1,6 +1,7 @@
 """Implements `clinometer study`: trains a list of runs, then writes the report."""
 
 import argparse
+from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import pathlib
@@ -28,6 +29,7 @@ from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.tools.study import record_folder
 from clinometer.tools.study import run_rates
+from clinometer.tools.study import source as source_lib
 from clinometer.tools.study import summary
 from clinometer.tools.study import tune
 from clinometer.tools.study.claims import errors as claims_errors
@@ -36,7 +38,6 @@ from clinometer.tools.study.engines import choice
 from clinometer.tools.study.power import command as power
 from clinometer.train import errors as train_errors
 from clinometer.train import exit_codes
-from clinometer.train import sources
 
 
 def main(argv: list[str]) -> int:
@@ -47,13 +48,15 @@ def main(argv: list[str]) -> int:
         devices.check()
         runs = _plan(options)
         if options.power:
+            if options.study.protocol.of_images:
+                raise errors.StudyError("--power: simulates studies of texts only")
             claims = _claims(options)
             return power.run(options, runs, claims and claims.margin)
         if not options.dry_run:
             choice.check(options)
         if options.tune:
             with folder.locked(options.out) as lock:
-                return tune.tune(options, runs, _store(options), command, lock)
+                return tune.tune(options, runs, _source(options), command, lock)
         claims = _claims(options)
         marked = [
             dataclasses.replace(run, claims=claims and claims.sha256) for run in runs
@@ -100,13 +103,13 @@ def _study(
     kept = record_folder.path_of(options)
     if kept is not None:
         folder.check_settings(kept, settings, "--records")
-    phases.check_downstream(options)
-    store = _store(options)
-    corpus_hash = phases.corpus_of(store)["corpus_hash"]
-    rated = run_rates.rate(options.study, planned, options.out, corpus_hash)
+    source_lib.check_downstream(options.study.protocol)
+    source = _source(options)
+    (data_hash, *_) = source_lib.hashes(options.study.protocol, source).values()
+    rated = run_rates.rate(options.study, planned, options.out, data_hash)
     if restored := record_folder.restore(options):
         print(f"{restored} runs restored from {kept}")
-    work = phases.pretrainings(options, rated.runs, store)
+    work = phases.pretrainings(options, rated.runs, source)
     for remark in rated.remarks:
         print(f"Note: {remark}.")
     for model, note in options.study.notes.items():
@@ -126,7 +129,7 @@ def _study(
         parts = passes_lib.split(rated.runs)
         deadline = started + 3600 * options.max_hours
     for part in parts:
-        _carry_out_part(options, part, store, lock, deadline, outcome)
+        _carry_out_part(options, part, source, lock, deadline, outcome)
         if outcome.ended or (outcome.failed and not options.keep_going):
             break
     if outcome.interrupted:
@@ -163,28 +166,17 @@ class _Outcome:
 def _carry_out_part(
     options: argparse.Namespace,
     runs: Sequence[plan.PlannedRun],
-    store: str,
+    source: str,
     lock: int,
     deadline: float | None,
     outcome: _Outcome,
 ) -> None:
-    """Pretrains and fine-tunes some of the runs; adds to the outcome."""
-    protocol = options.study.protocol
-    for tuning in (None, *protocol.finetunings):
-        if tuning is None:
-            work = phases.pretrainings(options, runs, store)
-            steps = protocol.train_steps
-        else:
-            work = phases.finetunings(options, runs, store, tuning)
-            steps = tuning.settings.train_steps
+    """Pretrains, fine-tunes and scores some of the runs; adds to the outcome."""
+    for title, steps, work in _phases(options, runs, source):
         pending = [one for one in work if not one.finished]
-        if tuning is not None and work:
+        if title is not None and work:
             done = len(work) - len(pending)
-            named = "" if tuning.name == protocol_lib.FINETUNING else f" {tuning.name}"
-            print(
-                f"{len(work)} fine-tunings{named}: {done} already finished, "
-                f"{len(pending)} to do"
-            )
+            print(f"{len(work)} {title}: {done} already finished, {len(pending)} to do")
         if not pending:
             continue
         state = carrying.carry_out(options, pending, steps, lock, deadline)
@@ -200,6 +192,23 @@ def _carry_out_part(
         outcome.over_time |= state.over_time
         if outcome.ended or (outcome.failed and not options.keep_going):
             return
+
+
+def _phases(
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun], source: str
+) -> Iterator[tuple[str | None, int, list[phases.RunCommand]]]:
+    """Yields each phase: what its commands are called, their steps, and they.
+
+    Those of a phase follow from the runs that the phases before have finished.
+    """
+    protocol = options.study.protocol
+    yield None, protocol.train_steps, phases.pretrainings(options, runs, source)
+    for tuning in protocol.finetunings:
+        named = "" if tuning.name == protocol_lib.FINETUNING else f" {tuning.name}"
+        work = phases.finetunings(options, runs, source, tuning)
+        yield f"fine-tunings{named}", tuning.settings.train_steps, work
+    scorings = phases.scorings(options, runs, source)
+    yield "few-shot evaluations", protocol.train_steps, scorings
 
 
 def _settings(
@@ -249,34 +258,15 @@ def _claims(options: argparse.Namespace) -> claims_file.ClaimsFile | None:
     return claims
 
 
+def _source(options: argparse.Namespace) -> str:
+    return source_lib.ensure(options.study.protocol, options.study.store)
+
+
 def _copy_claims(claims: claims_file.ClaimsFile, out: pathlib.Path) -> None:
     """Copies the claims to the study's folder, where the report finds them."""
     copy = out / claims_file.FILE_NAME
     if copy.resolve() != claims.path.resolve():
         shutil.copyfile(claims.path, copy)
-
-
-def _store(options: argparse.Namespace) -> str:
-    """Returns the path of the token store; creates the embedded one on first use."""
-    # Imported here because it loads the packages that read and tokenize corpora.
-    from clinometer.data.corpus import embedded
-
-    protocol, given = options.study.protocol, options.study.store
-    if protocol.kind == protocol_lib.PAPERS:
-        if given is None:
-            raise train_errors.ConfigError(
-                "config.store: none; the papers' protocol needs a token store, which "
-                "`clinometer tokenize` makes; give it with --store DIR"
-            )
-        size = sources.open_store(given, "--store").vocabulary.padded_size(128)
-        if size != protocol.vocab_size:
-            raise train_errors.ConfigError(
-                f"config.protocol.vocab_size: {protocol.vocab_size}, but models on "
-                f"{given} have {size}, its ids rounded up to a multiple of 128"
-            )
-    if given is not None:
-        return str(given)
-    return str(embedded.ensure_store(vocab_size=options.study.protocol.vocab_size))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Builds the commands of a study's two phases, pretraining and fine-tuning."""
+"""Builds the commands of a study: pretraining, fine-tuning, few-shot evaluation."""
 
 import argparse
 from collections.abc import Mapping
@@ -8,22 +8,18 @@ import pathlib
 
 from ml_collections import config_dict
 
-from clinometer.data import errors as data_errors
-from clinometer.data.mixtures import rates as mixtures
+from clinometer import models
 from clinometer.data.pretraining import span_corruption
-from clinometer.data.tasks import load
-from clinometer.data.tasks import probes
-from clinometer.data.tasks import registry
 from clinometer.kernels import python_child
 from clinometer.models.counting import checked
 from clinometer.models.counting import counts
+from clinometer.models.vision import counts as vision_counts
 from clinometer.tools.study import folder
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
+from clinometer.tools.study import source as source_lib
 from clinometer.tools.study import sweep
 from clinometer.train import config as config_lib
-from clinometer.train import errors as train_errors
-from clinometer.train import sources
 from clinometer.train.downstream import finetune
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import recorded_config
@@ -31,7 +27,7 @@ from clinometer.train.run import recorded_config
 
 @dataclasses.dataclass(frozen=True)
 class RunCommand:
-    """A command that pretrains or fine-tunes a model.
+    """A command that pretrains, fine-tunes or scores a model.
 
     Attributes:
         name: for messages.
@@ -40,6 +36,7 @@ class RunCommand:
         model: the model's name.
         finished: whether the run was over before this command of the study: finished or
             diverged.
+        trains: whether the command trains, rather than scores.
     """
 
     name: str
@@ -47,6 +44,7 @@ class RunCommand:
     arguments: tuple[str, ...]
     model: str
     finished: bool = False
+    trains: bool = True
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -55,21 +53,22 @@ class RunCommand:
 
 
 def pretraining(
-    options: argparse.Namespace, run: plan.PlannedRun, store: str
+    options: argparse.Namespace, run: plan.PlannedRun, source: str
 ) -> RunCommand:
     """Returns the pretraining of a run.
 
     Args:
         options: options of the command.
         run: the planned run, whose learning rate is known.
-        store: path of the token store.
+        source: path of the token store, or folder of the images.
     """
+    protocol = options.study.protocol
     arguments = (
         "-m",
         "clinometer.train.main",
-        f"--config={protocol_lib.config_argument(run)}",
+        f"--config={protocol_lib.config_argument(protocol, run)}",
         f"--workdir={run_folder(options, run)}",
-        *protocol_lib.overrides(options.study.protocol, run, store),
+        *protocol_lib.overrides(protocol, run, source),
     )
     return RunCommand(run.name, run_folder(options, run), arguments, run.model)
 
@@ -108,26 +107,27 @@ def finetuning(
 
 
 def pretrainings(
-    options: argparse.Namespace, runs: Sequence[plan.PlannedRun], store: str
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun], source: str
 ) -> list[RunCommand]:
-    """Returns the pretrainings of all runs.
+    """Returns one pretraining per run.
 
     Args:
-        options: of the command.
-        runs: the planned runs.
-        store: path of the token store.
+        options: options of the command.
+        runs: the planned runs, whose learning rates are known.
+        source: path of the token store, or folder of the images.
 
     Raises:
-        StudyError: a run's folder holds a run with another config or corpus.
+        StudyError: a run's folder holds a run with another config or other data.
     """
-    corpus = corpus_of(store)
+    data = source_lib.hashes(options.study.protocol, source)
+    protocol = options.study.protocol
     found = []
     for run in runs:
         config = config_lib.load(
-            protocol_lib.config_argument(run),
-            protocol_lib.overrides(options.study.protocol, run, store),
+            protocol_lib.config_argument(protocol, run),
+            protocol_lib.overrides(protocol, run, source),
         )
-        found.append(_compared(pretraining(options, run, store), config, corpus))
+        found.append(_compared(pretraining(options, run, source), config, data))
     return found
 
 
@@ -165,52 +165,50 @@ def finetunings(
     return found
 
 
-def corpus_of(store: str) -> dict[str, str]:
-    """Returns `corpus_hash` and `vocabulary_sha256` of a token store.
+def scorings(
+    options: argparse.Namespace, runs: Sequence[plan.PlannedRun], source: str
+) -> list[RunCommand]:
+    """Returns the few-shot evaluation of each finished run of images; none of texts.
 
-    Raises:
-        ConfigError: there is no store.
+    Args:
+        options: options of the command.
+        runs: the planned runs.
+        source: folder of the images that they were trained on.
     """
-    manifest = sources.open_store(store, "--store").manifest
-    return {
-        "corpus_hash": manifest.corpus_hash,
-        "vocabulary_sha256": manifest.vocabulary["sha256"],
-    }
+    protocol = options.study.protocol
+    found = []
+    for run in runs if protocol.of_images else ():
+        place = run_folder(options, run)
+        if folder.has_finished(place):
+            scored = protocol.fewshot.is_of(run_directory.RunDirectory(place).record())
+            work = scoring(options, run, source)
+            found.append(dataclasses.replace(work, finished=scored))
+    return found
+
+
+def scoring(
+    options: argparse.Namespace, run: plan.PlannedRun, source: str
+) -> RunCommand:
+    """Returns the few-shot evaluation of a run of images.
+
+    Args:
+        options: options of the command.
+        run: the planned run.
+        source: folder of the images that it was trained on.
+    """
+    place = run_folder(options, run)
+    scored = options.study.protocol.fewshot.arguments(source)
+    arguments = ("-m", "clinometer.train.fewshot.main", str(place), *scored)
+    name = f"{run.name} few-shot"
+    return RunCommand(name, place, arguments, run.model, trains=False)
 
 
 def _compared(
-    work: RunCommand, config: config_dict.ConfigDict, corpus: Mapping[str, str]
+    work: RunCommand, config: config_dict.ConfigDict, data: Mapping[str, str]
 ) -> RunCommand:
     flat = config_lib.flatten(config_lib.to_dict(config))
-    finished = folder.is_over(work.folder, flat, corpus)
+    finished = folder.is_over(work.folder, flat, data)
     return dataclasses.replace(work, finished=finished)
-
-
-def check_downstream(options: argparse.Namespace) -> None:
-    """Checks the downstream tasks and their files before anything is trained.
-
-    Raises:
-        ConfigError: a task is unknown or its files are missing.
-    """
-    for tuning in options.study.protocol.finetunings:
-        settings = tuning.settings
-        place = f"--downstream {settings.mixture}"
-        if tuning.name != protocol_lib.FINETUNING:
-            place = f"config.finetunings.{tuning.name}.mixture {settings.mixture}"
-        try:
-            for name in mixtures.expand(settings.mixture, registry.names()):
-                task = registry.get(name)
-                if task.benchmark == probes.BENCHMARK:
-                    continue
-                if settings.data is None:
-                    raise train_errors.ConfigError(
-                        f"{place}: {name} needs the files of its release; give their "
-                        "folder with --data DIR"
-                    )
-                for split in ("train", "validation"):
-                    load.find(task, settings.data, split)
-        except data_errors.DataError as error:
-            raise train_errors.ConfigError(f"{place}: {error}") from error
 
 
 def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, float]:
@@ -227,7 +225,7 @@ def costs(options: argparse.Namespace, work: list[RunCommand]) -> dict[str, floa
 
 def count(
     options: argparse.Namespace, model: str, *, trace: bool = False
-) -> checked.TransformerCounts:
+) -> checked.TransformerCounts | vision_counts.VisionCounts:
     """Counts a model at the batch size and lengths of the study's pretraining.
 
     Args:
@@ -236,10 +234,20 @@ def count(
         trace: whether to check the counts against the traced program.
 
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model, or it is of texts in a study of images or
+            the reverse.
         DataError: no row of text has inputs of the encoder's length.
     """
     shape = options.study.protocol
+    if models.takes_images(model) != shape.of_images:
+        other, own = ("texts", "images") if shape.of_images else ("images", "texts")
+        raise ValueError(
+            f"a model of {other}, but config.protocol.kind is {shape.kind!r}, of {own}"
+        )
+    if shape.of_images:
+        classes = source_lib.num_classes(shape)
+        fields = {"num_classes": classes, **shape.images.model_fields}
+        return counts.count(model, batch_size=shape.batch_size, trace=trace, **fields)
     # The noise is the trainer's default, which no study changes.
     lengths = span_corruption.raw_length(shape.encoder_length)
     return counts.count(

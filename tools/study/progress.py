@@ -108,7 +108,8 @@ class StudyProgress:
         """Initializes the display; draws nothing.
 
         Args:
-            folders: run -> its directory, for all runs that will be started.
+            folders: run -> its directory, for all runs that will be started; without
+                those that do not train.
             costs: run -> relative cost of a step, to estimate the speed of runs that
                 have not been timed.
             steps: number of steps of each run.
@@ -122,6 +123,11 @@ class StudyProgress:
         self._rates: dict[str, float] = {}  # Last known, ended runs included.
         self._last_draw = clock()
         self._block = terminal.Line(_PLAIN_SECONDS, out)
+
+    def standing(self, name: str) -> Standing:
+        """Returns the progress of a run; none of one that does not train."""
+        folder = self._folders.get(name)
+        return Standing() if folder is None else read_standing(folder)
 
     def say(self, text: str) -> None:
         """Prints a permanent line above the block."""
@@ -148,7 +154,7 @@ class StudyProgress:
             return
         self._last_draw = now
         for name, watch in self._watches.items():
-            watch.update(now, read_standing(self._folders[name]))
+            watch.update(now, self.standing(name))
             if watch.rate:
                 self._rates[name] = watch.rate
         lines = [self._line(name) for name in running[:_MOST_LINES]]
@@ -172,7 +178,8 @@ class StudyProgress:
         standing = watch.standing
         if not standing.step:
             waited = formats.duration(self._clock() - watch.started)
-            return f"{name}: starting ({waited})"
+            doing = "starting" if name in self._folders else "running"
+            return f"{name}: {doing} ({waited})"
         parts = [f"{name}: step {standing.step}/{self._steps}"]
         if standing.loss is not None:
             parts.append(f"loss {standing.loss:.3f}")
@@ -194,4 +201,4 @@ class StudyProgress:
         cost = self._costs[name]
         near = min(self._rates, key=lambda other: abs(self._costs[other] - cost))
         rate = self._rates[near] * self._costs[near] / cost
-        return (self._steps - read_standing(self._folders[name]).step) / rate
+        return (self._steps - self.standing(name).step) / rate

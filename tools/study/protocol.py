@@ -5,19 +5,21 @@ short runs are limited by the number of updates rather than by model size, so ba
 are small and the learning rate decays to zero. A fit over them ranks these runs; it
 doesn't say what the sizes would reach if trained to convergence. With the kind
 `PAPERS`, whatever is not a field here is the trainer's default, which is the papers'
-protocol. The peak learning rate is not among these settings: it belongs to each run,
-see `run_rates`.
+protocol. With the kind `IMAGES` the runs are of images; their schedule and intervals
+follow from the number of steps, too. The peak learning rate is not among these
+settings: it belongs to each run, see `run_rates`.
 """
 
 import dataclasses
 
 from clinometer import models
+from clinometer.tools.study import images as images_lib
 from clinometer.tools.study import plan
+from clinometer.train.configs import classify
 from clinometer.train.configs import pretrain
 
-CONFIG = pretrain.__file__  # An absolute path, whatever the working directory.
 NEVER_FACTOR = 1 << 20
-SHORT, PAPERS = KINDS = ("short", "papers")
+SHORT, PAPERS, IMAGES = KINDS = ("short", "papers", "images")
 DECODINGS = ("greedy", "beam")
 # Name of the fine-tuning that all runs get, next to those that users create.
 FINETUNING = "study"
@@ -104,18 +106,21 @@ class Protocol:
     """Settings shared by all runs; the defaults are those of `make study`.
 
     Attributes:
-        kind: `SHORT`, whose schedule and intervals follow from the number of steps, or
-            `PAPERS`, for which they are the trainer's defaults.
-        vocab_size: number of rows of the embedding table.
+        kind: `SHORT` or `IMAGES`, whose schedule and intervals follow from the number
+            of steps, or `PAPERS`, for which they are the trainer's defaults.
+        vocab_size: number of rows of the embedding table, of texts.
         train_steps: number of steps.
         batch_size: B.
         encoder_length: S, in tokens; 128 gives 29 decoder tokens, from 141 raw tokens.
+            Not of images.
         dropout_rate: of all dropouts.
         dtype: of the computation.
         warmup_fraction: part of the steps with linear warmup.
         decay_fraction: part of the steps with linear decay, at the end.
-        downstream: settings of the fine-tuning of all runs.
+        downstream: settings of the fine-tuning of all runs of texts.
         further: other fine-tunings, of all runs or some models.
+        images: images and model options of runs of images.
+        fewshot: how the features of these runs are scored.
     """
 
     kind: str = SHORT
@@ -130,10 +135,19 @@ class Protocol:
     decay_fraction: float = 0.5
     downstream: DownstreamSettings = DownstreamSettings()
     further: tuple[Finetuning, ...] = ()
+    images: images_lib.ImageSettings = images_lib.ImageSettings()
+    fewshot: images_lib.FewShotSettings = images_lib.FewShotSettings()
+
+    @property
+    def of_images(self) -> bool:
+        """Whether the runs are of images, and not of texts."""
+        return self.kind == IMAGES
 
     @property
     def finetunings(self) -> tuple[Finetuning, ...]:
         """All fine-tunings, that of all runs first."""
+        if self.of_images:
+            return ()
         own = (Finetuning(FINETUNING, self.downstream),)
         return (*(own if self.downstream.mixture else ()), *self.further)
 
@@ -145,16 +159,20 @@ class Protocol:
             "model.dropout_rate": self.dropout_rate,
             "model.dtype": self.dtype,
             "data.batch_size": self.batch_size,
-            "data.encoder_length": self.encoder_length,
         }
+        if self.of_images:
+            shared |= self.images.settings()
+        else:
+            shared["data.encoder_length"] = self.encoder_length
         if self.kind == PAPERS:
             return shared
+        if self.kind == SHORT:
+            # With the default of 128 Adafactor would factor only milli's moments.
+            shared["optimizer.min_dim_size_to_factor"] = NEVER_FACTOR
         return shared | {
             "schedule.name": "wsd",
             "schedule.warmup_fraction": self.warmup_fraction,
             "schedule.decay_fraction": self.decay_fraction,
-            # With the default of 128 Adafactor would factor only milli's moments.
-            "optimizer.min_dim_size_to_factor": NEVER_FACTOR,
             "eval.every_steps": max(1, steps // 2),
             "checkpoint.every_steps": max(1, steps // 4),
             # 30 windows for the speed, of which the trainer discards the first two.
@@ -171,12 +189,13 @@ class Protocol:
         }
 
 
-def config_argument(run: plan.PlannedRun) -> str:
+def config_argument(protocol: Protocol, run: plan.PlannedRun) -> str:
     """Returns the value of the trainer's --config for a run."""
-    return f"{CONFIG}:{run.model}"
+    module = classify if protocol.of_images else pretrain
+    return f"{module.__file__}:{run.model}"  # Whatever the working directory.
 
 
-def overrides(protocol: Protocol, run: plan.PlannedRun, store: str) -> list[str]:
+def overrides(protocol: Protocol, run: plan.PlannedRun, source: str) -> list[str]:
     """Returns the trainer's arguments after --config: `--config.key=value`.
 
     The seed determines only the initialization and dropout. Runs with the same order of
@@ -185,12 +204,12 @@ def overrides(protocol: Protocol, run: plan.PlannedRun, store: str) -> list[str]
     Args:
         protocol: the shared settings.
         run: the run, whose learning rate is known.
-        store: path of the token store.
+        source: path of the token store, or folder of the images.
     """
     marks = {f"study.{key}": value for key, value in run.marks().items()}
     values = {
         "seed": run.seed,
-        "data.store": store,
+        "data.folder" if protocol.of_images else "data.store": source,
         **({} if run.order is None else {"data.order": run.order}),
         **protocol.settings(),
         "schedule.learning_rate": run.learning_rate,

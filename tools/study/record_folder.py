@@ -90,8 +90,11 @@ def keep_run(options: argparse.Namespace, work: pathlib.Path) -> None:
     pretraining = found[run_record.FILE_NAME]
     if not _is_over(pretraining):
         return
+    protocol = options.study.protocol
     if pretraining.finished and run.parts[0] == _RUNS:
-        for tuning in options.study.protocol.finetunings:
+        if protocol.of_images and not protocol.fewshot.is_of(pretraining):
+            return
+        for tuning in protocol.finetunings:
             own = found[_finetuning(tuning.name)]
             if tuning.is_of(pretraining.model) and not _is_over(own):
                 return

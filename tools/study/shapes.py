@@ -15,9 +15,14 @@ def of(model: str) -> lookup.Shape:
         ValueError: there is no such model.
     """
     config = models.build(model).config
+    layers = (
+        (config.num_layers, 0)
+        if models.takes_images(model)
+        else (config.num_encoder_layers, config.num_decoder_layers)
+    )
     return lookup.Shape(
         model=model,
         architecture=registry.parse(model).architecture,
-        layers=(config.num_encoder_layers, config.num_decoder_layers),
+        layers=layers,
         width=config.d_model,
     )

@@ -11,7 +11,9 @@ from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.kernels.options.errors import did_you_mean
 from clinometer.models.architectures import registry
+from clinometer.models.vision import config as vision_config
 from clinometer.tools.inference import variance
+from clinometer.tools.study import images as images_lib
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.tools.study.engines import settings as engine_settings
@@ -35,6 +37,7 @@ _OPEN = (
 _FOLDER_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _AT_LEAST_ONE = ranges.Whole(1)
 _SHARE = ranges.Real(0, 1)
+_INNER_SHARE = Field("", ranges.Real(0, 1, without_least=True, without_most=True))
 _POSITIVE = ranges.Real(without_least=True)
 _STEEPEST = variance.STEEPEST
 
@@ -100,6 +103,22 @@ _FIELDS = {
     "downstream.examples": Field("", _AT_LEAST_ONE),
     "downstream.decoder_length": Field("", _AT_LEAST_ONE),
     "downstream.decoding": Field("", protocol_lib.DECODINGS),
+    "images.folder": Field("", str, optional=True),
+    "images.classes": Field("", str),
+    "images.validation_share": _INNER_SHARE,
+    "images.size": Field("", _AT_LEAST_ONE),
+    "images.patch_size": Field("", _AT_LEAST_ONE),
+    "images.pooling": Field("", vision_config.POOLINGS),
+    "images.loss": Field("", vision_config.LOSSES),
+    "images.label_smoothing": Field("", ranges.Real(0, 1, without_most=True)),
+    "images.min_area": Field("", ranges.Real(0, 1, without_least=True)),
+    "images.flip": Field("", bool),
+    "images.mixup": Field("", ranges.Real()),
+    "fewshot.folder": Field("", str, optional=True),
+    "fewshot.classes": Field("", str),
+    "fewshot.shots": _Listed(Field("", _AT_LEAST_ONE)),
+    "fewshot.seeds": _SEEDS,
+    "fewshot.test_share": _INNER_SHARE,
     "power.draws": Field("", ranges.Whole(100, 100_000)),
     "power.seed": Field("", ranges.SEED),
     "power.sd": Field("", _POSITIVE),
@@ -169,6 +188,8 @@ def read(config: config_dict.ConfigDict) -> Study:
             **_own_fields(protocol_lib.DownstreamSettings, config.downstream)
         ),
         further=_finetunings(config),
+        images=images_lib.ImageSettings(**config.images),
+        fewshot=images_lib.FewShotSettings(**config.fewshot),
     )
     _check_kind(protocol)
     role = config.design.role
@@ -339,14 +360,25 @@ def _canonical(place: str, model: str) -> str:
 
 
 def _check_kind(protocol: protocol_lib.Protocol) -> None:
-    """Refuses fields of short runs in the papers' protocol."""
-    if protocol.kind == protocol_lib.PAPERS:
-        for name in ("warmup_fraction", "decay_fraction"):
-            if getattr(protocol, name) != getattr(protocol_lib.Protocol, name):
-                raise errors.ConfigError(
-                    f"config.protocol.{name}: must not be set for the kind "
-                    f"{protocol_lib.PAPERS!r}, whose schedule has no such part"
-                )
+    """Refuses fields that the kind of the protocol does not use."""
+    usual = protocol_lib.Protocol(kind=protocol.kind)
+    unused = {
+        protocol_lib.SHORT: ("images", "fewshot"),
+        protocol_lib.PAPERS: ("images", "fewshot", "warmup_fraction", "decay_fraction"),
+        protocol_lib.IMAGES: ("vocab_size", "encoder_length", "downstream", "further"),
+    }
+    groups = ("images", "fewshot", "downstream", "further")
+    for name in unused[protocol.kind]:
+        given = getattr(protocol, name)
+        if name == "downstream" and not given.mixture:  # None, as is usual for images.
+            continue
+        if given != getattr(usual, name):
+            place = "finetunings" if name == "further" else name
+            prefix = "" if name in groups else "protocol."
+            raise errors.ConfigError(
+                f"config.{prefix}{place}: must not be set for the kind "
+                f"{protocol.kind!r}, which does not use it"
+            )
 
 
 def _check(name: str, field: Field | _Listed, value: Any) -> None:

@@ -18,7 +18,7 @@ from clinometer.train import exit_codes
 def tune(
     options: argparse.Namespace,
     runs: Sequence[plan.PlannedRun],
-    store: str,
+    source: str,
     command: str,
     lock: int,
 ) -> int:
@@ -30,7 +30,7 @@ def tune(
     Args:
         options: of the command.
         runs: the planned runs of the study, by canonical names.
-        store: path of the token store.
+        source: path of the token store, or folder of the images.
         command: the command, to be given again to resume.
         lock: file descriptor of the folder's lock.
 
@@ -59,7 +59,7 @@ def tune(
     while True:
         standing = [sweep.standing(ladder, options.out) for ladder in ladders]
         asked = [run for progress in standing for run in progress.runs]
-        work = phases.pretrainings(options, asked, store)
+        work = phases.pretrainings(options, asked, source)
         pending = [one for one in work if not one.finished]
         done = len(work) - len(pending)
         if not pending:

@@ -167,12 +167,12 @@ def evaluate(
     )
 
 
-def record(run: paths.AnyPath, added: run_record.Evaluation) -> None:
-    """Adds an evaluation to a run's record, or warns if it cannot be written.
+def record(run: paths.AnyPath, *added: run_record.Evaluation) -> None:
+    """Adds evaluations to a run's record, or warns if they cannot be written.
 
     Args:
         run: the run directory.
-        added: the evaluation.
+        *added: the evaluations.
 
     Raises:
         RunHeldError: another process is training the run.
@@ -181,7 +181,7 @@ def record(run: paths.AnyPath, added: run_record.Evaluation) -> None:
         directory = run_directory.RunDirectory(run)
         with directory.lease():  # A training process also writes the record.
             found = directory.record()
-            evaluations = (*found.evaluations, added)
+            evaluations = (*found.evaluations, *added)
             directory.write_record(dataclasses.replace(found, evaluations=evaluations))
     except OSError as error:
         logging.warning("%s: scores could not be recorded: %s", run, error)

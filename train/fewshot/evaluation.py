@@ -1,6 +1,12 @@
-"""Scores the features of a run on images that it was not trained on."""
+"""Scores the features of a run on images that it was not trained on.
+
+Two controls say what a score is worth: that of the features with the run's initial
+parameters, and that with the labels of the drawn images shuffled.
+"""
 
 from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import hashlib
 import os
@@ -19,11 +25,11 @@ from clinometer.models import model as model_lib
 from clinometer.train import errors
 from clinometer.train import initial
 from clinometer.train import state as state_lib
+from clinometer.train.fewshot import names
 from clinometer.train.fewshot import ridge
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
 
-MIXTURE = "fewshot"
 _DRAWN, _CLASSIFIED = "train", "validation"
 
 
@@ -41,7 +47,7 @@ class Request:
         test_share: share of the images to classify, without folders for both.
         pool: number of images to draw from; None for all.
         step: step of the checkpoint; None for the newest, 0 for initial parameters.
-        shuffle_labels: whether to shuffle the labels of the drawn images.
+        controls: whether to score random features and shuffled labels, too.
         batch_size: images per batch.
     """
 
@@ -54,13 +60,13 @@ class Request:
     test_share: float = 0.5
     pool: int | None = None
     step: int | None = None
-    shuffle_labels: bool = False
+    controls: bool = False
     batch_size: int = 64
 
 
 def evaluate(
     request: Request, say: Callable[[str], None] = lambda text: None
-) -> run_record.Evaluation:
+) -> tuple[run_record.Evaluation, ...]:
     """Scores a run.
 
     Args:
@@ -68,8 +74,9 @@ def evaluate(
         say: called with progress messages.
 
     Returns:
-        The results: for each number of shots a task "10-shot", whose score is the mean
-        accuracy over the seeds, in percent.
+        The results, those of the controls last. For each number of shots they have a
+        task such as "10-shot", whose score is the mean accuracy over the seeds, in
+        percent.
 
     Raises:
         RunError: there is no such run, checkpoint or folder, the run is not of images,
@@ -81,62 +88,76 @@ def evaluate(
             f"{request.run}: was trained on texts; few-shot evaluation needs a model "
             "of images"
         )
-    try:
-        pool, test = _images(request)
-        if request.shuffle_labels:
-            shuffled = np.random.default_rng(0).permutation(pool.labels)
-            pool = dataclasses.replace(pool, labels=shuffled)
-        ridge.check(
-            pool.labels, test.labels, len(pool.classes), request.shots, pool.classes
-        )
-    except data_errors.DataError as error:
-        raise errors.ConfigError(f"--data: {error}") from error
-    except ridge.FewShotError as error:
-        raise errors.ConfigError(f"--shots: {request.folder}: {error}") from error
-    model, step, params = _restored(request, record)
-    count = len(pool.classes)
-    rows = ridge.drawn(pool.labels, count, request.shots, request.seeds)
+    pool, test = open_images(request)
+    rows = ridge.drawn(pool.labels, len(pool.classes), request.shots, request.seeds)
     drawn = pool.subset(rows)
-    features = [
-        _features(model, params, images, request.batch_size, what, say)
-        for what, images in (("drawn", drawn), ("classified", test))
-    ]
-    found = ridge.accuracies(
-        features[0],
-        pool.labels,
-        features[1],
-        test.labels,
-        num_classes=count,
-        shots=request.shots,
-        seeds=request.seeds,
-        l2=request.l2,
-        rows=rows,
-    )
-    return run_record.Evaluation(
-        mixture=MIXTURE,
-        evaluated_at=run_record.now(),
-        options={
-            "folder": request.folder,
-            "classes": list(pool.classes),
-            "l2": request.l2,
-            "seeds": list(request.seeds),
-            "drawn_sha256": content_hash(drawn),
-            "test_sha256": content_hash(test),
-        },
-        tasks={
-            f"{number}-shot": run_record.EvaluatedTask(
-                step=step,
-                score=100 * float(np.mean(values)),
-                no_standard_error="the draws share the test images",
-                metrics={
-                    f"seed_{seed}": 100 * value
-                    for seed, value in zip(request.seeds, values, strict=True)
-                },
+    options = {
+        "folder": request.folder,
+        "classes": list(pool.classes),
+        "test_share": request.test_share,
+        "pool": request.pool,
+        "seeds": list(request.seeds),
+        "l2": request.l2,
+        "drawn_sha256": content_hash(drawn),
+        "test_sha256": content_hash(test),
+    }
+
+    def features(step: int | None) -> tuple[int, list[np.ndarray]]:
+        model, found, params = _restored(request.run, step, record)
+        return found, [
+            _features(model, params, images, request.batch_size, what, say)
+            for what, images in (("drawn", drawn), ("classified", test))
+        ]
+
+    step, trained = features(request.step)
+    scored = [(names.MIXTURE if step else names.RANDOM_FEATURES, step, trained)]
+    if request.controls:
+        if step:
+            scored.append((names.RANDOM_FEATURES, *features(0)))
+        scored.append((names.SHUFFLED_LABELS, step, trained))
+    return tuple(
+        run_record.Evaluation(
+            mixture=name,
+            evaluated_at=run_record.now(),
+            options=options,
+            tasks=_tasks(
+                request,
+                ridge.accuracies(
+                    of_drawn,
+                    pool.labels,
+                    of_test,
+                    test.labels,
+                    num_classes=len(pool.classes),
+                    shots=request.shots,
+                    seeds=request.seeds,
+                    l2=request.l2,
+                    rows=rows,
+                    shuffle_labels=name == names.SHUFFLED_LABELS,
+                ),
+                step=at,
                 examples=len(test),
-            )
-            for number, values in found.items()
-        },
+            ),
+        )
+        for name, at, (of_drawn, of_test) in scored
     )
+
+
+def _tasks(
+    request: Request, found: Mapping[int, Sequence[float]], *, step: int, examples: int
+) -> dict[str, run_record.EvaluatedTask]:
+    return {
+        f"{number}-shot": run_record.EvaluatedTask(
+            step=step,
+            score=100 * float(np.mean(values)),
+            no_standard_error="the draws share the test images",
+            metrics={
+                f"seed_{seed}": 100 * value
+                for seed, value in zip(request.seeds, values, strict=True)
+            },
+            examples=examples,
+        )
+        for number, values in found.items()
+    }
 
 
 def content_hash(images: image_set.ImageSet) -> str:
@@ -151,19 +172,44 @@ def content_hash(images: image_set.ImageSet) -> str:
     return hashlib.sha256(b"".join(hashes)).hexdigest()
 
 
-def render(found: run_record.Evaluation) -> str:
+def render(found: Sequence[run_record.Evaluation]) -> str:
     """Returns the results as a table."""
     lines = ["shots    accuracy    by seed"]
-    for name, task in found.tasks.items():
-        seeds = "  ".join(f"{value:.1f}" for value in task.metrics.values())
-        lines.append(
-            f"{name.removesuffix('-shot'):>5}    {task.score:6.1f} %    {seeds}"
-        )
+    for one in found:
+        if one.mixture != names.MIXTURE:
+            lines.append(
+                one.mixture.removeprefix(f"{names.MIXTURE}-").replace("-", " ")
+            )
+        for name, task in one.tasks.items():
+            seeds = "  ".join(f"{value:.1f}" for value in task.metrics.values())
+            lines.append(
+                f"{name.removesuffix('-shot'):>5}    {task.score:6.1f} %    {seeds}"
+            )
     return "\n".join(lines)
 
 
+def open_images(request: Request) -> tuple[image_set.ImageSet, image_set.ImageSet]:
+    """Returns the images to draw from and those to classify.
+
+    Args:
+        request: what to score; its run is not read.
+
+    Raises:
+        ConfigError: there is no such folder, or it has too few images of a class.
+    """
+    try:
+        pool, test = _images(request)
+        ridge.check(
+            pool.labels, test.labels, len(pool.classes), request.shots, pool.classes
+        )
+    except data_errors.DataError as error:
+        raise errors.ConfigError(f"--data: {error}") from error
+    except ridge.FewShotError as error:
+        raise errors.ConfigError(f"--shots: {request.folder}: {error}") from error
+    return pool, test
+
+
 def _images(request: Request) -> tuple[image_set.ImageSet, image_set.ImageSet]:
-    """Returns the images to draw from and those to classify."""
     folder = request.folder
     if folder == digits.NAME:
         folder = digits.folder()
@@ -189,22 +235,22 @@ def _images(request: Request) -> tuple[image_set.ImageSet, image_set.ImageSet]:
 
 
 def _restored(
-    request: Request, record: run_record.Record
+    run: paths.AnyPath, step: int | None, record: run_record.Record
 ) -> tuple[models.VisionTransformer, int, model_lib.Params]:
     """Returns the model of a run, the step of its checkpoint and the parameters."""
     model, optimizer = initial.built(record)
-    if request.step == 0:
+    if step == 0:
         return model, 0, model.from_canonical(model.init(jax.random.key(record.seed)))
-    reader = run_directory.RunDirectory(request.run).checkpoints(read_only=True)
-    step = max(reader.steps, default=None) if request.step is None else request.step
-    if step not in reader.steps:
+    reader = run_directory.RunDirectory(run).checkpoints(read_only=True)
+    found = max(reader.steps, default=None) if step is None else step
+    if found not in reader.steps:
         raise errors.ConfigError(
-            f"--step: {request.run} has no checkpoint"
-            + (f" of step {step}" if step is not None else "")
+            f"--step: {run} has no checkpoint"
+            + (f" of step {found}" if found is not None else "")
             + f"; it has {', '.join(map(str, reader.steps)) or 'none'}"
         )
     state = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
-    return model, step, reader.read(step, state._replace(optimizer={})).params
+    return model, found, reader.read(found, state._replace(optimizer={})).params
 
 
 def _features(

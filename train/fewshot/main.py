@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-import logging
 import sys
 
 from clinometer.data import paths
@@ -96,13 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--step",
         type=ranges.Whole(),
         help="step of the checkpoint; default the newest; 0 takes the initial "
-        "parameters, drawn anew",
+        "parameters, drawn anew, and is recorded as random features",
     )
     parser.add_argument(
-        "--shuffle-labels",
+        "--controls",
         action="store_true",
-        help="shuffle the labels of the drawn images, which gives the accuracy of "
-        "chance; not recorded",
+        help="also score the features of the initial parameters, and the features with "
+        "the labels of the drawn images shuffled, which is chance",
     )
     parser.add_argument(
         "--batch-size",
@@ -125,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.test_share,
             arguments.pool,
             arguments.step,
-            arguments.shuffle_labels,
+            arguments.controls,
             arguments.batch_size,
         )
         with terminal.Line(seconds=float("inf")) as line:  # Only on a terminal.
@@ -136,14 +135,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return exit_codes.STOPPED
     if arguments.json:
-        print(json_file.dumps(found.to_json(), indent=1))
+        print(json_file.dumps([one.to_json() for one in found], indent=1))
     else:
         print(evaluation.render(found))
-    if arguments.step == 0 or arguments.shuffle_labels:
-        logging.info("a control, which is not recorded")
-        return exit_codes.DONE
     try:
-        recording.record(request.run, found)
+        recording.record(request.run, *found)
     except errors.RunHeldError as error:
         print(f"clinometer fewshot: {error}", file=sys.stderr)
         return exit_codes.HELD

@@ -36,6 +36,7 @@ def accuracies(
     seeds: Sequence[int] = SEEDS,
     l2: float = L2,
     rows: np.ndarray | None = None,
+    shuffle_labels: bool = False,
 ) -> dict[int, list[float]]:
     """Returns the accuracy for each number of shots and each seed, in [0, 1].
 
@@ -50,6 +51,8 @@ def accuracies(
         l2: weight of the penalty.
         rows: rising indices of the images whose features are given; None for all. They
             must include all that are drawn, see `drawn`.
+        shuffle_labels: whether the drawn images exchange their labels at random, which
+            gives the accuracy of chance.
 
     Returns:
         shots -> accuracies by seed.
@@ -67,7 +70,10 @@ def accuracies(
         for number in shots:
             chosen = np.concatenate([of_class[:number] for of_class in by_class])
             places = chosen if rows is None else np.searchsorted(rows, chosen)
-            weights = fit(features[places], labels[chosen], count, l2)
+            given = labels[chosen]
+            if shuffle_labels:
+                given = np.random.default_rng(seed).permutation(given)
+            weights = fit(features[places], given, count, l2)
             guesses = predict(weights, features[places], test_features)
             found[number].append(float(np.mean(guesses == test_labels)))
     return found

@@ -164,6 +164,11 @@ class Data(Part):
     tasks: Mapping[str, TaskData] | None = optional()  # Fine-tuning only.
     images: ImageData | None = optional()  # Classification only.
 
+    @property
+    def hash(self) -> str | None:
+        """The hash of the texts or of the images for training, if it is known."""
+        return self.images.train_sha256 if self.images else self.corpus_hash
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Speed(Part):

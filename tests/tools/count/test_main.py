@@ -24,6 +24,15 @@ def test_json_of_one_model(capsys):
     assert (counts["decoder_length"], counts["macs_decoder_length"]) == (29, 128)
 
 
+def test_a_model_of_images(capsys):
+    # Spec 15.2's exact count, and its multiply-adds of one image.
+    argv = ["--model", "vit-NL24-S", "--override", "num_classes=18291", "--json"]
+    assert count_main.main([*argv, "--batch-size", "1"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["params_total"] == 86_641_011
+    assert counts["macs_forward_batch"] == pytest.approx(3.923e9, rel=1e-3)
+
+
 def test_text_names_every_count(capsys):
     assert count_main.main(["--model", "transformer-PI"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -51,6 +60,7 @@ def test_all_lists_every_size_by_its_closed_forms(capsys):
         (["--model", "switch-NL1K-FF1024K-DM64K-XXXL"], "parameters; at most"),
         (["--model", "transformer-PI", "--override", "d_ff=1e999"], "d_ff: expected"),
         (["--model", "transformer-PI", "--override", "d_ff=1e15"], "d_ff: must be"),
+        (["--model", "vit-S", "--encoder-length", "9"], "vit-S is a model of images"),
     ],
 )
 def test_errors_are_one_line(argv, message, capsys):

@@ -11,6 +11,7 @@ from clinometer.tools.study import options as options_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import plan
 from clinometer.tools.study import protocol
+from clinometer.tools.study import source
 from clinometer.tools.study import sweep
 from clinometer.train import config as config_lib
 from clinometer.train import errors as train_errors
@@ -107,18 +108,18 @@ def test_costs_are_those_of_the_run_s_own_lengths(tmp_path):
 def test_without_tasks_there_is_nothing_to_tune(tmp_path):
     options = _parse(tmp_path, "--downstream", "")
     assert options.study.protocol.finetunings == ()
-    phases.check_downstream(options)
+    source.check_downstream(options.study.protocol)
 
 
 def test_missing_files_are_told_before_anything_runs(tmp_path):
     options = _parse(tmp_path, "--downstream", "acceptability,rte")
     with pytest.raises(train_errors.ConfigError, match="rte needs .* --data DIR"):
-        phases.check_downstream(options)
+        source.check_downstream(options.study.protocol)
     options = _parse(
         tmp_path, "--downstream", "acceptability,rte", "--data", str(tmp_path)
     )
     with pytest.raises(train_errors.ConfigError, match="looked for glue/RTE/train.tsv"):
-        phases.check_downstream(options)
+        source.check_downstream(options.study.protocol)
 
 
 def test_sweeps_have_a_folder_that_the_report_does_not_search(options, tmp_path):

@@ -15,7 +15,8 @@ def _config(run, settings=None):
     settings = settings or protocol.Protocol()
     run = dataclasses.replace(run, learning_rate=0.03, rate_table="ab", claims="cd")
     config = config_lib.load(
-        protocol.config_argument(run), protocol.overrides(settings, run, "/some/store")
+        protocol.config_argument(settings, run),
+        protocol.overrides(settings, run, "/some/store"),
     )
     return config_lib.flatten(config_lib.to_dict(config))
 

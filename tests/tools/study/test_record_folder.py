@@ -17,10 +17,10 @@ from clinometer.tools.study import carrying
 from clinometer.tools.study import errors
 from clinometer.tools.study import main
 from clinometer.tools.study import options as options_lib
-from clinometer.tools.study import phases
 from clinometer.tools.study import protocol
 from clinometer.tools.study import record_folder
 from clinometer.tools.study import runner
+from clinometer.tools.study import source
 from clinometer.tools.study import summary
 from clinometer.tools.study import sweep
 from clinometer.tools.study.claims import file as claims_file
@@ -306,7 +306,7 @@ def trained(monkeypatch):
         return runner.State(waiting=[], exit_codes=codes)
 
     corpus = {"corpus_hash": "0" * 64, "vocabulary_sha256": "beef"}
-    monkeypatch.setattr(phases, "corpus_of", lambda store: corpus)
+    monkeypatch.setattr(source, "hashes", lambda *_: corpus)
     monkeypatch.setattr(carrying, "carry_out", carry_out)
     monkeypatch.setattr(build, "build", lambda out: None)
     monkeypatch.setattr(summary, "render", lambda report: "")

@@ -10,6 +10,7 @@ from clinometer.tools.study import options as options_lib
 from clinometer.tools.study import phases
 from clinometer.tools.study import run_rates
 from clinometer.tools.study import runner
+from clinometer.tools.study import source
 from clinometer.tools.study import sweep
 from clinometer.tools.study import tune
 from clinometer.tools.study.tuning import table
@@ -21,7 +22,7 @@ _CORPUS = {"corpus_hash": "0" * 64, "vocabulary_sha256": "beef"}
 @pytest.fixture(autouse=True)
 def store(monkeypatch):
     """Returns the path of a store that no test opens."""
-    monkeypatch.setattr(phases, "corpus_of", lambda store: _CORPUS)
+    monkeypatch.setattr(source, "hashes", lambda *_: _CORPUS)
     return "store"
 
 

@@ -30,8 +30,13 @@ def request_of(image_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(request_of):
-    return evaluation.evaluate(request_of)
+def evaluations(request_of):
+    return evaluation.evaluate(dataclasses.replace(request_of, controls=True))
+
+
+@pytest.fixture
+def found(evaluations):
+    return evaluations[0]
 
 
 def test_scores_are_those_by_hand(found, request_of, make_image_config):
@@ -65,13 +70,16 @@ def test_scores_are_those_by_hand(found, request_of, make_image_config):
     assert found.options["drawn_sha256"] != found.options["test_sha256"]
 
 
-def test_controls(found, request_of):
-    shuffled = evaluation.evaluate(dataclasses.replace(request_of, shuffle_labels=True))
+def test_controls(evaluations, request_of):
+    found, random, shuffled = evaluations
+    assert random.mixture == "fewshot-random-features"
+    assert shuffled.mixture == "fewshot-shuffled-labels"
     assert shuffled.tasks["5-shot"].score < found.tasks["5-shot"].score
-    random = evaluation.evaluate(dataclasses.replace(request_of, step=0))
-    assert random.tasks["5-shot"].step == 0
+    assert random.tasks["5-shot"].step == 0 and shuffled.tasks["5-shot"].step == 8
     # Of the same images.
-    assert random.options == found.options
+    assert random.options == found.options == shuffled.options
+    (alone,) = evaluation.evaluate(dataclasses.replace(request_of, step=0))
+    assert (alone.mixture, alone.tasks) == (random.mixture, random.tasks)
 
 
 def test_the_command_adds_to_the_record(request_of, tmp_path, capsys):
@@ -79,12 +87,14 @@ def test_the_command_adds_to_the_record(request_of, tmp_path, capsys):
     shutil.copytree(request_of.run, run)
     command = [str(run), "--data", request_of.folder, "--shots", "1,5"]
     assert main.main([*command, "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
+    (printed,) = json.loads(capsys.readouterr().out)
     (recorded,) = whole_runs.record(run)["evaluations"]
     assert recorded == printed and recorded["mixture"] == "fewshot"
-    assert main.main([*command, "--step", "0"]) == 0  # A control.
-    assert capsys.readouterr().out.splitlines()[0].startswith("shots")
-    assert len(whole_runs.record(run)["evaluations"]) == 1
+    assert main.main([*command, "--controls"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("shots") and lines[1].split()[0] == "1"
+    assert lines[3] == "random features" and lines[6] == "shuffled labels"
+    assert len(whole_runs.record(run)["evaluations"]) == 4
 
 
 def test_bad_input(request_of, tmp_path, capsys):

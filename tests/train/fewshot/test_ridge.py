@@ -126,3 +126,27 @@ def test_bad_data(labels, test_labels, shots, words):
             num_classes=count,
             shots=shots,
         )
+
+
+def test_shuffled_labels_are_those_of_the_drawn_images():
+    features, labels = _clusters(10, 0.1)
+    test_features, test_labels = _clusters(50, 0.1, seed=1)
+    (scores,) = ridge.accuracies(
+        features, labels, test_features, test_labels, shots=(5,), seeds=(0, 1, 2)
+    ).values()
+    assert min(scores) == 1.0
+    (shuffled,) = ridge.accuracies(
+        features,
+        labels,
+        test_features,
+        test_labels,
+        shots=(5,),
+        seeds=(0, 1, 2),
+        shuffle_labels=True,
+    ).values()
+    for seed, score in zip((0, 1, 2), shuffled):
+        chosen = np.concatenate([one[:5] for one in ridge.draw(labels, 4, seed)])
+        given = np.random.default_rng(seed).permutation(labels[chosen])
+        weights = ridge.fit(features[chosen], given, 4)
+        guesses = ridge.predict(weights, features[chosen], test_features)
+        assert score == np.mean(guesses == test_labels) < 0.9

@@ -55,9 +55,14 @@ def get_config() -> config_dict.ConfigDict:
     config.protocol.rates = config_dict.placeholder(str)  # None is OUT's or ours.
     config.protocol.extrapolate = False  # Rates of widths beyond the swept ones.
     for field, value in _fields(protocol).items():
-        if field not in ("downstream", "further"):
+        if field not in ("downstream", "further", "images", "fewshot"):
             config.protocol[field] = value
-    groups = {"downstream": protocol.downstream, "power": settings.PowerSettings()}
+    groups = {
+        "downstream": protocol.downstream,
+        "images": protocol.images,  # Of the kind "images" only, like the next.
+        "fewshot": protocol.fewshot,
+        "power": settings.PowerSettings(),
+    }
     for group, values in groups.items():
         config[group] = config_dict.ConfigDict()
         for field, value in _fields(values).items():

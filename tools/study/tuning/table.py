@@ -97,8 +97,8 @@ class Entry(Part):
         architecture: its name.
         layers: numbers of encoder and decoder layers.
         settings: config key -> value of the protocol, without the rate.
-        corpus_hash: of the token store.
-        vocabulary_sha256: of the token store.
+        corpus_hash: of the token store, or of the images for training.
+        vocabulary_sha256: of the token store; "" for images.
         seed: of the sweep's runs, which final runs do not use again.
         curvature: common second derivative of the loss in ln(rate).
         curvature_error: its standard error; None if no size had enough points.
