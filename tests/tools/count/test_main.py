@@ -25,7 +25,7 @@ def test_json_of_one_model(capsys):
 
 
 def test_a_model_of_images(capsys):
-    # Spec 15.2's exact count, and its multiply-adds of one image.
+    # As computed from the definition by hand, and the multiply-adds of one image.
     argv = ["--model", "vit-NL24-S", "--override", "num_classes=18291", "--json"]
     assert count_main.main([*argv, "--batch-size", "1"]) == 0
     counts = json.loads(capsys.readouterr().out)
