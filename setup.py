@@ -1,7 +1,15 @@
-"""Build settings that pyproject.toml cannot express: packages and a C++ extension."""
+"""Build settings that pyproject.toml cannot express: packages and a C++ extension.
+
+Without a C++ compiler or Python's headers, the package is built without the extension,
+and its kernels run in their jnp forms. CLINOMETER_BUILD_KERNELS=1 makes that an error,
+and CLINOMETER_BUILD_KERNELS=0 leaves the extension out.
+"""
 
 import os
 import pathlib
+import sys
+import sysconfig
+import tempfile
 
 import setuptools
 from setuptools.command import build_py
@@ -10,6 +18,7 @@ FOLDERS = ["kernels*", "models*", "train*", "data*", "tools*"]
 CPU_KERNELS = pathlib.Path("kernels/cpu")
 EXTENSION_SOURCES = sorted(str(path) for path in CPU_KERNELS.glob("*.cc"))
 EXTENSION_HEADERS = sorted(str(path) for path in CPU_KERNELS.glob("*.h"))
+SWITCH = "CLINOMETER_BUILD_KERNELS"
 
 
 class BuildPy(build_py.build_py):
@@ -43,6 +52,43 @@ def extension() -> setuptools.Extension:
     )
 
 
+def why_nothing_compiles() -> str | None:
+    """Returns why no extension can be compiled here, or None if one can."""
+    from setuptools._distutils import ccompiler
+    from setuptools._distutils import errors
+    from setuptools._distutils import sysconfig as compiler_config
+
+    compiler = ccompiler.new_compiler()
+    compiler_config.customize_compiler(compiler)
+    compiler.add_include_dir(sysconfig.get_path("include"))
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder, "trial.cc")
+        source.write_text("#include <Python.h>\n#include <vector>\n")
+        try:
+            compiler.compile([str(source)], output_dir=folder)
+        except (errors.CompileError, errors.DistutilsError) as error:
+            return str(error)
+    return None
+
+
+def extensions() -> list[setuptools.Extension]:
+    """Returns the C++ kernels; nothing where they cannot or must not be compiled."""
+    wanted = os.environ.get(SWITCH, "")
+    if wanted not in ("", "0", "1"):
+        sys.exit(f"{SWITCH}: got {wanted!r}, accepted: 0, 1 or nothing")
+    if wanted == "0":
+        return []
+    reason = None if wanted == "1" else why_nothing_compiles()
+    if reason is not None:
+        print(
+            f"WARNING: built without the C++ kernels, as nothing compiles: {reason}; "
+            f"install g++ and Python's headers, or set {SWITCH}=1 for an error",
+            file=sys.stderr,
+        )
+        return []
+    return [extension()]
+
+
 PACKAGES = setuptools.find_packages(".", include=FOLDERS, exclude=["tools.imports*"])
 setuptools.setup(
     package_dir={"clinometer": "."},
@@ -56,5 +102,5 @@ setuptools.setup(
         ],
     },
     cmdclass={"build_py": BuildPy},
-    ext_modules=[extension()],
+    ext_modules=extensions(),
 )

@@ -41,6 +41,6 @@ echo "setup: installing the locked packages (about 300 MB the first time)"
 "${VENV}/bin/python" -m pip install -qq --retries 5 --require-hashes \
   --requirement requirements.lock
 echo "setup: building the C++ kernels and linking this checkout into ${VENV}"
-"${VENV}/bin/python" -m pip install -qq --no-deps --no-build-isolation --no-index \
-  --editable .
+CLINOMETER_BUILD_KERNELS=1 "${VENV}/bin/python" -m pip install -qq --no-deps \
+  --no-build-isolation --no-index --editable .
 echo "setup: done"

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 
 _BUILD_HINT = (
-    "build it with `pip install -e .` in the checkout (needs g++ and the Python "
-    "headers), with `make setup`, or with `bazel build //kernels/cpu:native`"
+    "build it with `make setup` or `bazel build //kernels/cpu:native` in the checkout, "
+    "or install g++ and Python's headers and then `pip install --force-reinstall "
+    "--no-deps --no-cache-dir SOURCE`, where SOURCE is the checkout or the .tar.gz"
 )
 _BUILD_AGAIN_HINT = (
     "rebuild it for the installed jaxlib: `pip install setuptools "

@@ -30,7 +30,7 @@ def _unavailable_told() -> str | None:
     reason = unavailable()
     if reason is not None:
         logging.getLogger(__name__).warning(
-            "using the plain jnp forms instead of the C++ kernels: %s", reason
+            '"auto" takes the plain jnp forms instead of the C++ kernels: %s', reason
         )
     return reason
 

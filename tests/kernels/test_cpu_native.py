@@ -61,4 +61,34 @@ def test_a_missing_extension_says_how_to_build_it():
     )
     assert result.returncode == 1
     assert "ImportError: clinometer's C++ extension" in result.stderr
-    assert "pip install -e ." in result.stderr
+    assert "--no-cache-dir SOURCE" in result.stderr
+
+
+def test_without_the_extension_only_its_name_is_an_error():
+    code = """
+import sys
+sys.modules['clinometer.kernels.cpu._native'] = None
+import jax
+from clinometer import kernels
+
+x, weights = jax.numpy.ones((1, 8, 4)), jax.numpy.ones((2, 3))
+
+def run(**more):
+    return jax.jit(lambda x: kernels.light_conv(x, weights, causal=True, **more))
+
+print(kernels.choices(run(), x)[0].implementation, float(run()(x).sum()))
+try:
+    run(implementation="cpu")(x)
+except kernels.NotSupportedError as error:
+    print(error)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    auto, named = result.stdout.splitlines()
+    # Position s sums min(s + 1, 3) ones; there are 4 channels.
+    assert auto == f"reference {4 * (1 + 2 + 6 * 3):.1f}"
+    assert named.startswith("light_conv (forward) has no implementation for this call:")
+    assert "cpu: clinometer's C++ extension" in named and "SOURCE" in named
+    (line,) = result.stderr.splitlines()
+    assert line.startswith('"auto" takes the plain jnp forms instead')
