@@ -25,6 +25,11 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 _tests_done = itertools.count(1)
 _cache = tempfile.TemporaryDirectory(prefix="clinometer-tests-")
 os.environ["XDG_CACHE_HOME"] = _cache.name
+# Compiled programs, which all processes of a session share: those of pytest -n inherit
+# the variable.
+os.environ.setdefault(
+    "CLINOMETER_TEST_PROGRAMS", os.path.join(_cache.name, "compiled-programs")
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -50,7 +50,7 @@ def test_logits_at_initialisation(example):
     assert counted.params_total == sum(leaf.size for leaf in leaves)
 
 
-@all_examples
+@all_examples_slowly
 def test_every_parameter_has_a_gradient(example):
     loss, gradients = loss_and_gradients(example, dropout_rate=0.0)
     assert np.isfinite(loss)

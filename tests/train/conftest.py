@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import functools
 import os
 import pathlib
+from typing import Any
 
 import jax
 from ml_collections import config_dict
@@ -13,6 +15,7 @@ import pytest
 
 from clinometer.data.store import tokenization
 from clinometer.kernels.bench import matmul_rate
+from clinometer.models.counting import checked
 from clinometer.train import config as config_lib
 from clinometer.train import job as job_lib
 from clinometer.train import loop
@@ -82,11 +85,11 @@ def write_store(folder: pathlib.Path, seed: int, documents: int = 30) -> pathlib
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _compilation_cache() -> Iterator[None]:
     """Compiles each program once and in haste, in the tests' own processes too."""
     settings = {
         "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_compilation_cache_dir": os.environ["CLINOMETER_TEST_PROGRAMS"],
         "jax_persistent_cache_min_compile_time_secs": 0.0,
     }
     before = {name: jax.config.values[name] for name in settings}
@@ -97,6 +100,37 @@ def _compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     for name, value in before.items():
         jax.config.update(name, value)
         del os.environ[name.upper()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _counted_once() -> Iterator[None]:
+    """Traces each model once for its counts, which many runs share."""
+    kept = functools.cache(checked.count)
+
+    def count(with_form: Callable[..., Any], *arguments: Any) -> Any:
+        return kept(_Form(with_form), *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checked, "count", count)
+        yield
+
+
+class _Form:
+    """A model's forms, which are equal if their model is."""
+
+    def __init__(self, with_form: Callable[..., Any]):
+        model = with_form()
+        self._key = (model.name, model.config)
+        self._with_form = with_form
+
+    def __call__(self, **fields: Any) -> Any:
+        return self._with_form(**fields)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Form) and self._key == other._key
 
 
 @pytest.fixture(scope="session", autouse=True)

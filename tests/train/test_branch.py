@@ -227,6 +227,7 @@ def test_a_wrong_start_is_refused(arguments, tmp_path, capsys, options, said):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_from_alone_takes_the_parameters(trunk, arguments, tmp_path):
     command = [*arguments(*_TRUNK, "train_steps=2"), f"--from={trunk}@4"]
     assert main.main([*command, f"--workdir={tmp_path / 'run'}"]) == 0

@@ -83,6 +83,7 @@ def test_a_lost_run_json_is_made_anew(
         assert (workdir / "run.json.corrupt").read_bytes() == text
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_outlives_a_lost_run_json(arguments, tmp_path, monkeypatch):
     """The first checkpoint is the best; with the newest two, three are kept."""
     losses, measure = itertools.count(1), evaluate.evaluate
@@ -143,6 +144,7 @@ def test_other_settings_of_jax_are_refused_by_name(
     assert recorded["jax_default_prng_impl"] == "threefry2x32"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_settings_of_jax_goes_on(finished, arguments, tmp_path):
     """Uses a checkpoint as saved by earlier versions, also without a digest."""
     workdir = tmp_path / "run"

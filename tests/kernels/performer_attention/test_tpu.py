@@ -66,7 +66,7 @@ def random_mask(batch, length):
     ("shape", "masked", "chip"),
     [
         ((2, 7, 2, 1, 64), False, V5E),
-        ((1, 130, 3, 3, 64), True, V4),
+        pytest.param((1, 130, 3, 3, 64), True, V4, marks=slow),
         pytest.param((1, 65, 1, 1, 24), True, V5E, marks=slow),
         pytest.param((2, 1, 1, 1, 8), False, V4, marks=slow),
         pytest.param((1, 200, 8, 2, 32), True, V5E, marks=slow),

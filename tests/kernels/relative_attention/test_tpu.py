@@ -116,6 +116,7 @@ def check(arrays, weight, dtype="float32", chip="TPU v5e", block_sizes=(), **set
         )
 
 
+@pytest.mark.slow
 def test_encoder_of_any_length():
     check(*draw(1, 7, 130, 3, 24))
 

@@ -262,6 +262,7 @@ def test_rows_are_moved_to_their_slots_and_back(
     np.testing.assert_allclose(gate_grad, want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_many_tokens_are_told_apart_by_three_digits():
     num_tokens = 66_000
     slot = np.full((1, num_tokens), -1, np.int32)

@@ -115,6 +115,7 @@ def test_embedded_tokens_have_unit_deviation():
     assert abs(float((embedding["table"] @ embedding["projection"]).std()) - 1) < 0.05
 
 
+@pytest.mark.slow
 def test_decoder_keeps_keys_and_values_of_every_depth():
     model, params = shared_model()
     encoded = jax.eval_shape(model.encode, params, every.encoder_tokens())

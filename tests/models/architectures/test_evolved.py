@@ -198,6 +198,7 @@ def test_initialisers():
     assert not params["pointwise_bias"].any()
 
 
+@pytest.mark.slow
 def test_without_its_new_parts_a_cell_is_a_layer_of_a_transformer():
     """Gates, convolutions and parallel attention output zero here."""
     model = models.build("evolved-pico", **PLAIN, decoder_ffn_activation="relu")
@@ -252,6 +253,7 @@ def test_heads_of_parallel_attention(heads, capped, parallel):
     assert config.parallel_heads == parallel
 
 
+@pytest.mark.slow
 def test_options_are_counted():
     # `count` raises where closed form and built model disagree.
     options = {

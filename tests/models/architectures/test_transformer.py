@@ -131,6 +131,7 @@ def test_the_scale_of_logits_can_be_set(tied):
     )
 
 
+@pytest.mark.slow
 def test_dropout_masks_can_be_drawn_for_every_position():
     model, params = make(broadcast_dropout=False)
     shared_model, _ = make()

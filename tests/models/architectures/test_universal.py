@@ -190,6 +190,7 @@ def test_counts_as_printed():
     assert round(128 * (macs.body + macs.logits + macs.lookup) / 1e12, 2) == 11.06
 
 
+@pytest.mark.slow
 def test_options_are_counted():
     # `count` raises where closed form and built model disagree.
     options = {
@@ -222,6 +223,7 @@ def assert_decodes_as_forced(options, scan):
     return every.assert_decodes_as_taught(model, params, inputs, decoder)
 
 
+@pytest.mark.slow
 def test_decoding_pools_halting_over_the_positions_before():
     options = {"recurrence": "act", "act_type": "global", "vanilla_after": True}
     cache = assert_decodes_as_forced(options, scan=True)

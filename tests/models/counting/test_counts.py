@@ -206,6 +206,7 @@ def test_kept_products_are_not_recomputed():
     assert dots - plain == 2 * logits_product(config, batch, s, t)
 
 
+@pytest.mark.slow
 def test_loop_and_scan_execute_the_same_flops():
     for scan in (False, True):
         model = models.build("transformer-NL3-PI", scan_layers=scan, remat="layer")

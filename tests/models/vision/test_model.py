@@ -75,6 +75,7 @@ def test_the_head_is_zero_at_first_and_the_token_too():
     assert float(jnp.max(jnp.abs(query))) == pytest.approx((6 / 48) ** 0.5, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"scan_layers": True}, {"remat": "layer"}])
 def test_scanned_and_rematerialised_layers_give_the_same(fields, images):
     plain, other = _build(dropout_rate=0.2), _build(dropout_rate=0.2, **fields)

@@ -204,6 +204,7 @@ TASK = Task(
 """
 
 
+@pytest.mark.slow
 def test_a_users_task_has_sentinels(pretrained, tmp_path, capsys):
     """A sentinel is one token, so that a blank and its filling fit in 4 with EOS."""
     (tmp_path / "blanks.py").write_text(_BLANKS)

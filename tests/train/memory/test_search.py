@@ -111,6 +111,7 @@ def test_a_program_that_cannot_be_compiled_does_not_fit(compile_as):
     assert "needs more memory than there is to compile: too much" in lines[0]
 
 
+@pytest.mark.slow
 def test_programs_are_compiled_once_and_evaluation_counts(make_config, monkeypatch):
     job = job_lib.prepare(make_config("data.batch_size=2"))
     number, made = 2, []
