@@ -1,7 +1,9 @@
 """Tests the layers: kernels <- models <- train <- tools; data imports no other."""
 
 import ast
+import functools
 import graphlib
+import pathlib
 import subprocess
 import sys
 
@@ -31,14 +33,19 @@ OPTIONAL = (
 )
 
 
+@functools.cache  # Parsing all files takes seconds.
+def needed(root: pathlib.Path, name: str) -> frozenset[str]:
+    """Returns the files that a file imports."""
+    return frozenset(source_tree.imports(root, name).needed)
+
+
 def violations(root) -> list[str]:
     """Returns the imports that violate the layers."""
     found = []
     for name in source_tree.python_files(root):
-        imports = source_tree.imports(root, name)
-        for needed in sorted(imports.needed):
-            if needed.split("/")[0] not in ALLOWED[name.split("/")[0]]:
-                found.append(f"{name} imports {needed}")
+        for other in sorted(needed(root, name)):
+            if other.split("/")[0] not in ALLOWED[name.split("/")[0]]:
+                found.append(f"{name} imports {other}")
     return found
 
 
@@ -46,7 +53,7 @@ def cycle(root) -> list[str]:
     """Returns the files of an import cycle; empty if there is none."""
     needs = {}
     for name in source_tree.python_files(root):
-        needs[name] = source_tree.imports(root, name).needed - {name}
+        needs[name] = needed(root, name) - {name}
     try:
         graphlib.TopologicalSorter(needs).prepare()
     except graphlib.CycleError as error:
