@@ -8,6 +8,7 @@ from typing import Any
 from clinometer.models.architectures import registry
 from clinometer.tools.laws import left_out
 from clinometer.tools.report import formats
+from clinometer.tools.report import theme
 from clinometer.tools.report.charts import axes
 from clinometer.tools.report.tables import architecture_table
 from clinometer.tools.report.tables import sources as sources_lib
@@ -180,13 +181,19 @@ def _headline(sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]) -> s
     if len(gains) == 1:
         (gain,) = gains
         smallest, largest = (end.name for end in gain.ends)
-        label = "Vanilla" if gain.architecture == registry.REFERENCE else None
         fall = "falls" if gain.gain.value > 0 else "does not fall"
         return (
-            f"{label or gain.architecture}’s loss {fall} from {smallest} to {largest}: "
-            f"by {formats.signed(gain.gain.value)} nats"
+            f"{_name(gain.architecture, 'Vanilla')}’s loss {fall} from {smallest} to "
+            f"{largest}: by {formats.signed(gain.gain.value)} nats"
         )
     return f"{len(gains)} architectures gain with size; none is compared with vanilla"
+
+
+def _name(architecture: str, reference: str) -> str:
+    """Returns an architecture's name for readers; `reference` for that of vanilla."""
+    return (
+        reference if architecture == registry.REFERENCE else theme.label(architecture)
+    )
 
 
 def _stand(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> str:
@@ -201,7 +208,7 @@ def _stand(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> st
         shown = formats.interval(gain.per_decade.low, gain.per_decade.high)
         interval = f"95 % interval {shown}"
     smallest, largest = gain.ends
-    name = "vanilla" if gain.architecture == registry.REFERENCE else gain.architecture
+    name = _name(gain.architecture, "vanilla")
     return (
         f"From {smallest.name} to {largest.name}, {largest.flops / smallest.flops:.0f} "
         f"times the training FLOPs, {name} gains "

@@ -62,6 +62,7 @@ def render(
             policy=_policy(scripts, live),
             scripts={key: markupsafe.Markup(text) for key, text in scripts.items()},
             figure=figures.show,
+            label_of=theme.label,
             glyph=functools.partial(_glyph, looks),
             marks={_mark_id(look): look for look in looks.values()},
             payload=lambda: markupsafe.Markup(

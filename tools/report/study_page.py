@@ -17,6 +17,7 @@ from clinometer.tools.report import lead as lead_lib
 from clinometer.tools.report import others as others_lib
 from clinometer.tools.report import page
 from clinometer.tools.report import study_figures
+from clinometer.tools.report import theme
 from clinometer.tools.report.grids import conditions
 from clinometer.tools.report.grids import found
 from clinometer.tools.report.grids import frontiers
@@ -57,7 +58,7 @@ def render(
         live,
         lead=lead_lib.make(sources, tables),
         demonstration=lead_lib.DEMONSTRATION,
-        reference=registry.REFERENCE,
+        reference=theme.label(registry.REFERENCE),
         figures=figures,
         architectures={row["arch"]: row for row in tables["architectures"]},
         findings=sources.findings,

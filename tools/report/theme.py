@@ -135,12 +135,18 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
             shape = free.pop(0) if free else "circle"
         found[name] = Look(
             name=name,
-            label=(kind.label if kind else "") or name[:1].upper() + name[1:],
+            label=label(name),
             family=family,
             hue=HUES.get(family, "muted"),
             shape=SHAPES[shape],
         )
     return found
+
+
+def label(name: str) -> str:
+    """Returns the name of an architecture for readers, such as ALBERT."""
+    kind = models.ARCHITECTURES.get(name)
+    return (kind.label if kind else "") or name[:1].upper() + name[1:]
 
 
 def var(name: str) -> str:

@@ -26,7 +26,7 @@ def gains(gains: Sequence[findings_lib.Gain]) -> grid.Grid:
     )
     body = []
     for one in gains:
-        cells = [grid.text(one.architecture)]
+        cells = [grid.architecture(one.architecture)]
         if one.gain is None:
             body.append([*cells, *[Cell("–")] * 4, Cell(one.reason or "", wrap=True)])
             body[-1] += [Cell("–")] * (len(heads) - len(body[-1]))
@@ -72,7 +72,7 @@ def means(sizes: Sequence[findings_lib.Size]) -> grid.Grid:
     )
     body = [
         (
-            grid.text(one.cell.architecture),
+            grid.architecture(one.cell.architecture),
             grid.text(one.cell.name),
             Cell(str(one.cell.width), one.cell.width),
             Cell(formats.si(one.cell.flops), one.cell.flops),
@@ -107,7 +107,7 @@ def steps(steps: Sequence[findings_lib.SizeStep]) -> grid.Grid:
     verdicts = {True: "yes", False: "no", None: "error unknown"}
     body = [
         (
-            grid.text(step.smaller.architecture),
+            grid.architecture(step.smaller.architecture),
             grid.text(step.smaller.name),
             grid.text(step.larger.name),
             Cell(formats.signed(step.gain, 4), step.gain),
@@ -150,7 +150,7 @@ def levels(compared: Sequence[findings_lib.Compared]) -> grid.Grid:
     )
     body = [
         (
-            grid.text(one.architecture),
+            grid.architecture(one.architecture),
             Cell(" to ".join(map(formats.si, one.ends))),
             *_estimate(one.level.estimate, 4),
             grid.text(one.level.outcome or "error unknown"),
@@ -181,7 +181,7 @@ def factors(compared: Sequence[findings_lib.Compared]) -> grid.Grid:
     )
     body = [
         (
-            grid.text(one.architecture),
+            grid.architecture(one.architecture),
             Cell(str(one.multiplier.average), wrap=True),
             Cell(str(one.multiplier.at_low_end), wrap=True),
             Cell(str(one.multiplier.at_high_end), wrap=True),

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 import dataclasses
 
+from clinometer.tools.report import theme
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -73,6 +75,11 @@ class Grid:
 def text(value: object, **more: bool) -> Cell:
     """Returns a cell of plain text that sorts by its text."""
     return Cell(str(value), str(value), **more)
+
+
+def architecture(name: str) -> Cell:
+    """Returns a cell with the name of an architecture for readers."""
+    return text(theme.label(name))
 
 
 def make(

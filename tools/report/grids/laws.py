@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+from clinometer import models
 from clinometer.tools.laws import alphas
 from clinometer.tools.laws import equation_one
 from clinometer.tools.laws import frontiers
@@ -39,7 +40,7 @@ def five(name: str, found: Sequence[alphas.Alpha]) -> grid.Grid:
         ("Architecture", *((f"α {pair}", UNITS[pair]) for pair in alphas.PAIRS)),
         [
             [
-                grid.text(looks[arch].label),
+                grid.architecture(arch),
                 *(slope(by_pair[arch, pair]) for pair in alphas.PAIRS),
             ]
             for arch in looks
@@ -52,10 +53,9 @@ def five(name: str, found: Sequence[alphas.Alpha]) -> grid.Grid:
 def missing_slopes(found: Sequence[alphas.Alpha]) -> list[str]:
     """Returns why slopes, or their intervals, are missing: once for each reason."""
     reasons: dict[str, list[str]] = {}
-    looks = theme.looks(one.architecture for one in found)
     for one in found:
         if one.reason:
-            name = f"{looks[one.architecture].label} {one.pair}"
+            name = f"{theme.label(one.architecture)} {one.pair}"
             reasons.setdefault(one.reason, []).append(name)
     return [
         f"{', '.join(names) if len(names) < len(found) else 'all'}: {reason}"
@@ -85,7 +85,7 @@ def equation(name: str, found: Sequence[equation_one.Law]) -> grid.Grid:
     ordered = sorted(found, key=lambda one: list(looks).index(one.architecture))
     body = []
     for one in ordered:
-        first = [grid.text(looks[one.architecture].label), grid.text(one.way)]
+        first = [grid.architecture(one.architecture), grid.text(one.way)]
         first += [grid.text(one.error), Cell(str(one.points), one.points)]
         if one.fit is None:
             body.append([*first, *[Cell("–")] * 5, Cell(one.reason or "", wrap=True)])
@@ -126,10 +126,9 @@ def _r2(value: float | None) -> Cell:
 
 def surface(found: Sequence[surfaces.Surface]) -> grid.Grid:
     """Returns the laws of size and data, a row per architecture."""
-    looks = theme.looks(one.architecture for one in found)
     body = []
     for one in found:
-        first = [grid.text(looks[one.architecture].label)]
+        first = [grid.architecture(one.architecture)]
         first.append(Cell(str(one.points), one.points))
         if one.law is None:
             body.append([*first, *[Cell("–")] * 3, Cell(one.reason or "", wrap=True)])
@@ -168,14 +167,13 @@ def _constant(one: surfaces.Surface, name: str) -> Cell:
 def best_sizes(found: Sequence[surfaces.Surface]) -> grid.Grid:
     """Returns the best sizes at measured budgets of training FLOPs."""
     rows = [(one, best) for one in found for best in one.optima]
-    looks = theme.looks(one.architecture for one in found)
     return grid.make(
         "best_sizes",
         "Best sizes at equal training FLOPs",
         ("Architecture", "training FLOPs", "best size", "tokens", ("loss", "nats"), ""),
         [
             [
-                grid.text(looks[one.architecture].label),
+                grid.architecture(one.architecture),
                 Cell(formats.si(best.flops), best.flops),
                 Cell(formats.si(best.size), grid.key(best.size)),
                 Cell(formats.si(best.tokens), grid.key(best.tokens)),
@@ -212,7 +210,7 @@ def held_out(
         first = next(iter(rows[arch].values()))
         body.append(
             [
-                grid.text(looks[arch].label),
+                grid.architecture(arch),
                 grid.text(first.model.partition("-")[2]),
                 Cell(f"{10**first.distance:.2g}×", first.distance),
                 Cell(f"{first.observed:.3f}", first.observed),
@@ -258,7 +256,7 @@ def claims(name: str, found: Sequence[papers.JudgedAfterwards]) -> grid.Grid:
             grid.text(one.verdict.outcome.value),
             Cell(
                 "; ".join(
-                    [f"{k} {v:.3g}" for k, v in one.verdict.numbers.items()]
+                    [f"{_shown(k)} {v:.3g}" for k, v in one.verdict.numbers.items()]
                     + ([one.verdict.reason] if one.verdict.reason else [])
                 ),
                 wrap=True,
@@ -274,6 +272,11 @@ def claims(name: str, found: Sequence[papers.JudgedAfterwards]) -> grid.Grid:
         text_columns=(0, 1, 2, 3),
         sortable=True,
     )
+
+
+def _shown(number: str) -> str:
+    """Returns the name of a claim's number; that of an architecture for readers."""
+    return theme.label(number) if number in models.ARCHITECTURES else number
 
 
 def efficient(name: str, found: Sequence[frontiers.Efficiency]) -> grid.Grid:

@@ -111,7 +111,7 @@ def slopes(sources: Sequence[others.Source]) -> grid.Grid:
         for arch in by_arch:
             own = {one.pair: one for one in found if one.architecture == arch}
             cells = [laws.slope(own[pair]) for pair in alphas.PAIRS]
-            body.append([grid.text(arch), grid.text(of, wrap=True), *cells])
+            body.append([grid.architecture(arch), grid.text(of, wrap=True), *cells])
             archs.append(arch)
     printed: dict[str, dict[str, published.PublishedSlope]] = {}
     for one in published.slopes() if any(s.published for s in sources) else ():
@@ -124,7 +124,9 @@ def slopes(sources: Sequence[others.Source]) -> grid.Grid:
             else Cell("–")
             for pair in alphas.PAIRS
         ]
-        body.append([grid.text(arch), grid.text(f"{source}; units not stated"), *cells])
+        body.append(
+            [grid.architecture(arch), grid.text(f"{source}; units not stated"), *cells]
+        )
         archs.append(arch)
     return grid.make(
         "others_slopes",

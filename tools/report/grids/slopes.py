@@ -26,7 +26,7 @@ def slopes(fits: Sequence[analysis.CostFit]) -> grid.Grid:
     )
     body = []
     for fit in fits:
-        first = (grid.text(fit.cost.title), grid.text(fit.architecture))
+        first = (grid.text(fit.cost.title), grid.architecture(fit.architecture))
         counts = (Cell(str(len(fit.points))), Cell(str(fit.runs)))
         if fit.slope is None:
             why = Cell(fit.reason, wrap=True)
@@ -84,7 +84,7 @@ def variants(fits: Sequence[analysis.CostFit]) -> grid.Grid:
     body = [
         (
             grid.text(item.cost.title),
-            grid.text(item.architecture),
+            grid.architecture(item.architecture),
             grid.text(fit.logx),
             grid.text(fit.logy),
             grid.text("yes" if fit.standardise else "no"),
@@ -116,7 +116,7 @@ def residuals(fits: Sequence[analysis.CostFit]) -> grid.Grid:
     body = [
         (
             grid.text(item.cost.title),
-            grid.text(item.architecture),
+            grid.architecture(item.architecture),
             grid.text(point.size),
             _si(point.cost, 4),
             _fixed(point.loss, 4),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from clinometer.tools.laws import downstream
 from clinometer.tools.laws import left_out
 from clinometer.tools.report import formats
-from clinometer.tools.report import theme
 from clinometer.tools.report.grids import grid
 
 Cell = grid.Cell
@@ -24,12 +23,11 @@ def make(
         found: the laws.
         asked: what laws said of the point with the lowest loss.
     """
-    looks = theme.looks(one.architecture for one in found)
     held = {(o.architecture, o.target, o.law): o for o in asked}
     body = [
         [
             grid.text(one.task),
-            grid.text(looks[one.architecture].label),
+            grid.architecture(one.architecture),
             Cell(str(one.points), one.points),
             _signal(one),
             _rmse(one.two_steps),

@@ -36,9 +36,11 @@ FLAG = (
     "point not representative"
 )
 
-_LAPTOP_SIZES = ("pico", "milli")
+_LAPTOP_SIZES = ("pico", "nano")
 _LAPTOP_SCALED = ("NL4-PI", "FF512-PI")
 _LAPTOP_UNIVERSAL = ("NL4-PI", "FF1K-PI")
+# Evolved and MoS compile longest, so that depth and width are of these alone.
+_LAPTOP_ARCHITECTURES = (VANILLA, "lconv")
 
 
 def get_config(scale: str = papers.PUBLISHED) -> config_dict.ConfigDict:
@@ -60,9 +62,9 @@ def get_config(scale: str = papers.PUBLISHED) -> config_dict.ConfigDict:
         config.sizes = _LAPTOP_SIZES
         config.design.orders = (1,)
         own[VANILLA] = {"orders": (2,)}  # The error of all is that between its runs.
-        more = dict.fromkeys(SCALED, _LAPTOP_SCALED)
+        more = dict.fromkeys(_LAPTOP_ARCHITECTURES, _LAPTOP_SCALED)
         more["universal"] = _LAPTOP_UNIVERSAL
-        largest = "switch-milli"
+        largest = "switch-nano"
     for name, sizes in more.items():
         mine = own.setdefault(name, {})
         mine["sizes"] = (*mine.get("sizes", config.sizes), *sizes)

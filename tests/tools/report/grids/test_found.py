@@ -1,5 +1,7 @@
 """Tests the tables of findings: every number is shown, and what is unknown is said."""
 
+import dataclasses
+
 from clinometer.tools.inference import crossover
 from clinometer.tools.inference import design
 from clinometer.tools.inference import multiplier
@@ -58,6 +60,17 @@ def test_comparisons_with_an_unbounded_multiplier():
     assert "unbounded: any factor fits but those from 0.2 to 0.9" in text
     assert "no change of sign between the ends" in text and "0.700" in text
     assert "<0.001" in text and "yes" in text
+
+
+def test_architectures_have_their_names_for_readers():
+    name = "albert"
+    pico = dataclasses.replace(_PICO, architecture=name)
+    found = _findings(
+        steps=(findings.SizeStep(pico, _MILLI, 0.3, 0.01, 0.0004),),
+        compared=(_compared(architecture=name),),
+    )
+    text = _text(found)
+    assert text.count("[ALBERT]") == 3 and "albert" not in text
 
 
 def test_the_margin_stands_beside_the_last_step():
