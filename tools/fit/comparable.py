@@ -94,10 +94,17 @@ class Difference:
 
     def __str__(self) -> str:
         listed = "; ".join(
-            f"{'none' if value is None else value}: {', '.join(runs)}"
+            f"{'none' if value is None else value}: {some(runs)}"
             for value, runs in self.runs.items()
         )
         return f"{self.field.words} ({self.field.column}). {listed}"
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Returns names as text: all, or the first ones and how many more there are."""
+    if len(names) <= most + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def key(row: Row) -> str:

@@ -31,6 +31,7 @@ class Surface:
     Attributes:
         architecture: the architecture.
         points: number of points.
+        measured: the points, by rising size.
         law: by variable projection; None if there is none.
         check: by the quasi-Newton method, likewise.
         agrees: whether the check lies in the law's intervals.
@@ -41,6 +42,7 @@ class Surface:
 
     architecture: str
     points: int
+    measured: tuple[points_lib.Point, ...] = ()
     law: loss_surface.LossSurface | None = None
     check: loss_surface.LossSurface | None = None
     agrees: bool | None = None
@@ -113,7 +115,7 @@ def _surface(
         [point.values[column].mean for point in points]
         for column in (size, TOKENS, points_lib.LOSS)
     )
-    blank = Surface(architecture, len(points))
+    blank = Surface(architecture, len(points), tuple(points))
     try:
         law = loss_surface.fit(n, d, loss)
         check = loss_surface.fit_huber(n, d, loss)

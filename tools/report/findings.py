@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 
 from clinometer.models.architectures import registry
+from clinometer.tools.fit import comparable
 from clinometer.tools.inference import contrasts
 from clinometer.tools.inference import crossover
 from clinometer.tools.inference import design as design_lib
@@ -184,7 +185,12 @@ def find(study: study_fit.StudyFit, margin: float | None = None) -> Findings:
 
 def _notes(study: study_fit.StudyFit) -> tuple[str, ...]:
     """Says what the intervals rest on, and what is unknown."""
-    found = [f"{run} is in no size: {why}." for run, why in study.left_out.items()]
+    reasons: dict[str, list[str]] = {}
+    for run, why in study.left_out.items():
+        reasons.setdefault(why, []).append(run)
+    found = [
+        f"In no size: {comparable.some(runs)}: {why}." for why, runs in reasons.items()
+    ]
     if study.design is None:
         return (*found, f"Nothing can be inferred: {study.reason}.")
     if study.fitted is None:

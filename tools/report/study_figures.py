@@ -19,6 +19,7 @@ from clinometer.tools.report.charts import others
 from clinometer.tools.report.charts import ranks
 from clinometer.tools.report.charts import residuals
 from clinometer.tools.report.charts import scores
+from clinometer.tools.report.charts import surface
 from clinometer.tools.report.charts import timing
 from clinometer.tools.report.tables import other_table
 from clinometer.tools.report.tables import study_tables
@@ -26,8 +27,8 @@ from clinometer.tools.report.tables import study_tables
 Group = tuple[figure.Figure, ...]
 # Where figures stand on the page.
 PLACES = (
-    *("differences", "compute", "frontier", "held_out", "downstream", "ranks"),
-    *("by_step", "curves", "residuals", "timing", "others"),
+    *("differences", "compute", "frontier", "held_out", "surfaces", "downstream"),
+    *("ranks", "by_step", "curves", "residuals", "timing", "others"),
 )
 
 
@@ -38,6 +39,7 @@ def make(tables: study_tables.StudyTables) -> dict[str, Group]:
         "compute": _multiples(tables),
         "frontier": _frontiers(tables),
         "held_out": _held_out(tables),
+        "surfaces": _surfaces(tables),
         "downstream": _scores(tables),
         "ranks": _ranks(tables),
         "by_step": _by_step(tables),
@@ -159,6 +161,25 @@ def _held_out(tables: study_tables.StudyTables) -> Group:
             functools.partial(held_out.draw, tables),
             narrow=True,
         ),
+    )
+
+
+def _surfaces(tables: study_tables.StudyTables) -> Group:
+    panels = surface.names(tables)
+    if not panels:
+        return ()
+    names = _names("size-and-data", panels)
+    drawn = figure.make("", "", "", functools.partial(surface.draw, tables))
+    return tuple(
+        drawn.at(
+            arch,
+            name=names[arch],
+            title=tables.looks[arch].label,
+            text=f"{tables.looks[arch].label}: loss against training tokens, measured "
+            "and by the law of size and data, a curve for each size.",
+            arch=arch,
+        )
+        for arch in panels
     )
 
 

@@ -75,6 +75,13 @@ def test_devices_matter_to_times_alone(field):
     assert comparable.differences(rows, scopes, [field]) == []
 
 
+def test_many_runs_of_a_value_are_not_all_named():
+    rows = [{**_ROW, "run": f"r{i}", "train_steps": 1 + i // 5} for i in range(9)]
+    with pytest.raises(errors.FitError) as caught:
+        comparable.check_comparable(rows)
+    assert "1: r0, r1, r2 and 2 more; 2: r5, r6, r7, r8." in str(caught.value)
+
+
 def test_all_fields_that_differ_are_named():
     rows = [_ROW, {**_ROW, "run": "b", "dtype": "bfloat16", "train_steps": 9}]
     with pytest.raises(errors.FitError) as caught:

@@ -25,7 +25,8 @@ def draw(
     """Draws the loss of all models against a cost.
 
     The step joins the frontier, where nothing cheaper has a lower loss. Names stand
-    beside the models on it, where there is room.
+    beside the models on it, where there is room, with their sizes if all are of one
+    architecture.
 
     Args:
         tables: the tables of the study.
@@ -56,11 +57,15 @@ def draw(
             opacity=alt.condition(theme.PICKED, alt.value(1), alt.value(0.14)),
         ),
     ]
-    names = {"text": alt.Text("label:N")}
-    for place in placed(models, field, front):
-        mine = base.transform_filter(
-            {"field": "key", "oneOf": place["keys"]}
-        ).transform_filter(theme.PICKED)
+    sized = len({m["arch"] for m in models if m[front]}) == 1
+    names = {"text": alt.Text("name:N" if sized else "label:N")}
+    base_of_names = base.transform_calculate(name="datum.label + ' ' + datum.size")
+    for place in placed(models, field, front, sized):
+        mine = (
+            (base_of_names if sized else base)
+            .transform_filter({"field": "key", "oneOf": place["keys"]})
+            .transform_filter(theme.PICKED)
+        )
         mark = {key: place[key] for key in ("align", "dx", "dy")}
         layers += parts.halo(mine, names, fontSize=10.5, **mark)
     layers += parts.hot(base, 160)
@@ -68,9 +73,15 @@ def draw(
 
 
 def placed(
-    models: Sequence[Mapping[str, Any]], field: str, front: str
+    models: Sequence[Mapping[str, Any]], field: str, front: str, sized: bool = False
 ) -> list[dict[str, Any]]:
     """Finds places for the names of models on the frontier, free of one another.
+
+    Args:
+        models: the table of models.
+        field: column of the cost.
+        front: column that is 1 on its frontier.
+        sized: whether names have the size, too.
 
     Returns:
         For each place beside a mark that is used: `align`, `dx`, `dy` and the `keys` of
@@ -95,7 +106,8 @@ def placed(
     for model, (px, py) in zip(models, points):
         if not model[front]:
             continue
-        wide = _LETTER * len(model["label"])
+        letters = len(model["label"]) + (1 + len(model["size"]) if sized else 0)
+        wide = _LETTER * letters
         for i, (align, dx, dy) in enumerate(places):
             left = px + dx - (wide if align == "right" else 0)
             box = (left, py + dy - _LINE / 2, left + wide, py + dy + _LINE / 2)

@@ -78,8 +78,8 @@ def text(value: object, **more: bool) -> Cell:
 
 
 def architecture(name: str) -> Cell:
-    """Returns a cell with the name of an architecture for readers."""
-    return text(theme.label(name))
+    """Returns a cell with an architecture's name for readers; files have its own."""
+    return Cell(theme.label(name), name)
 
 
 def make(

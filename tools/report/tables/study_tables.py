@@ -13,6 +13,7 @@ from clinometer.tools.report.tables import other_table
 from clinometer.tools.report.tables import run_table
 from clinometer.tools.report.tables import score_table
 from clinometer.tools.report.tables import sources as sources_lib
+from clinometer.tools.report.tables import surface_table
 
 Table = list[dict[str, Any]]
 
@@ -25,6 +26,7 @@ class StudyTables:
         looks: how each architecture is shown, in the order of figures.
         tables: name -> rows: `models`, `architectures`, `runs`, `curves`, `checks`
             (validation losses of curves), `lines`, `held_out` (errors of laws),
+            `measured` and `surfaces` (points and curves of the laws of size and data),
             `scores`, `by_step`, `ranks`, and `others`, results of others.
     """
 
@@ -41,6 +43,7 @@ def make(sources: sources_lib.Sources) -> StudyTables:
     models = model_table.make(sources)
     runs = run_table.make(sources, models)
     curves, checks = run_table.curves(sources, runs)
+    measured, surfaces = surface_table.make(sources)
     return StudyTables(
         looks=theme.looks(row["architecture"] for row in sources.rows),
         tables={
@@ -51,6 +54,8 @@ def make(sources: sources_lib.Sources) -> StudyTables:
             "checks": checks,
             "lines": line_table.make(sources),
             "held_out": law_table.held_out(sources),
+            "measured": measured,
+            "surfaces": surfaces,
             "scores": score_table.against_loss(sources, models),
             "by_step": score_table.by_step(sources),
             "ranks": score_table.ranks(models),

@@ -19,6 +19,7 @@ from clinometer.tools.report.charts import others
 from clinometer.tools.report.charts import ranks
 from clinometer.tools.report.charts import residuals
 from clinometer.tools.report.charts import scores
+from clinometer.tools.report.charts import surface
 from clinometer.tools.report.charts import timing
 from clinometer.tools.report.tables import other_table
 from clinometer.tools.report.tables import study_tables
@@ -100,6 +101,45 @@ def test_names_on_the_frontier_do_not_overlap(several):
     ]
     placed = frontier.placed([far, *heap], "x", "f")
     assert 1 <= sum(len(one["keys"]) for one in placed) <= 4
+
+
+def test_sizes_are_named_on_the_frontier_of_one_architecture(several):
+    _, tables = several
+    (cost,) = (one for one in costs.COSTS if one.key == "parameters")
+    two = [dict(m) for m in tables["models"]]
+    for model in two:  # The smallest mixer has the lowest loss of its size.
+        model["front_parameters"] |= int(
+            (model["arch"], model["size"]) == ("mixer", "pico")
+        )
+    mixed = study_tables.StudyTables(tables.looks, {"models": two})
+    pictures = []
+    for shown in (mixed, tables):
+        spec, data = rendering.spec(frontier.draw(shown, cost))
+        pictures.append(rendering.draw(rendering.with_data(spec, data)))
+    assert ">GLU milli<" in pictures[1] and ">GLU<" not in pictures[1]
+    assert ">GLU<" in pictures[0] and "milli" not in pictures[0]
+
+
+def test_curves_of_size_and_data_are_dashed_where_the_law_extrapolates():
+    row = {"arch": "glu", "size": "pico", "name": ""}
+    measured = [
+        {**row, "key": "p", "tokens": t, "loss": 5 - t / 1e6} for t in (1e6, 2e6)
+    ]
+    beyond = [{**row, "tokens": t, "loss": 3.5, "beyond": 1} for t in (2e6, 6e6)]
+    beyond[1]["name"] = "pico"
+    curves = [{**one, "beyond": 0} for one in measured] + beyond
+    looks = theme.looks(["glu"])
+    tables = study_tables.StudyTables(looks, {"measured": measured, "surfaces": curves})
+    assert surface.names(tables) == ["glu"]
+    chart = surface.draw(tables, panel="glu")
+    assert chart.to_dict(validate=True)["datasets"]
+    assert _marks(chart, "layer") == 2
+    spec, data = rendering.spec(chart)
+    svg = rendering.draw(rendering.with_data(spec, data))
+    lines = [line for line in re.findall(r"<path [^>]*>", svg) if "L" in line]
+    lines = [line for line in lines if 'stroke="var(--layer)"' in line]
+    assert sorted("stroke-dasharray" in line for line in lines) == [False, True]
+    assert ">pico<" in svg and "training tokens (log)" in svg
 
 
 def test_results_of_others_are_hollow_and_those_of_the_study_filled(several):
