@@ -9,7 +9,7 @@ from packaging import utils
 import pytest
 
 # Extras that `make setup` installs, and packages that it must not install.
-LOCKED = ("train", "downstream", "study", "convert", "slurm", "dev")
+LOCKED = ("train", "study", "convert", "slurm", "dev")
 UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "ray")
 FOR_GPUS = ("jax-cuda", "nvidia-")  # Prefixes of packages that only GPUs need.
 PYTHONS = ("3.11", "3.12", "3.13")

@@ -10,7 +10,6 @@ import importlib
 import os
 import sys
 
-from clinometer.kernels.options import deprecation
 from clinometer.tools import streams
 from clinometer.train import exit_codes
 
@@ -41,12 +40,12 @@ SUBCOMMANDS = {
     ),
     "finetune": Subcommand(
         "clinometer.train.downstream.finetune",
-        "study",
+        "train",
         "fine-tune a pretrained run on downstream tasks and score it",
     ),
     "evaluate": Subcommand(
         "clinometer.train.downstream.evaluation",
-        "study",
+        "train",
         "score a run's checkpoints on downstream tasks",
     ),
     "fewshot": Subcommand(
@@ -62,60 +61,60 @@ SUBCOMMANDS = {
     ),
     "study": Subcommand(
         "clinometer.tools.study.main",
-        "study",
+        "train",
         "train several architectures at several sizes and write a report",
     ),
     "report": Subcommand(
         "clinometer.tools.report.main",
-        "study",
+        "train",
         "fit the scaling slopes of a study's runs and write the report",
         only_prints=True,
     ),
     "import-results": Subcommand(
         "clinometer.tools.results.main",
-        "study",
+        "train",
         "bring in results that others measured, from a CSV file",
         only_prints=True,
     ),
     "laws": Subcommand(
         "clinometer.tools.laws.main",
-        "study",
+        "train",
         "fit the papers' slopes and laws to runs, and judge their claims",
         only_prints=True,
     ),
     "recommend": Subcommand(
         "clinometer.tools.recommend.main",
-        "study",
+        "train",
         "name the architectures that runs cannot tell from the best for a budget",
         only_prints=True,
     ),
     "verify": Subcommand(
         "clinometer.tools.verify.main",
-        "study",
+        "train",
         "compare a run with the scores published for its model",
         only_prints=True,
     ),
     "status": Subcommand(
         "clinometer.tools.runs.status",
-        "study",
+        "train",
         "show how far the runs of a study are, live with --watch",
         only_prints=True,
     ),
     "runs": Subcommand(
         "clinometer.tools.runs.main",
-        "study",
+        "train",
         "list runs: configurations that differ, losses, speed",
         only_prints=True,
     ),
     "diagnose": Subcommand(
         "clinometer.tools.diagnose.main",
-        "study",
+        "train",
         "say what went wrong in runs, and what first",
         only_prints=True,
     ),
     "compare": Subcommand(
         "clinometer.tools.compare.main",
-        "study",
+        "train",
         "compare the validation losses of two trained models, row by row",
         only_prints=True,
     ),
@@ -158,13 +157,13 @@ SUBCOMMANDS = {
     ),
     "overlap": Subcommand(
         "clinometer.tools.overlap.main",
-        "downstream",
+        "train",
         "find n-grams of evaluation sets in a pretraining corpus",
         only_prints=True,
     ),
     "fetch": Subcommand(
         "clinometer.tools.fetch.main",
-        "downstream",
+        "train",
         "get the public releases of tasks and corpora",
     ),
     "completion": Subcommand(
@@ -245,7 +244,6 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     streams.prepare()
-    deprecation.show()
     if not argv or argv[0] in ("-h", "--help", "help"):
         code = exit_codes.DONE if argv else exit_codes.USAGE
         return _flushed("clinometer", code, help_text() + "\n")

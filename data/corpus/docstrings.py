@@ -144,7 +144,7 @@ def _distribution(name: str) -> metadata.Distribution:
     except metadata.PackageNotFoundError as error:
         raise DataError(
             f"The embedded corpus needs the package {name!r}, which is not installed. "
-            'Install it with: pip install "clinometer[study]".'
+            'Install it with: pip install "clinometer[train]".'
         ) from error
 
 

@@ -12,6 +12,7 @@ import time
 
 from clinometer.data import errors as data_errors
 from clinometer.kernels import devices
+from clinometer.kernels.options import deprecation
 from clinometer.kernels.options.errors import OptionError
 from clinometer.models.architectures import registry
 from clinometer.tools.fit import errors as fit_errors
@@ -42,6 +43,7 @@ from clinometer.train import exit_codes
 
 def main(argv: list[str]) -> int:
     """Runs the command with the arguments `argv`; returns the exit code."""
+    deprecation.show()
     options = options_lib.parse(argv)
     command = shlex.join(["clinometer", "study", *argv])
     try:
