@@ -54,11 +54,27 @@ def count(
                 )
         model = registry.build(name, **overrides)
         return model.count(batch_size, model.shape, platform=platform, trace=trace)
-    encoder_length = _ENCODER_LENGTH if encoder_length is None else encoder_length
-    decoder_length = _DECODER_LENGTH if decoder_length is None else decoder_length
-    shape = batch_lib.TextShape(encoder_length, decoder_length)
+    shape = text_shape(encoder_length, decoder_length)
     length_field = registry.architecture_of(name).length_field
     if length_field:
-        overrides = {length_field: encoder_length, **overrides}
+        overrides = {length_field: shape.encoder_length, **overrides}
     model = registry.build(name, **overrides)
     return model.count(batch_size, shape, platform=platform, trace=trace)
+
+
+def text_shape(
+    encoder_length: int | None, decoder_length: int | None
+) -> batch_lib.TextShape:
+    """Returns the shape of an example of text.
+
+    Args:
+        encoder_length: S; None for the papers' 512.
+        decoder_length: T; None for the papers' 114.
+
+    Raises:
+        OptionError: a length is out of range.
+    """
+    return batch_lib.TextShape(
+        _ENCODER_LENGTH if encoder_length is None else encoder_length,
+        _DECODER_LENGTH if decoder_length is None else decoder_length,
+    )

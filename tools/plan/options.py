@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from clinometer import models
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
@@ -39,6 +40,7 @@ examples:
   clinometer plan --topology v3:4x4 --models transformer-small,transformer-base
   clinometer plan --topology v5e:4x4 --models switch-base --mesh expert=16 \\
       --override sequences_per_group=4 --prices prices.toml --json
+  clinometer plan --topology v3:8x8 --models vit-S,vit-B --batch-size 4096
   clinometer plan --gpu h100:8 --models transformer-large --batch-size 1024
 
 A file of prices is TOML, with a table for each kind of chip or GPU. Both keys are
@@ -87,7 +89,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help=f"an NVIDIA GPU ({', '.join(gpus.GPUS)}), or several of one host, such "
         "as h100:8",
     )
-    batch_options.add(parser)
+    batch_options.add(parser, lengths_given=True)
     add(
         "--steps",
         type=ranges.Whole(1),
@@ -157,6 +159,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.fit and options.gpu is not None:
         parser.error("--fit: not with --gpu, whose times are bounds and rank nothing")
+    if options.fit and any(map(models.takes_images, options.models)):
+        parser.error("--fit: only for models of texts, whose memory it can estimate")
     return options
 
 

@@ -16,8 +16,9 @@ class Request:
         topology: the compiler's name of a TPU topology, e.g. "v5e:4x4"; or the name of
             GPUs, e.g. "h100:8".
         batch_size: B, over all devices.
-        encoder_length: S, in tokens.
-        decoder_length: T, in tokens.
+        encoder_length: S, in tokens; None for the papers' 512, or for a model of
+            images, whose size is in `fields`.
+        decoder_length: T, in tokens; None for the papers' 114, or for images.
         mesh: sizes of axes of the mesh; the others are the defaults of training.
         num_microbatches: number of microbatches.
         fields: fields of the model's config, such as dtype and remat.
@@ -29,8 +30,8 @@ class Request:
     model: str
     topology: str
     batch_size: int = 128
-    encoder_length: int = 512
-    decoder_length: int = 114
+    encoder_length: int | None = None
+    decoder_length: int | None = None
     mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
     num_microbatches: int = 1
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -38,19 +39,28 @@ class Request:
     platform: str = "tpu"
 
     @property
-    def shape(self) -> models.TextShape:
+    def shape(self) -> models.TextShape | models.ImageShape:
         """The shape of an example."""
-        return models.TextShape(self.encoder_length, self.decoder_length)
+        if models.takes_images(self.model):
+            return models.build(self.model, **self.fields).shape
+        return models.counts.text_shape(self.encoder_length, self.decoder_length)
 
     @property
     def model_fields(self) -> dict[str, Any]:
         """The fields of the model's config, with the length if the model has one."""
+        if models.takes_images(self.model):
+            return dict(self.fields)
         length = models.architecture_of(self.model).length_field
-        return {**({length: self.encoder_length} if length else {}), **self.fields}
+        own = {length: self.shape.encoder_length} if length else {}
+        return {**own, **self.fields}
 
     def to_json(self) -> dict[str, Any]:
         """Returns what `Request(**...)` takes, as JSON has it."""
+        lengths = {}
+        if not models.takes_images(self.model):
+            lengths = dataclasses.asdict(self.shape)
         return dataclasses.asdict(self) | {
+            **lengths,
             "mesh": dict(self.mesh),
             "fields": dict(self.fields),
             "settings": dict(self.settings),

@@ -7,6 +7,7 @@ from typing import Any
 from clinometer import models
 from clinometer.kernels.tpu import chips
 from clinometer.models.counting import checked
+from clinometer.models.vision import counts as vision_counts
 from clinometer.tools.plan import machines
 from clinometer.tools.plan import prices as prices_lib
 from clinometer.tools.plan import request as request_lib
@@ -103,7 +104,9 @@ _UNTIMED: Mapping[str, Any] = dict.fromkeys(
 )
 
 
-def counts_of(request: request_lib.Request) -> checked.TransformerCounts:
+def counts_of(
+    request: request_lib.Request,
+) -> checked.TransformerCounts | vision_counts.VisionCounts:
     """Returns the parameters and FLOPs of a step, over all devices.
 
     Args:

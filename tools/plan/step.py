@@ -18,6 +18,7 @@ from clinometer.tools.plan import request as request_lib
 from clinometer.train import job as job_lib
 from clinometer.train import optimizer as optimizer_lib
 from clinometer.train import state as state_lib
+from clinometer.train.configs import classify
 from clinometer.train.configs import pretrain
 from clinometer.train.sharding import mesh as mesh_lib
 
@@ -54,7 +55,8 @@ def lower(request: request_lib.Request) -> Step:
     """
     devices = devices_lib.of(request)
     model = models.build(request.model, **request.model_fields)
-    config = pretrain.get_config()
+    images = models.takes_images(request.model)
+    config = (classify if images else pretrain).get_config(request.model)
     config.update_from_flattened_dict(request.settings)
     config.mesh.update(request.mesh)
     config.data.batch_size = request.batch_size

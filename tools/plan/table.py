@@ -32,9 +32,7 @@ def text(
         devices = f"{first['device_kind']}; JAX takes"
     yield from wrapped(
         f"{first['topology']}: {devices} {gibibytes(capacity)} GiB; "
-        f"batch {first['batch_size']} x "
-        f"{first['encoder_length']}/{first['decoder_length']}; "
-        f"{first['steps']:,} steps"
+        f"batch {first['batch_size']}{_lengths(records)}; {first['steps']:,} steps"
     )
     shown, heads = _columns(records, bounds)
     rows = [_cells(record, shown) for record in records]
@@ -53,6 +51,14 @@ def text(
     methods = {record["method"] for record in records if record["method"]}
     for method in sorted(methods):
         yield from wrapped(f"Time: {method}.")
+
+
+def _lengths(records: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the lengths of an example of text; "" for models of images only."""
+    for record in records:
+        if record["encoder_length"] is not None:
+            return f" x {record['encoder_length']}/{record['decoder_length']}"
+    return ""
 
 
 def _columns(

@@ -17,7 +17,7 @@ from clinometer.tools.plan.validation import records
 
 PAGE = pathlib.Path(__file__).parents[1] / "VALIDATION.md"
 _TIMEOUT_SECONDS = 7200
-_ROWS = {"fitted": published.fitted, "new": published.new}
+_ROWS = {"fitted": published.fitted, "new": published.new, "images": published.images}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -49,7 +49,8 @@ def main(argv: Sequence[str]) -> int:
 
 def rendered() -> str:
     """Returns the page, from the stored records."""
-    return page.text(records.read(published.fitted()), records.read(published.new()))
+    groups = (published.fitted(), published.new(), published.images())
+    return page.text(*map(records.read, groups))
 
 
 if __name__ == "__main__":
