@@ -104,30 +104,32 @@ def _plans(
 ) -> dict[str, run_plan.Record]:
     """Returns the plan of each model, as the study's trainer would run it."""
     protocol = options.study.protocol
-    if protocol.of_images:
-        raise OptionError("--topology: plans models of texts only")
     target = planning.target(options.topology, options.prices)
     settings = {
         key: value
         for key, value in protocol.settings().items()
         if key.startswith("optimizer.")
     }
-    fields = {
-        "vocab_size": protocol.vocab_size,
-        "dtype": protocol.dtype,
-        "dropout_rate": protocol.dropout_rate,
-    }
+    fields = {"dtype": protocol.dtype, "dropout_rate": protocol.dropout_rate}
+    lengths = {}
+    if protocol.of_images:
+        fields |= source_lib.model_fields(protocol)
+    else:
+        fields["vocab_size"] = protocol.vocab_size
+        count = next(iter(counts.values()))
+        lengths = {
+            name: getattr(count, name) for name in ("encoder_length", "decoder_length")
+        }
     requests = [
         request_lib.Request(
             model=name,
             topology=target.topology,
-            batch_size=count.batch_size,
-            encoder_length=count.encoder_length,
-            decoder_length=count.decoder_length,
+            batch_size=protocol.batch_size,
             fields=fields,
             settings=settings,
+            **lengths,
         )
-        for name, count in counts.items()
+        for name in counts
     ]
     try:
         records = planning.plans(

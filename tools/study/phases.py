@@ -245,8 +245,7 @@ def count(
             f"a model of {other}, but config.protocol.kind is {shape.kind!r}, of {own}"
         )
     if shape.of_images:
-        classes = source_lib.num_classes(shape)
-        fields = {"num_classes": classes, **shape.images.model_fields}
+        fields = source_lib.model_fields(shape)
         return counts.count(model, batch_size=shape.batch_size, trace=trace, **fields)
     # The noise is the trainer's default, which no study changes.
     lengths = span_corruption.raw_length(shape.encoder_length)

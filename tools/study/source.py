@@ -1,6 +1,8 @@
 """The data of a study: a token store or images, and what its runs are scored on."""
 
+from collections.abc import Mapping
 import functools
+from typing import Any
 
 from clinometer.data import errors as data_errors
 from clinometer.data import paths
@@ -78,8 +80,8 @@ def hashes(protocol: protocol_lib.Protocol, source: str) -> dict[str, str]:
 
 
 @functools.cache  # Large folders take long to list, and every run is counted.
-def num_classes(protocol: protocol_lib.Protocol) -> int:
-    """Returns the number of classes of a study of images.
+def model_fields(protocol: protocol_lib.Protocol) -> Mapping[str, Any]:
+    """Returns the fields of the models' config that a study of images sets.
 
     Args:
         protocol: of the study.
@@ -89,7 +91,7 @@ def num_classes(protocol: protocol_lib.Protocol) -> int:
     """
     image_sources = model_and_data.image_sources()
     images, _ = image_sources.open_images(protocol.images.data(_folder(protocol)))
-    return len(images.classes)
+    return {"num_classes": len(images.classes), **protocol.images.model_fields}
 
 
 def check_downstream(protocol: protocol_lib.Protocol) -> None:

@@ -2,8 +2,12 @@
 
 import pytest
 
+from clinometer import models
 from clinometer.models.counting import counts
+from clinometer.tests.tools.study import test_dry_run
 from clinometer.tests.train import conftest
+from clinometer.tools.plan import planning
+from clinometer.tools.plan import request
 from clinometer.tools.study import errors as study_errors
 from clinometer.tools.study import images
 from clinometer.tools.study import main
@@ -172,10 +176,31 @@ def test_a_dry_run_names_runs_and_scores(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12 and "train.fewshot.main" in lines[1]
     assert "--classes=5,6,7,8,9" in lines[1] and "--controls" in lines[1]
-    assert main.main([*argv, "--dry-run", "--topology=v5e:2x2"]) == 2
-    assert "--topology: plans models of texts only" in capsys.readouterr().err
     assert main.main([*argv, "--power"]) == 1
     assert "--power: simulates studies of texts only" in capsys.readouterr().err
+
+
+def test_a_dry_run_plans_the_models_of_the_study(capsys, monkeypatch):
+    asked = []
+
+    def plans(requests, target, **options):
+        asked.extend(requests)
+        return test_dry_run.plans(requests, target, **options)
+
+    monkeypatch.setattr(planning, "plans", plans)
+    argv = ["--config", vit_digits.__file__, "--learning-rate", "0.001"]
+    assert main.main([*argv, "--dry-run", "--topology=v5e:2x2"]) == 0
+    assert "chip-hours" in capsys.readouterr().out
+    assert [one.model for one in asked] == [
+        models.build(f"vit-{size}").name
+        for size in (vit_digits.SHALLOW, vit_digits.DEEP)
+    ]
+    first = asked[0]
+    assert (first.batch_size, first.encoder_length) == (32, None)
+    assert first.model_fields["num_classes"] == 5
+    assert (first.shape.height, first.shape.width) == (16, 16)
+    json = first.to_json()
+    assert request.Request(**json) == first and json["decoder_length"] is None
 
 
 @pytest.mark.parametrize(

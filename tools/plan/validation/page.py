@@ -73,10 +73,10 @@ _IMAGES = """\
 ## Vision Transformers
 
 Table 5 of the paper prints the speeds of four Vision Transformers on 64 chips to two
-digits. Their train steps (batches of 4,096 images, bfloat16, data parallel on `v3:8x8`)
-were compiled after everything above had been committed and published, and predicted once
-with the same constants. The batch and the dtype are ours: the table names neither. In
-parentheses is predicted over printed.
+digits. Their train steps (batches of 4,096 images, bfloat16, data parallel on
+`v3:8x8`) were compiled after everything above had been committed, and predicted once
+with the same constants. Batch and dtype are our choice: the table names neither. In
+parentheses is the predicted speed over the printed one.
 """
 
 

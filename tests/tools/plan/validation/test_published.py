@@ -5,6 +5,7 @@ import math
 import pytest
 
 from clinometer import models
+from clinometer.tools.plan import run_plan
 from clinometer.tools.plan.validation import published
 
 # As printed in Table 4 of Tay et al. 2021: model, millions of parameters, steps/s.
@@ -34,6 +35,23 @@ def test_the_rows_are_those_of_the_table():
         params = models.counts.count(row.model, trace=False).params_total / 1e6
         assert params == pytest.approx(millions, rel=0.02)
         assert row.steps_per_second == speed
+
+
+def test_the_vision_transformers_are_those_of_table_5():
+    speeds = {"ViT-S": 8.83, "ViT-B": 6.74, "ViT-S L=24": 6.11, "ViT-S L=28": 5.36}
+    # Exact parameters of S with 8 layers, which is what its printed FLOPs need.
+    params = dict(
+        zip(speeds, (36_202_867, 101_521_011, 86_641_011, 99_250_547), strict=True)
+    )
+    rows = published.images()
+    assert {row.label: row.steps_per_second for row in rows} == speeds
+    for row in rows:
+        request = row.request
+        assert (request.topology, request.batch_size) == ("v3:8x8", 4096)
+        counts = run_plan.counts_of(request)
+        assert counts.params_total == params[row.label]
+        speed = row.steps_per_second
+        assert row.error(1 / (speed + 0.0049)) == 0 < row.error(1 / (speed + 0.006))
 
 
 def test_nothing_inside_of_the_rounding_is_an_error():
