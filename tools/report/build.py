@@ -15,6 +15,7 @@ from clinometer.tools.report import costs
 from clinometer.tools.report import data_files
 from clinometer.tools.report import downstream
 from clinometer.tools.report import downstream_cells
+from clinometer.tools.report import fewshot
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import health
 from clinometer.tools.report import others
@@ -42,6 +43,7 @@ class Report:
         claims: the claims with their verdicts.
         findings: what the study found.
         fits: straight lines against each cost.
+        fewshot: few-shot accuracies of runs on images.
     """
 
     page: paths.AnyPath
@@ -50,6 +52,7 @@ class Report:
     claims: Sequence[verdicts.Judged]
     findings: findings_lib.Findings
     fits: Sequence[analysis.CostFit]
+    fewshot: Sequence[fewshot.Score]
 
 
 def build(
@@ -93,6 +96,7 @@ def build(
         claims=sources.claims,
         findings=sources.findings,
         fits=sources.fits,
+        fewshot=sources.fewshot,
     )
 
 
@@ -164,6 +168,7 @@ def read(
         laws=laws,
         frontiers=found,
         others=beside,
+        fewshot=fewshot.read(runs),
     )
 
 

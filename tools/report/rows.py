@@ -15,9 +15,12 @@ differ in their settings. `downstream_sampling_error` is its standard error from
 sampling of the evaluation sets alone; the error between seeds is on the page. Missing
 values are empty.
 
+`corpus_hash` is of the corpus, or of the images for training.
+
 Runs may be compared if their `comparability_key` is equal; it is a hash of the columns
 that `fit/comparable.py` lists. `copy_of` names the run that a row repeats. Runs with
-the `role` of a sweep enter no fit, and a pilot's none of other runs.
+the `role` of a sweep enter no fit, and a pilot's none of other runs. Where there are
+runs on texts, those of the `kind` classification, on images, enter no fit.
 """
 
 from collections.abc import Mapping
@@ -40,6 +43,7 @@ _ATTRIBUTES = {
     "size": None,
     "seed": "seed",
     "data_order": None,
+    "kind": "kind",
     "role": "study.role",
     "status": "status",
     "step": "metrics.step",
@@ -118,7 +122,7 @@ _ATTRIBUTES = {
     "wall_checkpoint_seconds": "wall_seconds.checkpoint",
     "wall_paused_seconds": "wall_seconds.paused",
     "wall_other_seconds": "wall_seconds.other",
-    "corpus_hash": "data.corpus_hash",
+    "corpus_hash": "data.hash",
     "corpus_python_version": "data.python_version",
     "vocabulary_sha256": "data.vocabulary_sha256",
     "train_tokens": "data.train_tokens",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from clinometer.tools.report import copies
 from clinometer.tools.report import rows as rows_lib
+from clinometer.train.run import record as run_record
 from clinometer.train.run import recorded_config
 
 
@@ -11,9 +12,15 @@ def usable(rows: Sequence[rows_lib.Row]) -> list[rows_lib.Row]:
     """Returns the rows of the runs that a fit of the loss may use.
 
     They are finished, have a finite validation loss, repeat no other run and are no
-    sweep runs. Pilot runs are used only where there are no others.
+    sweep runs. Pilot runs are used only where there are no others, and runs on images
+    only where there are none on texts, as their losses cannot be compared.
     """
     return [row for row in rows if why_left_out(row, rows) is None]
+
+
+def is_of_images(row: rows_lib.Row) -> bool:
+    """Returns whether a run was trained on images."""
+    return row.get("kind") == run_record.CLASSIFICATION
 
 
 def all_are_pilots(rows: Sequence[rows_lib.Row]) -> bool:
@@ -28,6 +35,8 @@ def why_left_out(row: rows_lib.Row, rows: Sequence[rows_lib.Row]) -> str | None:
         row: the run's row.
         rows: all rows of the table of runs.
     """
+    if is_of_images(row) and not all(map(is_of_images, rows)):
+        return "a run on images, which enters no fit of runs on texts"
     if row["role"] == recorded_config.SWEEP:
         return "a run of a sweep of learning rates, which enters no fit"
     if row["role"] == recorded_config.PILOT and not all_are_pilots(rows):

@@ -11,6 +11,7 @@ from clinometer.tools.laws import summary
 from clinometer.tools.report import cards
 from clinometer.tools.report import costs
 from clinometer.tools.report import downstream_cells
+from clinometer.tools.report import fewshot
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
 from clinometer.tools.report import lead as lead_lib
@@ -19,6 +20,7 @@ from clinometer.tools.report import page
 from clinometer.tools.report import study_figures
 from clinometer.tools.report import theme
 from clinometer.tools.report.grids import conditions
+from clinometer.tools.report.grids import fewshot as fewshot_grids
 from clinometer.tools.report.grids import found
 from clinometer.tools.report.grids import frontiers
 from clinometer.tools.report.grids import laws
@@ -108,6 +110,10 @@ def _grids(
         "score_differences": scores.differences(differences),
         "finetunings": scores.finetunings(sources.scores),
         "conditions": conditions.make(sources.rows),
+        "fewshot": fewshot_grids.means(fewshot.means(sources.fewshot)),
+        "fewshot_differences": fewshot_grids.differences(
+            fewshot.differences(sources.fewshot)
+        ),
     }
     shown = {name: grid if grid.body else None for name, grid in made.items()}
     return shown | _law_grids(sources.laws) | other_grids(sources.others)

@@ -176,7 +176,7 @@ _OF_RUNS_CSV = frozenset(rows_lib.COLUMNS)
 # Columns of runs.csv without numbers that files of results do not document.
 _TEXT_OF_RUNS = frozenset(
     (
-        *("size", "role", "status", "copy_of", "error", "comparability_key"),
+        *("size", "kind", "role", "status", "copy_of", "error", "comparability_key"),
         *("rate_protocol", "rate_corpus_hash", "model_overrides", "order_protocol"),
         *("dtype", "optimizer", "schedule", "initial", "downstream_average"),
         *("downstream_tasks", "corpus_python_version", "device_platform", "host_cpu"),

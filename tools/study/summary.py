@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from clinometer.kernels import terminal
 from clinometer.models.architectures import registry
 from clinometer.tools.report import build
+from clinometer.tools.report import fewshot
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import formats
 from clinometer.tools.report import lead as lead_lib
 from clinometer.tools.report import rows as rows_lib
+from clinometer.train.fewshot import names
 
 
 def render(report: build.Report) -> str:
     """Returns the summary of a report as text.
 
     It lists the runs, the claims, the gain of each architecture with size, the steps
-    between neighboring sizes, the comparisons at equal training FLOPs and the paths of
-    the report.
+    between neighboring sizes, the comparisons at equal training FLOPs, few-shot
+    accuracies and the paths of the report.
     """
     found = report.findings
     notes = [*found.notes, *([] if report.claims else [lead_lib.DEMONSTRATION])]
@@ -26,6 +28,8 @@ def render(report: build.Report) -> str:
         *map(_gain, found.gains),
         *map(_step, found.steps),
         *map(_compared, found.compared),
+        *map(_fewshot, fewshot.means(report.fewshot)),
+        *map(_fewshot, fewshot.differences(report.fewshot)),
         *(f"Note: {note}" for note in notes),
         f"report: {report.page}",
         f"table:  {report.table}",
@@ -95,6 +99,18 @@ def _compared(one: findings_lib.Compared) -> str:
     if one.level.outcome is not None:
         told += f", {one.level.outcome}; needs FLOPs: {one.multiplier.average}"
     return told
+
+
+def _fewshot(one: fewshot.Estimate) -> str:
+    error = "error unknown"
+    if one.low is not None:
+        error = f"{one.low:.1f} to {one.high:.1f}"
+    what = f"{one.model} less {one.less}" if one.less else one.model
+    counted = f"{one.runs} {'pair' if one.less else 'run'}{'s' * (one.runs != 1)}"
+    return (
+        f"{what}: {one.shots}-shot {one.value:.1f} % ({error}), "
+        f"{names.TITLES[one.kind]}, {counted}"
+    )
 
 
 def _estimate(estimate: findings_lib.Estimate) -> str:

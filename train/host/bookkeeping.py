@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from clinometer import models
 from clinometer.train import config as config_lib
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
@@ -287,7 +288,9 @@ class Bookkeeping(bystander.Bystander):
         again = " earlier; nothing to do" if before else f" at step {self._step}"
         loss = "no validation loss"
         if self._validation_loss is not None:
-            loss = f"validation loss {self._validation_loss:.4f} nats per token"
+            of_images = models.takes_images(self._job.model.name)
+            unit = "image" if of_images else "token"
+            loss = f"validation loss {self._validation_loss:.4f} nats per {unit}"
         more = "; run the same command to resume" if status == "stopped" else ""
         print(
             f"{self._job.model.name} {status}{again}: {loss}; results in "

@@ -8,6 +8,7 @@ from clinometer.tests.tools.study import test_dry_run
 from clinometer.tests.train import conftest
 from clinometer.tools.plan import planning
 from clinometer.tools.plan import request
+from clinometer.tools.report import build
 from clinometer.tools.study import errors as study_errors
 from clinometer.tools.study import images
 from clinometer.tools.study import main
@@ -18,6 +19,7 @@ from clinometer.tools.study import record_folder
 from clinometer.tools.study import shapes
 from clinometer.tools.study import source
 from clinometer.tools.study import study_config
+from clinometer.tools.study import summary
 from clinometer.tools.study.configs import study
 from clinometer.tools.study.configs import vit_digits
 from clinometer.train import config as config_lib
@@ -156,6 +158,16 @@ def test_a_finished_run_is_scored_once_and_then_kept(options, trained, folder):
         "fewshot-shuffled-labels",
     ]
     assert record.evaluations[0].options["folder"] == folder.name
+    report = build.build(options.out)
+    assert {(one.kind, one.shots) for one in report.fewshot} == {
+        (one.mixture, shots) for one in record.evaluations for shots in (1, 2)
+    }
+    assert "Few-shot accuracy" in report.page.read_text(encoding="utf-8")
+    score = record.evaluations[0].tasks["2-shot"].score
+    told = (
+        f"{record.model}: 2-shot {score:.1f} % (error unknown), trained features, 1 run"
+    )
+    assert told in summary.render(report)
     assert not images.FewShotSettings(shots=(1, 3)).is_of(record)
     assert not images.FewShotSettings(shots=(1, 2), seeds=(5,)).is_of(record)
 

@@ -10,6 +10,7 @@ from clinometer.tools.laws import summary
 from clinometer.tools.report import analysis
 from clinometer.tools.report import downstream
 from clinometer.tools.report import downstream_cells
+from clinometer.tools.report import fewshot as fewshot_lib
 from clinometer.tools.report import findings as findings_lib
 from clinometer.tools.report import others as others_lib
 from clinometer.tools.report import rows as rows_lib
@@ -37,6 +38,7 @@ class Sources:
             they cannot be fitted, of which a warning tells.
         frontiers: of the loss, against each of `costs.COSTS`; none without laws.
         others: results of others, which stand in no fit of the runs.
+        fewshot: few-shot accuracies of the runs on images.
     """
 
     rows: Sequence[rows_lib.Row]
@@ -53,3 +55,4 @@ class Sources:
     laws: summary.Laws | None = None
     frontiers: Sequence[frontiers_lib.Frontier] = ()
     others: Sequence[others_lib.Source] = ()
+    fewshot: Sequence[fewshot_lib.Score] = ()
