@@ -229,7 +229,7 @@ def test_a_study_without_replicates_says_what_cannot_be_known(tmp_path):
     assert "The error between runs is unknown" in text and "no replicates" in text
     assert "without an interval: the error between runs is unknown" in text
     assert text.count(">error unknown</span>") == 3  # One for each step.
-    assert "There is no other architecture to compare with transformer" in text
+    assert "There is no other architecture to compare with Transformer" in text
 
 
 @pytest.mark.parametrize("names", [("transformer", "glu"), tuple(models.ARCHITECTURES)])
