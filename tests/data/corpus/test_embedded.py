@@ -71,7 +71,7 @@ def test_source_paths_leave_out_tests_and_hold_every_package():
 
 def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(docstrings, "DISTRIBUTIONS", ("no-such-package",))
-    with pytest.raises(DataError, match=r"'no-such-package'.*clinometer\[study\]"):
+    with pytest.raises(DataError, match=r"'no-such-package'.*clinometer\[train\]"):
         docstrings.versions()
 
 

@@ -11,6 +11,8 @@ import clinometer
 from clinometer.tools.bazel import source_tree
 
 _CODE = """
+from clinometer.kernels.options import deprecation
+
 
 def old(stacklevel=2):
     deprecation.warn("old", "new", goes_in="9.0.0", stacklevel=stacklevel)

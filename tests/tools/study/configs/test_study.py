@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from clinometer.tools.study import images
 from clinometer.tools.study import protocol
 from clinometer.tools.study import study_config
 from clinometer.tools.study.configs import study
@@ -14,6 +15,12 @@ def test_the_defaults_are_the_protocol_s():
 def test_every_field_of_the_protocol_can_be_set():
     config = study.get_config()
     own = {field.name for field in dataclasses.fields(protocol.Protocol)}
-    assert own - {"downstream", "further"} <= set(config.protocol)
-    own = {field.name for field in dataclasses.fields(protocol.DownstreamSettings)}
-    assert own == set(config.downstream)
+    groups = {
+        "downstream": protocol.DownstreamSettings,
+        "images": images.ImageSettings,
+        "fewshot": images.FewShotSettings,
+    }
+    assert own - {"further", *groups} <= set(config.protocol)
+    for group, settings in groups.items():
+        own = {field.name for field in dataclasses.fields(settings)}
+        assert own == set(config[group])
