@@ -29,6 +29,9 @@ ENVIRONMENT = {
     "TPU_LOG_DIR": "disabled",  # Otherwise each process logs to a large file in /tmp.
     "TPU_SKIP_MDS_QUERY": "1",  # There is no metadata server.
     "TPU_WORKER_HOSTNAMES": "localhost",
+    # The caller's are for another compiler: libtpu ends at a flag that it does not
+    # know, and a program's key would not tell one that it knows.
+    "XLA_FLAGS": "",
 }
 _DUMP = (
     "--xla_jf_dump_to={}",

@@ -58,7 +58,11 @@ class Request:
         """Returns what `Request(**...)` takes, as JSON has it."""
         lengths = {}
         if not models.takes_images(self.model):
-            lengths = dataclasses.asdict(self.shape)
+            shape = self.shape
+            lengths = {
+                name: getattr(shape, name)
+                for name in ("encoder_length", "decoder_length")
+            }
         return dataclasses.asdict(self) | {
             **lengths,
             "mesh": dict(self.mesh),
