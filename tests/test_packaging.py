@@ -21,9 +21,13 @@ pytestmark = pytest.mark.slow
 def checkout(repo_root, tmp_path_factory):
     """Returns a copy of the checkout with the links that Bazel makes."""
     copy = tmp_path_factory.mktemp("packages") / "checkout"
-    ignored = shutil.ignore_patterns(
-        ".*", "bazel-*", "build", "dist", "runs", "*.egg-info", "__pycache__", "*.so"
-    )
+    anywhere = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "*.so")
+    at_the_top = shutil.ignore_patterns("bazel-*", "build", "dist", "runs")
+
+    def ignored(folder, names):
+        top = pathlib.Path(folder) == repo_root
+        return anywhere(folder, names) | (at_the_top(folder, names) if top else set())
+
     shutil.copytree(repo_root, copy, ignore=ignored)
     (copy / "README.md").touch()
     (copy / "bazel-checkout").symlink_to(copy / "kernels")
