@@ -114,6 +114,13 @@ def test_depths_have_rates_of_their_own():
     assert (shallow.layers, shallow.width) == ((2, 0), 96)
 
 
+def test_rates_on_digits_are_given_or_tuned():
+    assert study_config.read(vit_digits.get_config()).learning_rate == 1e-3
+    assert study_config.read(vit_digits.get_config("tuned")).learning_rate is None
+    with pytest.raises(errors.ConfigError, match="accepted: given, tuned"):
+        vit_digits.get_config("mine")
+
+
 def test_both_depths_on_digits_cost_the_same():
     config = vit_digits.get_config()
     read = study_config.read(config)
