@@ -15,6 +15,9 @@ from clinometer.tools.inference import errors
 from clinometer.tools.inference import linear_model
 from clinometer.tools.inference import variance as variance_lib
 
+# Costs that differ by less are equal by design: whole widths cannot match them better.
+_SAME_COST = 0.01
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Estimates:
@@ -180,12 +183,12 @@ def own_gain_per_decade(design: design_lib.Design, architecture: str) -> np.ndar
 
 
 def decades(low: float, high: float) -> float:
-    """log10(high / low), which must be above 0.
+    """log10(high / low), of costs that differ by more than `_SAME_COST`.
 
     Raises:
         InferenceError: the costs are equal, or fall.
     """
-    if not high > low:
+    if not high > (1 + _SAME_COST) * low:
         raise errors.InferenceError(
             f"flops: {low:g} to {high:g} is no range; a gain per tenfold FLOPs needs "
             "sizes that differ in cost"
