@@ -145,7 +145,7 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 def label(name: str) -> str:
     """Returns the name of an architecture for readers, such as ALBERT."""
-    kind = models.ARCHITECTURES.get(name)
+    kind = {**models.ARCHITECTURES, **models.IMAGE_ARCHITECTURES}.get(name)
     return (kind.label if kind else "") or name[:1].upper() + name[1:]
 
 

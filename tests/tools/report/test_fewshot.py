@@ -5,6 +5,7 @@ from scipy import stats
 
 from clinometer.tools.report import fewshot
 from clinometer.tools.report import selection
+from clinometer.tools.report import theme
 from clinometer.tools.report.grids import fewshot as grids
 from clinometer.train.fewshot import names
 
@@ -49,6 +50,10 @@ def test_tables_name_the_controls():
         ["vit-a", "10", "shuffled labels", "3", "57.6"],
     ]
     assert grid.body[0][4].error == "53.4 to 69.1"
+
+
+def test_the_architecture_has_its_name_for_readers():
+    assert theme.label("vit") == "ViT"
 
 
 def test_images_enter_no_fit_of_texts():
