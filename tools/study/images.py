@@ -9,8 +9,6 @@ from clinometer.train.fewshot import names
 from clinometer.train.fewshot import ridge
 from clinometer.train.run import record as run_record
 
-DIGITS = "digits"  # In place of a folder: scikit-learn's.
-
 
 @dataclasses.dataclass(frozen=True)
 class ImageSettings:
@@ -111,6 +109,15 @@ class FewShotSettings:
             "seeds": self.seeds,
             "test_share": self.test_share,
             "controls": True,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Returns config key -> value, except for the folder, which may move."""
+        return {
+            "fewshot.classes": self.classes,
+            "fewshot.shots": list(self.shots),
+            "fewshot.seeds": list(self.seeds),
+            "fewshot.test_share": self.test_share,
         }
 
     def arguments(self, folder: str) -> list[str]:

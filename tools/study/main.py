@@ -227,6 +227,8 @@ def _settings(
         "study.role": None if study.role == plan.FINAL else study.role,
     }
     given = {key: value for key, value in shared.items() if value is not None}
+    if study.protocol.of_images:
+        given |= study.protocol.fewshot.settings()
     return study.protocol.settings() | given
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from clinometer.data import errors as data_errors
 from clinometer.data import paths
+from clinometer.data.images import digits
 from clinometer.data.mixtures import rates as mixtures
 from clinometer.data.tasks import load
 from clinometer.data.tasks import probes
 from clinometer.data.tasks import registry
-from clinometer.tools.study import images as images_lib
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.train import errors
 from clinometer.train import model_and_data
@@ -136,6 +136,6 @@ def _folder(protocol: protocol_lib.Protocol) -> str:
     if given is None:
         raise errors.ConfigError(
             "config.images.folder: none; a study of images needs a folder of labelled "
-            f"images (data/README.md), or {images_lib.DIGITS} for scikit-learn's"
+            f"images (data/README.md), or {digits.NAME} for scikit-learn's"
         )
-    return given if given == images_lib.DIGITS else paths.absolute(given)
+    return given if given == digits.NAME else paths.absolute(given)

@@ -192,6 +192,11 @@ def read(config: config_dict.ConfigDict) -> Study:
         fewshot=images_lib.FewShotSettings(**config.fewshot),
     )
     _check_kind(protocol)
+    if protocol.of_images and config.store is not None:
+        raise errors.ConfigError(
+            f"config.store: must not be set for the kind {protocol.kind!r}, whose runs "
+            "are trained on images.folder"
+        )
     role = config.design.role
     if config.claims and role == recorded_config.PILOT:
         raise errors.ConfigError("config.claims: must be none for a pilot")

@@ -27,6 +27,7 @@ from clinometer.train import errors
 from clinometer.train import main as train
 from clinometer.train.fewshot import main as fewshot
 from clinometer.train.run import directory as run_directory
+from clinometer.train.run import json_file
 
 MODEL = "vit-NL2-DM16-NH2-KV8-FF32-S"
 RUN = plan.PlannedRun(MODEL, 100, order=1, learning_rate=0.01, fixed_rate=0.01)
@@ -243,6 +244,20 @@ def test_fields_of_other_kinds_are_refused(kind, key, value):
         errors.ConfigError, match=f"config.{place}: must not be set for the kind"
     ):
         study_config.read(config)
+
+
+def test_one_folder_has_one_store_and_one_evaluation(tmp_path, capsys):
+    config = vit_digits.get_config()
+    config.store = "texts"
+    with pytest.raises(errors.ConfigError, match="config.store: must not be set"):
+        study_config.read(config)
+    argv = ["--config", vit_digits.__file__, "--out", str(tmp_path)]
+    made = options_lib.parse(argv).study.protocol
+    settings = made.settings() | made.fewshot.settings() | {"study.role": None}
+    settings |= {"schedule.learning_rate": 1e-3}
+    json_file.write(tmp_path / "study.json", {"settings": settings})
+    assert main.main([*argv, "--config.fewshot.classes=5,6"]) == 1
+    assert "fewshot.classes = '5,6,7,8,9'; this one" in capsys.readouterr().err
 
 
 def _refused(words, capsys, **changes):

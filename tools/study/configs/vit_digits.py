@@ -11,7 +11,7 @@ measures for each.
 
 from ml_collections import config_dict
 
-from clinometer.tools.study import images
+from clinometer.data.images import digits
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.tools.study.configs import study
 from clinometer.train import errors
@@ -49,7 +49,7 @@ def get_config(rates: str = GIVEN) -> config_dict.ConfigDict:
     # As in the Vision Transformer's pretraining: linear decay after the warmup.
     protocol.decay_fraction = 1 - protocol.warmup_fraction
     config.downstream.mixture = ""
-    config.images.folder = images.DIGITS
+    config.images.folder = digits.NAME
     config.images.classes = "0,1,2,3,4"
     config.images.validation_share = 0.2
     # Each of the 16 patches has 2 x 2 of a digit's 8 x 8 pixels.
@@ -57,6 +57,6 @@ def get_config(rates: str = GIVEN) -> config_dict.ConfigDict:
     config.images.patch_size = 4
     config.images.min_area = 0.5  # The digits are cut closely.
     config.images.flip = False
-    config.fewshot.folder = images.DIGITS
+    config.fewshot.folder = digits.NAME
     config.fewshot.classes = "5,6,7,8,9"
     return config
