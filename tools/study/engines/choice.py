@@ -43,4 +43,6 @@ def make(
         return ray_cluster.RayExecutor(settings)
     if settings.name == settings_lib.SLURM:
         return slurm.SlurmExecutor(settings, options.out, say=warn)
-    return local.LocalExecutor(options.jobs, warn=warn, keep_open=(lock,))
+    return local.LocalExecutor(
+        options.jobs, warn=warn, programs=options.out / "programs", keep_open=(lock,)
+    )

@@ -5,10 +5,10 @@ are affairs of this executor alone.
 """
 
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -51,7 +51,7 @@ class LocalExecutor:
         jobs: int,
         *,
         warn: Callable[[str], None] = print,
-        environment: Mapping[str, str] | None = None,
+        programs: pathlib.Path | None = None,
         keep_open: Sequence[int] = (),
     ):
         """Initializes the executor; starts nothing.
@@ -59,15 +59,18 @@ class LocalExecutor:
         Args:
             jobs: the maximum number of tasks that run at the same time.
             warn: called once with a message if a task gets no core of its own.
-            environment: environment variables of the tasks; by default those of this
-                process, changed by `environment.of_run`.
+            programs: folder in which the tasks share what they compile, or None.
             keep_open: file descriptors that the tasks inherit, such as a lock's.
         """
         # With more jobs than cores there is no core for each, so nothing is pinned.
         self._pins = jobs <= len(cores.usable()) and sys.platform == "linux"
         self._crowded = jobs > cores.count()
         self._warn: Callable[[str], None] | None = warn
-        self._environment = dict(environment or environment_lib.of_run(os.environ))
+        self._environment = environment_lib.of_run(os.environ)
+        if programs is not None:
+            self._environment = environment_lib.with_programs(
+                self._environment, programs
+            )
         self._keep_open = tuple(keep_open)
 
     def submit(self, tasks: Sequence[executor.Task]) -> list[Started]:

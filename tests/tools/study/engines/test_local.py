@@ -107,6 +107,22 @@ def test_two_studies_take_different_cores(tmp_path):
         _wait(lambda study=study, handle=handle: study.poll(handle) is not None)
 
 
+def test_a_second_task_compiles_nothing_anew(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    code = """
+        import jax
+        found = []
+        jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
+        jax.jit(lambda x: x + 3)(1.0)
+        print([name.rpartition("/")[2] for name in found if "cache_" in name])
+    """
+    local = local_lib.LocalExecutor(1, programs=tmp_path / "programs")
+    for name, expected in (("first", "cache_misses"), ("second", "cache_hits")):
+        handle = _submit(local, tmp_path / name, code)
+        _wait(lambda handle=handle: local.poll(handle) == 0)
+        assert expected in handle.task.log.read_text()
+
+
 def test_cancel_asks_then_kills(tmp_path):
     code = """
         import pathlib, signal, sys, time
