@@ -136,7 +136,7 @@ def test_without_the_compiler_it_says_so(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (["--mesh", "model=3"], "model 3 are 24 devices, but there are 8"),
+        (["--mesh", "model=3"], "model 3 are 6 devices, but there are 8"),
         (["--batch-size", "9"], "9 is not a multiple of 8"),
         (["--topology", "v3:3x5"], "the compiler has no such topology"),
     ],
