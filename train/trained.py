@@ -93,42 +93,8 @@ class TrainedRun:
     def place(
         self, batch_size: int, mesh: Mapping[str, int]
     ) -> placement_lib.Placement:
-        """Places the state on all devices.
-
-        Args:
-            batch_size: B.
-            mesh: sizes of axes of the mesh; the others are those of the run if it had
-                as many devices, else the defaults of training.
-
-        Raises:
-            ConfigError: the mesh does not fit the devices, the model or the batch.
-        """
-        count = jax.device_count()
-        earlier = self.record.mesh or run_record.Mesh()
-        recorded = {axis: getattr(earlier, axis) for axis in mesh_lib.AXES}
-        config = {"data": None, "fsdp": 1, "expert": 1, "model": None}
-        if math.prod(size or 0 for size in recorded.values()) == count:
-            config |= recorded
-        config |= mesh
-
-        def sizes_for(greatest: Mapping[str, int]) -> mesh_lib.Sizes:
-            sizes = mesh_lib.sizes(config, self.model.name, count, greatest)
-            if batch_size % sizes.batch_parts:
-                raise errors.ConfigError(
-                    f"--batch-size: {batch_size} is not a multiple of the "
-                    f"{sizes.batch_parts} parts of the batch on the mesh ({sizes})"
-                )
-            return sizes
-
-        return placement_lib.make(
-            self.model,
-            jax.eval_shape(
-                lambda: state_lib.initialise(self.model, self.optimizer, seed=0)
-            ),
-            rules.with_overrides(self.record.config.mesh.rules or ""),
-            sizes_for,
-            batch_size,
-        )
+        """Places the state on all devices, see `place`."""
+        return place(self.record, self.model, self.optimizer, batch_size, mesh)
 
     def parameters(self, step: int, placed: placement_lib.Placement) -> Any:
         """Reads the parameters of a checkpoint; call it within the placement's mesh.
@@ -168,4 +134,50 @@ def open_run(run: paths.PathLike, store: str | None = None) -> TrainedRun:
         optimizer,
         sources.open_store(path).vocabulary,
         directory.checkpoints(read_only=True),
+    )
+
+
+def place(
+    record: run_record.Record,
+    model: models.Model,
+    optimizer: optimizer_lib.Optimizer,
+    batch_size: int,
+    mesh: Mapping[str, int],
+) -> placement_lib.Placement:
+    """Places the state of a run on all devices.
+
+    Args:
+        record: the run's record.
+        model: its model.
+        optimizer: its optimizer.
+        batch_size: B.
+        mesh: sizes of axes of the mesh; the others are those of the run if it had
+            as many devices, else the defaults of training.
+
+    Raises:
+        ConfigError: the mesh does not fit the devices, the model or the batch.
+    """
+    count = jax.device_count()
+    earlier = record.mesh or run_record.Mesh()
+    recorded = {axis: getattr(earlier, axis) for axis in mesh_lib.AXES}
+    config = {"data": None, "fsdp": 1, "expert": 1, "model": None}
+    if math.prod(size or 0 for size in recorded.values()) == count:
+        config |= recorded
+    config |= mesh
+
+    def sizes_for(greatest: Mapping[str, int]) -> mesh_lib.Sizes:
+        sizes = mesh_lib.sizes(config, model.name, count, greatest)
+        if batch_size % sizes.batch_parts:
+            raise errors.ConfigError(
+                f"--batch-size: {batch_size} is not a multiple of the "
+                f"{sizes.batch_parts} parts of the batch on the mesh ({sizes})"
+            )
+        return sizes
+
+    return placement_lib.make(
+        model,
+        jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0)),
+        rules.with_overrides(record.config.mesh.rules or ""),
+        sizes_for,
+        batch_size,
     )

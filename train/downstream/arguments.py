@@ -23,6 +23,15 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="token store of the run; needed only if it was moved without the run",
     )
+    add_mesh(parser)
+
+
+def add_mesh(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument --mesh.
+
+    Args:
+        parser: the parser of the command.
+    """
     parser.add_argument(
         "--mesh",
         type=mesh_lib.parsed,

@@ -24,11 +24,13 @@ from clinometer.data.images import sources
 from clinometer.models import model as model_lib
 from clinometer.train import errors
 from clinometer.train import initial
-from clinometer.train import state as state_lib
+from clinometer.train import trained
 from clinometer.train.fewshot import names
 from clinometer.train.fewshot import ridge
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
+from clinometer.train.sharding import mesh as mesh_lib
+from clinometer.train.sharding import placement as placement_lib
 
 _DRAWN, _CLASSIFIED = "train", "validation"
 
@@ -49,6 +51,7 @@ class Request:
         step: step of the checkpoint; None for the newest, 0 for initial parameters.
         controls: whether to score random features and shuffled labels, too.
         batch_size: images per batch.
+        mesh: sizes of axes of the mesh, see `trained.place`.
     """
 
     run: paths.AnyPath
@@ -62,6 +65,7 @@ class Request:
     step: int | None = None
     controls: bool = False
     batch_size: int = 64
+    mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -81,6 +85,7 @@ def evaluate(
     Raises:
         RunError: there is no such run, checkpoint or folder, the run is not of images,
             or a class has too few images.
+        ConfigError: the mesh does not fit the devices, the model or the batch.
     """
     record = initial.read_record(request.run)
     if record.kind != run_record.CLASSIFICATION:
@@ -88,6 +93,8 @@ def evaluate(
             f"{request.run}: was trained on texts; few-shot evaluation needs a model "
             "of images"
         )
+    model, optimizer = initial.built(record)
+    placed = trained.place(record, model, optimizer, request.batch_size, request.mesh)
     pool, test = open_images(request)
     rows = ridge.drawn(pool.labels, len(pool.classes), request.shots, request.seeds)
     drawn = pool.subset(rows)
@@ -103,18 +110,19 @@ def evaluate(
     }
 
     def features(step: int | None) -> tuple[int, list[np.ndarray]]:
-        model, found, params = _restored(request.run, step, record)
-        return found, [
-            _features(model, params, images, request.batch_size, what, say)
-            for what, images in (("drawn", drawn), ("classified", test))
-        ]
+        found, params = _restored(request.run, step, record.seed, model, placed)
+        with mesh_lib.shard_over(placed.mesh):
+            return found, [
+                _features(model, params, images, placed, what, say)
+                for what, images in (("drawn", drawn), ("classified", test))
+            ]
 
-    step, trained = features(request.step)
-    scored = [(names.MIXTURE if step else names.RANDOM_FEATURES, step, trained)]
+    step, own = features(request.step)
+    scored = [(names.MIXTURE if step else names.RANDOM_FEATURES, step, own)]
     if request.controls:
         if step:
             scored.append((names.RANDOM_FEATURES, *features(0)))
-        scored.append((names.SHUFFLED_LABELS, step, trained))
+        scored.append((names.SHUFFLED_LABELS, step, own))
     return tuple(
         run_record.Evaluation(
             mixture=name,
@@ -235,12 +243,16 @@ def _images(request: Request) -> tuple[image_set.ImageSet, image_set.ImageSet]:
 
 
 def _restored(
-    run: paths.AnyPath, step: int | None, record: run_record.Record
-) -> tuple[models.VisionTransformer, int, model_lib.Params]:
-    """Returns the model of a run, the step of its checkpoint and the parameters."""
-    model, optimizer = initial.built(record)
+    run: paths.AnyPath,
+    step: int | None,
+    seed: int,
+    model: models.VisionTransformer,
+    placed: placement_lib.Placement,
+) -> tuple[int, model_lib.Params]:
+    """Returns the step of a checkpoint and its parameters, on the mesh."""
     if step == 0:
-        return model, 0, model.from_canonical(model.init(jax.random.key(record.seed)))
+        params = model.from_canonical(model.init(jax.random.key(seed)))
+        return 0, jax.device_put(params, placed.state_shardings.params)
     reader = run_directory.RunDirectory(run).checkpoints(read_only=True)
     found = max(reader.steps, default=None) if step is None else step
     if found not in reader.steps:
@@ -249,15 +261,14 @@ def _restored(
             + (f" of step {found}" if found is not None else "")
             + f"; it has {', '.join(map(str, reader.steps)) or 'none'}"
         )
-    state = jax.eval_shape(lambda: state_lib.initialise(model, optimizer, seed=0))
-    return model, found, reader.read(found, state._replace(optimizer={})).params
+    return found, reader.read(found, placed.state._replace(optimizer={})).params
 
 
 def _features(
     model: models.VisionTransformer,
     params: model_lib.Params,
     images: image_set.ImageSet,
-    batch_size: int,
+    placed: placement_lib.Placement,
     what: str,
     say: Callable[[str], None],
 ) -> np.ndarray:
@@ -268,15 +279,16 @@ def _features(
         make_batch=models.image_batch.make,
         height=config.image_height,
         width=config.image_width,
-        batch_size=batch_size,
+        batch_size=placed.batch_size,
         keep_aspect=False,
     )
     function = jax.jit(
-        lambda params, batch: model.features(params, models.image_batch.pixels(batch))
+        lambda params, batch: model.features(params, models.image_batch.pixels(batch)),
+        out_shardings=placed.whole,
     )
     found = []
     for index, batch in enumerate(batches):
-        found.append(np.asarray(function(params, batch)))
+        found.append(np.asarray(function(params, placed.put_whole(batch))))
         say(f"{what}: batch {index + 1} of {len(batches)}")
     if batches.broken.reasons:
         name, reason = next(iter(batches.broken.reasons.items()))

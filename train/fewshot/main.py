@@ -11,6 +11,7 @@ from clinometer.kernels.options import ranges
 from clinometer.kernels.options.errors import OptionError
 from clinometer.train import errors
 from clinometer.train import exit_codes
+from clinometer.train.downstream import arguments as run_arguments
 from clinometer.train.downstream import evaluation as recording
 from clinometer.train.fewshot import evaluation
 from clinometer.train.fewshot import ridge
@@ -109,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=64,
         help="images per batch; default %(default)s",
     )
+    run_arguments.add_mesh(parser)
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     arguments = parser.parse_args(argv)
     library_noise.log_warnings()
@@ -126,6 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.step,
             arguments.controls,
             arguments.batch_size,
+            arguments.mesh,
         )
         with terminal.Line(seconds=float("inf")) as line:  # Only on a terminal.
             found = evaluation.evaluate(request, line.say)

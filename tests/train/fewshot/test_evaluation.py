@@ -12,6 +12,7 @@ import pytest
 
 from clinometer.data.images import augmentation
 from clinometer.data.images import sources
+from clinometer.tests.kernels import child
 from clinometer.tests.train import conftest
 from clinometer.tests.train import whole_runs
 from clinometer.train import errors
@@ -97,6 +98,18 @@ def test_the_command_adds_to_the_record(request_of, tmp_path, capsys):
     assert len(whole_runs.record(run)["evaluations"]) == 4
 
 
+@pytest.mark.slow
+def test_eight_devices_are_as_one(evaluations, request_of):
+    """The weights and the images are divided; no image changes its class."""
+    command = [str(request_of.run), "--data", request_of.folder, "--shots", "1,5"]
+    command += ["--seeds", "0,1", "--controls", "--mesh", "fsdp=2,model=2", "--json"]
+    code = f"from clinometer.train.fewshot import main; main.main({command!r})"
+    process = child.run(code, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    assert process.stdout, process.stderr
+    found = [one["tasks"] for one in json.loads(process.stdout)]
+    assert found == [one.to_json()["tasks"] for one in evaluations]
+
+
 def test_bad_input(request_of, tmp_path, capsys):
     def refused(words, **fields):
         with pytest.raises(errors.RunError, match=words):
@@ -106,6 +119,7 @@ def test_bad_input(request_of, tmp_path, capsys):
     refused("one class, 'red'", classes=("red",))
     refused("no class 'rde'", classes=("rde", "blue"))
     refused("no checkpoint of step 5; it has", step=5)
+    refused("config.mesh: data 1 x fsdp 1 x expert 1 x model 2", mesh={"model": 2})
     refused("is not a folder", folder="/none")
     folder = tmp_path / "broken"
     conftest.write_images(folder, 12)

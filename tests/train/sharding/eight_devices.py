@@ -1,6 +1,7 @@
 """Trains models on meshes of eight devices and on one, in a process with eight.
 
-`run` starts the process. Shapes: B batch, S and T lengths of 64 and 29.
+`run` starts the process. Shapes: B batch, S and T lengths of 64 and 29, images of
+12 x 20 pixels.
 """
 
 from collections.abc import Callable
@@ -27,16 +28,24 @@ from clinometer.train.sharding import placement as placement_lib
 from clinometer.train.sharding import rules
 
 _FLAGS = "--xla_force_host_platform_device_count=8"
+_VOCAB_SIZE = 512
 _SHAPE = models.TextShape(64, 29)
+_IMAGE_SHAPE = models.ImageShape(12, 20)
 _STEPS = 8
 _RANDOM = 8  # Changes of the parameters at random.
 _COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
 # Fields with which the `-pico` models fit the meshes of the tests: a group for each
-# sequence, a gated width that is even, and S.
+# sequence, a gated width that is even, S, and the size of an image.
 FITTING = {
     "switch": {"sequences_per_group": 1},
     "glu": {"d_ff": 96},
     "mixer": {"sequence_length": _SHAPE.encoder_length},
+    "vit": {
+        "image_height": _IMAGE_SHAPE.height,
+        "image_width": _IMAGE_SHAPE.width,
+        "patch_size": 4,
+        "num_classes": 6,
+    },
 }
 # Adafactor divides by the root mean square of gradients, so that its steps are large
 # from the start; this rate is that of warm-up in training.
@@ -156,7 +165,9 @@ def _train(
     case: Case, sizes: Sequence[int], nudges: Sequence[_Nudge | None] = (None,)
 ) -> list[_Run]:
     """Trains once for each of `nudges`, which change the initial parameters."""
-    model = models.build(case.name, vocab_size=512, **case.overrides)
+    of_images = models.takes_images(case.name)
+    texts = {} if of_images else {"vocab_size": _VOCAB_SIZE}
+    model = models.build(case.name, **texts, **case.overrides)
     config = pretrain.get_config().optimizer
     config.min_dim_size_to_factor = 16  # Factored slots, as of larger models.
     optimizer = _keeping_gradients(optimizer_lib.make(config))
@@ -179,7 +190,8 @@ def _train(
     )
     with _Masks() as masks:
         compiled = placed.lower_train_step(
-            step, placed.abstract_batch(model, _SHAPE)
+            step,
+            placed.abstract_batch(model, _IMAGE_SHAPE if of_images else _SHAPE),
         ).compile()
         initialise = jax.jit(
             lambda: state_lib.initialise(model, optimizer, seed=0),
@@ -238,10 +250,16 @@ def _run(
 
 
 def _batch(case: Case, index: int) -> dict[str, np.ndarray]:
-    """Returns a batch of random tokens, with padding at the end of one row."""
+    """Returns random images, or random tokens with padding at the end of a row."""
     rng = np.random.default_rng(index)
-    inputs = rng.integers(1, 512, (case.batch_size, _SHAPE.encoder_length))
-    targets = rng.integers(1, 512, (case.batch_size, _SHAPE.decoder_length))
+    if models.takes_images(case.name):
+        shape = (case.batch_size, _IMAGE_SHAPE.height, _IMAGE_SHAPE.width, 3)
+        labels = rng.integers(0, case.overrides["num_classes"], case.batch_size)
+        return models.image_batch.make(rng.integers(0, 256, shape, np.uint8), labels)
+    lengths = _SHAPE.encoder_length, _SHAPE.decoder_length
+    inputs, targets = (
+        rng.integers(1, _VOCAB_SIZE, (case.batch_size, length)) for length in lengths
+    )
     inputs[1, 40:], targets[1, 20:] = 0, 0
     return models.batch.make(inputs.astype(np.int32), targets.astype(np.int32))
 

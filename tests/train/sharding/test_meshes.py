@@ -75,6 +75,12 @@ def test_experts_over_axes_of_the_batch():
     _check(_case("switch-pico", [_EXPERTS, (1, 2, 2, 2)]))
 
 
+@pytest.mark.slow
+def test_images():
+    name, dropout = "vit-NL2-DM32-NH4-KV8-FF64-S", {"dropout_rate": 0.1}
+    _check(_case(name, [*_MESHES.values()], dropout))
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("form", _FORMS)
 @pytest.mark.parametrize("name", models.ARCHITECTURES)
