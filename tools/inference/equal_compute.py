@@ -76,22 +76,41 @@ def reading(design: design_lib.Design, architecture: str, flops: float) -> np.nd
             the range.
     """
     cells = design.check_sizes(architecture, 3, "a loss at equal FLOPs")
-    costs = design.flops_of(cells)
-    if np.any(np.diff(costs) <= 0):
+    row = np.zeros(len(design.cells))
+    row[cells] = weights(design.flops_of(cells), flops, architecture)
+    return row
+
+
+def weights(costs: np.ndarray, cost: float, architecture: str) -> np.ndarray:
+    """The weights of the sizes' mean losses in the loss at a cost.
+
+    Args:
+        costs: of the sizes, at least three, above 0 and in any order: [k].
+        cost: within their range.
+        architecture: whose sizes they are, for messages.
+
+    Returns:
+        The weights, summing to 1: [k].
+
+    Raises:
+        InferenceError: two sizes of one cost, or a cost outside the range.
+    """
+    least, most = np.min(costs), np.max(costs)
+    if len(np.unique(costs)) < len(costs):
         raise errors.InferenceError(
             f"flops: two sizes of {architecture} cost the same; a loss at equal FLOPs "
             "needs sizes of different cost"
         )
-    if not costs[0] * (1 - _ROUNDING) <= flops <= costs[-1] * (1 + _ROUNDING):
+    if not least * (1 - _ROUNDING) <= cost <= most * (1 + _ROUNDING):
         raise errors.InferenceError(
-            f"flops: {flops:g} lies outside {architecture}'s range; accepted: "
-            f"{costs[0]:g} to {costs[-1]:g}"
+            f"flops: {cost:g} lies outside {architecture}'s range; accepted: "
+            f"{least:g} to {most:g}"
         )
-    distance = np.abs(np.log(costs / flops))
-    nearest = np.sort(np.argsort(distance, kind="stable")[:3])
-    row = np.zeros(len(design.cells))
-    row[cells[nearest]] = _lagrange(costs[nearest] ** -0.5, flops**-0.5)
-    return row
+    distance = np.abs(np.log(costs / cost))
+    nearest = np.argsort(distance, kind="stable")[:3]
+    found = np.zeros(len(costs))
+    found[nearest] = _lagrange(costs[nearest] ** -0.5, cost**-0.5)
+    return found
 
 
 def compare(design: design_lib.Design, architecture: str, reference: str) -> Comparison:

@@ -1,1 +1,1 @@
-"""Answers which architecture to train for a budget of training FLOPs."""
+"""Answers which architecture to train for a budget."""

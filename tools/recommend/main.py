@@ -12,10 +12,17 @@ from clinometer.train.run import json_file
 
 _DESCRIPTION = """\
 Names the architectures that the runs of a folder cannot tell from the best one at a
-budget of training FLOPs. Each loss is read between measured sizes; a budget outside of
-the measured range is refused. The set holds the best of the measured architectures
-with 95 % confidence.
+budget of training FLOPs, parameters or time. Each loss is read between measured sizes;
+a budget outside of the measured range is refused. The set holds the best of the
+measured architectures with 95 % confidence. Times and speeds are those measured on the
+runs' own device, and runs of several devices are refused.
 """
+_BUDGETS = {
+    "flops": "training FLOPs of the whole run, such as 1e15",
+    "parameters": "parameters of the model, embeddings included, such as 2e6",
+    "seconds": "seconds of the training steps of the whole run, such as 3600",
+    "steps_per_second": "the speed that the training should have, such as 2.5",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -34,12 +41,13 @@ def main(argv: list[str]) -> int:
         type=outputs.given,
         help="folder of runs or of imported results, or a CSV file (default: .)",
     )
-    parser.add_argument(
-        "--flops",
-        type=ranges.Real(without_least=True),
-        required=True,
-        help="the budget, training FLOPs of the whole run, such as 1e15",
-    )
+    budget = parser.add_mutually_exclusive_group(required=True)
+    for name, words in _BUDGETS.items():
+        budget.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=ranges.Real(without_least=True),
+            help=f"the budget: {words}",
+        )
     command.add_mixed(parser, "comma-separated columns in which the runs may differ")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
@@ -52,15 +60,17 @@ def _recommend(options: argparse.Namespace) -> None:
     from clinometer.tools.results import frame as frame_lib
 
     frame = frame_lib.read(options.path, options.mixed)
-    found = choice.recommend(frame, float(options.flops), options.mixed)
+    cost = next(name for name in _BUDGETS if getattr(options, name) is not None)
+    budget = float(getattr(options, cost))
+    found = choice.recommend(frame, budget, options.mixed, cost)
     if options.json:
         print(json_file.dumps(dataclasses.asdict(found), indent=1))
     else:
-        print("\n".join(render(found)))
+        print("\n".join(render(found, choice.COSTS[cost].words)))
 
 
-def render(found) -> list[str]:
-    """Returns a `choice.Recommendation` as lines."""
+def render(found, words: str) -> list[str]:
+    """Returns a `choice.Recommendation` as lines; `words` say what its budget is of."""
     width = max(len(one.architecture) for one in found.candidates)
 
     def line(one) -> str:
@@ -78,7 +88,7 @@ def render(found) -> list[str]:
     several = len(chosen) > 1
     title = "choose any of these, which the data cannot tell from the best:"
     lines = [
-        f"At {found.flops:g} training FLOPs, {title if several else 'choose:'}",
+        f"At {found.budget:g} {words}, {title if several else 'choose:'}",
         *map(line, chosen),
     ]
     if worse:

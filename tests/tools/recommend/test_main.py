@@ -31,6 +31,18 @@ def test_an_answer(path, capsys):
     assert [one["in_set"] for one in told["candidates"]] == [True, False]
 
 
+def test_budgets_of_parameters_and_one_at_a_time(path, capsys):
+    assert main.main([str(path), "--parameters", "2e7"]) == 0
+    assert capsys.readouterr().out.startswith("At 2e+07 parameters, choose:\n  glu ")
+    assert main.main([str(path), "--seconds", "60"]) == 2
+    assert "glu has 0 sizes" in capsys.readouterr().err
+    for given in (["--flops", "1e18", "--seconds", "60"], []):
+        with pytest.raises(SystemExit) as stop:
+            main.main([str(path), *given])
+        assert stop.value.code == 2
+    assert "--steps-per-second" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flops", ["1e10", "1e30"])
 def test_refused_outside_the_range(path, flops, capsys):
     assert main.main([str(path), "--flops", flops]) == 2
