@@ -14,6 +14,7 @@ from clinometer.tools.study.claims import papers
 
 VANILLA = "transformer"
 _LOSS = points_lib.LOSS
+_FLOPS = choice.COSTS["flops"].column
 
 
 def _steepest(seen: papers.Evidence, pair: str, name: str) -> claim_lib.Verdict:
@@ -51,12 +52,12 @@ def _switch_transfers_best(seen: papers.Evidence) -> claim_lib.Verdict:
 
 def _best_changes(seen: papers.Evidence) -> claim_lib.Verdict:
     """Compares the sets that cannot be told from the best at both shared ends."""
-    found = points_lib.of_frame(seen.frame, (choice.FLOPS, _LOSS))
+    found = points_lib.of_frame(seen.frame, (_FLOPS, _LOSS))
     ranges = []
     for name in found.architectures:
-        points = found.of(name, choice.FLOPS, _LOSS)
+        points = found.of(name, _FLOPS, _LOSS)
         if len(points) >= 3:
-            costs = [point.values[choice.FLOPS].mean for point in points]
+            costs = [point.values[_FLOPS].mean for point in points]
             ranges.append((costs[0], costs[-1]))
     if len(ranges) < 2:
         raise observed.UndecidableError(
