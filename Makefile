@@ -27,7 +27,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-notebook setup-ray setup-peer study test test-slow test-matrix test-tpu test-peer lint format build-files lock bazel clean
+.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-notebook setup-ray setup-peer setup-mesh-tf study test test-slow test-matrix test-tpu test-peer test-mesh-tf lint format build-files lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -56,11 +56,22 @@ setup-ray: ## create .venv-ray, an environment with Ray (270 MB more), for studi
 	@tools/setup.sh '$(PYTHON)' .venv-ray
 	@.venv-ray/bin/python -m pip install -qq --retries 5 --require-hashes --requirement requirements-ray.lock
 
+# An environment beside .venv that also sees the packages in it. $(1) is its path, $(2) the
+# lock file of what it adds.
+define ADDED
+@$(BIN)/python -m venv $(1)
+@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+  >"$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/clinometer-setup.pth"
+@$(1)/bin/python -m pip install -qq --retries 5 --no-compile --require-hashes --requirement $(2)
+endef
+
 setup-peer: $(STAMP) ## create .venv-peer, which adds PyTorch and transformers for comparisons (CPUs, Python 3.11)
-	@$(BIN)/python -m venv .venv-peer
-	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-	  >"$$(.venv-peer/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/clinometer-setup.pth"
-	@.venv-peer/bin/python -m pip install -qq --retries 5 --no-compile --require-hashes --requirement requirements-peer.lock
+	$(call ADDED,.venv-peer,requirements-peer.lock)
+
+setup-mesh-tf: $(STAMP) ## create .venv-mesh-tf, which adds TensorFlow for `convert` (1.4 GB; Python 3.11)
+	$(call ADDED,.venv-mesh-tf,requirements-mesh-tf.lock)
+	@sed "1s|.*|#!$$PWD/.venv-mesh-tf/bin/python|" $(BIN)/clinometer >.venv-mesh-tf/bin/clinometer
+	@chmod +x .venv-mesh-tf/bin/clinometer
 
 study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT= VIT=1 (images)]
 	@$(BIN)/clinometer study $(if $(VIT),--config tools/study/configs/vit_digits.py $(if $(OUT),,--out runs/vit)) \
@@ -82,6 +93,9 @@ test-tpu: setup-tpu ## run the tests that need the TPU compiler, except the slow
 
 test-peer: setup-peer ## run the tests that compare with transformers [ARGS=]
 	@.venv-peer/bin/python -m pytest -q tests/tools/released/peer tests/models/vision/test_peer.py $(ARGS)
+
+test-mesh-tf: setup-mesh-tf ## run the tests that convert checkpoints of TensorFlow [ARGS=]
+	@.venv-mesh-tf/bin/python -m pytest -q tests/tools/released/mesh $(ARGS)
 
 lint: $(STAMP) ## check the style with ruff and clang-format
 	@$(BIN)/ruff check .
@@ -105,5 +119,5 @@ bazel: $(STAMP) ## set up Bazel, build everything and run the smoke tests with i
 	@bazel test //tests:smoke
 
 clean: ## remove the environments and all build outputs, but not runs and cached data
-	rm -rf $(VENV) .venv-ray .venv-peer build dist *.egg-info .pytest_cache .ruff_cache .bazel
+	rm -rf $(VENV) .venv-ray .venv-peer .venv-mesh-tf build dist *.egg-info .pytest_cache .ruff_cache .bazel
 	find kernels -name '_native*.so' -delete

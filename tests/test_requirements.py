@@ -10,7 +10,15 @@ import pytest
 
 # Extras that `make setup` installs, and packages that it must not install.
 LOCKED = ("train", "study", "convert", "slurm", "dev")
-UNLOCKED = ("torch", "transformers", "libtpu", "tensorflow", "flax", "ray")
+UNLOCKED = (
+    "torch",
+    "transformers",
+    "libtpu",
+    "tensorflow",
+    "tensorflow-cpu",
+    "flax",
+    "ray",
+)
 FOR_GPUS = ("jax-cuda", "nvidia-")  # Prefixes of packages that only GPUs need.
 PYTHONS = ("3.11", "3.12", "3.13")
 
@@ -64,6 +72,11 @@ def ray_lock(repo_root):
 @pytest.fixture
 def peer_lock(repo_root):
     return (repo_root / "requirements-peer.lock").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def mesh_lock(repo_root):
+    return (repo_root / "requirements-mesh-tf.lock").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -172,9 +185,25 @@ def test_the_peers_are_added_to_the_locked_packages(lock, peer_lock, project):
         assert version(added[name]) == version(locked[name]), name
 
 
+def test_tensorflow_is_added_to_the_locked_packages(lock, mesh_lock, project):
+    locked, added = pins(lock, "3.11"), pins(mesh_lock, "3.11")
+    for text in project["project"]["optional-dependencies"]["mesh-tf"]:
+        wanted = requirements.Requirement(text)
+        if wanted.name != "clinometer":
+            assert wanted.specifier.contains(version(added[wanted.name])), text
+    for name in added.keys() & locked.keys():  # Installing both changes neither.
+        assert version(added[name]) == version(locked[name]), name
+
+
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("lock", 40), ("cuda_lock", 20), ("ray_lock", 10), ("peer_lock", 20)],
+    [
+        ("lock", 40),
+        ("cuda_lock", 20),
+        ("ray_lock", 10),
+        ("peer_lock", 20),
+        ("mesh_lock", 20),
+    ],
 )
 def test_every_pin_has_hashes(name, least, request):
     blocks = re.split(r"\n(?=\w)", request.getfixturevalue(name))[1:]

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Writes seven lock files with hashes. Run by `make lock`.
+# Writes eight lock files with hashes. Run by `make lock`.
 #
 # requirements.lock is resolved from pyproject.toml for all supported versions of Python,
 # with markers where package versions differ. requirements-cuda.lock adds JAX's libraries
@@ -8,6 +8,7 @@
 # requirements-stats.lock holds statsmodels, which one test compares with;
 # requirements-notebook.lock holds what runs tools/report/notebook.ipynb;
 # requirements-ray.lock adds Ray, of 270 MB, in an environment of its own;
+# requirements-mesh-tf.lock adds TensorFlow for CPUs, which reads its checkpoints, on x86-64;
 # requirements-peer.lock adds transformers and PyTorch for CPUs, which are compared with, on
 # Python 3.11 and x86-64. PyTorch's wheels for CPUs are not on PyPI: pip and uv have to be
 # told where they are, with PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL.
@@ -62,6 +63,12 @@ grep -c '==' requirements.lock | sed 's/$/ packages in requirements.lock/'
   --generate-hashes --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" \
   --output-file requirements-ray.lock <<<"ray>=2.50,<3"
+"${VENV}/bin/uv" pip compile - --quiet \
+  --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+  --constraint requirements.lock \
+  --generate-hashes --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" \
+  --output-file requirements-mesh-tf.lock <<<$'gin-config>=0.5,<1\ntensorflow-cpu>=2.21,<3'
 UV_FIND_LINKS="${PIP_FIND_LINKS:-}" UV_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:-}" \
   "${VENV}/bin/uv" pip compile - --quiet \
   --python-version 3.11 --python-platform x86_64-manylinux_2_28 \

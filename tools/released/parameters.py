@@ -8,6 +8,7 @@ tensors, since configs do not tell them or tell them wrongly: `transformers` 5 w
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -63,11 +64,11 @@ def found(release: release_lib.Release) -> Found:
     for name in tensor_names.UNUSED:
         if tensors.pop(name, None):
             notes.append(f"{name} is in the files, but no model uses it.")
-    tied = _one_table(tensors, release.config.vocab_size, notes, problems)
+    tied = _one_table(tensors, release, notes, problems)
     plain = _model(release.config, tied)
-    problems += _misfits(plain[-1], tensors)
+    problems += _misfits(plain[-1], tensors, release.stored)
     if problems:
-        fits = f"{hf_config.FILE}, which is {plain[0]}"
+        fits = f"{release.config_file.name}, which is {plain[0]}"
         what = f"{release.weights[0]}: does not fit {fits}"
         raise errors.of_problems(what, problems)
     _, _, model, leaves = plain
@@ -109,7 +110,7 @@ def _model(
 
 def _one_table(
     tensors: dict[str, tensor.Tensor],
-    vocab_size: int,
+    release: release_lib.Release,
     notes: list[str],
     problems: list[str],
 ) -> bool:
@@ -117,49 +118,78 @@ def _one_table(
 
     Args:
         tensors: the tensors, of which copies of the table are removed.
-        vocab_size: rows of the table.
+        release: the release that has them.
         notes: gets a note if the head equals the table.
         problems: gets a problem for each other table.
     """
     places = (tensor_names.TABLE, *tensor_names.TABLE_COPIES)
-    stored = [name for name in places if name in tensors]
-    # A file may hold only one of several names of the same tensor.
-    first = stored[0] if stored else tensor_names.HEAD
-    if first not in tensors:
-        return True  # `_misfits` says that there is no table.
+    names = [name for name in places if name in tensors]
+    if not names and release.tied is None and tensor_names.HEAD in tensors:
+        # A file may hold only one of several names of the same tensor.
+        names = [tensor_names.HEAD]
+    if not names:
+        return release.tied is not False  # `_misfits` says that there is no table.
+    first, *others = names
     table = tensors.pop(first)
-    for name in stored[1:]:
-        if not _same(tensors.pop(name), table):
+    for name in others:
+        other = tensors.pop(name)
+        if not _same(other, table):
+            one, two = (release.stored(each, table.shape)[0] for each in (name, first))
             problems.append(
-                f"{name} differs from {first}; expected equal tables, as encoder and "
+                f"{one} differs from {two}; expected equal tables, as encoder and "
                 "decoder have one here"
             )
-    head = tensors.get(tensor_names.HEAD, table)
     tensors[tensor_names.TABLE] = table
+    if release.tied is not None:
+        return release.tied
+    head = tensors.get(tensor_names.HEAD, table)
     tied = head.shape == table.shape and _same(head, table)
     if tied and tensors.pop(tensor_names.HEAD, None):
         notes.append(f"{tensor_names.HEAD} equals the embedding table.")
     return tied
 
 
-def _misfits(leaves: tuple[tensor_names.Leaf, ...], tensors: Tensors) -> list[str]:
+def _misfits(
+    leaves: tuple[tensor_names.Leaf, ...],
+    tensors: Tensors,
+    stored: Callable[[str, tuple[int, ...]], tuple[str, tuple[int, ...]]],
+) -> list[str]:
     """Returns the tensors that are missing, of another shape, or not expected."""
     problems, expected = [], set()
     for leaf in leaves:
-        wanted = list(leaf.source_shape)
-        for name in leaf.sources:
-            expected.add(name)
-            if name not in tensors:
-                problems.append(f"{name} is missing; expected {wanted}")
-            elif list(tensors[name].shape) != wanted:
-                shape = list(tensors[name].shape)
-                problems.append(f"{name} is {shape}; expected {wanted}")
-    unknown = sorted(tensors.keys() - expected)
-    problems += [
-        f"{name} is {list(tensors[name].shape)}; expected no such tensor"
-        for name in unknown
-    ]
-    return problems
+        for source in leaf.sources:
+            expected.add(source)
+            name, wanted = stored(source, leaf.source_shape)
+            if source not in tensors:
+                problems.append(f"{name} is missing; expected {list(wanted)}")
+            elif tensors[source].shape != leaf.source_shape:
+                _, shape = stored(source, tensors[source].shape)
+                problems.append(f"{name} is {list(shape)}; expected {list(wanted)}")
+    for source in sorted(tensors.keys() - expected):
+        name, shape = stored(source, tensors[source].shape)
+        problems.append(f"{name} is {list(shape)}; expected no such tensor")
+    # Keys and values may be one variable.
+    return list(dict.fromkeys(problems))
+
+
+def of_all(releases: Sequence[release_lib.Release]) -> list[Found]:
+    """Returns the model of each checkpoint of a release, which is the same.
+
+    Args:
+        releases: the release with each of its checkpoints.
+
+    Raises:
+        ReleaseError: see `found`; or the models differ.
+    """
+    models_found = [found(release) for release in releases]
+    first = models_found[0]
+    for release, other in zip(releases, models_found, strict=True):
+        if (other.name, other.overrides) != (first.name, first.overrides):
+            raise errors.ReleaseError(
+                f"{release.weights[0]}: is {other.name}, but {releases[0].weights[0]} "
+                f"is {first.name}; expected checkpoints of one model"
+            )
+    return models_found
 
 
 def _every(

@@ -43,31 +43,44 @@ FORMATS = (
 )
 
 
+def _same(name: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    return name, shape
+
+
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """The files of a released model.
+    """The files of a released model, with one of its checkpoints.
 
     Attributes:
         path: the folder or the file that was given.
-        config: what its `config.json` says.
+        config: what the file of its config says.
+        config_file: that file.
         weights: the files of the weights; the index first if there is one.
         tensors: the tensors, under PyTorch's names and in its orientation.
         vocabulary: the vocabulary.
         vocabulary_file: its file.
+        source: who released it so; a name for the record.
+        step: the step of the checkpoint; 0 if the files do not tell.
+        tied: whether the logits use the embedding table; None if only the tensors tell.
+        stored: returns the name and shape that a tensor has in the files.
     """
 
     path: pathlib.Path
     config: hf_config.Released
+    config_file: pathlib.Path
     weights: Sequence[pathlib.Path]
     tensors: Mapping[str, tensor.Tensor]
     vocabulary: vocabulary_lib.Vocabulary
     vocabulary_file: pathlib.Path
+    source: str = "hugging-face"
+    step: int = 0
+    tied: bool | None = None
+    stored: Callable[[str, tuple[int, ...]], tuple[str, tuple[int, ...]]] = _same
 
     def digests(self) -> dict[str, str]:
         """Returns the SHA-256 of each file that was read, by its name."""
-        config = self.weights[0].parent / hf_config.FILE
         digests = {}
-        for path in (config, *self.weights, self.vocabulary_file):
+        for path in (self.config_file, *self.weights, self.vocabulary_file):
             with open(path, "rb") as file:
                 digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
         return digests
@@ -86,22 +99,11 @@ def opened(path: pathlib.Path, vocabulary: pathlib.Path | None = None) -> Releas
     """
     weights = _weights(path)
     folder = weights.parent
-    config = hf_config.read(folder / hf_config.FILE)
+    config_file = folder / hf_config.FILE
+    config = hf_config.read(config_file)
     tokens = vocabulary or folder / VOCABULARY
-    if not tokens.is_file():
-        raise errors.ReleaseError(
-            f"{tokens}: there is no such file; the vocabulary is read from it, or from "
-            "the SentencePiece model given with --vocabulary"
-        )
-    try:
-        loaded = vocabulary_lib.Vocabulary.load(str(tokens))
-    except data_errors.DataError as error:
-        raise errors.ReleaseError(str(error)) from error
-    if loaded.size > config.vocab_size:
-        raise errors.ReleaseError(
-            f"{tokens}: has {loaded.size:,} ids with its sentinels, but vocab_size in "
-            f"{hf_config.FILE} is {config.vocab_size:,}; accepted: at least as many"
-        )
+    loaded = read_vocabulary(tokens)
+    check_vocabulary(tokens, loaded, config.vocab_size, hf_config.FILE)
     name = weights.name.removesuffix(sharded.ENDING)
     chosen = _format_of(name)
     if name == weights.name:
@@ -111,7 +113,42 @@ def opened(path: pathlib.Path, vocabulary: pathlib.Path | None = None) -> Releas
         tensors = sharded.read(weights, chosen.read)
     if chosen.read is flax_file.read:
         tensors = tensor_names.of_flax(tensors)
-    return Release(path, config, files, tensors, loaded, tokens)
+    return Release(path, config, config_file, files, tensors, loaded, tokens)
+
+
+def read_vocabulary(path: pathlib.Path) -> vocabulary_lib.Vocabulary:
+    """Reads the SentencePiece model of a release.
+
+    Raises:
+        ReleaseError: it is missing or damaged.
+    """
+    if not path.is_file():
+        raise errors.ReleaseError(
+            f"{path}: there is no such file; the vocabulary is read from it, or from "
+            "the SentencePiece model given with --vocabulary"
+        )
+    try:
+        return vocabulary_lib.Vocabulary.load(str(path))
+    except data_errors.DataError as error:
+        raise errors.ReleaseError(str(error)) from error
+
+
+def check_vocabulary(
+    path: pathlib.Path, vocabulary: vocabulary_lib.Vocabulary, rows: int, place: str
+) -> None:
+    """Raises `ReleaseError` if a vocabulary has more ids than the table has rows.
+
+    Args:
+        path: file of the vocabulary.
+        vocabulary: the vocabulary.
+        rows: rows of the embedding table.
+        place: where this number stands.
+    """
+    if vocabulary.size > rows:
+        raise errors.ReleaseError(
+            f"{path}: has {vocabulary.size:,} ids with its sentinels, but vocab_size "
+            f"in {place} is {rows:,}; accepted: at least as many"
+        )
 
 
 def _format_of(name: str) -> Format:
@@ -139,5 +176,6 @@ def _weights(path: pathlib.Path) -> pathlib.Path:
         if (path / name).is_file():
             return path / name
     raise errors.ReleaseError(
-        f"{path}: has no weights; accepted: one of {', '.join(names)}"
+        f"{path}: has no weights; accepted: one of {', '.join(names)}, or "
+        "Mesh-TensorFlow's operative_config.gin with model.ckpt-STEP.index"
     )

@@ -1,10 +1,11 @@
 """Writes a converted model as a run directory, like those of runs that were trained.
 
-It has a checkpoint of step 0 without an optimizer state, a record, and a store without
-tokens for the vocabulary, below the run. It is built in a folder beside its place and
-then renamed.
+It has checkpoints without an optimizer state, a record, and a store without tokens for
+the vocabulary, below the run. It is built in a folder beside its place, and then
+renamed.
 """
 
+from collections.abc import Sequence
 import os
 import pathlib
 import shutil
@@ -24,24 +25,26 @@ from clinometer.train import state as state_lib
 from clinometer.train.configs import pretrain
 from clinometer.train.host import environment
 from clinometer.train.run import checkpoint_meta
+from clinometer.train.run import checkpoints as checkpoints_lib
 from clinometer.train.run import directory as run_directory
 from clinometer.train.run import record as run_record
 
-FORMAT = "hugging-face"
 STORE = "vocabulary"  # Folder of the store, in the run.
 _SHAPE = models.TextShape(512, 114)  # Of the papers; counts are for it.
 _BATCH_SIZE = 128
 
 
 def write(
-    run: pathlib.Path, release: release_lib.Release, found: parameters_lib.Found
+    run: pathlib.Path,
+    releases: Sequence[release_lib.Release],
+    found: Sequence[parameters_lib.Found],
 ) -> run_record.Record:
     """Writes a run directory and returns its record.
 
     Args:
         run: its path, where nothing is yet.
-        release: the files.
-        found: the model.
+        releases: the files, of each checkpoint.
+        found: the model with the parameters of each checkpoint.
 
     Raises:
         ReleaseError: the folder exists, or the disk is full.
@@ -49,7 +52,8 @@ def write(
     if os.path.lexists(run):
         raise errors.ReleaseError(f"--to: {run} exists; give the path of a new folder")
     partial = run.with_name(f"{run.name}.partial-{os.getpid()}")
-    record = _record(run, release, found)
+    record = _record(run, releases, found)
+    release = releases[0]
     try:
         store = partial / STORE
         store.mkdir(parents=True)
@@ -60,7 +64,10 @@ def write(
             source={"file": str(release.vocabulary_file)},
         )
         directory = run_directory.RunDirectory(partial)
-        _write_checkpoint(directory, found, record.converted)
+        checkpoints = directory.checkpoints(keep_last=len(releases))
+        for each, parameters in zip(releases, found, strict=True):
+            _write_checkpoint(checkpoints, each.step, parameters, record.converted)
+        checkpoints.close()
         directory.write_record(record)
         partial.rename(run)
     except OSError as error:
@@ -71,7 +78,8 @@ def write(
 
 
 def _write_checkpoint(
-    directory: run_directory.RunDirectory,
+    checkpoints: checkpoints_lib.Checkpoints,
+    step: int,
     found: parameters_lib.Found,
     converted: run_record.Converted,
 ) -> None:
@@ -79,21 +87,24 @@ def _write_checkpoint(
     for leaf, values in found.values():
         # Aligned memory becomes the array's own, so that there is one copy of it.
         params.setdefault(leaf.module, {})[leaf.name] = jax.device_put(values)
-    state = state_lib.TrainState(jnp.zeros([], jnp.int32), params, {})
-    checkpoints = directory.checkpoints()
+    state = state_lib.TrainState(jnp.full([], step, jnp.int32), params, {})
     checkpoints.save(
-        0,
+        step,
         state,
         identity={checkpoint_meta.CONVERTED: dict(converted.files)},
         progress={},
         unchanged=True,
     )
-    checkpoints.close()
+    # So that the parameters of one checkpoint are in memory at a time.
+    checkpoints.wait()
 
 
 def _record(
-    run: pathlib.Path, release: release_lib.Release, found: parameters_lib.Found
+    run: pathlib.Path,
+    releases: Sequence[release_lib.Release],
+    parameters: Sequence[parameters_lib.Found],
 ) -> run_record.Record:
+    release, found = releases[0], parameters[0]
     described = environment.describe()
     full = config_lib.to_dict(pretrain.get_config(found.name))
     # What it was trained with elsewhere is unknown; the optimizer is that of a
@@ -116,11 +127,11 @@ def _record(
         versions=described["versions"],
         counts=run_record.Counts(**counts.to_dict()),
         converted=run_record.Converted(
-            format=FORMAT,
+            format=release.source,
             path=str(release.path.resolve()),
-            files=release.digests(),
+            files={k: v for each in releases for k, v in each.digests().items()},
             config=release.config.contents,
-            notes=found.notes,
+            notes=tuple(dict.fromkeys(n for each in parameters for n in each.notes)),
         ),
         data=run_record.Data(
             store=paths.absolute(run / STORE),

@@ -109,7 +109,7 @@ class Converted(Part):
     """The released checkpoint that a run was made from; it was not trained here.
 
     Attributes:
-        format: "hugging-face".
+        format: "hugging-face" or "mesh-tensorflow".
         path: the folder or file it was read from.
         files: SHA-256 of each file that was read, by its name.
         config: the model's configuration there.
