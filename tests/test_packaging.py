@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 
+from clinometer.tests import outside
 from clinometer.tools.bazel import source_tree
 
 SHIPPED = ("kernels", "models", "data", "train", "tools")
@@ -19,19 +20,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def checkout(repo_root, tmp_path_factory):
-    """Returns a copy of the checkout with the links that Bazel makes."""
-    copy = tmp_path_factory.mktemp("packages") / "checkout"
-    anywhere = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "*.so")
-    at_the_top = shutil.ignore_patterns("bazel-*", "build", "dist", "runs")
-
-    def ignored(folder, names):
-        top = pathlib.Path(folder) == repo_root
-        return anywhere(folder, names) | (at_the_top(folder, names) if top else set())
-
-    shutil.copytree(repo_root, copy, ignore=ignored)
-    (copy / "README.md").touch()
-    (copy / "bazel-checkout").symlink_to(copy / "kernels")
-    return copy
+    """Returns a clean clone with a link as Bazel makes it."""
+    folder = tmp_path_factory.mktemp("packages") / "checkout"
+    outside.clone(repo_root, folder)
+    (folder / "bazel-checkout").symlink_to(folder / "kernels")
+    return folder
 
 
 def build(checkout, output, *arguments: str, **variables: str):
@@ -63,13 +56,13 @@ def python_sources(root: pathlib.Path) -> set[str]:
     return {name for name in names if not name.startswith("tools/bazel/")}
 
 
-def test_wheel_holds_the_package_and_no_more(packages, repo_root):
+def test_wheel_holds_the_package_and_no_more(packages, checkout):
     with zipfile.ZipFile(packages[1]) as wheel:
         names = {n for n in wheel.namelist() if ".dist-info/" not in n}
     (extension,) = (n for n in names if n.endswith(".so"))
     assert extension.startswith("clinometer/kernels/cpu/_native.")
     python = {n.removeprefix("clinometer/") for n in names if n.endswith(".py")}
-    assert python == python_sources(repo_root) | {"__init__.py"}
+    assert python == python_sources(checkout) | {"__init__.py"}
     assert "clinometer/train/configs/pretrain.py" in names
     assert "clinometer/py.typed" in names
     assert "clinometer/tools/results/published.csv" in names
@@ -77,10 +70,10 @@ def test_wheel_holds_the_package_and_no_more(packages, repo_root):
     assert {n.split("/")[1] for n in names} == {*SHIPPED, "__init__.py", "py.typed"}
 
 
-def test_sdist_holds_the_sources_and_no_more(packages, repo_root):
+def test_sdist_holds_the_sources_and_no_more(packages, checkout):
     with tarfile.open(packages[0]) as sdist:
         names = {n.partition("/")[2] for n in sdist.getnames()}
-    assert python_sources(repo_root) <= names
+    assert python_sources(checkout) <= names
     assert {"setup.py", "pyproject.toml", "kernels/cpu/module.cc", "LICENSE"} <= names
     folders = {n.split("/")[0] for n in names if "/" in n}
     assert folders == {*SHIPPED, "clinometer.egg-info"}
@@ -116,6 +109,21 @@ def test_wheel_works_from_elsewhere(packages, tmp_path):
     path, printed = result.stdout.splitlines()
     assert path == str(target / "clinometer/__init__.py")
     assert printed == "[[[5.0], [13.0]]]"
+
+
+def test_a_project_trains_with_the_wheel(packages, checkout, tmp_path):
+    install(packages[1], tmp_path / "site")
+    (tmp_path / "mine.py").write_text(outside.program(checkout), encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "-P", "mine.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    outside.check_printed(result.stdout)
+    assert result.stderr == ""  # Else it says that kernels take their jnp forms.
 
 
 _WITHOUT_COMPILER = {"CC": "/bin/false", "CXX": "/bin/false"}
@@ -182,7 +190,7 @@ def interpreter(version: str) -> str:
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_the_sdist_gives_working_kernels(packages, tmp_path, version):
+def test_the_sdist_gives_working_kernels(packages, checkout, tmp_path, version):
     """As for users: pip builds a wheel in an isolated environment."""
     python = interpreter(version)
     outside = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
@@ -212,3 +220,7 @@ def test_the_sdist_gives_working_kernels(packages, tmp_path, version):
     assert all(record["versions"]["python"].startswith(version) for record in records)
     assert "jnp forms instead" not in bench.stderr
     assert list(folder.iterdir()) == []
+    (folder / "mine.py").write_text(outside.program(checkout), encoding="utf-8")
+    trained = run("python", "mine.py")
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    outside.check_printed(trained.stdout)

@@ -144,6 +144,18 @@ def test_mypy_accepts_the_examples_in_a_strict_file(repo_root, tmp_path):
     assert summary.startswith("Found 3 errors in 1 file"), summary
 
 
+def test_a_project_that_trains(run):
+    names, _ = run("A project that trains")
+    network, tokens = names["network"], np.asarray(names["tokens"])
+    params = network.init(jax.random.key(1), tokens)
+    logits = np.asarray(network.apply(params, None, tokens)[:, :-1], float)
+    logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+    picked = np.take_along_axis(logits, tokens[:, 1:, None], axis=-1)
+    first, *_, last = names["losses"]
+    np.testing.assert_allclose(first, -picked.mean(), rtol=1e-5)
+    assert last < first
+
+
 def test_a_module_in_a_haiku_model(run):
     names, printed = run("A module in your own Haiku model")
     assert printed == ["(2, 2)"]
