@@ -115,13 +115,6 @@ def test_depths_have_rates_of_their_own():
     assert (shallow.layers, shallow.width) == ((2, 0), 96)
 
 
-def test_rates_on_digits_are_given_or_tuned():
-    assert study_config.read(vit_digits.get_config()).learning_rate == 1e-3
-    assert study_config.read(vit_digits.get_config("tuned")).learning_rate is None
-    with pytest.raises(errors.ConfigError, match="accepted: given, tuned"):
-        vit_digits.get_config("mine")
-
-
 def test_both_depths_on_digits_cost_the_same():
     config = vit_digits.get_config()
     read = study_config.read(config)
@@ -187,7 +180,7 @@ def test_other_images_in_the_same_folder_are_refused(trained, tmp_path):
 
 
 def test_a_dry_run_names_runs_and_scores(capsys):
-    argv = ["--config", vit_digits.__file__, "--learning-rate", "0.001"]
+    argv = ["--config", vit_digits.__file__]  # Its rates are in the table.
     assert main.main([*argv, "--dry-run"]) == 0
     table = capsys.readouterr().out
     assert "total of 6 runs" in table
@@ -195,6 +188,7 @@ def test_a_dry_run_names_runs_and_scores(capsys):
     assert main.main([*argv, "--dry-run=commands"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12 and "train.fewshot.main" in lines[1]
+    assert "--config.schedule.learning_rate=0.001875" in lines[0]
     assert "--classes=5,6,7,8,9" in lines[1] and "--controls" in lines[1]
     assert main.main([*argv, "--power"]) == 1
     assert "--power: simulates studies of texts only" in capsys.readouterr().err

@@ -4,9 +4,7 @@ Both cost the same FLOPs a step within 0.1 %: 8 layers of d_model 48, and 2 laye
 d_model 96. They are pretrained on the digits 0 to 4 and scored by few-shot
 classification of the digits 5 to 9. `make study VIT=1` runs it.
 
-Both have the learning rate of the trainer's S, which is not tuned to either, so their
-difference may come from it. `vit_digits.py:tuned` takes tuned rates, which `--tune`
-measures for each.
+Each depth has its own learning rate, tuned by `--tune` (tools/study/rates.json).
 """
 
 from ml_collections import config_dict
@@ -14,28 +12,14 @@ from ml_collections import config_dict
 from clinometer.data.images import digits
 from clinometer.tools.study import protocol as protocol_lib
 from clinometer.tools.study.configs import study
-from clinometer.train import errors
 
 # Heads of width 16. The hidden width of the second is what makes the costs equal.
 DEEP = "NL8-DM48-NH3-KV16-FF192-S"
 SHALLOW = "NL2-DM96-NH6-KV16-FF397-S"
-RATES = GIVEN, TUNED = ("given", "tuned")
 
 
-def get_config(rates: str = GIVEN) -> config_dict.ConfigDict:
-    """Returns the configuration of the study.
-
-    Args:
-        rates: one of `RATES`.
-
-    Raises:
-        ConfigError: there is no such choice.
-    """
-    if rates not in RATES:
-        raise errors.ConfigError(
-            f"--config: unknown rates {rates!r} after the colon; accepted: "
-            f"{', '.join(RATES)}"
-        )
+def get_config() -> config_dict.ConfigDict:
+    """Returns the configuration of the study."""
     config = study.get_config()
     config.architectures = ("vit",)
     config.sizes = (SHALLOW, DEEP)
@@ -44,8 +28,6 @@ def get_config(rates: str = GIVEN) -> config_dict.ConfigDict:
     protocol.kind = protocol_lib.IMAGES
     protocol.train_steps = 1000
     protocol.batch_size = 32
-    if rates == GIVEN:
-        protocol.learning_rate = 1e-3
     # As in the Vision Transformer's pretraining: linear decay after the warmup.
     protocol.decay_fraction = 1 - protocol.warmup_fraction
     config.downstream.mixture = ""
