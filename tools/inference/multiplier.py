@@ -43,7 +43,7 @@ class Factor:
         if math.isnan(self.value) and self.bounded:
             return "undefined: the reference does not gain"
         if self.bounded:
-            return f"{_text(self.value)}x [{_text(self.low)}, {_text(self.high)}]"
+            return f"{_text(self.value)}× [{_text(self.low)}, {_text(self.high)}]"
         if self.excluded is None:
             return "unbounded: any factor fits"
         low, high = self.excluded
@@ -139,8 +139,16 @@ def multipliers(
 
 
 def _text(factor: float) -> str:
-    """Two digits, with the zero of 1.0."""
-    return f"{factor:.1f}" if 1 <= factor < 10 else f"{factor:.2g}"
+    """Two digits, with zeros at their end."""
+    if not 0.01 <= factor < 10:
+        return f"{factor:.2g}"
+    return (
+        f"{factor:.1f}"
+        if factor >= 1
+        else f"{factor:.2f}"
+        if factor >= 0.1
+        else f"{factor:.3f}"
+    )
 
 
 def _power(exponent: float) -> float:

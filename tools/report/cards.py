@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clinometer.tools.report import formats
+from clinometer.tools.report import score_names
 from clinometer.tools.report.charts import axes
 from clinometer.tools.report.tables import study_tables
 
@@ -32,11 +33,14 @@ def _model(model: Mapping[str, Any]) -> Card:
         card.append(["FLOPs", axes.power(model["training_flops"])])
     if model["params_total"]:
         card.append(["parameters", formats.si(model["params_total"])])
+    if model["train_steps"]:
+        card.append(["training", f"{model['train_steps']:,} steps"])
     if model["steps_per_second"]:
         speed = formats.significant(model["steps_per_second"])
         card.append(["speed", f"{speed} steps/s"])
     if model["score"] is not None:
-        card.append(["score", f"{model['score']:.1f} %"])
+        name = score_names.label(model["score_name"])
+        card.append([name, f"{model['score']:.1f} %"])
     return card
 
 

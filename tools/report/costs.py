@@ -69,7 +69,7 @@ COSTS = (
     CostAxis(
         "multiply_adds",
         "papers_macs_forward_batch",
-        "Multiply-adds in the papers’ convention (decoder of 128)",
+        "Multiply-adds, the papers’ way",
         "papers’ multiply-adds of one batch (decoder of 128, lookup as one-hot)",
         "multiply-adds in the papers’ convention",
     ),

@@ -40,8 +40,8 @@ def warnings(
         if row["status"] != "finished":
             why = f": {row['error']}" if row["error"] else ""
             found.append(
-                f"{row['run']} is {row['status']} at step {row['step'] or 0} of "
-                f"{row['train_steps']} and is left out of all fits{why}"
+                f"{row['run']}: {row['status']} at step {row['step'] or 0} of "
+                f"{row['train_steps']}, left out of all fits{why}"
             )
         elif row["validation_loss_nats"] is None:
             found.append(

@@ -13,6 +13,7 @@ from clinometer.tools.report.charts import axes
 from clinometer.tools.report.tables import architecture_table
 from clinometer.tools.report.tables import sources as sources_lib
 from clinometer.tools.report.tables import study_tables
+from clinometer.tools.study.claims import claim
 
 # Said of a study without claims.
 DEMONSTRATION = (
@@ -68,6 +69,7 @@ class Lead:
         stand: sentences below it.
         held_out: what laws said of sizes that they had not seen; "" if nothing.
         papers: how the claims of the papers fare, judged afterwards; "" without laws.
+        decided: those of them that the runs support or contradict.
         claimed: whether the statements are claims written before the runs.
         statements: claims with their verdicts, or what was found.
         limits: what the runs cannot say.
@@ -79,6 +81,7 @@ class Lead:
     stand: str
     held_out: str
     papers: str
+    decided: tuple[Statement, ...]
     claimed: bool
     statements: tuple[Statement, ...]
     limits: tuple[Limit, ...]
@@ -103,6 +106,7 @@ def make(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> Lead
         stand=_stand(sources, tables),
         held_out=_held_out(tables),
         papers=_papers(sources),
+        decided=tuple(_decided(sources)),
         claimed=bool(found),
         statements=found or tuple(_found(sources, rows)),
         limits=tuple(_limits(sources, rows)),
@@ -132,10 +136,22 @@ def _kicker(sources: sources_lib.Sources) -> str:
     length = f"{first['encoder_length']}/{first['decoder_length']}"
     return (
         f"{statuses.count('finished')} of {len(statuses)} runs finished{others}, of "
-        f"{models} models, pretrained by span corruption for {first['train_steps']} "
-        f"steps with {first['batch_size']} sequences of {length} tokens "
+        f"{models} models, pretrained by span corruption for {_lengths(sources)} steps "
+        f"with {first['batch_size']} sequences of {length} tokens "
         "(encoder/decoder) per batch"
     )
+
+
+def _steps(sources: sources_lib.Sources) -> list[int]:
+    """Returns the lengths of the runs, in steps."""
+    return sorted({row["train_steps"] for row in sources.rows if row["train_steps"]})
+
+
+def _lengths(sources: sources_lib.Sources) -> str:
+    steps = _steps(sources)
+    if len(steps) < 2:
+        return f"{steps[0]:,}" if steps else "unknown"
+    return f"{steps[0]:,} to {steps[-1]:,}"
 
 
 def _missing(sources: sources_lib.Sources) -> str:
@@ -177,7 +193,15 @@ def _headline(sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]) -> s
     gains = [gain for gain in sources.findings.gains if gain.gain is not None]
     if not gains:
         done = any(row["status"] == "finished" for row in sources.rows)
-        return "No gain can be told yet" if done else "No run has finished yet"
+        if not done:
+            return "No run has finished yet"
+        lengths = len(_steps(sources))
+        if lengths > 1:
+            return (
+                f"Runs of {counted(lengths)} lengths: losses change with size and with "
+                "length, so no gain of size alone is told"
+            )
+        return "No gain can be told yet"
     if len(gains) == 1:
         (gain,) = gains
         smallest, largest = (end.name for end in gain.ends)
@@ -258,6 +282,19 @@ def _papers(sources: sources_lib.Sources) -> str:
         f"Of the papers’ {len(outcomes)} claims, judged afterwards, these runs leave "
         f"{told}."
     )
+
+
+def _decided(sources: sources_lib.Sources) -> list[Statement]:
+    """Returns the papers' claims that are not undecided."""
+    judged = () if sources.laws is None else sources.laws.claims
+    made = []
+    for one in judged:
+        if one.verdict.outcome is not claim.Outcome.UNDECIDED:
+            numbers = [f"{k} {v:.3g}" for k, v in one.verdict.numbers.items()]
+            told = one.verdict.reason or ", ".join(numbers[:2])
+            text = one.claim.statement.rstrip(".")
+            made.append(Statement(one.verdict.outcome.value, text, told))
+    return made
 
 
 def _found(
@@ -351,7 +388,9 @@ def _limits(
         made.append(
             Limit(
                 "How far runs differ.",
-                f"The error between runs is unknown: {sources.study.reason}.",
+                # Names of runs, which follow the first sentence, are further below.
+                "The error between runs is unknown: "
+                f"{sources.study.reason.partition('. ')[0].rstrip('.')}.",
             )
         )
     costs = [row["training_flops"] for row in sources.rows if row["training_flops"]]

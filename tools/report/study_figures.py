@@ -8,6 +8,7 @@ import re
 from clinometer.data import paths
 from clinometer.tools.report import costs
 from clinometer.tools.report import figure
+from clinometer.tools.report import score_names
 from clinometer.tools.report import theme
 from clinometer.tools.report.charts import by_step
 from clinometer.tools.report.charts import curves
@@ -189,8 +190,9 @@ def _scores(tables: study_tables.StudyTables) -> Group:
     return tuple(
         figure.make(
             names[panel],
-            panel.replace("_", " "),
-            f"Score on {panel} after fine-tuning against validation loss.",
+            score_names.label(panel),
+            f"Score on {score_names.label(panel)} after fine-tuning against validation "
+            "loss.",
             functools.partial(scores.draw, tables, panel=panel),
             panel=panel,
         )
@@ -239,8 +241,9 @@ def _by_step(tables: study_tables.StudyTables) -> Group:
     return tuple(
         figure.make(
             names[panel],
-            panel.replace("_", " "),
-            f"Score on {panel} by the pretraining step that was fine-tuned.",
+            score_names.label(panel),
+            f"Score on {score_names.label(panel)} by the pretraining step that was "
+            "fine-tuned.",
             functools.partial(by_step.draw, tables, panel=panel),
             panel=panel,
         )

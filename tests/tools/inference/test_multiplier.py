@@ -40,7 +40,7 @@ def test_a_known_gain_scales_the_levels_interval():
     np.testing.assert_allclose(
         [found.value, found.low, found.high], [10**0.2, 10**0.0, 10**0.4]
     )
-    assert found.bounded and str(found) == "1.6x [1.0, 2.5]"
+    assert found.bounded and str(found) == "1.6× [1.0, 2.5]"
 
 
 def test_it_holds_1_exactly_where_the_level_holds_0():

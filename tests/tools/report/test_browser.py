@@ -85,7 +85,7 @@ def test_hover_pick_sort_filter_and_keys(browser, url):
     )
     first = f"{_rows('table1')}[0].innerText"
     assert "GLU" in page.value(first) and "milli" in page.value(first)
-    losses = page.value(f"{_rows('table1')}.map(r => Number(r.cells[5].dataset.v))")
+    losses = page.value(f"{_rows('table1')}.map(r => Number(r.cells[6].dataset.v))")
     assert losses == sorted(losses, reverse=True)
     page.value(
         "(f => { f.value = 'mixer nano'; f.dispatchEvent(new Event('input')); })"

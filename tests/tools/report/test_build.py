@@ -155,7 +155,7 @@ def test_an_unfinished_folder_says_what_is_missing(tmp_path):
     text = _checked(tmp_path)
     assert "No run has finished yet" in text
     assert "transformer-pico (1 running)" in text
-    assert "a is running at step 600 of 600" in text
+    assert "a: running at step 600 of 600" in text
     assert 'data-name="runs"' in text and 'data-name="table1"' not in text
 
 

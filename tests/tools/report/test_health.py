@@ -35,7 +35,7 @@ def test_each_finding_is_told(tmp_path):
         mixed=("train_steps",),
     )
     text = "\n".join(found)
-    assert "run1 is stopped at step 40 of 600" in text
+    assert "run1: stopped at step 40 of 600" in text
     assert "run0: speed is noisy" in text
     assert "run0: the rate of the reference benchmark changed by -25 %" in text
     assert "run2: 1 loss spike, at step 30" in text

@@ -33,6 +33,10 @@ def test_the_headline_counts_what_gains_less(several):
         "floor."
     )
     assert "Of the papers’ 9 claims, judged afterwards" in found.papers
+    judged = [one.verdict.outcome.value for one in several[0].laws.claims]
+    assert [one.verdict for one in found.decided] == [
+        word for word in judged if word != "undecided"
+    ]
     texts = {one.text: one for one in found.statements}
     assert texts["Losses differ at equal training FLOPs"].numbers == (
         "better than vanilla: GLU; worse: Mixer"
@@ -44,6 +48,19 @@ def test_the_headline_counts_what_gains_less(several):
     assert "2 orders" in limits["Another corpus or order."]
     assert "mixer-failed" in limits["What failed runs would have shown."]
     assert "No margin" in limits["Whether two are equivalent."]
+
+
+def test_runs_of_several_lengths_are_no_gain_of_size(tmp_path):
+    for size in ("pico", "nano", "micro"):
+        for steps in (300, 1200):
+            contents = synthetic_study.record(size, config__train_steps=steps)
+            synthetic_study.write_run(tmp_path / f"a-{size}-{steps}", contents)
+    sources = build.read(tmp_path, ("train_steps",))
+    found = lead.make(sources, study_tables.make(sources))
+    assert found.headline.startswith("Runs of two lengths")
+    assert "for 300 to 1,200 steps" in found.kicker
+    told = {one.name: one.text for one in found.limits}["How far runs differ."]
+    assert told.endswith("the runs differ in run length (train_steps).")
 
 
 def test_claims_stand_in_place_of_findings(several):

@@ -9,6 +9,7 @@ import altair as alt
 from clinometer.tools.report import formats
 from clinometer.tools.report import theme
 
+_LEAST_SPAN = 5.0  # Of an axis of scores, percentage points.
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -123,23 +124,34 @@ def linear_y(
     )
 
 
+def percent_reach(values: Iterable[float], ends: Iterable[float | None]) -> list[float]:
+    """Returns what an axis of scores in percent must hold.
+
+    Intervals of few seeds reach far beyond the scores. They may take two thirds of the
+    axis and run out of it, so that differences between scores are seen.
+
+    Args:
+        values: the scores.
+        ends: of their intervals; None if unknown.
+    """
+    values = list(values)
+    low, high = min(values), max(values)
+    room = max(high - low, _LEAST_SPAN)
+    low, high = min(low, max(0.0, low - room)), max(high, min(100.0, high + room))
+    return [*values, *(min(max(end, low), high) for end in ends if end is not None)]
+
+
 def percent_y(
     field: str, values: Iterable[float], ends: Iterable[float | None]
 ) -> alt.Y:
-    """Returns a y axis of scores in percent with their intervals.
-
-    Intervals of few seeds reach far beyond what a score can be; they are cut off at 100
-    and at 0, or at the lowest score below it, so that the scores themselves are seen.
+    """Returns a y axis of scores in percent with their intervals, see `percent_reach`.
 
     Args:
         field: field of the data.
         values: the scores.
         ends: of their intervals; None if unknown.
     """
-    values = list(values)
-    low = min([0.0, *values])
-    cut = [min(max(end, low), 100.0) for end in ends if end is not None]
-    return linear_y(field, [*values, *cut], "%")
+    return linear_y(field, percent_reach(values, ends), "%")
 
 
 def linear_x(

@@ -2,6 +2,7 @@
 
 import altair as alt
 
+from clinometer.tools.report import score_names
 from clinometer.tools.report import theme
 from clinometer.tools.report.charts import axes
 from clinometer.tools.report.charts import parts
@@ -16,7 +17,7 @@ def names(tables: study_tables.StudyTables) -> list[str]:
     for row in tables["by_step"]:
         steps.setdefault(row["name"], set()).add(row["step"])
     found = [name for name, seen in steps.items() if len(seen) > 1]
-    return sorted(found, key=lambda name: ("likelihood" in name, name))
+    return sorted(found, key=lambda n: ("likelihood" in n, *score_names.order(n)))
 
 
 def draw(
@@ -31,8 +32,12 @@ def draw(
     """
     del variant
     rows = [row for row in tables["by_step"] if row["name"] == panel]
-    x = axes.linear_x("step", [row["step"] for row in rows], "pretraining step", most=4)
+    steps = [row["step"] for row in rows]
+    # Room for the names at the ends of the lines.
+    ends = [*steps, max(steps) + 0.34 * (max(steps) - min(steps))]
+    x = axes.linear_x("step", ends, "pretraining step", most=4)
     x["axis"]["format"] = ",d"
+    x["axis"]["values"] = [v for v in x["axis"]["values"] if v <= max(steps)]
     y = axes.percent_y(
         "score",
         [row["score"] for row in rows],
@@ -51,6 +56,9 @@ def draw(
         .mark_rule(strokeWidth=1, clip=True)
         .encode(y=parts.same(y, "lo"), y2="hi:Q"),
         base.mark_point(filled=True, size=60).encode(shape=parts.shape(tables)),
+        base.transform_filter("datum.end != ''")
+        .mark_text(align="left", dx=8, fontSize=10.5)
+        .encode(y=parts.same(y, "end_at"), text="end:N"),
         parts.target(
             parts.named("by_step")
             .transform_filter("datum.name == panel")

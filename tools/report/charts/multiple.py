@@ -45,6 +45,8 @@ def draw(
     x = axes.log("training_flops", flops, title, most=5 if big else 3)
     y = axes.linear_y("loss", losses, "validation loss, nats" if big else "nats")
     mine, base = "datum.arch == panel", f"datum.arch == '{registry.REFERENCE}'"
+    # Lines join the sizes of one length of training and otherwise equal conditions.
+    apart = "conditions:N"
     grey = parts.named("models").transform_filter(base).encode(x=x, y=y)
     one = (
         parts.named("models")
@@ -61,7 +63,7 @@ def draw(
         line.mark_line(stroke=var("faint"), strokeWidth=1.2, strokeDash=[4, 3]).encode(
             x=parts.same(x, "flops"), y=y
         ),
-        grey.mark_line(stroke=var("ghost"), strokeWidth=1.6),
+        grey.mark_line(stroke=var("ghost"), strokeWidth=1.6).encode(detail=apart),
         grey.transform_filter(known)
         .mark_rule(stroke=var("ghost"), strokeWidth=1)
         .encode(y=parts.same(y, "lo"), y2="hi:Q"),
@@ -79,7 +81,7 @@ def draw(
         one.transform_filter(known)
         .mark_rule(strokeWidth=1.6)
         .encode(y=parts.same(y, "lo"), y2="hi:Q"),
-        one.mark_line(strokeWidth=1.5),
+        one.mark_line(strokeWidth=1.5).encode(detail=apart),
         one.mark_point(
             filled=True, size=84, opacity=1, stroke=var("paper"), strokeWidth=0.8
         ).encode(shape=parts.shape(tables)),

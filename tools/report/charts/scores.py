@@ -3,6 +3,7 @@
 import altair as alt
 
 from clinometer.models.architectures import registry
+from clinometer.tools.report import score_names
 from clinometer.tools.report.charts import axes
 from clinometer.tools.report.charts import parts
 from clinometer.tools.report.tables import study_tables
@@ -16,7 +17,7 @@ _FEW = 4  # Up to as many architectures are all drawn out.
 def names(tables: study_tables.StudyTables) -> list[str]:
     """Returns the panels: the names of tasks and averages, likelihoods last."""
     found = dict.fromkeys(row["name"] for row in tables["scores"])
-    return sorted(found, key=lambda name: ("likelihood" in name, name))
+    return sorted(found, key=lambda n: ("likelihood" in n, *score_names.order(n)))
 
 
 def draw(
@@ -34,7 +35,7 @@ def draw(
     """
     del variant
     rows = [row for row in tables["scores"] if row["name"] == panel]
-    ends = ("lo", "hi", "majority")
+    shown_values = [r[c] for r in rows for c in ("score", "majority")]
     x = axes.linear_x(
         "loss",
         [row["loss"] for row in rows],
@@ -43,7 +44,9 @@ def draw(
     )
     x["scale"]["reverse"] = True
     y = axes.percent_y(
-        "score", [r["score"] for r in rows], [r[c] for r in rows for c in ends]
+        "score",
+        [value for value in shown_values if value is not None],
+        [r[c] for r in rows for c in ("lo", "hi")],
     )
     base = parts.named("scores").transform_filter("datum.name == panel")
     base = base.encode(x=x, y=y)
@@ -62,7 +65,9 @@ def draw(
         base.mark_point(filled=True, size=34, fill=var("ghost"), opacity=0.8).encode(
             shape=parts.shape(tables)
         ),
-        focus.mark_line(strokeWidth=1.4).encode(order="loss:Q", detail="arch:N"),
+        focus.mark_line(strokeWidth=1.4).encode(
+            order="loss:Q", detail=["arch:N", "conditions:N"]
+        ),
         focus.transform_filter("isValid(datum.lo)")
         .mark_rule(strokeWidth=1.2, clip=True)
         .encode(y=parts.same(y, "lo"), y2="hi:Q"),

@@ -10,6 +10,7 @@ from clinometer.tools.laws import frontiers
 from clinometer.tools.laws import left_out
 from clinometer.tools.laws import surfaces
 from clinometer.tools.report import formats
+from clinometer.tools.report import score_names
 from clinometer.tools.report import theme
 from clinometer.tools.report.grids import grid
 from clinometer.tools.study.claims import papers
@@ -86,7 +87,8 @@ def equation(name: str, found: Sequence[equation_one.Law]) -> grid.Grid:
     body = []
     for one in ordered:
         first = [grid.architecture(one.architecture), grid.text(one.way)]
-        first += [grid.text(one.error), Cell(str(one.points), one.points)]
+        first += [grid.text(score_names.label(one.error))]
+        first.append(Cell(str(one.points), one.points))
         if one.fit is None:
             body.append([*first, *[Cell("–")] * 5, Cell(one.reason or "", wrap=True)])
             continue
@@ -322,5 +324,5 @@ _COSTS = {
 def _pairs(on: Iterable[tuple[str, str]]) -> list[str]:
     by_cost: dict[str, list[str]] = {}
     for cost, quality in on:
-        by_cost.setdefault(_COSTS[cost], []).append(quality.removeprefix("score_"))
+        by_cost.setdefault(_COSTS[cost], []).append(score_names.label(quality))
     return [f"{cost}: {', '.join(tasks)}" for cost, tasks in by_cost.items()]

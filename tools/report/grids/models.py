@@ -6,6 +6,7 @@ from typing import Any
 
 from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import formats
+from clinometer.tools.report import score_names
 from clinometer.tools.report.grids import grid
 from clinometer.tools.report.tables import model_table
 from clinometer.tools.report.tables import sources as sources_lib
@@ -27,14 +28,16 @@ def make(
         sources: what was read.
     """
     scored = _scored(sources)
-    names = list(
-        dict.fromkeys(
+    names = sorted(
+        {
             name
             for cell in scored.values()
-            for name in sorted(cell.scores, key=str)
+            for name in cell.scores
             if name.metric == best_scores.SCORE
-        )
+        },
+        key=score_names.order,
     )
+    lengths = len({model["train_steps"] for model in models}) > 1
     best: dict[str, float] = {}
     for model in models:
         best[model["size"]] = min(model["loss"], best.get(model["size"], 1e9))
@@ -44,6 +47,13 @@ def make(
             [
                 grid.text(model["label"]),
                 Cell(model["size"], model["training_flops"] or ""),
+                Cell(
+                    str(model["runs"]),
+                    model["runs"],
+                    error=f"/{model['planned']}",
+                    tag=model["runs"] < model["planned"],
+                ),
+                *([_steps(model["train_steps"])] if lengths else []),
                 _si(model["params_total"]),
                 _si(model["training_flops"]),
                 Cell(
@@ -52,23 +62,18 @@ def make(
                 ),
                 _loss(model, best[model["size"]]),
                 *(_score(scored.get(model["key"]), name) for name in names),
-                Cell(
-                    str(model["runs"]),
-                    model["runs"],
-                    error=f"/{model['planned']}",
-                    tag=model["runs"] < model["planned"],
-                ),
             ]
         )
     heads = (
         "Architecture",
         "Size",
+        ("Runs", "of planned"),
+        *([("Steps", "of training")] if lengths else []),
         ("Params", "in all"),
         ("FLOPs", "of training"),
         ("Speed", "steps/s"),
         ("−ln perplexity", "nats/token"),
-        *((name.task, "%") for name in names),
-        ("Runs", "of planned"),
+        *((score_names.label(name), "%") for name in names),
     )
     return grid.make(
         "table1",
@@ -109,8 +114,15 @@ def _score(cell: downstream_cells.Cell | None, name: best_scores.Name) -> Cell:
         return Cell("–")
     found = cell.estimate(name)
     interval = found.interval or found.items_interval
-    error = f"±{(interval[1] - interval[0]) / 2:.1f}" if interval else ""
+    error = ""
+    if interval:
+        reach = (interval[1] - interval[0]) / 2
+        error = f"±{reach:.0f}" if reach >= 10 else f"±{reach:.1f}"
     return Cell(f"{found.value:.1f}", found.value, error=error)
+
+
+def _steps(value: int | None) -> Cell:
+    return Cell("–" if value is None else f"{value:,}", grid.key(value))
 
 
 def _si(value: float | None) -> Cell:

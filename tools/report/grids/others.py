@@ -9,6 +9,7 @@ from clinometer.tools.laws import points
 from clinometer.tools.laws import text_checks
 from clinometer.tools.report import formats
 from clinometer.tools.report import others
+from clinometer.tools.report import score_names
 from clinometer.tools.report.grids import grid
 from clinometer.tools.report.grids import laws
 from clinometer.tools.report.tables import other_table
@@ -71,7 +72,7 @@ def rows(name: str, source: others.Source) -> grid.Grid:
             *heads,
             *([("Speed", "steps/s, chips")] if timed else []),
             *([("Loss", "nats")] if measured else []),
-            *((score.removeprefix("score_"), "%") for score in scores),
+            *((score_names.label(score), "%") for score in scores),
         ),
         body,
         text_columns=(0, 1, 2),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from clinometer.tools.report import downstream as downstream_lib
 from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import formats
+from clinometer.tools.report import score_names
 from clinometer.tools.report.grids import grid
 from clinometer.train.downstream import best_scores
 from clinometer.train.downstream import crossed
@@ -14,14 +15,20 @@ Cell = grid.Cell
 
 
 def _sorted(names: Iterable[best_scores.Name]) -> list[best_scores.Name]:
-    """Returns the distinct names by task, each likelihood after the task's score."""
-    return sorted(set(names), key=str)
+    """Returns the distinct names, each likelihood after its score."""
+    return sorted(set(names), key=score_names.order)
 
 
 def means(cells: Sequence[downstream_cells.Cell]) -> grid.Grid:
     """Returns the mean scores of each model over its seeds."""
     names = _sorted(name for cell in cells for name in cell.scores)
-    heads = ("model", "mixture", "learning rate", "seeds", *map(str, names))
+    heads = (
+        "model",
+        "mixture",
+        "learning rate",
+        "seeds",
+        *map(score_names.label, names),
+    )
     body = []
     for cell in cells:
         kind = " of fine-tuning one run" if cell.of_finetuning else ""
@@ -53,7 +60,13 @@ def means(cells: Sequence[downstream_cells.Cell]) -> grid.Grid:
 def differences(found: Sequence[downstream_cells.Difference]) -> grid.Grid:
     """Returns the differences of scores from the reference."""
     names = _sorted(name for difference in found for name in difference.estimates)
-    heads = ("model", "less", "mixture", "learning rate", *map(str, names))
+    heads = (
+        "model",
+        "less",
+        "mixture",
+        "learning rate",
+        *map(score_names.label, names),
+    )
     body = [
         [
             grid.text(one.model),
@@ -100,7 +113,7 @@ def finetunings(scores: Sequence[downstream_lib.FinetuningScore]) -> grid.Grid:
         groups.setdefault((score.run, score.finetuning), {})[score.name] = score
     heads = (
         *("run", "fine-tuning", "from step", "learning rate", "seed"),
-        *map(str, names),
+        *map(score_names.label, names),
     )
     body, archs = [], []
     for (run, finetuning), found in groups.items():

@@ -13,8 +13,8 @@ Cell = grid.Cell
 def slopes(fits: Sequence[analysis.CostFit]) -> grid.Grid:
     """Returns the table of straight lines, per cost and architecture."""
     heads = (
-        "cost",
         "architecture",
+        "cost",
         "slope",
         "95 % interval",
         "lack of fit, p",
@@ -26,7 +26,7 @@ def slopes(fits: Sequence[analysis.CostFit]) -> grid.Grid:
     )
     body = []
     for fit in fits:
-        first = (grid.text(fit.cost.title), grid.architecture(fit.architecture))
+        first = (grid.architecture(fit.architecture), grid.text(fit.cost.title))
         counts = (Cell(str(len(fit.points))), Cell(str(fit.runs)))
         if fit.slope is None:
             why = Cell(fit.reason, wrap=True)

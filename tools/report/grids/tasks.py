@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from clinometer.tools.laws import downstream
 from clinometer.tools.laws import left_out
 from clinometer.tools.report import formats
+from clinometer.tools.report import score_names
 from clinometer.tools.report.grids import grid
 
 Cell = grid.Cell
@@ -26,7 +27,7 @@ def make(
     held = {(o.architecture, o.target, o.law): o for o in asked}
     body = [
         [
-            grid.text(one.task),
+            grid.text(score_names.label(one.task)),
             grid.architecture(one.architecture),
             Cell(str(one.points), one.points),
             _signal(one),

@@ -16,7 +16,7 @@ from clinometer.train.downstream import best_scores
 from clinometer.train.run import recorded_config
 
 # Columns whose value is that of the runs' records, the same in all runs of a model.
-_COUNTS = ("d_model", "params_total", "params_active", "flops_forward")
+_COUNTS = ("train_steps", "d_model", "params_total", "params_active", "flops_forward")
 
 
 def of_run(rows: Sequence[rows_lib.Row]) -> dict[str, str]:
@@ -50,7 +50,8 @@ def of_run(rows: Sequence[rows_lib.Row]) -> dict[str, str]:
 def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
     """Returns the models with a finished run, by architecture and training FLOPs.
 
-    Columns: key, arch, label, size; runs, planned (with those that did not finish);
+    Columns: key, arch, label, size; conditions, the comparability key of its runs, and
+    train_steps; runs, planned (with those that did not finish);
     loss, lo and hi (95 %, None if unknown), nats per token; a column for each key of
     `costs.COSTS`, None where it is unknown; steps_per_second, the median of runs that
     are not noisy; front_KEY, 1 on the Pareto frontier of a cost, and chance_KEY, the
@@ -79,6 +80,7 @@ def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
                 "arch": first["architecture"],
                 "label": looks[first["architecture"]].label,
                 "size": first["size"],
+                "conditions": first["comparability_key"],
                 "runs": len(group),
                 "planned": planned.count(key),
                 "loss": loss,

@@ -12,6 +12,7 @@ from clinometer.tools.laws import frontiers
 from clinometer.tools.laws import points
 from clinometer.tools.report import formats
 from clinometer.tools.report import others
+from clinometer.tools.report import score_names
 from clinometer.tools.results import table
 
 
@@ -85,7 +86,7 @@ def quality_name(quality: str) -> str:
     """Returns the words for a loss or score."""
     if quality == points.LOSS:
         return "loss"
-    return quality.removeprefix("score_").replace("_", " ")
+    return score_names.label(quality)
 
 
 def _rows(source: others.Source, axis: Axis, quality: str) -> list[dict[str, Any]]:

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from clinometer.tools.report import downstream
+from clinometer.tools.report import score_names
 from clinometer.tools.report import theme
+from clinometer.tools.report.charts import axes
 from clinometer.tools.report.tables import model_table
 from clinometer.tools.report.tables import sources as sources_lib
 from clinometer.train.downstream import best_scores
+
+_LINE = 0.075  # Height of a name in a figure, as a share of its axis.
+# Columns of the table of models that scores have, too.
+_MODEL = ("key", "arch", "label", "size", "last", "conditions")
 
 
 def name_of(name: best_scores.Name) -> str:
@@ -21,8 +27,8 @@ def against_loss(
 ) -> list[dict[str, Any]]:
     """Returns the mean score of each model on each task and average.
 
-    Columns: key, arch, label, size, last (as in the table of models), name, loss,
-    score, lo, hi (95 %, in percent; None if unknown), majority.
+    Columns: key, arch, label, size, last, conditions (as in the table of models), name,
+    loss, score, lo, hi (95 %, in percent; None if unknown), majority.
 
     Args:
         sources: what was read.
@@ -36,12 +42,12 @@ def against_loss(
         model = by_key.get(key_of.get(cell.runs[0], ""))
         if model is None:
             continue
-        for name in sorted(cell.scores, key=str):
+        for name in sorted(cell.scores, key=score_names.order):
             found = cell.estimate(name)
             interval = found.interval or found.items_interval or (None, None)
             made.append(
                 {
-                    **{c: model[c] for c in ("key", "arch", "label", "size", "last")},
+                    **{c: model[c] for c in _MODEL},
                     "name": name_of(name),
                     "loss": model["loss"],
                     "score": found.value,
@@ -56,7 +62,8 @@ def against_loss(
 def by_step(sources: sources_lib.Sources) -> list[dict[str, Any]]:
     """Returns scores by pretraining step of runs fine-tuned from several checkpoints.
 
-    Columns: id, key, arch, label, size, name, step, score, lo, hi, in percent.
+    Columns: id, key, arch, label, size, name, step, score, lo, hi, in percent; end,
+    what is written at the end of a run's line, or empty, and end_at, at which score.
     Runs that were fine-tuned from one checkpoint only have no rows.
     """
     key_of = model_table.of_run(sources.rows)
@@ -88,7 +95,38 @@ def by_step(sources: sources_lib.Sources) -> list[dict[str, Any]]:
                 "hi": high,
             }
         )
-    return sorted(made, key=lambda row: (row["name"], row["id"], row["step"]))
+    made.sort(key=lambda row: (row["name"], row["id"], row["step"]))
+    for name in dict.fromkeys(row["name"] for row in made):
+        _name_ends([row for row in made if row["name"] == name])
+    return made
+
+
+def _name_ends(rows: Sequence[dict[str, Any]]) -> None:
+    """Adds `end` and `end_at` to the rows of one task: names that do not overlap."""
+    last = {row["id"]: row for row in rows}  # Rows come by rising step.
+    one_arch = len({row["arch"] for row in rows}) == 1
+    low, high = axes.reach(
+        axes.percent_reach(
+            [row["score"] for row in rows],
+            [row[end] for row in rows for end in ("lo", "hi")],
+        )
+    )
+    gap = _LINE * (high - low)
+    room = len(last) * gap <= high - low
+    for row in rows:
+        row |= {"end": "", "end_at": row["score"]}
+    if not room:
+        return
+    ordered = sorted(last.values(), key=lambda row: row["score"])
+    at = [row["score"] for row in ordered]
+    for i in range(1, len(at)):
+        at[i] = max(at[i], at[i - 1] + gap)
+    at[-1] = min(at[-1], high)
+    for i in reversed(range(len(at) - 1)):
+        at[i] = min(at[i], at[i + 1] - gap)
+    for row, place in zip(ordered, at):
+        name = row["size"] if one_arch else f"{row['label']} {row['size']}"
+        row |= {"end": name, "end_at": place}
 
 
 def ranks(models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -25,6 +25,15 @@ def test_linear_ticks_are_round_and_few(low, high, expected):
     assert axes.ticks(low, high, 4) == pytest.approx(expected)
 
 
+def test_wide_intervals_leave_differences_of_scores_to_be_seen():
+    low, high = axes.reach(axes.percent_reach([52.0, 61.0], [-400.0, 480.0, None]))
+    # Three times the range of the scores, and the room that every axis has.
+    assert (low, high) == pytest.approx((43 - 0.08 * 27, 70 + 0.08 * 27))
+    # Scores stay between 0 and 100 %, and likelihoods below 0 are seen.
+    assert max(axes.percent_reach([95.0], [90.0, 120.0])) == 100
+    assert min(axes.percent_reach([-7.0, 1.0], [-300.0])) == -7
+
+
 def test_labels():
     assert axes.power(3e14) == "3·10¹⁴" and axes.power(1e5) == "10⁵"
     assert axes.prefixed(2e6) == "2M" and axes.prefixed(0.05) == "0.050"

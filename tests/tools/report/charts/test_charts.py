@@ -90,6 +90,31 @@ def test_the_panel_is_the_architecture(several):
     assert _marks(multiple.draw(tables, panel="glu"), "conv") == 0
 
 
+def test_a_line_joins_sizes_of_one_length_only(several):
+    _, tables = several
+    twice = [
+        model | {"conditions": of, "training_flops": model["training_flops"] * factor}
+        for model in tables["models"]
+        for of, factor in (("short", 1), ("long", 4))
+    ]
+
+    def lines(models):
+        names = {**tables.tables, "models": models}
+        chart = multiple.draw(
+            study_tables.StudyTables(tables.looks, names), panel="glu"
+        )
+        spec, data = rendering.spec(chart)
+        svg = rendering.draw(rendering.with_data(spec, data))
+        drawn = re.findall(r'd="([^"]+)"[^>]* stroke="var\(--layer\)"', svg)
+        return [path for path in drawn if path.count("L") == 3]
+
+    assert len(lines(tables["models"])) == 1
+    assert len(lines(twice)) == 2
+    for path in lines(twice):  # Lower losses to the right: down the picture.
+        heights = [float(y) for y in re.findall(r",([-\d.]+)", path)]
+        assert len(heights) == 4 and heights == sorted(heights)
+
+
 def test_names_on_the_frontier_do_not_overlap(several):
     placed = frontier.placed(several[1]["models"], "parameters", "front_parameters")
     assert sum(len(one["keys"]) for one in placed) >= 2

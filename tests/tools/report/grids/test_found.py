@@ -56,8 +56,8 @@ def test_comparisons_with_an_unbounded_multiplier():
     text = _text(_findings())
     for words in ("+0.0200", "+0.0100 to +0.0300", "worse", "undecided"):
         assert words in text
-    assert "1.6x [1.0, 2.9]" in text
-    assert "unbounded: any factor fits but those from 0.2 to 0.9" in text
+    assert "1.6× [1.0, 2.9]" in text
+    assert "unbounded: any factor fits but those from 0.20 to 0.90" in text
     assert "no change of sign between the ends" in text and "0.700" in text
     assert "<0.001" in text and "yes" in text
 

@@ -56,7 +56,7 @@ def test_what_is_not_determined_is_not_shown(several):
 def test_tasks_say_their_noise_before_any_law(several):
     fitted = several[0].laws
     grid = tasks.make("tasks", fitted.tasks, fitted.left_out)
-    (row,) = (r for r in grid.body if r[1].shown == "GLU" and r[0].shown == "rte")
+    (row,) = (r for r in grid.body if r[1].shown == "GLU" and r[0].shown == "RTE")
     (task,) = (t for t in fitted.tasks if (t.architecture, t.task) == ("glu", "rte"))
     assert row[3].shown == f"{task.signal.ratio:.1f}"
     assert f"of {task.signal.threshold:.1f}" in row[3].error

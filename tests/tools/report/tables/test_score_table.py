@@ -25,6 +25,19 @@ def test_only_runs_with_several_checkpoints_stand_by_step(several):
     assert own[0]["score"] == 50.0
 
 
+def test_names_at_the_ends_of_lines_do_not_overlap(several):
+    sources, _ = several
+    rows = score_table.by_step(sources)
+    ends = sorted((row["end_at"], row["end"]) for row in rows if row["end"])
+    assert {end for _, end in ends} == {"pico", "nano", "micro", "milli"}
+    scores = [row["score"] for row in rows]
+    apart = min(b - a for (a, _), (b, _) in zip(ends, ends[1:]))
+    assert apart >= 0.07 * (max(scores) - min(scores))
+    # In the order of the scores.
+    last = {row["size"]: row["score"] for row in rows if row["end"]}
+    assert [end for _, end in ends] == sorted(last, key=last.get)
+
+
 def test_ranks_are_of_the_largest_size_that_all_have(several):
     rows = several[1]["ranks"]
     assert {row["size"] for row in rows} == {"milli"}
