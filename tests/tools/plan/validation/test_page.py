@@ -4,6 +4,7 @@ import math
 import statistics
 
 import pytest
+from scipy import stats
 
 from clinometer.tools.plan.validation import chosen
 from clinometer.tools.plan.validation import forms
@@ -18,6 +19,25 @@ NEW = records.read(published.new())
 
 def test_the_page_is_what_the_records_say():
     assert main.PAGE.read_text(encoding="utf-8") == main.rendered()
+
+
+def test_what_is_said_of_images_follows_from_their_records():
+    images = records.read(published.images())
+    by_speed, by_cycles, by_flops = (
+        [one.row.label for one in sorted(images, key=key)]
+        for key in (
+            lambda one: -one.row.steps_per_second,
+            lambda one: one.work.cycles,
+            lambda one: one.work.flops,
+        )
+    )
+    assert by_speed == by_cycles == ["ViT-S", "ViT-B", "ViT-S L=24", "ViT-S L=28"]
+    assert by_flops == ["ViT-S", "ViT-S L=24", "ViT-B", "ViT-S L=28"]
+    line = stats.linregress(
+        [one.work.cycles for one in images],
+        [1 / one.row.steps_per_second for one in images],
+    )
+    assert f"has {1000 * line.intercept:.0f} ms without any cycles" in main.rendered()
 
 
 def test_the_constants_are_those_that_fit_best():
