@@ -8,8 +8,8 @@ from typing import Any
 from clinometer.models.architectures import registry
 from clinometer.tools.laws import left_out
 from clinometer.tools.report import formats
+from clinometer.tools.report import limits as limits_lib
 from clinometer.tools.report import theme
-from clinometer.tools.report.charts import axes
 from clinometer.tools.report.tables import architecture_table
 from clinometer.tools.report.tables import sources as sources_lib
 from clinometer.tools.report.tables import study_tables
@@ -46,19 +46,6 @@ class Statement:
 
 
 @dataclasses.dataclass(frozen=True)
-class Limit:
-    """Something that the runs cannot say.
-
-    Attributes:
-        name: what, in a few words.
-        text: why, or how far.
-    """
-
-    name: str
-    text: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Lead:
     """The lead of the page.
 
@@ -84,7 +71,7 @@ class Lead:
     decided: tuple[Statement, ...]
     claimed: bool
     statements: tuple[Statement, ...]
-    limits: tuple[Limit, ...]
+    limits: tuple[limits_lib.Limit, ...]
 
 
 def make(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> Lead:
@@ -109,7 +96,7 @@ def make(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> Lead
         decided=tuple(_decided(sources)),
         claimed=bool(found),
         statements=found or tuple(_found(sources, rows)),
-        limits=tuple(_limits(sources, rows)),
+        limits=tuple(limits_lib.make(sources, rows)),
     )
 
 
@@ -169,14 +156,8 @@ def _missing(sources: sources_lib.Sources) -> str:
     return f"{', '.join(parts[:12])}{more}"
 
 
-def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        row for row in rows if row["diff"] is not None and row["outcome"] != "reference"
-    ]
-
-
 def _headline(sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]) -> str:
-    compared = _compared(rows)
+    compared = architecture_table.compared(rows)
     outcomes = [row["outcome"] for row in compared]
     if compared and any(outcomes):
         less, more = outcomes.count("worse"), outcomes.count("better")
@@ -293,7 +274,8 @@ def _decided(sources: sources_lib.Sources) -> list[Statement]:
             numbers = [f"{k} {v:.3g}" for k, v in one.verdict.numbers.items()]
             told = one.verdict.reason or ", ".join(numbers[:2])
             text = one.claim.statement.rstrip(".")
-            made.append(Statement(one.verdict.outcome.value, text, told))
+            shown = theme.labelled(told)
+            made.append(Statement(one.verdict.outcome.value, text, shown))
     return made
 
 
@@ -315,7 +297,7 @@ def _found(
                 else f"{len(steps)} steps, error unknown",
             )
         )
-    compared = _compared(rows)
+    compared = architecture_table.compared(rows)
     if compared:
         words = architecture_table.WORDS
         counts = {
@@ -353,72 +335,6 @@ def _found(
                 "Architectures change places with scale",
                 f"{len(changes)} change sign against vanilla between the ends, "
                 f"{len(sure)} beyond error",
-            )
-        )
-    return made
-
-
-def _limits(
-    sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]
-) -> list[Limit]:
-    """Returns what the runs cannot say."""
-    made = []
-    compared = _compared(rows)
-    open_ones = [row for row in compared if row["outcome"] == "undecided"]
-    if open_ones:
-        widths = [(row["diff_hi"] - row["diff_lo"]) / 2 for row in open_ones]
-        made.append(
-            Limit(
-                "Which architecture gains most.",
-                f"{', '.join(row['label'] for row in open_ones)}: undecided, with "
-                f"intervals of ±{min(widths):.3f} to ±{max(widths):.3f} nats.",
-            )
-        )
-    lost = [row["label"] for row in rows if row["diff"] is None]
-    if lost and len(rows) > 1:
-        made.append(Limit("Differences of", f"{', '.join(lost)}: not compared."))
-    if compared and sources.findings.margin is None:
-        made.append(
-            Limit(
-                "Whether two are equivalent.",
-                "No margin was committed before the runs.",
-            )
-        )
-    if sources.study.fitted is None and sources.study.reason:
-        made.append(
-            Limit(
-                "How far runs differ.",
-                # Names of runs, which follow the first sentence, are further below.
-                "The error between runs is unknown: "
-                f"{sources.study.reason.partition('. ')[0].rstrip('.')}.",
-            )
-        )
-    costs = [row["training_flops"] for row in sources.rows if row["training_flops"]]
-    if costs:
-        steps = max(row["train_steps"] or 0 for row in sources.rows)
-        made.append(
-            Limit(
-                f"Anything beyond {axes.power(max(costs))} FLOPs or {steps:,} steps.",
-                "Nothing here goes beyond the measured sizes; held-out errors show how "
-                "far laws can be trusted.",
-            )
-        )
-    if sources.study.fitted is not None:
-        orders = len(sources.study.design.orders)
-        shown = "one order" if orders == 1 else f"{orders} orders"
-        made.append(
-            Limit(
-                "Another corpus or order.",
-                f"Intervals hold for this text, vocabulary and {shown} of the data.",
-            )
-        )
-    failed = [row["run"] for row in sources.rows if row["status"] == "failed"]
-    if failed:
-        made.append(
-            Limit(
-                "What failed runs would have shown.",
-                f"{', '.join(failed[:4])}{' …' if len(failed) > 4 else ''}: leaving "
-                "them out flatters their architectures.",
             )
         )
     return made

@@ -149,6 +149,12 @@ def label(name: str) -> str:
     return (kind.label if kind else "") or name[:1].upper() + name[1:]
 
 
+def labelled(text: str) -> str:
+    """Returns text in which architectures have their names for readers."""
+    known = {**models.ARCHITECTURES, **models.IMAGE_ARCHITECTURES}
+    return re.sub(r"\b[a-z]\w*", lambda m: label(m[0]) if m[0] in known else m[0], text)
+
+
 def var(name: str) -> str:
     """Returns the CSS variable of a colour."""
     return f"var(--{name})"

@@ -44,6 +44,13 @@ def test_architectures_without_a_look_are_told_apart(monkeypatch, known):
     assert len(many) == 30
 
 
+def test_texts_name_architectures_for_readers():
+    said = "not told from 0: glu, switch; transformer's; a switchboard, NOT.glu_2"
+    assert theme.labelled(said) == (
+        "not told from 0: GLU, Switch; Transformer's; a switchboard, NOT.glu_2"
+    )
+
+
 def test_light_writes_colours_out():
     spec = {"mark": {"fill": theme.var("ink")}, "text": "var(--bad)"}
     assert theme.light(spec) == {

@@ -22,10 +22,11 @@ def make(models: Sequence[Mapping[str, Any]]) -> grid.Grid:
         for model in sorted(models, key=lambda m: m["loss"])
         if any(_chance(model, cost) >= _LEAST for cost in costs.COSTS)
     ]
+    lengths = len({model["train_steps"] for model in models})
     body = [
         [
             grid.text(model["label"]),
-            grid.Cell(model["size"], model["training_flops"] or ""),
+            grid.Cell(_size(model, lengths), model["training_flops"] or ""),
             grid.Cell(formats.fixed(model["loss"], 3), model["loss"]),
             *(_cell(model, cost) for cost in costs.COSTS),
         ]
@@ -41,6 +42,13 @@ def make(models: Sequence[Mapping[str, Any]]) -> grid.Grid:
         archs=[model["arch"] for model in shown],
         sortable=True,
     )
+
+
+def _size(model: Mapping[str, Any], lengths: int) -> str:
+    """Returns the size, with the length of training where there are several."""
+    if lengths < 2 or model["train_steps"] is None:
+        return model["size"]
+    return f"{model['size']}, {model['train_steps']:,} steps"
 
 
 def _chance(model: Mapping[str, Any], cost: costs.CostAxis) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from collections.abc import Sequence
 
-from clinometer import models
 from clinometer.tools.laws import alphas
 from clinometer.tools.laws import equation_one
 from clinometer.tools.laws import frontiers
@@ -257,9 +256,11 @@ def claims(name: str, found: Sequence[papers.JudgedAfterwards]) -> grid.Grid:
             grid.text(one.claim.source),
             grid.text(one.verdict.outcome.value),
             Cell(
-                "; ".join(
-                    [f"{_shown(k)} {v:.3g}" for k, v in one.verdict.numbers.items()]
-                    + ([one.verdict.reason] if one.verdict.reason else [])
+                theme.labelled(
+                    "; ".join(
+                        [f"{k} {v:.3g}" for k, v in one.verdict.numbers.items()]
+                        + ([one.verdict.reason] if one.verdict.reason else [])
+                    )
                 ),
                 wrap=True,
             ),
@@ -274,11 +275,6 @@ def claims(name: str, found: Sequence[papers.JudgedAfterwards]) -> grid.Grid:
         text_columns=(0, 1, 2, 3),
         sortable=True,
     )
-
-
-def _shown(number: str) -> str:
-    """Returns the name of a claim's number; that of an architecture for readers."""
-    return theme.label(number) if number in models.ARCHITECTURES else number
 
 
 def efficient(name: str, found: Sequence[frontiers.Efficiency]) -> grid.Grid:

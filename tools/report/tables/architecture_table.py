@@ -1,5 +1,7 @@
 """The table of architectures: their gains, and differences from the reference."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 import math
 from typing import Any
 
@@ -82,3 +84,10 @@ def _difference(name: str, one: findings_lib.Compared | None) -> dict[str, Any]:
             row |= {"times": factor.value, "times_lo": factor.low}
             row |= {"times_hi": factor.high, "times_text": f"{factor.value:.2g}"}
     return row
+
+
+def compared(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the rows of `make` that have a difference from the reference."""
+    return [
+        row for row in rows if row["diff"] is not None and row["outcome"] != "reference"
+    ]

@@ -7,6 +7,7 @@ from clinometer.models.architectures import registry
 from clinometer.tools.laws import alphas
 from clinometer.tools.laws import points as points_lib
 from clinometer.tools.recommend import choice
+from clinometer.tools.report import formats
 from clinometer.tools.study.claims import claim as claim_lib
 from clinometer.tools.study.claims import differences
 from clinometer.tools.study.claims import observed
@@ -72,7 +73,8 @@ def _best_changes(seen: papers.Evidence) -> claim_lib.Verdict:
     best = [{one.architecture for one in found.chosen} for found in (small, large)]
     told = [", ".join(sorted(names)) for names in best]
     reason = (
-        f"best or not told from it: {told[0]} at {low:.2g}, {told[1]} at {high:.2g}"
+        f"best or not told from it: {told[0]} at {formats.si(low, 2)} FLOPs, {told[1]} "
+        f"at {formats.si(high, 2)}"
     )
     outcome = claim_lib.Outcome.UNDECIDED
     if not best[0] & best[1]:
