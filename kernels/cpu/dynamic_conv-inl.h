@@ -155,43 +155,12 @@ CLINOMETER_INLINE int64_t StripChannels(const ConvolutionInputs& in,
   return std::min(kStripWidth / head_width * head_width, in.channels - c);
 }
 
-// Swaps bit kBit of the row number with the same bit of the lane number, for
-// rows i and i + kBit of a square: `Low` is the new row i and `High` the new
-// row i + kBit.
-template <int kBit, int... kLane>
-CLINOMETER_INLINE Vec Low(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
-  return __builtin_shuffle(
-      a, b,
-      IntVec{(kLane & kBit ? CLINOMETER_LANES + kLane - kBit : kLane)...});
-}
-
-template <int kBit, int... kLane>
-CLINOMETER_INLINE Vec High(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
-  return __builtin_shuffle(
-      a, b,
-      IntVec{(kLane & kBit ? CLINOMETER_LANES + kLane : kLane + kBit)...});
-}
-
-template <int kBit>
-CLINOMETER_INLINE void SwapBit(Vec* rows) {
-  constexpr std::make_integer_sequence<int, CLINOMETER_LANES> lanes;
-  for (int i = 0; i < kLanes; ++i) {
-    if (i & kBit) continue;
-    const Vec a = rows[i], b = rows[i + kBit];
-    rows[i] = Low<kBit>(a, b, lanes);
-    rows[i + kBit] = High<kBit>(a, b, lanes);
-  }
-}
-
 // Transposes kLanes x kLanes floats.
 CLINOMETER_INLINE void TransposeSquare(const float* from, int64_t from_row,
                                        float* to, int64_t to_row) {
   Vec rows[kLanes];
   for (int i = 0; i < kLanes; ++i) rows[i] = Load(from + i * from_row);
-  SwapBit<1>(rows);
-  SwapBit<2>(rows);
-  if constexpr (kLanes > 4) SwapBit<4>(rows);
-  if constexpr (kLanes > 8) SwapBit<8>(rows);
+  Transpose(rows);
   for (int i = 0; i < kLanes; ++i) Store(to + i * to_row, rows[i]);
 }
 

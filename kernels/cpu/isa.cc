@@ -28,6 +28,7 @@ std::string IsaName(Isa isa) {
   return "";
 }
 
+#ifdef __x86_64__
 Isa WidestIsa() {
   __builtin_cpu_init();
   const bool avx2 =
@@ -40,6 +41,9 @@ Isa WidestIsa() {
   }
   return avx2 ? Isa::kAvx2 : Isa::kBaseline;
 }
+#else
+Isa WidestIsa() { return Isa::kBaseline; }
+#endif
 
 std::string IsaRequestError() {
   const std::string request = Request();

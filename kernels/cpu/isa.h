@@ -25,7 +25,9 @@ std::string IsaRequestError();
 }  // namespace clinometer
 
 // Declares a kernel in the namespace of every instruction set, and a function
-// of the same name that calls the active one.
+// of the same name that calls the active one. Other processors than x86-64 have
+// only the baseline, whose vectors are NEON's on ARM.
+#ifdef __x86_64__
 #define CLINOMETER_DECLARE_KERNEL(Name, Args)            \
   namespace baseline {                                   \
   void Name(const Args& args, const Pool& pool);         \
@@ -46,5 +48,14 @@ std::string IsaRequestError();
         return avx512::Name(args, pool);                 \
     }                                                    \
   }
+#else
+#define CLINOMETER_DECLARE_KERNEL(Name, Args)            \
+  namespace baseline {                                   \
+  void Name(const Args& args, const Pool& pool);         \
+  }                                                      \
+  inline void Name(const Args& args, const Pool& pool) { \
+    baseline::Name(args, pool);                          \
+  }
+#endif  // __x86_64__
 
 #endif  // CLINOMETER_KERNELS_CPU_ISA_H_

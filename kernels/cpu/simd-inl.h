@@ -94,23 +94,44 @@ CLINOMETER_INLINE Vec Exp(Vec x) {
   return x < low ? Vec{} : p * power;
 }
 
-// Transposes a square of kLanes vectors in registers: swaps squares of `half`
-// lanes across the diagonal, then of twice as many.
-template <int64_t half = 1>
+// The lanes of a and then of b that kLane names. Clang has no
+// `__builtin_shuffle`, and GCC before 12 has no `__builtin_shufflevector`.
+template <int... kLane>
+CLINOMETER_INLINE Vec Shuffle(Vec a, Vec b) {
+#ifdef __clang__
+  return __builtin_shufflevector(a, b, kLane...);
+#else
+  return __builtin_shuffle(a, b, IntVec{kLane...});
+#endif
+}
+
+// Swaps bit kBit of the row number with the same bit of the lane number, for
+// rows i and i + kBit of a square: `Low` is the new row i and `High` the new
+// row i + kBit.
+template <int kBit, int... kLane>
+CLINOMETER_INLINE Vec Low(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
+  return Shuffle<(kLane & kBit ? CLINOMETER_LANES + kLane - kBit : kLane)...>(
+      a, b);
+}
+
+template <int kBit, int... kLane>
+CLINOMETER_INLINE Vec High(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
+  return Shuffle<(kLane & kBit ? CLINOMETER_LANES + kLane : kLane + kBit)...>(
+      a, b);
+}
+
+// Transposes a square of kLanes vectors in registers.
+template <int kBit = 1>
 CLINOMETER_INLINE void Transpose(Vec* rows) {
-  if constexpr (half < kLanes) {
-    IntVec left, right;  // Lanes of the upper row, then of the lower one.
+  if constexpr (kBit < kLanes) {
+    constexpr std::make_integer_sequence<int, CLINOMETER_LANES> lanes;
     for (int i = 0; i < kLanes; ++i) {
-      left[i] = i & half ? kLanes + i - half : i;
-      right[i] = i & half ? kLanes + i : i + half;
+      if (i & kBit) continue;
+      const Vec a = rows[i], b = rows[i + kBit];
+      rows[i] = Low<kBit>(a, b, lanes);
+      rows[i + kBit] = High<kBit>(a, b, lanes);
     }
-    for (int64_t r = 0; r < kLanes; ++r) {
-      if (r & half) continue;
-      const Vec upper = rows[r], lower = rows[r + half];
-      rows[r] = __builtin_shuffle(upper, lower, left);
-      rows[r + half] = __builtin_shuffle(upper, lower, right);
-    }
-    Transpose<2 * half>(rows);
+    Transpose<2 * kBit>(rows);
   }
 }
 
