@@ -200,7 +200,7 @@ def test_the_primary_cost_is_that_of_the_whole_run(tmp_path):
     assert row["papers_macs_forward_batch"] == record["counts"]["macs_forward_batch"]
     fits = _fits([row])
     assert fits[0].cost.column == "training_flops"
-    assert "papers" in fits[-1].cost.title and "128" in fits[-1].cost.title
+    assert "papers" in fits[-1].cost.title and "128" in fits[-1].cost.axis
     # A run that stopped has paid for its own steps only.
     stopped = synthetic_study.record(status="stopped", metrics__step=40)
     (row,) = _rows(tmp_path / "stopped", [stopped])

@@ -159,8 +159,8 @@ def test_a_likelihood_stands_beside_its_score(tmp_path):
     low, high = one.interval
     assert f"30.0 [{low:.1f}, {high:.1f}]" in page
     assert (
-        page.count('class="h">cloze, likelihood<') == 3
-        and "xsum, likelihood" not in page
+        page.count('class="h">Cloze, likelihood<') == 3
+        and "XSum, likelihood" not in page
     )
     assert "Likelihood: 100 (1 + log p / log n) %" in page and "+35.0" in page
     with open(tmp_path / "downstream.csv", encoding="utf-8", newline="") as file:
