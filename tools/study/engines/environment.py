@@ -22,7 +22,8 @@ def of_run(environment: Mapping[str, str], cpus: int = 1) -> dict[str, str]:
     flags = environment.get("XLA_FLAGS", "")
     if cpus == 1 and "xla_cpu_multi_thread_eigen" not in flags:
         flags = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    # XLA divides sums by NPROC, by default the cores that a process may use.
+    threads = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {
         **python_child.environment(environment),
         **dict.fromkeys(threads, str(cpus)),

@@ -7,6 +7,7 @@ def test_one_core_keeps_other_flags():
     found = environment.of_run({"XLA_FLAGS": "--xla_dump_to=x", "HOME": "/h"})
     assert found["XLA_FLAGS"] == "--xla_dump_to=x --xla_cpu_multi_thread_eigen=false"
     assert found["HOME"] == "/h" and found["OMP_NUM_THREADS"] == "1"
+    assert found["NPROC"] == "1"
 
 
 def test_more_cores_have_as_many_threads():
