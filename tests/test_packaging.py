@@ -193,9 +193,11 @@ def interpreter(version: str) -> str:
 def test_the_sdist_gives_working_kernels(packages, checkout, tmp_path, version):
     """As for users: pip builds a wheel in an isolated environment."""
     python = interpreter(version)
-    outside = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    outside |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True, env=outside)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    subprocess.run(
+        [python, "-m", "venv", tmp_path / "venv"], check=True, env=environment
+    )
     folder = tmp_path / "empty"
     folder.mkdir()
 
@@ -203,7 +205,7 @@ def test_the_sdist_gives_working_kernels(packages, checkout, tmp_path, version):
         return subprocess.run(
             [tmp_path / "venv/bin" / name, *arguments],
             cwd=folder,
-            env=outside,
+            env=environment,
             capture_output=True,
             text=True,
         )
