@@ -22,6 +22,7 @@ from clinometer.models.layers import norm
 from clinometer.tools.released import errors
 from clinometer.tools.released import shape_names
 from clinometer.tools.released.readers import json_text
+from clinometer.tools.released.readers import small_file
 
 FILE = "config.json"
 T5 = "t5"
@@ -82,14 +83,9 @@ def read(path: pathlib.Path) -> Released:
         ReleaseError: it is missing, damaged, or of a model that does not fit; lists all
             fields that don't.
     """
-    if not path.is_file():
-        raise errors.ReleaseError(
-            f"{path}: there is no such file; the model's numbers are read from it"
-        )
-    if path.stat().st_size > _MOST_BYTES:
-        raise errors.ReleaseError(f"{path}: larger than {_MOST_BYTES:,} bytes")
+    found = small_file.read(path, _MOST_BYTES)
     try:
-        contents = json_text.parse_object(path.read_bytes())
+        contents = json_text.parse_object(found)
     except ValueError as error:
         raise errors.ReleaseError(f"{path}: {error}") from error
     return parsed(contents, str(path))

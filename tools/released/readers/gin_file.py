@@ -10,6 +10,7 @@ import tokenize
 from typing import Any
 
 from clinometer.tools.released import errors
+from clinometer.tools.released.readers import small_file
 from clinometer.tools.released.readers import tensorflow_file
 
 _MOST_BYTES = 1_000_000
@@ -26,12 +27,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     Raises:
         ReleaseError: gin is not installed, or the file is missing or damaged.
     """
-    if not path.is_file():
-        raise errors.ReleaseError(
-            f"{path}: there is no such file; the model's numbers are read from it"
-        )
-    if path.stat().st_size > _MOST_BYTES:
-        raise errors.ReleaseError(f"{path}: larger than {_MOST_BYTES:,} bytes")
+    found = small_file.read(path, _MOST_BYTES)
     try:
         parser = importlib.import_module("gin.config_parser")
     except ModuleNotFoundError as error:
@@ -39,7 +35,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
             f"{path}: {tensorflow_file.needs('gin-config')}"
         ) from error
     try:
-        text = path.read_text(encoding="utf-8")
+        text = found.decode("utf-8")
         statements = list(parser.ConfigParser(text, _delegate(parser)))
     except (SyntaxError, ValueError, RecursionError, tokenize.TokenError) as error:
         reason = str(error).partition("\n")[0]

@@ -9,6 +9,7 @@ import pathlib
 
 from clinometer.tools.released import errors
 from clinometer.tools.released.readers import json_text
+from clinometer.tools.released.readers import small_file
 from clinometer.tools.released.readers import tensor
 
 ENDING = ".index.json"
@@ -66,10 +67,9 @@ def read(
 
 
 def _weight_map(index: pathlib.Path) -> dict[str, str]:
-    if index.stat().st_size > _MOST_BYTES:
-        raise errors.ReleaseError(f"{index}: larger than {_MOST_BYTES:,} bytes")
+    contents = small_file.read(index, _MOST_BYTES)
     try:
-        weight_map = json_text.parse_object(index.read_bytes()).get(_MAP)
+        weight_map = json_text.parse_object(contents).get(_MAP)
     except ValueError as error:
         raise errors.ReleaseError(f"{index}: {error}") from error
     if not isinstance(weight_map, dict) or not weight_map:
