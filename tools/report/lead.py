@@ -7,14 +7,17 @@ from typing import Any
 
 from clinometer.models.architectures import registry
 from clinometer.tools.laws import left_out
+from clinometer.tools.report import fewshot
 from clinometer.tools.report import formats
 from clinometer.tools.report import limits as limits_lib
+from clinometer.tools.report import selection
 from clinometer.tools.report import theme
 from clinometer.tools.report.tables import architecture_table
 from clinometer.tools.report.tables import sources as sources_lib
 from clinometer.tools.report.tables import study_tables
 from clinometer.tools.study.claims import claim
 
+_SHOTS = 10  # Whose accuracy Tay et al. 2021 report.
 # Said of a study without claims.
 DEMONSTRATION = (
     "No claims were written down before the runs, so this is a demonstration. "
@@ -118,13 +121,19 @@ def _kicker(sources: sources_lib.Sources) -> str:
         for status in dict.fromkeys(statuses)
         if status != "finished"
     )
-    first = sources.rows[0]
+    texts = [row for row in sources.rows if not selection.is_of_images(row)]
+    first = texts[0] if texts else sources.rows[0]
     models = len({row["model"] for row in sources.rows})
+    begun = (
+        f"{statuses.count('finished')} of {len(statuses)} runs finished{others}, of "
+        f"{models} models, pretrained"
+    )
+    steps = f"for {_lengths(sources)} steps with {first['batch_size']}"
+    if not texts:
+        return f"{begun} to classify images {steps} images per batch"
     length = f"{first['encoder_length']}/{first['decoder_length']}"
     return (
-        f"{statuses.count('finished')} of {len(statuses)} runs finished{others}, of "
-        f"{models} models, pretrained by span corruption for {_lengths(sources)} steps "
-        f"with {first['batch_size']} sequences of {length} tokens "
+        f"{begun} by span corruption {steps} sequences of {length} tokens "
         "(encoder/decoder) per batch"
     )
 
@@ -217,8 +226,8 @@ def _stand(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> st
     return (
         f"From {smallest.name} to {largest.name}, {largest.flops / smallest.flops:.0f} "
         f"times the training FLOPs, {name} gains "
-        f"{formats.signed(gain.per_decade.value)} nats per token for each tenfold "
-        f"({interval})."
+        f"{formats.signed(gain.per_decade.value)} nats per "
+        f"{selection.unit(sources.rows)} for each tenfold ({interval})."
     )
 
 
@@ -253,6 +262,12 @@ def _held_out(tables: study_tables.StudyTables) -> str:
     )
 
 
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return ", error unknown"
+    return f" [{formats.signed(low, 1)}, {formats.signed(high, 1)}]"
+
+
 def _papers(sources: sources_lib.Sources) -> str:
     """Counts the verdicts on the papers' claims."""
     if sources.laws is None or not sources.laws.claims:
@@ -283,7 +298,16 @@ def _found(
     sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]
 ) -> list[Statement]:
     """Returns what was found, where no claims were written down."""
-    made = []
+    made = [
+        Statement(
+            "undecided" if one.low is None or one.low <= 0 <= one.high else "seen",
+            f"Few-shot accuracy differs, with {_SHOTS} images of each class",
+            f"{one.model} less {one.less}: {formats.signed(one.value, 1)} points"
+            + _interval(one.low, one.high),
+        )
+        for one in fewshot.differences(sources.fewshot)
+        if one.shots == _SHOTS
+    ]
     steps = sources.findings.steps
     clear = [step for step in steps if step.clear]
     if steps:

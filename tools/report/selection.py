@@ -23,6 +23,11 @@ def is_of_images(row: rows_lib.Row) -> bool:
     return row.get("kind") == run_record.CLASSIFICATION
 
 
+def unit(rows: Sequence[rows_lib.Row]) -> str:
+    """Returns what a loss is the mean over: "token", or "image" of runs on images."""
+    return "image" if rows and all(map(is_of_images, rows)) else "token"
+
+
 def all_are_pilots(rows: Sequence[rows_lib.Row]) -> bool:
     """Returns whether all runs are pilot runs."""
     return all(row["role"] == recorded_config.PILOT for row in rows)

@@ -17,6 +17,7 @@ from clinometer.tools.report import formats
 from clinometer.tools.report import lead as lead_lib
 from clinometer.tools.report import others as others_lib
 from clinometer.tools.report import page
+from clinometer.tools.report import selection
 from clinometer.tools.report import study_figures
 from clinometer.tools.report import theme
 from clinometer.tools.report.grids import conditions
@@ -61,6 +62,7 @@ def render(
         lead=lead_lib.make(sources, tables),
         demonstration=lead_lib.DEMONSTRATION,
         reference=theme.label(registry.REFERENCE),
+        unit=selection.unit(sources.rows),
         figures=figures,
         architectures={row["arch"]: row for row in tables["architectures"]},
         findings=sources.findings,

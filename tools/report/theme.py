@@ -145,14 +145,19 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 def label(name: str) -> str:
     """Returns the name of an architecture for readers, such as ALBERT."""
-    kind = {**models.ARCHITECTURES, **models.IMAGE_ARCHITECTURES}.get(name)
+    kind = _kinds().get(name)
     return (kind.label if kind else "") or name[:1].upper() + name[1:]
 
 
 def labelled(text: str) -> str:
     """Returns text in which architectures have their names for readers."""
-    known = {**models.ARCHITECTURES, **models.IMAGE_ARCHITECTURES}
+    known = _kinds()
     return re.sub(r"\b[a-z]\w*", lambda m: label(m[0]) if m[0] in known else m[0], text)
+
+
+def _kinds() -> dict[str, Any]:
+    """Returns all architectures by name, with those registered since the start."""
+    return {**models.ARCHITECTURES, **models.IMAGE_ARCHITECTURES}
 
 
 def var(name: str) -> str:

@@ -3,12 +3,16 @@
 import dataclasses
 import statistics
 
+from scipy import stats
+
 from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.report import build
+from clinometer.tools.report import fewshot
 from clinometer.tools.report import lead
 from clinometer.tools.report.tables import study_tables
 from clinometer.tools.study.claims import claim
 from clinometer.tools.study.claims import verdicts
+from clinometer.train.fewshot import names
 
 
 def _of(directory):
@@ -61,6 +65,36 @@ def test_runs_of_several_lengths_are_no_gain_of_size(tmp_path):
     assert "for 300 to 1,200 steps" in found.kicker
     told = {one.name: one.text for one in found.limits}["How far runs differ."]
     assert told.endswith("the runs differ in run length (train_steps).")
+
+
+def test_images_are_described_as_such_and_their_scores_stand_first(several):
+    sources, tables = several
+    deep, wide = (61.0, 64.5, 58.2), (55.1, 60.0, 57.7)
+    scores = [
+        fewshot.Score("", model, order, names.MIXTURE, shots, value)
+        for model, values in (("vit-a", deep), ("vit-b", wide))
+        for shots in (5, 10)
+        for order, value in enumerate(values)
+    ]
+    rows = [row | {"kind": "classification"} for row in sources.rows]
+    of_images = dataclasses.replace(sources, rows=rows, fewshot=scores)
+    found = lead.make(of_images, tables)
+    steps, rows_per_batch = (rows[0][k] for k in ("train_steps", "batch_size"))
+    assert found.kicker.endswith(
+        f"pretrained to classify images for {steps:,} steps with {rows_per_batch} "
+        "images per batch"
+    )
+    assert "nats per image for each" in found.stand
+    expected = stats.ttest_rel(wide, deep).confidence_interval(0.95)
+    assert expected.low < 0 < expected.high
+    assert found.statements[0] == lead.Statement(
+        "undecided",
+        "Few-shot accuracy differs, with 10 images of each class",
+        f"vit-b less vit-a: −3.6 points [−{-expected.low:.1f}, +{expected.high:.1f}]",
+    )
+    assert "Few-shot" not in found.statements[1].text
+    mixed = dataclasses.replace(of_images, rows=[rows[0], *sources.rows[1:]])
+    assert "by span corruption" in lead.make(mixed, tables).kicker
 
 
 def test_claims_stand_in_place_of_findings(several):

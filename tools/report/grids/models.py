@@ -7,6 +7,7 @@ from typing import Any
 from clinometer.tools.report import downstream_cells
 from clinometer.tools.report import formats
 from clinometer.tools.report import score_names
+from clinometer.tools.report import selection
 from clinometer.tools.report.grids import grid
 from clinometer.tools.report.tables import model_table
 from clinometer.tools.report.tables import sources as sources_lib
@@ -72,7 +73,7 @@ def make(
         ("Params", "in all"),
         ("FLOPs", "of training"),
         ("Speed", "steps/s"),
-        ("−ln perplexity", "nats/token"),
+        ("−ln perplexity", f"nats/{selection.unit(sources.rows)}"),
         *((score_names.label(name), "%") for name in names),
     )
     return grid.make(
