@@ -5,9 +5,11 @@ site). Layers in a loop, scanned and rematerialised layers, and all meshes then 
 same numbers, which `hk.next_rng_key` would not guarantee.
 """
 
+from collections.abc import Sequence
 import zlib
 
 import jax
+import numpy as np
 
 
 def fold(key: jax.Array | None, *places: str | int | jax.Array) -> jax.Array | None:
@@ -23,7 +25,17 @@ def fold(key: jax.Array | None, *places: str | int | jax.Array) -> jax.Array | N
     if key is None:
         return None
     for place in places:
-        if isinstance(place, str):
-            place = zlib.crc32(place.encode())
-        key = jax.random.fold_in(key, place)
+        key = jax.random.fold_in(
+            key, _number(place) if isinstance(place, str) else place
+        )
     return key
+
+
+def fold_each(key: jax.Array, names: Sequence[str]) -> jax.Array:
+    """Returns `key` folded with each name by itself: keys [n]."""
+    numbers = np.array([_number(name) for name in names], np.uint32)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, numbers)
+
+
+def _number(name: str) -> int:
+    return zlib.crc32(name.encode())

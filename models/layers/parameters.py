@@ -13,6 +13,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import contextvars
+import functools
 from typing import Any
 
 import haiku as hk
@@ -65,16 +66,19 @@ ones: Initialiser = jnp.ones
 zeros: Initialiser = jnp.zeros
 
 
+@functools.cache
 def constant(value: float) -> Initialiser:
     """Returns an initialiser to a constant."""
     return hk.initializers.Constant(value)
 
 
+@functools.cache
 def normal(stddev: float) -> Initialiser:
     """Returns an initialiser from N(0, stddev^2)."""
     return hk.initializers.RandomNormal(stddev)
 
 
+@functools.cache
 def truncated_normal(fan_in: int, scale: float = 1.0) -> Initialiser:
     """Returns an initialiser from N(0, scale / fan_in), cut at two standard deviations.
 
@@ -87,6 +91,7 @@ def truncated_normal(fan_in: int, scale: float = 1.0) -> Initialiser:
     return hk.initializers.TruncatedNormal((scale / fan_in) ** 0.5)
 
 
+@functools.cache
 def glorot_uniform(fan_in: int, fan_out: int) -> Initialiser:
     """Returns an initialiser from U(-a, a) with a = (6 / (fan_in + fan_out))^1/2.
 

@@ -1,10 +1,12 @@
 """Turns functions that use Haiku modules into pure functions of parameters."""
 
 from collections.abc import Callable
+import functools
 from typing import Any
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 
 from clinometer.models import keys
 
@@ -20,22 +22,46 @@ def initialiser(
     """Returns a function from a random key to initial parameters.
 
     Each parameter depends only on the key and its own name, not on the order in which
-    they are created.
+    they are created. All parameters that have the same shape and the same initialiser
+    (the same object) are drawn by one loop, so that the program of a deep model is
+    hardly longer than that of a flat one.
 
     Args:
         uses_modules: a function that creates all parameters.
     """
 
-    def create_all() -> Any:
-        base_key = hk.next_rng_key()
+    def initialise(key: jax.Array) -> dict[str, dict[str, jax.Array]]:
+        kinds: dict[str, tuple[Any, tuple[int, ...], Any]] = {}
 
         def create(
             next_creator: Any, shape: Any, dtype: Any, init: Any, context: Any
         ) -> jax.Array:
-            with hk.with_rng(keys.fold(base_key, context.full_name)):
-                return next_creator(shape, dtype, init)
+            kinds[context.full_name] = (init, tuple(shape), dtype)
+            return next_creator(shape, dtype, jnp.zeros)
 
-        with hk.custom_creator(create):
-            return uses_modules()
+        def create_all() -> Any:
+            with hk.custom_creator(create):
+                return uses_modules()
 
-    return hk.transform(create_all).init
+        structure = jax.eval_shape(hk.transform(create_all).init, key)
+        base_key = hk.transform(hk.next_rng_key).apply({}, key)
+        drawn: dict[str, jax.Array] = {}
+        for kind in dict.fromkeys(kinds.values()):
+            names = [name for name in kinds if kinds[name] == kind]
+            values = _drawer(*kind)(keys.fold_each(base_key, names))
+            drawn |= {name: values[i] for i, name in enumerate(names)}
+        return {
+            module: {name: drawn[f"{module}/{name}"] for name in leaves}
+            for module, leaves in structure.items()
+        }
+
+    return initialise
+
+
+@functools.lru_cache(maxsize=256)
+def _drawer(
+    init: Callable[..., jax.Array], shape: tuple[int, ...], dtype: Any
+) -> Callable[[jax.Array], jax.Array]:
+    """Returns a function from keys [n] to parameters [n, *shape]."""
+    draw = hk.transform(lambda: init(shape, dtype)).apply
+    return jax.jit(lambda each: jax.lax.map(functools.partial(draw, {}), each))
