@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 import dataclasses
+import functools
 
 import jax
+import numpy as np
 
 from clinometer.train import job as job_lib
 from clinometer.train import state as state_lib
@@ -39,9 +41,13 @@ def compile_programs(
     config, placement = job.config, job.placement
     batch = placement.abstract_batch(job.model, job.source.shape)
     return Programs(
-        initialise=jax.jit(
-            lambda: state_lib.initialise(job.model, job.optimizer, config.seed),
-            out_shardings=placement.state_shardings,
+        initialise=functools.partial(
+            # Not a constant of the program, which runs with other seeds then share.
+            jax.jit(
+                lambda seed: state_lib.initialise(job.model, job.optimizer, seed),
+                out_shardings=placement.state_shardings,
+            ),
+            np.uint32(config.seed),
         ),
         train_step=train_step or lower_train_step(job).compile(),
         eval_step=placement.lower(

@@ -57,14 +57,14 @@ class StepMetrics(NamedTuple):
 
 
 def initialise(
-    model: models.Model, optimizer: optimizer_lib.Optimizer, seed: int
+    model: models.Model, optimizer: optimizer_lib.Optimizer, seed: int | jax.Array
 ) -> TrainState:
     """Returns the state at step 0; traceable.
 
     Args:
         model: the model.
         optimizer: see `optimizer.make`.
-        seed: seed of the run, from which the parameters are drawn.
+        seed: seed of the run, from which the parameters are drawn; may be traced.
     """
     params = model.from_canonical(model.init(keys.fold(jax.random.key(seed), "init")))
     return TrainState(jnp.zeros([], jnp.int32), params, optimizer.init(params))

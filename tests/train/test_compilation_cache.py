@@ -76,14 +76,16 @@ def test_a_second_process_finds_the_programs(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_run_compiles_nothing(arguments, tmp_path):
+def test_a_second_run_compiles_nothing_even_with_another_seed(arguments, tmp_path):
     overrides = ("train_steps=2", "log.trackers=", "eval.max_rows=2")
+    overrides += ("model.dropout_rate=0.0",)  # Whose key would depend on the seed.
     folder = tmp_path / "programs"
     command = arguments(*overrides, f"compilation_cache={folder}")
     hits, misses = counted(_TRAIN, *command, f"--workdir={tmp_path / '1'}")
     written = entries(folder)
     assert len(written) > 2  # The train and the evaluation step, and small ones.
-    hits, misses = counted(_TRAIN, *command, f"--workdir={tmp_path / '2'}")
+    other = (f"--workdir={tmp_path / '2'}", "--config.seed=7")
+    hits, misses = counted(_TRAIN, *command, *other)
     assert misses == 0 and hits >= len(written)
     assert entries(folder) == written
 
