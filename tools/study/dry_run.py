@@ -110,7 +110,8 @@ def _plans(
         for key, value in protocol.settings().items()
         if key.startswith("optimizer.")
     }
-    fields = {"dtype": protocol.dtype, "dropout_rate": protocol.dropout_rate}
+    shared = ("dtype", "dropout_rate", "scan_layers")
+    fields = {name: getattr(protocol, name) for name in shared}
     lengths = {}
     if protocol.of_images:
         fields |= source_lib.model_fields(protocol)

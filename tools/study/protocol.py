@@ -23,6 +23,7 @@ SHORT, PAPERS, IMAGES = KINDS = ("short", "papers", "images")
 DECODINGS = ("greedy", "beam")
 # Name of the fine-tuning that all runs get, next to those that users create.
 FINETUNING = "study"
+_SCAN_LAYERS = "model.scan_layers"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,8 @@ class Protocol:
             Not of images.
         dropout_rate: of all dropouts.
         dtype: of the computation.
+        scan_layers: one program for all layers of a stack, which deep models compile
+            many times faster.
         warmup_fraction: part of the steps with linear warmup.
         decay_fraction: part of the steps with linear decay, at the end.
         downstream: settings of the fine-tuning of all runs of texts.
@@ -131,6 +134,7 @@ class Protocol:
     encoder_length: int = 128
     dropout_rate: float = 0.0
     dtype: str = "float32"
+    scan_layers: bool = False
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.5
     downstream: DownstreamSettings = DownstreamSettings()
@@ -160,6 +164,8 @@ class Protocol:
             "model.dtype": self.dtype,
             "data.batch_size": self.batch_size,
         }
+        if self.scan_layers:
+            shared[_SCAN_LAYERS] = True
         if self.of_images:
             shared |= self.images.settings()
         else:
@@ -185,7 +191,7 @@ class Protocol:
         return {
             key: value
             for key, value in self.settings().items()
-            if not key.startswith(("eval.", "checkpoint.", "log."))
+            if not key.startswith(("eval.", "checkpoint.", "log.", _SCAN_LAYERS))
         }
 
 

@@ -93,6 +93,7 @@ _FIELDS = {
     "protocol.encoder_length": Field("", _AT_LEAST_ONE),
     "protocol.dropout_rate": Field("", ranges.Real(0, 1, without_most=True)),
     "protocol.dtype": Field("", ("float32", "bfloat16")),
+    "protocol.scan_layers": Field("", bool),
     "protocol.warmup_fraction": Field("", _SHARE),
     "protocol.decay_fraction": Field("", _SHARE),
     "downstream.mixture": Field("", str),

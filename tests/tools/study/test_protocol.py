@@ -111,6 +111,13 @@ def test_intervals_do_not_decide_the_rate():
     assert "schedule.learning_rate" not in short.settings()
 
 
+def test_scanned_layers_keep_their_rates():
+    scanned = protocol.Protocol(scan_layers=True)
+    config = _config(plan.PlannedRun("transformer-pico", 3), scanned)
+    assert config["model.scan_layers"] is True
+    assert scanned.rate_settings() == protocol.Protocol().rate_settings()
+
+
 _PAPERS = protocol.Protocol(
     kind=protocol.PAPERS,
     train_steps=2**19,

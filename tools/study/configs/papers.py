@@ -46,6 +46,7 @@ def published() -> config_dict.ConfigDict:
     protocol.encoder_length = 512
     protocol.dropout_rate = 0.1
     protocol.dtype = "bfloat16"
+    protocol.scan_layers = True
     downstream = config.downstream
     downstream.mixture = "glue_superglue_squad"
     downstream.train_steps = 100_000
@@ -58,7 +59,7 @@ def published() -> config_dict.ConfigDict:
 def laptop() -> config_dict.ConfigDict:
     """Returns a protocol that shows the parts of a paper's study on two cores.
 
-    Most of the time goes into compiling, once for each run and each fine-tuning, so the
+    Most of the time goes into compiling, once for each model and fine-tuning, so the
     rule for models is about their number: pico and nano in place of the paper's sizes;
     each part of the paper (depth, width, another operator) with one value around pico;
     twice each only the vanilla models that the error between runs is taken from. With
@@ -70,5 +71,6 @@ def laptop() -> config_dict.ConfigDict:
     config = study.get_config()
     config.protocol.train_steps = 100
     config.protocol.learning_rate = 0.01
+    config.protocol.scan_layers = True
     config.downstream.train_steps = 30
     return config
