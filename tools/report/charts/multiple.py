@@ -45,8 +45,7 @@ def draw(
     x = axes.log("training_flops", flops, title, most=5 if big else 3)
     y = axes.linear_y("loss", losses, "validation loss, nats" if big else "nats")
     mine, base = "datum.arch == panel", f"datum.arch == '{registry.REFERENCE}'"
-    # Lines join the sizes of one length of training and otherwise equal conditions.
-    apart = "conditions:N"
+    apart = "ladder:N"
     grey = parts.named("models").transform_filter(base).encode(x=x, y=y)
     one = (
         parts.named("models")

@@ -65,9 +65,7 @@ def draw(
         base.mark_point(filled=True, size=34, fill=var("ghost"), opacity=0.8).encode(
             shape=parts.shape(tables)
         ),
-        focus.mark_line(strokeWidth=1.4).encode(
-            order="loss:Q", detail=["arch:N", "conditions:N"]
-        ),
+        focus.mark_line(strokeWidth=1.4).encode(order="loss:Q", detail="ladder:N"),
         focus.transform_filter("isValid(datum.lo)")
         .mark_rule(strokeWidth=1.2, clip=True)
         .encode(y=parts.same(y, "lo"), y2="hi:Q"),

@@ -11,6 +11,7 @@ from clinometer.tools.report import costs
 from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import selection
 from clinometer.tools.report import theme
+from clinometer.tools.report.tables import ladders
 from clinometer.tools.report.tables import sources as sources_lib
 from clinometer.train.downstream import best_scores
 from clinometer.train.run import recorded_config
@@ -50,7 +51,7 @@ def of_run(rows: Sequence[rows_lib.Row]) -> dict[str, str]:
 def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
     """Returns the models with a finished run, by architecture and training FLOPs.
 
-    Columns: key, arch, label, size; conditions, the comparability key of its runs, and
+    Columns: key, arch, label, size; ladder, the same for models that a line joins;
     train_steps; runs, planned (with those that did not finish);
     loss, lo and hi (95 %, None if unknown), nats per token; a column for each key of
     `costs.COSTS`, None where it is unknown; steps_per_second, the median of runs that
@@ -80,7 +81,6 @@ def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
                 "arch": first["architecture"],
                 "label": looks[first["architecture"]].label,
                 "size": first["size"],
-                "conditions": first["comparability_key"],
                 "runs": len(group),
                 "planned": planned.count(key),
                 "loss": loss,
@@ -95,6 +95,10 @@ def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
         )
     order = {name: i for i, name in enumerate(looks)}
     made.sort(key=lambda m: (order[m["arch"]], m["training_flops"] or 0, m["key"]))
+    firsts = [groups[model["key"]][0] for model in made]
+    found = ladders.of([(row["model"], row["comparability_key"]) for row in firsts])
+    for model, ladder in zip(made, found, strict=True):
+        model["ladder"] = ladder
     _add_frontiers(made)
     _add_chances(made, sources, key_of)
     for model, following in zip(made, [*made[1:], None]):

@@ -14,7 +14,7 @@ from clinometer.train.downstream import best_scores
 
 _LINE = 0.075  # Height of a name in a figure, as a share of its axis.
 # Columns of the table of models that scores have, too.
-_MODEL = ("key", "arch", "label", "size", "last", "conditions")
+_MODEL = ("key", "arch", "label", "size", "last", "ladder")
 
 
 def name_of(name: best_scores.Name) -> str:
@@ -27,7 +27,7 @@ def against_loss(
 ) -> list[dict[str, Any]]:
     """Returns the mean score of each model on each task and average.
 
-    Columns: key, arch, label, size, last, conditions (as in the table of models), name,
+    Columns: key, arch, label, size, last, ladder (as in the table of models), name,
     loss, score, lo, hi (95 %, in percent; None if unknown), majority.
 
     Args:

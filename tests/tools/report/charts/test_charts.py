@@ -90,10 +90,10 @@ def test_the_panel_is_the_architecture(several):
     assert _marks(multiple.draw(tables, panel="glu"), "conv") == 0
 
 
-def test_a_line_joins_sizes_of_one_length_only(several):
+def test_a_line_joins_sizes_of_one_ladder_only(several):
     _, tables = several
     twice = [
-        model | {"conditions": of, "training_flops": model["training_flops"] * factor}
+        model | {"ladder": of, "training_flops": model["training_flops"] * factor}
         for model in tables["models"]
         for of, factor in (("short", 1), ("long", 4))
     ]
