@@ -7,6 +7,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
+# Those that `make wheels` builds for.
+PYTHONS ?= $(PYTHON)
 TEST_JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +29,7 @@ ifeq ($(origin PYTHON),command line)
 $(STAMP): FORCE
 endif
 
-.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-notebook setup-ray setup-peer setup-mesh-tf study test test-slow test-matrix test-tpu test-peer test-mesh-tf lint format build-files lock bazel clean
+.PHONY: FORCE help setup setup-cuda setup-tpu setup-stats setup-notebook setup-ray setup-peer setup-mesh-tf wheels study test test-slow test-matrix test-tpu test-peer test-mesh-tf lint format build-files lock bazel clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
@@ -72,6 +74,9 @@ setup-mesh-tf: $(STAMP) ## create .venv-mesh-tf, which adds TensorFlow for `conv
 	$(call ADDED,.venv-mesh-tf,requirements-mesh-tf.lock)
 	@sed "1s|.*|#!$$PWD/.venv-mesh-tf/bin/python|" $(BIN)/clinometer >.venv-mesh-tf/bin/clinometer
 	@chmod +x .venv-mesh-tf/bin/clinometer
+
+wheels: ## build wheels for Linux on x86-64 into dist, for each of PYTHONS="python3.11 python3.12 ..."
+	@tools/wheels.sh dist $(PYTHONS)
 
 study: $(STAMP) ## train and fine-tune a ladder of sizes, fit the slope, write the report [ARCHS= SIZES= STEPS= JOBS= OUT= VIT=1 (images)]
 	@$(BIN)/clinometer study $(if $(VIT),--config tools/study/configs/vit_digits.py $(if $(OUT),,--out runs/vit)) \
