@@ -106,7 +106,9 @@ def make(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> Lead
 def counted(number: int, total: int | None = None) -> str:
     """Returns a number in words, up to twelve: "three", or "three of eleven"."""
     word = _WORDS[number] if number < len(_WORDS) else str(number)
-    return word if total is None else f"{word} of {counted(total)}"
+    if total is None:
+        return word
+    return f"{word if number else 'none'} of {counted(total)}"
 
 
 def _statuses(sources: sources_lib.Sources) -> list[str]:
@@ -170,14 +172,17 @@ def _headline(sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]) -> s
     outcomes = [row["outcome"] for row in compared]
     if compared and any(outcomes):
         less, more = outcomes.count("worse"), outcomes.count("better")
-        first = counted(less, len(compared)).capitalize()
         noun = "alternatives" if len(compared) > 1 else "alternative"
-        gains = "gain" if less != 1 else "gains"
         if not less and not more:
             return (
                 f"No difference of gain from vanilla is shown: {len(compared)} {noun} "
                 "compared"
             )
+        if len(compared) == 1:
+            which = "less" if less else "more"
+            return f"{compared[0]['label']} gains {which} from compute than vanilla"
+        first = counted(less, len(compared)).capitalize()
+        gains = "gain" if less > 1 else "gains"
         tail = f"{counted(more) if more else 'none'} {'gain' if more > 1 else 'gains'}"
         return f"{first} {noun} {gains} less from compute than vanilla; {tail} more"
     gains = [gain for gain in sources.findings.gains if gain.gain is not None]

@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 
+import numpy as np
 from scipy import stats
 
 from clinometer.tests.tools.report import synthetic_study
@@ -121,6 +122,18 @@ def test_one_architecture_says_its_gain(tmp_path):
     )
 
 
+def test_a_single_alternative_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    losses = {
+        (name, size, order, order): 4.5 - fall * i + 0.004 * rng.normal()
+        for name, fall in (("transformer", 0.1), ("mixer", 0.02))
+        for i, size in enumerate(synthetic_study.SIZES)
+        for order in (1, 2)
+    }
+    synthetic_study.write_losses(tmp_path, losses)
+    assert _of(tmp_path).headline == "Mixer gains less from compute than vanilla"
+
+
 def test_what_is_unknown_is_said(tmp_path):
     synthetic_study.write_run(tmp_path / "a", synthetic_study.record(status="running"))
     found = _of(tmp_path)
@@ -135,4 +148,5 @@ def test_what_is_unknown_is_said(tmp_path):
 
 def test_numbers_in_words():
     assert lead.counted(3, 11) == "three of eleven"
+    assert lead.counted(0, 2) == "none of two"
     assert lead.counted(0) == "no" and lead.counted(40) == "40"
