@@ -83,6 +83,12 @@ def test_hover_pick_sort_filter_and_keys(browser, url):
     page.value(
         f"{head}.find(h => h.innerText.includes('ln')).querySelector('button').click()"
     )
+    named = "[...document.querySelectorAll('th button')].map(b => b.ariaLabel)"
+    for name in page.value(
+        "[...document.querySelectorAll('table')].map(t => t.dataset.name)"
+    ):
+        labels = page.value(named.replace("'th", f"'[data-name={name}] th"))
+        assert len(set(labels)) == len(labels)
     first = f"{_rows('table1')}[0].innerText"
     assert "GLU" in page.value(first) and "milli" in page.value(first)
     losses = page.value(f"{_rows('table1')}.map(r => Number(r.cells[6].dataset.v))")

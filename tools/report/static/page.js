@@ -238,11 +238,11 @@
     return v === '' || v === '–' ? null : isNaN(v) ? v : Number(v);
   };
   $$('table.sortable').forEach(table => $$('thead th', table).forEach((th, column) => {
-    const head = th.querySelector('.h');
     const button = document.createElement('button');
     button.type = 'button';
     button.className = 'sort';  // Over the heading, so that print can drop it.
-    button.setAttribute('aria-label', `Sort by ${head.textContent}`);
+    // With the unit, as several headings may be "FLOPs".
+    button.setAttribute('aria-label', `Sort by ${th.textContent.trim()}`);
     th.append(button);
     button.addEventListener('click', () => {
       const first = th.classList.contains('t') ? 'ascending' : 'descending';
