@@ -13,6 +13,7 @@ import zipfile
 import pytest
 
 from clinometer.tests import outside
+from clinometer.tests.kernels import instruction_sets
 from clinometer.tools.bazel import source_tree
 
 SHIPPED = ("kernels", "models", "data", "train", "tools")
@@ -94,7 +95,8 @@ def check_works(wheel, tmp_path):
         "import clinometer.models\n"
         "import jax.numpy as jnp\n"
         "from clinometer import kernels\n"
-        "print(clinometer.__file__)\n"
+        "from clinometer.kernels.cpu import native\n"
+        "print(clinometer.__file__, native.active_isa())\n"
         "x, weights = jnp.array([[[1.0], [2.0]]]), jnp.array([[3.0, 5.0]])\n"
         "y = kernels.light_conv(x, weights, causal=True, implementation='cpu')\n"
         "print(y.tolist())"
@@ -108,8 +110,8 @@ def check_works(wheel, tmp_path):
         check=True,
     )
     # The result of the C++ kernel: 5 * 1, and 3 * 1 + 5 * 2.
-    path, printed = result.stdout.splitlines()
-    assert path == str(target / "clinometer/__init__.py")
+    at, printed = result.stdout.splitlines()
+    assert at == f"{target / 'clinometer/__init__.py'} {instruction_sets.widest()}"
     assert printed == "[[[5.0], [13.0]]]"
 
 

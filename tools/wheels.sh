@@ -32,8 +32,8 @@ for python in "$@"; do
   "${python}" -m venv "${venv}"
   "${venv}/bin/python" -m pip install -qq --retries 5 "${PACKAGES[@]}"
   zig="${venv}/bin/python -m ziglang c++ -target ${TARGET}"
-  CLINOMETER_BUILD_KERNELS=1 CC="${zig}" CXX="${zig}" LDSHARED="${zig} -shared" \
-    LDCXXSHARED="${zig} -shared" CFLAGS=-g0 \
+  CLINOMETER_BUILD_KERNELS=1 CC="${zig}" CXX="${zig}" LDSHARED="${zig} -shared -s" \
+    LDCXXSHARED="${zig} -shared -s" \
     "${venv}/bin/python" -m build --wheel --outdir "${work}/${version}-dist" . \
     >"${work}/log" 2>&1 || {
     tail -30 "${work}/log" >&2

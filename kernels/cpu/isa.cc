@@ -3,6 +3,10 @@
 #include <cstdlib>
 #include <string>
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
 namespace clinometer {
 namespace {
 
@@ -13,6 +17,21 @@ std::string Request() {
   const char* value = std::getenv(kVariable);
   return value == nullptr ? "" : value;
 }
+
+#ifdef __x86_64__
+// Registers that the operating system saves: SSE and AVX, and those of AVX-512.
+constexpr unsigned kAvxRegisters = 0x6;
+constexpr unsigned kAvx512Registers = 0xe6;
+
+bool Has(unsigned value, unsigned bits) { return (value & bits) == bits; }
+
+// Of processors with OSXSAVE.
+unsigned SavedRegisters() {
+  unsigned low = 0, high = 0;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
+}
+#endif
 
 }  // namespace
 
@@ -30,16 +49,21 @@ std::string IsaName(Isa isa) {
 
 #ifdef __x86_64__
 Isa WidestIsa() {
-  __builtin_cpu_init();
-  const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx2 && __builtin_cpu_supports("avx512f") &&
-      __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return Isa::kAvx512;
+  // Not __builtin_cpu_supports: in what zig's Clang links, it supports nothing.
+  unsigned eax = 0, unused = 0, leaf1_ecx = 0, leaf7_ebx = 0;
+  if (!__get_cpuid(1, &eax, &unused, &leaf1_ecx, &unused) ||
+      !__get_cpuid_count(7, 0, &eax, &leaf7_ebx, &unused, &unused)) {
+    return Isa::kBaseline;
   }
-  return avx2 ? Isa::kAvx2 : Isa::kBaseline;
+  if (!Has(leaf1_ecx, bit_OSXSAVE | bit_AVX | bit_FMA) ||
+      !Has(leaf7_ebx, bit_AVX2) || !Has(SavedRegisters(), kAvxRegisters)) {
+    return Isa::kBaseline;
+  }
+  constexpr unsigned kAvx512 =
+      bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+  return Has(leaf7_ebx, kAvx512) && Has(SavedRegisters(), kAvx512Registers)
+             ? Isa::kAvx512
+             : Isa::kAvx2;
 }
 #else
 Isa WidestIsa() { return Isa::kBaseline; }

@@ -1,11 +1,14 @@
 """Tests of the C++ extension: its version, and the errors if it cannot be loaded."""
 
+import os
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
 from clinometer.kernels.cpu import native
+from clinometer.tests.kernels import instruction_sets
 
 
 def test_headers_of_another_version_are_refused(tmp_path):
@@ -92,3 +95,20 @@ except kernels.NotSupportedError as error:
     assert "cpu: clinometer's C++ extension" in named and "SOURCE" in named
     (line,) = result.stderr.splitlines()
     assert line.startswith('"auto" takes the plain jnp forms instead')
+
+
+def test_the_widest_instruction_set_runs_unless_another_is_wanted():
+    if not pathlib.Path("/proc/cpuinfo").exists():
+        pytest.skip("no /proc/cpuinfo to compare with")
+    code = "from clinometer.kernels.cpu import native\nprint(native.active_isa())"
+    environment = dict(os.environ)
+    for wanted in ("", "baseline"):
+        environment["CLINOMETER_CPU_ISA"] = wanted
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == (wanted or instruction_sets.widest())
