@@ -168,6 +168,15 @@ def _missing(sources: sources_lib.Sources) -> str:
 
 
 def _headline(sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]) -> str:
+    pairs = _fewshot(sources) if selection.unit(sources.rows) == "image" else []
+    if pairs:
+        clear = sum(one.low is not None and one.low * one.high > 0 for one in pairs)
+        if len(pairs) == 1:
+            tail = "differ" if clear else "are not told apart"
+            return f"Two models’ few-shot accuracies {tail}"
+        first = counted(clear, len(pairs)).capitalize()
+        verb = "differ" if clear > 1 else "differs"
+        return f"{first} pairs of models {verb} in few-shot accuracy"
     compared = architecture_table.compared(rows)
     outcomes = [row["outcome"] for row in compared]
     if compared and any(outcomes):
@@ -299,6 +308,11 @@ def _decided(sources: sources_lib.Sources) -> list[Statement]:
     return made
 
 
+def _fewshot(sources: sources_lib.Sources) -> list[fewshot.Estimate]:
+    found = fewshot.differences(sources.fewshot)
+    return [one for one in found if one.shots == _SHOTS]
+
+
 def _found(
     sources: sources_lib.Sources, rows: Sequence[dict[str, Any]]
 ) -> list[Statement]:
@@ -310,8 +324,7 @@ def _found(
             f"{one.model} less {one.less}: {formats.signed(one.value, 1)} points"
             + _interval(one.low, one.high),
         )
-        for one in fewshot.differences(sources.fewshot)
-        if one.shots == _SHOTS
+        for one in _fewshot(sources)
     ]
     steps = sources.findings.steps
     clear = [step for step in steps if step.clear]

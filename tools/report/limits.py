@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
+from clinometer.tools.report import selection
 from clinometer.tools.report.charts import axes
 from clinometer.tools.report.tables import architecture_table
 from clinometer.tools.report.tables import sources as sources_lib
@@ -76,10 +77,12 @@ def make(
     if sources.study.fitted is not None:
         orders = len(sources.study.design.orders)
         shown = "one order" if orders == 1 else f"{orders} orders"
+        of_images = selection.unit(sources.rows) == "image"
+        data = "these images" if of_images else "this text, vocabulary"
         made.append(
             Limit(
-                "Another corpus or order.",
-                f"Intervals hold for this text, vocabulary and {shown} of the data.",
+                f"Other {'images' if of_images else 'texts'} or another order.",
+                f"Intervals hold for {data} and {shown} of the data.",
             )
         )
     failed = [row["run"] for row in sources.rows if row["status"] == "failed"]

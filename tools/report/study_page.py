@@ -209,11 +209,14 @@ def _heads(
         between = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
         spread = f"Runs of one model differ by {between} nats"
     timings = f"{count(noisy)} timing{'' if noisy == 1 else 's'} disturbed"
-    several = shown > 1
+    gains = [one.gain.value for one in sources.findings.gains if one.gain is not None]
+    alone = "Loss against compute"
+    if gains and gains[0] > 0:
+        alone = "Loss falls as compute grows, and how straight"
     return {
         "compute": f"{count(shown).capitalize()} architectures, each before vanilla"
-        if several
-        else "Loss falls as compute grows, and how straight",
+        if shown > 1
+        else alone,
         "frontier": f"{count(archs).capitalize()} {noun} the frontier of FLOPs",
         "curves": f"{count(failed).capitalize()} run{'' if failed == 1 else 's'} failed"
         if failed

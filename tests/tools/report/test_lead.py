@@ -50,7 +50,7 @@ def test_the_headline_counts_what_gains_less(several):
     assert steps.verdict == "seen" and steps.numbers == "9 of 9 steps are clear of 0"
     limits = {one.name: one.text for one in found.limits}
     assert "GLU: undecided" in limits["Which architecture gains most."]
-    assert "2 orders" in limits["Another corpus or order."]
+    assert "2 orders" in limits["Other texts or another order."]
     assert "mixer-failed" in limits["What failed runs would have shown."]
     assert "No margin" in limits["Whether two are equivalent."]
 
@@ -86,6 +86,9 @@ def test_images_are_described_as_such_and_their_scores_stand_first(several):
         "images per batch"
     )
     assert "nats per image for each" in found.stand
+    assert found.headline == "Two models’ few-shot accuracies are not told apart"
+    limits = {one.name: one.text for one in found.limits}
+    assert "these images and 2 orders" in limits["Other images or another order."]
     expected = stats.ttest_rel(wide, deep).confidence_interval(0.95)
     assert expected.low < 0 < expected.high
     assert found.statements[0] == lead.Statement(
