@@ -4,7 +4,8 @@
 #
 # zig's Clang links against the symbols of an older glibc than that of this machine, and
 # its own C++ library into the extension. auditwheel checks that, and names the wheel after
-# the oldest glibc that it works with. x86-64 Linux only.
+# the oldest glibc that it works with. x86-64 Linux only. Wheels are built from a source
+# distribution, since `build/` of the checkout may hold objects of another compiler.
 set -euo pipefail
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
@@ -34,7 +35,7 @@ for python in "$@"; do
   zig="${venv}/bin/python -m ziglang c++ -target ${TARGET}"
   CLINOMETER_BUILD_KERNELS=1 CC="${zig}" CXX="${zig}" LDSHARED="${zig} -shared -s" \
     LDCXXSHARED="${zig} -shared -s" \
-    "${venv}/bin/python" -m build --wheel --outdir "${work}/${version}-dist" . \
+    "${venv}/bin/python" -m build --outdir "${work}/${version}-dist" . \
     >"${work}/log" 2>&1 || {
     tail -30 "${work}/log" >&2
     exit 1
