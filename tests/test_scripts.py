@@ -18,6 +18,7 @@ SCRIPTS = {
     ".ci/run": (),
     "tools/setup.sh": ("python3", ".venv"),
     "tools/lock.sh": (),
+    "tools/wheels.sh": ("dist", "python3"),
     "tools/bazel/setup.sh": (),
 }
 # Replaces the first command of each script: records the working directory and fails.

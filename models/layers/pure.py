@@ -48,7 +48,7 @@ def initialiser(
         drawn: dict[str, jax.Array] = {}
         for kind in dict.fromkeys(kinds.values()):
             names = [name for name in kinds if kinds[name] == kind]
-            values = _drawer(*kind)(keys.fold_each(base_key, names))
+            values = _draw(*kind, keys.fold_each(base_key, names))
             drawn |= {name: values[i] for i, name in enumerate(names)}
         return {
             module: {name: drawn[f"{module}/{name}"] for name in leaves}
@@ -58,10 +58,10 @@ def initialiser(
     return initialise
 
 
-@functools.lru_cache(maxsize=256)
-def _drawer(
-    init: Callable[..., jax.Array], shape: tuple[int, ...], dtype: Any
-) -> Callable[[jax.Array], jax.Array]:
-    """Returns a function from keys [n] to parameters [n, *shape]."""
-    draw = hk.transform(lambda: init(shape, dtype)).apply
-    return jax.jit(lambda each: jax.lax.map(functools.partial(draw, {}), each))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _draw(
+    init: Callable[..., jax.Array], shape: tuple[int, ...], dtype: Any, each: jax.Array
+) -> jax.Array:
+    """Returns a parameter [*shape] for each of the keys [n]: [n, *shape]."""
+    one = hk.transform(lambda: init(shape, dtype)).apply
+    return jax.lax.map(functools.partial(one, {}), each)

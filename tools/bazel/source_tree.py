@@ -10,6 +10,8 @@ import sys
 FOLDERS = ("kernels", "models", "data", "train", "tools", "tests")
 # The import shim belongs to the root package; Bazel's runner is never imported.
 NOT_OURS = ("tools/imports/clinometer/__init__.py", "tools/bazel/run_pytest.py")
+# Records of studies, among them copies of their claims.
+_RECORDS = "tools/study/results/"
 # Module -> name on the package index, if they differ.
 _PACKAGES = {
     "haiku": "dm-haiku",
@@ -41,7 +43,8 @@ def python_files(root: pathlib.Path, folders=FOLDERS) -> list[str]:
     for folder in folders:
         for path in (root / folder).rglob("*.py"):
             name = path.relative_to(root).as_posix()
-            if "__pycache__" not in name and name not in NOT_OURS:
+            ours = name not in NOT_OURS and not name.startswith(_RECORDS)
+            if ours and "__pycache__" not in name:
                 found.append(name)
     return sorted(found)
 

@@ -11,6 +11,7 @@ from clinometer.tools.report.theme import var
 
 # Number of columns on a wide page -> outer size of a panel, pixels.
 _SIZES = {1: (700, 380), 2: (530, 300), 3: (parts.FULL, 226), 4: (262, 176)}
+_MOST_NAMES = 8
 _NARROW = {1: (parts.FULL, 280), 2: (166, 136)}
 
 
@@ -90,6 +91,8 @@ def draw(
         # Where losses fall there is room above the line, at its end below it.
         text, named = {"text": "size:N"}, one.encode(y=y)
         first = named.transform_filter("!datum.last")
+        if len(models) > _MOST_NAMES:  # Else names of shapes of one size overlap.
+            first = first.transform_filter("!datum.alone")
         layers += parts.halo(first, text, align="left", dx=13, dy=-11)
         last = named.transform_filter("datum.last == 1")
         layers += parts.halo(last, text, align="right", dx=-9, dy=10)

@@ -52,7 +52,8 @@ def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
     """Returns the models with a finished run, by architecture and training FLOPs.
 
     Columns: key, arch, label, size; ladder, the same for models that a line joins;
-    train_steps; runs, planned (with those that did not finish);
+    alone, 1 for a model that none joins; train_steps; runs, planned (with those that
+    did not finish);
     loss, lo and hi (95 %, None if unknown), nats per token; a column for each key of
     `costs.COSTS`, None where it is unknown; steps_per_second, the median of runs that
     are not noisy; front_KEY, 1 on the Pareto frontier of a cost, and chance_KEY, the
@@ -99,6 +100,7 @@ def make(sources: sources_lib.Sources) -> list[dict[str, Any]]:
     found = ladders.of([(row["model"], row["comparability_key"]) for row in firsts])
     for model, ladder in zip(made, found, strict=True):
         model["ladder"] = ladder
+        model["alone"] = int(found.count(ladder) == 1)
     _add_frontiers(made)
     _add_chances(made, sources, key_of)
     for model, following in zip(made, [*made[1:], None]):

@@ -23,6 +23,7 @@ def test_a_model_has_the_mean_of_its_runs_and_their_costs(several):
     assert model["multiply_adds"] == own[0]["papers_macs_forward_batch"]
     assert model["time"] == pytest.approx(own[0]["training_seconds"])
     assert (model["runs"], model["planned"], model["label"]) == (2, 2, "GLU")
+    assert not any(model["alone"] for model in tables["models"])
     (nano,) = (m for m in tables["models"] if m["key"] == "mixer-nano")
     assert (nano["runs"], nano["planned"]) == (2, 3)
     assert model["score"] == pytest.approx(
@@ -45,5 +46,7 @@ def test_models_of_several_conditions_are_told_apart(tmp_path):
         record = synthetic_study.record(config__train_steps=steps)
         synthetic_study.write_run(tmp_path / name, record)
     sources = build.read(tmp_path, mixed=("train_steps",))
-    keys = {model["key"] for model in model_table.make(sources)}
+    models = model_table.make(sources)
+    assert all(model["alone"] for model in models)
+    keys = {model["key"] for model in models}
     assert keys == {"transformer-pico", "transformer-pico (2)"}
