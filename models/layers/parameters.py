@@ -4,7 +4,8 @@ One table of rules (axis name -> mesh axis) can partition any model by its axis 
 as with the logical axes of Flax and T5X. Names are given where a parameter is created;
 `axes_of` collects them from a trace, without allocating anything.
 
-Parameters are float32, regardless of the dtype of activations.
+Parameters are float32, regardless of the dtype of activations. Initialisers with the
+same arguments are one object, so that their parameters are drawn together (`pure.py`).
 
 Shapes: N inputs and M outputs of a dense layer.
 """

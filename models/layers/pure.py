@@ -1,6 +1,7 @@
 """Turns functions that use Haiku modules into pure functions of parameters."""
 
 from collections.abc import Callable
+from collections.abc import Hashable
 import functools
 from typing import Any
 
@@ -36,6 +37,8 @@ def initialiser(
         def create(
             next_creator: Any, shape: Any, dtype: Any, init: Any, context: Any
         ) -> jax.Array:
+            if not isinstance(init, Hashable):  # Such as a dataclass with equality.
+                init = functools.partial(init)
             kinds[context.full_name] = (init, tuple(shape), dtype)
             return next_creator(shape, dtype, jnp.zeros)
 

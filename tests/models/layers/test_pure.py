@@ -1,5 +1,7 @@
 """Pure functions of Haiku modules: how parameters are drawn."""
 
+import dataclasses
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,28 @@ class Layer(hk.Module):
 def wave(shape, dtype):
     """An initialiser from outside: a function."""
     return jnp.sin(jax.random.normal(hk.next_rng_key(), shape, dtype))
+
+
+@dataclasses.dataclass
+class Filled:
+    """An initialiser from outside: an object that cannot be hashed."""
+
+    value: float
+
+    def __call__(self, shape, dtype):
+        return jnp.full(shape, self.value, dtype)
+
+
+def test_initialisers_need_not_be_hashable():
+    def create():
+        for name, value in (("a", 2.0), ("b", 3.0)):
+            parameters.make(name, (2,), ("embed",), Filled(value))
+
+    found = pure.initialiser(create)(jax.random.key(0))
+    assert {name: x.tolist() for name, x in found["~"].items()} == {
+        "a": [2.0, 2.0],
+        "b": [3.0, 3.0],
+    }
 
 
 def deep(num_layers):
