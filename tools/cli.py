@@ -139,6 +139,11 @@ SUBCOMMANDS = {
         None,
         "time the kernels against plain jnp implementations on this machine",
     ),
+    "bench-steps": Subcommand(
+        "clinometer.tools.step_benchmark.main",
+        "train",
+        "time whole train steps on this machine",
+    ),
     "plan": Subcommand(
         "clinometer.tools.plan.main",
         "tpu",

@@ -37,8 +37,8 @@ _FORM_FIELDS = ("scan_layers", "remat")
 # Paths of the data, which may change, since its content is identified by fingerprints;
 # and how it is read.
 _PLACES = ("store", "folder", "threads")
-# Fields of models' configs whose defaults come from the data.
-_FROM_DATA = ("vocab_size", "num_classes")
+# Fields of models' configs that the data or the device determine.
+_FROM_MODEL = ("vocab_size", "num_classes", "dtype")
 # Fields of models' configs that checkpoints of earlier versions lack, and their values
 # in these versions.
 _LATER = {"model.logits_scaling": "tied", "model.sequences_per_group": 0}
@@ -49,7 +49,8 @@ class Job:
     """The parts of a run.
 
     Attributes:
-        config: the full configuration, with `model.vocab_size` filled in.
+        config: the full configuration, with the model's fields that data or device
+            determine.
         model: the model.
         source: the training and evaluation data.
         initial: the checkpoint of another run to start from, or None.
@@ -92,7 +93,7 @@ def prepare(config: config_dict.ConfigDict) -> Job:
     placement = place(config, model, optimizer, source.shape)
     initial = initial_lib.find(config.initial, model, optimizer, vocabulary_sha256)
     full = config_dict.ConfigDict(config).unlock()
-    for field in _FROM_DATA:
+    for field in _FROM_MODEL:
         if field in full.model:
             full.model[field] = getattr(model.config, field)
     if config.compilation_cache:

@@ -5,12 +5,16 @@ gives the shape of an example.
 """
 
 from collections.abc import Mapping
+import functools
 import types
 from typing import Any
 
+from absl import logging
+import jax
 from ml_collections import config_dict
 
 from clinometer import models
+from clinometer.kernels.cpu import bfloat16
 from clinometer.train import errors
 from clinometer.train import sources
 from clinometer.train.configs import pretrain
@@ -39,10 +43,29 @@ def of(
 def overrides(config: config_dict.ConfigDict) -> dict[str, Any]:
     """Returns the fields of the model's config that are given.
 
+    On CPUs that do not multiply bfloat16, float32 is faster and takes its place.
+
     Args:
         config: the configuration of a run.
     """
-    return {k: v for k, v in config.model.items() if k != "name" and v is not None}
+    given = {k: v for k, v in config.model.items() if k != "name" and v is not None}
+    if given.get("dtype") == "bfloat16" and _is_slow_in_bfloat16():
+        _say_float32()
+        given["dtype"] = "float32"
+    return given
+
+
+def _is_slow_in_bfloat16() -> bool:
+    return jax.default_backend() == "cpu" and not bfloat16.is_multiplied()
+
+
+@functools.cache  # Once per process.
+def _say_float32() -> None:
+    logging.warning(
+        "config.model.dtype: this processor does not multiply bfloat16 (it has neither "
+        "%s), which would make training slower; it trains in float32",
+        " nor ".join(bfloat16.INSTRUCTIONS),
+    )
 
 
 def _of_texts(

@@ -30,6 +30,7 @@ from clinometer.models.layers import attention
 from clinometer.models.layers import layer as layer_lib
 from clinometer.models.layers import norm
 from clinometer.models.layers import parameters
+from clinometer.models.layers import products
 from clinometer.models.layers import residual
 from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
@@ -87,23 +88,20 @@ class FactorisedEmbedding(hk.Module):
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """Embeds int tokens [B, T]; returns [B, T, d] of the compute dtype."""
         table, projection = self._parameters()
-        return table[tokens] @ projection
+        rows = table[tokens].astype(self.config.compute_dtype)
+        return products.dense(rows, projection)
 
     @hk.name_like("__call__")
     def logits(self, h: jax.Array) -> jax.Array:
         """Projects h [B, T, d]; returns float32 logits [B, T, V]."""
         table, projection = self._parameters()
         h = h * jnp.asarray(self.config.d_model**-0.5, h.dtype)
-        return jnp.einsum(
-            "bte,ve->btv",
-            h @ projection.T,
-            table,
-            preferred_element_type=jnp.float32,
-        )
+        h = products.dense(h, projection, transpose_kernel=True)
+        return products.dense(h, table, jnp.float32, transpose_kernel=True)
 
     def _parameters(self) -> tuple[jax.Array, jax.Array]:
         config = self.config
-        factor, dtype = config.d_embedding, config.compute_dtype
+        factor = config.d_embedding
         init = parameters.normal(factor**-0.25)
         table = parameters.make(
             "table", (config.vocab_size, factor), ("vocab", "factor"), init
@@ -112,8 +110,7 @@ class FactorisedEmbedding(hk.Module):
             "projection", (factor, config.d_model), ("factor", "embed"), init
         )
         # Rows are looked up whole; see `embedding.TokenEmbedding`.
-        table = constrain(table, ("heads", None))
-        return table.astype(dtype), projection.astype(dtype)
+        return constrain(table, ("heads", None)), projection
 
 
 def make_network(config: Config) -> seq2seq.Network:

@@ -17,6 +17,7 @@ from clinometer.models import config as config_lib
 from clinometer.models import keys
 from clinometer.models.layers import norm
 from clinometer.models.layers import parameters
+from clinometer.models.layers import products
 from clinometer.models.layers import residual
 from clinometer.models.layers import separable_conv
 from clinometer.models.layers import sublayers
@@ -103,11 +104,12 @@ class EncoderConv(hk.Module):
         shape = (3, d_model, d_model // 2)
         init = parameters.glorot_uniform(3 * d_model, 3 * (d_model // 2))
         axes = ("taps", "embed", "channels")
-        kernel = parameters.make("conv", shape, axes, init).astype(x.dtype)
+        kernel = parameters.make("conv", shape, axes, init)
         padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0)))
         length = x.shape[1]
         shifted = [padded[:, shift : shift + length] for shift in range(3)]
-        return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(3 * d_model, -1)
+        windows = jnp.concatenate(shifted, axis=-1)
+        return products.dense(windows, kernel.reshape(3 * d_model, -1))
 
 
 class DecoderConv(hk.Module):

@@ -24,7 +24,6 @@ from typing import Any
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from clinometer.kernels.constraint import constrain
 from clinometer.models import config as config_lib
@@ -32,6 +31,7 @@ from clinometer.models.architectures import architecture
 from clinometer.models.architectures import transformer
 from clinometer.models.counting import closed_form
 from clinometer.models.layers import parameters
+from clinometer.models.layers import products
 from clinometer.models.layers import sublayers
 from clinometer.models.seq2seq import encoder_decoder
 from clinometer.models.seq2seq import model as seq2seq
@@ -99,7 +99,7 @@ class TokenMixing(hk.Module):
         fan_in = x.shape[1]
         init = parameters.truncated_normal(fan_in)
         kernel = parameters.make(name, (fan_in, fan_out), axes, init)
-        y = jnp.einsum("bsd,st->btd", x, kernel.astype(x.dtype))
+        y = products.dense(x.swapaxes(1, 2), kernel).swapaxes(1, 2)
         if self.with_bias:
             bias = parameters.make(
                 f"{name}_bias", (fan_out,), axes[1:], parameters.zeros

@@ -69,13 +69,8 @@ class Logits(hk.Module):
         if self.scaled or (self.scaled is None and tied_table is not None):
             h = h * jnp.asarray(d_model**-0.5, h.dtype)
         if tied_table is not None:
-            return products.tied_logits(h, tied_table.astype(h.dtype))
+            return products.dense(h, tied_table, jnp.float32, transpose_kernel=True)
         init = parameters.truncated_normal(d_model)
         shape = (d_model, self.vocab_size)
         kernel = parameters.make("kernel", shape, ("embed", "vocab"), init)
-        return jnp.einsum(
-            "btd,dv->btv",
-            h,
-            kernel.astype(h.dtype),
-            preferred_element_type=jnp.float32,
-        )
+        return products.dense(h, kernel, jnp.float32)

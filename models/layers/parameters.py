@@ -174,7 +174,7 @@ def dense(
     num_inputs = x.shape[-1]
     init = init or truncated_normal(num_inputs)
     kernel = make(name, (num_inputs, num_outputs), axes, init)
-    y = products.dense(x, kernel.astype(x.dtype))
+    y = products.dense(x, kernel)
     return add_bias(f"{name}_bias", y, axes[1], bias_init) if with_bias else y
 
 

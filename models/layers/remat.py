@@ -6,9 +6,15 @@ from typing import Any
 import haiku as hk
 import jax
 
+from clinometer.models.layers import products
+
+_policies = jax.checkpoint_policies
 _KEPT = {
     "layer": None,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": _policies.save_from_both_policies(
+        _policies.dots_with_no_batch_dims_saveable,
+        _policies.save_only_these_names(products.RESULT),
+    ),
 }
 # By name: "none" keeps all activations; "layer" keeps only the input of each layer;
 # "dots" also keeps the products with parameters, and recomputes the rest, such as

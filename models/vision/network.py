@@ -17,6 +17,7 @@ from clinometer.models import keys
 from clinometer.models.layers import layer as layer_lib
 from clinometer.models.layers import norm
 from clinometer.models.layers import parameters
+from clinometer.models.layers import products
 from clinometer.models.layers import residual
 from clinometer.models.layers import stack
 from clinometer.models.layers import sublayers
@@ -53,8 +54,7 @@ class Embedding(hk.Module):
             ("pixels", "embed"),
             parameters.truncated_normal(x.shape[-1], _LECUN),
         )
-        # Not `dense`, whose gradient includes that of the images.
-        x = x @ kernel.astype(x.dtype)
+        x = products.dense(x, kernel)
         x = parameters.add_bias("bias", x, "embed")
         if config.pooling == "token":
             shape = (1, config.d_model)
@@ -182,11 +182,7 @@ class Head(hk.Module):
         kernel = parameters.make(
             "kernel", shape, ("embed", "classes"), parameters.zeros
         )
-        logits = jnp.dot(
-            features,
-            kernel.astype(features.dtype),
-            preferred_element_type=jnp.float32,
-        )
+        logits = products.dense(features, kernel, jnp.float32)
         return parameters.add_bias("bias", logits, "classes")
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from clinometer.data.store import tokenization
 from clinometer.kernels.bench import matmul_rate
+from clinometer.kernels.cpu import bfloat16
 from clinometer.models.counting import checked
 from clinometer.train import config as config_lib
 from clinometer.train import job as job_lib
@@ -82,6 +83,12 @@ def write_store(folder: pathlib.Path, seed: int, documents: int = 30) -> pathlib
     options = tokenization.TokenizationOptions(vocab_size=200, validation_fraction=0.2)
     tokenization.tokenize_corpus([str(source)], str(store), options=options)
     return store
+
+
+@pytest.fixture(autouse=True)
+def _every_processor_multiplies_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes configurations mean the same on every machine."""
+    monkeypatch.setattr(bfloat16, "is_multiplied", lambda: True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -31,3 +31,25 @@ def test_a_restored_run_goes_on_as_if_it_had_not_stopped(
     names = {name for record in records(whole) for name in record}
     places = {name.split("/")[1] for name in names if name.startswith("health/")}
     assert places >= {"gradient_rms", "parameter_rms", "update_ratio", "decoder"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+def test_twenty_steps_in_bfloat16(architecture, arguments, tmp_path):
+    """Scanned, rematerialised and in microbatches, beside the same steps in float32."""
+    losses = {}
+    for dtype in ("bfloat16", "float32"):
+        command = arguments(
+            f"model.dtype={dtype}",
+            "model.remat=dots",
+            "num_microbatches=2",
+            "train_steps=20",
+            *OPTIONS,
+            "model.scan_layers=true",
+            model=f"{architecture}-pico",
+        )
+        workdir = tmp_path / dtype
+        assert main.main([*command, f"--workdir={workdir}"]) == 0
+        assert whole_runs.record(workdir)["config"]["model"]["dtype"] == dtype
+        losses[dtype] = whole_runs.record(workdir)["metrics"]["validation/loss"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.01)
