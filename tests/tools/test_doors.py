@@ -257,6 +257,7 @@ _COMMANDS = {
     "convert": ["--from", "{folder}/nowhere", "--to", "{folder}/run"],
     "fetch": ["nothing"],
     "plan": ["--models", "transformer-pico", "--topology", "nowhere"],
+    "bench-steps": ["transformer-picco"],
 }
 
 
