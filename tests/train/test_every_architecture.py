@@ -37,7 +37,7 @@ def test_a_restored_run_goes_on_as_if_it_had_not_stopped(
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 def test_twenty_steps_in_bfloat16(architecture, arguments, tmp_path):
     """Scanned, rematerialised and in microbatches, beside the same steps in float32."""
-    losses = {}
+    first, last = {}, {}
     for dtype in ("bfloat16", "float32"):
         command = arguments(
             f"model.dtype={dtype}",
@@ -51,5 +51,9 @@ def test_twenty_steps_in_bfloat16(architecture, arguments, tmp_path):
         workdir = tmp_path / dtype
         assert main.main([*command, f"--workdir={workdir}"]) == 0
         assert whole_runs.record(workdir)["config"]["model"]["dtype"] == dtype
-        losses[dtype] = whole_runs.record(workdir)["metrics"]["validation/loss"]
-    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.01)
+        logged = [x["train/loss"] for x in records(workdir) if "train/loss" in x]
+        first[dtype], last[dtype] = logged[0], logged[-1]
+    # Both learn the same: the difference is small beside what was learned.
+    learned = first["float32"] - last["float32"]
+    assert learned > 0
+    assert abs(last["bfloat16"] - last["float32"]) < 0.1 * learned

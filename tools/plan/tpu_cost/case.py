@@ -45,15 +45,19 @@ class Operand:
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """An equivalent of a kernel in plain jnp, with its own operands.
+    """An equivalent of a kernel in plain jnp or by others, with its own operands.
 
     Attributes:
         function: the function.
         operands: its operands.
+        lacks: what a kernel by others does not do; "" for jnp.
+        cotangents: cotangents of its results; None for those of the case.
     """
 
     function: Callable[..., Any]
     operands: tuple[Operand, ...]
+    lacks: str = ""
+    cotangents: tuple[Operand, ...] | None = None
 
 
 class _Compared:
@@ -88,6 +92,7 @@ class CostCase(_Compared):
         roofline: the function of the chip, the operands' shapes and the settings that
             returns the roofline, as "module:function"; None if there is none.
         forms: name -> jnp implementation, other than the reference.
+        peers: name -> kernel by others.
     """
 
     op: str
@@ -98,6 +103,7 @@ class CostCase(_Compared):
     settings: Mapping[str, Any]
     roofline: str | None = None
     forms: Mapping[str, Form] = dataclasses.field(default_factory=dict)
+    peers: Mapping[str, Form] = dataclasses.field(default_factory=dict)
 
     @property
     def arrays(self) -> tuple[Operand, ...]:
@@ -109,7 +115,7 @@ class CostCase(_Compared):
         return self.kernel.signature.named(self.shapes(dtype))
 
     def implementations(self) -> list[str]:
-        """Returns the names of all implementations, with the Pallas kernel first."""
+        """Returns the names of our implementations, with the Pallas kernel first."""
         ours = [OURS] if OURS in self.kernel.implementations else []
         return [*ours, XLA, *self.forms]
 
@@ -162,6 +168,7 @@ class TrainStepCase(_Compared):
         num_gradients: number of inputs, from the first, that get a gradient.
         cotangents: cotangents of the operation's floating-point results.
         baselines: name -> jnp implementation, other than the reference.
+        public: name -> operation by others.
         pass_name: always "forward+backward".
     """
 
@@ -172,6 +179,7 @@ class TrainStepCase(_Compared):
     num_gradients: int
     cotangents: tuple[Operand, ...]
     baselines: Mapping[str, Form] = dataclasses.field(default_factory=dict)
+    public: Mapping[str, Form] = dataclasses.field(default_factory=dict)
     pass_name: str = dataclasses.field(default=STEP, init=False)
 
     @property
@@ -182,13 +190,15 @@ class TrainStepCase(_Compared):
     @property
     def forms(self) -> Mapping[str, Form]:
         """The jnp implementations, with their gradients."""
-        return {
-            name: Form(self._gradients(x.function), (*x.operands, *self.cotangents))
-            for name, x in self.baselines.items()
-        }
+        return {name: self._with_gradients(x) for name, x in self.baselines.items()}
+
+    @property
+    def peers(self) -> Mapping[str, Form]:
+        """The operations by others, with their gradients."""
+        return {name: self._with_gradients(x) for name, x in self.public.items()}
 
     def implementations(self) -> list[str]:
-        """Returns the names of all implementations; OURS stands for "auto"."""
+        """Returns the names of our implementations; OURS stands for "auto"."""
         return [OURS, XLA, *self.forms]
 
     def run(self, implementation: str, arrays: Sequence[jax.Array]) -> Sequence[Any]:
@@ -199,7 +209,10 @@ class TrainStepCase(_Compared):
             arrays: the inputs and cotangents.
         """
         name = "auto" if implementation == OURS else implementation
-        return jax.tree.leaves(self._gradients(self.function(name))(*arrays))
+        run = self._gradients(
+            self.function(name), self.num_gradients, len(self.cotangents)
+        )
+        return jax.tree.leaves(run(*arrays))
 
     def refusal(self, chip: chips.Chip, dtype: str) -> str | None:
         """Returns why no Pallas kernel runs on a chip, or None if one does."""
@@ -220,11 +233,22 @@ class TrainStepCase(_Compared):
     def least(self, chip: chips.Chip, dtype: str) -> None:
         """Returns None: only single passes have rooflines."""
 
-    def _gradients(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _with_gradients(self, form: Form) -> Form:
+        cotangents = self.cotangents if form.cotangents is None else form.cotangents
+        count = min(self.num_gradients, len(form.operands))
+        function = self._gradients(form.function, count, len(cotangents))
+        return dataclasses.replace(
+            form, function=function, operands=(*form.operands, *cotangents)
+        )
+
+    @staticmethod
+    def _gradients(
+        function: Callable[..., Any], num_gradients: int, num_cotangents: int
+    ) -> Callable[..., Any]:
         def gradients(*arguments: jax.Array) -> Any:
-            last = len(arguments) - len(self.cotangents)
+            last = len(arguments) - num_cotangents
             return runner.with_gradients(
-                function, self.num_gradients, arguments[last:], *arguments[:last]
+                function, num_gradients, arguments[last:], *arguments[:last]
             )
 
         return gradients
@@ -241,13 +265,13 @@ def program(
 
     Args:
         case: the case.
-        implementation: one of `case.implementations()`.
+        implementation: one of `case.implementations()`, or a name in `case.peers`.
         dtype: dtype of operands that don't have their own.
 
     Returns:
         The function, and the shapes and dtypes of its arguments.
     """
-    form = case.forms.get(implementation)
+    form = {**case.forms, **case.peers}.get(implementation)
     operands = form.operands if form else case.arrays
     stored = {x.shape: x.stored for x in (*operands, *case.arrays) if x.stored}
 

@@ -13,6 +13,7 @@ from clinometer.kernels.relative_attention import api as attention_api
 from clinometer.kernels.switch import experts
 from clinometer.kernels.switch import routing
 from clinometer.kernels.switch import rows
+from clinometer.tools.plan.tpu_cost import peers
 from clinometer.tools.plan.tpu_cost import steps
 from clinometer.tools.plan.tpu_cost.case import CostCase
 from clinometer.tools.plan.tpu_cost.case import Form
@@ -91,8 +92,9 @@ def attention(
         "log_sum_exp": Operand((batch, num_heads, length), "float32"),
         "output_grad": query,
     }
-    forms = {}
+    forms, public = {}, {}
     if biased and not masked and num_keys == length:
+        public = peers.attention(batch, length, num_heads, width, causal=causal)
         table = Operand((num_heads, steps.NUM_BUCKETS), "float32")
         bias = Operand((num_heads, length, length))
         gathered = functools.partial(baselines.attention_gathered_table, causal=causal)
@@ -110,6 +112,7 @@ def attention(
         (operands, operands | more),
         {"causal": causal, "masked": masked, "groups": 1},
         forms,
+        public,
     )
 
 
@@ -282,7 +285,10 @@ def switch(
         grad = Operand((1, num_experts, capacity, last))
         w = Operand((1, num_experts, first, last))
         operands = {"x": here, "w": w, "counts": counts}
-        yield _case("expert_matmul", name, experts.FORWARD, operands, settings)
+        public = peers.expert_matmul(num_experts, capacity, first, last)
+        yield _case(
+            "expert_matmul", name, experts.FORWARD, operands, settings, {}, public
+        )
         operands = operands | {"y_grad": grad}
         yield _case("expert_matmul", name, experts.BACKWARD, operands, settings)
 
@@ -343,11 +349,14 @@ def _case(
     operands: dict[str, Operand],
     settings: dict[str, Any],
     forms: dict[str, Form] | None = None,
+    public: dict[str, Form] | None = None,
 ) -> CostCase:
     pass_name = kernel.pass_name
     roofline = _ROOFLINES[op].format(pass_name) if op in _ROOFLINES else None
     return CostCase(
-        op, pass_name, label, kernel, operands, settings, roofline, forms or {}
+        *(op, pass_name, label, kernel, operands, settings, roofline),
+        forms or {},
+        public or {},
     )
 
 
@@ -358,8 +367,12 @@ def _both(
     operands: tuple[dict[str, Operand], dict[str, Operand]],
     settings: dict[str, Any],
     forms: dict[str, Form],
+    public: dict[str, Form] | None = None,
 ) -> Iterator[CostCase]:
-    """Yields both passes; `forms` are for the forward pass only, see `steps.py`."""
+    """Yields both passes; forms and peers are for the forward pass only.
+
+    For those with gradients, see `steps.py`.
+    """
     (forward, backward), (ahead, back) = kernels, operands
-    yield _case(op, label, forward, ahead, settings, forms)
+    yield _case(op, label, forward, ahead, settings, forms, public)
     yield _case(op, label, backward, back, settings)

@@ -44,6 +44,7 @@ _EPILOG = f"""\
 examples:
   clinometer tpu-cost --op switch_route --topology v5e
   clinometer tpu-cost --topology v5e --topology v6e --form ours --page cost.html
+  clinometer tpu-cost --op relative_attention --topology v5e --form ours --peers
   clinometer tpu-cost --op light_conv --pass forward --dtype float32 --json
 
 If a program does not compile, its record has the reason.
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         (case, chip, topology, names)
         for case in chosen
         for chip, topology in targets
-        if (names := _implementations(case, args.form))
+        if (names := _implementations(case, args.form, args.peers))
     ]
     line = terminal.Line(seconds=30)
     line.note(
@@ -162,10 +163,13 @@ def _chosen(
 
 
 def _implementations(
-    case: case_lib.CostCase | case_lib.TrainStepCase, form: str
+    case: case_lib.CostCase | case_lib.TrainStepCase, form: str, peers: bool
 ) -> list[str]:
+    if peers and not case.peers:
+        return []
     wanted = {"ours": (True,), "xla": (False,), "both": (True, False)}[form]
-    return [x for x in case.implementations() if (x == case_lib.OURS) in wanted]
+    names = [x for x in case.implementations() if (x == case_lib.OURS) in wanted]
+    return [*names, *case.peers] if peers else names
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -201,6 +205,12 @@ def _parser() -> argparse.ArgumentParser:
         default="both",
         help="compile the Pallas kernels, the plain jnp implementations or both, which "
         "ratios need (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="also compile public kernels for the same work: JAX's flash and splash "
+        "attention, megablox, jax.nn; only operations that have such peers",
     )
     parser.add_argument(
         "--dtype",

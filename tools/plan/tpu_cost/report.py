@@ -72,7 +72,8 @@ def measure(
         chip: the chip of the topology.
         topology: the compiler's name of the topology.
         dtype: dtype of operands that don't have their own.
-        implementations: some of `case.implementations()`.
+        implementations: some of `case.implementations()` and of the names in
+            `case.peers`.
 
     Returns:
         A record of each implementation.
@@ -194,6 +195,7 @@ def _record(
         "topology": job.topology,
         "chip": chip.name,
         "auto": _auto(case, chip, job.dtype),
+        "lacks": peer.lacks if (peer := case.peers.get(job.implementation)) else None,
         "compiled": False,
         "instructions": [],
         **dict.fromkeys(_NUMBERS),
@@ -303,8 +305,15 @@ def with_ratios(records: Sequence[Record]) -> list[Record]:
     Returns:
         The records with the fields `best_xla`, the jnp implementation with the fewest
         cycles, and `ratio_to_best_xla`, its cycles divided by those of the record.
+        Kernels by others also have `ratio_to_ours`, their cycles divided by those of
+        our kernel.
     """
-    theirs = [r for r in records if r["implementation"] != case_lib.OURS]
+    ours = next((r for r in records if r["implementation"] == case_lib.OURS), None)
+    theirs = [
+        r
+        for r in records
+        if r["implementation"] != case_lib.OURS and r["lacks"] is None
+    ]
     known = [r for r in theirs if r["cycles"]]
     # The best of those that finished in time would depend on the machine.
     late = any(r["status"] == LATE for r in theirs)
@@ -315,6 +324,12 @@ def with_ratios(records: Sequence[Record]) -> list[Record]:
             "best_xla": best and best["implementation"],
             "ratio_to_best_xla": best["cycles"] / record["cycles"]
             if best and record["cycles"]
+            else None,
+            "ratio_to_ours": record["cycles"] / ours["cycles"]
+            if record["lacks"] is not None
+            and record["cycles"]
+            and ours
+            and ours["cycles"]
             else None,
         }
         for record in records

@@ -12,6 +12,7 @@ from typing import Any
 
 from clinometer import kernels
 from clinometer.kernels.bench import baselines
+from clinometer.tools.plan.tpu_cost import peers
 from clinometer.tools.plan.tpu_cost.case import Form
 from clinometer.tools.plan.tpu_cost.case import Operand
 from clinometer.tools.plan.tpu_cost.case import TrainStepCase
@@ -55,6 +56,7 @@ def _attention(
             "gathered-table": Form(gathered, (x, x, x, table)),
             "given-bias": Form(given, (x, x, x, bias)),
         },
+        peers.attention(batch, length, num_heads, width, causal=causal),
     )
 
 

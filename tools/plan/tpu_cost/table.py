@@ -41,6 +41,10 @@ def text(
         yield f"  {line}"
         if record["reason"]:
             yield f"      {record['reason']}"
+        if record["lacks"] is not None:
+            ratio = record["ratio_to_ours"]
+            times = f"{ratio:.2f} times the cycles of ours; " if ratio else ""
+            yield f"      {times}{record['lacks']}"
         if record["implementation"] == case_lib.OURS:
             if record["status"] != report.SIMULATED and record["simulator_reason"]:
                 yield f"      not simulated: {record['simulator_reason'][:160]}"

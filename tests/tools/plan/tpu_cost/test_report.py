@@ -145,7 +145,12 @@ def test_the_best_form_is_not_told_if_one_did_not_finish(tmp_path):
 
     def best(other):
         records = [
-            {"implementation": name, "cycles": 10 * (place + 1), "status": "simulated"}
+            {
+                "implementation": name,
+                "cycles": 10 * (place + 1),
+                "status": "simulated",
+                "lacks": None,
+            }
             for place, name in enumerate(names)
         ]
         return report.with_ratios([*records[:2], records[2] | other])[0]
