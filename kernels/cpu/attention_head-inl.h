@@ -5,14 +5,16 @@
 #define CLINOMETER_KERNELS_CPU_ATTENTION_HEAD_INL_H_
 
 #include "kernels/cpu/matmul-inl.h"
+#include "kernels/cpu/operands-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 namespace clinometer {
 namespace CLINOMETER_ISA {
 
 // The scores of a block fit into the L2 cache, a panel of keys into L1.
-constexpr int64_t kQueryBlock = 48;  // a multiple of kTileRows
-constexpr int64_t kKeyBlock = 192;   // a multiple of kTileColumns
+constexpr int64_t kQueryBlock =
+    kStep == 32 ? 64 : 48;          // a multiple of kTileRows and of kStep
+constexpr int64_t kKeyBlock = 192;  // a multiple of kTileColumns and of kStep
 constexpr int64_t kScoresRow = kKeyBlock + kTileColumns;
 // Query rows per task: enough to amortize packing the keys.
 constexpr int64_t kTaskRows = 20 * kQueryBlock;
@@ -45,14 +47,15 @@ struct AttentionHead {
 
   // The number of floats that `Pack` takes from the carver.
   static int64_t Size(const RelativeAttentionInputs& in) {
-    return Carver::Size(PackedSize(in.width, in.key_length)) +
+    return Carver::Size(PackedSize(Steps(in.width), in.key_length)) +
            Carver::Size(BiasSize(in) + kTileColumns) +
            Carver::Size(in.key_length + kTileColumns);
   }
 
   void Pack(Carver* carver) {
-    keys = PackColumns(key, row, in.width, in.key_length,
-                       carver->Take(PackedSize(in.width, in.key_length)));
+    keys =
+        RightColumns(key, row, in.width, in.key_length,
+                     carver->Take(PackedSize(Steps(in.width), in.key_length)));
     // Copies are padded because whole vectors are read past their ends.
     float* padded_bias = carver->Take(BiasSize(in) + kTileColumns);
     if (bias_source != nullptr) {
@@ -87,9 +90,10 @@ struct AttentionHead {
     return s < in.key_length;
   }
 
-  // Returns whether the queries of a block have different masks.
+  // Returns whether the products of a block read keys that a query of it may
+  // not attend to.
   bool IsPartial() const {
-    return masked || (in.causal && in.query_length > 1);
+    return masked || (in.causal && (kStep > 1 || in.query_length > 1));
   }
 
   // Query t may attend to keys before this one.
@@ -146,14 +150,15 @@ void ProductOfAllowed(int64_t m, int64_t n, int64_t k, Strided a,
 }
 
 // Computes the scores of queries [t, t + rows) and keys [s, s + columns),
-// including the bias; minus infinity for masked keys and padding.
-CLINOMETER_INLINE void Scores(const AttentionHead& head, int64_t t,
-                              int64_t rows, int64_t s, int64_t columns,
-                              float* scores) {
+// including the bias; minus infinity for masked keys and padding. `queries` has
+// the block's, as a left operand.
+CLINOMETER_INLINE void Scores(const AttentionHead& head, Strided queries,
+                              int64_t t, int64_t rows, int64_t s,
+                              int64_t columns, float* scores) {
   const Panels keys = {head.keys.data + s / kTileColumns * head.keys.panel,
                        head.keys.panel, head.keys.row};
-  Matmul(rows, columns, head.in.width, {head.query + t * head.row, head.row, 1},
-         keys, scores, kScoresRow, false);
+  Product(rows, columns, Steps(head.in.width), queries, keys, scores,
+          kScoresRow, false);
   const int64_t padded = RoundUp(columns, kLanes);
   for (int64_t r = 0; r < rows; ++r) {
     float* row = scores + r * kScoresRow;

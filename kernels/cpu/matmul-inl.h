@@ -19,6 +19,9 @@ struct Strided {
   const float* data;
   int64_t row;
   int64_t column;
+
+  // The rows from i on.
+  Strided From(int64_t i) const { return {data + i * row, row, column}; }
 };
 
 // The right operand, k x n, in panels of kTileColumns columns: element (p, j)
@@ -112,7 +115,9 @@ CLINOMETER_INLINE void Tile(int64_t k, const float* a, int64_t a_row,
     for (int v = 0; v < V; ++v) right[v] = Load(b + v * kLanes);
     for (int r = 0; r < R; ++r) {
       const Vec left = Set(a[r * a_row]);
-      for (int v = 0; v < V; ++v) sum[r][v] += left * right[v];
+      for (int v = 0; v < V; ++v) {
+        sum[r][v] = MultiplyAdd(sum[r][v], left, right[v]);
+      }
     }
     a += a_column;
     b += b_row;

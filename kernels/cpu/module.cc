@@ -31,6 +31,10 @@ py::dict Handlers() {
       Handler(RelativeAttentionForwardHandler);
   handlers["relative_attention_backward"] =
       Handler(RelativeAttentionBackwardHandler);
+  handlers["relative_attention_forward_of_bfloat16"] =
+      Handler(RelativeAttentionForwardOfBfloat16Handler);
+  handlers["relative_attention_backward_of_bfloat16"] =
+      Handler(RelativeAttentionBackwardOfBfloat16Handler);
   handlers["performer_attention_forward"] =
       Handler(PerformerAttentionForwardHandler);
   handlers["performer_attention_backward"] =
@@ -53,7 +57,9 @@ PYBIND11_MODULE(_native, module) {
              "Returns each operation's name and handler capsule.");
   module.def(
       "active_isa", [] { return IsaName(ActiveIsa()); },
-      "Returns the instruction set in use: baseline, avx2 or avx512.");
+      "Returns the instruction set in use, as CLINOMETER_CPU_ISA names it.");
+  module.def("multiplies_bfloat16", &MultipliesBfloat16,
+             "Returns whether that instruction set multiplies bfloat16.");
   module.def("isa_request_error", &IsaRequestError,
              "Returns why CLINOMETER_CPU_ISA cannot be followed, or ''.");
   // The version of XLA's FFI headers that this file was compiled with.

@@ -78,11 +78,17 @@ for _name, _handler in _native.handlers().items():
 
 
 def active_isa() -> str:
-    """Returns the instruction set of the kernels: "baseline", "avx2" or "avx512".
+    """Returns the instruction set of the kernels.
 
-    The widest one that the processor supports, unless CLINOMETER_CPU_ISA is set.
+    One of "baseline", "avx2", "avx512", "avx512_bf16" and "amx": the fastest that the
+    processor supports, unless CLINOMETER_CPU_ISA is set.
     """
     return _native.active_isa()
+
+
+def multiplies_bfloat16() -> bool:
+    """Returns whether that instruction set multiplies bfloat16 numbers."""
+    return _native.multiplies_bfloat16()
 
 
 def call(

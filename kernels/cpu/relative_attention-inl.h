@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/attention_head-inl.h"
 #include "kernels/cpu/matmul-inl.h"
+#include "kernels/cpu/operands-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 namespace clinometer {
@@ -46,15 +47,23 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
   const RelativeAttentionInputs& in = args.inputs;
   const int64_t width = in.width;
   const int64_t padded_width = RoundUp(width, kLanes);
+  const int64_t key_steps = Steps(in.key_length);
+  const ProductRegisters registers;
   Carver carver(ThreadScratch(AttentionHead::Size(in) +
-                              Carver::Size(PackedSize(in.key_length, width)) +
+                              Carver::Size(LeftSize(end - begin, width)) +
+                              Carver::Size(PackedSize(key_steps, width)) +
+                              Carver::Size(LeftSize(kQueryBlock, kKeyBlock)) +
                               Carver::Size(kQueryBlock * kScoresRow) +
                               Carver::Size(kQueryBlock * padded_width) +
                               2 * Carver::Size(kQueryBlock)));
   AttentionHead head(in, b, h);
   head.Pack(&carver);
-  const Panels values = PackRows(head.value, head.row, in.key_length, width,
-                                 carver.Take(PackedSize(in.key_length, width)));
+  const Strided queries =
+      LeftRows(head.query + begin * head.row, head.row, end - begin, width,
+               carver.Take(LeftSize(end - begin, width)));
+  const Panels values = RightRows(head.value, head.row, in.key_length, width,
+                                  carver.Take(PackedSize(key_steps, width)));
+  float* packed_weights = carver.Take(LeftSize(kQueryBlock, kKeyBlock));
   float* scores = carver.Take(kQueryBlock * kScoresRow);
   float* sums = carver.Take(kQueryBlock * padded_width);
   float* most = carver.Take(kQueryBlock);
@@ -70,20 +79,20 @@ CLINOMETER_INLINE void ForwardTask(const RelativeAttentionForwardArgs& args,
     const int64_t key_end = head.KeyEnd(t + rows - 1);
     for (int64_t s = 0; s < key_end; s += kKeyBlock) {
       const int64_t columns = std::min(kKeyBlock, key_end - s);
-      Scores(head, t, rows, s, columns, scores);
+      Scores(head, queries.From(t - begin), t, rows, s, columns, scores);
       for (int64_t r = 0; r < rows; ++r) {
         OnlineSoftmax(scores + r * kScoresRow, RoundUp(columns, kLanes),
                       sums + r * padded_width, padded_width, most + r,
                       total + r);
       }
-      const Strided weights = {scores, kScoresRow, 1};
       if (moderate) {
-        Matmul(rows, width, columns, weights, values.From(s), sums,
-               padded_width, true);
+        Product(rows, width, Steps(columns),
+                LeftRows(scores, kScoresRow, rows, columns, packed_weights),
+                values.From(Steps(s)), sums, padded_width, true);
       } else {
         ProductOfAllowed(
-            rows, width, columns, weights, head.value + s * head.row, head.row,
-            sums, padded_width,
+            rows, width, columns, {scores, kScoresRow, 1},
+            head.value + s * head.row, head.row, sums, padded_width,
             [&](int64_t r, int64_t j) { return head.Sees(t + r, s + j); });
       }
     }
@@ -151,12 +160,17 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
   const int64_t queries = in.query_length, keys = in.key_length;
   const int64_t width = in.width, padded_width = RoundUp(width, kLanes);
   const int64_t bias_size = AttentionHead::BiasSize(in);
+  const int64_t steps = Steps(width),
+                packed_size = std::max(LeftSize(kKeyBlock, kQueryBlock),
+                                       LeftSize(kQueryBlock, kKeyBlock));
+  const ProductRegisters registers;
   Carver carver(ThreadScratch(
-      AttentionHead::Size(in) + Carver::Size(PackedSize(width, keys)) +
-      Carver::Size(PackedSize(keys, width)) +
-      2 * Carver::Size(PackedSize(queries, width)) +
+      AttentionHead::Size(in) + Carver::Size(PackedSize(steps, keys)) +
+      Carver::Size(PackedSize(Steps(keys), width)) +
+      2 * Carver::Size(PackedSize(Steps(queries), width)) +
+      2 * Carver::Size(LeftSize(queries, width)) + Carver::Size(packed_size) +
       2 * Carver::Size(kQueryBlock * kScoresRow) +
-      Carver::Size(queries * padded_width) +
+      Carver::Size(RoundUp(queries, kLanes) * padded_width) +
       2 * Carver::Size(kKeyBlock * padded_width) + Carver::Size(queries) +
       Carver::Size(bias_size + kTileColumns)));
   AttentionHead head(in, b, h);
@@ -164,17 +178,25 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
   const int64_t query_start = (b * queries * in.heads + h) * width;
   const float* output = args.output + query_start;
   const float* output_grad = args.output_grad + query_start;
-  const Panels values = PackColumns(head.value, head.row, width, keys,
-                                    carver.Take(PackedSize(width, keys)));
-  const Panels key_rows = PackRows(head.key, head.row, keys, width,
-                                   carver.Take(PackedSize(keys, width)));
-  const Panels query_rows = PackRows(head.query, head.row, queries, width,
-                                     carver.Take(PackedSize(queries, width)));
-  const Panels grad_rows = PackRows(output_grad, head.row, queries, width,
-                                    carver.Take(PackedSize(queries, width)));
+  const Strided left_queries = LeftRows(head.query, head.row, queries, width,
+                                        carver.Take(LeftSize(queries, width)));
+  const Strided left_grads = LeftRows(output_grad, head.row, queries, width,
+                                      carver.Take(LeftSize(queries, width)));
+  const Panels values = RightColumns(head.value, head.row, width, keys,
+                                     carver.Take(PackedSize(steps, keys)));
+  const Panels key_rows =
+      RightRows(head.key, head.row, keys, width,
+                carver.Take(PackedSize(Steps(keys), width)));
+  const Panels query_rows =
+      RightRows(head.query, head.row, queries, width,
+                carver.Take(PackedSize(Steps(queries), width)));
+  const Panels grad_rows =
+      RightRows(output_grad, head.row, queries, width,
+                carver.Take(PackedSize(Steps(queries), width)));
+  float* packed = carver.Take(packed_size);
   float* scores = carver.Take(kQueryBlock * kScoresRow);
   float* weighted = carver.Take(kQueryBlock * kScoresRow);
-  float* query_grad = carver.Take(queries * padded_width);
+  float* query_grad = carver.Take(RoundUp(queries, kLanes) * padded_width);
   float* key_grad = carver.Take(kKeyBlock * padded_width);
   float* value_grad = carver.Take(kKeyBlock * padded_width);
   float* delta = carver.Take(queries);
@@ -204,36 +226,36 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
       const int64_t rows = std::min(kQueryBlock, queries - t);
       const int64_t columns = std::min(block, head.KeyEnd(t + rows - 1) - s);
       if (columns <= 0) continue;
-      Scores(head, t, rows, s, columns, scores);
-      Matmul(rows, columns, width, {output_grad + t * head.row, head.row, 1},
-             {values.data + s / kTileColumns * values.panel, values.panel,
-              values.row},
-             weighted, kScoresRow, false);
+      Scores(head, left_queries.From(t), t, rows, s, columns, scores);
+      Product(rows, columns, steps, left_grads.From(t),
+              {values.data + s / kTileColumns * values.panel, values.panel,
+               values.row},
+              weighted, kScoresRow, false);
       ScoreGradients(head, t, rows, columns, lse, delta, scores, weighted);
-      const Strided weights_of_keys = {scores, 1, kScoresRow};
-      const Strided of_keys = {weighted, 1, kScoresRow};
-      const Strided of_queries = {weighted, kScoresRow, 1};
       float* query_rows_grad = query_grad + t * padded_width;
       if (moderate) {
-        Matmul(columns, width, rows, weights_of_keys, grad_rows.From(t),
-               value_grad, padded_width, true);
-        Matmul(columns, width, rows, of_keys, query_rows.From(t), key_grad,
-               padded_width, true);
-        Matmul(rows, width, columns, of_queries, key_rows.From(s),
-               query_rows_grad, padded_width, true);
+        Product(columns, width, Steps(rows),
+                LeftColumns(scores, kScoresRow, columns, rows, packed),
+                grad_rows.From(Steps(t)), value_grad, padded_width, true);
+        Product(columns, width, Steps(rows),
+                LeftColumns(weighted, kScoresRow, columns, rows, packed),
+                query_rows.From(Steps(t)), key_grad, padded_width, true);
+        Product(rows, width, Steps(columns),
+                LeftRows(weighted, kScoresRow, rows, columns, packed),
+                key_rows.From(Steps(s)), query_rows_grad, padded_width, true);
       } else {
         const auto sees = [&](int64_t r, int64_t j) {
           return head.Sees(t + r, s + j);
         };
         const auto seen = [&](int64_t j, int64_t r) { return sees(r, j); };
         ClearMasked(head, t, rows, s, columns, scores, weighted);
-        ProductOfAllowed(columns, width, rows, weights_of_keys,
+        ProductOfAllowed(columns, width, rows, {scores, 1, kScoresRow},
                          output_grad + t * head.row, head.row, value_grad,
                          padded_width, seen);
-        ProductOfAllowed(columns, width, rows, of_keys,
+        ProductOfAllowed(columns, width, rows, {weighted, 1, kScoresRow},
                          head.query + t * head.row, head.row, key_grad,
                          padded_width, seen);
-        ProductOfAllowed(rows, width, columns, of_queries,
+        ProductOfAllowed(rows, width, columns, {weighted, kScoresRow, 1},
                          head.key + s * head.row, head.row, query_rows_grad,
                          padded_width, sees);
       }
@@ -275,6 +297,8 @@ CLINOMETER_INLINE void BackwardTask(const RelativeAttentionBackwardArgs& args,
   }
 }
 
+#ifndef CLINOMETER_BFLOAT16
+
 void RelativeAttentionForward(const RelativeAttentionForwardArgs& args,
                               const Pool& pool) {
   const RelativeAttentionInputs& in = args.inputs;
@@ -293,6 +317,8 @@ void RelativeAttentionBackward(const RelativeAttentionBackwardArgs& args,
     BackwardTask(args, i / in.heads, i % in.heads);
   });
 }
+
+#endif  // CLINOMETER_BFLOAT16
 
 }  // namespace CLINOMETER_ISA
 }  // namespace clinometer

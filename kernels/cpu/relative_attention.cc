@@ -13,11 +13,20 @@ namespace {
 
 namespace ffi = ::xla::ffi;
 
-RelativeAttentionInputs Inputs(Floats<4> query, Floats<4> key, Floats<4> value,
-                               Floats<3> bias, Ints<2> query_segments,
-                               Ints<2> key_segments, Ints<1> offset,
-                               bool causal, bool masked) {
-  RelativeAttentionInputs in;
+// Operands and results of heads: float32 or bfloat16.
+template <ffi::DataType kType>
+using Numbers = ffi::Buffer<kType, 4>;
+template <ffi::DataType kType>
+using NumbersResult = ffi::Result<Numbers<kType>>;
+template <ffi::DataType kType>
+using Number = ffi::NativeType<kType>;
+
+template <ffi::DataType kType>
+RelativeAttentionInputsOf<Number<kType>> Inputs(
+    Numbers<kType> query, Numbers<kType> key, Numbers<kType> value,
+    Floats<3> bias, Ints<2> query_segments, Ints<2> key_segments,
+    Ints<1> offset, bool causal, bool masked) {
+  RelativeAttentionInputsOf<Number<kType>> in;
   in.batch = query.dimensions()[0];
   in.query_length = query.dimensions()[1];
   in.key_length = key.dimensions()[1];
@@ -39,11 +48,15 @@ RelativeAttentionInputs Inputs(Floats<4> query, Floats<4> key, Floats<4> value,
   return in;
 }
 
-Check CheckInputs(const RelativeAttentionInputs& in, Floats<4> key,
-                  Floats<4> value, Floats<3> bias, Ints<2> query_segments,
-                  Ints<2> key_segments, Ints<1> offset) {
+template <ffi::DataType kType>
+Check CheckInputs(const RelativeAttentionInputsOf<Number<kType>>& in,
+                  Numbers<kType> key, Numbers<kType> value, Floats<3> bias,
+                  Ints<2> query_segments, Ints<2> key_segments,
+                  Ints<1> offset) {
   Check check("relative_attention");
   check
+      .That(kType == ffi::F32 || MultipliesBfloat16(),
+            "compiled for a processor that multiplies bfloat16")
       .That(in.query_length > 0 && in.key_length > 0,
             "query and key must hold at least one position")
       .Shape("key", key, {in.batch, in.key_length, in.heads, in.width})
@@ -60,16 +73,18 @@ Check CheckInputs(const RelativeAttentionInputs& in, Floats<4> key,
   return check;
 }
 
-ffi::Error Forward(ffi::ThreadPool threads, Floats<4> query, Floats<4> key,
-                   Floats<4> value, Floats<3> bias, Ints<2> query_segments,
-                   Ints<2> key_segments, Ints<1> offset, FloatResult<4> output,
-                   FloatResult<3> log_sum_exp, bool causal, bool masked) {
-  RelativeAttentionForwardArgs args;
-  args.inputs = Inputs(query, key, value, bias, query_segments, key_segments,
-                       offset, causal, masked);
-  const RelativeAttentionInputs& in = args.inputs;
-  Check check =
-      CheckInputs(in, key, value, bias, query_segments, key_segments, offset);
+template <ffi::DataType kType>
+ffi::Error Forward(ffi::ThreadPool threads, Numbers<kType> query,
+                   Numbers<kType> key, Numbers<kType> value, Floats<3> bias,
+                   Ints<2> query_segments, Ints<2> key_segments, Ints<1> offset,
+                   NumbersResult<kType> output, FloatResult<3> log_sum_exp,
+                   bool causal, bool masked) {
+  RelativeAttentionForwardArgsOf<Number<kType>> args;
+  args.inputs = Inputs<kType>(query, key, value, bias, query_segments,
+                              key_segments, offset, causal, masked);
+  const auto& in = args.inputs;
+  Check check = CheckInputs<kType>(in, key, value, bias, query_segments,
+                                   key_segments, offset);
   check
       .Shape("output", *output, {in.batch, in.query_length, in.heads, in.width})
       .Shape("log_sum_exp", *log_sum_exp,
@@ -81,19 +96,22 @@ ffi::Error Forward(ffi::ThreadPool threads, Floats<4> query, Floats<4> key,
   return ffi::Error::Success();
 }
 
-ffi::Error Backward(ffi::ThreadPool threads, Floats<4> query, Floats<4> key,
-                    Floats<4> value, Floats<3> bias, Ints<2> query_segments,
-                    Ints<2> key_segments, Ints<1> offset, Floats<4> output,
-                    Floats<3> log_sum_exp, Floats<4> output_grad,
-                    FloatResult<4> query_grad, FloatResult<4> key_grad,
-                    FloatResult<4> value_grad, FloatResult<3> bias_grad,
+template <ffi::DataType kType>
+ffi::Error Backward(ffi::ThreadPool threads, Numbers<kType> query,
+                    Numbers<kType> key, Numbers<kType> value, Floats<3> bias,
+                    Ints<2> query_segments, Ints<2> key_segments,
+                    Ints<1> offset, Numbers<kType> output,
+                    Floats<3> log_sum_exp, Numbers<kType> output_grad,
+                    NumbersResult<kType> query_grad,
+                    NumbersResult<kType> key_grad,
+                    NumbersResult<kType> value_grad, FloatResult<3> bias_grad,
                     bool causal, bool masked) {
-  RelativeAttentionBackwardArgs args;
-  args.inputs = Inputs(query, key, value, bias, query_segments, key_segments,
-                       offset, causal, masked);
-  const RelativeAttentionInputs& in = args.inputs;
-  Check check =
-      CheckInputs(in, key, value, bias, query_segments, key_segments, offset);
+  RelativeAttentionBackwardArgsOf<Number<kType>> args;
+  args.inputs = Inputs<kType>(query, key, value, bias, query_segments,
+                              key_segments, offset, causal, masked);
+  const auto& in = args.inputs;
+  Check check = CheckInputs<kType>(in, key, value, bias, query_segments,
+                                   key_segments, offset);
   const int64_t b = in.batch, t = in.query_length, s = in.key_length;
   check.Shape("output", output, {b, t, in.heads, in.width})
       .Shape("log_sum_exp", log_sum_exp, {b, in.heads, t})
@@ -114,41 +132,54 @@ ffi::Error Backward(ffi::ThreadPool threads, Floats<4> query, Floats<4> key,
   return ffi::Error::Success();
 }
 
+template <ffi::DataType kType>
+auto BindForward() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .template Arg<Numbers<kType>>()
+      .template Arg<Numbers<kType>>()
+      .template Arg<Numbers<kType>>()
+      .template Arg<Floats<3>>()
+      .template Arg<Ints<2>>()
+      .template Arg<Ints<2>>()
+      .template Arg<Ints<1>>()
+      .template Ret<Numbers<kType>>()
+      .template Ret<Floats<3>>()
+      .template Attr<bool>("causal")
+      .template Attr<bool>("masked");
+}
+
+template <ffi::DataType kType>
+auto BindBackward() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .template Arg<Numbers<kType>>()
+      .template Arg<Numbers<kType>>()
+      .template Arg<Numbers<kType>>()
+      .template Arg<Floats<3>>()
+      .template Arg<Ints<2>>()
+      .template Arg<Ints<2>>()
+      .template Arg<Ints<1>>()
+      .template Arg<Numbers<kType>>()
+      .template Arg<Floats<3>>()
+      .template Arg<Numbers<kType>>()
+      .template Ret<Numbers<kType>>()
+      .template Ret<Numbers<kType>>()
+      .template Ret<Numbers<kType>>()
+      .template Ret<Floats<3>>()
+      .template Attr<bool>("causal")
+      .template Attr<bool>("masked");
+}
+
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(RelativeAttentionForwardHandler, Forward,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Floats<4>>()
-                                  .Arg<Floats<4>>()
-                                  .Arg<Floats<4>>()
-                                  .Arg<Floats<3>>()
-                                  .Arg<Ints<2>>()
-                                  .Arg<Ints<2>>()
-                                  .Arg<Ints<1>>()
-                                  .Ret<Floats<4>>()
-                                  .Ret<Floats<3>>()
-                                  .Attr<bool>("causal")
-                                  .Attr<bool>("masked"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(RelativeAttentionBackwardHandler, Backward,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<Floats<4>>()
-                                  .Arg<Floats<4>>()
-                                  .Arg<Floats<4>>()
-                                  .Arg<Floats<3>>()
-                                  .Arg<Ints<2>>()
-                                  .Arg<Ints<2>>()
-                                  .Arg<Ints<1>>()
-                                  .Arg<Floats<4>>()
-                                  .Arg<Floats<3>>()
-                                  .Arg<Floats<4>>()
-                                  .Ret<Floats<4>>()
-                                  .Ret<Floats<4>>()
-                                  .Ret<Floats<4>>()
-                                  .Ret<Floats<3>>()
-                                  .Attr<bool>("causal")
-                                  .Attr<bool>("masked"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(RelativeAttentionForwardHandler,
+                              Forward<ffi::F32>, BindForward<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(RelativeAttentionBackwardHandler,
+                              Backward<ffi::F32>, BindBackward<ffi::F32>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(RelativeAttentionForwardOfBfloat16Handler,
+                              Forward<ffi::BF16>, BindForward<ffi::BF16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(RelativeAttentionBackwardOfBfloat16Handler,
+                              Backward<ffi::BF16>, BindBackward<ffi::BF16>());
 
 }  // namespace clinometer

@@ -9,20 +9,22 @@
 
 namespace clinometer {
 
-// Softmax attention with a bias per distance; float32, row-major.
+// Softmax attention with a bias per distance; row-major. A Number is a float,
+// or the bits of a bfloat16 number.
 //
 // Shapes: B batch, T queries, S keys, H heads, D head width.
-struct RelativeAttentionInputs {
+template <typename Number>
+struct RelativeAttentionInputsOf {
   int64_t batch;
   int64_t query_length;
   int64_t key_length;
   int64_t heads;
   int64_t width;
-  bool causal;         // query t attends to keys s <= t + offset
-  bool masked;         // only to keys of its own segment
-  const float* query;  // [B, T, H, D]
-  const float* key;    // [B, S, H, D]
-  const float* value;  // [B, S, H, D]
+  bool causal;          // query t attends to keys s <= t + offset
+  bool masked;          // only to keys of its own segment
+  const Number* query;  // [B, T, H, D]
+  const Number* key;    // [B, S, H, D]
+  const Number* value;  // [B, S, H, D]
   // [1 or B, H, T + S - 1], entry s - t + T - 1; null for no bias.
   const float* bias;
   int64_t bias_stride;            // between examples; 0 when shared
@@ -35,30 +37,42 @@ struct RelativeAttentionInputs {
 };
 
 // A query with no key to attend to gives the mean of all values.
-struct RelativeAttentionForwardArgs {
-  RelativeAttentionInputs inputs;
-  float* output;       // [B, T, H, D]
+template <typename Number>
+struct RelativeAttentionForwardArgsOf {
+  RelativeAttentionInputsOf<Number> inputs;
+  Number* output;      // [B, T, H, D]
   float* log_sum_exp;  // [B, H, T]; kMasked where no key may be attended
 };
 
-struct RelativeAttentionBackwardArgs {
-  RelativeAttentionInputs inputs;
-  const float* output;
+template <typename Number>
+struct RelativeAttentionBackwardArgsOf {
+  RelativeAttentionInputsOf<Number> inputs;
+  const Number* output;
   const float* log_sum_exp;
-  const float* output_grad;  // [B, T, H, D]
-  float* query_grad;         // as the inputs
-  float* key_grad;
-  float* value_grad;
+  const Number* output_grad;  // [B, T, H, D]
+  Number* query_grad;         // as the inputs
+  Number* key_grad;
+  Number* value_grad;
   float* bias_grad;  // [B, H, T + S - 1], of each example; null without a bias
 };
+
+using RelativeAttentionInputs = RelativeAttentionInputsOf<float>;
+using RelativeAttentionForwardArgs = RelativeAttentionForwardArgsOf<float>;
+using RelativeAttentionBackwardArgs = RelativeAttentionBackwardArgsOf<float>;
 
 CLINOMETER_DECLARE_KERNEL(RelativeAttentionForward,
                           RelativeAttentionForwardArgs)
 CLINOMETER_DECLARE_KERNEL(RelativeAttentionBackward,
                           RelativeAttentionBackwardArgs)
+CLINOMETER_DECLARE_BFLOAT16_KERNEL(RelativeAttentionForward,
+                                   RelativeAttentionForwardArgsOf<uint16_t>)
+CLINOMETER_DECLARE_BFLOAT16_KERNEL(RelativeAttentionBackward,
+                                   RelativeAttentionBackwardArgsOf<uint16_t>)
 
 XLA_FFI_DECLARE_HANDLER_SYMBOL(RelativeAttentionForwardHandler);
 XLA_FFI_DECLARE_HANDLER_SYMBOL(RelativeAttentionBackwardHandler);
+XLA_FFI_DECLARE_HANDLER_SYMBOL(RelativeAttentionForwardOfBfloat16Handler);
+XLA_FFI_DECLARE_HANDLER_SYMBOL(RelativeAttentionBackwardOfBfloat16Handler);
 
 }  // namespace clinometer
 

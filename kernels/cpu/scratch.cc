@@ -6,9 +6,10 @@
 
 namespace clinometer {
 
-float* ThreadScratch(int64_t count) {
+float* ThreadScratch(int64_t count, bool second) {
   constexpr int64_t kAlignment = 16;  // floats
-  static thread_local std::vector<float> memory;
+  static thread_local std::vector<float> memories[2];
+  std::vector<float>& memory = memories[second ? 1 : 0];
   const size_t needed = static_cast<size_t>(count + kAlignment);
   if (memory.size() < needed) {
     memory.clear();  // The last task's contents are not copied.

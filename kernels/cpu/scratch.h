@@ -5,10 +5,10 @@
 
 namespace clinometer {
 
-// Returns this thread's scratch memory: at least `count` floats, aligned to 64
-// bytes, with undefined contents. It is kept between tasks; the next call on
-// the thread may move it.
-float* ThreadScratch(int64_t count);
+// Returns this thread's scratch memory, or a second one of it: at least `count`
+// floats, aligned to 64 bytes, with undefined contents. It is kept between
+// tasks; the next call on the thread for the same one may move it.
+float* ThreadScratch(int64_t count, bool second = false);
 
 // Hands out consecutive pieces of one `ThreadScratch`, each aligned to 64
 // bytes.

@@ -43,6 +43,16 @@ CLINOMETER_INLINE IntVec Iota() {
   return lanes;
 }
 
+// Returns sum + a * b or, of pairs of bfloat16 numbers (operands-inl.h), sum +
+// both products.
+CLINOMETER_INLINE Vec MultiplyAdd(Vec sum, Vec a, Vec b) {
+#ifdef CLINOMETER_BFLOAT16
+  return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+#else
+  return sum + a * b;
+#endif
+}
+
 CLINOMETER_INLINE Vec Max(Vec a, Vec b) { return a > b ? a : b; }
 
 CLINOMETER_INLINE float Sum(Vec x) {

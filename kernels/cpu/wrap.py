@@ -44,12 +44,14 @@ def implementation(
     without: Sequence[str] = (),
     sums_groups: bool = False,
     cost_settings: Sequence[str] = (),
+    multiplied: Sequence[str] = (),
 ) -> declaration.Implementation:
     """Returns an implementation that calls one handler.
 
-    Handlers compute in float32; bfloat16 operands and results are converted. A handler
-    returns the gradient of a shared operand for each example, which is summed over
-    groups here, unless it does so itself (`sums_groups`).
+    Handlers compute in float32; bfloat16 operands and results are converted, except
+    for a handler of bfloat16 numbers. A handler returns the gradient of a shared
+    operand for each example, which is summed over groups here, unless it does so itself
+    (`sums_groups`).
 
     Args:
         handler: the handler's name in the extension.
@@ -61,6 +63,8 @@ def implementation(
         without: operands that the handler does not take.
         sums_groups: whether the handler sums the gradients of shared operands itself.
         cost_settings: settings that only affect costs and are not passed on.
+        multiplied: operands that HANDLER_of_bfloat16 takes as they are. It runs if they
+            are bfloat16 and the processor multiplies that; without it, leave this out.
     """
 
     def run(**given: Any) -> tuple[jax.Array, ...]:
@@ -73,11 +77,18 @@ def implementation(
             settings["groups"] = max(x.shape[0] for x in operands.values())
         shapes = signature.result_shapes(operands, settings)
         hidden = ("groups", *cost_settings)
+        low = {name for name in multiplied if given[name].dtype == jnp.bfloat16}
+        takes_low = bool(low) and low == {*multiplied} and native.multiplies_bfloat16()
         made = native.call(
-            handler,
-            [jax.ShapeDtypeStruct(x.shape, _computed(x.dtype)) for x in shapes],
+            f"{handler}_of_bfloat16" if takes_low else handler,
+            [
+                jax.ShapeDtypeStruct(
+                    x.shape, x.dtype if takes_low else _computed(x.dtype)
+                )
+                for x in shapes
+            ],
             *(
-                x.astype(_computed(x.dtype))
+                x if takes_low and name in low else x.astype(_computed(x.dtype))
                 for name, x in operands.items()
                 if name not in without
             ),

@@ -6,7 +6,8 @@ from typing import Any
 from clinometer.kernels.cpu import wrap
 from clinometer.kernels.relative_attention import specs
 
-_QUERY_BLOCK = 48  # kQueryBlock: keys after the block's last query are skipped.
+# kQueryBlock, 64 with AMX: keys after the block's last query are skipped.
+_QUERY_BLOCK = 48
 
 # Elements of the keys up to which a decoding step mostly consists of the call overhead
 # and of computing the bias, which XLA fuses into the reference. Measured with AVX2.
@@ -54,6 +55,7 @@ FORWARD = wrap.implementation(
     _refuse,
     _avoid_forward,
     without=("multiplier",),
+    multiplied=("query", "key", "value"),
 )
 BACKWARD = wrap.implementation(
     "relative_attention_backward",
@@ -61,4 +63,5 @@ BACKWARD = wrap.implementation(
     _backward_executed,
     _refuse,
     without=("multiplier",),
+    multiplied=("query", "key", "value", "output", "output_grad"),
 )

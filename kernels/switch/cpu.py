@@ -24,7 +24,7 @@ _FROM_MEMORY_BACKWARD = 1 << 20
 def _avoid_moving(written: int, most: int) -> str | None:
     from clinometer.kernels.cpu import native
 
-    if written >= most and native.active_isa() == "avx512":
+    if written >= most and native.active_isa() not in ("baseline", "avx2"):
         size = f"{most >> 20} MiB of rows or more"
         return f"measured slower than jnp with AVX-512 for {size}"
     return None

@@ -9,9 +9,13 @@ import pytest
 from clinometer.tests.kernels import child
 
 MAIN = "from clinometer.tests.kernels import every_op; every_op.main()"
+BFLOAT16_MAIN = (
+    "from clinometer.tests.kernels.relative_attention import bfloat16_errors\n"
+    "bfloat16_errors.main()"
+)
 
 
-@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "amx"])
 def test_every_instruction_set_gives_the_reference(isa):
     finished = child.run(MAIN, CLINOMETER_CPU_ISA=isa)
     if "processor runs no more than" in finished.stderr:
@@ -76,10 +80,11 @@ def test_address_sanitizer_finds_nothing(tmp_path):
     )
     assert built.returncode == 0, built.stderr[-3000:]
     (path,) = tmp_path.rglob("_native*.so")
-    finished = child.run(
-        SANITIZED.format(path=str(path)) + MAIN,
-        LD_PRELOAD=" ".join(libraries),
-        ASAN_OPTIONS="detect_leaks=0",
-    )
-    assert "AddressSanitizer" not in finished.stderr, finished.stderr[:3000]
-    assert child.printed(finished)["errors"]
+    for main in (MAIN, BFLOAT16_MAIN):
+        finished = child.run(
+            SANITIZED.format(path=str(path)) + main,
+            LD_PRELOAD=" ".join(libraries),
+            ASAN_OPTIONS="detect_leaks=0",
+        )
+        assert "AddressSanitizer" not in finished.stderr, finished.stderr[:3000]
+        assert child.printed(finished)["errors"]
