@@ -203,6 +203,6 @@ def test_a_real_study_stopped_continued_and_skipped(tmp_path):
     assert (out / "report.html").read_bytes() == page
     assert [(log.parent / "run.json").read_bytes() for log in logs] == records
 
-    other = _python(*command[:-1], "--steps=2001")
+    other = _python(*command, "--steps=601")
     assert other.wait() == 1
-    assert "train_steps = 2000" in other.stdout.read()
+    assert "train_steps = 600; this one has 601" in other.stdout.read()
