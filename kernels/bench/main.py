@@ -10,6 +10,7 @@ from clinometer.kernels import terminal
 from clinometer.kernels.bench import cases as cases_lib
 from clinometer.kernels.bench import environment as environment_lib
 from clinometer.kernels.bench import records as records_lib
+from clinometer.kernels.bench import run_options
 from clinometer.kernels.bench import runner
 from clinometer.kernels.bench import timer
 from clinometer.kernels.bench import torch_baselines
@@ -139,13 +140,6 @@ def _parser() -> argparse.ArgumentParser:
         "The reference always runs, to check the results",
     )
     parser.add_argument(
-        "--rounds",
-        type=ranges.Whole(2),
-        default=7,
-        metavar="N",
-        help="number of samples of each form, at least 2 (default: 7)",
-    )
-    parser.add_argument(
         "--quick", action="store_true", help="use small shapes, to check that all works"
     )
     parser.add_argument(
@@ -154,12 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         default="float32",
         help="dtype of the arguments (default: float32)",
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the records as JSON; the tables go to standard error",
-    )
-    parser.add_argument("--out", metavar="FILE", help="write the records as JSON")
+    run_options.add(parser)
     parser.add_argument(
         "--compare",
         metavar="OLD.json",

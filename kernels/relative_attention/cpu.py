@@ -3,11 +3,13 @@
 import math
 from typing import Any
 
+import jax.numpy as jnp
+
 from clinometer.kernels.cpu import wrap
 from clinometer.kernels.relative_attention import specs
 
-# kQueryBlock, 64 with AMX: keys after the block's last query are skipped.
-_QUERY_BLOCK = 48
+# kQueryBlock: keys after the block's last query are skipped.
+_QUERY_BLOCK, _QUERY_BLOCK_AMX = 48, 64
 
 # Elements of the keys up to which a decoding step mostly consists of the call overhead
 # and of computing the bias, which XLA fuses into the reference. Measured with AVX2.
@@ -32,11 +34,18 @@ def _executed(products: int, query: Any, key: Any, causal: bool) -> int:
     num_keys = key.shape[1]
     scores = num_queries * num_keys
     if causal:
-        scores = 0
-        for start in range(0, num_queries, _QUERY_BLOCK):
-            stop = min(start + _QUERY_BLOCK, num_queries)
+        block, scores = _query_block(query.dtype), 0
+        for start in range(0, num_queries, block):
+            stop = min(start + block, num_queries)
             scores += (stop - start) * min(stop, num_keys)
     return products * 2 * batch * num_heads * width * scores
+
+
+def _query_block(dtype: Any) -> int:
+    from clinometer.kernels.cpu import native
+
+    multiplies_tiles = dtype == jnp.bfloat16 and native.active_isa() == "amx"
+    return _QUERY_BLOCK_AMX if multiplies_tiles else _QUERY_BLOCK
 
 
 def _forward_executed(query: Any, key: Any, causal: bool, **_: Any) -> int:

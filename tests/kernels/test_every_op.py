@@ -7,21 +7,14 @@ import sys
 import pytest
 
 from clinometer.tests.kernels import child
+from clinometer.tests.kernels.relative_attention import bfloat16_errors
 
 MAIN = "from clinometer.tests.kernels import every_op; every_op.main()"
-BFLOAT16_MAIN = (
-    "from clinometer.tests.kernels.relative_attention import bfloat16_errors\n"
-    "bfloat16_errors.main()"
-)
 
 
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "amx"])
 def test_every_instruction_set_gives_the_reference(isa):
-    finished = child.run(MAIN, CLINOMETER_CPU_ISA=isa)
-    if "processor runs no more than" in finished.stderr:
-        pytest.skip(f"this machine's processor has no {isa}")
-    result = child.printed(finished)
-    assert result["isa"] == isa
+    result = child.printed_on(isa, MAIN)
     assert len(result["errors"]) == 7
     for name, error in result["errors"].items():
         assert error < 2e-5, name
@@ -35,13 +28,8 @@ def test_an_unknown_instruction_set_is_an_error():
 
 
 def test_any_number_of_threads_gives_the_same_bits():
-    # XLA has as many threads as the process may use cores.
-    one_core = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])\n"
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("one core only: there is nothing to compare with")
     digests = MAIN.replace("main()", "main(with_errors=False)")
-    many = child.printed(child.run(digests, XLA_FLAGS=""))
-    one = child.printed(child.run(one_core + digests, XLA_FLAGS=""))
+    many, one = child.printed_on_many_cores_and_one(digests)
     assert many["digests"] == one["digests"]
 
 
@@ -80,7 +68,7 @@ def test_address_sanitizer_finds_nothing(tmp_path):
     )
     assert built.returncode == 0, built.stderr[-3000:]
     (path,) = tmp_path.rglob("_native*.so")
-    for main in (MAIN, BFLOAT16_MAIN):
+    for main in (MAIN, bfloat16_errors.MAIN):
         finished = child.run(
             SANITIZED.format(path=str(path)) + main,
             LD_PRELOAD=" ".join(libraries),

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-import json
 import sys
 from typing import Any
 from typing import TextIO
@@ -12,6 +11,8 @@ from clinometer.kernels import devices
 from clinometer.kernels import terminal
 from clinometer.kernels.bench import environment as environment_lib
 from clinometer.kernels.bench import matmul_rate
+from clinometer.kernels.bench import records as records_lib
+from clinometer.kernels.bench import run_options
 from clinometer.kernels.bench import timer
 from clinometer.kernels.options import outputs
 from clinometer.kernels.options import ranges
@@ -151,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
             )
             line.clear()
             if args.out:  # After each model, so that an interrupted run is kept.
-                outputs.write_text(args.out, _dumps(records))
+                outputs.write_text(args.out, records_lib.dumps(records))
             out = sys.stderr if args.json else sys.stdout
             print(_table(records[-1], out) + "\n", file=out, flush=True)
     except (ValueError, timer.DisagreementError) as error:
@@ -160,7 +161,7 @@ def main(argv: Sequence[str]) -> int:
         refused = isinstance(error, ValueError)
         return exit_codes.USAGE if refused else exit_codes.FAILED
     if args.json:
-        print(_dumps(records), end="")
+        print(records_lib.dumps(records), end="")
     return exit_codes.DONE
 
 
@@ -201,19 +202,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also time Hugging Face's T5, eager and compiled, in float32 and in mixed "
         "precision (needs PyTorch and transformers)",
     )
-    parser.add_argument(
-        "--rounds",
-        type=ranges.Whole(2),
-        default=7,
-        metavar="N",
-        help="number of samples of each form, at least 2 (default: 7)",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the records as JSON; the tables go to standard error",
-    )
-    parser.add_argument("--out", metavar="FILE", help="write the records as JSON")
+    run_options.add(parser)
     return parser
 
 
@@ -221,10 +210,6 @@ def _length(name: str, encoder_length: int) -> dict[str, int]:
     """Returns the field of a model that takes inputs of one length only."""
     field = models.architecture_of(name).length_field
     return {field: encoder_length} if field else {}
-
-
-def _dumps(records: Sequence[Any]) -> str:
-    return json.dumps(records, indent=2) + "\n"
 
 
 def _table(record: dict[str, Any], out: TextIO) -> str:

@@ -10,6 +10,11 @@ import numpy as np
 from clinometer.kernels import relative_attention
 from clinometer.tests.kernels.relative_attention import numpy_attention
 
+MAIN = (
+    "from clinometer.tests.kernels.relative_attention import bfloat16_errors\n"
+    "bfloat16_errors.main()"
+)
+
 # Queries, keys, width, settings: blocks, pairs and tiles that are full, or are not.
 SHAPES = [
     (1, 1, 1, ""),

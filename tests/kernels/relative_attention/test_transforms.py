@@ -104,6 +104,28 @@ def test_choices_and_declared_flops():
         assert executed == 7 * product + extra
 
 
+@pytest.mark.parametrize(
+    ("isa", "dtype", "block"),
+    [
+        ("amx", jnp.bfloat16, 64),
+        ("amx", jnp.float32, 48),
+        ("avx512_bf16", jnp.bfloat16, 48),
+        ("avx2", jnp.bfloat16, 48),
+    ],
+)
+def test_causal_kernels_skip_keys_by_blocks_of_queries(monkeypatch, isa, dtype, block):
+    monkeypatch.setattr(native, "active_isa", lambda: isa)
+    x = jax.ShapeDtypeStruct((1, 96, 1, 4), dtype)
+
+    def attend(q, k, v):
+        return relative_attention(q, k, v, causal=True)
+
+    # Two blocks: of the first, and of all the other queries.
+    scores = block * block + (96 - block) * 96
+    executed = count_flops(attend, x, x, x, platform="cpu")
+    assert executed == 2 * 2 * scores * 4
+
+
 def test_the_handler_refuses_wrong_shapes():
     x = jnp.ones((1, 4, 2, 3))
     segments, offset = jnp.zeros((1, 4), jnp.int32), jnp.zeros(1, jnp.int32)
