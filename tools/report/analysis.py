@@ -121,6 +121,8 @@ def fit_all(
 
 def _several_devices(rows: Sequence[rows_lib.Row], mixed: Sequence[str]) -> str | None:
     """Returns why the times of these runs are not comparable; None if they are."""
+    if any(row["speed_run"] is not None for row in rows):
+        return None  # `speeds` has compared the devices that they were timed on.
     differ = comparable.differences(rows, (comparable.Scope.TIME,), mixed)
     if not differ:
         return None

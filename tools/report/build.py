@@ -21,6 +21,7 @@ from clinometer.tools.report import health
 from clinometer.tools.report import others
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import speeds
 from clinometer.tools.report import study_figures
 from clinometer.tools.report import study_fit
 from clinometer.tools.report import study_page
@@ -137,6 +138,7 @@ def read(
         for run in runs
     )
     rows = copies.mark(sorted(made, key=rows_lib.order))
+    rows = speeds.taken_apart(directory, rows)
     place = {row["run"]: index for index, row in enumerate(rows)}
     scores.sort(key=lambda score: place[score.run])
     judgement = verdicts.of_folder(directory, runs, rows)
@@ -160,6 +162,7 @@ def read(
         lost=lost,
         warnings=[
             *judgement.warnings,
+            *filter(None, (speeds.described(rows),)),
             *_notes(directory, rows),
             *health.warnings(rows, metrics, lost, mixed),
             *refused,

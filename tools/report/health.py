@@ -9,6 +9,7 @@ from clinometer.tools.report import conditions
 from clinometer.tools.report import copies
 from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import selection
+from clinometer.tools.report import speeds
 
 # A change of the reference benchmark by more than this fraction is a warning.
 _DRIFT = 0.1
@@ -53,13 +54,14 @@ def warnings(
         if row["copy_of"] is not None:
             what = copies.describe(row, by_name[row["copy_of"]])
             found.append(f"{row['run']} is {what}; it is left out of all fits")
-    noisy = [row["run"] for row in rows if row["speed_noisy"]]
+    timed = speeds.measured(rows)
+    noisy = [row["run"] for row in timed if row["speed_noisy"]]
     if noisy:
         found.append(
-            f"{_which(noisy, len(rows))}: speed is noisy (standard error of the median "
-            "above 2 % or measured beside other work); left out of fits against time"
+            f"{_which(noisy, len(timed))}: speed is noisy (standard error of the "
+            "median above 2 % or measured beside other work); left out of fits against time"
         )
-    for row in rows:
+    for row in timed:
         drift = row["matmul_drift"]
         if drift is not None and abs(drift) > _DRIFT:
             found.append(

@@ -6,7 +6,8 @@ follows the papers' convention: the embedding lookup counts as a one-hot product
 targets are padded to `papers_macs_decoder_length`. `flops_forward_non_embedding` is the
 true forward FLOPs without the logits' product. `flops_*` and `papers_macs_*` are per
 batch. `tokens_per_second_median` counts encoder and decoder positions, B * (S + T).
-`training_seconds` is the number of steps over their median rate. `matmul_drift` is the
+`training_seconds` is the number of steps over their median rate. `speed_run` names the
+run in which the speed was measured, if it was another one. `matmul_drift` is the
 change of the rate of a reference benchmark, a large matrix product, from before the run
 to after it. Losses are in nats per token. `downstream_score`, in percent, is the
 benchmark's average named `downstream_average`, over tasks that all fine-tuned runs
@@ -100,6 +101,7 @@ _ATTRIBUTES = {
     "steps_per_second_iqr": "speed.steps_per_second_iqr",
     "steps_per_second_median_error": "speed.steps_per_second_median_error",
     "tokens_per_second_median": "speed.tokens_per_second_median",
+    "speed_run": None,
     "speed_windows": "speed.num_windows",
     "speed_window_steps": "speed.window_steps",
     "speed_noisy": "speed.noisy",
@@ -143,6 +145,15 @@ _ATTRIBUTES = {
 }
 
 COLUMNS = ("run", *_ATTRIBUTES)
+# The columns that say how fast a run was, and whether that is to be trusted.
+SPEED_COLUMNS = (
+    *(
+        column
+        for column, name in _ATTRIBUTES.items()
+        if (name or "").startswith("speed.")
+    ),
+    "matmul_drift",
+)
 
 Row = Mapping[str, Any]
 
@@ -163,8 +174,7 @@ def make_row(
     row["architecture"], row["size"] = architecture, size
     row |= conditions.columns(run.record)
     row["training_flops"] = _training_flops(row)
-    rate, steps = row["steps_per_second_median"], row["train_steps"]
-    row["training_seconds"] = steps / rate if steps and rate else None
+    row["training_seconds"] = training_seconds(row)
     row["matmul_drift"] = _drift(row)
     row["comparability_key"] = comparable.key(row)
     if average is not None:
@@ -173,6 +183,16 @@ def make_row(
         row["downstream_average"] = average.name
         row["downstream_tasks"] = " ".join(average.tasks)
     return row
+
+
+def training_seconds(row: Row) -> float | None:
+    """Returns the number of steps over their median rate; None if one is unknown.
+
+    Args:
+        row: a row, which needs its columns of the steps and of the rate only.
+    """
+    rate, steps = row["steps_per_second_median"], row["train_steps"]
+    return steps / rate if steps and rate else None
 
 
 def _training_flops(row: Row) -> float | None:

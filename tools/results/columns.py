@@ -181,6 +181,7 @@ _TEXT_OF_RUNS = frozenset(
         *("dtype", "optimizer", "schedule", "initial", "downstream_average"),
         *("downstream_tasks", "corpus_python_version", "device_platform", "host_cpu"),
         *("git_revision", "flags", "versions", "started_at", "updated_at"),
+        "speed_run",
     )
 )
 _FLAGS_OF_RUNS = frozenset(("speed_noisy", "git_dirty"))

@@ -22,6 +22,7 @@ from clinometer.tools.report import downstream
 from clinometer.tools.report import records
 from clinometer.tools.report import rows as rows_lib
 from clinometer.tools.report import selection
+from clinometer.tools.report import speeds
 from clinometer.tools.results import csv_file
 from clinometer.tools.results import errors
 from clinometer.tools.results import table
@@ -82,7 +83,8 @@ def of_folder(directory: paths.AnyPath) -> pd.DataFrame:
     runs = records.load_runs(directory)
     scores = downstream.read(runs)
     made = (rows_lib.make_row(run) for run in runs)
-    return of_rows(copies.mark(sorted(made, key=rows_lib.order)), scores)
+    rows = copies.mark(sorted(made, key=rows_lib.order))
+    return of_rows(speeds.taken_apart(directory, rows), scores)
 
 
 def of_rows(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from clinometer.tools.report import formats
 from clinometer.tools.report import rows as rows_lib
+from clinometer.tools.report import speeds
 from clinometer.tools.report.grids import grid
 
 Cell = grid.Cell
@@ -89,7 +90,11 @@ def speed(rows: Sequence[rows_lib.Row]) -> grid.Grid:
         "cores of others",
         "",
     )
-    timed = [row for row in rows if row["steps_per_second_median"] is not None]
+    timed = [
+        row
+        for row in speeds.measured(rows)
+        if row["steps_per_second_median"] is not None
+    ]
     body = []
     for row in timed:
         median, iqr = row["steps_per_second_median"], row["steps_per_second_iqr"]

@@ -1,6 +1,7 @@
 """Compares the runs of the first study with numbers counted by hand."""
 
 import collections
+import dataclasses
 
 import pytest
 
@@ -14,7 +15,9 @@ from clinometer.tools.study.configs import first_study_d256
 from clinometer.tools.study.configs import first_study_fixed_rate
 from clinometer.tools.study.configs import first_study_pilot
 from clinometer.tools.study.configs import first_study_second_text
+from clinometer.tools.study.configs import first_study_speed
 from clinometer.tools.study.tuning import table
+from clinometer.train.host import speed
 
 _PARTS = (first_study_d256, first_study_fixed_rate, first_study_second_text)
 
@@ -116,7 +119,21 @@ def test_the_conditions_of_the_parts():
     ]
 
 
-@pytest.mark.parametrize("module", [first_study, first_study_pilot, *_PARTS])
+def test_each_model_is_timed_once_under_the_conditions_of_the_study():
+    timed = study_config.read(first_study_speed.get_config())
+    own = study_config.read(first_study.get_config())
+    models_of = [{run.model for run in study.runs} for study in (timed, own)]
+    assert models_of[0] == models_of[1] and len(timed.runs) == 48
+    assert {run.role for run in timed.runs} == {"pilot"}
+    same = {name: getattr(own.protocol, name) for name in ("train_steps", "downstream")}
+    assert dataclasses.replace(timed.protocol, **same) == own.protocol
+    assert speed.window_length(timed.protocol.train_steps, 1000) == 22
+    assert timed.protocol.finetunings == ()
+
+
+@pytest.mark.parametrize(
+    "module", [first_study, first_study_pilot, first_study_speed, *_PARTS]
+)
 def test_a_dry_run_prints_the_runs(tmp_path, capsys, module):
     study = study_config.read(module.get_config())
     entries = [
