@@ -59,7 +59,8 @@ def warnings(
     if noisy:
         found.append(
             f"{_which(noisy, len(timed))}: speed is noisy (standard error of the "
-            "median above 2 % or measured beside other work); left out of fits against time"
+            "median above 2 % or measured beside other work); left out of fits against "
+            "time"
         )
     for row in timed:
         drift = row["matmul_drift"]
