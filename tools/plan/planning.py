@@ -16,6 +16,7 @@ from clinometer.tools.plan import gpu_plan
 from clinometer.tools.plan import gpus
 from clinometer.tools.plan import machines
 from clinometer.tools.plan import prices as prices_lib
+from clinometer.tools.plan import recommended
 from clinometer.tools.plan import request as request_lib
 from clinometer.tools.plan import run_plan
 from clinometer.tools.plan import step_cache
@@ -99,6 +100,9 @@ def plans(
 ) -> list[run_plan.Record]:
     """Returns the plan of each run; shows the progress on standard error.
 
+    A step that does not fit is compiled again with rematerialization, see
+    `recommended.tried`.
+
     Args:
         requests: the train steps, for the topology of the target.
         target: what they are planned for.
@@ -117,7 +121,10 @@ def plans(
     def one(
         compiler_of_steps: step_compiler.StepCompiler, request: request_lib.Request
     ) -> run_plan.Record:
-        return target.plan(request, compiler_of_steps.run(request), steps)
+        def make(step: request_lib.Request) -> run_plan.Record:
+            return target.plan(step, compiler_of_steps.run(step), steps)
+
+        return recommended.tried(request, make(request), make)
 
     return _all(one, requests, jobs, timeout)
 

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from clinometer.kernels import terminal
 from clinometer.tools.plan import cuda
+from clinometer.tools.plan import recommended
 from clinometer.tools.plan.fit import search
 from clinometer.train.sharding import mesh as mesh_lib
 
@@ -43,8 +44,8 @@ def text(
         yield from wrapped(_details(record), "  ")
     if not all(record["fits"] for record in records):
         yield from wrapped(
-            "What does not fit may do so with --remat layer, more microbatches or "
-            "another mesh, which --fit searches."
+            "What does not fit may do so with more microbatches or another mesh, which "
+            "--fit searches, with --remat."
         )
     if bounds:
         yield from wrapped(f"Memory: {first['memory_method']}.")
@@ -144,6 +145,8 @@ def _details(record: Mapping[str, Any]) -> str:
         parts.append(f"{record['num_microbatches']} microbatches")
     if record["reason"]:
         parts.append(record["reason"])
+    if told := record.get("with_remat"):
+        parts.append(recommended.sentence(told))
     for kind, found in (record["collectives"] or {}).items():
         sent = number(found["wire_bytes"] / 1e6)
         parts.append(f"{found['count']:,} {kind} send {sent} MB")
