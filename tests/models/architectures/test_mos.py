@@ -5,6 +5,7 @@ import functools
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -65,6 +66,45 @@ def test_equals_the_definition(chunk_tokens):
     got = run(3, chunk_tokens)
     np.testing.assert_allclose(got, definition(*case(3)), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(np.exp(np.float64(got)).sum(-1), 1, rtol=1e-5)
+
+
+def _high(x, y):
+    """Returns x y^T as TPUs compute it at Precision.HIGH, summed in float64."""
+
+    def parts(x):
+        high = np.float32(x).astype(ml_dtypes.bfloat16)
+        low = (np.float32(x) - np.float32(high)).astype(ml_dtypes.bfloat16)
+        return np.float64(high), np.float64(low)
+
+    (x, x_low), (y, y_low) = parts(x), parts(y)
+    return x @ y.T + x @ y_low.T + x_low @ y.T
+
+
+def test_three_products_of_bfloat16_are_exact_enough():
+    """The error of TPUs is within the stated bound, and 1 / 100 of bfloat16's."""
+    rng = np.random.default_rng(0)
+    d_model, tokens = 768, 64
+    contexts = np.float32(np.tanh(rng.normal(size=(tokens, d_model))))
+    table = np.float32(rng.normal(size=(2048, d_model)))
+    exact = np.float64(contexts) @ np.float64(table).T
+    size = np.abs(np.float64(contexts)) @ np.abs(np.float64(table)).T
+    error = np.abs(_high(contexts, table) - exact)
+    assert (error <= 3 * 2.0**-18 * size).all()
+    rounded = [np.float64(x.astype(ml_dtypes.bfloat16)) for x in (contexts, table)]
+    once = np.abs(rounded[0] @ rounded[1].T - exact)
+    assert np.sqrt(np.mean(error**2)) < np.sqrt(np.mean(once**2)) / 100
+    found, want = (np.log(softmax(x)) for x in (_high(contexts, table), exact))
+    assert np.abs(found - want).max() < 1e-3  # Of log-probabilities of tens of nats.
+
+
+def test_only_tpus_make_three_products():
+    args = jax.tree.map(jnp.float32, case(3))
+    traced = jax.jit(head(3).apply).trace(*args)
+    for platform, kept in (("tpu", "HIGH"), ("cuda", "HIGHEST"), ("cpu", "HIGHEST")):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        products = [line for line in text.splitlines() if "dot_general" in line]
+        assert len(products) == 3
+        assert all(f"precision = [{kept}, {kept}]" in line for line in products)
 
 
 def test_one_component_is_a_softmax_of_the_projected_state():
