@@ -85,9 +85,10 @@ def _step(step: findings_lib.SizeStep) -> str:
             f" (standard error {step.standard_error:.4f}, adjusted p "
             f"{formats.p_value(step.p_value)})"
         )
+    change = "lower" if step.gain >= 0 else "higher"
     return (
-        f"{step.larger.label} vs. {step.smaller.name}: loss lower by {step.gain:.4f}"
-        f"{error}, {words[step.clear]}"
+        f"{step.larger.label} vs. {step.smaller.name}: loss {change} by "
+        f"{abs(step.gain):.4f}{error}, {words[step.clear]}"
     )
 
 
@@ -95,7 +96,7 @@ def _compared(one: findings_lib.Compared) -> str:
     where = f"{one.architecture} vs. {registry.REFERENCE} at equal training FLOPs"
     if one.level is None:
         return f"{where}: not compared: {one.reason}"
-    told = f"{where}: loss higher by {_estimate(one.level.estimate)} nats"
+    told = f"{where}: difference of loss {_estimate(one.level.estimate)} nats"
     if one.level.outcome is not None:
         told += f", {one.level.outcome}; needs FLOPs: {one.multiplier.average}"
     return told

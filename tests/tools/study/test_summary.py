@@ -33,13 +33,14 @@ def test_says_what_there_is_to_say(tmp_path):
 
 def test_what_is_unknown_is_said(tmp_path):
     losses = {
-        (name, size, 0, 0): 4.5 - 0.1 * i
-        for name in ("transformer", "glu")
+        (name, size, 0, 0): 4.5 + sign * 0.1 * i
+        for name, sign in (("transformer", 1), ("glu", -1))
         for i, size in enumerate(("pico", "nano"))
     }
     synthetic_study.write_losses(tmp_path, losses)
     lines = summary.render(build.build(tmp_path)).splitlines()
     assert "glu nano vs. pico: loss lower by 0.1000, error unknown" in lines
+    assert "transformer nano vs. pico: loss higher by 0.1000, error unknown" in lines
     assert any(
         line.startswith("glu vs. transformer at equal training FLOPs: not compared: ")
         and "needs 3 or more sizes" in line
