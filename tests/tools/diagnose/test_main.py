@@ -85,7 +85,10 @@ def test_several_runs_have_a_line_each(broken, capsys):
 def test_published_runs_are_healthy_but_for_rates_far_from_the_tuned_ones(
     repo_root, capsys
 ):
-    """Far are the lowest rates of the sweep, and the one beyond the cliff."""
+    """Far are the lowest rates of the sweep, and the one beyond the cliff.
+
+    Some probes are learnt by heart in 300 steps, which is said of them.
+    """
     results = repo_root / "tools" / "study" / "results"
     pilot = json.loads(diagnose(capsys, results / "pilot", "--json"))
     assert len(pilot) == 16 and all(run["healthy"] for run in pilot)
@@ -93,19 +96,20 @@ def test_published_runs_are_healthy_but_for_rates_far_from_the_tuned_ones(
     assert {"rate", "repeats", "gap", "no_learning"} <= set(pilot[0]["checked"])
     assert "no metrics.jsonl" in pilot[0]["not_checked"]["loss_spike"]
     sweep = json.loads(diagnose(capsys, results / "first_study", "--json"))
+    found = [(run, finding) for run in sweep for finding in run["findings"]]
+    assert {
+        (finding["check"], "/finetune/" in run["run"]) for run, finding in found
+    } <= {("rate", False), ("gap", True)}
     far = {
-        f"{run['model']} {finding['evidence']['schedule.learning_rate']}": (
-            finding["check"]
-        )
-        for run in sweep
-        for finding in run["findings"]
+        f"{run['model']} {finding['evidence']['schedule.learning_rate']}"
+        for run, finding in found
+        if finding["check"] == "rate"
     }
-    assert set(far.values()) <= {"rate"}
     assert {
         "transformer-DM16-NH1-FF64-PI 0.015",
         "transformer-milli 0.0075",
         "transformer-milli 0.06",
-    } <= set(far)
+    } <= far
     assert "transformer-DM16-NH1-FF64-PI 0.03" not in far
 
 
