@@ -21,6 +21,7 @@ from clinometer.kernels.relative_attention import AttentionBlocks
 from clinometer.kernels.relative_attention import relative_attention
 from clinometer.kernels.relative_attention import relative_position_bucket
 from clinometer.kernels.shard_context import shard_over
+from clinometer.kernels.switch import ExpertBlocks
 from clinometer.kernels.switch import Route
 from clinometer.kernels.switch import RouteBlocks
 from clinometer.kernels.switch import expert_capacity
@@ -38,6 +39,7 @@ __all__ = [
     "IMPLEMENTATIONS",
     "AttentionBlocks",
     "ConvolutionBlocks",
+    "ExpertBlocks",
     "NotSupportedError",
     "PerformerBlocks",
     "PerformerState",

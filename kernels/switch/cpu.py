@@ -1,9 +1,13 @@
 """The Switch operations in C++ (`cpu/switch_*-inl.h`, `cpu/expert_matmul-inl.h`)."""
 
+from collections.abc import Callable
+import dataclasses
+import functools
 import math
 from typing import Any
 
 from clinometer.kernels.cpu import wrap
+from clinometer.kernels.switch import reference
 from clinometer.kernels.switch import specs
 
 
@@ -53,6 +57,11 @@ def _backward_executed(**given: Any) -> int:
     return 2 * _forward_executed(**given)
 
 
+def _feed_forward_executed(executed: Callable[..., int], **given: Any) -> int:
+    wi, wo = given.pop("wi"), given.pop("wo")
+    return sum(executed(w=w, **given) for w in (wi, wo))
+
+
 ROUTE_FORWARD = wrap.implementation(
     "switch_route_forward", specs.ROUTE_FORWARD, specs.no_flops
 )
@@ -87,4 +96,20 @@ EXPERT_MATMUL_BACKWARD = wrap.implementation(
     sums_groups=True,
     cost_settings=("num_tokens", "num_experts"),
     avoid=_slow_matmul,
+)
+
+# Both products in one pass: the C++ kernels of `expert_matmul`, one after the other.
+FEED_FORWARD_FORWARD = dataclasses.replace(
+    EXPERT_MATMUL_FORWARD,
+    run=functools.partial(
+        reference.feed_forward_forward, matmul=EXPERT_MATMUL_FORWARD.run
+    ),
+    executed_flops=functools.partial(_feed_forward_executed, _forward_executed),
+)
+FEED_FORWARD_BACKWARD = dataclasses.replace(
+    EXPERT_MATMUL_BACKWARD,
+    run=functools.partial(
+        reference.feed_forward_backward, matmul=EXPERT_MATMUL_BACKWARD.run
+    ),
+    executed_flops=functools.partial(_feed_forward_executed, _backward_executed),
 )

@@ -1,8 +1,6 @@
 """`expert_matmul`: multiplies each expert's filled slots by the expert's matrix."""
 
-from collections.abc import Callable
 from collections.abc import Sequence
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -124,48 +122,3 @@ def expert_matmul(
     settings = {"num_tokens": num_tokens, "num_experts": num_experts, "groups": 1}
     (y,) = _matmul[hidden](operands, settings, name)
     return y
-
-
-def expert_feed_forward(
-    x: jax.Array,
-    wi: jax.Array,
-    wo: jax.Array,
-    counts: jax.Array,
-    *,
-    num_tokens: int,
-    activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
-    hidden_dropout: Callable[[jax.Array], jax.Array] | None = None,
-    implementation: str | Sequence[str] = "auto",
-) -> jax.Array:
-    """Runs each expert's feed-forward layer on its filled slots.
-
-    Args:
-        x: [G, E, C, d], float32 or bfloat16.
-        wi: [E, d, f], of x's dtype.
-        wo: [E, f, d], of x's dtype.
-        counts: int32 [G, E] of a `Route`.
-        num_tokens: N, tokens per group, used for the declared FLOPs.
-        activation: elementwise function of the hidden rows.
-        hidden_dropout: dropout applied to the hidden rows [G, E, C, f] after the
-            activation; None for no dropout.
-        implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
-
-    Returns:
-        [G, E, C, d], of x's dtype; rows of empty slots are zero.
-
-    Raises:
-        ValueError: see `expert_matmul`.
-        dispatch.NotSupportedError: see `expert_matmul`.
-
-    Source: Fedus et al. 2021 (ARCHITECTURES.md#switch-routing).
-    """
-    matmul = functools.partial(
-        expert_matmul,
-        counts=counts,
-        num_tokens=num_tokens,
-        implementation=implementation,
-    )
-    hidden = activation(matmul(x, wi, hidden="output"))
-    if hidden_dropout is not None:
-        hidden = hidden_dropout(hidden)
-    return matmul(hidden, wo, hidden="input")

@@ -5,6 +5,8 @@ cost more than the experts. Operands and settings are those of `specs.py`; G is 
 batch.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -170,6 +172,62 @@ def expert_matmul_backward(
     w_grad = jnp.einsum("ecd,ecf->edf", *rows, preferred_element_type=jnp.float32)
     w_grad = w_grad.reshape(groups, experts, *w_grad.shape[1:])
     return x_grad.astype(x.dtype), w_grad.astype(w.dtype)
+
+
+def feed_forward_forward(
+    x: jax.Array,  # [G, E, C, d]
+    wi: jax.Array,  # [1 or G, E, d, f]
+    wo: jax.Array,  # [1 or G, E, f, d]
+    counts: jax.Array,  # [G, E]
+    *,
+    matmul: Callable[..., tuple[jax.Array]] = expert_matmul_forward,
+    **settings: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the experts' outputs [G, E, C, d] and hidden rows [G, E, C, f].
+
+    Args:
+        x: rows by slot.
+        wi: the experts' first matrices.
+        wo: their second ones.
+        counts: the numbers of filled slots.
+        matmul: the forward pass of `expert_matmul`.
+        **settings: its settings.
+    """
+    (hidden,) = matmul(x=x, w=wi, counts=counts, **settings)
+    hidden = jax.nn.relu(hidden)
+    (y,) = matmul(x=hidden, w=wo, counts=counts, **settings)
+    return y, hidden
+
+
+def feed_forward_backward(
+    x: jax.Array,  # [G, E, C, d]
+    wi: jax.Array,  # [1 or G, E, d, f]
+    wo: jax.Array,  # [1 or G, E, f, d]
+    counts: jax.Array,  # [G, E]
+    hidden: jax.Array,  # [G, E, C, f]
+    y_grad: jax.Array,  # [G, E, C, d]
+    *,
+    matmul: Callable[..., tuple[jax.Array, jax.Array]] = expert_matmul_backward,
+    **settings: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the gradients of x, wi [groups, E, d, f] and wo [groups, E, f, d].
+
+    Args:
+        x: see `feed_forward_forward`.
+        wi: see `feed_forward_forward`.
+        wo: see `feed_forward_forward`.
+        counts: see `feed_forward_forward`.
+        hidden: the hidden rows that it returned.
+        y_grad: the gradient of the outputs.
+        matmul: the backward pass of `expert_matmul`.
+        **settings: its settings.
+    """
+    hidden_grad, wo_grad = matmul(
+        x=hidden, w=wo, counts=counts, y_grad=y_grad, **settings
+    )
+    hidden_grad = jnp.where(hidden > 0, hidden_grad, 0)
+    x_grad, wi_grad = matmul(x=x, w=wi, counts=counts, y_grad=hidden_grad, **settings)
+    return x_grad, wi_grad, wo_grad
 
 
 def _positions(routed: jax.Array, num_experts: int) -> tuple[jax.Array, jax.Array]:

@@ -137,6 +137,55 @@ def expert_matmul_backward(
     return roofline.Roofline(mxu=mxu, hbm=roofline.hbm_cycles(chip, size))
 
 
+def feed_forward_forward(
+    chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
+) -> roofline.Roofline:
+    """Returns the roofline of `expert_feed_forward`; see `route_forward`.
+
+    The hidden rows do not leave the chip.
+    """
+    x, wi, wo = (operands[name] for name in ("x", "wi", "wo"))
+    size = _bytes(x, x, wi, wo, operands["counts"])
+    return roofline.Roofline(
+        mxu=_rows_products(chip, operands, settings, 2),
+        hbm=roofline.hbm_cycles(chip, size),
+    )
+
+
+def feed_forward_backward(
+    chip: chips.Chip, operands: Mapping[str, Any], settings: Mapping[str, Any]
+) -> roofline.Roofline:
+    """Returns the roofline of its gradients; see `feed_forward_forward`.
+
+    The products for the hidden rows, which are computed again, for their gradient and
+    for x's have as many rows as tokens; those for wi's and wo's gradients contract over
+    the tokens of an expert.
+    """
+    x, wi, wo = (operands[name] for name in ("x", "wi", "wo"))
+    tokens = specs.tokens_here(x, settings["num_tokens"], settings["num_experts"])
+    num_experts, width, hidden = wi.shape[1:]
+    of_expert = math.ceil(tokens / num_experts)
+    mxu = _rows_products(chip, operands, settings, 3)
+    mxu += num_experts * (
+        roofline.mxu_cycles(chip, width, of_expert, hidden)
+        + roofline.mxu_cycles(chip, hidden, of_expert, width)
+    )
+    size = _bytes(x, x, x, wi, wo, wi, wo, operands["counts"])
+    return roofline.Roofline(mxu=mxu, hbm=roofline.hbm_cycles(chip, size))
+
+
+def _rows_products(
+    chip: chips.Chip,
+    operands: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    products: int,
+) -> float:
+    """Returns the cycles of products of the tokens with wi or wo."""
+    x, wi = operands["x"], operands["wi"]
+    tokens = specs.tokens_here(x, settings["num_tokens"], settings["num_experts"])
+    return products * roofline.mxu_cycles(chip, tokens, *wi.shape[2:])
+
+
 def _combined(chip: chips.Chip, y: Any, slot: Any, gate: Any) -> roofline.Roofline:
     rows = math.prod(slot.shape) * y.shape[-1]
     size = 2 * rows * jnp.dtype(y.dtype).itemsize + _bytes(slot, gate)

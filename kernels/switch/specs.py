@@ -1,7 +1,7 @@
 """Signatures and declared FLOPs of the Switch operations.
 
 Axes: b groups (the batch), n tokens per group, e experts, c slots per expert, d and f
-widths.
+widths, m the hidden width of a feed-forward layer.
 """
 
 from typing import Any
@@ -96,6 +96,30 @@ def expert_matmul(hidden: str | None) -> tuple[Signature, Signature]:
 
 EXPERT_MATMUL_FORWARD, EXPERT_MATMUL_BACKWARD = expert_matmul(None)
 
+_FEED_FORWARD = {
+    "x": "b e c d",
+    "wi": "b? e d m",
+    "wo": "b? e m d",
+    "counts": "b e",
+}
+FEED_FORWARD_FORWARD = Signature(
+    _FEED_FORWARD,
+    # The hidden rows, after the activation, are a residual.
+    {"y": ResultSpec("b e c d", "x"), "hidden": ResultSpec("b e c m", "x")},
+    _MATMUL_SETTINGS,
+    divisible=("e", "m"),
+)
+FEED_FORWARD_BACKWARD = Signature(
+    {**_FEED_FORWARD, "hidden": "b e c m", "y_grad": "b e c d"},
+    {
+        "x_grad": ResultSpec("b e c d", "x"),
+        "wi_grad": ResultSpec("groups e d m", "wi"),
+        "wo_grad": ResultSpec("groups e m d", "wo"),
+    },
+    _MATMUL_SETTINGS,
+    divisible=("e", "m"),
+)
+
 
 def no_flops(**_: Any) -> int:
     """Returns 0: routing, dispatch and combine have no matrix products."""
@@ -131,3 +155,20 @@ def expert_matmul_forward_flops(
 def expert_matmul_backward_flops(**given: Any) -> int:
     """Returns the FLOPs of both gradients; see `expert_matmul_forward_flops`."""
     return 2 * expert_matmul_forward_flops(**given)
+
+
+def feed_forward_forward_flops(x: Any, wi: Any, wo: Any, **given: Any) -> int:
+    """Returns the algorithmic FLOPs: those of both products.
+
+    Args:
+        x: [G, E, C, d], or its shape.
+        wi: [1 or G, E, d, f], or its shape.
+        wo: [1 or G, E, f, d], or its shape.
+        **given: see `expert_matmul_forward_flops`.
+    """
+    return sum(expert_matmul_forward_flops(x, w, **given) for w in (wi, wo))
+
+
+def feed_forward_backward_flops(**given: Any) -> int:
+    """Returns the FLOPs of all gradients; see `feed_forward_forward_flops`."""
+    return 2 * feed_forward_forward_flops(**given)

@@ -6,6 +6,7 @@ Shapes: B batch, T length, d model width, f hidden width, E experts, G groups of
 tokens, in which each expert has capacity for C tokens.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import functools
@@ -287,11 +288,7 @@ class SwitchFFN(hk.Module):
             ).astype(x.dtype),
             route.counts,
             num_tokens=num_tokens,
-            hidden_dropout=functools.partial(
-                dropout.dropout,
-                rate=self.dropout_rate,
-                key=keys.fold(dropout_key, "hidden"),
-            ),
+            hidden_dropout=self._hidden_dropout(dropout_key),
             implementation=self.implementation,
         )
         y = switch_combine(
@@ -299,6 +296,15 @@ class SwitchFFN(hk.Module):
         )
         y = y.reshape(batch, length + padding, d_model)[:, :length]
         return y, self._metrics(route, mask)
+
+    def _hidden_dropout(
+        self, dropout_key: jax.Array | None
+    ) -> Callable[[jax.Array], jax.Array] | None:
+        """Returns the dropout of hidden rows; None, which is a faster kernel's case."""
+        key = keys.fold(dropout_key, "hidden")
+        if key is None or self.dropout_rate == 0.0:
+            return None
+        return functools.partial(dropout.dropout, rate=self.dropout_rate, key=key)
 
     def _logits(self, tokens: jax.Array, key: jax.Array | None) -> jax.Array:
         """Returns the router's logits, float32 [G, N, E]."""

@@ -154,3 +154,13 @@ def _turned(x):
 
 def _heads_last(*arrays):
     return [np.swapaxes(x, 1, 2) for x in arrays]
+
+
+def expert_feed_forward(x, wi, wo, grad, counts):
+    """Takes x [G, E, C, d], wi [E, d, f], wo [E, f, d]; see `expert_matmul`."""
+    hidden = np.zeros((*x.shape[:3], wi.shape[2]))
+    hidden = np.maximum(expert_matmul(x, wi, hidden, counts)[0], 0)
+    output, hidden_grad, wo_grad = expert_matmul(hidden, wo, grad, counts)
+    hidden_grad = np.where(hidden > 0, hidden_grad, 0)
+    _, x_grad, wi_grad = expert_matmul(x, wi, hidden_grad, counts)
+    return [output, x_grad, wi_grad, wo_grad]

@@ -147,6 +147,12 @@ CASES = {
         lambda *x: formulas.expert_matmul(*x, COUNTS),
         {"x": (np.arange(C) >= COUNTS[..., None])[..., None]},
     ),
+    "expert_feed_forward": NonFiniteCase(
+        functools.partial(kernels.expert_feed_forward, counts=COUNTS, num_tokens=S),
+        {"x": draw(B, E, C, D), "wi": draw(E, D, 9), "wo": draw(E, 9, D)},
+        lambda *x: formulas.expert_feed_forward(*x, COUNTS),
+        {"x": (np.arange(C) >= COUNTS[..., None])[..., None]},
+    ),
     "expert_matmul-one": NonFiniteCase(
         functools.partial(kernels.expert_matmul, counts=COUNTS[:, :1], num_tokens=S),
         {"x": draw(B, 1, C, D), "w": draw(1, D, 9)},

@@ -89,3 +89,23 @@ def test_products_are_of_tokens_not_of_slots():
     )
     # 128 tokens an expert are as deep as a unit: no less than the other product.
     assert backward.mxu == pytest.approx(2 * found.mxu, rel=0.005)
+
+
+def test_hidden_rows_do_not_leave_the_chip():
+    operands = {
+        "x": shape(1, E, C, D),
+        "wi": shape(1, E, D, F),
+        "wo": shape(1, E, F, D),
+        "counts": s32(1, E),
+    }
+    settings = {"num_tokens": N, "num_experts": E, "groups": 1}
+    forward = roofline.feed_forward_forward(V5E, operands, settings)
+    rows, weights = 2 * E * C * D, 2 * 2 * E * D * F
+    assert forward.mxu == pytest.approx(2 * N * 64 / 4, rel=0.005)
+    assert forward.hbm == pytest.approx((2 * rows + weights) / BYTES, rel=0.005)
+    given = operands | {"hidden": shape(1, E, C, F), "y_grad": shape(1, E, C, D)}
+    backward = roofline.feed_forward_backward(V5E, given, settings)
+    # Hidden rows again, their gradient, x's, and those of both matrices.
+    assert backward.mxu == pytest.approx(5 * N * 64 / 4, rel=0.005)
+    assert backward.hbm == pytest.approx((3 * rows + 2 * weights) / BYTES, rel=0.005)
+    assert forward.binds == backward.binds == "hbm"

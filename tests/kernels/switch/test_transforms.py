@@ -152,6 +152,12 @@ OPS = {
         lambda a: expert_matmul(a, jnp.ones((E, D, F)), COUNTS, num_tokens=N),
         (1, E, C, D),
     ),
+    "expert_feed_forward": (
+        lambda a: expert_feed_forward(
+            a, jnp.ones((E, D, F)), jnp.ones((E, F, D)), COUNTS, num_tokens=N
+        ),
+        (1, E, C, D),
+    ),
 }
 
 
@@ -174,9 +180,9 @@ def test_choices_tell_the_implementation(isa, matmul, monkeypatch):
 
     found = choices(jax.grad(run, (0, 1, 2, 3)), *arguments(1), platform="cpu")
     passes = sorted((c.op, c.pass_name, c.implementation) for c in found)
-    ops = ["expert_matmul"] * 2 + ["switch_combine", "switch_dispatch", "switch_route"]
+    ops = ["expert_feed_forward", "switch_combine", "switch_dispatch", "switch_route"]
     assert passes == sorted(
-        (op, name, matmul if op == "expert_matmul" else "cpu")
+        (op, name, matmul if op == "expert_feed_forward" else "cpu")
         for op in ops
         for name in ("forward", "backward")
     )
@@ -188,13 +194,13 @@ def test_choices_tell_the_implementation(isa, matmul, monkeypatch):
     )
     on_tpu = choices(run, *arguments(1), platform="tpu")
     assert {c.op: c.implementation for c in on_tpu} == {
-        "expert_matmul": "reference",
+        "expert_feed_forward": "tpu",
         "switch_combine": "reference",
         "switch_dispatch": "tpu",
         "switch_route": "tpu",
     }
     reasons = {r for c in on_tpu for r in c.passed_over}
-    assert all(r.startswith("tpu: XLA's own") for r in reasons) and len(reasons) == 2
+    assert all(r.startswith("tpu: XLA's own") for r in reasons) and len(reasons) == 1
 
 
 def kernel_equations(function, *operands):
@@ -212,7 +218,8 @@ def test_declared_costs_equal_the_closed_forms():
     product = 2 * 2 * N * D * F
     for (op, pass_name), cost in costs.items():
         passes = {"forward": 1, "backward": 2}[pass_name]
-        assert cost.flops == (passes * product if op == "expert_matmul" else 0)
+        of_experts = 2 * passes * product  # Both matrices'.
+        assert cost.flops == (of_experts if op == "expert_feed_forward" else 0)
     # Logits and mask read; index, slot, gate, counts, load, probability, z written.
     assert costs["switch_route", "forward"].bytes == (
         4 * 2 * N * E + N + 4 * 3 * 2 * N + 4 * 3 * 2 * E + 4 * 2
@@ -220,9 +227,14 @@ def test_declared_costs_equal_the_closed_forms():
     dispatched = 4 * 2 * (N * D + N + E * C * D)
     assert costs["switch_dispatch", "forward"].bytes == dispatched
     # The most that can be executed: the reference multiplies every slot.
-    matmul = found["expert_matmul", "forward"]
-    executed = equations.executed_flops(matmul, "cpu", lambda jaxpr: -1)
-    assert executed == 2 * 2 * min(N, E * C) * D * F
+    executed = {
+        pass_name: equations.executed_flops(
+            found["expert_feed_forward", pass_name], "cpu", lambda jaxpr: -1
+        )
+        for pass_name in ("forward", "backward")
+    }
+    most = 2 * 2 * 2 * min(N, E * C) * D * F
+    assert executed == {"forward": most, "backward": 2 * most}
 
 
 def test_memory_of_a_layer_is_its_rows():

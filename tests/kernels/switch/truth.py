@@ -90,3 +90,51 @@ def random_slots(
         tokens = np.flatnonzero(rng.random(num_tokens) >= dropped)[:num_slots]
         slot[g, tokens] = rng.permutation(num_slots)[: len(tokens)]
     return slot
+
+
+def feed_forward_operands(shape: tuple[int, ...], dtype: Any) -> tuple[Any, ...]:
+    """Returns x, wi, wo, counts and y's gradient; G, E, C, d and f are the shape.
+
+    One expert is full, and another is empty, unless there is one of all groups.
+    """
+    groups, num_experts, capacity, width, hidden = shape
+    rows = (groups, num_experts, capacity, width)
+    counts = np.random.default_rng(2).integers(0, capacity + 1, rows[:2])
+    counts.flat[0], counts.flat[-1] = capacity, 0
+    shapes = [rows, (num_experts, width, hidden), (num_experts, hidden, width), rows]
+    x, wi, wo, y_grad = (
+        jnp.asarray(normal(i, *s) / s[-2] ** (0.5 if i in (1, 2) else 0), dtype)
+        for i, s in enumerate(shapes)
+    )
+    return x, wi, wo, counts.astype(np.int32), y_grad
+
+
+def feed_forward(
+    x: Any, wi: Any, wo: Any, counts: Any, y_grad: Any
+) -> list[np.ndarray]:
+    """Returns y and the gradients of x, wi and wo."""
+    x, y_grad = filled(x, counts), filled(y_grad, counts)
+    wi, wo = np.asarray(wi, np.float64), np.asarray(wo, np.float64)
+    before = np.einsum("gecd,edf->gecf", x, wi)
+    hidden = np.maximum(before, 0)
+    hidden_grad = np.where(before > 0, np.einsum("gecd,efd->gecf", y_grad, wo), 0)
+    return [
+        np.einsum("gecf,efd->gecd", hidden, wo),
+        np.einsum("gecf,edf->gecd", hidden_grad, wi),
+        np.einsum("gecd,gecf->edf", x, hidden_grad),
+        np.einsum("gecf,gecd->efd", hidden, y_grad),
+    ]
+
+
+def compare_feed_forward(found: Any, operands: Any) -> None:
+    """Checks y and the gradients: values, dtypes, and zeros in empty slots."""
+    x, _, wo, counts, _ = operands
+    depth = max(x.shape[3], wo.shape[1], x.shape[0] * x.shape[2])
+    tolerance = {jnp.float32: 2e-6, jnp.bfloat16: 1.5e-2}[x.dtype.type] * depth**0.5
+    for got, want in zip(found, feed_forward(*operands), strict=True):
+        assert got.dtype == x.dtype
+        got = np.asarray(got, np.float64)
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+    empty = np.arange(x.shape[2]) >= counts[..., None]
+    for rows in found[:2]:
+        assert not np.any(np.asarray(rows, np.float32)[empty])

@@ -56,6 +56,10 @@ def _convolutions() -> Iterator[CostCase]:
 
 def _switch() -> Iterator[CostCase]:
     yield from cases_lib.switch(4096, 32, 512, 2048)
+    feed_forward = cases_lib.expert_feed_forward
+    yield from feed_forward(4, 1024, 4, 40, 512, 2048)
+    yield from feed_forward(2, 70, 3, 29, 24, 40)
+    yield from feed_forward(1, 512, 2, 160, 1024, 4096)
     route = functools.partial(cases_lib.route, dtype=None)
     yield from route(8, 512, 32, 20, masked=True)
     yield from route(1, 7, 1, 7)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from clinometer import kernels
 from clinometer.models import config
 from clinometer.models.layers import feed_forward
 from clinometer.models.layers import switch_ffn
@@ -314,3 +315,20 @@ def test_bad_arguments(x):
         init(x, group_size=0)
     with pytest.raises(ValueError, match="all must be positive"):
         init(x, num_experts=0)
+
+
+@pytest.mark.parametrize(
+    ("dropout_rate", "with_key", "experts"),
+    [
+        (0.1, True, {"expert_matmul"}),
+        (0.1, False, {"expert_feed_forward"}),
+        (0.0, True, {"expert_feed_forward"}),
+    ],
+)
+def test_experts_are_one_kernel_without_dropout(
+    x, params, dropout_rate, with_key, experts
+):
+    key = jax.random.key(0) if with_key else None
+    function = transform(dropout_rate=dropout_rate)
+    found = kernels.choices(lambda p, x: function.apply(p, x, None, key), params, x)
+    assert {c.op for c in found if c.op.startswith("expert")} == experts

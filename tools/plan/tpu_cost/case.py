@@ -93,6 +93,8 @@ class CostCase(_Compared):
             returns the roofline, as "module:function"; None if there is none.
         forms: name -> jnp implementation, other than the reference.
         peers: name -> kernel by others.
+        residuals: results that the program does not return: residuals that the Pallas
+            kernel does without, so that XLA removes them.
     """
 
     op: str
@@ -104,6 +106,7 @@ class CostCase(_Compared):
     roofline: str | None = None
     forms: Mapping[str, Form] = dataclasses.field(default_factory=dict)
     peers: Mapping[str, Form] = dataclasses.field(default_factory=dict)
+    residuals: tuple[str, ...] = ()
 
     @property
     def arrays(self) -> tuple[Operand, ...]:
@@ -126,8 +129,11 @@ class CostCase(_Compared):
             implementation: OURS or XLA.
             arrays: the operands, in the order of `arrays`.
         """
-        operands = self.kernel.signature.named(arrays)
-        return dispatch.call(self.kernel, operands, self.settings, implementation)
+        signature = self.kernel.signature
+        operands = signature.named(arrays)
+        found = dispatch.call(self.kernel, operands, self.settings, implementation)
+        named = zip(signature.results, found, strict=True)
+        return [x for name, x in named if name not in self.residuals]
 
     def refusal(self, chip: chips.Chip, dtype: str) -> str | None:
         """Returns why the Pallas kernel doesn't run on a chip, or None if it does."""

@@ -11,6 +11,7 @@ from clinometer.kernels.convolution import light
 from clinometer.kernels.performer_attention import api as performer_api
 from clinometer.kernels.relative_attention import api as attention_api
 from clinometer.kernels.switch import experts
+from clinometer.kernels.switch import feed_forward
 from clinometer.kernels.switch import routing
 from clinometer.kernels.switch import rows
 from clinometer.tools.plan.tpu_cost import peers
@@ -30,6 +31,7 @@ _ROOFLINES = {
     "switch_dispatch": "clinometer.kernels.switch.roofline:dispatch_{}",
     "switch_combine": "clinometer.kernels.switch.roofline:combine_{}",
     "expert_matmul": "clinometer.kernels.switch.roofline:expert_matmul_{}",
+    "expert_feed_forward": "clinometer.kernels.switch.roofline:feed_forward_{}",
 }
 
 
@@ -291,6 +293,46 @@ def switch(
         )
         operands = operands | {"y_grad": grad}
         yield _case("expert_matmul", name, experts.BACKWARD, operands, settings)
+    yield from expert_feed_forward(1, num_tokens, num_experts, capacity, d_model, d_ff)
+
+
+def expert_feed_forward(
+    groups: int,
+    num_tokens: int,
+    num_experts: int,
+    capacity: int,
+    d_model: int,
+    d_ff: int,
+) -> Iterator[CostCase]:
+    """Yields the forward and backward pass of the experts' feed-forward layer.
+
+    Args:
+        groups: number of groups of tokens.
+        num_tokens: number of tokens per group.
+        num_experts: number of experts.
+        capacity: number of slots per expert.
+        d_model: width of the tokens.
+        d_ff: hidden width of an expert.
+    """
+    x = Operand((groups, num_experts, capacity, d_model))
+    operands = {
+        "x": x,
+        "wi": Operand((1, num_experts, d_model, d_ff)),
+        "wo": Operand((1, num_experts, d_ff, d_model)),
+        "counts": Operand((groups, num_experts), "int32"),
+    }
+    label = f"n{num_tokens}e{num_experts}c{capacity}d{d_model}f{d_ff}"
+    label = (f"g{groups}" if groups > 1 else "") + label
+    hidden = Operand((groups, num_experts, capacity, d_ff))
+    yield from _both(
+        "expert_feed_forward",
+        label,
+        (feed_forward.FORWARD, feed_forward.BACKWARD),
+        (operands, operands | {"hidden": hidden, "y_grad": x}),
+        {"num_tokens": num_tokens, "num_experts": num_experts, "groups": 1},
+        {},
+        residuals=("hidden",),
+    )
 
 
 def route(
@@ -350,6 +392,7 @@ def _case(
     settings: dict[str, Any],
     forms: dict[str, Form] | None = None,
     public: dict[str, Form] | None = None,
+    residuals: tuple[str, ...] = (),
 ) -> CostCase:
     pass_name = kernel.pass_name
     roofline = _ROOFLINES[op].format(pass_name) if op in _ROOFLINES else None
@@ -357,6 +400,7 @@ def _case(
         *(op, pass_name, label, kernel, operands, settings, roofline),
         forms or {},
         public or {},
+        residuals,
     )
 
 
@@ -368,11 +412,12 @@ def _both(
     settings: dict[str, Any],
     forms: dict[str, Form],
     public: dict[str, Form] | None = None,
+    residuals: tuple[str, ...] = (),
 ) -> Iterator[CostCase]:
     """Yields both passes; forms and peers are for the forward pass only.
 
     For those with gradients, see `steps.py`.
     """
     (forward, backward), (ahead, back) = kernels, operands
-    yield _case(op, label, forward, ahead, settings, forms, public)
+    yield _case(op, label, forward, ahead, settings, forms, public, residuals)
     yield _case(op, label, backward, back, settings)

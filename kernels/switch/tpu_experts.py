@@ -1,0 +1,281 @@
+"""The experts' feed-forward layer as Pallas TPU kernels: one in each direction.
+
+A program multiplies the rows of one expert, of all groups, by a block of its hidden
+width: up, ReLU and down. No hidden rows reach HBM; the backward kernel computes them
+again, while it waits for the weights.
+"""
+
+import functools
+from typing import Any
+
+import jax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+import jax.numpy as jnp
+
+from clinometer.kernels.switch import expert_blocks
+from clinometer.kernels.tpu import chips
+from clinometer.kernels.tpu import lanes
+from clinometer.kernels.tpu import products
+from clinometer.kernels.tpu import wrap
+
+_SCALARS = pl.BlockSpec(memory_space=pltpu.SMEM)
+
+
+def _forward(
+    x: jax.Array,  # [G, E, C, d]
+    wi: jax.Array,  # [1 or G, E, d, f]
+    wo: jax.Array,  # [1 or G, E, f, d]
+    counts: jax.Array,  # [G, E]
+    *,
+    num_tokens: int,
+    num_experts: int,
+    groups: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns y [G, E, C, d], and instead of the hidden rows a constant.
+
+    XLA removes the constant, since no other kernel reads it. No result of a ReLU is
+    -inf: gradients of another implementation would show that it was used.
+    """
+    del num_tokens, num_experts  # Only for costs.
+    s = expert_blocks.choose(wrap.chip(), "forward", x, wi, groups)
+    row = _row_spec(s)
+    y = wrap.call(
+        functools.partial(_forward_kernel, s),
+        "expert_feed_forward_forward",
+        dimension_semantics=("parallel", "parallel", "arbitrary"),
+        grid=(groups, s.num_experts, s.hidden_blocks),
+        in_specs=[_SCALARS, row, _wi_spec(s, wi), _wo_spec(s, wo)],
+        out_specs=row,
+        out_shape=jax.ShapeDtypeStruct((groups, *s.rows_shape), x.dtype),
+        scratch_shapes=[pltpu.VMEM((s.rows, s.width), jnp.float32)] * 2,
+        vmem_limit_bytes=expert_blocks.vmem_limit_bytes(wrap.chip(), s, "forward"),
+    )(
+        counts.reshape(-1),
+        x.reshape(groups, *s.rows_shape),
+        _by_part(wi, groups),
+        _by_part(wo, groups),
+    )
+    hidden = jnp.full((*x.shape[:3], wi.shape[3]), -jnp.inf, x.dtype)
+    return y.reshape(x.shape), hidden
+
+
+def _forward_kernel(
+    s: expert_blocks.ExpertShapes,
+    counts_ref: Any,  # [G * E]
+    x_ref: Any,  # [1, parts, 1, C, d]
+    wi_ref: Any,  # [1, 1, d, f] of a block
+    wo_ref: Any,  # [1, 1, f, d]
+    y_ref: Any,  # as x
+    rows_ref: Any,  # [rows, d]
+    sum_ref: Any,  # [rows, d]
+) -> None:
+    @pl.when(pl.program_id(2) == 0)
+    def _() -> None:
+        _pack(s, counts_ref, x_ref, rows_ref)
+
+    rows = rows_ref[...].astype(x_ref.dtype)
+    hidden = _relu(products.dot(rows, wi_ref[0, 0])).astype(x_ref.dtype)
+    _add(s, sum_ref, products.dot(hidden, wo_ref[0, 0]))
+
+    @pl.when(pl.program_id(2) == s.hidden_blocks - 1)
+    def _() -> None:
+        _unpack(s, counts_ref, sum_ref, y_ref)
+
+
+def _backward(
+    x: jax.Array,  # [G, E, C, d]
+    wi: jax.Array,  # [1 or G, E, d, f]
+    wo: jax.Array,  # [1 or G, E, f, d]
+    counts: jax.Array,  # [G, E]
+    hidden: jax.Array,  # not read; see `_forward`
+    y_grad: jax.Array,  # [G, E, C, d]
+    *,
+    num_tokens: int,
+    num_experts: int,
+    groups: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the gradients of x, wi [groups, E, d, f] and wo [groups, E, f, d]."""
+    del hidden, num_tokens, num_experts
+    s = expert_blocks.choose(wrap.chip(), "backward", x, wi, groups)
+    row = _row_spec(s)
+    wi_parts, wo_parts = _by_part(wi, groups), _by_part(wo, groups)
+    grads = [
+        jax.ShapeDtypeStruct((groups, *w.shape[1:]), w.dtype)
+        for w in (wi_parts, wo_parts)
+    ]
+    x_grad, wi_grad, wo_grad = wrap.call(
+        functools.partial(_backward_kernel, s),
+        "expert_feed_forward_backward",
+        dimension_semantics=("parallel", "parallel", "arbitrary"),
+        grid=(groups, s.num_experts, s.hidden_blocks),
+        in_specs=[
+            _SCALARS,
+            row,
+            _wi_spec(s, wi_parts),
+            _wo_spec(s, wo_parts),
+            row,
+        ],
+        out_specs=[row, _wi_spec(s, grads[0]), _wo_spec(s, grads[1])],
+        out_shape=[
+            jax.ShapeDtypeStruct((groups, *s.rows_shape), x.dtype),
+            *grads,
+        ],
+        scratch_shapes=[
+            *[pltpu.VMEM((s.rows, s.width), jnp.float32)] * 3,
+            pltpu.VMEM((s.rows, lanes.LANES), jnp.float32),
+        ],
+        vmem_limit_bytes=expert_blocks.vmem_limit_bytes(wrap.chip(), s, "backward"),
+    )(
+        counts.reshape(-1),
+        x.reshape(groups, *s.rows_shape),
+        wi_parts,
+        wo_parts,
+        y_grad.reshape(groups, *s.rows_shape),
+    )
+    return x_grad.reshape(x.shape), wi_grad, wo_grad
+
+
+def _backward_kernel(
+    s: expert_blocks.ExpertShapes,
+    counts_ref: Any,  # [G * E]
+    x_ref: Any,  # [1, parts, 1, C, d]
+    wi_ref: Any,  # [1, 1, d, f] of a block
+    wo_ref: Any,  # [1, 1, f, d]
+    y_grad_ref: Any,  # as x
+    x_grad_ref: Any,  # as x
+    wi_grad_ref: Any,  # as wi
+    wo_grad_ref: Any,  # as wo
+    rows_ref: Any,  # [rows, d]
+    grads_ref: Any,  # [rows, d]
+    sum_ref: Any,  # [rows, d]
+    filled_ref: Any,  # [rows, 128] 1 or 0
+) -> None:
+    @pl.when(pl.program_id(2) == 0)
+    def _() -> None:
+        _pack(s, counts_ref, x_ref, rows_ref)
+        _pack(s, counts_ref, y_grad_ref, grads_ref)
+        _mark(s, counts_ref, filled_ref)
+
+    dtype = x_ref.dtype
+    rows, grads = rows_ref[...].astype(dtype), grads_ref[...].astype(dtype)
+    before = products.dot(rows, wi_ref[0, 0])
+    hidden_grad = products.dot(grads, wo_ref[0, 0], over=(1, 1))
+    hidden_grad = jnp.where(before > 0, hidden_grad, 0.0).astype(dtype)
+    # Zeros times infinite weights are NaN, which must not reach a sum over the rows.
+    filled = filled_ref[:, :1] > 0
+    hidden = jnp.where(filled, _relu(before), 0.0).astype(dtype)
+    wo_grad_ref[0, 0] = products.dot(hidden, grads, over=(0, 0)).astype(dtype)
+    wi_grad_ref[0, 0] = products.dot(rows, hidden_grad, over=(0, 0)).astype(dtype)
+    _add(s, sum_ref, products.dot(hidden_grad, wi_ref[0, 0], over=(1, 1)))
+
+    @pl.when(pl.program_id(2) == s.hidden_blocks - 1)
+    def _() -> None:
+        _unpack(s, counts_ref, sum_ref, x_grad_ref)
+
+
+def _relu(x: jax.Array) -> jax.Array:
+    """Returns the ReLU, NaN where x is, whatever the chip's maximum does with NaN."""
+    return jnp.where(x <= 0, 0.0, x)
+
+
+def _add(s: expert_blocks.ExpertShapes, sum_ref: Any, x: jax.Array) -> None:
+    """Adds a hidden block's part of the rows' sum."""
+    if s.hidden_blocks == 1:
+        sum_ref[...] = x
+        return
+
+    @pl.when(pl.program_id(2) == 0)
+    def _() -> None:
+        sum_ref[...] = x
+
+    @pl.when(pl.program_id(2) > 0)
+    def _() -> None:
+        sum_ref[...] += x
+
+
+def _filled(
+    s: expert_blocks.ExpertShapes, counts_ref: Any, part: int, columns: int
+) -> jax.Array:
+    """Returns whether each slot of a group holds a token, bool [C, columns]."""
+    group = pl.program_id(0) * s.parts + part
+    count = counts_ref[group * s.num_experts + pl.program_id(1)]
+    shape = (s.capacity, columns)
+    return jax.lax.broadcasted_iota(jnp.int32, shape, 0) < count
+
+
+def _pack(
+    s: expert_blocks.ExpertShapes, counts_ref: Any, x_ref: Any, rows_ref: Any
+) -> None:
+    """Writes the rows of all groups one below the other, with zeros for empty slots."""
+    for part in range(s.parts):
+        x = x_ref[0, part, 0].astype(jnp.float32)
+        x = jnp.where(_filled(s, counts_ref, part, s.width), x, 0.0)
+        rows_ref[pl.ds(part * s.capacity, s.capacity)] = x
+    _pad(s, rows_ref)
+
+
+def _mark(s: expert_blocks.ExpertShapes, counts_ref: Any, filled_ref: Any) -> None:
+    """Writes 1 for the rows that hold a token and 0 for others, in every lane."""
+    for part in range(s.parts):
+        filled = _filled(s, counts_ref, part, lanes.LANES)
+        filled_ref[pl.ds(part * s.capacity, s.capacity)] = jnp.where(filled, 1.0, 0.0)
+    _pad(s, filled_ref)
+
+
+def _pad(s: expert_blocks.ExpertShapes, ref: Any) -> None:
+    """Writes zeros after the rows of all groups."""
+    used = s.parts * s.capacity
+    if used < s.rows:
+        shape = (s.rows - used, ref.shape[1])
+        ref[pl.ds(used, s.rows - used)] = jnp.zeros(shape, ref.dtype)
+
+
+def _unpack(
+    s: expert_blocks.ExpertShapes, counts_ref: Any, rows_ref: Any, x_ref: Any
+) -> None:
+    """The inverse of `_pack`."""
+    for part in range(s.parts):
+        x = rows_ref[pl.ds(part * s.capacity, s.capacity)]
+        x = jnp.where(_filled(s, counts_ref, part, s.width), x, 0.0)
+        x_ref[0, part, 0] = x.astype(x_ref.dtype)
+
+
+def _by_part(w: jax.Array, groups: int) -> jax.Array:
+    """Returns [1 or groups, E, _, _]: `vmap` repeats weights for a part's groups."""
+    return w if w.shape[0] == 1 else w[:: w.shape[0] // groups]
+
+
+def _row_spec(s: expert_blocks.ExpertShapes) -> pl.BlockSpec:
+    shape = (1, s.parts, 1, s.capacity, s.width)
+    return pl.BlockSpec(shape, lambda p, e, j: (p, 0, e, 0, 0))
+
+
+def _wi_spec(s: expert_blocks.ExpertShapes, w: Any) -> pl.BlockSpec:
+    own = int(w.shape[0] > 1)
+    shape = (1, 1, s.width, s.hidden)
+    return pl.BlockSpec(shape, lambda p, e, j: (p * own, e, 0, j))
+
+
+def _wo_spec(s: expert_blocks.ExpertShapes, w: Any) -> pl.BlockSpec:
+    own = int(w.shape[0] > 1)
+    shape = (1, 1, s.hidden, s.width)
+    return pl.BlockSpec(shape, lambda p, e, j: (p * own, e, j, 0))
+
+
+def _refuse(
+    chip: chips.Chip, x: Any, wi: Any, counts: Any, groups: int, **_: Any
+) -> str | None:
+    # The same for both passes: only the backward kernel here can do without the hidden
+    # rows that the forward kernel here does not return.
+    return expert_blocks.refusal(chip, x, wi, counts, groups)
+
+
+def _executed(products: int, x: Any, wi: Any, **_: Any) -> int:
+    # Of all slots, since empty ones are multiplied too.
+    slots = x.shape[0] * x.shape[1] * x.shape[2]
+    return products * 2 * slots * wi.shape[2] * wi.shape[3]
+
+
+FORWARD = wrap.implementation(_forward, functools.partial(_executed, 2), _refuse)
+BACKWARD = wrap.implementation(_backward, functools.partial(_executed, 5), _refuse)
