@@ -127,7 +127,7 @@ class MixtureOfSoftmaxes(hk.Module):
 
         @jax.checkpoint
         def chunk(h: jax.Array) -> jax.Array:
-            return _log_probabilities(h, mixture, context, table)
+            return log_probabilities(h, mixture, context, table)
 
         # Chunks span all rows, so that each row stays on its device.
         size = min(length, max(1, self.chunk_tokens // batch))
@@ -140,12 +140,17 @@ class MixtureOfSoftmaxes(hk.Module):
         return logits
 
 
-def _log_probabilities(
-    h: jax.Array,  # [B, T, d]
-    mixture: jax.Array,  # [K, d]
-    context: jax.Array,  # [K, d, e]
-    table: jax.Array,  # [V, e]
-) -> jax.Array:  # [B, T, V]
+def log_probabilities(
+    h: jax.Array, mixture: jax.Array, context: jax.Array, table: jax.Array
+) -> jax.Array:
+    """Returns the log-probabilities of the mixture, float32 [B, T, V].
+
+    Args:
+        h: float32 [B, T, d], scaled by d^(-1/2).
+        mixture: float32 [K, d].
+        context: float32 [K, d, d].
+        table: float32 [V, d].
+    """
     prior = jax.nn.log_softmax(_product("btd,kd->btk", h, mixture))
     contexts = jnp.tanh(_product("btd,kde->btke", h, context))
     z = jax.nn.log_softmax(_product("btke,ve->btkv", contexts, table))

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 import functools
 from typing import Any
 
+import jax
+
 from clinometer import kernels
 from clinometer.kernels.bench import baselines
+from clinometer.models.architectures import mos
 from clinometer.tools.plan.tpu_cost import peers
 from clinometer.tools.plan.tpu_cost.case import Form
 from clinometer.tools.plan.tpu_cost.case import Operand
@@ -33,6 +36,7 @@ def steps() -> list[TrainStepCase]:
         _light_conv(8, 512, 512, 8, 7),
         _dynamic_conv(8, 512, 512, 8, 31),
         *_switch(4096, 32, 512, 2048),
+        _softmaxes(8, 4, 768, 15, 32128),
     ]
 
 
@@ -179,6 +183,26 @@ def _switch(
         4,
         (x,),
         {name: Form(layer, inputs) for name, layer in layers.items()},
+    )
+
+
+def _softmaxes(
+    batch: int, length: int, width: int, components: int, vocabulary: int
+) -> TrainStepCase:
+    """Returns the head of the Mixture of Softmaxes, for one of its chunks of tokens."""
+    operands = (
+        Operand((batch, length, width), "float32"),
+        Operand((components, width), "float32"),
+        Operand((components, width, width), "float32"),
+        Operand((vocabulary, width), "float32"),
+    )
+    return TrainStepCase(
+        "mixture_of_softmaxes",
+        f"b{batch}t{length}d{width}k{components}v{vocabulary}",
+        lambda _: jax.checkpoint(mos.log_probabilities),
+        operands,
+        len(operands),
+        (Operand((batch, length, vocabulary), "float32"),),
     )
 
 
