@@ -16,8 +16,8 @@ class AttentionBlocks:
     Attributes:
         query: queries per block, a multiple of 128, at most the number of queries
             (rounded up to a multiple of 128).
-        key: keys per block, likewise. A single block of all keys needs no running
-            maximum.
+        key: keys per block, likewise. With a single block of all keys, sums stay in
+            the program.
         batch: examples per program, a divisor of the batch.
     """
 

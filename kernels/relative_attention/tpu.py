@@ -79,8 +79,7 @@ def _executed(pass_name: str, **given: Any) -> int:
             block = tpu_tile.Block(t, None, 0, i, j)
             form = block.static_form()
             for column in range(0, t.query, t.columns) if form else ():
-                chunks = block.chunks(column, form)
-                scores += t.columns * sum(stop - start for start, stop in chunks)
+                scores += sum(tile.size for tile in block.tiles(column, form))
     whole, own = _PRODUCTS[pass_name]
     heads = t.tiles * t.heads
     return 2 * t.batch * heads * scores * (whole * t.lanes + own * t.width)

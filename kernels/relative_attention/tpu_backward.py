@@ -1,5 +1,8 @@
 """The backward pass of relative attention as a Pallas TPU kernel."""
 
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
 import functools
 import itertools
 import types
@@ -160,10 +163,15 @@ def _kernel(t: tpu_tiling.Tiling, names: tuple[str, ...], *refs: Any) -> None:
             r.key_sum[...] = jnp.zeros(r.key_sum.shape, jnp.float32)
             r.value_sum[...] = jnp.zeros(r.value_sum.shape, jnp.float32)
 
-    skips = False
-    if t.causal and not t.is_one_block:
-        skips = r.offsets[r.offsets.shape[0] - 1] == 0
-    block.run(functools.partial(_differentiate, r, block, columns), skips)
+    all_attend: Any = True
+    if t.causal and t.masked:
+        # Queries without a key also have a share in the values of skipped keys.
+        all_attend = r.offsets[r.offsets.shape[0] - 1] == 0
+    block.run(
+        functools.partial(_differentiate, r, block, columns),
+        all_attend & (not t.is_one_block),
+        all_attend,
+    )
     if not t.is_one_block:
 
         @pl.when(key_block == t.key_blocks - 1)
@@ -198,9 +206,13 @@ def _differentiate(
 ) -> None:
     """Adds one block's contribution to all gradients."""
     t = block.tiling
-    for example in range(t.examples):
-        whole = _Transposed(r, example)
-        sums = [_differentiate_head(r, block, whole, causal, h) for h in range(t.heads)]
+
+    def end(step: _Step, weighed: tuple[jax.Array, jax.Array]) -> None:
+        step.head.add(step.tile, *weighed)
+        if not step.done:
+            return
+        example = step.head.whole.example
+        sums = [head.sums() for head in step.done]
         query, key, value = (jnp.concatenate(x, axis=0) for x in zip(*sums))
         if t.is_one_block:
             for ref, x in (
@@ -213,6 +225,41 @@ def _differentiate(
             r.query_sum[example, :, columns] += query
             r.key_sum[example] += key
             r.value_sum[example] += value
+
+    tpu_tile.overlapped(
+        _steps(r, block, causal),
+        lambda step: step.head.weigh(step.tile),
+        end,
+        lambda step: step.tile.size,
+        t.products.ahead,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """A tile of logits of one head.
+
+    Attributes:
+        head: the gradients of the head.
+        tile: the place in the block.
+        done: after the last tile of an example, the gradients of all heads.
+    """
+
+    head: "_Head"
+    tile: tpu_tile.Tile
+    done: Sequence["_Head"]
+
+
+def _steps(r: Any, block: tpu_tile.Block, causal: tpu_tile.Causal) -> Iterator[_Step]:
+    t = block.tiling
+    for example in range(t.examples):
+        whole = _Transposed(r, example)
+        heads = [_Head(r, block, whole, causal, head) for head in range(t.heads)]
+        columns = range(0, t.query, t.columns)
+        tiles = [x for column in columns for x in block.tiles(column, causal)]
+        for head, tile in itertools.product(heads, tiles):
+            is_last = head is heads[-1] and tile is tiles[-1]
+            yield _Step(head, tile, heads if is_last else ())
 
 
 class _Transposed:
@@ -229,130 +276,120 @@ class _Transposed:
         self.change = output * output_grad
 
 
-def _differentiate_head(
-    r: Any,
-    block: tpu_tile.Block,
-    whole: _Transposed,
-    causal: tpu_tile.Causal,
-    head: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the gradients of query, key and value [width, length] of one head."""
-    t = block.tiling
-    places = [
-        (column, start, stop)
-        for column in range(0, t.query, t.columns)
-        for start, stop in block.chunks(column, causal)
-    ]
-    change = tpu_tile.head_rows(whole.change, t, head)
-    mean = jnp.sum(change, axis=0, keepdims=True)
-    query_grad: dict[int, Any] = {}
-    key_grad: dict[int, Any] = {}
-    value_grad: dict[int, Any] = {}
-    # The products of a chunk come after the logits of the next one, so that the vector
-    # work on one overlaps with the products of the other.
-    previous = None
-    for place in (*places, None):
-        current = None
-        if place:
-            current = _weigh(r, block, whole, causal, head, mean, place)
-        if previous:
-            (column, start, stop), weights, logits_grad = previous
-            columns = slice(column, column + t.columns)
-            output_grad = tpu_tile.head_rows(whole.output_grad, t, head)[:, columns]
-            query = tpu_tile.head_rows(whole.query, t, head)[:, columns]
-            key = tpu_tile.head_rows(whole.key, t, head)[:, start:stop]
-            for row in range(start, stop, _LANES):
-                rows = slice(row - start, row - start + _LANES)
-                by_row = functools.partial(
-                    jax.lax.dot_general,
-                    dimension_numbers=tpu_tile.BY_LAST,
-                    preferred_element_type=jnp.float32,
-                )
-                _add(value_grad, row, by_row(output_grad, weights[rows]))
-                _add(key_grad, row, by_row(query, logits_grad[rows]))
-            product = jnp.dot(key, logits_grad, preferred_element_type=jnp.float32)
-            _add(query_grad, column, product)
-        previous = current and (place, *current)
-    zeros = jnp.zeros((t.width, _LANES), jnp.float32)
-    return (
-        jnp.concatenate([query_grad[c] for c in range(0, t.query, t.columns)], axis=1),
-        *(
-            jnp.concatenate([x.get(k, zeros) for k in range(0, t.key, _LANES)], axis=1)
-            for x in (key_grad, value_grad)
-        ),
-    )
+class _Head:
+    """The gradients of query, key and value of one head of an example."""
+
+    def __init__(
+        self,
+        r: Any,
+        block: tpu_tile.Block,
+        whole: _Transposed,
+        causal: tpu_tile.Causal,
+        head: int,
+    ):
+        t = block.tiling
+        self.r, self.block, self.whole = r, block, whole
+        self.causal, self.head = causal, head
+        change = tpu_tile.head_rows(whole.change, t, head)
+        self.mean = jnp.sum(change, axis=0, keepdims=True)
+        self.query_grad: dict[int, Any] = {}  # By columns and rows of 128.
+        self.key_grad: dict[int, Any] = {}
+        self.value_grad: dict[int, Any] = {}
+
+    def add(
+        self, tile: tpu_tile.Tile, weights: jax.Array, logits_grad: jax.Array
+    ) -> None:
+        """Adds the products of a tile's weights and of the gradient of its logits."""
+        t, whole, head = self.block.tiling, self.whole, self.head
+        output_grad = tpu_tile.head_rows(whole.output_grad, t, head)[:, tile.queries]
+        query = tpu_tile.head_rows(whole.query, t, head)[:, tile.queries]
+        key = tpu_tile.head_rows(whole.key, t, head)[:, tile.keys]
+        by_row = functools.partial(
+            jax.lax.dot_general,
+            dimension_numbers=tpu_tile.BY_LAST,
+            preferred_element_type=jnp.float32,
+        )
+        for row in range(tile.start, tile.stop, _LANES):
+            rows = slice(row - tile.start, row - tile.start + _LANES)
+            _add(self.value_grad, row, by_row(output_grad, weights[rows]))
+            _add(self.key_grad, row, by_row(query, logits_grad[rows]))
+        product = jnp.dot(key, logits_grad, preferred_element_type=jnp.float32)
+        for column in range(0, tile.width, _LANES):
+            some = product[:, column : column + _LANES]
+            _add(self.query_grad, tile.first + column, some)
+
+    def sums(self) -> tuple[jax.Array, ...]:
+        """Returns the gradients of query, key and value, [width, length]."""
+        t = self.block.tiling
+        zeros = jnp.zeros((t.width, _LANES), jnp.float32)
+        return tuple(
+            jnp.concatenate([x.get(i, zeros) for i in range(0, n, _LANES)], axis=1)
+            for x, n in (
+                (self.query_grad, t.query),
+                (self.key_grad, t.key),
+                (self.value_grad, t.key),
+            )
+        )
+
+    def weigh(self, tile: tpu_tile.Tile) -> tuple[jax.Array, jax.Array]:
+        """Returns a tile's weights and the gradient of its logits, [keys, queries]."""
+        r, t, head = self.r, self.block.tiling, self.head
+        example, causal = self.whole.example, self.causal
+        log_sum_exp = r.log_sum_exp[example, head : head + 1, tile.queries]
+        query = tpu_tile.only_head(r.query[example, tile.queries], t, head)
+        output_grad = tpu_tile.only_head(r.output_grad[example, tile.queries], t, head)
+        product = functools.partial(
+            jax.lax.dot_general,
+            dimension_numbers=tpu_tile.BY_LAST,
+            preferred_element_type=jnp.float32,
+        )
+        logits = product(r.key[example, tile.keys], query)
+        weights_grad = product(r.value[example, tile.keys], output_grad)
+        if t.has_bias:
+            logits += tpu_tile.band_tile(r.band, t, head, tile)
+        weights = jnp.exp(logits - log_sum_exp)
+        attended = self.block.where_attended(tile, causal, weights, 0.0, example, r)
+        if t.masked or causal is tpu_tile.Causal.ANY:
+            nothing = tpu_tile.nothing_attended(log_sum_exp)
+            share = jnp.where(nothing, 1.0 / t.num_keys, 0.0)
+            weights = self.block.where_attended(
+                tile, causal, weights, share, example, r
+            )
+        else:
+            weights = attended
+        real = self.block.padding(tile)
+        if real is not None:
+            attended = jnp.where(real, attended, 0.0)
+            weights = jnp.where(real, weights, 0.0)
+        logits_grad = attended * (weights_grad - self.mean[:, tile.queries])
+        if t.has_bias:
+            _add_band(r.band_grad, t, head, tile, logits_grad)
+        dtype = r.query.dtype
+        return weights.astype(dtype), logits_grad.astype(dtype)
 
 
 def _add(sums: dict[int, Any], place: int, x: jax.Array) -> None:
     sums[place] = sums[place] + x if place in sums else x
 
 
-def _weigh(
-    r: Any,
-    block: tpu_tile.Block,
-    whole: _Transposed,
-    causal: tpu_tile.Causal,
-    head: int,
-    mean: jax.Array,
-    place: tuple[int, int, int],
-) -> tuple[jax.Array, jax.Array]:
-    """Returns a chunk's weights and the gradient of its logits, [keys, queries]."""
-    t, example = block.tiling, whole.example
-    column, start, stop = place
-    columns = slice(column, column + t.columns)
-    log_sum_exp = r.log_sum_exp[example, head : head + 1, columns]
-    query = tpu_tile.only_head(r.query[example, columns], t, head)
-    output_grad = tpu_tile.only_head(r.output_grad[example, columns], t, head)
-    product = functools.partial(
-        jax.lax.dot_general,
-        dimension_numbers=tpu_tile.BY_LAST,
-        preferred_element_type=jnp.float32,
-    )
-    logits = product(r.key[example, start:stop], query)
-    weights_grad = product(r.value[example, start:stop], output_grad)
-    if t.has_bias:
-        logits += tpu_tile.band_tile(r.band, t, head, column, (start, stop))
-    attended = weights = jnp.exp(logits - log_sum_exp)
-    mask = block.mask(
-        example,
-        column,
-        start,
-        stop,
-        causal,
-        r.query_segments if t.masked else None,
-        r.key_column if t.masked else None,
-    )
-    if mask is not None:
-        attended = weights = jnp.where(mask, weights, 0.0)
-        if t.masked or causal is tpu_tile.Causal.ANY:
-            nothing = tpu_tile.nothing_attended(log_sum_exp)
-            share = jnp.where(nothing, 1.0 / t.num_keys, 0.0)
-            weights = jnp.where(mask, weights, share)
-    real = block.padding(start, stop)
-    if real is not None:
-        attended = jnp.where(real, attended, 0.0)
-        weights = jnp.where(real, weights, 0.0)
-    logits_grad = attended * (weights_grad - mean[:, columns])
-    if t.has_bias:
-        _add_band(r.band_grad, t, head, column, start, logits_grad)
-    dtype = r.query.dtype
-    return weights.astype(dtype), logits_grad.astype(dtype)
-
-
 def _add_band(
     band_grad: Any,
     t: tpu_tiling.Tiling,
     head: int,
-    column: int,
-    start: int,
+    at: tpu_tile.Tile,
     logits_grad: jax.Array,
 ) -> None:
-    """Adds a chunk to the bands, after summing the tiles on each diagonal."""
-    tiles: dict[int, Any] = {}
-    for row, c in itertools.product(
-        range(0, logits_grad.shape[0], _LANES), range(0, t.columns, _LANES)
+    """Adds a tile to the bands, after summing its squares on each diagonal."""
+    diagonals: dict[int, Any] = {}
+    for row, column in itertools.product(
+        range(at.start, at.stop, _LANES), range(at.first, at.end, _LANES)
     ):
-        tile = logits_grad[row : row + _LANES, c : c + _LANES]
-        _add(tiles, tpu_band.window(start + row, column + c, t.key), tile)
-    for x, tile in tiles.items():
-        band_grad[head, :, x : x + _LANES] += tile
+        rows = slice(row - at.start, row - at.start + _LANES)
+        columns = slice(column - at.first, column - at.first + _LANES)
+        _add(
+            diagonals,
+            tpu_band.window(row, column, t.key),
+            logits_grad[rows, columns],
+        )
+    for x, square in diagonals.items():
+        band_grad[head, :, x : x + _LANES] += square

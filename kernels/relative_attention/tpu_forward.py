@@ -1,5 +1,8 @@
 """The forward pass of relative attention as a Pallas TPU kernel."""
 
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
 import functools
 import itertools
 import types
@@ -18,6 +21,7 @@ from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import wrap
 
 _LANES = lanes.LANES
+_SUBLANES = 8
 _NO_MAXIMUM = -3.4e38  # Less than every logit, including padding.
 
 
@@ -73,8 +77,9 @@ def forward(
         index = pl.BlockSpec((t.examples, 1, t.lanes), lambda n, i, b, j: (b, 0, n))
         operands["mean"] = (tpu_tiling.to_lanes(mean, 1), index)
     if t.key_blocks > 1:
-        statistics = pltpu.VMEM((t.examples, t.heads, t.query), jnp.float32)
-        scratch["maximum"] = scratch["total"] = statistics
+        rows = t.examples, t.heads
+        scratch["maximum"] = pltpu.VMEM((*rows, t.query), jnp.float32)
+        scratch["total"] = pltpu.VMEM((*rows, _SUBLANES, t.query), jnp.float32)
         scratch["sum"] = pltpu.VMEM((t.examples, t.lanes, t.query), jnp.float32)
     names = (*operands, "output", "log_sum_exp", *scratch)
     output, log_sum_exp = wrap.call(
@@ -125,15 +130,7 @@ def _kernel(t: tpu_tiling.Tiling, names: tuple[str, ...], *refs: Any) -> None:
         @pl.when(key_block == t.key_blocks - 1)
         def _() -> None:
             for example, column in _places(t):
-                columns = slice(column, column + t.columns)
-                heads = []
-                for head in range(t.heads):
-                    row = r.maximum[example, head : head + 1, columns]
-                    total = r.total[example, head : head + 1, columns]
-                    weighted = tpu_tile.head_rows(r.sum.at[example], t, head)
-                    place = example, column, head
-                    heads.append(_finish(r, t, place, row, total, weighted[:, columns]))
-                _write(r, t, example, column, heads)
+                _write([_Softmax(r, t, example, column, h) for h in range(t.heads)])
 
 
 def _places(t: tpu_tiling.Tiling) -> list[tuple[int, int]]:
@@ -142,165 +139,174 @@ def _places(t: tpu_tiling.Tiling) -> list[tuple[int, int]]:
 
 
 def _attend(r: Any, block: tpu_tile.Block, causal: tpu_tile.Causal) -> None:
-    """Attends to the keys of one block.
-
-    The vector work on some columns of logits is interleaved with the products of the
-    next columns: the compiler roughly keeps this order, so both run in parallel.
-    """
+    """Attends to the keys of one block."""
     t = block.tiling
     values = [
         tpu_tile.transpose(r.value[example], r.value.dtype)
         for example in range(t.examples)
     ]
-    previous = None
-    heads: list[jax.Array] = []
-    for place in (*itertools.product(_places(t), range(t.heads)), None):
-        current = None
-        if place is not None:
-            (example, column), head = place
-            current = _Columns(r, block, causal, values, example, column, head)
-        for _ in range(0, t.key, t.rows):
-            if current:
-                current.add_logits()
-            if previous:
-                previous.add_values()
-        if previous:
-            heads.append(previous.finish())
-            if len(heads) == t.heads:
-                if t.key_blocks == 1:
-                    _write(r, t, previous.example, previous.column, heads)
-                heads = []
-        previous = current
+
+    def end(step: _Step, logits: jax.Array) -> None:
+        head = step.softmax
+        rows = tpu_tile.head_rows(values[head.example], t, head.head)
+        head.add(logits, rows[:, step.tile.keys])
+        if step.done and t.key_blocks == 1:
+            _write(step.done)
+        else:
+            for each in step.done:
+                each.store()
+
+    tpu_tile.overlapped(
+        _steps(r, block, causal),
+        lambda step: _logits(r, block, causal, step),
+        end,
+        lambda step: step.tile.size,
+        t.products.ahead,
+    )
 
 
-class _Columns:
-    """A group of queries of one head."""
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """A tile of logits of one head.
+
+    Attributes:
+        softmax: the softmax of the head.
+        tile: the place in the block.
+        done: after the last tile of a group of queries, the softmax of all heads.
+    """
+
+    softmax: "_Softmax"
+    tile: tpu_tile.Tile
+    done: Sequence["_Softmax"]
+
+
+def _steps(r: Any, block: tpu_tile.Block, causal: tpu_tile.Causal) -> Iterator[_Step]:
+    """Yields all tiles, with the heads in turn: each waits for its last maximum."""
+    t = block.tiling
+    for example, column in _places(t):
+        heads = [_Softmax(r, t, example, column, head) for head in range(t.heads)]
+        tiles = list(block.tiles(column, causal))
+        for tile, head in itertools.product(tiles, heads):
+            is_last = tile is tiles[-1] and head is heads[-1]
+            yield _Step(head, tile, heads if is_last else ())
+
+
+def _logits(
+    r: Any, block: tpu_tile.Block, causal: tpu_tile.Causal, step: _Step
+) -> jax.Array:
+    """Returns the logits of a tile, [keys, queries]."""
+    t, tile = block.tiling, step.tile
+    example, head = step.softmax.example, step.softmax.head
+    logits = jax.lax.dot_general(
+        r.key[example, tile.keys],
+        tpu_tile.only_head(r.query[example, tile.queries], t, head),
+        tpu_tile.BY_LAST,
+        preferred_element_type=jnp.float32,
+    )
+    if t.has_bias:
+        logits += tpu_tile.band_tile(r.band, t, head, tile)
+    logits = block.where_attended(
+        tile, causal, logits, reference.MASKED_LOGIT, example, r
+    )
+    real = block.padding(tile)
+    if real is not None:
+        logits = jnp.where(real, logits, tpu_tile.PADDING_LOGIT)
+    return logits
+
+
+class _Softmax:
+    """The softmax of a group of queries of one head over the keys so far."""
 
     def __init__(
-        self,
-        r: Any,
-        block: tpu_tile.Block,
-        causal: tpu_tile.Causal,
-        values: list[jax.Array],
-        example: int,
-        column: int,
-        head: int,
+        self, r: Any, t: tpu_tiling.Tiling, example: int, column: int, head: int
     ):
-        t = block.tiling
-        self.r, self.block, self.causal = r, block, causal
+        self.r, self.t = r, t
         self.example, self.column, self.head = example, column, head
         self.columns = slice(column, column + t.columns)
-        self.query = tpu_tile.only_head(r.query[example, self.columns], t, head)
-        self.values = tpu_tile.head_rows(values[example], t, head)
-        self.todo = list(block.chunks(column, causal))
-        self.logits: list[tuple[int, int, jax.Array]] = []
-        self.most: jax.Array | None = None
-        self.maximum: jax.Array | None = None
-        self.total: Any = 0.0
-        self.weighted: Any = 0.0
+        self.maximum: Any = None  # [1, columns]
+        self.total: Any = None  # [8, columns], sums over every eighth key
+        self.weighted: Any = None  # [width, columns]
+        if t.key_blocks > 1:
+            self.maximum = r.maximum[self._row]
+            self.total = r.total[self._total]
+            self.weighted = r.sum[self._rows]
 
-    def add_logits(self) -> None:
-        """Computes the logits of the next keys, if any are left."""
-        if not self.todo:
-            return
-        r, t = self.r, self.block.tiling
-        start, stop = self.todo.pop(0)
-        logits = jax.lax.dot_general(
-            r.key[self.example, start:stop],
-            self.query,
-            tpu_tile.BY_LAST,
-            preferred_element_type=jnp.float32,
-        )
-        if t.has_bias:
-            rows = start, stop
-            logits += tpu_tile.band_tile(r.band, t, self.head, self.column, rows)
-        mask = self.block.mask(
-            self.example,
-            self.column,
-            start,
-            stop,
-            self.causal,
-            r.query_segments if t.masked else None,
-            r.key_column if t.masked else None,
-        )
-        if mask is not None:
-            logits = jnp.where(mask, logits, reference.MASKED_LOGIT)
-        real = self.block.padding(start, stop)
-        if real is not None:
-            logits = jnp.where(real, logits, tpu_tile.PADDING_LOGIT)
-        most = tpu_tile.over_rows(logits, jnp.max)
-        self.most = most if self.most is None else jnp.maximum(self.most, most)
-        self.logits.append((start, stop, logits))
+    @property
+    def _row(self) -> Any:
+        return self.example, slice(self.head, self.head + 1), self.columns
 
-    def add_values(self) -> None:
-        """Adds the weighted values of the next keys, if any are left."""
-        if not self.logits:
-            return
+    @property
+    def _total(self) -> Any:
+        return self.example, self.head, slice(None), self.columns
+
+    @property
+    def _rows(self) -> Any:
+        rows = slice(self.head * self.t.width, (self.head + 1) * self.t.width)
+        return self.example, rows, self.columns
+
+    def add(self, logits: jax.Array, values: jax.Array) -> None:
+        """Adds keys of which only the last queries may have logits.
+
+        Args:
+            logits: [keys, queries].
+            values: [width, keys].
+        """
+        most = jnp.max(logits, axis=0, keepdims=True)
+        rest = self.columns.stop - self.columns.start - logits.shape[1]
         if self.maximum is None:
-            self.maximum = jnp.max(self.most, axis=0, keepdims=True)
-            if self.block.tiling.key_blocks > 1:
-                self._carry()
-        start, stop, logits = self.logits.pop(0)
-        weights = jnp.exp(logits - self.maximum)
-        self.total += tpu_tile.over_rows(weights, jnp.sum)
-        self.weighted += jnp.dot(
-            self.values[:, start:stop],
-            weights.astype(self.values.dtype),
-            preferred_element_type=jnp.float32,
+            maximum = self.maximum = jnp.maximum(most, _NO_MAXIMUM)
+        else:
+            old = self.maximum[:, rest:]
+            maximum = jnp.maximum(old, most)
+            scale = jnp.exp(old - maximum)
+            self.maximum = _joined(self.maximum, maximum)
+        weights = jnp.exp(logits - maximum)
+        total = tpu_tile.over_rows(weights, jnp.sum)
+        product = jnp.dot(
+            values, weights.astype(values.dtype), preferred_element_type=jnp.float32
         )
+        if self.total is None:
+            self.total, self.weighted = total, product
+        else:
+            self.total = _joined(self.total, self.total[:, rest:] * scale + total)
+            self.weighted = _joined(
+                self.weighted, self.weighted[:, rest:] * scale + product
+            )
 
-    def _carry(self) -> None:
-        """Merges the maximum of earlier blocks of keys."""
-        old = self.r.maximum[self.example, self.head : self.head + 1, self.columns]
-        self.maximum = jnp.maximum(self.maximum, old)
-        self.scale = jnp.exp(old - self.maximum)
+    def store(self) -> None:
+        """Keeps the sums for the next block of keys."""
+        self.r.maximum[self._row] = self.maximum
+        self.r.total[self._total] = self.total
+        self.r.sum[self._rows] = self.weighted
 
-    def finish(self) -> jax.Array | None:
-        """Returns the output [width, columns]; None if more blocks of keys follow."""
-        t, r = self.block.tiling, self.r
+    def finish(self) -> jax.Array:
+        """Returns the output [width, columns], and writes its log-sum-exp."""
+        r, t = self.r, self.t
         total = jnp.sum(self.total, axis=0, keepdims=True)
-        place = self.example, self.column, self.head
-        if t.key_blocks == 1:
-            return _finish(r, t, place, self.maximum, total, self.weighted)
-        row = self.example, slice(self.head, self.head + 1), self.columns
-        r.maximum[row] = self.maximum
-        r.total[row] = r.total[row] * self.scale + total
-        rows = slice(self.head * t.width, (self.head + 1) * t.width)
-        rows = self.example, rows, self.columns
-        r.sum[rows] = r.sum[rows] * self.scale + self.weighted
-        return None
+        log_sum_exp = self.maximum + jnp.log(total)
+        output = self.weighted * (1.0 / total)
+        if t.masked or t.causal:
+            # The maximum may ignore NaN, but the total does not.
+            nothing = tpu_tile.nothing_attended(self.maximum) & (total == total)
+            log_sum_exp = jnp.where(nothing, reference.MASKED_LOGIT, log_sum_exp)
+            if t.masked and t.causal:
+                mean = jnp.broadcast_to(r.mean[self.example], (_LANES, t.lanes)).T
+                mean = tpu_tile.head_rows(mean, t, self.head)
+                mean = jnp.concatenate([mean] * (t.columns // _LANES), axis=1)
+                output = jnp.where(nothing, mean, output)
+        r.log_sum_exp[self._row] = log_sum_exp
+        return output
 
 
-def _finish(
-    r: Any,
-    t: tpu_tiling.Tiling,
-    place: tuple[int, int, int],
-    maximum: jax.Array,
-    total: jax.Array,
-    weighted: jax.Array,
-) -> jax.Array:
-    """Returns the output [width, columns] of a head, and writes its log-sum-exp."""
-    example, column, head = place
-    log_sum_exp = maximum + jnp.log(total)
-    output = weighted * (1.0 / total)
-    if t.masked or t.causal:
-        # The maximum may ignore NaN, but the total does not.
-        nothing = tpu_tile.nothing_attended(maximum) & (total == total)
-        log_sum_exp = jnp.where(nothing, reference.MASKED_LOGIT, log_sum_exp)
-        if t.masked and t.causal:
-            mean = jnp.broadcast_to(r.mean[example], (_LANES, t.lanes)).T
-            mean = tpu_tile.head_rows(mean, t, head)
-            mean = jnp.concatenate([mean] * (t.columns // _LANES), axis=1)
-            output = jnp.where(nothing, mean, output)
-    row = example, slice(head, head + 1), slice(column, column + t.columns)
-    r.log_sum_exp[row] = log_sum_exp
-    return output
+def _joined(x: jax.Array, last: jax.Array) -> jax.Array:
+    """Returns x with its last columns replaced by `last`."""
+    rest = x.shape[1] - last.shape[1]
+    return jnp.concatenate([x[:, :rest], last], axis=1) if rest else last
 
 
-def _write(
-    r: Any, t: tpu_tiling.Tiling, example: int, column: int, heads: list[Any]
-) -> None:
-    output = heads[0] if t.heads == 1 else jnp.concatenate(heads, axis=0)
-    r.output[example, column : column + t.columns] = tpu_tile.transpose(
-        output, r.output.dtype
-    )
+def _write(heads: Sequence[_Softmax]) -> None:
+    """Writes the output of a group of queries."""
+    r, t, example = heads[0].r, heads[0].t, heads[0].example
+    outputs = [head.finish() for head in heads]
+    output = outputs[0] if t.heads == 1 else jnp.concatenate(outputs, axis=0)
+    r.output[example, heads[0].columns] = tpu_tile.transpose(output, r.output.dtype)

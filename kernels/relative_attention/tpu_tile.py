@@ -6,11 +6,14 @@ stationary operand of the matrix units, past which the rows of a head move. A he
 width 64 therefore fills the units, except in products that contract over its width.
 """
 
+import collections
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 import dataclasses
 import enum
 from typing import Any
+from typing import TypeVar
 
 import jax
 from jax.experimental import pallas as pl
@@ -27,6 +30,8 @@ PADDING_LOGIT = -3e38
 
 BY_LAST = (((1,), (1,)), ((), ()))  # Contracts the last axes of both operands.
 _LANES = lanes.LANES
+
+Step, Result = TypeVar("Step"), TypeVar("Result")
 
 
 class Causal(enum.Enum):
@@ -73,13 +78,16 @@ class Block:
             return self.offsets[0]
         return self.offsets[self.first_example + example]
 
-    def run(self, body: Callable[[Causal], None], skips: Any = True) -> None:
+    def run(
+        self, body: Callable[[Causal], None], skips: Any, has_diagonal: Any = True
+    ) -> None:
         """Runs `body` with the mask that the block needs, or skips the block.
 
         Args:
             body: takes the form of the causal mask.
             skips: whether the block may be skipped if all its keys come after all its
                 queries, and no query comes before all keys.
+            has_diagonal: whether tiles above the diagonal may be skipped.
         """
         t = self.tiling
         if not t.causal:
@@ -90,7 +98,7 @@ class Block:
             for example in range(1, t.examples):
                 least = jnp.minimum(least, self.offset(example))
                 most = jnp.maximum(most, self.offset(example))
-        diagonal = (least == 0) & (most == 0) & (self.ahead == 0)
+        diagonal = (least == 0) & (most == 0) & (self.ahead == 0) & has_diagonal
         before = self.ahead + least >= t.key - 1
         after = self.ahead + most + t.query - 1 < 0
         if not t.masked:
@@ -112,92 +120,183 @@ class Block:
             return Causal.DIAGONAL
         return None if self.ahead + t.query - 1 < 0 else Causal.ANY
 
-    def chunks(self, column: int, causal: Causal) -> Iterator[tuple[int, int]]:
-        """Yields ranges of keys that the queries starting at `column` attend to.
+    def tiles(self, column: int, causal: Causal) -> Iterator["Tile"]:
+        """Yields the logits of a group of queries, without tiles above the diagonal.
 
         Args:
             column: the first of the queries, within the block.
             causal: the form of the causal mask.
         """
         t = self.tiling
-        stop = t.key
+        end, stop = column + t.columns, t.key
         if causal is Causal.DIAGONAL:
-            stop = min(stop, column + t.columns)
+            stop = min(stop, column + _LANES)
         for start in range(0, stop, t.rows):
-            yield start, min(start + t.rows, stop)
+            yield Tile(column, end, start, min(start + t.rows, stop))
+        if causal is Causal.DIAGONAL:
+            for start in range(column + _LANES, min(end, t.key), _LANES):
+                yield Tile(start, end, start, start + _LANES)
 
-    def mask(
+    def where_attended(
         self,
-        example: int,
-        column: int,
-        start: int,
-        stop: int,
+        tile: "Tile",
         causal: Causal,
-        query_segments: Any,
-        key_segments: Any,
-    ) -> jax.Array | None:
-        """Returns bool [stop - start, columns], or None if no key is masked.
+        logits: jax.Array,
+        masked: Any,
+        example: int,
+        r: Any,
+    ) -> jax.Array:
+        """Returns a tile [keys, queries] with `masked` where the mask is False.
 
         Args:
-            example: the index of the example in the program.
-            column: the first query, within the block.
-            start: the first key, within the block.
-            stop: the end of the keys.
+            tile: the place of the tile in the block.
             causal: the form of the causal mask.
-            query_segments: reference to [1 or examples, 1, queries], or None.
-            key_segments: reference to [1 or examples, keys, 128], or None.
+            logits: [keys, queries].
+            masked: the value of masked keys.
+            example: the index of the example in the program.
+            r: the references of the program.
+        """
+        if causal is Causal.DIAGONAL and not self.tiling.masked:
+            # Only the last rows of a tile cross the diagonal, in its first columns.
+            row, column = tile.first - tile.start, _LANES
+            if row >= logits.shape[0]:
+                return logits
+            corner = logits[row:, :column]
+            key = jax.lax.broadcasted_iota(jnp.int32, corner.shape, 0)
+            query = jax.lax.broadcasted_iota(jnp.int32, corner.shape, 1)
+            corner = jnp.where(key <= query, corner, masked)
+            if logits.shape[1] > column:
+                corner = jnp.concatenate([corner, logits[row:, column:]], axis=1)
+            return jnp.concatenate([logits[:row], corner]) if row else corner
+        mask = self.mask(tile, causal, example, r)
+        return logits if mask is None else jnp.where(mask, logits, masked)
+
+    def mask(
+        self, tile: "Tile", causal: Causal, example: int, r: Any
+    ) -> jax.Array | None:
+        """Returns bool [keys, queries], or None if no key is masked.
+
+        Args:
+            tile: the place of the tile in the block.
+            causal: the form of the causal mask.
+            example: the index of the example in the program.
+            r: the references of the program.
         """
         t = self.tiling
-        shape = (stop - start, t.columns)
         masks = []
         if t.masked:
             own_queries, own_keys = t.own_segments
-            row = query_segments[
-                example if own_queries else 0, :, column : column + t.columns
-            ]
-            tile = key_segments[example if own_keys else 0, start:stop]
-            masks.append(jnp.concatenate([tile] * (t.columns // _LANES), 1) == row)
-        crosses = causal is Causal.DIAGONAL and stop - 1 > column
+            row = r.query_segments[example if own_queries else 0, :, tile.queries]
+            keys = r.key_column[example if own_keys else 0, tile.keys]
+            masks.append(jnp.concatenate([keys] * (tile.width // _LANES), 1) == row)
+        crosses = causal is Causal.DIAGONAL and tile.stop - 1 > tile.first
         if causal is Causal.ANY or crosses:
-            ahead: Any = column - start
+            ahead: Any = tile.first - tile.start
             if causal is Causal.ANY:
                 ahead = ahead + self.ahead + self.offset(example)
-            lead = jax.lax.broadcasted_iota(jnp.int32, (1, t.columns), 1) + ahead
+            shape = tile.stop - tile.start, tile.width
+            lead = jax.lax.broadcasted_iota(jnp.int32, (1, tile.width), 1) + ahead
             masks.append(jax.lax.broadcasted_iota(jnp.int32, shape, 0) <= lead)
         return masks[0] & masks[1] if len(masks) > 1 else (masks or [None])[0]
 
-    def padding(self, start: int, stop: int) -> jax.Array | None:
-        """Returns bool [stop - start, columns], False for padding; None without.
+    def padding(self, tile: "Tile") -> jax.Array | None:
+        """Returns bool [keys, queries], False for padding; None without.
 
         Args:
-            start: the first key, within the block.
-            stop: the end of the keys.
+            tile: the place of the tile in the block.
         """
         t = self.tiling
         in_last = t.num_keys - (t.key_blocks - 1) * t.key
-        if stop <= in_last:
+        if tile.stop <= in_last:
             return None
-        limit = t.num_keys - start
+        limit = t.num_keys - tile.start
         if t.key_blocks > 1:
             limit = limit - self.key_block * t.key
-        shape = (stop - start, t.columns)
+        shape = (tile.stop - tile.start, tile.width)
         return jax.lax.broadcasted_iota(jnp.int32, shape, 0) < limit
 
 
-def band_tile(band_ref: Any, t: Any, head: int, column: int, rows: Any) -> jax.Array:
-    """Returns the bias [stop - start, columns] of the keys `rows` = (start, stop).
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """A place in a block of transposed logits; all bounds are multiples of 128.
+
+    Attributes:
+        first: the first query.
+        end: the end of the queries.
+        start: the first key.
+        stop: the end of the keys.
+    """
+
+    first: int
+    end: int
+    start: int
+    stop: int
+
+    @property
+    def queries(self) -> slice:
+        """The queries."""
+        return slice(self.first, self.end)
+
+    @property
+    def keys(self) -> slice:
+        """The keys."""
+        return slice(self.start, self.stop)
+
+    @property
+    def width(self) -> int:
+        """The number of queries."""
+        return self.end - self.first
+
+    @property
+    def size(self) -> int:
+        """The number of logits."""
+        return self.width * (self.stop - self.start)
+
+
+def overlapped(
+    steps: Iterable[Step],
+    begin: Callable[[Step], Result],
+    end: Callable[[Step, Result], None],
+    size: Callable[[Step], int],
+    ahead: int,
+) -> None:
+    """Calls `begin` on all steps, and `end` on each of them some steps later.
+
+    The compiler roughly keeps the order of instructions. With the products of the next
+    steps in between, the units need not wait for the vector work on one step.
+
+    Args:
+        steps: the steps in order, made when they begin.
+        begin: makes the result that `end` takes.
+        end: completes a step.
+        size: returns the number of logits of a step.
+        ahead: the number of logits that have begun, after a step, before it ends.
+    """
+    begun: collections.deque[tuple[Step, Result]] = collections.deque()
+    waiting = 0  # Logits of all but the first.
+    for step in steps:
+        waiting += size(step) if begun else 0
+        begun.append((step, begin(step)))
+        while waiting >= ahead:
+            end(*begun.popleft())
+            waiting -= size(begun[0][0])
+    for step, result in begun:
+        end(step, result)
+
+
+def band_tile(band_ref: Any, t: Any, head: int, tile: Tile) -> jax.Array:
+    """Returns the bias [keys, queries] of a tile.
 
     Args:
         band_ref: reference to the bands of the tile's heads.
         t: the tiling.
-        head: the index of the head in the tile.
-        column: the first query, within the block.
-        rows: the range of keys, within the block.
+        head: the index of the head in its tile of lanes.
+        tile: the place of the tile in the block.
     """
     tiles = []
-    for row in range(*rows, _LANES):
-        x = tpu_band.window(row, column, t.key)
-        tiles.append(band_ref[head, :, x : x + t.columns])
+    for row in range(tile.start, tile.stop, _LANES):
+        x = tpu_band.window(row, tile.first, t.key)
+        tiles.append(band_ref[head, :, x : x + tile.width])
     return tiles[0] if len(tiles) == 1 else jnp.concatenate(tiles, axis=0)
 
 

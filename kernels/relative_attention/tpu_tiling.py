@@ -19,6 +19,21 @@ _LEAST_WIDTH = 32
 
 
 @dataclasses.dataclass(frozen=True)
+class Products:
+    """Sizes of a pass's products of logits, with the fewest simulated cycles.
+
+    Attributes:
+        columns: most queries of a product.
+        rows: most keys of a product.
+        ahead: logits that are computed before those of an earlier product are used.
+    """
+
+    columns: int
+    rows: int
+    ahead: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Tiling:
     """The tiling of a call into blocks of queries and keys, with padded shapes.
 
@@ -32,6 +47,7 @@ class Tiling:
         examples: examples per program.
         query: queries per block.
         key: keys per block.
+        products: the sizes of products of logits.
         causal: whether keys after the query are masked.
         masked: whether keys of other segments are masked.
         own_segments: whether each example has its own query and key segments.
@@ -49,6 +65,7 @@ class Tiling:
     examples: int
     query: int
     key: int
+    products: Products
     causal: bool
     masked: bool
     own_segments: tuple[bool, bool]
@@ -99,13 +116,12 @@ class Tiling:
     @property
     def columns(self) -> int:
         """Queries per product of logits."""
-        return 256 if self.query % 256 == 0 else 128
+        return _largest(self.query, self.products.columns)
 
     @property
     def rows(self) -> int:
         """Keys per product of logits."""
-        sizes = (512, 256, 128) if self.causal else (256, 128)
-        return next(size for size in sizes if self.key % size == 0)
+        return _largest(self.key, self.products.rows)
 
     @property
     def diagonals(self) -> int:
@@ -170,6 +186,7 @@ def tiling(
             examples=found.batch,
             query=found.query,
             key=found.key,
+            products=_products(pass_name),
             causal=causal,
             masked=masked,
             own_segments=(query_segments.shape[0] > 1, key_segments.shape[0] > 1),
@@ -182,6 +199,19 @@ def tiling(
             break
     assert made
     return made
+
+
+def _products(pass_name: str) -> Products:
+    if pass_name == "backward":
+        return Products(columns=256, rows=256, ahead=1 << 16)
+    # The weights of as many keys as a matrix unit holds.
+    rows = wrap.chip().info.mxu_column_size
+    return Products(columns=512, rows=rows, ahead=2 * 512 * rows)
+
+
+def _largest(size: int, most: int) -> int:
+    """Returns the largest multiple of 128 up to `most` that divides `size`."""
+    return next(n for n in range(most, 0, -lanes.LANES) if size % n == 0)
 
 
 def _vmem_capacity() -> int:
@@ -219,7 +249,8 @@ def vmem_bytes(tiling: Tiling, pass_name: str, dtype: Any) -> int:
     rows = blocks_of[0] * t.query + blocks_of[1] * t.key
     # Double-buffered.
     buffers = 2 * t.examples * rows * t.lanes * size
-    scores = 4 * t.key * t.columns * 4
+    # Logits, weights and the gradients of both, of the products that have begun.
+    scores = 4 * (t.products.ahead + t.rows * t.columns) * 4
     # The vectors of the tile's heads take whole registers.
     band = t.heads * tpu_band.ROWS * t.diagonals * 4
     vector = 2 * max(8, t.heads) * (t.queries + t.keys) * 4
@@ -280,7 +311,7 @@ def offsets(offset: jax.Array, flag: jax.Array | int = 0) -> jax.Array:
     """Returns the offsets and a flag, int32 [(1 or B) + 1], for scalar memory.
 
     Used by causal calls. The compiler's simulator assumes zeros in scalar memory, and
-    so estimates the cost of a call without offset.
+    so estimates the cost of a call without offset; but not for an array of one element.
     """
     return jnp.pad(offset, (0, 1), constant_values=flag)
 

@@ -13,6 +13,7 @@ from clinometer.kernels import relative_attention
 from clinometer.kernels.relative_attention import AttentionBlocks
 from clinometer.kernels.relative_attention import api
 from clinometer.kernels.relative_attention import blocks
+from clinometer.kernels.relative_attention import tpu
 from clinometer.tests.kernels.relative_attention import numpy_attention
 
 SMALL = AttentionBlocks(query=128, key=128)
@@ -173,6 +174,19 @@ def test_masks_and_segments(kind, causal, block_sizes):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("num_keys", [400, 200])
+@pytest.mark.parametrize("masked", [False, True])
+def test_tiles_on_the_diagonal(masked, num_keys):
+    """Of several products of queries and of keys, and with padding of both."""
+    arrays, weight = draw(2, 400, num_keys, 2, 64)
+    settings = {}
+    if masked:
+        # The first queries have no key: theirs is the mean of all values.
+        settings["key_mask"] = np.arange(num_keys) >= np.array([[0], [40]])
+    check(arrays, weight, causal=True, **settings)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [-160, -5, 0, 77, 250])
 @pytest.mark.parametrize("block_sizes", [(), SMALL])
 def test_query_offsets_are_traced(offset, block_sizes):
@@ -303,6 +317,33 @@ def test_blocks_that_need_too_much_memory():
         pytest.raises(ValueError, match=r"query=8192, key=8192.* TPU v4 has 16"),
     ):
         lowered(call, x, x, x, chip="TPU v4")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "implementation"),
+    [(api.FORWARD, tpu.FORWARD), (api.BACKWARD, tpu.BACKWARD)],
+)
+@pytest.mark.parametrize(("length", "part"), [(512, 10 / 16), (1024, 36 / 64)])
+def test_no_tile_above_the_diagonal_is_worked_on(kernel, implementation, length, part):
+    """Of n x n tiles of 128 queries and keys, n (n + 1) / 2 are left."""
+    x = jax.ShapeDtypeStruct((1, length, 2, 64), jnp.bfloat16)
+    shapes = dict.fromkeys(("query", "key", "value", "output", "output_grad"), x)
+    shapes |= {
+        "bias": jax.ShapeDtypeStruct((1, 2, 2 * length - 1), jnp.float32),
+        "query_segments": jax.ShapeDtypeStruct((1, length), jnp.int32),
+        "key_segments": jax.ShapeDtypeStruct((1, length), jnp.int32),
+        "offset": jax.ShapeDtypeStruct((1,), jnp.int32),
+        "multiplier": jax.ShapeDtypeStruct((1, 0, 0, 0), jnp.float32),
+        "log_sum_exp": jax.ShapeDtypeStruct((1, 2, length), jnp.float32),
+    }
+    operands = {name: shapes[name] for name in kernel.signature.operands}
+    causal, square = (
+        implementation.executed_flops(
+            **operands, causal=is_causal, masked=False, groups=1
+        )
+        for is_causal in (True, False)
+    )
+    assert causal == part * square
 
 
 def test_blocks_are_chosen_by_shape():

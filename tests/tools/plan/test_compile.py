@@ -26,10 +26,10 @@ CASES = [x for x in shape_classes.cases() if case_lib.OURS in x.kernel.implement
 # Bounds of spilled registers in a kernel's code. A tile that is too large has thousands
 # more. Code that contains a block several times (attention for each position of the
 # diagonal, convolutions for each shift) has spills in each. The bounds are 10 % above
-# the maximum over the chips: attention forward 13,239 and backward 22,213 (on v4 15,896
+# the maximum over the chips: attention forward 17,381 and backward 22,213 (on v4 19,777
 # and 10,419), dynamic convolution of 63 taps 11,493 (14,181), Performer 8,848 on v4.
 MOST_SPILLS = {
-    ("relative_attention", "forward"): 14_500,
+    ("relative_attention", "forward"): 19_100,
     ("relative_attention", "backward"): 24_500,
     ("dynamic_conv", "forward"): 12_500,
     ("dynamic_conv", "backward"): 12_500,
@@ -38,7 +38,7 @@ MOST_SPILLS = {
 }
 # v4 has longer code, since it rolls only by powers of two.
 MOST_SPILLS_ON_V4 = MOST_SPILLS | {
-    ("relative_attention", "forward"): 17_000,
+    ("relative_attention", "forward"): 21_750,
     ("relative_attention", "backward"): 11_500,
     ("performer_attention", "forward"): 10_000,
     ("performer_attention", "backward"): 10_000,
