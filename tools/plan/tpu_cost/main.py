@@ -14,12 +14,14 @@ from clinometer.kernels import terminal
 from clinometer.kernels.bench import environment
 from clinometer.kernels.bench import records as records_lib
 from clinometer.kernels.options import outputs
+from clinometer.kernels.options import ranges
 from clinometer.kernels.tpu import chips
 from clinometer.tools.plan import compiler as compiler_lib
 from clinometer.tools.plan import limit_options
 from clinometer.tools.plan import topologies
 from clinometer.tools.plan.tpu_cost import case as case_lib
 from clinometer.tools.plan.tpu_cost import cases as cases_lib
+from clinometer.tools.plan.tpu_cost import compare
 from clinometer.tools.plan.tpu_cost import page
 from clinometer.tools.plan.tpu_cost import report
 from clinometer.tools.plan.tpu_cost import table
@@ -39,13 +41,14 @@ cycles of what XLA adds around a Pallas call, such as layout copies. "ratio" is 
 cycles of the best jnp implementation divided by those of the row.
 """
 
-_BROKEN = 'a Pallas kernel that "auto" chooses does not compile'
+_BROKEN = 'a Pallas kernel that "auto" chooses does not compile, or needs more cycles'
 _EPILOG = f"""\
 examples:
   clinometer tpu-cost --op switch_route --topology v5e
   clinometer tpu-cost --topology v5e --topology v6e --form ours --page cost.html
   clinometer tpu-cost --op relative_attention --topology v5e --form ours --peers
   clinometer tpu-cost --op light_conv --pass forward --dtype float32 --json
+  clinometer tpu-cost --topology v5e --form ours --compare old.json
 
 If a program does not compile, its record has the reason.
 
@@ -65,6 +68,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     try:
         chosen = _chosen(args.op, args.passes)
+        old = compare.read(args.compare) if args.compare else None
         targets = [topologies.resolve(x) for x in args.topology or topologies.DEFAULT]
         for option in ("out", "page", "markdown"):
             path = getattr(args, option)
@@ -105,8 +109,16 @@ def main(argv: Sequence[str]) -> int:
             print("\n".join(table.text(records, out)) + "\n", file=out, flush=True)
     if args.json:
         print(records_lib.dumps(found), end="")
-    broken = any(_broken(record) for record in found)
-    return exit_codes.FAILED if broken else exit_codes.DONE
+    failed = any(_broken(record) for record in found)
+    if old is not None:
+        out = sys.stderr if args.json else sys.stdout
+        try:
+            told, risen = compare.text(old, found, args.tolerance / 100, out)
+        except ValueError as error:
+            told, risen = f"clinometer tpu-cost: --compare: {error}", 1
+        print(told, file=out)
+        failed |= risen > 0
+    return exit_codes.FAILED if failed else exit_codes.DONE
 
 
 def _measured(
@@ -231,6 +243,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--markdown", metavar="FILE.md", help="write a Markdown table of all records"
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="FILE",
+        help="compare the cycles of our kernels with an earlier --out; exit with 1 if "
+        "one needs more",
+    )
+    parser.add_argument(
+        "--tolerance",
+        metavar="PERCENT",
+        type=ranges.Real(0),
+        default=2.0,
+        help="by how much cycles may rise with --compare (default: %(default)g)",
     )
     limit_options.add(
         parser,
