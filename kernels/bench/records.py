@@ -34,6 +34,27 @@ def read(path: str) -> list[Record]:
     Raises:
         ValueError: if the file cannot be read or contains no benchmark records.
     """
+    found = read_list(path, _NEEDED)
+    for place, record in enumerate(found):
+        ratio = record["ratio_to_best_reference"]
+        if not isinstance(ratio, int | float) or not ratio > 0:
+            raise ValueError(
+                f"{path}: record {place}: ratio_to_best_reference must be a number "
+                f"above 0, got {ratio!r}"
+            )
+    return found
+
+
+def read_list(path: str, needed: Sequence[str]) -> list[Record]:
+    """Reads a JSON file with a list of records of any kind.
+
+    Args:
+        path: the file.
+        needed: fields that every record must have.
+
+    Raises:
+        ValueError: if the file cannot be read or contains no such records.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -43,16 +64,10 @@ def read(path: str) -> list[Record]:
         raise ValueError(f"{path}: must hold a list of at least one record")
     for place, record in enumerate(found):
         missing = [
-            key for key in _NEEDED if not isinstance(record, dict) or key not in record
+            key for key in needed if not isinstance(record, dict) or key not in record
         ]
         if missing:
             raise ValueError(f"{path}: record {place} has no {', '.join(missing)}")
-        ratio = record["ratio_to_best_reference"]
-        if not isinstance(ratio, int | float) or not ratio > 0:
-            raise ValueError(
-                f"{path}: record {place}: ratio_to_best_reference must be a number "
-                f"above 0, got {ratio!r}"
-            )
     return found
 
 

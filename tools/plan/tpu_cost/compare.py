@@ -1,10 +1,10 @@
 """Compares the cycles of our kernels with those of an earlier run."""
 
 from collections.abc import Sequence
-import json
 from typing import TextIO
 
 from clinometer.kernels import terminal
+from clinometer.kernels.bench import records as records_lib
 from clinometer.tools.plan.tpu_cost import case as case_lib
 from clinometer.tools.plan.tpu_cost import report
 
@@ -22,19 +22,8 @@ def read(path: str) -> list[report.Record]:
     Raises:
         ValueError: the file cannot be read, or has other contents.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(found, list):
-        raise ValueError(f"{path}: must hold a list of records")
+    found = records_lib.read_list(path, _NEEDED)
     for place, record in enumerate(found):
-        missing = [
-            key for key in _NEEDED if not isinstance(record, dict) or key not in record
-        ]
-        if missing:
-            raise ValueError(f"{path}: record {place} has no {', '.join(missing)}")
         cycles = record["cycles"]
         if cycles is not None and not (isinstance(cycles, int | float) and cycles > 0):
             raise ValueError(
