@@ -148,7 +148,10 @@ class _Columns:
         values = [r[c] for r in self._rows for c in ends if r[c] is not None]
         # Very wide intervals are cut off, with an arrow at the open end.
         low, high = max(min(values), 0.05) / 1.1, min(max(values), 20.0) * 1.1
-        marks = [m for m in (0.1, 0.25, 0.5, 1, 2, 4, 10) if low <= m <= high]
+        # Labels of factors of two would overlap on a wide axis.
+        wide = high / low > 30
+        marks = (0.1, 0.3, 1, 3, 10) if wide else (0.1, 0.25, 0.5, 1, 2, 4, 10)
+        marks = [m for m in marks if low <= m <= high]
         x = alt.X(
             "times:Q",
             title="Compute for equal loss (log)",
