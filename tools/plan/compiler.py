@@ -26,7 +26,8 @@ ENVIRONMENT = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # Otherwise a second process fails at a lock.
     "JAX_PLATFORMS": "cpu",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # Any type: there is no such host.
-    "TPU_LOG_DIR": "disabled",  # Otherwise each process logs to a large file in /tmp.
+    # A failure of the simulator, which repeats without end, logs up to a GB three times.
+    "TPU_MIN_LOG_LEVEL": "3",
     "TPU_SKIP_MDS_QUERY": "1",  # There is no metadata server.
     "TPU_WORKER_HOSTNAMES": "localhost",
     # The caller's are for another compiler: libtpu ends at a flag that it does not
@@ -299,8 +300,17 @@ def last_words(log: str) -> str:
 
 def _environment(mode: str, dump: pathlib.Path) -> dict[str, str]:
     flags = " ".join(flag.format(dump) for flag in FLAGS[mode])
-    own = ENVIRONMENT | {"LIBTPU_INIT_ARGS": flags}
-    return python_child.environment(os.environ) | own
+    return python_child.environment(os.environ) | environment(flags, dump.parent)
+
+
+def environment(flags: str, home: pathlib.Path) -> dict[str, str]:
+    """Returns the variables of a child with the TPU compiler.
+
+    Args:
+        flags: the compiler's flags.
+        home: folder for the compiler's logs.
+    """
+    return ENVIRONMENT | {"LIBTPU_INIT_ARGS": flags, "TPU_LOG_DIR": str(home)}
 
 
 def _short(reason: str) -> str:

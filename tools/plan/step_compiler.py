@@ -165,7 +165,7 @@ def _environment(platform: str, dump: pathlib.Path) -> dict[str, str]:
     if platform == cuda.PLATFORM:
         return cuda.ENVIRONMENT
     flags = " ".join(flag.format(dump) for flag in _DUMP_FLAGS)
-    return compiler.ENVIRONMENT | {"LIBTPU_INIT_ARGS": flags}
+    return compiler.environment(flags, dump.parent)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
