@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # Otherwise a second process fails at a lock.
     "JAX_PLATFORMS": "cpu",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # Any type: there is no such host.
-    # A failure of the simulator, which repeats without end, logs up to a GB three times.
+    # Failures of the simulator can repeat without end, and log up to 1 GB three times.
     "TPU_MIN_LOG_LEVEL": "3",
     "TPU_SKIP_MDS_QUERY": "1",  # There is no metadata server.
     "TPU_WORKER_HOSTNAMES": "localhost",

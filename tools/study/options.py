@@ -164,7 +164,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         type=_folder,
         metavar="DIR",
         help="with --power, folder of a finished pilot study that the spread of runs, "
-        "the curve and the margin are estimated from (default: config.power.pilot)",
+        "the curve and the margin are estimated from; a study's own folder gives the "
+        "power that it reached (default: config.power.pilot)",
     )
     add(
         "--store",

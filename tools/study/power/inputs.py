@@ -5,6 +5,7 @@ import collections
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
+import os
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def make(
     sd, order_sd = settings.sd, settings.order_sd
     source = "config.power.sd, config.power.order_sd"
     if pilot is not None:
-        sd, order_sd, source = pilot.sd, pilot.order_sd or 0.0, "the pilot"
+        sd, order_sd, source = pilot.sd, pilot.order_sd or 0.0, f"the {pilot.name}"
     held_out = _held_out(options)
     by_width = _sd_by_width(design, sd, settings.sd_slope, held_out)
     told.append(
@@ -158,7 +159,8 @@ def _curve(
     """Returns the curve and where it is from."""
     if pilot is not None and len(pilot.flops) >= _LEAST_POINTS:
         return _law(pilot.flops, pilot.losses, "pilot").predict, (
-            f"a power law with a floor through the pilot's {len(pilot.flops)} sizes"
+            f"a power law with a floor through the {pilot.name}'s "
+            f"{len(pilot.flops)} sizes"
         )
     settings = options.study.power
     models, losses = settings.models, np.array(settings.losses)
@@ -179,12 +181,12 @@ def _curve(
     scale, shift = np.polyfit(law.predict(pilot.flops), pilot.losses, 1)
     if not scale > 0:
         raise errors.ConfigError(
-            "config.power.pilot: the pilot's loss does not fall with size, so it gives "
-            "no curve; set config.power.losses and config.power.sd instead"
+            f"config.power.pilot: the {pilot.name}'s loss does not fall with size, so "
+            "it gives no curve; set config.power.losses and config.power.sd instead"
         )
     return lambda flops: shift + scale * law.predict(flops), (
-        f"through the pilot's {len(pilot.flops)} sizes, its shape that of a power law "
-        f"with a floor through {listed} (config.power.losses)"
+        f"through the {pilot.name}'s {len(pilot.flops)} sizes, its shape that of a "
+        f"power law with a floor through {listed} (config.power.losses)"
     )
 
 
@@ -221,9 +223,12 @@ def _told_pilot(folder: str, pilot: pilot_lib.Pilot) -> str:
         each = ", ".join(f"d{w} {sd:.4f}" for w, sd in pilot.sd_by_width.items())
         by_width = f" (by width: {each})"
     left_out = f"; without {', '.join(pilot.left_out)}" if pilot.left_out else ""
+    # Relative if it is in the current directory, as in what is published.
+    inside = os.path.relpath(folder)
+    place = folder if inside.startswith(os.pardir) else inside
     return (
-        f"pilot: {pilot.runs} runs of {folder}{left_out}; {registry.REFERENCE} gains "
-        f"{pilot.gain:.4f} +- {pilot.gain_error:.4f} nats; sd {pilot.sd:.4f} "
+        f"{pilot.name}: {pilot.runs} runs of {place}{left_out}; {registry.REFERENCE} "
+        f"gains {pilot.gain:.4f} +- {pilot.gain_error:.4f} nats; sd {pilot.sd:.4f} "
         f"[{low:.4f}, {high:.4f}] with {pilot.degrees} degrees of freedom{by_width}"
     )
 
@@ -248,7 +253,7 @@ def _margin(
         return given, "committed beforehand"
     gain, whose = float(at_sizes[0] - at_sizes[-1]), "the curve's gain"
     if pilot is not None:
-        gain, whose = pilot.gain, f"{registry.REFERENCE}'s gain in the pilot"
+        gain, whose = pilot.gain, f"{registry.REFERENCE}'s gain in the {pilot.name}"
     if gain <= 0:
         raise errors.ConfigError(
             f"config.design.margin: must be given, since {whose} is {gain:.4f} nats"

@@ -1,4 +1,4 @@
-"""What a finished pilot study says about the runs of the study that it prepares."""
+"""What finished runs, of a pilot or of the study itself, say about a study's runs."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -27,11 +27,12 @@ _SHARED = ("train_steps", "batch_size", "encoder_length", "dropout_rate", "dtype
 
 @dataclasses.dataclass(frozen=True)
 class Pilot:
-    """Estimates from a pilot.
+    """Estimates from a pilot, or from the finals of a study.
 
     Attributes:
+        name: "pilot", or "study" if they are from finals.
         runs: number of runs that entered.
-        left_out: names of the pilot's runs that have no result or repeat another.
+        left_out: names of the runs that have no result or repeat another.
         sd: of a run around its cell and order, one for all widths, nats.
         sd_interval: its 95 % interval, nats.
         degrees: degrees of freedom of `sd`.
@@ -43,6 +44,7 @@ class Pilot:
         gain_error: standard error of this gain, nats.
     """
 
+    name: str
     runs: int
     left_out: tuple[str, ...]
     sd: float
@@ -57,30 +59,34 @@ class Pilot:
 
 
 def read(folder: str, reference: str, protocol: protocol_lib.Protocol) -> Pilot:
-    """Reads a pilot.
+    """Reads a pilot, or a study's finals, which tell the power that it reached.
 
     Args:
-        folder: of the pilot study.
+        folder: of a study, whose pilot runs are read, or its finals if it has none.
         reference: the architecture whose curve and gain are taken.
-        protocol: of the study that the pilot prepares, which must be the pilot's.
+        protocol: of the planned study, which must be that of these runs.
 
     Raises:
         RecordError: there is no such folder, it holds no run, or a record cannot be
             read.
-        ConfigError: it holds no finished pilot run, or has another protocol.
-        FitError: the pilot's runs cannot be compared with each other.
-        InferenceError: the pilot has no replicates, or fewer than two sizes of the
+        ConfigError: it holds no finished pilot run or final, or has another protocol.
+        FitError: the runs cannot be compared with each other.
+        InferenceError: there are no replicates, or fewer than two sizes of the
             reference.
     """
     loaded = records.load_runs(pathlib.Path(folder))
-    pilots = [r for r in loaded if r.record.config.study.role == recorded_config.PILOT]
-    rows = copies.mark([rows_lib.make_row(run) for run in pilots])
+    roles = (recorded_config.PILOT, recorded_config.FINAL)
+    pilots, finals = (
+        [run for run in loaded if run.record.config.study.role == role]
+        for role in roles
+    )
+    rows = copies.mark([rows_lib.make_row(run) for run in pilots or finals])
     finished = selection.usable(rows)
     if not finished:
         raise errors.ConfigError(
-            f"config.power.pilot: {folder} holds no finished pilot run, only "
+            f"config.power.pilot: {folder} holds no finished pilot run or final, only "
             f"{len(loaded)} others; accepted: the folder of a study with design.role "
-            '"pilot"'
+            '"pilot" or "final"'
         )
     comparable.check_comparable(finished)
     for field in _SHARED:
@@ -109,6 +115,7 @@ def read(folder: str, reference: str, protocol: protocol_lib.Protocol) -> Pilot:
         order_sd = float(np.sqrt(held_out.order_variance(fitted)[0]))
     used = {row["run"] for row in finished}
     return Pilot(
+        name="pilot" if pilots else "study",
         runs=len(finished),
         left_out=tuple(row["run"] for row in rows if row["run"] not in used),
         sd=sd,

@@ -23,7 +23,8 @@ class PowerSettings:
         held_out: model to be predicted from vanilla's sizes, or None.
         held_out_runs: runs of this model, each in an order of its own.
         pilot: folder of a finished pilot study that sd, order_sd, curve and margin are
-            estimated from, or None.
+            estimated from, or None. A study's own folder gives the power that it
+            reached.
     """
 
     draws: int = 2000

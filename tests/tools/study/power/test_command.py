@@ -68,10 +68,10 @@ def test_the_margin_of_the_claims_is_used_and_no_other(tmp_path, capsys):
     assert "design.margin: got 0.02, but MARGIN_NATS" in capsys.readouterr().err
 
 
-def test_a_folder_without_pilot_runs_is_refused(tmp_path, capsys):
-    folder = example_pilot.write(tmp_path / "finals", role="final")
+def test_a_folder_of_a_sweep_is_refused(tmp_path, capsys):
+    folder = example_pilot.write(tmp_path / "sweep", role="sweep")
     assert main.main([*_SMALL, "--power-from", str(folder)]) == 2
-    assert "holds no finished pilot run" in capsys.readouterr().err
+    assert "holds no finished pilot run or final" in capsys.readouterr().err
 
 
 def test_ctrl_c_stops_without_a_result(monkeypatch, capsys):

@@ -52,12 +52,21 @@ def test_other_runs_do_not_enter(tmp_path):
     assert (found.sd, found.runs) == (expected.sd, 8)
 
 
+def test_the_finals_of_a_study_tell_the_power_that_it_reached(tmp_path):
+    pilot = _read(example_pilot.write(tmp_path / "pilot"))
+    study = _read(example_pilot.write(tmp_path / "study", role="final"))
+    assert (pilot.name, study.name) == ("pilot", "study")
+    assert dataclasses.replace(study, name="pilot", flops=None, losses=None) == (
+        dataclasses.replace(pilot, flops=None, losses=None)
+    )
+
+
 def test_unusable_pilots_are_refused(tmp_path):
     with pytest.raises(records.RecordError, match="nowhere: no such folder"):
         _read(tmp_path / "nowhere")
-    finals = example_pilot.write(tmp_path / "finals", role="final")
+    sweep = example_pilot.write(tmp_path / "sweep", role="sweep")
     with pytest.raises(errors.ConfigError, match="holds no finished pilot run"):
-        _read(finals)
+        _read(sweep)
     study = example_pilot.write(tmp_path / "pilot")
     with pytest.raises(errors.ConfigError, match="train_steps = 600; this study has 9"):
         _read(study, train_steps=9)
