@@ -18,6 +18,8 @@ from clinometer.tools.report.tables import study_tables
 from clinometer.tools.study.claims import claim
 
 _SHOTS = 10  # Whose accuracy Tay et al. 2021 report.
+# Claims that have room beside the figure of the lead.
+_BESIDE = 8
 # Said of a study without claims.
 DEMONSTRATION = (
     "No claims were written down before the runs, so this is a demonstration. "
@@ -62,6 +64,8 @@ class Lead:
         decided: those of them that the runs support or contradict.
         claimed: whether the statements are claims written before the runs.
         statements: claims with their verdicts, or what was found.
+        tally: the number of claims of each verdict, where they are too many to stand
+            beside the figure; else empty.
         limits: what the runs cannot say.
     """
 
@@ -74,6 +78,7 @@ class Lead:
     decided: tuple[Statement, ...]
     claimed: bool
     statements: tuple[Statement, ...]
+    tally: tuple[tuple[str, int], ...]
     limits: tuple[limits_lib.Limit, ...]
 
 
@@ -99,8 +104,14 @@ def make(sources: sources_lib.Sources, tables: study_tables.StudyTables) -> Lead
         decided=tuple(_decided(sources)),
         claimed=bool(found),
         statements=found or tuple(_found(sources, rows)),
+        tally=_tally(found) if len(found) > _BESIDE else (),
         limits=tuple(limits_lib.make(sources, rows)),
     )
+
+
+def _tally(claims: Sequence[Statement]) -> tuple[tuple[str, int], ...]:
+    verdicts = [one.verdict for one in claims]
+    return tuple((each.value, verdicts.count(each.value)) for each in claim.Outcome)
 
 
 def counted(number: int, total: int | None = None) -> str:

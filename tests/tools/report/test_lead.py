@@ -1,6 +1,7 @@
 """Tests the lead: what was found, and what the runs cannot say."""
 
 import dataclasses
+import re
 import statistics
 
 import numpy as np
@@ -10,6 +11,8 @@ from clinometer.tests.tools.report import synthetic_study
 from clinometer.tools.report import build
 from clinometer.tools.report import fewshot
 from clinometer.tools.report import lead
+from clinometer.tools.report import study_figures
+from clinometer.tools.report import study_page
 from clinometer.tools.report.tables import study_tables
 from clinometer.tools.study.claims import claim
 from clinometer.tools.study.claims import verdicts
@@ -111,6 +114,32 @@ def test_claims_stand_in_place_of_findings(several):
     assert found.claimed and found.statements == (
         lead.Statement("undecided", "4 < 5 & more", "gain 0.1235", "a run <diverged>"),
     )
+
+
+def test_many_claims_stand_below_the_figure_the_undecided_ones_folded(
+    several, without_figures
+):
+    del without_figures
+    sources, tables = several
+    outcomes = 2 * [claim.Outcome.SUPPORTED] + 7 * [claim.Outcome.UNDECIDED]
+    judged = [
+        verdicts.Judged(
+            claim.Claim(str(i), f"claim {i}", lambda runs: None), claim.Verdict(outcome)
+        )
+        for i, outcome in enumerate(outcomes)
+    ]
+    few = lead.make(dataclasses.replace(sources, claims=judged[:8]), tables)
+    assert few.tally == ()
+    sources = dataclasses.replace(sources, claims=judged)
+    assert lead.make(sources, tables).tally == (
+        *(("supported", 2), ("contradicted", 0), ("undecided", 7)),
+    )
+    figures = study_figures.make(tables)
+    text = study_page.render(sources, tables, figures)
+    below = text.split('<div class="claims wide">')[1]
+    shown, folded = below.split("</details>")[0].split("<details>")
+    numbers = [re.findall(r"claim (\d)<", part) for part in (text, shown, folded)]
+    assert numbers == [list("012345678"), list("01"), list("2345678")]
 
 
 def test_one_architecture_says_its_gain(tmp_path):
