@@ -311,7 +311,7 @@ def _decided(sources: sources_lib.Sources) -> list[Statement]:
     made = []
     for one in judged:
         if one.verdict.outcome is not claim.Outcome.UNDECIDED:
-            numbers = [f"{k} {v:.3g}" for k, v in one.verdict.numbers.items()]
+            numbers = [f"{k} {v:.4g}" for k, v in one.verdict.numbers.items()]
             told = one.verdict.reason or ", ".join(numbers[:2])
             text = one.claim.statement.rstrip(".")
             shown = theme.labelled(told)
