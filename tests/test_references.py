@@ -44,7 +44,7 @@ def dead(files: Mapping[str, str]) -> Iterable[str]:
     for name, text in files.items():
         yield from (f"{name}: {found[0]}" for found in NOWHERE.finditer(text))
         for cited, section in CITATION.findall(text):
-            path = cited.removeprefix("../")
+            path = re.sub(r"^(\.\./)+", "", cited)
             found = [here for here in anchors if f"/{here}".endswith(f"/{path}")]
             if not any(section in anchors[here] for here in found):
                 yield f"{name}: {cited}#{section}"
