@@ -19,6 +19,6 @@ def get_config() -> config_dict.ConfigDict:
     with config.unlocked():
         config.design.by_architecture = config_dict.ConfigDict()
     config.protocol.learning_rate = 0.006
-    # Windows of 22 steps, as many as count if a speed is not noisy.
+    # Windows of 16 steps, of which 29 count; a speed needs 20.
     config.protocol.train_steps = 500
     return config
