@@ -19,6 +19,7 @@ _ROOFLINES = {
     "switch_combine": "clinometer.kernels.switch.roofline:combine_{}",
     "expert_matmul": "clinometer.kernels.switch.roofline:expert_matmul_{}",
     "expert_feed_forward": "clinometer.kernels.switch.roofline:feed_forward_{}",
+    "mixture_of_softmaxes": "clinometer.kernels.mixture_of_softmaxes.roofline:{}",
 }
 
 
