@@ -1,6 +1,7 @@
 """Block sizes of the Pallas kernels of the experts' feed-forward layer."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,17 +22,24 @@ class ExpertBlocks:
     Attributes:
         hidden: columns of an expert's hidden width per program: all, or a divisor that
             is a multiple of 128.
+        pieces: number of programs among which the groups are divided, a divisor of
+            their number.
     """
 
     hidden: int
+    pieces: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class ExpertShapes:
-    """The shapes of a call, and its blocks. A program has an expert's rows of a part.
+    """The shapes of a call, and its blocks. A program has an expert's rows of a piece.
+
+    A part of the groups is all, or those that share a gradient of the weights. It is
+    divided into pieces, whose gradients are summed outside of the kernel.
 
     Attributes:
-        parts: groups of a part: all, or those that share a gradient of the weights.
+        parts: groups of a piece.
+        pieces: pieces of a part.
         num_experts: E.
         capacity: C.
         width: d.
@@ -42,6 +50,7 @@ class ExpertShapes:
     """
 
     parts: int
+    pieces: int
     num_experts: int
     capacity: int
     width: int
@@ -57,8 +66,13 @@ class ExpertShapes:
 
     @property
     def rows_shape(self) -> tuple[int, ...]:
-        """The shape of a part's rows in memory."""
+        """The shape of a piece's rows in memory."""
         return self.parts, self.num_experts, self.capacity, self.width
+
+    @property
+    def grad_itemsize(self) -> int:
+        """Bytes of an element of the weights' gradients: float32 if they are summed."""
+        return self.itemsize if self.pieces == 1 else 4
 
     def vmem_bytes(self, pass_name: str) -> int:
         """Returns an estimate of the VMEM of a program.
@@ -72,10 +86,10 @@ class ExpertShapes:
         tile = 32 // self.itemsize
         stored = self.parts * (-(-self.capacity // tile) * tile)
         weight, backward = width * hidden, pass_name == "backward"
-        # Double-buffered: x and y, or x, y's gradient and x's gradient; wi and wo, and
-        # their gradients.
+        # Double-buffered: x and y, or x, y's gradient and x's gradient; wi and wo; and
+        # the gradients of wi and wo below.
         buffers = (3 if backward else 2) * stored * width
-        buffers += (4 if backward else 2) * weight
+        buffers += 2 * weight
         scratch = 4 * (3 if backward else 2) * self.rows * width
         # Hidden rows and their gradients in float32, and rounded; gradients of weights
         # in float32.
@@ -84,13 +98,17 @@ class ExpertShapes:
         if self.dropout:  # Keys of the rows, and random bits.
             scratch += 4 * self.rows * lane
             values += 4 * self.rows * hidden
+        if backward:
+            values += 2 * 2 * weight * self.grad_itemsize
         return 2 * buffers * self.itemsize + scratch + values
 
 
 def choose(
     chip: chips.Chip, pass_name: str, x: Any, wi: Any, groups: int, dropout: bool
 ) -> ExpertShapes:
-    """Returns the sizes set by `kernels.block_sizes`, or as many columns as fit.
+    """Returns the sizes set by `kernels.block_sizes`, or the largest that fit.
+
+    Pieces are as few as possible, since each reads the weights.
 
     Args:
         chip: the chip that the kernel is lowered for.
@@ -104,16 +122,17 @@ def choose(
         ValueError: if the requested block size does not fit.
     """
     given = wrap.blocks(ExpertBlocks)
-    sizes = _sizes(wi.shape[3])
+    sizes, pieces = _sizes(wi.shape[3]), _pieces(x.shape[0] // groups)
     if given is not None:
-        if given.hidden not in sizes:
-            raise ValueError(
-                f"ExpertBlocks: hidden: got {given.hidden}; accepted are "
-                f"{', '.join(map(str, sizes))}"
-            )
-        return _shapes(x, groups, given.hidden, wi.shape[3], dropout)
-    for hidden in sizes:
-        made = _shapes(x, groups, hidden, wi.shape[3], dropout)
+        for field, accepted in (("hidden", sizes), ("pieces", pieces)):
+            if (got := getattr(given, field)) not in accepted:
+                raise ValueError(
+                    f"ExpertBlocks: {field}: got {got}; accepted are "
+                    f"{', '.join(map(str, accepted))}"
+                )
+        return _shapes(x, wi, groups, given.pieces, given.hidden, dropout)
+    for count, hidden in itertools.product(pieces, sizes):
+        made = _shapes(x, wi, groups, count, hidden, dropout)
         if made.vmem_bytes(pass_name) <= _most(chip):
             break
     return made
@@ -134,11 +153,12 @@ def refusal(
     """
     if (total := counts.shape[0] * counts.shape[1]) > _MOST_COUNTS:
         return f"it supports up to {_MOST_COUNTS} experts of all groups, got {total}"
-    least = _shapes(x, groups, _sizes(wi.shape[3])[-1], wi.shape[3], dropout)
+    pieces, hidden = _pieces(x.shape[0] // groups)[-1], _sizes(wi.shape[3])[-1]
+    least = _shapes(x, wi, groups, pieces, hidden, dropout)
     needed = max(least.vmem_bytes(name) for name in ("forward", "backward"))
     if needed > _most(chip):
         return (
-            f"{least.rows} rows of an expert, of width {least.width}, and "
+            f"{least.rows} rows of a group and expert, of width {least.width}, and "
             f"{least.hidden} hidden columns need about {-(-needed >> 20)} MiB of VMEM, "
             f"and on TPU {chip.name} it takes up to {_most(chip) >> 20} MiB"
         )
@@ -164,16 +184,22 @@ def _sizes(hidden: int) -> list[int]:
     return [hidden, *parts]
 
 
+def _pieces(groups: int) -> list[int]:
+    """Returns the possible numbers of pieces of so many groups, the smallest first."""
+    return [n for n in range(1, groups + 1) if groups % n == 0]
+
+
 def _shapes(
-    x: Any, groups: int, hidden: int, all_hidden: int, dropout: bool
+    x: Any, wi: Any, groups: int, pieces: int, hidden: int, dropout: bool
 ) -> ExpertShapes:
     return ExpertShapes(
-        parts=x.shape[0] // groups,
+        parts=x.shape[0] // groups // pieces,
+        pieces=pieces,
         num_experts=x.shape[1],
         capacity=x.shape[2],
         width=x.shape[3],
         hidden=hidden,
-        hidden_blocks=all_hidden // hidden,
+        hidden_blocks=wi.shape[3] // hidden,
         itemsize=jnp.dtype(x.dtype).itemsize,
         dropout=dropout,
     )

@@ -1,8 +1,9 @@
 """The experts' feed-forward layer as Pallas TPU kernels: one in each direction.
 
-A program multiplies the rows of one expert, of all groups, by a block of its hidden
-width: up, ReLU, dropout and down. No hidden rows reach HBM; the backward kernel
-computes them, and draws the mask of dropout, again, while it waits for the weights.
+A program multiplies the rows of one expert, of all groups or as many as fit into VMEM,
+by a block of its hidden width: up, ReLU, dropout and down. No hidden rows reach HBM:
+the backward kernel computes them, and draws the mask of dropout, again, while it waits
+for the weights.
 """
 
 import functools
@@ -49,15 +50,21 @@ def _forward(
         functools.partial(_forward_kernel, s, dropout_rate),
         "expert_feed_forward_forward",
         dimension_semantics=("parallel", "parallel", "arbitrary"),
-        grid=(groups, s.num_experts, s.hidden_blocks),
-        in_specs=[_SCALARS, row, _wi_spec(s, wi), _wo_spec(s, wo), drawn_specs],
+        grid=(groups * s.pieces, s.num_experts, s.hidden_blocks),
+        in_specs=[
+            _SCALARS,
+            row,
+            _wi_spec(s, wi, s.pieces),
+            _wo_spec(s, wo, s.pieces),
+            drawn_specs,
+        ],
         out_specs=row,
-        out_shape=jax.ShapeDtypeStruct((groups, *s.rows_shape), x.dtype),
+        out_shape=jax.ShapeDtypeStruct((groups * s.pieces, *s.rows_shape), x.dtype),
         scratch_shapes=[*[pltpu.VMEM((s.rows, s.width), jnp.float32)] * 2, keys],
         vmem_limit_bytes=expert_blocks.vmem_limit_bytes(wrap.chip(), s, "forward"),
     )(
         counts.reshape(-1),
-        x.reshape(groups, *s.rows_shape),
+        x.reshape(-1, *s.rows_shape),
         _by_part(wi, groups),
         _by_part(wo, groups),
         drawn,
@@ -115,26 +122,29 @@ def _backward(
     s = expert_blocks.choose(wrap.chip(), "backward", x, wi, groups, dropout_rate > 0)
     row, (drawn, drawn_specs, keys) = _row_spec(s), _drawn(s, seeds, column_keys)
     wi_parts, wo_parts = _by_part(wi, groups), _by_part(wo, groups)
+    # Of pieces, gradients are summed before they are rounded.
     grads = [
-        jax.ShapeDtypeStruct((groups, *w.shape[1:]), w.dtype)
+        jax.ShapeDtypeStruct(
+            (groups * s.pieces, *w.shape[1:]), w.dtype if s.pieces == 1 else jnp.float32
+        )
         for w in (wi_parts, wo_parts)
     ]
     x_grad, wi_grad, wo_grad = wrap.call(
         functools.partial(_backward_kernel, s, dropout_rate),
         "expert_feed_forward_backward",
         dimension_semantics=("parallel", "parallel", "arbitrary"),
-        grid=(groups, s.num_experts, s.hidden_blocks),
+        grid=(groups * s.pieces, s.num_experts, s.hidden_blocks),
         in_specs=[
             _SCALARS,
             row,
-            _wi_spec(s, wi_parts),
-            _wo_spec(s, wo_parts),
+            _wi_spec(s, wi_parts, s.pieces),
+            _wo_spec(s, wo_parts, s.pieces),
             drawn_specs,
             row,
         ],
-        out_specs=[row, _wi_spec(s, grads[0]), _wo_spec(s, grads[1])],
+        out_specs=[row, _wi_spec(s, grads[0], 1), _wo_spec(s, grads[1], 1)],
         out_shape=[
-            jax.ShapeDtypeStruct((groups, *s.rows_shape), x.dtype),
+            jax.ShapeDtypeStruct((groups * s.pieces, *s.rows_shape), x.dtype),
             *grads,
         ],
         scratch_shapes=[
@@ -145,12 +155,17 @@ def _backward(
         vmem_limit_bytes=expert_blocks.vmem_limit_bytes(wrap.chip(), s, "backward"),
     )(
         counts.reshape(-1),
-        x.reshape(groups, *s.rows_shape),
+        x.reshape(-1, *s.rows_shape),
         wi_parts,
         wo_parts,
         drawn,
-        y_grad.reshape(groups, *s.rows_shape),
+        y_grad.reshape(-1, *s.rows_shape),
     )
+    if s.pieces > 1:
+        wi_grad, wo_grad = (
+            grad.reshape(groups, s.pieces, *w.shape[1:]).sum(1).astype(w.dtype)
+            for grad, w in ((wi_grad, wi), (wo_grad, wo))
+        )
     return x_grad.reshape(x.shape), wi_grad, wo_grad
 
 
@@ -179,7 +194,7 @@ def _backward_kernel(
         _mark(s, counts_ref, filled_ref)
         _seed(s, drawn_refs, keys_refs)
 
-    dtype = x_ref.dtype
+    dtype, grad_dtype = x_ref.dtype, wi_grad_ref.dtype
     rows, grads = rows_ref[...].astype(dtype), grads_ref[...].astype(dtype)
     before = products.dot(rows, wi_ref[0, 0])
     hidden_grad = products.dot(grads, wo_ref[0, 0], over=(1, 1))
@@ -189,8 +204,10 @@ def _backward_kernel(
     hidden_grad = jnp.where(before > 0, hidden_grad, 0.0)
     both = _dropped(rate, drawn_refs, keys_refs, hidden, hidden_grad)
     hidden, hidden_grad = (a.astype(dtype) for a in both)
-    wo_grad_ref[0, 0] = products.dot(hidden, grads, over=(0, 0)).astype(dtype)
-    wi_grad_ref[0, 0] = products.dot(rows, hidden_grad, over=(0, 0)).astype(dtype)
+    wo_grad = products.dot(hidden, grads, over=(0, 0))
+    wi_grad = products.dot(rows, hidden_grad, over=(0, 0))
+    wo_grad_ref[0, 0] = wo_grad.astype(grad_dtype)
+    wi_grad_ref[0, 0] = wi_grad.astype(grad_dtype)
     _add(s, sum_ref, products.dot(hidden_grad, wi_ref[0, 0], over=(1, 1)))
 
     @pl.when(pl.program_id(2) == s.hidden_blocks - 1)
@@ -301,11 +318,18 @@ def _drawn(
     """Returns the operands of dropout, their specs and its scratch; or no such."""
     if not s.dropout:
         return (), (), ()
-    columns = _by_part(column_keys, seeds.shape[0] // s.parts)[:, None]
+    groups = seeds.shape[0] // (s.parts * s.pieces)
+    columns = _by_part(column_keys, groups)[:, None]
     own = int(columns.shape[0] > 1)
-    spec = pl.BlockSpec((1, 1, s.hidden), lambda p, e, j: (p * own, 0, j))
+    shape = (1, 1, s.hidden)
+    spec = pl.BlockSpec(shape, lambda p, e, j: (_part(p, s.pieces) * own, 0, j))
     keys = pltpu.VMEM((s.rows, lanes.LANES), jnp.int32)
     return (seeds.reshape(-1), columns), (_SCALARS, spec), (keys,)
+
+
+def _part(piece: jax.Array, pieces: int) -> jax.Array:
+    """Returns the part of a piece. `//`, which rounds down, is not lowered in specs."""
+    return piece if pieces == 1 else jax.lax.div(piece, jnp.int32(pieces))
 
 
 def _row_spec(s: expert_blocks.ExpertShapes) -> pl.BlockSpec:
@@ -313,16 +337,16 @@ def _row_spec(s: expert_blocks.ExpertShapes) -> pl.BlockSpec:
     return pl.BlockSpec(shape, lambda p, e, j: (p, 0, e, 0, 0))
 
 
-def _wi_spec(s: expert_blocks.ExpertShapes, w: Any) -> pl.BlockSpec:
+def _wi_spec(s: expert_blocks.ExpertShapes, w: Any, pieces: int) -> pl.BlockSpec:
     own = int(w.shape[0] > 1)
     shape = (1, 1, s.width, s.hidden)
-    return pl.BlockSpec(shape, lambda p, e, j: (p * own, e, 0, j))
+    return pl.BlockSpec(shape, lambda p, e, j: (_part(p, pieces) * own, e, 0, j))
 
 
-def _wo_spec(s: expert_blocks.ExpertShapes, w: Any) -> pl.BlockSpec:
+def _wo_spec(s: expert_blocks.ExpertShapes, w: Any, pieces: int) -> pl.BlockSpec:
     own = int(w.shape[0] > 1)
     shape = (1, 1, s.hidden, s.width)
-    return pl.BlockSpec(shape, lambda p, e, j: (p * own, e, j, 0))
+    return pl.BlockSpec(shape, lambda p, e, j: (_part(p, pieces) * own, e, j, 0))
 
 
 def _refuse(

@@ -18,7 +18,7 @@ from clinometer.tests.kernels.switch import truth
 
 STRICT = pltpu.InterpretParams(detect_races=True, uninitialized_memory="nan")
 RATE = 0.3
-# Groups, experts, capacity, width, hidden width; two blocks.
+# Groups, experts, capacity, width, hidden width; two blocks and two pieces.
 SHAPE = (2, 3, 13, 16, 256)
 MOST = 5.0  # Standard deviations.
 
@@ -38,7 +38,7 @@ def step(x, wi, wo, counts, y_grad, key):
     with (
         kernels.interpret(STRICT),
         kernels.target("TPU v5e"),
-        kernels.block_sizes(ExpertBlocks(hidden=128)),
+        kernels.block_sizes(ExpertBlocks(hidden=128, pieces=2)),
     ):
         y, pull = jax.vjp(lambda *a: layer(*a, counts, key), x, wi, wo)
         return y, *pull(y_grad)

@@ -11,7 +11,9 @@ import pytest
 from clinometer import kernels
 from clinometer.kernels import ExpertBlocks
 from clinometer.kernels import expert_feed_forward
+from clinometer.kernels.switch import expert_blocks
 from clinometer.kernels.switch import feed_forward
+from clinometer.kernels.tpu import chips
 from clinometer.tests.kernels import child
 from clinometer.tests.kernels.switch import truth
 
@@ -32,21 +34,23 @@ def step(x, wi, wo, counts, y_grad):
         return y, *pull(y_grad)
 
 
-# Groups, experts, capacity, width, hidden width; columns of a block.
+# Groups, experts, capacity, width, hidden width; columns of a block; pieces.
 CASES = [
-    pytest.param((1, 2, 16, 16, 128), 128, marks=pytest.mark.slow),
-    ((3, 2, 13, 24, 40), 40),
-    ((2, 3, 5, 16, 256), 128),
-    pytest.param((1, 2, 40, 130, 384), 128, marks=pytest.mark.slow),
-    pytest.param((5, 2, 8, 8, 16), 16, marks=pytest.mark.slow),
+    pytest.param((1, 2, 16, 16, 128), 128, 1, marks=pytest.mark.slow),
+    ((3, 2, 13, 24, 40), 40, 1),
+    ((2, 3, 5, 16, 256), 128, 1),
+    ((4, 2, 5, 16, 256), 128, 2),
+    pytest.param((1, 2, 40, 130, 384), 128, 1, marks=pytest.mark.slow),
+    pytest.param((5, 2, 8, 8, 16), 16, 1, marks=pytest.mark.slow),
+    pytest.param((3, 2, 13, 8, 16), 16, 3, marks=pytest.mark.slow),
 ]
 
 
-@pytest.mark.parametrize(("shape", "hidden"), CASES)
+@pytest.mark.parametrize(("shape", "hidden", "pieces"), CASES)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_values_and_gradients(shape, hidden, dtype):
+def test_values_and_gradients(shape, hidden, pieces, dtype):
     operands = truth.feed_forward_operands(shape, dtype)
-    with kernels.block_sizes(ExpertBlocks(hidden=hidden)):
+    with kernels.block_sizes(ExpertBlocks(hidden=hidden, pieces=pieces)):
         found = step(*operands)
     truth.compare_feed_forward(found, operands)
 
@@ -131,11 +135,32 @@ def test_block_sizes_that_do_not_fit_are_named(hidden):
         step(*operands)
 
 
+def test_pieces_that_do_not_divide_the_groups_are_named():
+    operands = truth.feed_forward_operands((6, 2, 5, 8, 128), jnp.float32)
+    with (
+        kernels.block_sizes(ExpertBlocks(hidden=128, pieces=4)),
+        pytest.raises(ValueError, match="pieces: got 4; accepted are 1, 2, 3, 6"),
+    ):
+        step(*operands)
+
+
+def test_more_rows_than_fit_are_divided_into_pieces():
+    chip = chips.CHIPS["v5e"]
+    x, wi = jnp.empty((32, 2, 80, 768), jnp.bfloat16), jnp.empty((1, 2, 768, 3072))
+    for pass_name in ("forward", "backward"):
+        found = expert_blocks.choose(chip, pass_name, x, wi, 1, True)
+        assert found.parts * found.pieces == 32 and found.pieces in (2, 4)
+        fewer = expert_blocks.ExpertBlocks(128, found.pieces // 2)
+        with kernels.block_sizes(fewer):
+            made = expert_blocks.choose(chip, pass_name, x, wi, 1, True)
+        assert found.vmem_bytes(pass_name) <= 40 << 20 < made.vmem_bytes(pass_name)
+
+
 @pytest.mark.parametrize(
     ("kind", "shape", "reason"),
     [
         ("TPU v3", (1, 2, 5, 8, 16), "TPU v3: its compiler refuses"),
-        ("TPU v4", (64, 2, 100, 512, 2048), "6400 rows of an expert, of width 512"),
+        ("TPU v4", (1, 2, 6400, 512, 2048), "6400 rows of a group and expert, of"),
         ("TPU v5e", (1, 2, 160, 8192, 8200), "8200 hidden columns need about"),
         ("TPU v5e", (1 << 9, 1 << 8, 1, 8, 8), "up to 65536 experts of all groups"),
     ],

@@ -69,6 +69,7 @@ def _switch() -> Iterator[CostCase]:
     yield from feed_forward(2, 70, 3, 29, 24, 40, dropout_rate=0.1)
     yield from feed_forward(4, 1024, 4, 40, 512, 2048, dropout_rate=0.1)
     yield from feed_forward(1, 512, 2, 160, 1024, 4096)
+    yield from feed_forward(32, 2048, 2, 80, 768, 3072, dropout_rate=0.1)
     route = functools.partial(switch_cases.route, dtype=None)
     yield from route(8, 512, 32, 20, masked=True)
     yield from route(1, 7, 1, 7)
