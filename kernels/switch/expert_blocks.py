@@ -38,6 +38,7 @@ class ExpertShapes:
         hidden: columns of the hidden width per program.
         hidden_blocks: programs per expert.
         itemsize: bytes of an element.
+        dropout: whether hidden rows have dropout.
     """
 
     parts: int
@@ -47,6 +48,7 @@ class ExpertShapes:
     hidden: int
     hidden_blocks: int
     itemsize: int
+    dropout: bool
 
     @property
     def rows(self) -> int:
@@ -79,11 +81,14 @@ class ExpertShapes:
         # in float32.
         values = (2 if backward else 1) * self.rows * hidden * (4 + self.itemsize)
         values += 4 * self.rows * width + (4 * weight if backward else 0)
+        if self.dropout:  # Keys of the rows, and random bits.
+            scratch += 4 * self.rows * lane
+            values += 4 * self.rows * hidden
         return 2 * buffers * self.itemsize + scratch + values
 
 
 def choose(
-    chip: chips.Chip, pass_name: str, x: Any, wi: Any, groups: int
+    chip: chips.Chip, pass_name: str, x: Any, wi: Any, groups: int, dropout: bool
 ) -> ExpertShapes:
     """Returns the sizes set by `kernels.block_sizes`, or as many columns as fit.
 
@@ -93,6 +98,7 @@ def choose(
         x: [G, E, C, d], or its shape.
         wi: [1 or G, E, d, f], or its shape.
         groups: number of parts of the groups that have gradients of their own.
+        dropout: whether hidden rows have dropout.
 
     Raises:
         ValueError: if the requested block size does not fit.
@@ -105,15 +111,17 @@ def choose(
                 f"ExpertBlocks: hidden: got {given.hidden}; accepted are "
                 f"{', '.join(map(str, sizes))}"
             )
-        return _shapes(x, groups, given.hidden, wi.shape[3])
+        return _shapes(x, groups, given.hidden, wi.shape[3], dropout)
     for hidden in sizes:
-        made = _shapes(x, groups, hidden, wi.shape[3])
+        made = _shapes(x, groups, hidden, wi.shape[3], dropout)
         if made.vmem_bytes(pass_name) <= _most(chip):
             break
     return made
 
 
-def refusal(chip: chips.Chip, x: Any, wi: Any, counts: Any, groups: int) -> str | None:
+def refusal(
+    chip: chips.Chip, x: Any, wi: Any, counts: Any, groups: int, dropout: bool
+) -> str | None:
     """Returns why the kernels of both passes do not support a call, or None.
 
     Args:
@@ -122,10 +130,11 @@ def refusal(chip: chips.Chip, x: Any, wi: Any, counts: Any, groups: int) -> str 
         wi: [1 or G, E, d, f], or its shape.
         counts: [G, E], or its shape.
         groups: number of parts of the groups that have gradients of their own.
+        dropout: whether hidden rows have dropout.
     """
     if (total := counts.shape[0] * counts.shape[1]) > _MOST_COUNTS:
         return f"it supports up to {_MOST_COUNTS} experts of all groups, got {total}"
-    least = _shapes(x, groups, _sizes(wi.shape[3])[-1], wi.shape[3])
+    least = _shapes(x, groups, _sizes(wi.shape[3])[-1], wi.shape[3], dropout)
     needed = max(least.vmem_bytes(name) for name in ("forward", "backward"))
     if needed > _most(chip):
         return (
@@ -155,7 +164,9 @@ def _sizes(hidden: int) -> list[int]:
     return [hidden, *parts]
 
 
-def _shapes(x: Any, groups: int, hidden: int, all_hidden: int) -> ExpertShapes:
+def _shapes(
+    x: Any, groups: int, hidden: int, all_hidden: int, dropout: bool
+) -> ExpertShapes:
     return ExpertShapes(
         parts=x.shape[0] // groups,
         num_experts=x.shape[1],
@@ -164,6 +175,7 @@ def _shapes(x: Any, groups: int, hidden: int, all_hidden: int) -> ExpertShapes:
         hidden=hidden,
         hidden_blocks=all_hidden // hidden,
         itemsize=jnp.dtype(x.dtype).itemsize,
+        dropout=dropout,
     )
 
 

@@ -52,13 +52,17 @@ def expert_feed_forward(
     *,
     num_tokens: int,
     activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
-    hidden_dropout: Callable[[jax.Array], jax.Array] | None = None,
+    dropout_rate: float = 0.0,
+    dropout_key: jax.Array | None = None,
     implementation: str | Sequence[str] = "auto",
 ) -> jax.Array:
     """Runs each expert's feed-forward layer on its filled slots.
 
-    ReLU without dropout is one kernel in each direction, and on TPUs no hidden rows
-    are stored. Otherwise, and with a single expert, it is two `expert_matmul`.
+    ReLU is one kernel in each direction, and on TPUs no hidden rows are stored.
+    Other activations, and a single expert, are two `expert_matmul`.
+
+    The mask of dropout is drawn by `jax.random`, but inside the TPU kernels, where it
+    is another one. It does not depend on how the operands are sharded.
 
     Shapes: G groups, E experts, C slots per expert, d and f widths.
 
@@ -69,8 +73,9 @@ def expert_feed_forward(
         counts: int32 [G, E] of a `Route`; rows from counts[g, e] on are taken as zero.
         num_tokens: N, tokens per group, used for the declared FLOPs.
         activation: elementwise function of the hidden rows.
-        hidden_dropout: dropout applied to the hidden rows [G, E, C, f] after the
-            activation; None for no dropout.
+        dropout_rate: probability with which an element of the hidden rows is set to
+            zero after the activation, in [0, 1); others are scaled by 1 / (1 - rate).
+        dropout_key: random key of dropout; None for no dropout.
         implementation: "auto", "reference", "cpu", "tpu", or several to try in order.
 
     Returns:
@@ -91,10 +96,19 @@ def expert_feed_forward(
     checks.exactly(_OP, "counts", counts, (groups, num_experts), jnp.int32)
     if num_tokens < 1:
         raise ValueError(f"{_OP}: num_tokens: must be at least 1, got {num_tokens}")
-    if activation is jax.nn.relu and hidden_dropout is None and num_experts > 1:
-        operands = {"x": x, "wi": wi[None], "wo": wo[None], "counts": counts}
-        # Of all experts: a device may have a shard of them, and so of the tokens.
-        settings = {"num_tokens": num_tokens, "num_experts": num_experts, "groups": 1}
+    if not 0.0 <= dropout_rate < 1.0:
+        raise ValueError(f"{_OP}: dropout_rate: must be in [0, 1), got {dropout_rate}")
+    rate = 0.0 if dropout_key is None else float(dropout_rate)
+    drawn = draws(dropout_key if rate else None, rate, (*x.shape[:3], wi.shape[2]))
+    if activation is jax.nn.relu and num_experts > 1:
+        operands = {"x": x, "wi": wi[None], "wo": wo[None], "counts": counts, **drawn}
+        settings = {
+            "num_tokens": num_tokens,
+            # Of all experts: a device may have a shard of them, and so of the tokens.
+            "num_experts": num_experts,
+            "groups": 1,
+            "dropout_rate": rate,
+        }
         (y,) = _feed_forward(operands, settings, name)
         return y
     matmul = functools.partial(
@@ -104,6 +118,36 @@ def expert_feed_forward(
         implementation=implementation,
     )
     hidden = activation(matmul(x, wi, hidden="output"))
-    if hidden_dropout is not None:
-        hidden = hidden_dropout(hidden)
+    hidden = reference.dropped(hidden, drawn["keep"], rate)
     return matmul(hidden, wo, hidden="input")
+
+
+def draws(
+    key: jax.Array | None, rate: float, shape: tuple[int, ...]
+) -> dict[str, jax.Array]:
+    """Returns what dropout draws, of which a compiled program computes what it uses.
+
+    Args:
+        key: a random key; None for empty arrays.
+        rate: the probability of dropping an element.
+        shape: that of the hidden rows, [G, E, C, f].
+
+    Returns:
+        The operands `keep`, `seeds` and `column_keys` of the kernels.
+    """
+    if key is None:
+        return {
+            "keep": jnp.zeros((shape[0], 0, 0, 0), jnp.bool_),
+            "seeds": jnp.zeros((shape[0], 0), jnp.int32),
+            "column_keys": jnp.zeros((1, 0), jnp.int32),
+        }
+
+    def integers(number: int, *shape: int) -> jax.Array:
+        bits = jax.random.bits(jax.random.fold_in(key, number), shape, jnp.uint32)
+        return jax.lax.bitcast_convert_type(bits, jnp.int32)
+
+    return {
+        "keep": jax.random.bernoulli(key, 1.0 - rate, shape),
+        "seeds": integers(0, *shape[:2]),
+        "column_keys": integers(1, 1, shape[3]),
+    }

@@ -179,7 +179,11 @@ def feed_forward_forward(
     wi: jax.Array,  # [1 or G, E, d, f]
     wo: jax.Array,  # [1 or G, E, f, d]
     counts: jax.Array,  # [G, E]
+    keep: jax.Array,  # [G, E, C, f]
+    seeds: jax.Array,  # not read
+    column_keys: jax.Array,  # not read
     *,
+    dropout_rate: float,
     matmul: Callable[..., tuple[jax.Array]] = expert_matmul_forward,
     **settings: int,
 ) -> tuple[jax.Array, jax.Array]:
@@ -190,11 +194,17 @@ def feed_forward_forward(
         wi: the experts' first matrices.
         wo: their second ones.
         counts: the numbers of filled slots.
+        keep: the elements of the hidden rows that dropout keeps.
+        seeds: only for TPU kernels.
+        column_keys: only for TPU kernels.
+        dropout_rate: the probability that dropout drops an element; `keep` is not used
+            if it is 0.
         matmul: the forward pass of `expert_matmul`.
         **settings: its settings.
     """
+    del seeds, column_keys
     (hidden,) = matmul(x=x, w=wi, counts=counts, **settings)
-    hidden = jax.nn.relu(hidden)
+    hidden = dropped(jax.nn.relu(hidden), keep, dropout_rate)
     (y,) = matmul(x=hidden, w=wo, counts=counts, **settings)
     return y, hidden
 
@@ -204,9 +214,13 @@ def feed_forward_backward(
     wi: jax.Array,  # [1 or G, E, d, f]
     wo: jax.Array,  # [1 or G, E, f, d]
     counts: jax.Array,  # [G, E]
+    keep: jax.Array,  # not read
+    seeds: jax.Array,  # not read
+    column_keys: jax.Array,  # not read
     hidden: jax.Array,  # [G, E, C, f]
     y_grad: jax.Array,  # [G, E, C, d]
     *,
+    dropout_rate: float,
     matmul: Callable[..., tuple[jax.Array, jax.Array]] = expert_matmul_backward,
     **settings: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -217,17 +231,37 @@ def feed_forward_backward(
         wi: see `feed_forward_forward`.
         wo: see `feed_forward_forward`.
         counts: see `feed_forward_forward`.
+        keep: not needed: elements that were dropped are 0 in `hidden`.
+        seeds: see `feed_forward_forward`.
+        column_keys: see `feed_forward_forward`.
         hidden: the hidden rows that it returned.
         y_grad: the gradient of the outputs.
+        dropout_rate: see `feed_forward_forward`.
         matmul: the backward pass of `expert_matmul`.
         **settings: its settings.
     """
+    del keep, seeds, column_keys
     hidden_grad, wo_grad = matmul(
         x=hidden, w=wo, counts=counts, y_grad=y_grad, **settings
     )
+    if dropout_rate > 0:
+        hidden_grad /= 1.0 - dropout_rate
     hidden_grad = jnp.where(hidden > 0, hidden_grad, 0)
     x_grad, wi_grad = matmul(x=x, w=wi, counts=counts, y_grad=hidden_grad, **settings)
     return x_grad, wi_grad, wo_grad
+
+
+def dropped(x: jax.Array, keep: jax.Array, rate: float) -> jax.Array:
+    """Returns x with zeros where `keep` is False, and the rest scaled up.
+
+    Args:
+        x: an array.
+        keep: bool, of its shape; not used if `rate` is 0.
+        rate: the probability that `keep` is False.
+    """
+    if rate == 0:
+        return x
+    return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
 def _positions(routed: jax.Array, num_experts: int) -> tuple[jax.Array, jax.Array]:

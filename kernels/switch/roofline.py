@@ -145,7 +145,7 @@ def feed_forward_forward(
     The hidden rows do not leave the chip.
     """
     x, wi, wo = (operands[name] for name in ("x", "wi", "wo"))
-    size = _bytes(x, x, wi, wo, operands["counts"])
+    size = _bytes(x, x, wi, wo, *_of_slots(operands))
     return roofline.Roofline(
         mxu=_rows_products(chip, operands, settings, 2),
         hbm=roofline.hbm_cycles(chip, size),
@@ -170,8 +170,13 @@ def feed_forward_backward(
         roofline.mxu_cycles(chip, width, of_expert, hidden)
         + roofline.mxu_cycles(chip, hidden, of_expert, width)
     )
-    size = _bytes(x, x, x, wi, wo, wi, wo, operands["counts"])
+    size = _bytes(x, x, x, wi, wo, wi, wo, *_of_slots(operands))
     return roofline.Roofline(mxu=mxu, hbm=roofline.hbm_cycles(chip, size))
+
+
+def _of_slots(operands: Mapping[str, Any]) -> list[Any]:
+    """Returns the small operands; the mask of dropout is drawn of the last two."""
+    return [operands[name] for name in ("counts", "seeds", "column_keys")]
 
 
 def _rows_products(

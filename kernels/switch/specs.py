@@ -101,12 +101,18 @@ _FEED_FORWARD = {
     "wi": "b? e d m",
     "wo": "b? e m d",
     "counts": "b e",
+    # Without dropout, these are empty. Forms in jnp use `keep`, and TPU kernels draw
+    # their own mask of the other two.
+    "keep": "b e c m",
+    "seeds": "b e",
+    "column_keys": "b? m",
 }
+_FEED_FORWARD_SETTINGS = (*_MATMUL_SETTINGS, "dropout_rate")
 FEED_FORWARD_FORWARD = Signature(
     _FEED_FORWARD,
-    # The hidden rows, after the activation, are a residual.
+    # The hidden rows, after activation and dropout, are a residual.
     {"y": ResultSpec("b e c d", "x"), "hidden": ResultSpec("b e c m", "x")},
-    _MATMUL_SETTINGS,
+    _FEED_FORWARD_SETTINGS,
     divisible=("e", "m"),
 )
 FEED_FORWARD_BACKWARD = Signature(
@@ -116,7 +122,7 @@ FEED_FORWARD_BACKWARD = Signature(
         "wi_grad": ResultSpec("groups e d m", "wi"),
         "wo_grad": ResultSpec("groups e m d", "wo"),
     },
-    _MATMUL_SETTINGS,
+    _FEED_FORWARD_SETTINGS,
     divisible=("e", "m"),
 )
 

@@ -1,8 +1,8 @@
 """The experts' feed-forward layer as Pallas TPU kernels: one in each direction.
 
 A program multiplies the rows of one expert, of all groups, by a block of its hidden
-width: up, ReLU and down. No hidden rows reach HBM; the backward kernel computes them
-again, while it waits for the weights.
+width: up, ReLU, dropout and down. No hidden rows reach HBM; the backward kernel
+computes them, and draws the mask of dropout, again, while it waits for the weights.
 """
 
 import functools
@@ -14,6 +14,7 @@ from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 
 from clinometer.kernels.switch import expert_blocks
+from clinometer.kernels.switch import tpu_dropout
 from clinometer.kernels.tpu import chips
 from clinometer.kernels.tpu import lanes
 from clinometer.kernels.tpu import products
@@ -27,34 +28,39 @@ def _forward(
     wi: jax.Array,  # [1 or G, E, d, f]
     wo: jax.Array,  # [1 or G, E, f, d]
     counts: jax.Array,  # [G, E]
+    keep: jax.Array,  # not read
+    seeds: jax.Array,  # [G, E]
+    column_keys: jax.Array,  # [1 or G, f]
     *,
     num_tokens: int,
     num_experts: int,
     groups: int,
+    dropout_rate: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns y [G, E, C, d], and instead of the hidden rows a constant.
 
     XLA removes the constant, since no other kernel reads it. No result of a ReLU is
     -inf: gradients of another implementation would show that it was used.
     """
-    del num_tokens, num_experts  # Only for costs.
-    s = expert_blocks.choose(wrap.chip(), "forward", x, wi, groups)
-    row = _row_spec(s)
+    del num_tokens, num_experts, keep  # For costs, and for other implementations.
+    s = expert_blocks.choose(wrap.chip(), "forward", x, wi, groups, dropout_rate > 0)
+    row, (drawn, drawn_specs, keys) = _row_spec(s), _drawn(s, seeds, column_keys)
     y = wrap.call(
-        functools.partial(_forward_kernel, s),
+        functools.partial(_forward_kernel, s, dropout_rate),
         "expert_feed_forward_forward",
         dimension_semantics=("parallel", "parallel", "arbitrary"),
         grid=(groups, s.num_experts, s.hidden_blocks),
-        in_specs=[_SCALARS, row, _wi_spec(s, wi), _wo_spec(s, wo)],
+        in_specs=[_SCALARS, row, _wi_spec(s, wi), _wo_spec(s, wo), drawn_specs],
         out_specs=row,
         out_shape=jax.ShapeDtypeStruct((groups, *s.rows_shape), x.dtype),
-        scratch_shapes=[pltpu.VMEM((s.rows, s.width), jnp.float32)] * 2,
+        scratch_shapes=[*[pltpu.VMEM((s.rows, s.width), jnp.float32)] * 2, keys],
         vmem_limit_bytes=expert_blocks.vmem_limit_bytes(wrap.chip(), s, "forward"),
     )(
         counts.reshape(-1),
         x.reshape(groups, *s.rows_shape),
         _by_part(wi, groups),
         _by_part(wo, groups),
+        drawn,
     )
     hidden = jnp.full((*x.shape[:3], wi.shape[3]), -jnp.inf, x.dtype)
     return y.reshape(x.shape), hidden
@@ -62,21 +68,26 @@ def _forward(
 
 def _forward_kernel(
     s: expert_blocks.ExpertShapes,
+    rate: float,
     counts_ref: Any,  # [G * E]
     x_ref: Any,  # [1, parts, 1, C, d]
     wi_ref: Any,  # [1, 1, d, f] of a block
     wo_ref: Any,  # [1, 1, f, d]
+    drawn_refs: Any,  # [G * E] and [1, 1, f], or none
     y_ref: Any,  # as x
     rows_ref: Any,  # [rows, d]
     sum_ref: Any,  # [rows, d]
+    keys_refs: Any,  # [rows, 128], or none
 ) -> None:
     @pl.when(pl.program_id(2) == 0)
     def _() -> None:
         _pack(s, counts_ref, x_ref, rows_ref)
+        _seed(s, drawn_refs, keys_refs)
 
     rows = rows_ref[...].astype(x_ref.dtype)
-    hidden = _relu(products.dot(rows, wi_ref[0, 0])).astype(x_ref.dtype)
-    _add(s, sum_ref, products.dot(hidden, wo_ref[0, 0]))
+    hidden = _relu(products.dot(rows, wi_ref[0, 0]))
+    (hidden,) = _dropped(rate, drawn_refs, keys_refs, hidden)
+    _add(s, sum_ref, products.dot(hidden.astype(x_ref.dtype), wo_ref[0, 0]))
 
     @pl.when(pl.program_id(2) == s.hidden_blocks - 1)
     def _() -> None:
@@ -88,24 +99,28 @@ def _backward(
     wi: jax.Array,  # [1 or G, E, d, f]
     wo: jax.Array,  # [1 or G, E, f, d]
     counts: jax.Array,  # [G, E]
+    keep: jax.Array,  # not read
+    seeds: jax.Array,  # [G, E]
+    column_keys: jax.Array,  # [1 or G, f]
     hidden: jax.Array,  # not read; see `_forward`
     y_grad: jax.Array,  # [G, E, C, d]
     *,
     num_tokens: int,
     num_experts: int,
     groups: int,
+    dropout_rate: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the gradients of x, wi [groups, E, d, f] and wo [groups, E, f, d]."""
-    del hidden, num_tokens, num_experts
-    s = expert_blocks.choose(wrap.chip(), "backward", x, wi, groups)
-    row = _row_spec(s)
+    del hidden, num_tokens, num_experts, keep
+    s = expert_blocks.choose(wrap.chip(), "backward", x, wi, groups, dropout_rate > 0)
+    row, (drawn, drawn_specs, keys) = _row_spec(s), _drawn(s, seeds, column_keys)
     wi_parts, wo_parts = _by_part(wi, groups), _by_part(wo, groups)
     grads = [
         jax.ShapeDtypeStruct((groups, *w.shape[1:]), w.dtype)
         for w in (wi_parts, wo_parts)
     ]
     x_grad, wi_grad, wo_grad = wrap.call(
-        functools.partial(_backward_kernel, s),
+        functools.partial(_backward_kernel, s, dropout_rate),
         "expert_feed_forward_backward",
         dimension_semantics=("parallel", "parallel", "arbitrary"),
         grid=(groups, s.num_experts, s.hidden_blocks),
@@ -114,6 +129,7 @@ def _backward(
             row,
             _wi_spec(s, wi_parts),
             _wo_spec(s, wo_parts),
+            drawn_specs,
             row,
         ],
         out_specs=[row, _wi_spec(s, grads[0]), _wo_spec(s, grads[1])],
@@ -124,6 +140,7 @@ def _backward(
         scratch_shapes=[
             *[pltpu.VMEM((s.rows, s.width), jnp.float32)] * 3,
             pltpu.VMEM((s.rows, lanes.LANES), jnp.float32),
+            keys,
         ],
         vmem_limit_bytes=expert_blocks.vmem_limit_bytes(wrap.chip(), s, "backward"),
     )(
@@ -131,6 +148,7 @@ def _backward(
         x.reshape(groups, *s.rows_shape),
         wi_parts,
         wo_parts,
+        drawn,
         y_grad.reshape(groups, *s.rows_shape),
     )
     return x_grad.reshape(x.shape), wi_grad, wo_grad
@@ -138,10 +156,12 @@ def _backward(
 
 def _backward_kernel(
     s: expert_blocks.ExpertShapes,
+    rate: float,
     counts_ref: Any,  # [G * E]
     x_ref: Any,  # [1, parts, 1, C, d]
     wi_ref: Any,  # [1, 1, d, f] of a block
     wo_ref: Any,  # [1, 1, f, d]
+    drawn_refs: Any,  # [G * E] and [1, 1, f], or none
     y_grad_ref: Any,  # as x
     x_grad_ref: Any,  # as x
     wi_grad_ref: Any,  # as wi
@@ -150,21 +170,25 @@ def _backward_kernel(
     grads_ref: Any,  # [rows, d]
     sum_ref: Any,  # [rows, d]
     filled_ref: Any,  # [rows, 128] 1 or 0
+    keys_refs: Any,  # [rows, 128], or none
 ) -> None:
     @pl.when(pl.program_id(2) == 0)
     def _() -> None:
         _pack(s, counts_ref, x_ref, rows_ref)
         _pack(s, counts_ref, y_grad_ref, grads_ref)
         _mark(s, counts_ref, filled_ref)
+        _seed(s, drawn_refs, keys_refs)
 
     dtype = x_ref.dtype
     rows, grads = rows_ref[...].astype(dtype), grads_ref[...].astype(dtype)
     before = products.dot(rows, wi_ref[0, 0])
     hidden_grad = products.dot(grads, wo_ref[0, 0], over=(1, 1))
-    hidden_grad = jnp.where(before > 0, hidden_grad, 0.0).astype(dtype)
     # Zeros times infinite weights are NaN, which must not reach a sum over the rows.
     filled = filled_ref[:, :1] > 0
-    hidden = jnp.where(filled, _relu(before), 0.0).astype(dtype)
+    hidden = jnp.where(filled, _relu(before), 0.0)
+    hidden_grad = jnp.where(before > 0, hidden_grad, 0.0)
+    both = _dropped(rate, drawn_refs, keys_refs, hidden, hidden_grad)
+    hidden, hidden_grad = (a.astype(dtype) for a in both)
     wo_grad_ref[0, 0] = products.dot(hidden, grads, over=(0, 0)).astype(dtype)
     wi_grad_ref[0, 0] = products.dot(rows, hidden_grad, over=(0, 0)).astype(dtype)
     _add(s, sum_ref, products.dot(hidden_grad, wi_ref[0, 0], over=(1, 1)))
@@ -177,6 +201,31 @@ def _backward_kernel(
 def _relu(x: jax.Array) -> jax.Array:
     """Returns the ReLU, NaN where x is, whatever the chip's maximum does with NaN."""
     return jnp.where(x <= 0, 0.0, x)
+
+
+def _seed(s: expert_blocks.ExpertShapes, drawn_refs: Any, keys_refs: Any) -> None:
+    """Writes the rows' keys of dropout, in every lane."""
+    if not s.dropout:
+        return
+    (seeds_ref, _), (keys_ref,) = drawn_refs, keys_refs
+    for part in range(s.parts):
+        group = pl.program_id(0) * s.parts + part
+        seed = seeds_ref[group * s.num_experts + pl.program_id(1)]
+        shape = (s.capacity, lanes.LANES)
+        rows = pl.ds(part * s.capacity, s.capacity)
+        keys_ref[rows] = tpu_dropout.row_keys(seed, shape)
+    _pad(s, keys_ref)
+
+
+def _dropped(
+    rate: float, drawn_refs: Any, keys_refs: Any, *arrays: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Returns hidden rows, and their gradients, after dropout with one mask."""
+    if not rate:
+        return arrays
+    (_, columns_ref), (keys_ref,) = drawn_refs, keys_refs
+    keep = tpu_dropout.keep(keys_ref[:, :1], columns_ref[0], rate)
+    return tuple(jnp.where(keep, x * (1.0 / (1.0 - rate)), 0.0) for x in arrays)
 
 
 def _add(s: expert_blocks.ExpertShapes, sum_ref: Any, x: jax.Array) -> None:
@@ -242,8 +291,21 @@ def _unpack(
 
 
 def _by_part(w: jax.Array, groups: int) -> jax.Array:
-    """Returns [1 or groups, E, _, _]: `vmap` repeats weights for a part's groups."""
+    """Returns [1 or groups, ...]: `vmap` repeats a shared array for a part's groups."""
     return w if w.shape[0] == 1 else w[:: w.shape[0] // groups]
+
+
+def _drawn(
+    s: expert_blocks.ExpertShapes, seeds: jax.Array, column_keys: jax.Array
+) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]:
+    """Returns the operands of dropout, their specs and its scratch; or no such."""
+    if not s.dropout:
+        return (), (), ()
+    columns = _by_part(column_keys, seeds.shape[0] // s.parts)[:, None]
+    own = int(columns.shape[0] > 1)
+    spec = pl.BlockSpec((1, 1, s.hidden), lambda p, e, j: (p * own, 0, j))
+    keys = pltpu.VMEM((s.rows, lanes.LANES), jnp.int32)
+    return (seeds.reshape(-1), columns), (_SCALARS, spec), (keys,)
 
 
 def _row_spec(s: expert_blocks.ExpertShapes) -> pl.BlockSpec:
@@ -264,11 +326,17 @@ def _wo_spec(s: expert_blocks.ExpertShapes, w: Any) -> pl.BlockSpec:
 
 
 def _refuse(
-    chip: chips.Chip, x: Any, wi: Any, counts: Any, groups: int, **_: Any
+    chip: chips.Chip,
+    x: Any,
+    wi: Any,
+    counts: Any,
+    groups: int,
+    dropout_rate: float,
+    **_: Any,
 ) -> str | None:
     # The same for both passes: only the backward kernel here can do without the hidden
     # rows that the forward kernel here does not return.
-    return expert_blocks.refusal(chip, x, wi, counts, groups)
+    return expert_blocks.refusal(chip, x, wi, counts, groups, dropout_rate > 0)
 
 
 def _executed(products: int, x: Any, wi: Any, **_: Any) -> int:

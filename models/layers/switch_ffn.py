@@ -6,10 +6,8 @@ Shapes: B batch, T length, d model width, f hidden width, E experts, G groups of
 tokens, in which each expert has capacity for C tokens.
 """
 
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-import functools
 from typing import NamedTuple
 
 import haiku as hk
@@ -26,7 +24,6 @@ from clinometer.kernels.switch import switch_dispatch
 from clinometer.kernels.switch import switch_route
 from clinometer.models import config as config_lib
 from clinometer.models import keys
-from clinometer.models.layers import dropout
 from clinometer.models.layers import parameters
 
 
@@ -288,7 +285,8 @@ class SwitchFFN(hk.Module):
             ).astype(x.dtype),
             route.counts,
             num_tokens=num_tokens,
-            hidden_dropout=self._hidden_dropout(dropout_key),
+            dropout_rate=self.dropout_rate,
+            dropout_key=keys.fold(dropout_key, "hidden"),
             implementation=self.implementation,
         )
         y = switch_combine(
@@ -296,15 +294,6 @@ class SwitchFFN(hk.Module):
         )
         y = y.reshape(batch, length + padding, d_model)[:, :length]
         return y, self._metrics(route, mask)
-
-    def _hidden_dropout(
-        self, dropout_key: jax.Array | None
-    ) -> Callable[[jax.Array], jax.Array] | None:
-        """Returns the dropout of hidden rows; None, which is a faster kernel's case."""
-        key = keys.fold(dropout_key, "hidden")
-        if key is None or self.dropout_rate == 0.0:
-            return None
-        return functools.partial(dropout.dropout, rate=self.dropout_rate, key=key)
 
     def _logits(self, tokens: jax.Array, key: jax.Array | None) -> jax.Array:
         """Returns the router's logits, float32 [G, N, E]."""

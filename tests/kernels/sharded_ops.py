@@ -181,7 +181,7 @@ def experts() -> dict[str, Any]:
 
 
 def feed_forward(**over: str | Sequence[str]) -> dict[str, Any]:
-    """Compares routed experts and all gradients, with parameters where they belong.
+    """Compares routed experts with dropout, and all gradients, with parameters sharded.
 
     The mesh is 2 x 2; its second axis shards the experts, or the hidden width if it is
     that of the heads.
@@ -199,7 +199,12 @@ def feed_forward(**over: str | Sequence[str]) -> dict[str, Any]:
         rows = kernels.switch_dispatch(
             x, route.slot, num_experts=num_experts, capacity=capacity
         )
-        y = kernels.expert_feed_forward(rows, wi, wo, route.counts, num_tokens=tokens)
+        y = kernels.expert_feed_forward(
+            *(rows, wi, wo, route.counts),
+            num_tokens=tokens,
+            dropout_rate=0.2,
+            dropout_key=jax.random.key(0),
+        )
         return kernels.switch_combine(y, route.slot, route.gate)
 
     def step(*operands: jax.Array) -> Any:

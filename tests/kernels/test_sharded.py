@@ -143,22 +143,29 @@ def test_the_parts_of_the_experts_products(sizes, axes, hidden, x, w):
 
 
 @pytest.mark.parametrize(
-    ("axes", "x", "wi", "wo"),
-    [
-        ({"experts": "model"}, (2, 3, 4, 8), (1, 3, 8, 10), (1, 3, 10, 8)),
-        ({"heads": "model"}, (2, 6, 4, 8), (1, 6, 8, 5), (1, 6, 5, 8)),
-    ],
+    ("axes", "num_experts", "hidden"),
+    [({"experts": "model"}, 3, 10), ({"heads": "model"}, 6, 5)],
 )
-def test_the_parts_of_the_feed_forward_layer(axes, x, wi, wo):
+def test_the_parts_of_the_feed_forward_layer(axes, num_experts, hidden):
     """The sum over the parts of the hidden width follows the product."""
     counts = jnp.ones((2, 6), jnp.int32)
     arrays = [jnp.ones(s) for s in ((2, 6, 4, 8), (6, 8, 10), (6, 10, 8))]
     with kernels.shard_over(abstract_mesh(1, 2), **axes):
         jaxpr = jax.make_jaxpr(
-            lambda *a: kernels.expert_feed_forward(*a, counts, num_tokens=9)
+            lambda *a: kernels.expert_feed_forward(
+                *(*a, counts),
+                num_tokens=9,
+                dropout_rate=0.1,
+                dropout_key=jax.random.key(0),
+            )
         )(*arrays)
     (equation,) = shard_maps(jaxpr.jaxpr)
     inner = equation.params["jaxpr"]
-    assert [v.aval.shape for v in inner.invars[:3]] == [x, wi, wo]
+    of_expert, x = (2, num_experts), (2, num_experts, 4, 8)
+    assert [v.aval.shape for v in inner.invars] == [
+        *(x, (1, num_experts, 8, hidden), (1, num_experts, hidden, 8), of_expert),
+        # What dropout draws: a mask, and the seeds and keys of columns of another.
+        *((2, num_experts, 4, hidden), of_expert, (1, hidden)),
+    ]
     sums = [e for e in inner.eqns if e.primitive.name.startswith("psum")]
     assert [e.invars[0].aval.shape for e in sums] == [x] * ("heads" in axes)

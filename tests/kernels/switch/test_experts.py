@@ -139,16 +139,18 @@ def test_one_expert_is_the_dense_layer_bit_for_bit(dtype, implementation):
 
 
 @pytest.mark.parametrize("implementation", truth.MOSTLY_CPU)
-def test_feed_forward_with_dropout_of_the_hidden_rows(implementation):
+def test_feed_forward_with_another_activation_and_dropout(implementation):
     x, wi, counts, _ = inputs((2, 3, 7, 5, 9))
     wo = truth.f32(truth.normal(4, 3, 9, 5))
-    kept = truth.normal(5, 2, 3, 7, 9) > 0
+    key = jax.random.key(0)
+    kept = np.asarray(jax.random.bernoulli(key, 0.5, (2, 3, 7, 9)))
     y = jax.jit(
         lambda *operands: expert_feed_forward(
             *operands,
             num_tokens=20,
             activation=jnp.tanh,
-            hidden_dropout=lambda h: jnp.where(kept, 2 * h, 0),
+            dropout_rate=0.5,
+            dropout_key=key,
             implementation=implementation,
         )
     )(x, wi, wo, counts)

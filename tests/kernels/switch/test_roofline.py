@@ -97,6 +97,8 @@ def test_hidden_rows_do_not_leave_the_chip():
         "wi": shape(1, E, D, F),
         "wo": shape(1, E, F, D),
         "counts": s32(1, E),
+        "seeds": s32(1, E),
+        "column_keys": s32(1, F),
     }
     settings = {"num_tokens": N, "num_experts": E, "groups": 1}
     forward = roofline.feed_forward_forward(V5E, operands, settings)

@@ -110,7 +110,8 @@ def test_hidden_rows_are_not_returned_and_their_substitute_would_be_seen():
         (1, 2, 5, 8, 16), jnp.float32
     )
     operands = {"x": x, "wi": wi[None], "wo": wo[None], "counts": jnp.asarray(counts)}
-    settings = SETTINGS | {"num_experts": 2}
+    operands |= feed_forward.draws(None, 0.0, (1, 2, 5, 16))
+    settings = SETTINGS | {"num_experts": 2, "dropout_rate": 0.0}
     with kernels.interpret(STRICT), kernels.target("TPU v5e"):
         run = feed_forward.FORWARD.function("tpu", settings)
         _, hidden = run(*operands.values())
@@ -178,16 +179,20 @@ on = jax.sharding.SingleDeviceSharding(device)
 def shape(*sizes, dtype=jnp.bfloat16):
     return jax.ShapeDtypeStruct(sizes, dtype, sharding=on)
 
-def loss(layers, x, counts):
-    def layer(x, weights):
-        y = kernels.expert_feed_forward(x, *weights, counts, num_tokens=100)
+def loss(layers, x, counts, keys):
+    def layer(x, layer):
+        weights, key = layer
+        y = kernels.expert_feed_forward(
+            x, *weights, counts, num_tokens=100, dropout_rate=RATE, dropout_key=key
+        )
         return x + y, None
-    x, _ = jax.lax.scan(layer, x, layers)
+    x, _ = jax.lax.scan(layer, x, (layers, keys))
     return jnp.sum(x.astype(jnp.float32) ** 2)
 
 layers = shape(3, 4, 128, 640), shape(3, 4, 640, 128)
+keys = shape(3, 2, dtype=jnp.uint32)
 with kernels.target(chip.device_kind):
-    given = layers, shape(2, 4, 40, 128), shape(2, 4, dtype=jnp.int32)
+    given = layers, shape(2, 4, 40, 128), shape(2, 4, dtype=jnp.int32), keys
     lowered = jax.jit(jax.grad(loss)).lower(*given)
 text = lowered.compile().as_text()
 print(json.dumps([text.count("tpu_custom_call"), re.findall(r"40,640\\]", text)]))
@@ -197,9 +202,11 @@ print(json.dumps([text.count("tpu_custom_call"), re.findall(r"40,640\\]", text)]
 @pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
 )
-def test_no_hidden_rows_are_stored_when_layers_are_scanned():
+@pytest.mark.parametrize("rate", [pytest.param(0.0, marks=pytest.mark.slow), 0.1])
+def test_no_hidden_rows_are_stored_when_layers_are_scanned(rate):
+    """Nor a mask of them."""
     here = {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_SKIP_MDS_QUERY": "1"}
     here |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}  # libtpu knows fewer flags.
-    calls, hidden = child.printed(child.run(COMPILED, **here))
+    calls, hidden = child.printed(child.run(f"RATE = {rate}\n{COMPILED}", **here))
     assert calls == 2  # one in the loop over layers, and one in that of the gradients
     assert not hidden

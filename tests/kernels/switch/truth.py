@@ -110,14 +110,15 @@ def feed_forward_operands(shape: tuple[int, ...], dtype: Any) -> tuple[Any, ...]
 
 
 def feed_forward(
-    x: Any, wi: Any, wo: Any, counts: Any, y_grad: Any
+    x: Any, wi: Any, wo: Any, counts: Any, y_grad: Any, factor: Any = 1.0
 ) -> list[np.ndarray]:
-    """Returns y and the gradients of x, wi and wo."""
+    """Returns y and the gradients of x, wi and wo; dropout multiplies by `factor`."""
     x, y_grad = filled(x, counts), filled(y_grad, counts)
     wi, wo = np.asarray(wi, np.float64), np.asarray(wo, np.float64)
     before = np.einsum("gecd,edf->gecf", x, wi)
-    hidden = np.maximum(before, 0)
-    hidden_grad = np.where(before > 0, np.einsum("gecd,efd->gecf", y_grad, wo), 0)
+    hidden = factor * np.maximum(before, 0)
+    hidden_grad = factor * np.einsum("gecd,efd->gecf", y_grad, wo)
+    hidden_grad = np.where(before > 0, hidden_grad, 0)
     return [
         np.einsum("gecf,efd->gecd", hidden, wo),
         np.einsum("gecf,edf->gecd", hidden_grad, wi),
@@ -126,12 +127,18 @@ def feed_forward(
     ]
 
 
-def compare_feed_forward(found: Any, operands: Any) -> None:
-    """Checks y and the gradients: values, dtypes, and zeros in empty slots."""
+def compare_feed_forward(found: Any, operands: Any, factor: Any = 1.0) -> None:
+    """Checks y and the gradients: values, dtypes, and zeros in empty slots.
+
+    Args:
+        found: y and the gradients of x, wi and wo.
+        operands: those of `feed_forward_operands`.
+        factor: what dropout multiplies the hidden rows by.
+    """
     x, _, wo, counts, _ = operands
     depth = max(x.shape[3], wo.shape[1], x.shape[0] * x.shape[2])
     tolerance = {jnp.float32: 2e-6, jnp.bfloat16: 1.5e-2}[x.dtype.type] * depth**0.5
-    for got, want in zip(found, feed_forward(*operands), strict=True):
+    for got, want in zip(found, feed_forward(*operands, factor), strict=True):
         assert got.dtype == x.dtype
         got = np.asarray(got, np.float64)
         np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import functools
 
 from clinometer.tools.plan.tpu_cost import cases as cases_lib
+from clinometer.tools.plan.tpu_cost import switch_cases
 from clinometer.tools.plan.tpu_cost.case import CostCase
 
 
@@ -55,12 +56,14 @@ def _convolutions() -> Iterator[CostCase]:
 
 
 def _switch() -> Iterator[CostCase]:
-    yield from cases_lib.switch(4096, 32, 512, 2048)
-    feed_forward = cases_lib.expert_feed_forward
+    yield from switch_cases.switch(4096, 32, 512, 2048)
+    feed_forward = switch_cases.expert_feed_forward
     yield from feed_forward(4, 1024, 4, 40, 512, 2048)
     yield from feed_forward(2, 70, 3, 29, 24, 40)
+    yield from feed_forward(2, 70, 3, 29, 24, 40, dropout_rate=0.1)
+    yield from feed_forward(4, 1024, 4, 40, 512, 2048, dropout_rate=0.1)
     yield from feed_forward(1, 512, 2, 160, 1024, 4096)
-    route = functools.partial(cases_lib.route, dtype=None)
+    route = functools.partial(switch_cases.route, dtype=None)
     yield from route(8, 512, 32, 20, masked=True)
     yield from route(1, 7, 1, 7)
     yield from route(2, 130, 37, 4)
