@@ -10,6 +10,8 @@ from clinometer.kernels.convolution import light_conv
 from clinometer.kernels.declaration import implementation_names
 from clinometer.kernels.dispatch import NotSupportedError
 from clinometer.kernels.equations import choices
+from clinometer.kernels.mixture_of_softmaxes import MixtureBlocks
+from clinometer.kernels.mixture_of_softmaxes import mixture_of_softmaxes
 from clinometer.kernels.performer_attention import PerformerBlocks
 from clinometer.kernels.performer_attention import PerformerState
 from clinometer.kernels.performer_attention import performer_attention
@@ -40,6 +42,7 @@ __all__ = [
     "AttentionBlocks",
     "ConvolutionBlocks",
     "ExpertBlocks",
+    "MixtureBlocks",
     "NotSupportedError",
     "PerformerBlocks",
     "PerformerState",
@@ -55,6 +58,7 @@ __all__ = [
     "interpret",
     "light_conv",
     "load_balance_loss",
+    "mixture_of_softmaxes",
     "performer_attention",
     "performer_read",
     "performer_state",

@@ -14,7 +14,9 @@ et al. 2022 do not state K; 15 is the value in the code of Yang et al.
 
 Everything is computed in float32, on TPUs by three products of bfloat16 numbers. The
 head processes positions in chunks, which are recomputed in the backward pass, so that
-it holds `head_tokens` K V numbers instead of B T K V.
+it holds `head_tokens` K V numbers instead of B T K V. Only on TPUs and with `dtype`
+bfloat16 is it a Pallas kernel, which holds none of them outside of VMEM and rounds the
+factors of the products with the table to bfloat16; its softmaxes are float32.
 
 All three arrays are initialised from N(0, 1), as in the public code. The logits of each
 softmax then have a standard deviation of about 0.6 d^(1/2), and the first loss is far
@@ -24,14 +26,13 @@ within the first training steps. `context_init_scale=d**-0.5` starts near ln V i
 Shapes: B batch, T length, d model width, K components, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 import dataclasses
-import functools
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
+from clinometer import kernels
 from clinometer.models import config as config_lib
 from clinometer.models.architectures import architecture
 from clinometer.models.architectures import transformer
@@ -49,8 +50,8 @@ class Config(config_lib.TransformerConfig):
     Attributes:
         num_softmaxes: number of softmaxes, K.
         context_init_scale: standard deviation of the initial `context`.
-        head_tokens: maximum number of tokens that the head processes at once; at
-            least one position of every row is.
+        head_tokens: maximum number of tokens that the head processes at once, unless a
+            Pallas kernel does; at least one position of every row is.
     """
 
     num_softmaxes: int = 15
@@ -84,8 +85,9 @@ class MixtureOfSoftmaxes(hk.Module):
     Args:
         num_softmaxes: K.
         context_init_scale: standard deviation of the initial `context`.
-        chunk_tokens: maximum number of tokens to process at once, rounded to whole
-            positions of all B rows, of which there is at least one.
+        chunk_tokens: maximum number of tokens that XLA processes at once; see
+            `kernels.mixture_of_softmaxes`.
+        implementation: implementation of the kernel.
     """
 
     def __init__(
@@ -93,12 +95,14 @@ class MixtureOfSoftmaxes(hk.Module):
         num_softmaxes: int,
         context_init_scale: float = 1.0,
         chunk_tokens: int = 32,
+        implementation: str | Sequence[str] = "auto",
         name: str | None = None,
     ):
         super().__init__(name=name)
         self.num_softmaxes = num_softmaxes
         self.context_init_scale = context_init_scale
         self.chunk_tokens = chunk_tokens
+        self.implementation = implementation
 
     def __call__(self, h: jax.Array, table: jax.Array) -> jax.Array:
         """Computes the log-probabilities of the next token.
@@ -110,7 +114,7 @@ class MixtureOfSoftmaxes(hk.Module):
         Returns:
             Log-probabilities, float32 [B, T, V].
         """
-        batch, length, d_model = h.shape
+        d_model = h.shape[2]
         mixture = parameters.make(
             "mixture",
             (self.num_softmaxes, d_model),
@@ -123,56 +127,14 @@ class MixtureOfSoftmaxes(hk.Module):
             ("softmaxes", "embed", "context"),
             parameters.normal(self.context_init_scale),
         )
-        h = h.astype(jnp.float32) * d_model**-0.5
-
-        @jax.checkpoint
-        def chunk(h: jax.Array) -> jax.Array:
-            return log_probabilities(h, mixture, context, table)
-
-        # Chunks span all rows, so that each row stays on its device.
-        size = min(length, max(1, self.chunk_tokens // batch))
-        whole = length - length % size
-        parts = h[:, :whole].reshape(batch, -1, size, d_model).swapaxes(0, 1)
-        logits = jax.lax.map(chunk, parts)
-        logits = logits.swapaxes(0, 1).reshape(batch, whole, -1)
-        if whole < length:
-            logits = jnp.concatenate([logits, chunk(h[:, whole:])], axis=1)
-        return logits
-
-
-def log_probabilities(
-    h: jax.Array, mixture: jax.Array, context: jax.Array, table: jax.Array
-) -> jax.Array:
-    """Returns the log-probabilities of the mixture, float32 [B, T, V].
-
-    Args:
-        h: float32 [B, T, d], scaled by d^(-1/2).
-        mixture: float32 [K, d].
-        context: float32 [K, d, d].
-        table: float32 [V, d].
-    """
-    prior = jax.nn.log_softmax(_product("btd,kd->btk", h, mixture))
-    contexts = jnp.tanh(_product("btd,kde->btke", h, context))
-    z = jax.nn.log_softmax(_product("btke,ve->btkv", contexts, table))
-    return jax.nn.logsumexp(prior[..., None] + z, axis=2)
-
-
-def _product(equation: str, *args: jax.Array) -> jax.Array:
-    """Multiplies float32 arrays without rounding them to one bfloat16 number.
-
-    TPUs multiply bfloat16 numbers, of which float32 is a sum. HIGHEST makes six
-    products of them. HIGH makes three, hi hi' + hi lo' + lo hi' with hi = bf16(x) and
-    lo = bf16(x - hi), and so lacks at most 3 2^-18 |x| |x'|. On GPUs, HIGH would be
-    tensor-float-32, which is coarser.
-    """
-
-    def at(precision: jax.lax.Precision) -> Callable[..., jax.Array]:
-        return functools.partial(jnp.einsum, equation, precision=precision)
-
-    precision = jax.lax.Precision
-    return jax.lax.platform_dependent(
-        *args, tpu=at(precision.HIGH), default=at(precision.HIGHEST)
-    )
+        return kernels.mixture_of_softmaxes(
+            h,
+            mixture,
+            context,
+            table,
+            chunk_tokens=self.chunk_tokens,
+            implementation=self.implementation,
+        )
 
 
 def make_network(config: Config) -> seq2seq.Network:
@@ -184,6 +146,7 @@ def make_network(config: Config) -> seq2seq.Network:
         config.num_softmaxes,
         config.context_init_scale,
         config.head_tokens,
+        (config.implementation, "auto"),  # It has kernels on TPUs only.
         name="logits",
     )
     return encoder_decoder.make_network(

@@ -14,7 +14,13 @@ from clinometer.tools.plan.tpu_cost.case import CostCase
 
 def cases() -> list[CostCase]:
     """Returns forward and backward of every shape class."""
-    return [*_attention(), *_performer(), *_convolutions(), *_switch()]
+    return [
+        *_attention(),
+        *_performer(),
+        *_convolutions(),
+        *_switch(),
+        *_mixture(),
+    ]
 
 
 def _attention() -> Iterator[CostCase]:
@@ -65,3 +71,11 @@ def _switch() -> Iterator[CostCase]:
     yield from route(1, 7, 1, 7)
     yield from route(2, 130, 37, 4)
     yield from route(1, 16384, 128, 160)
+
+
+def _mixture() -> Iterator[CostCase]:
+    mixture = cases_lib.mixture
+    yield from mixture(8, 5, 128, 3, 2500)
+    yield from mixture(1, 1, 24, 2, 48)
+    yield from mixture(8, 6, 768, 15, 32128)
+    yield from mixture(3, 11, 160, 4, 1000)

@@ -8,6 +8,7 @@ from clinometer.kernels import declaration
 from clinometer.kernels.bench import baselines
 from clinometer.kernels.convolution import dynamic
 from clinometer.kernels.convolution import light
+from clinometer.kernels.mixture_of_softmaxes import api as mixture_api
 from clinometer.kernels.performer_attention import api as performer_api
 from clinometer.kernels.relative_attention import api as attention_api
 from clinometer.kernels.switch import experts
@@ -32,6 +33,7 @@ _ROOFLINES = {
     "switch_combine": "clinometer.kernels.switch.roofline:combine_{}",
     "expert_matmul": "clinometer.kernels.switch.roofline:expert_matmul_{}",
     "expert_feed_forward": "clinometer.kernels.switch.roofline:feed_forward_{}",
+    "mixture_of_softmaxes": "clinometer.kernels.mixture_of_softmaxes.roofline:{}",
 }
 
 
@@ -47,6 +49,7 @@ def cases() -> list[CostCase | TrainStepCase]:
         *light_conv(8, 512, 512, 8, 7),
         *dynamic_conv(8, 512, 512, 8, 31),
         *switch(4096, 32, 512, 2048),
+        *mixture(8, 8, 768, 15, 32128),
         *steps.steps(),
     ]
 
@@ -332,6 +335,40 @@ def expert_feed_forward(
         {"num_tokens": num_tokens, "num_experts": num_experts, "groups": 1},
         {},
         residuals=("hidden",),
+    )
+
+
+def mixture(
+    batch: int, length: int, width: int, components: int, vocabulary: int
+) -> Iterator[CostCase]:
+    """Yields the forward and backward pass of the Mixture of Softmaxes' head.
+
+    Args:
+        batch: number of examples.
+        length: number of positions.
+        width: width of the model.
+        components: number of softmaxes.
+        vocabulary: size of the vocabulary.
+    """
+    operands = {
+        "h": Operand((batch, length, width)),
+        "mixture": Operand((1, components, width), "float32"),
+        "context": Operand((1, components, width, width), "float32"),
+        "table": Operand((1, vocabulary, width), "float32"),
+    }
+    output = Operand((batch, length, vocabulary), "float32")
+    more = {
+        "output": output,
+        "normalizer": Operand((batch, length, components), "float32"),
+        "output_grad": output,
+    }
+    yield from _both(
+        "mixture_of_softmaxes",
+        f"b{batch}t{length}d{width}k{components}v{vocabulary}",
+        (mixture_api.FORWARD, mixture_api.BACKWARD),
+        (operands, operands | more),
+        {"chunk_tokens": 32, "groups": 1},
+        {},
     )
 
 

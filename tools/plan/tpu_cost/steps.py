@@ -10,11 +10,8 @@ from collections.abc import Iterator
 import functools
 from typing import Any
 
-import jax
-
 from clinometer import kernels
 from clinometer.kernels.bench import baselines
-from clinometer.models.architectures import mos
 from clinometer.tools.plan.tpu_cost import peers
 from clinometer.tools.plan.tpu_cost.case import Form
 from clinometer.tools.plan.tpu_cost.case import Operand
@@ -189,9 +186,9 @@ def _switch(
 def _softmaxes(
     batch: int, length: int, width: int, components: int, vocabulary: int
 ) -> TrainStepCase:
-    """Returns the head of the Mixture of Softmaxes, for one of its chunks of tokens."""
+    """Returns the head of the Mixture of Softmaxes with its gradients."""
     operands = (
-        Operand((batch, length, width), "float32"),
+        Operand((batch, length, width)),
         Operand((components, width), "float32"),
         Operand((components, width, width), "float32"),
         Operand((vocabulary, width), "float32"),
@@ -199,7 +196,7 @@ def _softmaxes(
     return TrainStepCase(
         "mixture_of_softmaxes",
         f"b{batch}t{length}d{width}k{components}v{vocabulary}",
-        lambda _: jax.checkpoint(mos.log_probabilities),
+        _ours(kernels.mixture_of_softmaxes),
         operands,
         len(operands),
         (Operand((batch, length, vocabulary), "float32"),),
