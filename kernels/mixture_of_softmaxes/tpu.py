@@ -42,8 +42,8 @@ def forward(
             _by_component(s, prior[..., None]),
             _table(s, parameters[2]),
         )
-        by_token = normalizer[:, : s.num_tokens, 0].T
-        made.append((_from_rows(output, part), _from_rows(by_token, part)))
+        normalizer = _by_token(s, normalizer, 1)[: s.num_tokens, :, 0]
+        made.append((_from_rows(output, part), _from_rows(normalizer, part)))
     return _together(made)
 
 
@@ -79,9 +79,9 @@ def backward(
             _rows(output, s.num_tokens),
             _rows(output_grad, s.num_tokens),
         )
-        contexts_grad = contexts_grad[..., : contexts.shape[2]]
+        prior_grad = _by_token(s, prior_grad, 1)[..., 0]
         h_grad, *others = pull(
-            (prior_grad[..., 0].T, jnp.swapaxes(contexts_grad, 0, 1))
+            (prior_grad, _by_token(s, contexts_grad, contexts.shape[2]))
         )
         others.append(table_grad[:, : h.shape[2]])
         h_grad = _from_rows(h_grad[: s.num_tokens], part)
@@ -120,16 +120,26 @@ def _shapes(
 def _components(
     h: jax.Array, mixture: jax.Array, context: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the prior [P, K] and the contexts [P, K, d] of h [P, d]."""
+    """Returns the prior [P, K] and the contexts [P, K, d] of h [P, d].
+
+    P is the number of tokens padded to the kernel's blocks.
+    """
     prior, contexts = reference.components(reference.scaled(h[None]), mixture, context)
     return prior[0], contexts[0]
 
 
 def _by_component(s: blocks.Shapes, x: jax.Array) -> jax.Array:
-    """Returns [P, K, _] as [K, P, _], with a width d padded with zeros."""
-    x = jnp.swapaxes(x, 0, 1)
-    added = 0 if x.shape[2] == 1 else s.width - x.shape[2]
-    return jnp.pad(x, ((0, 0), (0, 0), (0, added)))
+    """Returns [P, K, _] as [n, K T, _], with a width d padded with zeros."""
+    width = x.shape[2]
+    x = x.reshape(s.token_blocks, s.tokens, s.components, width)
+    x = jnp.swapaxes(x, 1, 2).reshape(s.token_blocks, s.rows, width)
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0 if width == 1 else s.width - width)))
+
+
+def _by_token(s: blocks.Shapes, x: jax.Array, width: int) -> jax.Array:
+    """Returns [n, K T, _] as [P, K, width]; the inverse of `_by_component`."""
+    x = x[..., :width].reshape(s.token_blocks, s.components, s.tokens, width)
+    return jnp.swapaxes(x, 1, 2).reshape(s.padded_tokens, s.components, width)
 
 
 def _table(s: blocks.Shapes, table: jax.Array) -> jax.Array:

@@ -36,21 +36,18 @@ def backward(
     output: jax.Array,
     output_grad: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns float32 gradients of contexts [K, P, d], prior [K, P, 1], table [V, d].
+    """Returns gradients of contexts [n, K T, d], prior [n, K T, 1] and table [V, d].
 
     Args:
         s: the shapes of the call, and its blocks.
-        contexts: bfloat16 [K, P, d].
-        prior: float32 [K, P, 1].
-        normalizer: log-sum-exps, float32 [K, P, 1].
+        contexts: bfloat16 [n, K T, d].
+        prior: float32 [n, K T, 1].
+        normalizer: log-sum-exps, float32 [n, K T, 1].
         table: bfloat16 [V, d].
         output: log-probabilities, float32 [N, V].
         output_grad: float32 [N, V].
     """
     here, before, column = tpu_tile.index_maps(s)
-
-    def row(index: Any) -> pl.BlockSpec:
-        return pl.BlockSpec((s.components, s.tokens, 1), lambda i, j: (0, index(i), 0))
 
     shape = (s.tokens, s.columns)
     of_these = pl.BlockSpec(shape, lambda i, j: (here(i), column(i, j)))
@@ -63,10 +60,10 @@ def backward(
     normalizer = normalizer * tpu_tile.LOG2E
     table_grad = max(s.vocabulary, s.columns), s.width
     operands = [
-        (contexts, tpu_tile.contexts_spec(s, here)),
-        (contexts, tpu_tile.contexts_spec(s, before)),
-        (weight, row(here)),
-        (normalizer, row(before)),
+        (contexts, tpu_tile.rows_spec(s, s.width, here)),
+        (contexts, tpu_tile.rows_spec(s, s.width, before)),
+        (weight, tpu_tile.rows_spec(s, 1, here)),
+        (normalizer, tpu_tile.rows_spec(s, 1, before)),
         (table, pl.BlockSpec((s.columns, s.width), lambda i, j: (j, 0))),
         (output, of_these),
         (output_grad, of_these),
@@ -81,7 +78,11 @@ def backward(
         dimension_semantics=("arbitrary", "arbitrary"),
         grid=(s.token_blocks + 1, s.column_blocks),
         in_specs=specs,
-        out_specs=[tpu_tile.contexts_spec(s, before), row(before), sums],
+        out_specs=[
+            tpu_tile.rows_spec(s, s.width, before),
+            tpu_tile.rows_spec(s, 1, before),
+            sums,
+        ],
         out_shape=[
             jax.ShapeDtypeStruct(contexts.shape, jnp.float32),
             jax.ShapeDtypeStruct(prior.shape, jnp.float32),
@@ -100,18 +101,18 @@ def backward(
 
 def _kernel(
     s: blocks.Shapes,
-    contexts_ref: Any,  # [K, T, d]
+    contexts_ref: Any,  # [1, K T, d]
     contexts_before_ref: Any,
-    weight_in_ref: Any,  # [K, T, 1] prior - normalizer, in base 2
-    normalizer_in_ref: Any,  # [K, T, 1] of the tokens before, in base 2
+    weight_in_ref: Any,  # [1, K T, 1] prior - normalizer, in base 2
+    normalizer_in_ref: Any,  # [1, K T, 1] of the tokens before, in base 2
     table_ref: Any,  # [columns, d]
     output_ref: Any,  # [T, columns]
     output_grad_ref: Any,
     output_before_ref: Any,
     output_grad_before_ref: Any,
     table_sum_ref: Any,  # [columns, d] over all tokens but those before
-    contexts_grad_ref: Any,  # [K, T, d] of the tokens before
-    prior_grad_ref: Any,  # [K, T, 1] of the tokens before
+    contexts_grad_ref: Any,  # [1, K T, d] of the tokens before
+    prior_grad_ref: Any,  # [1, K T, 1] of the tokens before
     table_grad_ref: Any,  # [columns, d]
     z_ref: Any,  # [blocks, K T, columns] logits
     z_grad_ref: Any,  # [K T, columns]
@@ -127,21 +128,21 @@ def _kernel(
     total_ref = table_sum_ref if s.column_blocks > 1 else table_grad_ref
 
     def spread(x: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(x.reshape(s.rows, 1), weight_ref.shape)
+        return jnp.broadcast_to(x, weight_ref.shape)
 
     @pl.when((i > 0) & (j == 0))
     def _() -> None:
         share = jnp.sum(share_ref[...], axis=1, keepdims=True)
-        prior_grad_ref[...] = share.reshape(prior_grad_ref.shape)
+        prior_grad_ref[0] = share
         share_before_ref[...] = spread(share)
         weight_before_ref[...] = weight_ref[...]
-        normalizer_ref[...] = spread(normalizer_in_ref[...])
+        normalizer_ref[...] = spread(normalizer_in_ref[0])
         contexts_grad_ref[...] = jnp.zeros(contexts_grad_ref.shape, jnp.float32)
 
     @pl.when(j == 0)
     def _() -> None:
         share_ref[...] = jnp.zeros(share_ref.shape, jnp.float32)
-        weight_ref[...] = spread(weight_in_ref[...])
+        weight_ref[...] = spread(weight_in_ref[0])
 
     def read(
         output_ref: Any, grad_ref: Any, tokens: Any, start: int, block: Any
@@ -176,15 +177,12 @@ def _kernel(
             own = jnp.exp2(z - normalizer_ref[rows]) * share_before_ref[rows]
             z_grad_ref[rows, columns] = (share - own).astype(z_grad_ref.dtype)
         gradient = products.dot(
-            z_grad_ref[:, columns],
-            contexts_before_ref[...].reshape(s.rows, s.width),
-            over=(0, 0),
+            z_grad_ref[:, columns], contexts_before_ref[0], over=(0, 0)
         )
         table_grad_ref[columns] = gradient + jnp.where(i > 1, total_ref[columns], 0.0)
 
     def add_to_contexts() -> None:
-        gradient = products.dot(z_grad_ref[...], table_ref[...])
-        contexts_grad_ref[...] += gradient.reshape(contexts_grad_ref.shape)
+        contexts_grad_ref[0] += products.dot(z_grad_ref[...], table_ref[...])
 
     # Zeros are multiplied by the rows beyond the vocabulary, which hold anything.
     @pl.when(j == s.column_blocks - 1)

@@ -5,11 +5,12 @@ kernel keeps those of T tokens in VMEM, [K T, V] in float32, and computes each o
 once. A program multiplies T contexts of every component by a block of the table, while
 the vector units mix the softmaxes of the T tokens before, whose logits it overwrites.
 
-Rows are ordered by component, so that a mixture is a sum of K vector registers.
+The K T rows of a program are ordered by component, so that a mixture is a sum of K
+vector registers.
 Exponents are in base 2, as the chip computes them.
 
-Shapes: K components, T tokens of a program, N tokens, V vocabulary, d width. P is N
-padded to programs.
+Shapes: K components, T tokens of a program, N tokens in n blocks, V vocabulary, d width
+of the model.
 """
 
 import functools
@@ -29,16 +30,15 @@ from clinometer.kernels.tpu import wrap
 def forward(
     s: blocks.Shapes, contexts: jax.Array, prior: jax.Array, table: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns log-probabilities [N, V] and log-sum-exps [K, P, 1], float32.
+    """Returns log-probabilities [N, V] and log-sum-exps [n, K T, 1], float32.
 
     Args:
         s: the shapes of the call, and its blocks.
-        contexts: bfloat16 [K, P, d].
-        prior: log-probabilities of the components, float32 [K, P, 1].
+        contexts: bfloat16 [n, K T, d].
+        prior: log-probabilities of the components, float32 [n, K T, 1].
         table: bfloat16 [V, d].
     """
     here, before, column = tpu_tile.index_maps(s)
-    row = pl.BlockSpec((s.components, s.tokens, 1), lambda i, j: (0, before(i), 0))
     by_lane = pltpu.VMEM((s.rows, lanes.LANES), jnp.float32)
     return wrap.call(
         functools.partial(_kernel, s),
@@ -46,8 +46,8 @@ def forward(
         dimension_semantics=("arbitrary", "arbitrary"),
         grid=(s.token_blocks + 1, s.column_blocks),
         in_specs=[
-            tpu_tile.contexts_spec(s, here),
-            row,
+            tpu_tile.rows_spec(s, s.width, here),
+            tpu_tile.rows_spec(s, 1, before),
             pl.BlockSpec((s.columns, s.width), lambda i, j: (column(i, j), 0)),
         ],
         out_specs=[
@@ -55,7 +55,7 @@ def forward(
                 (s.tokens, s.columns),
                 lambda i, j: (before(i), j * (i > 0).astype(jnp.int32)),
             ),
-            row,
+            tpu_tile.rows_spec(s, 1, before),
         ],
         out_shape=[
             jax.ShapeDtypeStruct((s.num_tokens, s.vocabulary), jnp.float32),
@@ -68,11 +68,11 @@ def forward(
 
 def _kernel(
     s: blocks.Shapes,
-    contexts_ref: Any,  # [K, T, d]
-    prior_ref: Any,  # [K, T, 1] of the tokens before
+    contexts_ref: Any,  # [1, K T, d]
+    prior_ref: Any,  # [1, K T, 1] of the tokens before
     table_ref: Any,  # [columns, d]
     output_ref: Any,  # [T, columns] of the tokens before
-    normalizer_ref: Any,  # [K, T, 1] of the tokens before
+    normalizer_ref: Any,  # [1, K T, 1] of the tokens before
     z_ref: Any,  # [blocks, K T, columns] logits
     most_ref: Any,  # [K T, 128] the largest logit so far, by lane
     total_ref: Any,  # [K T, 128] the sum of exponentials, over the largest
@@ -85,9 +85,8 @@ def _kernel(
         most = jnp.max(most_ref[...], axis=1, keepdims=True)
         total = total_ref[...] * jnp.exp2(most_ref[...] - most)
         normalizer = most + jnp.log2(jnp.sum(total, axis=1, keepdims=True))
-        natural = normalizer * tpu_tile.LN2
-        normalizer_ref[...] = natural.reshape(normalizer_ref.shape)
-        weight = prior_ref[...].reshape(s.rows, 1) * tpu_tile.LOG2E - normalizer
+        normalizer_ref[0] = normalizer * tpu_tile.LN2
+        weight = prior_ref[0] * tpu_tile.LOG2E - normalizer
         weight_ref[...] = jnp.broadcast_to(weight, weight_ref.shape)
 
     @pl.when(j == 0)

@@ -49,10 +49,9 @@ def index_maps(
     return here, before, column
 
 
-def contexts_spec(s: blocks.Shapes, index: _Index) -> pl.BlockSpec:
-    """Returns the blocks [K, T, d] of the contexts."""
-    shape = (s.components, s.tokens, s.width)
-    return pl.BlockSpec(shape, lambda i, j: (0, index(i), 0))
+def rows_spec(s: blocks.Shapes, width: int, index: _Index) -> pl.BlockSpec:
+    """Returns the blocks [1, K T, width] of an array with a row per component."""
+    return pl.BlockSpec((1, s.rows, width), lambda i, j: (index(i), 0, 0))
 
 
 def logits_scratch(s: blocks.Shapes) -> Any:
@@ -72,13 +71,13 @@ def logits(
 
     Args:
         s: the shapes.
-        contexts_ref: [K, T, d].
+        contexts_ref: [1, K T, d].
         table_ref: [columns, d].
         block: the index of the block of columns.
         start: the first column in the block.
     """
-    contexts = contexts_ref[...].reshape(s.rows, s.width)
-    z = products.dot(contexts, table_ref[pl.ds(start, lanes.LANES)], over=(1, 1))
+    table = table_ref[pl.ds(start, lanes.LANES)]
+    z = products.dot(contexts_ref[0], table, over=(1, 1))
     z *= LOG2E
     if not s.may_end(start):
         return z
