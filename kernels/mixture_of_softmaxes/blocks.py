@@ -106,14 +106,13 @@ class Shapes:
         return logits + 2 * buffers + scratch + values + (2 << 20)
 
 
-def choose(
-    chip: chips.Chip, pass_name: str, num_tokens: int, mixture: Any, table: Any
-) -> Shapes:
+def choose(chip: chips.Chip, num_tokens: int, mixture: Any, table: Any) -> Shapes:
     """Returns the sizes set by `kernels.block_sizes`, or as many tokens as fit.
+
+    They are the same for both passes, so that XLA computes their contexts once.
 
     Args:
         chip: the chip that the kernel is lowered for.
-        pass_name: "forward" or "backward".
         num_tokens: N.
         mixture: [_, K, d], or its shape.
         table: [_, V, d], or its shape.
@@ -131,7 +130,7 @@ def choose(
         tokens = -(-num_tokens // (programs * _ROWS)) * _ROWS
         for columns in _columns(table.shape[1]):
             made = _shapes(num_tokens, mixture, table, tokens, columns)
-            if made.vmem_bytes(pass_name) <= _most(chip):
+            if made.vmem_bytes("backward") <= _most(chip):
                 return made
     return made
 

@@ -34,7 +34,7 @@ def forward(
     del chunk_tokens  # The kernels choose their own.
     made = []
     for (part,), parameters in _parts(groups, (h,), (mixture, context, table)):
-        s = _shapes("forward", part, *parameters)
+        s = _shapes(part, *parameters)
         prior, contexts = _components(_rows(part, s.padded_tokens), *parameters[:2])
         output, normalizer = tpu_forward.forward(
             s,
@@ -65,7 +65,7 @@ def backward(
     by_batch = h, output, normalizer, output_grad
     for arrays, parameters in _parts(groups, by_batch, (mixture, context, table)):
         part, output, normalizer, output_grad = arrays
-        s = _shapes("backward", part, *parameters)
+        s = _shapes(part, *parameters)
         (prior, contexts), pull = jax.vjp(
             _components, _rows(part, s.padded_tokens), *parameters[:2]
         )
@@ -106,15 +106,11 @@ def _together(parts: Sequence[tuple[jax.Array, ...]]) -> tuple[jax.Array, ...]:
 
 
 def _shapes(
-    pass_name: str,
-    h: jax.Array,
-    mixture: jax.Array,
-    context: jax.Array,
-    table: jax.Array,
+    h: jax.Array, mixture: jax.Array, context: jax.Array, table: jax.Array
 ) -> blocks.Shapes:
     del context
     tokens = h.shape[0] * h.shape[1]
-    return blocks.choose(wrap.chip(), pass_name, tokens, mixture[None], table[None])
+    return blocks.choose(wrap.chip(), tokens, mixture[None], table[None])
 
 
 def _components(

@@ -176,13 +176,11 @@ def _kernel(
             share = grad * jnp.exp2(z + weight_before_ref[rows] - output)
             own = jnp.exp2(z - normalizer_ref[rows]) * share_before_ref[rows]
             z_grad_ref[rows, columns] = (share - own).astype(z_grad_ref.dtype)
-        gradient = products.dot(
-            z_grad_ref[:, columns], contexts_before_ref[0], over=(0, 0)
-        )
-        table_grad_ref[columns] = gradient + jnp.where(i > 1, total_ref[columns], 0.0)
 
-    def add_to_contexts() -> None:
+    def multiply_gradients() -> None:
         contexts_grad_ref[0] += products.dot(z_grad_ref[...], table_ref[...])
+        gradient = products.dot(z_grad_ref[...], contexts_before_ref[0], over=(0, 0))
+        table_grad_ref[...] = gradient + jnp.where(i > 1, total_ref[...], 0.0)
 
     # Zeros are multiplied by the rows beyond the vocabulary, which hold anything.
     @pl.when(j == s.column_blocks - 1)
@@ -194,4 +192,4 @@ def _kernel(
                 valid = tpu_tile.inside(s, x.shape, j, start, axis=0)
                 table_ref[rows] = jnp.where(valid, x, 0.0).astype(table_ref.dtype)
 
-    tpu_tile.in_turn(s, i, before=differentiate, now=multiply, after=add_to_contexts)
+    tpu_tile.in_turn(s, i, before=differentiate, now=multiply, after=multiply_gradients)
