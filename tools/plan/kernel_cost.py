@@ -23,7 +23,11 @@ class KernelCost:
     hbm_bytes: int
 
     def cycles(self, chip: chips.Chip) -> float:
-        """Returns a lower bound of its cycles: stalls are left out."""
+        """Returns its cycles without stalls.
+
+        That is a lower bound for kernels without branches. A branch counts as taken in
+        every program, although it may run only in the first or the last one.
+        """
         return max(self.bundles, roofline.hbm_cycles(chip, self.hbm_bytes))
 
 

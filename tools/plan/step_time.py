@@ -21,7 +21,7 @@ class Work:
         cycles: the compiler's estimates of cycles, over the clock.
         wire: bytes that collectives send, over a device's share of its chip's links.
         flops: FLOPs of the model, over the peak.
-        pallas: cycles of Pallas calls, over the clock; a lower bound.
+        pallas: cycles of Pallas calls, over the clock, without stalls.
     """
 
     cycles: float
@@ -48,8 +48,8 @@ class Form:
         """Returns the seconds of each part of a step.
 
         The compiler's estimates don't include Pallas calls, so a rule that weights them
-        has the calls as well. Their weight is 1, since a lower bound must not be made
-        smaller.
+        has the calls as well. Their weight is 1, since cycles without stalls must not be
+        made fewer.
 
         Args:
             work: the work of the step.
