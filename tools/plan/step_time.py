@@ -48,8 +48,8 @@ class Form:
         """Returns the seconds of each part of a step.
 
         The compiler's estimates don't include Pallas calls, so a rule that weights them
-        has the calls as well. Their weight is 1, since cycles without stalls must not be
-        made fewer.
+        has the calls as well. Their weight is 1, since cycles without stalls must not
+        be made fewer.
 
         Args:
             work: the work of the step.
