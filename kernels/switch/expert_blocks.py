@@ -12,6 +12,8 @@ from clinometer.kernels.tpu import wrap
 
 # More is left to XLA, which keeps other arrays in VMEM.
 _MOST_VMEM = 40 << 20
+# More rows, which need more registers, are slower than reading the weights again.
+_MOST_ROWS = {"forward": 320, "backward": 640}
 _MOST_COUNTS = 1 << 16  # In scalar memory, which has 1 MiB.
 
 
@@ -108,7 +110,7 @@ def choose(
 ) -> ExpertShapes:
     """Returns the sizes set by `kernels.block_sizes`, or the largest that fit.
 
-    Pieces are as few as possible, since each reads the weights.
+    Pieces are as few as possible, since each reads the weights, but have few rows.
 
     Args:
         chip: the chip that the kernel is lowered for.
@@ -133,7 +135,8 @@ def choose(
         return _shapes(x, wi, groups, given.pieces, given.hidden, dropout)
     for count, hidden in itertools.product(pieces, sizes):
         made = _shapes(x, wi, groups, count, hidden, dropout)
-        if made.vmem_bytes(pass_name) <= _most(chip):
+        few = made.parts == 1 or made.rows <= _MOST_ROWS[pass_name]
+        if few and made.vmem_bytes(pass_name) <= _most(chip):
             break
     return made
 
