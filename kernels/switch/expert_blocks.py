@@ -12,8 +12,9 @@ from clinometer.kernels.tpu import wrap
 
 # More is left to XLA, which keeps other arrays in VMEM.
 _MOST_VMEM = 40 << 20
-# More rows, which need more registers, are slower than reading the weights again.
-_MOST_ROWS = {"forward": 320, "backward": 640}
+# More rows, which need more registers, are slower than reading the weights again, and
+# backward also than summing more gradients.
+_MOST_ROWS = {"forward": 320, "backward": 1280}
 _MOST_COUNTS = 1 << 16  # In scalar memory, which has 1 MiB.
 
 

@@ -1,6 +1,6 @@
 """The experts' feed-forward layer as Pallas TPU kernels: one in each direction.
 
-A program multiplies the rows of one expert, of all groups or as many as fit into VMEM,
+A program multiplies the rows of one expert, of all groups or, if many, of some of them,
 by a block of its hidden width: up, ReLU, dropout and down. No hidden rows reach HBM:
 the backward kernel computes them, and draws the mask of dropout, again, while it waits
 for the weights.

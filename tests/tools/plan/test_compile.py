@@ -29,7 +29,7 @@ CASES = [x for x in shape_classes.cases() if case_lib.OURS in x.kernel.implement
 # the maximum over the chips: attention forward 17,381 and backward 22,213 (on v4 19,777
 # and 10,419), dynamic convolution of 63 taps 11,493 (14,181), Performer 8,848 on v4,
 # gradients of a mixture, whose rows of logits are many registers, 3,830, and those of
-# experts with 640 rows, which are slower with fewer, 6,549.
+# experts with 1,280 rows, 6,763.
 MOST_SPILLS = {
     ("relative_attention", "forward"): 19_100,
     ("relative_attention", "backward"): 24_500,
@@ -38,7 +38,7 @@ MOST_SPILLS = {
     ("switch_route", "forward"): 900,
     ("switch_route", "backward"): 900,
     ("mixture_of_softmaxes", "backward"): 4_200,
-    ("expert_feed_forward", "backward"): 7_200,
+    ("expert_feed_forward", "backward"): 7_450,
 }
 # v4 has longer code, since it rolls only by powers of two.
 MOST_SPILLS_ON_V4 = MOST_SPILLS | {
