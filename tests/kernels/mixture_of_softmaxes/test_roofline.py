@@ -26,8 +26,9 @@ def test_a_product_with_the_table_limits_the_forward_pass():
     found = roofline.forward(V5E, OPERANDS, SETTINGS)
     parameters = 4 * (K * D + K * D * D + V * D)
     moved = 2 * B * T * D + parameters + 4 * B * T * (V + K)
+    # Within 0.5 %: the clock is 1.503 GHz.
     assert found.hbm == pytest.approx(moved / BYTES, rel=0.005)
-    assert found.mxu == pytest.approx(PRODUCTS, rel=0.005)
+    assert found.mxu == pytest.approx(PRODUCTS)
     assert found.vpu == LOGITS * 4 / 4096
     assert found.eup == LOGITS / 1024
     assert found.binds == "mxu"
@@ -40,8 +41,9 @@ def test_three_of_them_limit_the_backward_pass():
     found = roofline.backward(V5E, OPERANDS | more, SETTINGS)
     parameters = 4 * (K * D + K * D * D + V * D)
     moved = 2 * (2 * B * T * D + parameters) + 4 * B * T * (2 * V + K)
+    # Within 0.5 %, as above.
     assert found.hbm == pytest.approx(moved / BYTES, rel=0.005)
-    assert found.mxu == pytest.approx(3 * PRODUCTS, rel=0.005)
+    assert found.mxu == pytest.approx(3 * PRODUCTS)
     assert found.vpu == LOGITS * 10 / 4096
     assert found.eup == 2 * LOGITS / 1024
     assert found.binds == "mxu"

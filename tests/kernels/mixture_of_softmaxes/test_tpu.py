@@ -93,6 +93,7 @@ def test_vmap_equals_a_loop(mapped):
     for i in range(2):
         one = [x[i] if k in mapped else x for k, x in enumerate(given)]
         for got, want in zip(found, step(*one), strict=True):
+            # A float32 sum in another order may round to the next bfloat16, 2^-7 away.
             np.testing.assert_allclose(
                 np.float32(got[i]), np.float32(want), rtol=1e-2, atol=1e-5
             )
