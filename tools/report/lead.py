@@ -311,8 +311,7 @@ def _decided(sources: sources_lib.Sources) -> list[Statement]:
     made = []
     for one in judged:
         if one.verdict.outcome is not claim.Outcome.UNDECIDED:
-            numbers = [f"{k} {v:.4g}" for k, v in one.verdict.numbers.items()]
-            told = one.verdict.reason or ", ".join(numbers[:2])
+            told = one.verdict.reason or ", ".join(one.verdict.shown[:2])
             text = one.claim.statement.rstrip(".")
             shown = theme.labelled(told)
             made.append(Statement(one.verdict.outcome.value, text, shown))

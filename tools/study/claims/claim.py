@@ -45,6 +45,11 @@ class Verdict:
             _check("numbers", name, str, "names that are strings")
             _check(f"numbers[{name!r}]", value, numbers.Real, "a number")
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The numbers in words, such as "gain 0.142"."""
+        return tuple(f"{name} {value:.4g}" for name, value in self.numbers.items())
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:

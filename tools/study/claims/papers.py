@@ -96,7 +96,7 @@ class JudgedAfterwards:
     def told(self) -> str:
         """One line: the outcome, that it is judged afterwards, and the numbers."""
         verdict = self.verdict
-        numbers = ", ".join(f"{k} {v:.4g}" for k, v in verdict.numbers.items())
+        numbers = ", ".join(verdict.shown)
         more = "; ".join(part for part in (numbers, verdict.reason) if part)
         told = (
             f"{verdict.outcome} (judged afterwards): {self.claim.statement} "

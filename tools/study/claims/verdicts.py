@@ -44,7 +44,7 @@ class Judged:
     @property
     def numbers(self) -> str:
         """What the outcome was decided by, such as "gain 0.142"."""
-        return ", ".join(f"{k} {v:.4g}" for k, v in self.verdict.numbers.items())
+        return ", ".join(self.verdict.shown)
 
     @property
     def told(self) -> str:
